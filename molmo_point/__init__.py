@@ -1,0 +1,72 @@
+"""molmo-point: a picture and a few words in, points out.
+
+>>> import molmo_point as mp
+>>> pointing = mp.load("nano").point("desk.png", "the red mug")
+>>> pointing.points[0].pixel(*pointing.image_size)
+
+The light half (values, markup, wire, client) is imported here; torch is only loaded inside `load`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from molmo_point.errors import PointError
+from molmo_point.pointer import ImageLike, Pointer, View
+from molmo_point.points import Point, Pointing, Status, Timing
+
+if TYPE_CHECKING:
+    from molmo_point.api import connect, load
+    from molmo_point.convert import (
+        to_coco,
+        to_fiftyone,
+        to_gemini,
+        to_label_studio,
+        to_moondream,
+        to_supervision,
+    )
+    from molmo_point.draw import draw
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "load": "api",
+    "connect": "api",
+    "draw": "draw",
+    "to_moondream": "convert",
+    "to_supervision": "convert",
+    "to_fiftyone": "convert",
+    "to_label_studio": "convert",
+    "to_gemini": "convert",
+    "to_coco": "convert",
+}
+
+__all__ = [
+    "ImageLike",
+    "Point",
+    "PointError",
+    "Pointer",
+    "Pointing",
+    "Status",
+    "Timing",
+    "View",
+    "connect",
+    "draw",
+    "load",
+    "to_coco",
+    "to_fiftyone",
+    "to_gemini",
+    "to_label_studio",
+    "to_moondream",
+    "to_supervision",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load the functions that need more than the values only when they are used (PEP 562)."""
+    if name in _LAZY:
+        module = importlib.import_module(f"molmo_point.{_LAZY[name]}")
+        value: object = getattr(module, name)
+        return value
+    raise AttributeError(f"module 'molmo_point' has no attribute {name!r}")

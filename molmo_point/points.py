@@ -1,0 +1,174 @@
+"""The two values everything else is about: a `Point`, and the `Pointing` that answers a query.
+
+Coordinates are `norm`: 0-1 of the original image after EXIF rotation, origin in the top left corner, x right, y down
+(docs/conventions.md). Both types are frozen pydantic models: the same type in Python, on ZMQ, over HTTP and in JSON files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Unit = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Covariance = tuple[float, float, float]
+"""(xx, xy, yy) of a 2D Gaussian, in normalized units squared."""
+
+
+class Status(str, Enum):
+    """What kind of answer this is. An error is an exception, never a status."""
+
+    FOUND = "found"
+    """At least one point, and the whole answer was read."""
+    NOT_FOUND = "not_found"
+    """The model says that nothing in the picture matches."""
+    TRUNCATED = "truncated"
+    """The deadline or the token limit came first; `points` holds those that were complete."""
+    MALFORMED = "malformed"
+    """The text could not be read as points; `text` holds it. Never a guess."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Point(BaseModel):
+    """One place in a picture.
+
+    Attributes:
+        x: Horizontal position, 0-1 of the image's width, 0 at the left edge.
+        y: Vertical position, 0-1 of the image's height, 0 at the top edge.
+        label: What the model calls it.
+        score: Probability 0-1 that the point is right, or None where the model cannot tell.
+        covariance: (xx, xy, yy) in normalized units squared, or None where unknown.
+        index: Position in the answer, from 0.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    x: Unit
+    y: Unit
+    label: str = ""
+    score: Unit | None = None
+    covariance: Covariance | None = None
+    index: int = Field(default=0, ge=0)
+
+    @field_validator("covariance")
+    @classmethod
+    def _positive_semidefinite(cls, value: Covariance | None) -> Covariance | None:
+        if value is None:
+            return None
+        xx, xy, yy = value
+        # Room for rounding: float32 sums of probabilities land a hair outside.
+        if not (xx >= 0 and yy >= 0 and xy * xy <= xx * yy * (1 + 1e-6) + 1e-15):
+            raise ValueError(
+                f"expected a positive semidefinite covariance (xx, xy, yy), got {value}"
+            )
+        return value
+
+    def pixel(self, width: int, height: int) -> tuple[float, float]:
+        """Return (px, py) in continuous pixels of an image of that size: pixel (i, j) covers [i, i+1) x [j, j+1).
+
+        OpenCV and ROS put pixel centres on integers: subtract 0.5 from both for those.
+        """
+        return self.x * width, self.y * height
+
+
+class Timing(BaseModel):
+    """Where the time of one answer went, in seconds, and how much work it was.
+
+    Attributes:
+        preprocess_s: Picture to crops and token ids.
+        vision_s: Crops to image embeddings; 0 when they came from a cache.
+        prefill_s: Prompt through the decoder, up to the first logits.
+        decode_s: All later decoder passes.
+        total_s: From the call to the answer.
+        queue_s: Waiting in a server before work began.
+        prompt_tokens: Length of the decoder's input, image tokens included.
+        new_tokens: Tokens of the answer, the end token included.
+        forward_passes: Decoder passes after the prefill.
+        crops: Crops the vision tower encoded for this answer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preprocess_s: float = 0.0
+    vision_s: float = 0.0
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+    total_s: float = 0.0
+    queue_s: float = 0.0
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+    forward_passes: int = 0
+    crops: int = 0
+
+
+class Pointing(BaseModel):
+    """The answer to one query about one picture.
+
+    Attributes:
+        query: What was asked for, as the caller wrote it.
+        points: In the order of the answer; empty unless something was found.
+        status: found, not_found, truncated or malformed.
+        stated_count: The number the model wrote ("a total of 3"), if any; compare with `count`.
+        absent_probability: Probability 0-1 that nothing in the picture matches, or None.
+        text: The model's raw answer.
+        image_size: (width, height) in pixels of the original image after EXIF rotation.
+        model: Name of the model that answered.
+        stamp_ns: The caller's time stamp of the picture, in nanoseconds, passed through untouched.
+        frame_id: The caller's coordinate frame of the picture, passed through untouched.
+        timing: Where the time went.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    query: str
+    points: tuple[Point, ...] = ()
+    status: Status
+    stated_count: int | None = Field(default=None, ge=0)
+    absent_probability: Unit | None = None
+    calibrated: bool = False
+    """Whether `score`, `covariance` and `absent_probability` went through a calibration measured for this model."""
+    text: str = ""
+    image_size: tuple[int, int]
+    model: str = ""
+    stamp_ns: int | None = None
+    frame_id: str | None = None
+    timing: Timing = Timing()
+
+    @field_validator("image_size")
+    @classmethod
+    def _positive_size(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if min(value) < 1:
+            raise ValueError(f"expected image_size (width, height) of at least 1x1, got {value}")
+        return value
+
+    @model_validator(mode="after")
+    def _status_fits_points(self) -> Pointing:
+        if self.status is Status.FOUND and not self.points:
+            raise ValueError("status 'found' needs at least one point; use 'not_found'")
+        if self.status is Status.NOT_FOUND and self.points:
+            raise ValueError(f"status 'not_found' with {len(self.points)} points")
+        return self
+
+    @property
+    def count(self) -> int:
+        """How many points there are: the count to trust (len of the points, not the number the model wrote)."""
+        return len(self.points)
+
+    def best(self) -> Point | None:
+        """Return the point with the highest score (the first one where there are no scores), or None."""
+        return max(self.points, key=lambda p: -1.0 if p.score is None else p.score, default=None)
+
+    def pixels(self) -> list[tuple[float, float]]:
+        """Return every point in continuous pixels of the original image."""
+        return [point.pixel(*self.image_size) for point in self.points]
+
+    def with_(self, **changes: object) -> Pointing:
+        """Return a validated copy with some fields replaced."""
+        fields: Mapping[str, object] = {
+            name: getattr(self, name) for name in type(self).model_fields
+        }
+        return Pointing.model_validate({**fields, **changes})

@@ -1,0 +1,196 @@
+"""`FakePointer`: a Pointer without a model, for tests of everything that stands on one. Shipped, so that users test with it too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Union
+
+from molmo_point.errors import PointError, QueryError
+from molmo_point.images import Array, load_image
+from molmo_point.pointer import ImageLike, PointStream, TextStream
+from molmo_point.points import Point, Pointing, Status, Timing
+
+Answer = Union[Sequence[Point], Sequence[tuple[float, float]], Pointing, PointError]
+Answerer = Callable[[Array, str], Answer]
+
+
+class FakePointer:
+    """Answers from a mapping or a function; keeps what it was asked.
+
+    Args:
+        answers: Either {query: answer} or a function (image array, query) -> answer. An answer is a sequence of `Point` or of
+            (x, y), a whole `Pointing`, or an exception to raise. A query that a mapping lacks is answered `not_found`.
+        texts: {question: text} for `ask`; other questions are answered "".
+        delay_s: Time that each answer takes; longer than `timeout_s` gives status `truncated` and no points.
+
+    Attributes:
+        calls: (kind, query) of each question so far, in order.
+
+    >>> FakePointer({"mug": [(0.25, 0.5)]}).point(np.zeros((4, 4, 3), np.uint8), "mug").points[0].x
+    0.25
+    """
+
+    model = "fake"
+
+    def __init__(
+        self,
+        answers: Mapping[str, Answer] | Answerer | None = None,
+        *,
+        texts: Mapping[str, str] | None = None,
+        delay_s: float = 0.0,
+    ) -> None:
+        self._answers = answers if answers is not None else {}
+        self._texts = dict(texts or {})
+        self._delay_s = delay_s
+        self.calls: list[tuple[str, str]] = []
+        self.closed = False
+
+    def point(
+        self,
+        image: ImageLike,
+        query: str,
+        *,
+        timeout_s: float | None = None,
+        stamp_ns: int | None = None,
+        frame_id: str | None = None,
+    ) -> Pointing:
+        return self._answer("point", image, query, timeout_s, stamp_ns, frame_id)
+
+    def count(
+        self,
+        image: ImageLike,
+        query: str,
+        *,
+        timeout_s: float | None = None,
+        stamp_ns: int | None = None,
+        frame_id: str | None = None,
+    ) -> Pointing:
+        pointing = self._answer("count", image, query, timeout_s, stamp_ns, frame_id)
+        return pointing.with_(stated_count=pointing.count)
+
+    def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> str:
+        load_image(image)
+        self.calls.append(("ask", _checked(question)))
+        time.sleep(self._delay_s)
+        return self._texts.get(question, "")
+
+    def stream(
+        self,
+        image: ImageLike,
+        query: str,
+        *,
+        timeout_s: float | None = None,
+        stamp_ns: int | None = None,
+        frame_id: str | None = None,
+    ) -> PointStream:
+        pointing = self._answer("stream", image, query, timeout_s, stamp_ns, frame_id)
+        yield from pointing.points
+        return pointing
+
+    def stream_text(
+        self, image: ImageLike, question: str, *, timeout_s: float | None = None
+    ) -> TextStream:
+        text = self.ask(image, question, timeout_s=timeout_s)
+        yield from text.split(" ")
+        return text
+
+    def open(self, image: ImageLike) -> FakeView:
+        return FakeView(self, load_image(image))
+
+    def point_many(
+        self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
+    ) -> list[Pointing]:
+        return [self.point(image, query, timeout_s=timeout_s) for image, query in requests]
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _answer(
+        self,
+        kind: str,
+        image: ImageLike,
+        query: str,
+        timeout_s: float | None,
+        stamp_ns: int | None,
+        frame_id: str | None,
+    ) -> Pointing:
+        array = load_image(image)
+        self.calls.append((kind, _checked(query)))
+        start = time.perf_counter()
+        size = (array.shape[1], array.shape[0])
+        if timeout_s is not None and self._delay_s > timeout_s:
+            time.sleep(timeout_s)
+            pointing = Pointing(query=query, status=Status.TRUNCATED, image_size=size)
+        else:
+            time.sleep(self._delay_s)
+            answers = self._answers
+            answer = answers(array, query) if callable(answers) else answers.get(query, ())
+            pointing = _as_pointing(answer, query, size)
+        timing = Timing(total_s=time.perf_counter() - start)
+        return pointing.with_(
+            model=self.model, stamp_ns=stamp_ns, frame_id=frame_id, timing=timing
+        )
+
+
+class FakeView:
+    """`FakePointer.open`: the same answers about one picture."""
+
+    def __init__(self, pointer: FakePointer, image: Array) -> None:
+        self._pointer = pointer
+        self._image = image
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return (self._image.shape[1], self._image.shape[0])
+
+    def point(self, query: str, *, timeout_s: float | None = None) -> Pointing:
+        return self._pointer.point(self._image, query, timeout_s=timeout_s)
+
+    def count(self, query: str, *, timeout_s: float | None = None) -> Pointing:
+        return self._pointer.count(self._image, query, timeout_s=timeout_s)
+
+    def ask(self, question: str, *, timeout_s: float | None = None) -> str:
+        return self._pointer.ask(self._image, question, timeout_s=timeout_s)
+
+    def stream(self, query: str, *, timeout_s: float | None = None) -> PointStream:
+        return self._pointer.stream(self._image, query, timeout_s=timeout_s)
+
+    def stream_text(self, question: str, *, timeout_s: float | None = None) -> TextStream:
+        return self._pointer.stream_text(self._image, question, timeout_s=timeout_s)
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> FakeView:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _checked(query: str) -> str:
+    if not query.strip():
+        raise QueryError("the query is empty: say in a few words what to look for")
+    return query
+
+
+def _as_pointing(answer: Answer, query: str, size: tuple[int, int]) -> Pointing:
+    if isinstance(answer, PointError):
+        raise answer
+    if isinstance(answer, Pointing):
+        return answer
+    points = tuple(
+        item.model_copy(update={"index": index})
+        if isinstance(item, Point)
+        else Point(x=item[0], y=item[1], label=query, index=index)
+        for index, item in enumerate(answer)
+    )
+    status = Status.FOUND if points else Status.NOT_FOUND
+    return Pointing(query=query, points=points, status=status, image_size=size)
