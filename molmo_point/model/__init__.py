@@ -1,0 +1,1 @@
+"""The network, bottom up: layers -> vision -> connector -> decoder (with mixture) -> molmo; and weights to fill it."""

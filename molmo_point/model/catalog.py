@@ -1,0 +1,147 @@
+"""The models this package knows by name, with their sizes; light (no torch), so that `molmo-point models` answers at once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from molmo_point.config import DecoderConfig, MolmoConfig
+
+NANO_FOLDER = Path(__file__).parents[1] / "nano"
+
+BYTES_PER_PARAMETER = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """One model.
+
+    Attributes:
+        name: Short name, as users type it.
+        hub_name: Repository on the Hugging Face hub; None for the model in this package.
+        parameters: All parameters of the published file (molmo.md 1.1).
+        active_parameters: Those that work on one token (fewer in a mixture of experts).
+        licence: SPDX name of the weights' licence.
+        config: Its sizes; None where the folder's own config.json is read.
+    """
+
+    name: str
+    hub_name: str | None
+    parameters: int
+    active_parameters: int
+    licence: str
+    config: MolmoConfig | None
+
+    def memory_bytes(self, dtype: str) -> int:
+        """Memory that the weights alone take.
+
+        Args:
+            dtype: A key of BYTES_PER_PARAMETER.
+        """
+        return int(self.parameters * BYTES_PER_PARAMETER[dtype])
+
+    def folder(self) -> Path | None:
+        """Return where the weights lie on this machine, or None when they are not here."""
+        if self.hub_name is None:
+            return NANO_FOLDER if (NANO_FOLDER / "model.safetensors").exists() else None
+        repository = hub_cache() / ("models--" + self.hub_name.replace("/", "--"))
+        snapshots = sorted(repository.glob("snapshots/*/config.json"))
+        return snapshots[-1].parent if snapshots else None
+
+
+def hub_cache() -> Path:
+    """Return the folder in which huggingface_hub keeps downloads, by its own environment variables."""
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    return Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+
+
+def _qwen(d_model: int, layers: int, heads: int, kv: int, ffn: int, eps: float) -> MolmoConfig:
+    decoder = DecoderConfig(
+        d_model=d_model,
+        layers=layers,
+        heads=heads,
+        kv_heads=kv,
+        ffn_width=ffn,
+        vocab_size=152064,
+        embedding_size=152064,
+        norm_eps=eps,
+        qkv_bias=True,
+        rope_theta=1_000_000.0,
+    )
+    return MolmoConfig(decoder, ffn)
+
+
+_OLMO = DecoderConfig(
+    d_model=4096,
+    layers=32,
+    heads=32,
+    kv_heads=32,
+    ffn_width=11008,
+    vocab_size=100278,
+    embedding_size=100352,
+    norm_eps=1e-6,
+    norm_after=True,
+    qk_norm=True,
+    rope_theta=500_000.0,
+)
+_OLMOE = DecoderConfig(
+    d_model=2048,
+    layers=16,
+    heads=16,
+    kv_heads=16,
+    ffn_width=1024,
+    vocab_size=50280,
+    embedding_size=50304,
+    experts=64,
+    experts_per_token=8,
+    norm_eps=1e-5,
+    qk_norm=True,
+    rope_theta=10_000.0,
+    max_positions=32768,
+)
+
+CATALOG: tuple[CatalogEntry, ...] = (
+    CatalogEntry("nano", None, 0, 0, "Apache-2.0", None),
+    CatalogEntry(
+        "molmoe-1b",
+        "allenai/MolmoE-1B-0924",
+        7_221_875_712,
+        1_580_000_000,
+        "Apache-2.0",
+        MolmoConfig(_OLMOE, _OLMOE.ffn_width),
+    ),
+    CatalogEntry(
+        "molmo-7b-o",
+        "allenai/Molmo-7B-O-0924",
+        7_665_032_192,
+        7_665_032_192,
+        "Apache-2.0",
+        MolmoConfig(_OLMO, _OLMO.ffn_width),
+    ),
+    CatalogEntry(
+        "molmo-7b-d",
+        "allenai/Molmo-7B-D-0924",
+        8_021_025_280,
+        8_021_025_280,
+        "Apache-2.0",
+        _qwen(3584, 28, 28, 4, 18944, 1e-6),
+    ),
+    CatalogEntry(
+        "molmo-72b",
+        "allenai/Molmo-72B-0924",
+        73_308_285_952,
+        73_308_285_952,
+        "Apache-2.0",
+        _qwen(8192, 80, 64, 8, 29568, 1e-5),
+    ),
+)
+
+
+def find(name: str) -> CatalogEntry | None:
+    """Return the entry with that short name or hub name, in any case."""
+    wanted = name.lower()
+    for entry in CATALOG:
+        if wanted in (entry.name, (entry.hub_name or "").lower()):
+            return entry
+    return None

@@ -1,0 +1,135 @@
+"""The language model (molmo.md 2.4, 2.5): one embedding table, pre- or post-norm blocks, dense or mixture, output head.
+
+Letters: B batch, T new tokens, S all tokens, D model width, V rows of the output head.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from molmo_point.config import DecoderConfig
+from molmo_point.model.kv_cache import KVCache
+from molmo_point.model.layers import RMSNorm, attend, rotary_table, rotate
+from molmo_point.model.mixture import MixtureOfExperts
+
+
+class Attention(nn.Module):
+    """Causal self-attention with rotary positions, grouped keys, and an optional norm over the full width of q and k."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.sizes = (config.d_model, config.kv_width, config.kv_width)
+        self.head_dim = config.head_dim
+        self.qkv = nn.Linear(config.d_model, sum(self.sizes), bias=config.qkv_bias)
+        self.out = nn.Linear(config.d_model, config.d_model, bias=False)
+        self.q_norm = RMSNorm(config.d_model, config.norm_eps) if config.qk_norm else None
+        self.k_norm = RMSNorm(config.kv_width, config.norm_eps) if config.qk_norm else None
+
+    def forward(
+        self,
+        x: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        cache: KVCache | None,
+        layer: int,
+    ) -> Tensor:
+        # x: [B, T, D]
+        q, k, v = self.project(x, rotary)
+        if cache is not None:
+            k, v = cache.append(layer, k, v)
+        return self.out(attend(q, k, v, mask))  # type: ignore[no-any-return]
+
+    def project(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return rotated q [B, H, T, d], rotated k and v [B, K, T, d]."""
+        q, k, v = self.qkv(x).split(self.sizes, dim=-1)
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        q, k, v = (part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for part in (q, k, v))
+        return rotate(q, *rotary), rotate(k, *rotary), v
+
+
+class FeedForward(nn.Module):
+    """SwiGLU. The first half of `up_gate` is UP, the second GATE: the other way round than most fused kernels want."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.up_gate = nn.Linear(config.d_model, 2 * config.ffn_width, bias=False)
+        self.down = nn.Linear(config.ffn_width, config.d_model, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # x: [B, T, D]
+        up, gate = self.up_gate(x).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)  # type: ignore[no-any-return]
+
+
+class DecoderBlock(nn.Module):
+    """Attention and feed-forward network around the residual stream."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.norm_after = config.norm_after
+        self.attention_norm = RMSNorm(config.d_model, config.norm_eps)
+        self.attention = Attention(config)
+        self.ffn_norm = RMSNorm(config.d_model, config.norm_eps)
+        self.ffn = MixtureOfExperts(config) if config.experts else FeedForward(config)
+
+    def forward(
+        self,
+        x: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        cache: KVCache | None,
+        layer: int,
+    ) -> Tensor:
+        # x: [B, T, D]
+        if self.norm_after:
+            x = x + self.attention_norm(self.attention(x, rotary, mask, cache, layer))
+            return x + self.ffn_norm(self.ffn(x))  # type: ignore[no-any-return]
+        x = x + self.attention(self.attention_norm(x), rotary, mask, cache, layer)
+        return x + self.ffn(self.ffn_norm(x))  # type: ignore[no-any-return]
+
+
+class Decoder(nn.Module):
+    """Embeddings in, hidden states out; `head` makes logits of those that are needed."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        # Input-only rows follow the vocabulary in one table: the reference concatenates two on every pass.
+        rows = config.embedding_size + config.new_embedding_size
+        self.embedding = nn.Embedding(rows, config.d_model)
+        self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.layers))
+        self.norm = RMSNorm(config.d_model, config.norm_eps)
+        self.head = nn.Linear(config.d_model, config.embedding_size, bias=False)
+
+    def forward(
+        self,
+        x: Tensor,
+        positions: Tensor,
+        *,
+        mask: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """Run the blocks over new tokens.
+
+        Args:
+            x: [B, T, D] embeddings.
+            positions: [B, T] or [1, T] integer positions.
+            mask: [B or 1, 1, T, S] bool, True where a token may look; None = causal, the new tokens being the last.
+            cache: Keys and values of earlier tokens; those of the new ones are written behind them (call `cache.keep`).
+
+        Returns:
+            [B, T, D], after the last norm.
+        """
+        rotary = rotary_table(positions, self.config.head_dim, self.config.rope_theta)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, rotary, mask, cache, layer)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def allocate_cache(self, capacity: int, batch: int = 1) -> KVCache:
+        """Return an empty cache in this decoder's type and on its device."""
+        like = self.norm.weight
+        return KVCache(self.config, capacity, batch=batch, dtype=like.dtype, device=like.device)

@@ -1,0 +1,70 @@
+"""Keys and values of tokens already read: allocated once, owned by the caller of the decoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from molmo_point.config import DecoderConfig
+
+
+class KVCache:
+    """Room for `capacity` tokens of a batch of equally long sequences.
+
+    Attributes:
+        length: Tokens that are there. The decoder writes behind them; `keep` says which of what it wrote counts.
+    """
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        capacity: int,
+        *,
+        batch: int = 1,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        shape = (config.layers, batch, config.kv_heads, capacity, config.head_dim)
+        self.keys = torch.empty(shape, dtype=dtype, device=device)
+        self.values = torch.empty(shape, dtype=dtype, device=device)
+        self.length = 0
+
+    @property
+    def capacity(self) -> int:
+        """Tokens there is room for."""
+        return self.keys.shape[3]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes allocated for keys and values."""
+        return 2 * self.keys.numel() * self.keys.element_size()
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the new tokens' keys and values behind the kept ones, and return all of them.
+
+        Args:
+            k, v: [B, K, T, d].
+
+        Returns:
+            Views [B, K, length + T, d].
+        """
+        end = self.length + k.shape[2]
+        assert end <= self.capacity, f"cache of {self.capacity} tokens cannot take token {end}"
+        self.keys[layer, :, :, self.length : end] = k
+        self.values[layer, :, :, self.length : end] = v
+        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
+    def keep(self, tokens: int) -> None:
+        """Count the first `tokens` of what was last written as there."""
+        self.length += tokens
+
+    def fork(self, capacity: int) -> KVCache:
+        """Return a copy of the kept tokens with room for `capacity` in all."""
+        twin = object.__new__(KVCache)
+        for name in ("keys", "values"):
+            old: Tensor = getattr(self, name)
+            new = old.new_empty((*old.shape[:3], capacity, old.shape[4]))
+            new[:, :, :, : self.length] = old[:, :, :, : self.length]
+            setattr(twin, name, new)
+        twin.length = self.length
+        return twin

@@ -1,0 +1,85 @@
+"""Small layers shared by the decoder's parts: RMS norm, rotary positions, attention.
+
+Letters: B batch, T new tokens, S all tokens (cached and new), H query heads, K key heads, d head width, D model width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class RMSNorm(nn.Module):
+    """Root mean square norm: normalise in float32, cast to the activation's type, multiply by the weight (molmo.md 2.5)."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        # x: [..., width]
+        wide = x.float()
+        normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        return normed.to(x.dtype) * self.weight
+
+
+def rotary_table(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+    """Return cos and sin of the rotary angles in float32.
+
+    Args:
+        positions: [B, T] integer positions.
+
+    Returns:
+        Two tensors [B, 1, T, head_dim] in the rotate-half layout (RoFormer, arXiv 2104.09864, as Llama lays it out).
+    """
+    steps = torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions.device)
+    frequencies = 1.0 / theta ** (steps / head_dim)
+    angles = positions.float()[:, None, :, None] * frequencies
+    angles = torch.cat([angles, angles], dim=-1)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn queries or keys by their positions, in float32, whatever their type.
+
+    Args:
+        x: [B, H, T, d]; cos, sin: [B, 1, T, d].
+    """
+    wide = x.float()
+    first, second = wide.chunk(2, dim=-1)
+    return (wide * cos + torch.cat([-second, first], dim=-1) * sin).to(x.dtype)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Scaled dot product attention with fewer key heads than query heads.
+
+    Args:
+        q: [B, H, T, d]; k, v: [B, K, S, d], key head j serves query heads j*H/K .. (j+1)*H/K - 1.
+        mask: [B or 1, 1, T, S] bool, True where a query may look; None = the T queries are the last of the S tokens and see
+            everything up to themselves.
+
+    Returns:
+        [B, T, H*d].
+    """
+    queries, keys = q.shape[2], k.shape[2]
+    if mask is None and 1 < queries != keys:
+        mask = causal_mask(queries, keys, q.device)
+    grouped = q.shape[1] != k.shape[1]
+    if grouped and queries == 1:
+        # One new token: fold the query heads of a group into the time axis, so that no key is repeated.
+        batch, heads, _, width = q.shape
+        folded = q.view(batch, k.shape[1], heads // k.shape[1], width)
+        out = F.scaled_dot_product_attention(folded, k, v, attn_mask=mask)
+        return out.reshape(batch, 1, heads * width)
+    out = F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, is_causal=mask is None and queries > 1, enable_gqa=grouped
+    )
+    return out.transpose(1, 2).flatten(2)
+
+
+def causal_mask(queries: int, keys: int, device: torch.device) -> Tensor:
+    """[1, 1, queries, keys] bool: the queries are the last ones, each sees everything up to itself."""
+    full = torch.ones(queries, keys, dtype=torch.bool, device=device)
+    return full.tril(diagonal=keys - queries)[None, None]

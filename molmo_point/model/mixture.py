@@ -1,0 +1,65 @@
+"""Mixture of experts (OLMoE, arXiv 2409.02060): only the chosen experts run, their tokens grouped.
+
+Letters: N tokens, D model width, E experts, k experts per token, f hidden width of an expert.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from molmo_point.config import DecoderConfig
+
+
+class MixtureOfExperts(nn.Module):
+    """Router and experts. The top-k probabilities weigh the experts as they are: they are not renormalised."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.chosen = config.experts_per_token
+        self.router = nn.Linear(config.d_model, config.experts, bias=False)
+        # Rows of `up_gate` are UP, then GATE, as in the dense feed-forward network.
+        self.up_gate = nn.Parameter(
+            torch.zeros(config.experts, 2 * config.ffn_width, config.d_model)
+        )
+        self.down = nn.Parameter(torch.zeros(config.experts, config.d_model, config.ffn_width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # x: [B, T, D]
+        flat = x.reshape(-1, x.shape[-1])
+        probabilities = self.router(flat).softmax(-1, dtype=torch.float32)
+        weights, experts = probabilities.topk(self.chosen, dim=-1)
+        order = experts.flatten().argsort(stable=True)
+        token = order // self.chosen
+        out = self._run(flat[token], experts.flatten()[order])
+        weighted = out * weights.to(x.dtype).flatten()[order, None]
+        return torch.zeros_like(flat).index_add_(0, token, weighted).view_as(x)
+
+    def _run(self, rows: Tensor, expert: Tensor) -> Tensor:
+        """Send each row through its expert.
+
+        Args:
+            rows: [N*k, D], sorted by expert; expert: [N*k].
+        """
+        counts = torch.bincount(expert, minlength=len(self.up_gate))
+        if rows.is_cuda and rows.dtype is torch.bfloat16 and hasattr(F, "grouped_mm"):
+            # One kernel for all experts, and no wait for the counts to come back from the device.
+            ends = counts.cumsum(0).to(torch.int32)
+            hidden = _swiglu(F.grouped_mm(rows, self.up_gate.transpose(1, 2), offs=ends))
+            return F.grouped_mm(hidden, self.down.transpose(1, 2), offs=ends)
+        pieces = []
+        start = 0
+        for index, count in enumerate(counts.tolist()):
+            if count:
+                mine = rows[start : start + count]
+                pieces.append(
+                    F.linear(_swiglu(F.linear(mine, self.up_gate[index])), self.down[index])
+                )
+                start += count
+        return torch.cat(pieces)
+
+
+def _swiglu(up_gate: Tensor) -> Tensor:
+    up, gate = up_gate.chunk(2, dim=-1)
+    return F.silu(gate) * up

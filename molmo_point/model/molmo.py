@@ -1,0 +1,116 @@
+"""Molmo: a vision tower, a connector, a decoder. Reads top to bottom as the architecture.
+
+    crops --vision--> features --connector--> image embeddings --(added to the <im_patch> embeddings)--> decoder --> logits
+
+Reference: Deitke et al., Molmo and PixMo, arXiv 2409.17146; the specification is molmo.md, checked by tests/core/test_model_golden.py.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from molmo_point.config import MolmoConfig
+from molmo_point.model.connector import Connector
+from molmo_point.model.decoder import Decoder
+from molmo_point.model.kv_cache import KVCache
+from molmo_point.model.vision import VisionTower
+
+
+class Molmo(nn.Module):
+    """The whole network.
+
+    Args:
+        all_blocks: Build also the vision blocks that no output depends on, as the released files have them.
+    """
+
+    def __init__(self, config: MolmoConfig, *, all_blocks: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.vision = VisionTower(config.vision, all_blocks=all_blocks)
+        self.connector = Connector(config)
+        self.decoder = Decoder(config.decoder)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the activations."""
+        return self.connector.pad_embed.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.connector.pad_embed.device
+
+    def encode_images(self, crops: Tensor, masks: Tensor) -> Tensor:
+        """Turn crops into image embeddings; crops with the same pixels run through the tower once.
+
+        Args:
+            crops: [n, P, patch pixels] float32 normalised; masks: [n, P] float32 (see preprocess.crops.ImageCrops).
+
+        Returns:
+            [n, tokens per crop, d_model].
+        """
+        unique, where = distinct_crops(crops)
+        features = self.vision(crops[unique].to(self.device, self.dtype))
+        return self.connector(features[where], masks.to(self.device))  # type: ignore[no-any-return]
+
+    def embed(
+        self,
+        input_ids: Tensor,
+        image_features: Tensor | None = None,
+        image_input_idx: Tensor | None = None,
+    ) -> Tensor:
+        """Look up tokens and ADD the image embeddings at their positions.
+
+        Args:
+            input_ids: [B, T]; negative ids (padding) read row 0.
+            image_features: [B, n, tokens per crop, D] or None for text alone.
+            image_input_idx: [B, n, tokens per crop], position of each in its row of `input_ids`; negative = unused.
+
+        Returns:
+            [B, T, D].
+        """
+        x = self.decoder.embedding(input_ids.clamp_min(0))
+        if image_features is None or image_input_idx is None:
+            return x  # type: ignore[no-any-return]
+        batch, length, width = x.shape
+        index = image_input_idx.reshape(batch, -1).to(x.device, torch.long)
+        used = index >= 0
+        rows = index + torch.arange(batch, device=x.device)[:, None] * length
+        added = image_features.reshape(batch, -1, width)[used].to(x.dtype)
+        return x.reshape(-1, width).index_add(0, rows[used], added).view(batch, length, width)  # type: ignore[no-any-return]
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        positions: Tensor,
+        *,
+        mask: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """Return logits [B, T, embedding_size] at every position; arguments as in `Decoder.forward`."""
+        return self.decoder.head(self.decoder(embeddings, positions, mask=mask, cache=cache))  # type: ignore[no-any-return]
+
+
+def distinct_crops(crops: Tensor) -> tuple[Tensor, Tensor]:
+    """Find crops with the same pixels: a picture of one crop is its own low-resolution view.
+
+    Args:
+        crops: [n, ...].
+
+    Returns:
+        `unique` [u], indices of first occurrences, and `where` [n], so that crops[unique][where] == crops.
+    """
+    sums = crops.flatten(1).sum(1).tolist()
+    first: dict[float, int] = {}
+    unique: list[int] = []
+    where: list[int] = []
+    for index, total in enumerate(sums):
+        candidate = first.get(total)
+        if candidate is not None and torch.equal(crops[unique[candidate]], crops[index]):
+            where.append(candidate)
+            continue
+        first.setdefault(total, len(unique))
+        where.append(len(unique))
+        unique.append(index)
+    return torch.tensor(unique), torch.tensor(where)

@@ -1,0 +1,80 @@
+"""The vision tower: CLIP's ViT (molmo.md 2.1), crops in one batch, no block whose output nobody reads.
+
+Letters: n crops, P patches of a crop, W width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from molmo_point.config import VisionConfig
+
+
+class VisionBlock(nn.Module):
+    """Pre-norm transformer block with biases everywhere."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        width, inner = config.width, config.heads * config.head_dim
+        self.heads = config.heads
+        self.attention_norm = nn.LayerNorm(width, config.norm_eps)
+        self.qkv = nn.Linear(width, 3 * inner)
+        self.attention_out = nn.Linear(inner, width)
+        self.mlp_norm = nn.LayerNorm(width, config.norm_eps)
+        self.mlp_in = nn.Linear(width, config.mlp_width)
+        self.mlp_out = nn.Linear(config.mlp_width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # x: [n, 1 + P, W]
+        q, k, v = self.qkv(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        attended = F.scaled_dot_product_attention(
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        )
+        x = x + self.attention_out(attended.transpose(1, 2).flatten(2))
+        return x + self.mlp_out(quick_gelu(self.mlp_in(self.mlp_norm(x))))
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """OpenAI CLIP's activation: x * sigmoid(1.702 x)."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+class VisionTower(nn.Module):
+    """Crops in, features of chosen blocks out.
+
+    Args:
+        all_blocks: Also build the blocks above the last one whose output is used: the released files hold one such block.
+    """
+
+    def __init__(self, config: VisionConfig, *, all_blocks: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.class_embedding = nn.Parameter(torch.zeros(config.width))
+        self.positional_embedding = nn.Parameter(torch.zeros(config.n_positions, config.width))
+        self.patch_embedding = nn.Linear(config.patch_pixels, config.width, bias=False)
+        self.pre_norm = nn.LayerNorm(config.width, config.norm_eps)
+        depth = config.layers if all_blocks else config.used_layers
+        self.blocks = nn.ModuleList(VisionBlock(config) for _ in range(depth))
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Encode crops.
+
+        Args:
+            crops: [n, P, patch pixels] normalised.
+
+        Returns:
+            [n, P, W * len(feature_layers)], the class token left out.
+        """
+        patches = self.patch_embedding(crops)
+        classes = self.class_embedding.expand(len(crops), 1, -1)
+        x = torch.cat([classes, patches], dim=1) + self.positional_embedding
+        x = self.pre_norm(x)
+        wanted = self.config.feature_indices
+        outputs: dict[int, Tensor] = {}
+        for index in range(self.config.used_layers):
+            x = self.blocks[index](x)
+            if index in wanted:
+                outputs[index] = x[:, 1:]
+        return torch.cat([outputs[index] for index in wanted], dim=-1)

@@ -1,0 +1,208 @@
+"""Fill a network from safetensors files, and write one back. Nothing is unpickled, no remote code runs.
+
+The network is built on `meta` (no memory), every name and shape of the files is compared first, then memory is taken once in
+the wanted type and the files are copied straight into place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from molmo_point.config import MolmoConfig
+from molmo_point.errors import CheckpointError
+from molmo_point.model.molmo import Molmo
+from molmo_point.model.names import Dialect, Slot, detect_dialect, slots, spare_prefixes
+
+Progress = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all)."""
+
+CHUNK_BYTES = 128 * 1024 * 1024
+"""A file is opened anew after this much: its mapped pages count as ours until it is closed."""
+
+
+def load_weights(
+    folder: str | Path,
+    config: MolmoConfig,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    progress: Progress | None = None,
+) -> Molmo:
+    """Build a network and fill it from a checkpoint folder.
+
+    Args:
+        folder: Holds model.safetensors, or shards with model.safetensors.index.json.
+
+    Returns:
+        The network in evaluation mode, without gradients.
+
+    Raises:
+        CheckpointError: Missing, unknown or wrongly shaped tensors (all listed), damaged or missing files, pickled weights.
+    """
+    files = find_tensors(Path(folder))
+    with torch.device("meta"):
+        model = Molmo(config).eval().requires_grad_(False)
+    parameters = dict(model.named_parameters())
+    dialect = detect_dialect(set(files), config.decoder)
+    wanted = _compare(files, parameters, config, dialect, Path(folder))
+    model = model.to(dtype).to_empty(device=device)
+    parameters = dict(model.named_parameters())
+    sizes = {key: parameters[slot.parameter].element_size() for key, slot in wanted.items()}
+    total = sum(sizes[key] * _numel(files[key].shape) for key in wanted)
+    done = 0
+    with torch.no_grad():
+        for key, tensor in _read({key: files[key].path for key in wanted}):
+            target = wanted[key].view(parameters[wanted[key].parameter])
+            target.copy_(tensor.view(target.shape))
+            done += sizes[key] * tensor.numel()
+            if progress:
+                progress(done, total)
+    return model
+
+
+def save_weights(model: Molmo, folder: str | Path, *, dialect: Dialect | None = None) -> None:
+    """Write model.safetensors with the published names; written beside, then renamed, so that it is never half there."""
+    dialect = dialect or (Dialect.MIXTURE if model.config.decoder.experts else Dialect.DENSE)
+    parameters = dict(model.named_parameters())
+    tensors = {
+        key: slot.view(parameters[slot.parameter].detach())
+        .clone(memory_format=torch.contiguous_format)
+        .view(slot.file_shape(parameters[slot.parameter]))
+        .cpu()
+        for key, slot in slots(model.config, dialect).items()
+        if slot.parameter in parameters
+    }
+    target = Path(folder) / "model.safetensors"
+    partial = target.with_suffix(".part")
+    save_file(tensors, partial, metadata={"format": "pt"})
+    os.replace(partial, target)
+
+
+class FoundTensor:
+    """Where a tensor lies, and its shape."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        self.path = path
+        self.shape = shape
+
+
+def find_tensors(folder: Path) -> dict[str, FoundTensor]:
+    """List every tensor of a checkpoint without reading it.
+
+    Raises:
+        CheckpointError: No safetensors, a shard missing or damaged.
+    """
+    found: dict[str, FoundTensor] = {}
+    for path in _weight_files(folder):
+        try:
+            with safe_open(path, "pt") as file:
+                for key in file.keys():  # noqa: SIM118 - not a dict
+                    found[key] = FoundTensor(path, tuple(file.get_slice(key).get_shape()))
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"{path} is damaged or cut short ({error}): download it again"
+            ) from error
+    return found
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        try:
+            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError) as error:
+            raise CheckpointError(f"{index} is damaged: {error!r}; download it again") from error
+        paths = [folder / Path(name).name for name in names]
+        missing = [path.name for path in paths if not path.exists()]
+        if missing:
+            raise CheckpointError(
+                f"{folder} lacks {len(missing)} of {len(paths)} weight files named in {index.name}: "
+                f"{', '.join(missing[:5])}; download it again"
+            )
+        return paths
+    if (folder / "model.safetensors").exists():
+        return [folder / "model.safetensors"]
+    pickled = [
+        path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern)
+    ]
+    if pickled:
+        raise CheckpointError(
+            f"{folder} holds pickled weights only ({', '.join(pickled[:3])}), which can run code when read and are refused: "
+            "convert them to safetensors"
+        )
+    raise CheckpointError(
+        f"{folder} has no model.safetensors and no model.safetensors.index.json: expected a checkpoint folder"
+    )
+
+
+def _compare(
+    files: dict[str, FoundTensor],
+    parameters: dict[str, Tensor],
+    config: MolmoConfig,
+    dialect: Dialect,
+    folder: Path,
+) -> dict[str, Slot]:
+    """Return what to load, or list everything that does not fit in one error."""
+    table = slots(config, dialect)
+    spare = spare_prefixes(config, dialect)
+    wanted = {key: slot for key, slot in table.items() if not key.startswith(spare or ("\0",))}
+    missing = [key for key in wanted if key not in files]
+    unknown = [key for key in files if key not in table]
+    misshapen = [
+        f"{key} {list(files[key].shape)} (expected {list(expected)})"
+        for key, slot in wanted.items()
+        if key in files
+        and files[key].shape != (expected := slot.file_shape(parameters[slot.parameter]))
+    ]
+    problems = [
+        f"{len(keys)} {title}: {', '.join(sorted(keys)[:8])}{' ...' if len(keys) > 8 else ''}"
+        for title, keys in (
+            ("missing", missing),
+            ("unknown", unknown),
+            ("of another shape", misshapen),
+        )
+        if keys
+    ]
+    if problems:
+        raise CheckpointError(
+            f"the tensors in {folder} are not those of its config.json ({dialect.value} names): "
+            + "; ".join(problems)
+        )
+    return wanted
+
+
+def _read(paths: dict[str, Path]) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors file by file, each file reopened after CHUNK_BYTES."""
+    for path in sorted(set(paths.values())):
+        keys = [key for key, where in paths.items() if where == path]
+        while keys:
+            taken = 0
+            with safe_open(path, "pt") as file:
+                while keys and taken < CHUNK_BYTES:
+                    tensor: Tensor = file.get_tensor(keys[0])
+                    taken += tensor.numel() * tensor.element_size()
+                    yield keys.pop(0), tensor
+                    del tensor
+
+
+def _numel(shape: tuple[int, ...]) -> int:
+    count = 1
+    for side in shape:
+        count *= side
+    return count
+
+
+def parameter_count(config: MolmoConfig) -> int:
+    """Count the parameters of the published file, spare vision blocks included, without taking memory."""
+    with torch.device("meta"):
+        model: Any = Molmo(config, all_blocks=True)
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,146 @@
+"""Crops of a picture, their patches, padding masks and image tokens (molmo.md 3.4-3.6).
+
+Letters: R, C rows and columns of high-resolution crops; n = 1 + R*C crops; G patches along a side of a crop; T image tokens
+along a side of a crop (G / pooling); l, r the left and right margins in tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from molmo_point.config import PreprocessConfig
+from molmo_point.preprocess.resize import Placement, onto_canvas
+from molmo_point.preprocess.tiling import choose_tiling
+
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+Ints = np.ndarray[Any, np.dtype[np.int32]]
+
+UNUSED = -100
+"""In `token_index`: this pooled patch is margin, no token shows it."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageCrops:
+    """A picture as the vision tower takes it.
+
+    Attributes:
+        crops: [n, G*G, patch*patch*3] float32, normalised; the low-resolution view first, then the grid in raster order.
+        masks: [n, G*G] float32, share of each patch that shows picture and not padding. Row k goes with crop k, though it
+            describes crop k + 1, and the last row is -1: the released weights were trained that way (molmo.md 3.6).
+        token_index: [n, T*T] int32, position of each pooled patch among the image tokens (0 = first `<im_start>`), or UNUSED.
+        grid: (R, C).
+        placement: Where the picture lies on the high-resolution canvas.
+    """
+
+    crops: Floats
+    masks: Floats
+    token_index: Ints
+    grid: tuple[int, int]
+    placement: Placement
+
+
+def crop_image(image: np.ndarray[Any, np.dtype[np.uint8]], config: PreprocessConfig) -> ImageCrops:
+    """Cut a picture into the low-resolution view and the high-resolution crops.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+    """
+    height, width = image.shape[:2]
+    rows, columns = choose_tiling(width, height, config)
+    canvas, where = onto_canvas(image, *canvas_size(rows, columns, config))
+    side, step = config.crop_size, config.window_size
+    low, _ = onto_canvas(image, side, side)
+    views = [low] + [
+        canvas[row * step : row * step + side, column * step : column * step + side]
+        for row in range(rows)
+        for column in range(columns)
+    ]
+    crops = np.stack([_patches(view, config) for view in views])
+    masks = _masks(where, rows, columns, config)
+    return ImageCrops(crops, masks, token_index(rows, columns, config), (rows, columns), where)
+
+
+def canvas_size(rows: int, columns: int, config: PreprocessConfig) -> tuple[int, int]:
+    """(width, height) in pixels of the canvas that a grid of overlapping crops covers."""
+    step, margin = config.window_size, config.margin_size
+    return step * columns + margin, step * rows + margin
+
+
+def token_grid(rows: int, columns: int, config: PreprocessConfig) -> tuple[int, int]:
+    """(height, width) in image tokens of the high-resolution part: the whole canvas, pooled."""
+    width, height = canvas_size(rows, columns, config)
+    side = config.patch_size * config.pool_size
+    return height // side, width // side
+
+
+def token_index(rows: int, columns: int, config: PreprocessConfig) -> Ints:
+    """Number the pooled patches by their image token: true raster order of the whole picture, margins unused.
+
+    Returns:
+        [1 + rows*columns, T*T] int32, positions among the image tokens, UNUSED on margins.
+    """
+    side = config.token_grid
+    before, after = (margin // config.pool_size for margin in config.margins)
+    step = side - before - after
+    cell = np.arange(side)
+    # Low-resolution view: <im_start>, then rows of `side` tokens closed by <im_col>.
+    low = 1 + (side + 1) * cell[:, None] + cell[None, :]
+    _, row_length = token_grid(rows, columns, config)
+    first = low.size + side + 2 + 1
+    index = np.full((1 + rows * columns, side, side), UNUSED, np.int32)
+    index[0] = low
+    for row in range(rows):
+        v_kept = _kept(row, rows, side, before, after)
+        for column in range(columns):
+            u_kept = _kept(column, columns, side, before, after)
+            tokens = (
+                first
+                + (step * row + cell[:, None]) * (row_length + 1)
+                + (step * column + cell[None, :])
+            )
+            kept = v_kept[:, None] & u_kept[None, :]
+            index[1 + row * columns + column] = np.where(kept, tokens, UNUSED)
+    return index.reshape(len(index), -1)
+
+
+def _kept(position: int, count: int, side: int, before: int, after: int) -> np.ndarray[Any, Any]:
+    """Which cells along one axis a crop shows itself: all but the margins that a neighbour shows."""
+    cell = np.arange(side)
+    first = before if position > 0 else 0
+    last = side if position == count - 1 else side - after
+    return (cell >= first) & (cell < last)
+
+
+def _patches(view: Floats, config: PreprocessConfig) -> Floats:
+    """(S, S, 3) in 0-1 -> [G*G, patch*patch*3] normalised; values inside a patch in (row, column, channel) order."""
+    mean, std = np.array(config.mean, np.float32), np.array(config.std, np.float32)
+    grid, patch = config.grid_size, config.patch_size
+    view = (view - mean) / std
+    return (
+        view.reshape(grid, patch, grid, patch, 3)
+        .transpose(0, 2, 1, 3, 4)
+        .reshape(grid * grid, patch * patch * 3)
+    )
+
+
+def _masks(where: Placement, rows: int, columns: int, config: PreprocessConfig) -> Floats:
+    """Share of every patch that is picture, for the high-resolution crops, and one last row of -1 (see `ImageCrops`)."""
+    patch, grid, step = config.patch_size, config.grid_size, config.window_patches
+    across = _covered(where.left, where.width, where.canvas_width, patch)
+    down = _covered(where.top, where.height, where.canvas_height, patch)
+    share = (down[:, None] * across[None, :]).astype(np.float32) / np.float32(patch * patch)
+    crops = [
+        share[row * step : row * step + grid, column * step : column * step + grid].reshape(-1)
+        for row in range(rows)
+        for column in range(columns)
+    ]
+    return np.stack([*crops, np.full(grid * grid, -1, np.float32)])
+
+
+def _covered(start: int, length: int, total: int, patch: int) -> np.ndarray[Any, Any]:
+    """How many of the `patch` pixels of each patch along one axis lie in [start, start + length)."""
+    edges = np.arange(0, total, patch)
+    return np.clip(np.minimum(edges + patch, start + length) - np.maximum(edges, start), 0, patch)
