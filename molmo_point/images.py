@@ -133,8 +133,7 @@ def _from_array(array: np.ndarray[Any, Any], max_pixels: int) -> Array:
     if (
         array.dtype != np.uint8
         or array.ndim not in (2, 3)
-        or array.ndim == 3
-        and array.shape[2] != 3
+        or (array.ndim == 3 and array.shape[2] != 3)
     ):
         raise ImageError(
             "expected an (H, W, 3) uint8 RGB array (0-255), "

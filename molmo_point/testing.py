@@ -1,4 +1,4 @@
-"""`FakePointer`: a Pointer without a model, for tests of everything that stands on one. Shipped, so that users test with it too."""
+"""`FakePointer`: a Pointer without a model, for tests of everything that stands on one; shipped, so that users test with it."""
 
 from __future__ import annotations
 
@@ -186,11 +186,14 @@ def _as_pointing(answer: Answer, query: str, size: tuple[int, int]) -> Pointing:
         raise answer
     if isinstance(answer, Pointing):
         return answer
-    points = tuple(
-        item.model_copy(update={"index": index})
-        if isinstance(item, Point)
-        else Point(x=item[0], y=item[1], label=query, index=index)
-        for index, item in enumerate(answer)
-    )
+    points = tuple(_as_point(item, query, index) for index, item in enumerate(answer))
     status = Status.FOUND if points else Status.NOT_FOUND
     return Pointing(query=query, points=points, status=status, image_size=size)
+
+
+def _as_point(item: object, query: str, index: int) -> Point:
+    if isinstance(item, Point):
+        return item.model_copy(update={"index": index})
+    if isinstance(item, tuple) and len(item) == 2:
+        return Point(x=item[0], y=item[1], label=query, index=index)
+    raise TypeError(f"expected a Point or a pair (x, y) as a fake answer, got {item!r}")

@@ -58,9 +58,9 @@ class Connector(nn.Module):
         scores = (q.float() * k.float()).sum(-1) * q.shape[-1] ** -0.5
         weights = scores.softmax(1).to(v.dtype)
         attended = (weights[..., None] * v).sum(1).flatten(1)
-        return self.pool_out(attended).view(n, rows * columns, -1)  # type: ignore[no-any-return]
+        return self.pool_out(attended).view(n, rows * columns, -1)
 
     def project(self, pooled: Tensor) -> Tensor:
         """SwiGLU projector into the decoder's space; the first half of `gate_up` is the gate."""
         gate, up = self.gate_up(pooled).chunk(2, dim=-1)
-        return self.down(F.silu(gate) * up)  # type: ignore[no-any-return]
+        return self.down(F.silu(gate) * up)

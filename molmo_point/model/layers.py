@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class RMSNorm(nn.Module):
-    """Root mean square norm: normalise in float32, cast to the activation's type, multiply by the weight (molmo.md 2.5)."""
+    """Root mean square norm: normalise in float32, cast to the weight's type, multiply by the weight (molmo.md 2.5)."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class RMSNorm(nn.Module):
         # x: [..., width]
         wide = x.float()
         normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return normed.to(x.dtype) * self.weight
+        return normed.to(self.weight.dtype) * self.weight
 
 
 def rotary_table(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:

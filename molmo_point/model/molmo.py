@@ -2,7 +2,8 @@
 
     crops --vision--> features --connector--> image embeddings --(added to the <im_patch> embeddings)--> decoder --> logits
 
-Reference: Deitke et al., Molmo and PixMo, arXiv 2409.17146; the specification is molmo.md, checked by tests/core/test_model_golden.py.
+Reference: Deitke et al., Molmo and PixMo, arXiv 2409.17146. Held to the reference's numbers by
+tests/core/test_model_golden.py.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Molmo(nn.Module):
         return self.connector.pad_embed.device
 
     def encode_images(self, crops: Tensor, masks: Tensor) -> Tensor:
-        """Turn crops into image embeddings; crops with the same pixels run through the tower once.
+        """Turn crops into image embeddings.
 
         Args:
             crops: [n, P, patch pixels] float32 normalised; masks: [n, P] float32 (see preprocess.crops.ImageCrops).
@@ -50,9 +51,8 @@ class Molmo(nn.Module):
         Returns:
             [n, tokens per crop, d_model].
         """
-        unique, where = distinct_crops(crops)
-        features = self.vision(crops[unique].to(self.device, self.dtype))
-        return self.connector(features[where], masks.to(self.device))  # type: ignore[no-any-return]
+        features = self.vision(crops.to(self.device, self.dtype))
+        return self.connector(features, masks.to(self.device))
 
     def embed(
         self,
@@ -72,13 +72,13 @@ class Molmo(nn.Module):
         """
         x = self.decoder.embedding(input_ids.clamp_min(0))
         if image_features is None or image_input_idx is None:
-            return x  # type: ignore[no-any-return]
+            return x
         batch, length, width = x.shape
         index = image_input_idx.reshape(batch, -1).to(x.device, torch.long)
         used = index >= 0
         rows = index + torch.arange(batch, device=x.device)[:, None] * length
         added = image_features.reshape(batch, -1, width)[used].to(x.dtype)
-        return x.reshape(-1, width).index_add(0, rows[used], added).view(batch, length, width)  # type: ignore[no-any-return]
+        return x.reshape(-1, width).index_add(0, rows[used], added).view(batch, length, width)
 
     def forward(
         self,
@@ -89,28 +89,4 @@ class Molmo(nn.Module):
         cache: KVCache | None = None,
     ) -> Tensor:
         """Return logits [B, T, embedding_size] at every position; arguments as in `Decoder.forward`."""
-        return self.decoder.head(self.decoder(embeddings, positions, mask=mask, cache=cache))  # type: ignore[no-any-return]
-
-
-def distinct_crops(crops: Tensor) -> tuple[Tensor, Tensor]:
-    """Find crops with the same pixels: a picture of one crop is its own low-resolution view.
-
-    Args:
-        crops: [n, ...].
-
-    Returns:
-        `unique` [u], indices of first occurrences, and `where` [n], so that crops[unique][where] == crops.
-    """
-    sums = crops.flatten(1).sum(1).tolist()
-    first: dict[float, int] = {}
-    unique: list[int] = []
-    where: list[int] = []
-    for index, total in enumerate(sums):
-        candidate = first.get(total)
-        if candidate is not None and torch.equal(crops[unique[candidate]], crops[index]):
-            where.append(candidate)
-            continue
-        first.setdefault(total, len(unique))
-        where.append(len(unique))
-        unique.append(index)
-    return torch.tensor(unique), torch.tensor(where)
+        return self.decoder.head(self.decoder(embeddings, positions, mask=mask, cache=cache))

@@ -12,22 +12,33 @@ from torch import Tensor, nn
 from molmo_point.config import VisionConfig
 
 
+class LayerNorm(nn.LayerNorm):
+    """Layer norm of a float32 stream, handed on in the weights' type."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.weight, self.bias
+        normed = F.layer_norm(
+            x.float(), self.normalized_shape, weight.float(), bias.float(), self.eps
+        )
+        return normed.to(weight.dtype)
+
+
 class VisionBlock(nn.Module):
-    """Pre-norm transformer block with biases everywhere."""
+    """Pre-norm transformer block with biases everywhere; the residual stream stays in float32, as in the decoder."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         width, inner = config.width, config.heads * config.head_dim
         self.heads = config.heads
-        self.attention_norm = nn.LayerNorm(width, config.norm_eps)
+        self.attention_norm = LayerNorm(width, config.norm_eps)
         self.qkv = nn.Linear(width, 3 * inner)
         self.attention_out = nn.Linear(inner, width)
-        self.mlp_norm = nn.LayerNorm(width, config.norm_eps)
+        self.mlp_norm = LayerNorm(width, config.norm_eps)
         self.mlp_in = nn.Linear(width, config.mlp_width)
         self.mlp_out = nn.Linear(config.mlp_width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        # x: [n, 1 + P, W]
+        # x: [n, 1 + P, W] float32
         q, k, v = self.qkv(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1)).unbind(2)
         attended = F.scaled_dot_product_attention(
             q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
@@ -54,7 +65,7 @@ class VisionTower(nn.Module):
         self.class_embedding = nn.Parameter(torch.zeros(config.width))
         self.positional_embedding = nn.Parameter(torch.zeros(config.n_positions, config.width))
         self.patch_embedding = nn.Linear(config.patch_pixels, config.width, bias=False)
-        self.pre_norm = nn.LayerNorm(config.width, config.norm_eps)
+        self.pre_norm = LayerNorm(config.width, config.norm_eps)
         depth = config.layers if all_blocks else config.used_layers
         self.blocks = nn.ModuleList(VisionBlock(config) for _ in range(depth))
 
@@ -70,11 +81,11 @@ class VisionTower(nn.Module):
         patches = self.patch_embedding(crops)
         classes = self.class_embedding.expand(len(crops), 1, -1)
         x = torch.cat([classes, patches], dim=1) + self.positional_embedding
-        x = self.pre_norm(x)
+        x = self.pre_norm(x).float()
         wanted = self.config.feature_indices
         outputs: dict[int, Tensor] = {}
         for index in range(self.config.used_layers):
             x = self.blocks[index](x)
             if index in wanted:
                 outputs[index] = x[:, 1:]
-        return torch.cat([outputs[index] for index in wanted], dim=-1)
+        return torch.cat([outputs[index] for index in wanted], dim=-1).to(patches.dtype)

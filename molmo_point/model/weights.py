@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,7 @@ def _weight_files(folder: Path) -> list[Path]:
 
 def _compare(
     files: dict[str, FoundTensor],
-    parameters: dict[str, Tensor],
+    parameters: Mapping[str, Tensor],
     config: MolmoConfig,
     dialect: Dialect,
     folder: Path,

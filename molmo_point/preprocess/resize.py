@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def place(width: int, height: int, canvas_width: int, canvas_height: int) -> Pla
     )
 
 
-def resize(image: Floats, width: int, height: int) -> Floats:
+def resize(image: Pixels, width: int, height: int) -> Floats:
     """Scale a picture bilinearly with antialiasing (triangle filter, half-pixel centres), in float32.
 
     The filter's weights are computed as torch's `interpolate(mode="bilinear", antialias=True)` does, in float32: positions in
@@ -76,7 +77,7 @@ def resize(image: Floats, width: int, height: int) -> Floats:
         (height, width, 3) float32 in 0-1.
     """
     rows, columns = image.shape[:2]
-    out = np.ascontiguousarray(image)
+    out: np.ndarray[Any, Any] = np.ascontiguousarray(image)
     if columns != width:
         # Down the columns of the transposed picture: one matrix product serves both axes.
         out = _resample(np.ascontiguousarray(out.transpose(1, 0, 2)), width).transpose(1, 0, 2)
@@ -91,7 +92,7 @@ BLOCK = 32
 """Output rows a block: the weights are a narrow band, and dense products of its blocks run at the speed of BLAS."""
 
 
-def _resample(image: Floats, size: int) -> Floats:
+def _resample(image: np.ndarray[Any, Any], size: int) -> Floats:
     """Resample the first axis of (N, M, 3) to `size`; float32, same value range."""
     flat = image.reshape(len(image), -1)
     out = np.empty((size, flat.shape[1]), np.float32)
@@ -123,7 +124,7 @@ def _band(size_in: int, size_out: int) -> list[tuple[int, int, Floats]]:
     return blocks
 
 
-def onto_canvas(image: Floats, canvas_width: int, canvas_height: int) -> tuple[Floats, Placement]:
+def onto_canvas(image: Pixels, canvas_width: int, canvas_height: int) -> tuple[Floats, Placement]:
     """Scale, centre and pad with black.
 
     Args:

@@ -1,0 +1,99 @@
+"""The two doors: `load` a model here, `connect` to one elsewhere; torch is only reached inside `load`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from molmo_point.errors import MissingExtra, UsageError
+
+if TYPE_CHECKING:
+    from molmo_point.engine.local import LocalPointer
+    from molmo_point.pointer import Pointer
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+def load(
+    name: str | Path = "nano",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    quantize: str | None = None,
+    **options: Any,
+) -> LocalPointer:
+    """Load a model into this process.
+
+    Args:
+        name: "nano" (shipped in the package), a name of `molmo-point models`, a hub repository, or a checkpoint folder.
+        device: "auto" (CUDA, then Apple's MPS, then CPU), or a torch device such as "cuda:1".
+        dtype: "auto" (bfloat16 on CUDA, float32 elsewhere), "float32", "bfloat16" or "float16".
+        quantize: None, "int8" or "int4": language model only, vision and connector keep their type.
+        options: Fields of `molmo_point.engine.local.EngineOptions`.
+
+    Raises:
+        ModelNotFound, CheckpointError, DownloadError, MissingExtra, UsageError.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtra("torch", "engine", "Running a model in this process") from None
+    from molmo_point.engine.local import EngineOptions, LocalPointer
+    from molmo_point.model.hub import resolve
+
+    if dtype not in DTYPES:
+        raise UsageError(f"expected dtype to be one of {', '.join(DTYPES)}, got {dtype!r}")
+    unknown = set(options) - set(EngineOptions.__dataclass_fields__)
+    if unknown:
+        raise UsageError(
+            f"unknown option {', '.join(sorted(unknown))}: expected {', '.join(EngineOptions.__dataclass_fields__)}"
+        )
+    where = _device(torch, device)
+    kind = getattr(torch, "bfloat16" if where.type == "cuda" else "float32")
+    if dtype != "auto":
+        kind = getattr(torch, dtype)
+    folder = resolve(name)
+    label = str(name) if not Path(str(name)).is_dir() else folder.resolve().name
+    pointer = LocalPointer.from_folder(
+        folder, label, device=where, dtype=kind, options=EngineOptions(**options)
+    )
+    if quantize is not None:
+        from molmo_point.model.quantize import quantize_decoder
+
+        quantize_decoder(pointer.network, quantize)
+    return pointer
+
+
+def connect(url: str, **options: Any) -> Pointer:
+    """Connect to a pointing server: "tcp://gpu:5555" (ZMQ) or "http://gpu:8000"; the same interface as a local model.
+
+    Args:
+        options: See `molmo_point.client.connect`.
+
+    Raises:
+        UsageError: Not such a URL. Nobody is asked yet: a server that is gone shows at the first question.
+    """
+    from molmo_point import client
+
+    return client.connect(url, **options)
+
+
+def _device(torch: Any, name: str) -> Any:
+    if name == "auto":
+        if torch.cuda.is_available():
+            name = "cuda"
+        elif torch.backends.mps.is_available():
+            name = "mps"
+        else:
+            name = "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(
+            f"expected a device like auto, cpu, cuda, cuda:1 or mps, got {name!r}"
+        ) from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            f"there is no CUDA device here (asked for {name!r}): use device='cpu' or 'auto'"
+        )
+    return device

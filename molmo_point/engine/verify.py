@@ -1,0 +1,177 @@
+"""Recompute a golden folder: the numbers that a reference implementation wrote down, beside ours (`molmo-point verify`).
+
+A golden folder is a checkpoint folder with `golden.json` and `golden.npz` in it. For every case: token ids, image embeddings,
+logits of the last positions, the most likely token everywhere, and a greedy continuation. Pictures are looked for in the
+folder itself and in `images/` up to two folders above.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molmo_point.config import MolmoConfig
+from molmo_point.engine.generate import Limits, NoDraft, generate
+from molmo_point.errors import CheckpointError
+from molmo_point.images import load_image
+from molmo_point.model.molmo import Molmo
+from molmo_point.model.weights import load_weights
+from molmo_point.preprocess.crops import crop_image
+from molmo_point.preprocess.inputs import Prefix, image_prefix, text_prefix
+from molmo_point.preprocess.prompt import wrap
+from molmo_point.preprocess.tokenizer import Tokenizer
+
+FEATURE_TOLERANCE = 2e-3
+"""With our own resampler: the pixels differ by up to 1e-4 (with the reference's pixels 5e-5 holds, see the tests)."""
+LOGIT_TOLERANCE = 1e-2
+CLEAR_MARGIN = 1e-3
+"""Where the two best logits are closer than this, which one wins is chance."""
+BFLOAT16_AGREEMENT = 0.9
+
+
+@dataclass(frozen=True)
+class CaseReport:
+    """What one case gave.
+
+    Attributes:
+        feature_error, logit_error: Largest absolute differences.
+        argmax_agreement: Share of positions with the same most likely token.
+        greedy_equal: The continuation is the same token for token.
+        ids_equal: Token ids and image positions are the same.
+        tolerance: What was allowed, in words.
+        passed: The verdict.
+    """
+
+    name: str
+    feature_error: float
+    logit_error: float
+    argmax_agreement: float
+    greedy_equal: bool
+    ids_equal: bool
+    tolerance: str
+    passed: bool
+
+
+def verify_folder(
+    folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> Iterator[CaseReport]:
+    """Recompute every case of a golden folder.
+
+    Raises:
+        CheckpointError: No golden files, or no checkpoint beside them.
+    """
+    try:
+        cases = json.loads((folder / "golden.json").read_text())["cases"]
+        golden = np.load(folder / "golden.npz", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{folder} is not a golden folder: expected golden.json and golden.npz beside the checkpoint ({error})"
+        ) from None
+    config = MolmoConfig.from_folder(folder)
+    tokenizer = Tokenizer(folder)
+    model = load_weights(folder, config, device=device, dtype=dtype)
+    for case in cases:
+        arrays = {
+            key.split("/", 1)[1]: golden[key]
+            for key in golden.files
+            if key.startswith(case["name"] + "/")
+        }
+        yield _verify_case(model, tokenizer, folder, case, arrays)
+
+
+@torch.inference_mode()
+def _verify_case(
+    model: Molmo,
+    tokenizer: Tokenizer,
+    folder: Path,
+    case: dict[str, Any],
+    golden: dict[str, np.ndarray[Any, Any]],
+) -> CaseReport:
+    prefix, features = _picture(model, tokenizer, folder, case["image"])
+    prompt = tokenizer.encode(wrap(case["prompt"]))
+    ids = np.concatenate([prefix.input_ids, np.array(prompt, np.int32)])
+    ids_equal = np.array_equal(ids, golden["input_ids"])
+    if features is not None and "image_input_idx" in golden:
+        theirs, ours = golden["image_input_idx"], prefix.image_input_idx
+        ids_equal &= np.array_equal(np.maximum(theirs, -1), np.maximum(ours, -1))
+    index = None if features is None else torch.as_tensor(prefix.image_input_idx)[None]
+    stacked = None if features is None else features[None]
+    x = model.embed(torch.as_tensor(ids, device=model.device)[None], stacked, index)
+    logits = model(x, torch.arange(len(ids), device=model.device)[None])[0].float().cpu()
+    feature_error = _feature_error(features, golden)
+    last = golden["logits_last8"]
+    logit_error = float(np.abs(logits[-len(last) :].numpy() - last).max())
+    agreement, clear = _argmax_agreement(logits, golden["argmax_all"])
+    greedy = _continue(model, x, len(golden["greedy24"]))
+    greedy_equal = greedy == golden["greedy24"].tolist()
+    if model.dtype is torch.float32:
+        tolerance = f"features {FEATURE_TOLERANCE:g}, logits {LOGIT_TOLERANCE:g}, tokens equal"
+        close = feature_error <= FEATURE_TOLERANCE and logit_error <= LOGIT_TOLERANCE
+        passed = close and clear and greedy_equal and ids_equal
+    else:
+        tolerance = f"argmax agreement {BFLOAT16_AGREEMENT}"
+        passed = agreement >= BFLOAT16_AGREEMENT and ids_equal
+    return CaseReport(
+        name=case["name"],
+        feature_error=feature_error,
+        logit_error=logit_error,
+        argmax_agreement=agreement,
+        greedy_equal=greedy_equal,
+        ids_equal=bool(ids_equal),
+        tolerance=tolerance,
+        passed=bool(passed),
+    )
+
+
+def _picture(
+    model: Molmo, tokenizer: Tokenizer, folder: Path, name: str | None
+) -> tuple[Prefix, Tensor | None]:
+    if name is None:
+        return text_prefix(tokenizer.special), None
+    places = [folder, folder / "images", folder.parent / "images", folder.parent.parent / "images"]
+    found = [place / name for place in places if (place / name).exists()]
+    if not found:
+        raise CheckpointError(f"the picture {name} of a golden case is in none of {places}")
+    config = model.config.preprocess
+    # The reference's image processor ignores EXIF.
+    cut = crop_image(load_image(found[0], exif=False), config)
+    features = model.encode_images(torch.from_numpy(cut.crops), torch.from_numpy(cut.masks))
+    return image_prefix(cut, config, tokenizer.special), features
+
+
+def _feature_error(features: Tensor | None, golden: dict[str, np.ndarray[Any, Any]]) -> float:
+    if features is None:
+        return 0.0
+    ours = features.float().cpu().numpy()
+    error = float(np.abs(ours[:, ::11, :24] - golden["features_slice"]).max())
+    if "features_full" in golden:
+        error = max(error, float(np.abs(ours - golden["features_full"]).max()))
+    return error
+
+
+def _argmax_agreement(logits: Tensor, golden: np.ndarray[Any, Any]) -> tuple[float, bool]:
+    """Return the share of equal positions, and whether all with a clear winner are equal."""
+    top = logits.topk(2, dim=-1)
+    equal = top.indices[:, 0].numpy() == golden
+    clear = (top.values[:, 0] - top.values[:, 1]).numpy() > CLEAR_MARGIN
+    return float(equal.mean()), bool(equal[clear].all())
+
+
+def _continue(model: Molmo, x: Tensor, count: int) -> list[int]:
+    """Greedy continuation with the cache; the end token does not stop it, as in the golden data."""
+    length = x.shape[1]
+    cache = model.decoder.allocate_cache(length + count)
+    positions = torch.arange(length, device=x.device)[None]
+    hidden = model.decoder(x, positions, cache=cache)
+    cache.keep(length)
+    first = int(model.decoder.head(hidden[:, -1]).argmax())
+    limits = Limits(count - 1)
+    steps = generate(model, cache, [first], stop=-1, limits=limits, drafter=NoDraft())
+    return [first, *(token for step in steps for token in step.tokens)]

@@ -1,0 +1,95 @@
+"""A model's name -> a folder with its files: the package's own, a local one, or one downloaded from the hub."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+from molmo_point.errors import CheckpointError, DownloadError, MissingExtra, ModelNotFound
+from molmo_point.model.catalog import CATALOG, NANO_FOLDER, find
+
+FILES = ["*.json", "*.safetensors"]
+"""What is downloaded: no code, no pickles."""
+
+
+def resolve(name: str | Path) -> Path:
+    """Find the folder of a model, downloading it with a progress bar if need be.
+
+    Args:
+        name: A folder; a name of `molmo-point models`; or a hub repository "owner/name". HF_HUB_OFFLINE=1 and the other
+            environment variables of huggingface_hub hold.
+
+    Raises:
+        ModelNotFound: No such name; the nearest ones are offered.
+        DownloadError: The hub did not deliver.
+    """
+    if isinstance(name, Path) or Path(name).is_dir():
+        return _existing(Path(name))
+    entry = find(name)
+    if entry is not None and entry.hub_name is None:
+        return NANO_FOLDER
+    if entry is not None:
+        return download(str(entry.hub_name))
+    if name.startswith((".", "~", os.sep)) or not _looks_like_repository(name):
+        raise ModelNotFound(_unknown(name))
+    return download(name)
+
+
+def download(repository: str) -> Path:
+    """Fetch the weights and tables of a hub repository; what is already there is not fetched again.
+
+    Raises:
+        ModelNotFound: The hub has no such repository, or it may not be read without a token.
+        DownloadError: No connection, disk full, or not on this machine in offline mode.
+    """
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import (
+            HfHubHTTPError,
+            HFValidationError,
+            LocalEntryNotFoundError,
+            RepositoryNotFoundError,
+        )
+    except ImportError:
+        raise MissingExtra("huggingface_hub", "engine", "Downloading a model") from None
+    try:
+        return Path(snapshot_download(repository, allow_patterns=FILES))
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise ModelNotFound(f"{_unknown(repository)} ({type(error).__name__})") from error
+    except LocalEntryNotFoundError as error:
+        raise DownloadError(
+            f"{repository} is not on this machine and the hub cannot be reached: connect once, or copy the folder here and "
+            "give its path"
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        raise DownloadError(
+            f"{repository} could not be downloaded: {error}; what arrived is kept and continued next time"
+        ) from error
+
+
+def _existing(folder: Path) -> Path:
+    folder = folder.expanduser()
+    if not folder.is_dir():
+        raise ModelNotFound(_unknown(str(folder)))
+    if not (folder / "config.json").exists():
+        raise CheckpointError(
+            f"{folder} has no config.json: expected the folder of a Molmo checkpoint "
+            "(config.json, tokenizer.json, *.safetensors)"
+        )
+    return folder
+
+
+def _looks_like_repository(name: str) -> bool:
+    owner, slash, rest = name.partition("/")
+    return bool(slash and owner and rest and "/" not in rest)
+
+
+def _unknown(name: str) -> str:
+    known = {entry.name: entry.name for entry in CATALOG}
+    known |= {entry.hub_name.lower(): entry.hub_name for entry in CATALOG if entry.hub_name}
+    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.4) or list(known)[:5]
+    return (
+        f"there is no model or folder {name!r}; did you mean {', '.join(known[key] for key in near)}? "
+        "(molmo-point models lists all)"
+    )

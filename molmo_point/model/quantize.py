@@ -1,0 +1,47 @@
+"""Low-bit weights for the language model through torchao; vision tower and connector keep their type.
+
+Quantising everything moves points by tens of pixels while averages hardly change, so only the decoder's matrices are touched,
+and not the output head, whose logits decide digits.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from molmo_point.errors import MissingExtra, UsageError
+from molmo_point.model.molmo import Molmo
+
+SCHEMES = ("int8", "int4")
+
+
+def quantize_decoder(model: Molmo, scheme: str) -> Molmo:
+    """Replace the weights of the decoder's linear layers, in place.
+
+    Args:
+        scheme: "int8" (weights only, one scale an output row) or "int4" (groups of 32 or 128 along the input).
+
+    Raises:
+        UsageError: Unknown scheme, or a mixture of experts, whose stacked weights torchao does not take.
+        MissingExtra: torchao is not installed.
+    """
+    if scheme not in SCHEMES:
+        raise UsageError(f"expected quantize to be one of {', '.join(SCHEMES)}, got {scheme!r}")
+    if model.config.decoder.experts:
+        raise UsageError(
+            "the experts of MolmoE-1B are stacked tensors that torchao cannot quantise: load it in bfloat16 (14.4 GB)"
+        )
+    try:
+        from torchao.quantization import Int8WeightOnlyConfig, IntxWeightOnlyConfig, quantize_
+        from torchao.quantization.granularity import PerGroup
+    except ImportError:
+        raise MissingExtra("torchao", "quantize", "Loading with low-bit weights") from None
+    if scheme == "int8":
+        config = Int8WeightOnlyConfig()
+    else:
+        import torch
+
+        widths = {m.in_features for m in model.decoder.blocks.modules() if isinstance(m, nn.Linear)}
+        group = 128 if all(width % 128 == 0 for width in widths) else 32
+        config = IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(group))
+    quantize_(model.decoder.blocks, config)
+    return model

@@ -1,0 +1,211 @@
+"""Checkpoints: one file, shards, the training repository's names, and everything that can be wrong with a folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from molmo_point.config import MolmoConfig
+from molmo_point.errors import CheckpointError, ModelNotFound
+from molmo_point.model.catalog import CATALOG
+from molmo_point.model.hub import resolve
+from molmo_point.model.molmo import Molmo
+from molmo_point.model.names import Dialect
+from molmo_point.model.weights import load_weights, parameter_count, save_weights
+from molmo_point.preprocess.tokenizer import Tokenizer
+
+MODELS = Path(__file__).parents[1] / "golden" / "models"
+FAMILIES = ("tiny-d", "tiny-o", "tiny-moe", "tiny-72b")
+
+
+def load(folder: Path) -> Molmo:
+    return load_weights(folder, MolmoConfig.from_folder(folder))
+
+
+def same(one: Molmo, other: Molmo) -> bool:
+    pairs = zip(one.named_parameters(), other.named_parameters(), strict=True)
+    return all(a[0] == b[0] and torch.equal(a[1], b[1]) for a, b in pairs)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of tiny-d to break."""
+    target = tmp_path / "checkpoint"
+    shutil.copytree(MODELS / "tiny-d", target)
+    return target
+
+
+def shard(folder: Path) -> None:
+    """Split model.safetensors in two, keys interleaved, as the published checkpoints are."""
+    tensors = load_file(folder / "model.safetensors")
+    names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    where = {key: names[index % 2] for index, key in enumerate(sorted(tensors))}
+    for name in names:
+        save_file({key: tensors[key] for key in tensors if where[key] == name}, folder / name)
+    index = {"metadata": {}, "weight_map": where}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "model.safetensors").unlink()
+
+
+def test_shards_are_the_same_as_one_file(folder: Path) -> None:
+    whole = load(folder)
+    shard(folder)
+    assert same(load(folder), whole)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_written_checkpoint_reads_back(name: str, tmp_path: Path) -> None:
+    model = load(MODELS / name)
+    shutil.copy(MODELS / name / "config.json", tmp_path)
+    shutil.copy(MODELS / name / "preprocessor_config.json", tmp_path)
+    save_weights(model, tmp_path)
+    assert same(load(tmp_path), model)
+    published = load_file(MODELS / name / "model.safetensors")
+    for key, tensor in load_file(tmp_path / "model.safetensors").items():
+        assert torch.equal(tensor, published[key]), key
+
+
+def test_training_repository_names_of_the_mixture(tmp_path: Path) -> None:
+    """Written by hand as megablocks lays experts out: rows concatenated, w1 = gate, v1 = up, w2 = down transposed."""
+    model = load(MODELS / "tiny-moe")
+    theirs: dict[str, torch.Tensor] = {}
+    for key, tensor in load_file(MODELS / "tiny-moe" / "model.safetensors").items():
+        new = key.removeprefix("model.").replace(".attn.", ".").replace("mlp.ff_norm", "ff_norm")
+        new = new.replace("lm_head.weight", "transformer.ff_out.weight")
+        new = new.replace("mlp.gate.weight", "ffn.router.layer.weight")
+        if ".experts." not in key:
+            theirs[new] = tensor
+    published = load_file(MODELS / "tiny-moe" / "model.safetensors")
+    for block in range(2):
+        base = f"model.transformer.blocks.{block}.mlp.experts."
+        target = f"transformer.blocks.{block}.ffn.experts.mlp."
+        for name, source in (("w1", "gate_proj"), ("v1", "up_proj"), ("w2", "down_proj")):
+            parts = [published[f"{base}{expert}.{source}.weight"] for expert in range(16)]
+            parts = [part.T if name == "w2" else part for part in parts]
+            theirs[target + name] = torch.cat(parts).contiguous()
+    for file in ("config.json", "preprocessor_config.json"):
+        shutil.copy(MODELS / "tiny-moe" / file, tmp_path)
+    save_file(theirs, tmp_path / "model.safetensors")
+    assert same(load(tmp_path), model)
+    save_weights(model, tmp_path, dialect=Dialect.TRAINING)
+    again = load_file(tmp_path / "model.safetensors")
+    assert all(torch.equal(again[key], theirs[key]) for key in again)
+
+
+@pytest.mark.parametrize(
+    "entry", [entry for entry in CATALOG if entry.config], ids=lambda e: e.name
+)
+def test_full_size_models_have_the_published_number_of_parameters(entry) -> None:  # type: ignore[no-untyped-def]
+    assert parameter_count(entry.config) == entry.parameters
+
+
+def test_unused_vision_blocks_are_not_built() -> None:
+    config = MolmoConfig.from_folder(MODELS / "tiny-d")
+    assert config.vision.used_layers < config.vision.layers
+    assert len(load(MODELS / "tiny-d").vision.blocks) == config.vision.used_layers
+
+
+def test_every_misfit_is_listed_in_one_error(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.transformer.ln_f.weight"]
+    tensors["model.transformer.surprise"] = torch.zeros(1)
+    tensors["model.vision_backbone.pad_embed"] = torch.zeros(3, 128)
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(CheckpointError) as caught:
+        load(folder)
+    message = str(caught.value)
+    assert "1 missing: model.transformer.ln_f.weight" in message
+    assert "1 unknown: model.transformer.surprise" in message
+    assert "pad_embed [3, 128] (expected [2, 128])" in message
+
+
+def truncate(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+
+
+def only_pickle(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def lose_a_shard(folder: Path) -> None:
+    shard(folder)
+    (folder / "model-00002-of-00002.safetensors").unlink()
+
+
+def other_architecture(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_size": 1}))
+
+
+def unsupported_setting(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "clip_qkv": 8.0}))
+
+
+def damaged_json(folder: Path) -> None:
+    (folder / "config.json").write_text("{")
+
+
+def missing_key(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    del config["rope_theta"]
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (truncate, "damaged or cut short"),
+        (only_pickle, "pickled weights only"),
+        (lose_a_shard, "lacks 1 of 2 weight files"),
+        (other_architecture, "got model_type 'llama'"),
+        (unsupported_setting, "clip_qkv = 8.0"),
+        (damaged_json, "cannot be read as JSON"),
+        (missing_key, "rope_theta"),
+    ],
+)
+def test_damaged_folders_say_what_is_wrong(folder: Path, damage, words: str) -> None:  # type: ignore[no-untyped-def]
+    damage(folder)
+    with pytest.raises(CheckpointError, match=words):
+        load(folder)
+
+
+def test_folder_without_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match="has no tokenizer"):
+        Tokenizer(folder)
+
+
+def test_tokenizer_of_another_model(folder: Path) -> None:
+    inner = json.loads((folder / "tokenizer.json").read_text())
+    inner["added_tokens"] = [t for t in inner["added_tokens"] if t["content"] != "<im_patch>"]
+    inner["model"]["vocab"].pop("<im_patch>", None)
+    (folder / "tokenizer.json").write_text(json.dumps(inner))
+    with pytest.raises(CheckpointError, match="no token '<im_patch>'"):
+        Tokenizer(folder)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_control_tokens_in_a_question_are_plain_words(name: str) -> None:
+    tokenizer = Tokenizer(MODELS / name)
+    special = set(vars(tokenizer.special).values())
+    ids = tokenizer.encode("a <im_patch> b <|endoftext|><im_start>")
+    assert not special & set(ids)
+    assert tokenizer.decode(ids) == "a <im_patch> b <|endoftext|><im_start>"
+
+
+def test_unknown_names_offer_the_nearest() -> None:
+    with pytest.raises(ModelNotFound, match="molmo-7b-d"):
+        resolve("molmo-7b")
+    with pytest.raises(ModelNotFound, match="nano"):
+        resolve("./no/such/folder")
+
+
+def test_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="has no config"):
+        resolve(tmp_path)
