@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,7 @@ import torch
 
 from molmo_point.config import MolmoConfig
 from molmo_point.engine.answer import Effort, Steps, read_points, read_text
+from molmo_point.engine.drafts import GrammarDrafter, Kind
 from molmo_point.engine.generate import Drafter, Limits, NoDraft, generate
 from molmo_point.engine.picture import EncodedPicture, PictureEncoder
 from molmo_point.images import Array, load_image
@@ -34,11 +35,13 @@ class EngineOptions:
 
     Attributes:
         max_new_tokens: Most tokens of one answer: 17 to 19 a point with digit-wise tokenizers, so about 40 points.
+        drafts: Guess forced markup and let the model confirm it: same answers, fewer passes.
         picture_cache_bytes: Budget for remembered pictures (their keys and values).
         crop_cache_bytes: Budget for remembered vision features of crops.
     """
 
     max_new_tokens: int = 768
+    drafts: bool = True
     picture_cache_bytes: int = 512 * 1024 * 1024
     crop_cache_bytes: int = 256 * 1024 * 1024
 
@@ -130,7 +133,9 @@ class LocalPointer:
         started = time.perf_counter()
         question = count_prompt(check_query(query))
         picture, timing = self._encode(image)
-        pointing = drain(self._points(picture, timing, query, question, started, timeout_s))
+        pointing = drain(
+            self._points(picture, timing, query, "count", question, started, timeout_s)
+        )
         return pointing.with_(stamp_ns=stamp_ns, frame_id=frame_id)
 
     def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> str:
@@ -148,7 +153,9 @@ class LocalPointer:
         started = time.perf_counter()
         question = point_prompt(check_query(query))
         picture, timing = self._encode(image)
-        pointing = yield from self._points(picture, timing, query, question, started, timeout_s)
+        pointing = yield from self._points(
+            picture, timing, query, "point", question, started, timeout_s
+        )
         return pointing.with_(stamp_ns=stamp_ns, frame_id=frame_id)
 
     def stream_text(
@@ -199,6 +206,7 @@ class LocalPointer:
         picture: EncodedPicture,
         timing: Timing,
         query: str,
+        kind: Kind,
         question: str,
         started: float,
         timeout_s: float | None,
@@ -206,18 +214,18 @@ class LocalPointer:
         prompt = self._tokenizer.encode(wrap(question))
         tokens = picture.cache.length + len(prompt)
         effort = Effort(started, timing.model_copy(update={"prompt_tokens": tokens}))
-        steps = self._steps(picture, prompt, started, timeout_s, NoDraft())
+        label = guess_label(query)
+        steps = self._steps(picture, prompt, kind, label, started, timeout_s)
         blank = Pointing(
             query=query, status=Status.TRUNCATED, image_size=picture.image_size, model=self._name
         )
-        label = guess_label(query)
         return read_points(effort.watch(steps), self._tokenizer, effort, blank, label)
 
     def _text(
         self, picture: EncodedPicture, question: str, started: float, timeout_s: float | None
     ) -> TextStream:
         prompt = self._tokenizer.encode(wrap(question))
-        steps = self._steps(picture, prompt, started, timeout_s, NoDraft())
+        steps = self._steps(picture, prompt, "text", "", started, timeout_s)
         text, _ = yield from read_text(steps, self._tokenizer)
         return text.strip()
 
@@ -225,14 +233,18 @@ class LocalPointer:
         self,
         picture: EncodedPicture,
         prompt: list[int],
+        kind: Kind,
+        label: str,
         started: float,
         timeout_s: float | None,
-        drafter: Drafter,
     ) -> Steps:
         limit = self._model.config.decoder.max_positions
         check_length(picture.cache.length, len(prompt), 1, limit)
         room = min(limit, picture.cache.length + len(prompt) + self._options.max_new_tokens)
         deadline = None if timeout_s is None else started + timeout_s
+        drafter: Drafter = NoDraft()
+        if self._options.drafts:
+            drafter = GrammarDrafter(self._tokenizer, kind, label, prompt)
         with torch.inference_mode():
             cache = picture.cache.fork(room)
         return generate(
@@ -261,13 +273,13 @@ class LocalView:
         return drain(self.stream(query, timeout_s=timeout_s))
 
     def count(self, query: str, *, timeout_s: float | None = None) -> Pointing:
-        return drain(self._points(query, count_prompt, timeout_s))
+        return drain(self._points(query, "count", timeout_s))
 
     def ask(self, question: str, *, timeout_s: float | None = None) -> str:
         return drain(self.stream_text(question, timeout_s=timeout_s))
 
     def stream(self, query: str, *, timeout_s: float | None = None) -> PointStream:
-        return self._points(query, point_prompt, timeout_s)
+        return self._points(query, "point", timeout_s)
 
     def stream_text(self, question: str, *, timeout_s: float | None = None) -> TextStream:
         started = time.perf_counter()
@@ -288,14 +300,14 @@ class LocalView:
     ) -> None:
         self.close()
 
-    def _points(
-        self, query: str, prompt: Callable[[str], str], timeout_s: float | None
-    ) -> PointStream:
+    def _points(self, query: str, kind: Kind, timeout_s: float | None) -> PointStream:
         started = time.perf_counter()
-        question = prompt(check_query(query))
+        ask = count_prompt if kind == "count" else point_prompt
+        question = ask(check_query(query))
         # The first question is charged with the picture, the others cost only themselves.
         timing, self._timing = self._timing, Timing()
-        return self._pointer._points(self._open(), timing, query, question, started, timeout_s)
+        picture = self._open()
+        return self._pointer._points(picture, timing, query, kind, question, started, timeout_s)
 
     def _open(self) -> EncodedPicture:
         if self._picture is None:
