@@ -6,8 +6,9 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from molmo_point.engine.detokenize import TextStream
+from molmo_point.engine.detokenize import Detokenizer
 from molmo_point.engine.generate import Ending, Step
+from molmo_point.engine.uncertainty import Trace
 from molmo_point.markup import MarkupParser
 from molmo_point.pointer import PointStream
 from molmo_point.points import Point, Pointing, Timing
@@ -63,10 +64,8 @@ class Effort:
         )
 
 
-def read_text(steps: Steps, tokenizer: Tokenizer) -> Generator[str, None, tuple[str, Ending]]:
-    """Yield pieces of text; return the whole text and why it ended."""
-    stream = TextStream(tokenizer)
-    stop = tokenizer.special.end_of_text
+def read_text(steps: Steps, stream: Detokenizer, stop: int) -> Generator[str, None, Ending]:
+    """Yield pieces of text as the steps settle them; return why it ended. `stream` holds the whole text."""
     while True:
         try:
             step = next(steps)
@@ -74,42 +73,58 @@ def read_text(steps: Steps, tokenizer: Tokenizer) -> Generator[str, None, tuple[
             piece = stream.finish()
             if piece:
                 yield piece
-            return stream.text, end.value
+            ending: Ending = end.value
+            return ending
         piece = stream.push([token for token in step.tokens if token != stop])
         if piece:
             yield piece
 
 
 def read_points(
-    steps: Steps, tokenizer: Tokenizer, effort: Effort, blank: Pointing, label: str
+    steps: Steps, tokenizer: Tokenizer, effort: Effort, trace: Trace, blank: Pointing, label: str
 ) -> PointStream:
     """Yield each point as soon as its numbers are closed; return the whole answer.
 
     Args:
+        trace: Sees every step and says how sure the model is.
         blank: The answer's fields that do not depend on the text.
         label: Name of points that leave before their own label has been written.
     """
     parser = MarkupParser(label=label)
-    text = read_text(steps, tokenizer)
+    stream = Detokenizer(tokenizer)
+    pieces = read_text(_recorded(steps, trace), stream, tokenizer.special.end_of_text)
+
+    def sure(point: Point, index: int) -> Point:
+        point = trace.with_belief(point, parser.spans[index], parser.text, stream.spans)
+        return point if point.index == index else point.model_copy(update={"index": index})
+
+    told = 0
     while True:
         try:
-            piece = next(text)
+            piece = next(pieces)
         except StopIteration as end:
-            _, ending = end.value
+            ending = end.value
             break
-        yield from parser.feed(piece)
+        for point in parser.feed(piece):
+            yield sure(point, told)
+            told += 1
     parsed = parser.finish(cut=ending is not Ending.STOP)
     return blank.with_(
-        points=_indexed(parsed.points),
+        points=tuple(sure(point, index) for index, point in enumerate(parsed.points)),
         status=parsed.status,
         stated_count=parsed.stated_count,
+        absent_probability=trace.absent_probability(),
         text=parser.text,
         timing=effort.timing(),
     )
 
 
-def _indexed(points: tuple[Point, ...]) -> tuple[Point, ...]:
-    return tuple(
-        point if point.index == index else point.model_copy(update={"index": index})
-        for index, point in enumerate(points)
-    )
+def _recorded(steps: Steps, trace: Trace) -> Steps:
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            ending: Ending = end.value
+            return ending
+        trace.record(step)
+        yield step

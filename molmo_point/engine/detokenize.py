@@ -10,7 +10,7 @@ UNFINISHED = "\ufffd"
 """What a decoder shows for the first bytes of a character whose others have not come yet."""
 
 
-class TextStream:
+class Detokenizer:
     """Turns one answer's tokens into text.
 
     Attributes:

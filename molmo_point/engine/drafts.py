@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from molmo_point.engine.detokenize import TextStream
+from molmo_point.engine.detokenize import Detokenizer
 from molmo_point.preprocess.tokenizer import Tokenizer
 
 Kind = Literal["point", "count", "text"]
@@ -41,7 +41,7 @@ class GrammarDrafter:
         self._label = label
         self._encode = functools.lru_cache(maxsize=256)(tokenizer.encode)
         self._whole_numbers = len(tokenizer.encode("63")) == 1
-        self._stream = TextStream(tokenizer)
+        self._stream = Detokenizer(tokenizer)
         self._lookup = PromptLookup(prompt)
         self._read = 0
 

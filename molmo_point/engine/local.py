@@ -13,9 +13,12 @@ import torch
 
 from molmo_point.config import MolmoConfig
 from molmo_point.engine.answer import Effort, Steps, read_points, read_text
+from molmo_point.engine.calibration import Calibration, read_calibration
+from molmo_point.engine.detokenize import Detokenizer
 from molmo_point.engine.drafts import GrammarDrafter, Kind
 from molmo_point.engine.generate import Drafter, Limits, NoDraft, generate
 from molmo_point.engine.picture import EncodedPicture, PictureEncoder
+from molmo_point.engine.uncertainty import NumberTokens, Trace
 from molmo_point.images import Array, load_image
 from molmo_point.markup import count_prompt, guess_label, point_prompt
 from molmo_point.model.molmo import Molmo
@@ -53,6 +56,7 @@ class LocalPointer:
         model: Filled network.
         tokenizer: Of the same checkpoint.
         name: What `Pointing.model` says.
+        calibration: Of this checkpoint; without it scores and covariances are raw.
     """
 
     def __init__(
@@ -61,11 +65,14 @@ class LocalPointer:
         tokenizer: Tokenizer,
         name: str,
         options: EngineOptions = EngineOptions(),
+        calibration: Calibration | None = None,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._name = name
         self._options = options
+        self._calibration = calibration
+        self._numbers = NumberTokens(tokenizer)
         self._encoder = PictureEncoder(
             model,
             tokenizer.special,
@@ -92,7 +99,7 @@ class LocalPointer:
         config = MolmoConfig.from_folder(folder)
         tokenizer = Tokenizer(folder)
         model = load_weights(folder, config, device=device, dtype=dtype, progress=progress)
-        return cls(model, tokenizer, name, options)
+        return cls(model, tokenizer, name, options, read_calibration(folder))
 
     @property
     def model(self) -> str:
@@ -217,17 +224,23 @@ class LocalPointer:
         label = guess_label(query)
         steps = self._steps(picture, prompt, kind, label, started, timeout_s)
         blank = Pointing(
-            query=query, status=Status.TRUNCATED, image_size=picture.image_size, model=self._name
+            query=query,
+            status=Status.TRUNCATED,
+            image_size=picture.image_size,
+            model=self._name,
+            calibrated=self._calibration is not None,
         )
-        return read_points(effort.watch(steps), self._tokenizer, effort, blank, label)
+        trace = Trace(self._numbers, self._calibration)
+        return read_points(effort.watch(steps), self._tokenizer, effort, trace, blank, label)
 
     def _text(
         self, picture: EncodedPicture, question: str, started: float, timeout_s: float | None
     ) -> TextStream:
         prompt = self._tokenizer.encode(wrap(question))
         steps = self._steps(picture, prompt, "text", "", started, timeout_s)
-        text, _ = yield from read_text(steps, self._tokenizer)
-        return text.strip()
+        stream = Detokenizer(self._tokenizer)
+        yield from read_text(steps, stream, self._tokenizer.special.end_of_text)
+        return stream.text.strip()
 
     def _steps(
         self,

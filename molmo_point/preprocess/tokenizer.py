@@ -85,3 +85,12 @@ class Tokenizer:
         """Return the text of ids; special tokens have none."""
         text: str = self._inner.decode(ids, skip_special_tokens=True)
         return text
+
+    def number_tokens(self) -> dict[int, str]:
+        """Return {id: text} of the tokens that are one to three digits and nothing else."""
+        vocabulary: dict[str, int] = self._inner.get_vocab(with_added_tokens=False)
+        return {
+            index: text
+            for text, index in vocabulary.items()
+            if len(text) <= 3 and text.isascii() and text.isdigit()
+        }

@@ -99,12 +99,13 @@ def test_stop_token_ends_the_answer_wherever_it_is_drafted(pointer: LocalPointer
             pointer.network, cache, prompt, stop=stop, limits=Limits(32), drafter=drafter
         )
         tokens: list[int] = []
-        while True:
+        ending = None
+        while ending is None:
             try:
                 tokens += next(steps).tokens
             except StopIteration as end:
-                assert end.value is Ending.STOP
-                break
+                ending = end.value
+        assert ending is Ending.STOP
         assert tokens == plain[: first + 1]
 
 
