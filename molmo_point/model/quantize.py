@@ -40,7 +40,9 @@ def quantize_decoder(model: Molmo, scheme: str) -> Molmo:
     else:
         import torch
 
-        widths = {m.in_features for m in model.decoder.blocks.modules() if isinstance(m, nn.Linear)}
+        widths = {
+            m.in_features for m in model.decoder.blocks.modules() if isinstance(m, nn.Linear)
+        }
         group = 128 if all(width % 128 == 0 for width in widths) else 32
         config = IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(group))
     quantize_(model.decoder.blocks, config)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from molmo_point.model.names import Dialect, Slot, detect_dialect, slots, spare_
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
 
-CHUNK_BYTES = 128 * 1024 * 1024
+CHUNK_BYTES = 64 * 1024 * 1024
 """A file is opened anew after this much: its mapped pages count as ours until it is closed."""
 
 
@@ -58,11 +58,13 @@ def load_weights(
     parameters = dict(model.named_parameters())
     sizes = {key: parameters[slot.parameter].element_size() for key, slot in wanted.items()}
     total = sum(sizes[key] * _numel(files[key].shape) for key in wanted)
+    merged = {key for key, slot in wanted.items() if slot.merged}
     done = 0
     with torch.no_grad():
-        for key, tensor in _read({key: files[key].path for key in wanted}):
+        for key, rows, tensor in _read({key: files[key] for key in wanted}, merged):
             target = wanted[key].view(parameters[wanted[key].parameter])
-            target.copy_(tensor.view(target.shape))
+            part = target if key in merged else target[rows]
+            part.copy_(tensor.view(part.shape))
             done += sizes[key] * tensor.numel()
             if progress:
                 progress(done, total)
@@ -180,18 +182,44 @@ def _compare(
     return wanted
 
 
-def _read(paths: dict[str, Path]) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors file by file, each file reopened after CHUNK_BYTES."""
-    for path in sorted(set(paths.values())):
-        keys = [key for key, where in paths.items() if where == path]
-        while keys:
+def _read(
+    files: Mapping[str, FoundTensor], entire: Set[str]
+) -> Iterator[tuple[str, slice, Tensor]]:
+    """Yield the tensors file by file, large ones in runs of rows, unless in `entire`: (name, rows, tensor).
+
+    Each file is opened anew after CHUNK_BYTES: what was read of it counts as our memory until it is closed.
+    """
+    for path in sorted({found.path for found in files.values()}):
+        pieces = [
+            (key, rows)
+            for key, found in files.items()
+            if found.path == path
+            for rows in ([slice(0, found.shape[0])] if key in entire else _rows(found.shape))
+        ]
+        while pieces:
             taken = 0
             with safe_open(path, "pt") as file:
-                while keys and taken < CHUNK_BYTES:
-                    tensor: Tensor = file.get_tensor(keys[0])
+                while pieces and taken < CHUNK_BYTES:
+                    key, rows = pieces.pop(0)
+                    shape = files[key].shape
+                    whole = rows == slice(0, shape[0])
+                    tensor: Tensor = (
+                        file.get_tensor(key)
+                        if whole
+                        else file.get_slice(key)[rows.start : rows.stop]
+                    )
                     taken += tensor.numel() * tensor.element_size()
-                    yield keys.pop(0), tensor
+                    yield key, rows, tensor
                     del tensor
+
+
+def _rows(shape: tuple[int, ...]) -> list[slice]:
+    """Cut a tensor's first axis into runs of about CHUNK_BYTES."""
+    height = shape[0]
+    step = max(1, CHUNK_BYTES // 4 // max(1, _numel(shape[1:])))
+    if height <= step:
+        return [slice(0, height)]
+    return [slice(start, min(start + step, height)) for start in range(0, height, step)]
 
 
 def _numel(shape: tuple[int, ...]) -> int:

@@ -209,3 +209,17 @@ def test_unknown_names_offer_the_nearest() -> None:
 def test_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="has no config"):
         resolve(tmp_path)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_large_tensors_are_read_in_runs_of_rows(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = load(MODELS / name)
+    monkeypatch.setattr("molmo_point.model.weights.CHUNK_BYTES", 4096)
+    assert same(load(MODELS / name), whole)
+    if name == "tiny-moe":
+        for file in ("config.json", "preprocessor_config.json"):
+            shutil.copy(MODELS / name / file, tmp_path)
+        save_weights(whole, tmp_path, dialect=Dialect.TRAINING)
+        assert same(load(tmp_path), whole)
