@@ -12,10 +12,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from molmo_point.errors import PointError
-from molmo_point.pointer import ImageLike, Pointer, View
-from molmo_point.points import Point, Pointing, Status, Timing
-
 if TYPE_CHECKING:
     from molmo_point.api import connect, load
     from molmo_point.convert import (
@@ -27,10 +23,21 @@ if TYPE_CHECKING:
         to_supervision,
     )
     from molmo_point.draw import draw
+    from molmo_point.errors import PointError
+    from molmo_point.pointer import ImageLike, Pointer, View
+    from molmo_point.points import Point, Pointing, Status, Timing
 
 __version__ = "0.1.0"
 
 _LAZY = {
+    "PointError": "errors",
+    "ImageLike": "pointer",
+    "Pointer": "pointer",
+    "View": "pointer",
+    "Point": "points",
+    "Pointing": "points",
+    "Status": "points",
+    "Timing": "points",
     "load": "api",
     "connect": "api",
     "draw": "draw",
@@ -68,5 +75,7 @@ def __getattr__(name: str) -> object:
     if name in _LAZY:
         module = importlib.import_module(f"molmo_point.{_LAZY[name]}")
         value: object = getattr(module, name)
+        # Kept: the next use is a plain look-up, and `draw` stays the function, not the module of that name.
+        globals()[name] = value
         return value
     raise AttributeError(f"module 'molmo_point' has no attribute {name!r}")

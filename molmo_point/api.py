@@ -29,7 +29,7 @@ def load(
         device: "auto" (CUDA, then Apple's MPS, then CPU), or a torch device such as "cuda:1".
         dtype: "auto" (bfloat16 on CUDA, float32 elsewhere), "float32", "bfloat16" or "float16".
         quantize: None, "int8" or "int4": language model only, vision and connector keep their type.
-        options: Fields of `molmo_point.engine.local.EngineOptions`.
+        options: Fields of `molmo_point.engine.engine.EngineOptions`.
 
     Raises:
         ModelNotFound, CheckpointError, DownloadError, MissingExtra, UsageError.
@@ -38,7 +38,8 @@ def load(
         import torch
     except ImportError:
         raise MissingExtra("torch", "engine", "Running a model in this process") from None
-    from molmo_point.engine.local import EngineOptions, LocalPointer
+    from molmo_point.engine.engine import EngineOptions
+    from molmo_point.engine.local import LocalPointer
     from molmo_point.model.hub import resolve
 
     if dtype not in DTYPES:

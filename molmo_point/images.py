@@ -60,9 +60,9 @@ def _read(source: object) -> tuple[str, bytes]:
         return "the data URL", _from_data_url(source)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        if path.is_dir():
-            raise ImageError(f"{path} is a folder: give the path of one picture")
         try:
+            if path.is_dir():
+                raise ImageError(f"{path} is a folder: give the path of one picture")
             size = path.stat().st_size
             if size > MAX_FILE_BYTES:
                 raise ImageError(
@@ -71,6 +71,8 @@ def _read(source: object) -> tuple[str, bytes]:
             return str(path), path.read_bytes()
         except FileNotFoundError:
             raise ImageError(f"there is no file {path}: check the path") from None
+        except ImageError:
+            raise
         except (OSError, ValueError) as error:
             raise ImageError(f"{str(path)[:200]} cannot be read: {error}") from error
     raise ImageError(
@@ -94,17 +96,24 @@ def _decode(data: bytes, name: str, exif: bool, max_pixels: int) -> Array:
         raise ImageError(f"{name} is empty (0 bytes)")
     try:
         with warnings.catch_warnings():
-            # Our own limit below is stricter and says what to do.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Of bombs (our own limit below is stricter and says what to do) and of damaged metadata.
+            warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
                 _check_size(image.size, max_pixels, name)
                 return _to_rgb(image, exif, name)
+    except ImageError:
+        raise
     except UnidentifiedImageError:
         raise ImageError(
             f"{name} is not a picture that can be read (first bytes {data[:8]!r}): use PNG, JPEG or WebP"
         ) from None
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{name} is too large: {error}") from error
+        raise ImageError(
+            f"{name} has too many pixels, the limit is {max_pixels:,}: scale it down first ({error})"
+        ) from error
+    except Exception as error:
+        # Pillow's readers raise whatever the damage makes them stumble over: OSError, struct.error, TypeError, KeyError.
+        raise ImageError(f"{name} is damaged or cut short: {error}") from error
 
 
 def _to_rgb(image: Image.Image, exif: bool, name: str) -> Array:

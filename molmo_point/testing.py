@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -93,7 +94,7 @@ class FakePointer:
         self, image: ImageLike, question: str, *, timeout_s: float | None = None
     ) -> TextStream:
         text = self.ask(image, question, timeout_s=timeout_s)
-        yield from text.split(" ")
+        yield from re.findall(r" *[^ ]+| +$", text)
         return text
 
     def open(self, image: ImageLike) -> FakeView:

@@ -1,20 +1,19 @@
-"""Tokens to an answer: text pieces as they come, points as soon as they are complete, and the `Pointing` at the end."""
+"""Tokens to an answer: text as it comes, points as soon as they are complete, and the whole at the end.
+
+Steps are pushed in, by whoever drives the decoder: one answer alone, or a batch of them.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
 from dataclasses import dataclass
 
 from molmo_point.engine.detokenize import Detokenizer
 from molmo_point.engine.generate import Ending, Step
 from molmo_point.engine.uncertainty import Trace
 from molmo_point.markup import MarkupParser
-from molmo_point.pointer import PointStream
 from molmo_point.points import Point, Pointing, Timing
 from molmo_point.preprocess.tokenizer import Tokenizer
-
-Steps = Generator[Step, None, Ending]
 
 
 @dataclass
@@ -28,103 +27,109 @@ class Effort:
 
     started: float
     base: Timing
-    prompt_s: float = 0.0
-    decode_s: float = 0.0
-    tokens: int = 0
-    passes: int = 0
+    _last: float = 0.0
+    _prompt_s: float = 0.0
+    _decode_s: float = 0.0
+    _tokens: int = 0
+    _passes: int = 0
 
-    def watch(self, steps: Steps) -> Steps:
-        """Pass steps through, charging the first pass to the prompt and the others to decoding."""
-        while True:
-            begin = time.perf_counter()
-            try:
-                step = next(steps)
-            except StopIteration as end:
-                ending: Ending = end.value
-                return ending
-            spent = time.perf_counter() - begin
-            if self.passes == 0:
-                self.prompt_s += spent
-            else:
-                self.decode_s += spent
-            self.passes += 1
-            self.tokens += len(step.tokens)
-            yield step
+    def begin(self) -> None:
+        """Start the clock of the first pass."""
+        self._last = time.perf_counter()
+
+    def charge(self, step: Step) -> None:
+        """Charge the time since the last step to this one: the first one read the prompt, the others decoded."""
+        now = time.perf_counter()
+        spent, self._last = now - (self._last or now), now
+        if self._passes == 0:
+            self._prompt_s += spent
+        else:
+            self._decode_s += spent
+        self._passes += 1
+        self._tokens += len(step.tokens)
 
     def timing(self) -> Timing:
         """Return the cost so far."""
         return self.base.model_copy(
             update={
-                "prefill_s": self.base.prefill_s + self.prompt_s,
-                "decode_s": self.decode_s,
+                "prefill_s": self.base.prefill_s + self._prompt_s,
+                "decode_s": self._decode_s,
                 "total_s": time.perf_counter() - self.started,
-                "new_tokens": self.tokens,
-                "forward_passes": max(0, self.passes - 1),
+                "new_tokens": self._tokens,
+                "forward_passes": max(0, self._passes - 1),
             }
         )
 
 
-def read_text(steps: Steps, stream: Detokenizer, stop: int) -> Generator[str, None, Ending]:
-    """Yield pieces of text as the steps settle them; return why it ended. `stream` holds the whole text."""
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            piece = stream.finish()
-            if piece:
-                yield piece
-            ending: Ending = end.value
-            return ending
-        piece = stream.push([token for token in step.tokens if token != stop])
-        if piece:
-            yield piece
+class TextAnswer:
+    """Free text.
+
+    Attributes:
+        detokenizer: Holds the text so far.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.detokenizer = Detokenizer(tokenizer)
+        self._stop = tokenizer.special.end_of_text
+
+    def take(self, step: Step) -> str:
+        """Return the piece of text that a step makes certain."""
+        return self.detokenizer.push([token for token in step.tokens if token != self._stop])
+
+    def finish(self) -> str:
+        """Return the last piece."""
+        return self.detokenizer.finish()
 
 
-def read_points(
-    steps: Steps, tokenizer: Tokenizer, effort: Effort, trace: Trace, blank: Pointing, label: str
-) -> PointStream:
-    """Yield each point as soon as its numbers are closed; return the whole answer.
+class PointAnswer:
+    """Points.
 
     Args:
-        trace: Sees every step and says how sure the model is.
+        trace: Says how sure the model is.
         blank: The answer's fields that do not depend on the text.
         label: Name of points that leave before their own label has been written.
     """
-    parser = MarkupParser(label=label)
-    stream = Detokenizer(tokenizer)
-    pieces = read_text(_recorded(steps, trace), stream, tokenizer.special.end_of_text)
 
-    def sure(point: Point, index: int) -> Point:
-        point = trace.with_belief(point, parser.spans[index], parser.text, stream.spans)
+    def __init__(
+        self, tokenizer: Tokenizer, effort: Effort, trace: Trace, blank: Pointing, label: str
+    ) -> None:
+        self._text = TextAnswer(tokenizer)
+        self._parser = MarkupParser(label=label)
+        self._effort = effort
+        self._trace = trace
+        self._blank = blank
+        self._told = 0
+        effort.begin()
+
+    def take(self, step: Step) -> list[Point]:
+        """Return the points that a step completes."""
+        self._effort.charge(step)
+        self._trace.record(step)
+        return self._feed(self._text.take(step))
+
+    def finish(self, ending: Ending) -> tuple[list[Point], Pointing]:
+        """Return the points that only the end completes, and the whole answer."""
+        late = self._feed(self._text.finish())
+        parsed = self._parser.finish(cut=ending is not Ending.STOP)
+        points = tuple(self._sure(point, index) for index, point in enumerate(parsed.points))
+        pointing = self._blank.with_(
+            points=points,
+            status=parsed.status,
+            stated_count=parsed.stated_count,
+            absent_probability=self._trace.absent_probability(),
+            text=self._parser.text,
+            timing=self._effort.timing(),
+        )
+        return [*late, *points[self._told :]], pointing
+
+    def _feed(self, piece: str) -> list[Point]:
+        fresh = []
+        for point in self._parser.feed(piece):
+            fresh.append(self._sure(point, self._told))
+            self._told += 1
+        return fresh
+
+    def _sure(self, point: Point, index: int) -> Point:
+        spans = self._text.detokenizer.spans
+        point = self._trace.with_belief(point, self._parser.spans[index], self._parser.text, spans)
         return point if point.index == index else point.model_copy(update={"index": index})
-
-    told = 0
-    while True:
-        try:
-            piece = next(pieces)
-        except StopIteration as end:
-            ending = end.value
-            break
-        for point in parser.feed(piece):
-            yield sure(point, told)
-            told += 1
-    parsed = parser.finish(cut=ending is not Ending.STOP)
-    return blank.with_(
-        points=tuple(sure(point, index) for index, point in enumerate(parsed.points)),
-        status=parsed.status,
-        stated_count=parsed.stated_count,
-        absent_probability=trace.absent_probability(),
-        text=parser.text,
-        timing=effort.timing(),
-    )
-
-
-def _recorded(steps: Steps, trace: Trace) -> Steps:
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            ending: Ending = end.value
-            return ending
-        trace.record(step)
-        yield step

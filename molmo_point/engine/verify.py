@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from molmo_point.config import MolmoConfig
-from molmo_point.engine.generate import Limits, NoDraft, generate
+from molmo_point.engine.generate import Decoding, Limits, NoDraft, generate
 from molmo_point.errors import CheckpointError
 from molmo_point.images import load_image
 from molmo_point.model.molmo import Molmo
@@ -172,6 +172,6 @@ def _continue(model: Molmo, x: Tensor, count: int) -> list[int]:
     hidden = model.decoder(x, positions, cache=cache)
     cache.keep(length)
     first = int(model.decoder.head(hidden[:, -1]).argmax())
-    limits = Limits(count - 1)
-    steps = generate(model, cache, [first], stop=-1, limits=limits, drafter=NoDraft())
+    decoding = Decoding([first], stop=-1, limits=Limits(count - 1), drafter=NoDraft())
+    steps = generate(model, cache, decoding)
     return [first, *(token for step in steps for token in step.tokens)]

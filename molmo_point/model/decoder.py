@@ -5,6 +5,8 @@ Letters: B batch, T new tokens, S all tokens, D model width, V rows of the outpu
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +15,13 @@ from molmo_point.config import DecoderConfig
 from molmo_point.model.kv_cache import KVCache
 from molmo_point.model.layers import RMSNorm, attend, rotary_table, rotate
 from molmo_point.model.mixture import MixtureOfExperts
+
+
+class Cache(Protocol):
+    """Where keys and values of earlier tokens are kept: one sequence (`KVCache`) or many (`BatchKVCache`)."""
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write those of the new tokens [B, K, T, d]; return those of all [B, K, S, d]."""
 
 
 class Attention(nn.Module):
@@ -32,7 +41,7 @@ class Attention(nn.Module):
         x: Tensor,
         rotary: tuple[Tensor, Tensor],
         mask: Tensor | None,
-        cache: KVCache | None,
+        cache: Cache | None,
         layer: int,
     ) -> Tensor:
         # x: [B, T, D]
@@ -84,7 +93,7 @@ class DecoderBlock(nn.Module):
         x: Tensor,
         rotary: tuple[Tensor, Tensor],
         mask: Tensor | None,
-        cache: KVCache | None,
+        cache: Cache | None,
         layer: int,
     ) -> Tensor:
         # x: [B, T, D] float32
@@ -115,7 +124,7 @@ class Decoder(nn.Module):
         positions: Tensor,
         *,
         mask: Tensor | None = None,
-        cache: KVCache | None = None,
+        cache: Cache | None = None,
     ) -> Tensor:
         """Run the blocks over new tokens.
 

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from molmo_point.config import MolmoConfig
 from molmo_point.model.connector import Connector
-from molmo_point.model.decoder import Decoder
-from molmo_point.model.kv_cache import KVCache
+from molmo_point.model.decoder import Cache, Decoder
 from molmo_point.model.vision import VisionTower
 
 
@@ -86,7 +85,7 @@ class Molmo(nn.Module):
         positions: Tensor,
         *,
         mask: Tensor | None = None,
-        cache: KVCache | None = None,
+        cache: Cache | None = None,
     ) -> Tensor:
         """Return logits [B, T, embedding_size] at every position; arguments as in `Decoder.forward`."""
         return self.decoder.head(self.decoder(embeddings, positions, mask=mask, cache=cache))

@@ -16,7 +16,8 @@ import pytest
 import torch
 
 import molmo_point as mp
-from molmo_point.engine.generate import Drafter, Ending, Limits, NoDraft, generate
+from molmo_point.engine.batch import BatchDecoder, Job
+from molmo_point.engine.generate import Decoding, Drafter, Ending, Limits, NoDraft, generate
 from molmo_point.engine.local import LocalPointer
 from molmo_point.errors import QueryError, UsageError
 from molmo_point.images import load_image
@@ -52,12 +53,11 @@ class CorruptedOracle:
 
 
 def decode(pointer: LocalPointer, question: str, drafter: Drafter, count: int = 32) -> list[int]:
-    picture, _ = pointer._encode(load_image(IMAGE))
-    prompt = pointer.tokenizer.encode(wrap(question))
+    picture, _ = pointer.engine.encode(load_image(IMAGE))
+    prompt = pointer.engine.tokenizer.encode(wrap(question))
     cache = picture.cache.fork(picture.cache.length + len(prompt) + count)
-    steps = generate(
-        pointer.network, cache, prompt, stop=-1, limits=Limits(count), drafter=drafter
-    )
+    decoding = Decoding(prompt, stop=-1, limits=Limits(count), drafter=drafter)
+    steps = generate(pointer.network, cache, decoding)
     return [token for step in steps for token in step.tokens]
 
 
@@ -71,17 +71,16 @@ def test_drafted_answers_are_the_plain_ones(pointer: LocalPointer, seed: int) ->
 
 def test_perfect_drafts_settle_everything_in_one_pass(pointer: LocalPointer) -> None:
     plain = decode(pointer, "Where?", NoDraft())
-    picture, _ = pointer._encode(load_image(IMAGE))
-    prompt = pointer.tokenizer.encode(wrap("Where?"))
+    picture, _ = pointer.engine.encode(load_image(IMAGE))
+    prompt = pointer.engine.tokenizer.encode(wrap("Where?"))
     cache = picture.cache.fork(picture.cache.length + len(prompt) + 32)
 
     class Oracle:
         def propose(self, tokens: Sequence[int]) -> list[int]:
             return plain[len(tokens) :]
 
-    steps = list(
-        generate(pointer.network, cache, prompt, stop=-1, limits=Limits(32), drafter=Oracle())
-    )
+    decoding = Decoding(prompt, stop=-1, limits=Limits(32), drafter=Oracle())
+    steps = list(generate(pointer.network, cache, decoding))
     assert len(steps) == 1
     assert steps[0].tokens == plain
     assert steps[0].logits.argmax(-1).tolist() == plain
@@ -91,21 +90,14 @@ def test_stop_token_ends_the_answer_wherever_it_is_drafted(pointer: LocalPointer
     plain = decode(pointer, "Where?", NoDraft())
     stop = plain[10]
     first = plain.index(stop)
-    picture, _ = pointer._encode(load_image(IMAGE))
-    prompt = pointer.tokenizer.encode(wrap("Where?"))
+    picture, _ = pointer.engine.encode(load_image(IMAGE))
+    prompt = pointer.engine.tokenizer.encode(wrap("Where?"))
     for drafter in (NoDraft(), CorruptedOracle(plain, 1)):
         cache = picture.cache.fork(picture.cache.length + len(prompt) + 32)
-        steps = generate(
-            pointer.network, cache, prompt, stop=stop, limits=Limits(32), drafter=drafter
-        )
-        tokens: list[int] = []
-        ending = None
-        while ending is None:
-            try:
-                tokens += next(steps).tokens
-            except StopIteration as end:
-                ending = end.value
-        assert ending is Ending.STOP
+        decoding = Decoding(prompt, stop=stop, limits=Limits(32), drafter=drafter)
+        steps = generate(pointer.network, cache, decoding)
+        tokens = [token for step in steps for token in step.tokens]
+        assert decoding.ending is Ending.STOP
         assert tokens == plain[: first + 1]
 
 
@@ -154,9 +146,9 @@ def test_budget_of_the_picture_cache_is_kept() -> None:
     for seed in range(6):
         image = np.random.default_rng(seed).integers(0, 255, (300, 300, 3), dtype=np.uint8)
         pointer.point(image, "cat")
-        assert pointer._encoder.pictures.nbytes <= 700_000
-        assert pointer._encoder.crops.nbytes <= 700_000
-    assert 0 < len(pointer._encoder.pictures) < 6
+        assert pointer.engine.encoder.pictures.nbytes <= 700_000
+        assert pointer.engine.encoder.crops.nbytes <= 700_000
+    assert 0 < len(pointer.engine.encoder.pictures) < 6
 
 
 def test_several_threads_get_their_own_answers(pointer: LocalPointer) -> None:
@@ -197,15 +189,53 @@ def test_stamp_and_frame_come_back_untouched(pointer: LocalPointer) -> None:
 
 
 def test_point_many_is_point_in_order(pointer: LocalPointer) -> None:
-    other = GOLDEN / "images/img0_336x336.png"
-    many = pointer.point_many([(IMAGE, "cat"), (other, "dog"), (IMAGE, "dog")])
-    single = [
-        pointer.point(IMAGE, "cat"),
-        pointer.point(other, "dog"),
-        pointer.point(IMAGE, "dog"),
-    ]
+    """Eleven requests of different length on three pictures, eight rows: some join while others are being written."""
+    pictures = [IMAGE, GOLDEN / "images/img0_336x336.png", GOLDEN / "images/p_99x41_rgb.png"]
+    requests = [(pictures[n % 3], "cat " * (n % 4 + 1) + str(n)) for n in range(11)]
+    many = pointer.point_many(iter(requests))
+    single = [pointer.point(image, query) for image, query in requests]
     assert [answer.text for answer in many] == [answer.text for answer in single]
-    assert [answer.image_size for answer in many] == [(300, 820), (336, 336), (300, 820)]
+    assert [answer.points for answer in many] == [answer.points for answer in single]
+    assert [answer.query for answer in many] == [query for _, query in requests]
+    assert [answer.image_size for answer in many] == [answer.image_size for answer in single]
+
+
+def test_batches_admit_late_and_end_early(pointer: LocalPointer) -> None:
+    """Two rows, answers of different length: the third request starts when the first has ended."""
+    plain = decode(pointer, "Where?", NoDraft())
+    picture, _ = pointer.engine.encode(load_image(IMAGE))
+    prompt = pointer.engine.tokenizer.encode(wrap("Where?"))
+    lengths = [3, 20, 7, 11]
+    jobs = [
+        Job(
+            picture.cache,
+            Decoding(
+                prompt, stop=-1, limits=Limits(length), drafter=CorruptedOracle(plain, length)
+            ),
+            key,
+        )
+        for key, length in enumerate(lengths)
+    ]
+    tokens: dict[int, list[int]] = {key: [] for key in range(4)}
+    order = []
+    decoder = BatchDecoder(pointer.network, 2, picture.cache.length + len(prompt) + 32)
+    for job, step in decoder.run(iter(jobs)):
+        if step is None:
+            order.append(job.key)
+        else:
+            tokens[job.key] += step.tokens
+    assert [tokens[key] for key in range(4)] == [plain[:length] for length in lengths]
+    assert order.index(0) < order.index(3)
+
+
+def test_batch_that_cannot_fit_says_the_numbers() -> None:
+    with pytest.raises(QueryError, match="batch_cache_bytes is 1,000"):
+        load("tiny-d", batch_cache_bytes=1000).point_many([(IMAGE, "cat")])
+
+
+def test_deadline_of_a_batch() -> None:
+    answers = load("tiny-d").point_many([(IMAGE, "cat"), (IMAGE, "dog")], timeout_s=0.0)
+    assert [answer.status for answer in answers] == [mp.Status.TRUNCATED] * 2
 
 
 @pytest.mark.parametrize("query", ["", "   ", "x" * 4001])
@@ -235,7 +265,7 @@ def test_question_without_a_picture(pointer: LocalPointer) -> None:
     golden = np.load(GOLDEN / "models" / pointer.model / "golden.npz")
     stream = pointer.stream_text(None, "Describe this image.")
     text = "".join(stream)
-    expected = pointer.tokenizer.decode(golden["text/greedy24"].tolist()).strip("\ufffd")
+    expected = pointer.engine.tokenizer.decode(golden["text/greedy24"].tolist()).strip("\ufffd")
     assert len(expected) > 3
     assert text.lstrip("\ufffd").startswith(expected[:-1])
 

@@ -1,0 +1,134 @@
+"""Stages of one answer, ours beside the published remote code at the same random weights and thread count, interleaved.
+
+    python -m benchmarks.core [--reference CODE_FOLDER --reference-python PYTHON] [--layers 12] [--dtype float32]
+
+CODE_FOLDER holds modeling_molmo.py and config_molmo.py of a dense checkpoint; PYTHON is an interpreter with transformers 4.46.
+Without them the other side is our own network with textbook attention and joined embedding tables. Both sides also compare
+the tokens they chose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.random_checkpoint import MID, write_checkpoint
+from benchmarks.report import hardware, spread, table
+from molmo_point.config import MolmoConfig
+from molmo_point.images import load_image
+from molmo_point.preprocess.crops import crop_image
+from molmo_point.preprocess.inputs import image_prefix
+from molmo_point.preprocess.prompt import wrap
+from molmo_point.preprocess.tokenizer import Tokenizer
+
+IMAGE = Path(__file__).parents[1] / "tests" / "golden" / "images" / "img0_336x336.png"
+
+
+class Side:
+    """A worker process."""
+
+    def __init__(self, python: str, arguments: list[str]) -> None:
+        worker = str(Path(__file__).parent / "core_worker.py")
+        self.process = subprocess.Popen(
+            [python, worker, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._line()
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("a worker ended before its answer: see its message above")
+        return line
+
+    def run(self, command: str) -> tuple[float, int]:
+        """Return seconds and the token chosen."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        seconds, token = json.loads(self._line())
+        return seconds, token
+
+
+def write_inputs(folder: Path, file: Path) -> int:
+    """Write one request as arrays; return its length in tokens."""
+    config = MolmoConfig.from_folder(folder)
+    tokenizer = Tokenizer(folder)
+    cut = crop_image(load_image(IMAGE), config.preprocess)
+    prefix = image_prefix(cut, config.preprocess, tokenizer.special)
+    ids = np.concatenate([prefix.input_ids, tokenizer.encode(wrap("Point to the red circle"))])
+    np.savez(file, ids=ids, images=cut.crops, masks=cut.masks, index=prefix.image_input_idx)
+    return len(ids)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--reference", type=Path)
+    parser.add_argument("--reference-python", default=sys.executable)
+    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tokens", type=int, default=8, help="decoded tokens a round")
+    arguments = parser.parse_args()
+    base = Path(tempfile.gettempdir()) / "molmo_point_core"
+    folder = write_checkpoint(
+        base / str(arguments.layers), {**MID, "num_hidden_layers": arguments.layers}
+    )
+    inputs = base / "inputs.npz"
+    length = write_inputs(folder, inputs)
+    common = [str(folder), str(inputs), str(arguments.threads), arguments.dtype]
+    ours = Side(sys.executable, ["ours", *common])
+    other_name = "published code" if arguments.reference else "plain path"
+    if arguments.reference:
+        other = Side(
+            arguments.reference_python, ["reference", *common, str(arguments.reference.resolve())]
+        )
+    else:
+        other = Side(sys.executable, ["plain", *common])
+    print(hardware())
+    rows = measure(ours, other, arguments)
+    title = f"One picture of 336x336, {length} tokens, {arguments.dtype}, {arguments.threads} thread(s); ms, median (range)"
+    table(title, ("stage", "ours", other_name, "ratio"), rows)
+
+
+def measure(ours: Side, other: Side, arguments: Any) -> list[tuple[object, ...]]:
+    """Alternate the sides, stage by stage."""
+    stages = ("vision", "prefill", f"decode {arguments.tokens}")
+    seconds: dict[tuple[str, str], list[float]] = {}
+    equal = total = 0
+    for _ in range(arguments.rounds):
+        for stage in stages:
+            mine, my_token = ours.run(stage)
+            theirs, their_token = other.run(stage)
+            seconds.setdefault((stage, "ours"), []).append(mine)
+            seconds.setdefault((stage, "other"), []).append(theirs)
+            if stage != "vision":
+                equal += my_token == their_token
+                total += 1
+    rows: list[tuple[object, ...]] = []
+    for stage in stages:
+        mine_, theirs_ = seconds[stage, "ours"], seconds[stage, "other"]
+        if stage == "prefill" and arguments.reference:
+            # The published prefill encodes the picture again.
+            mine_ = [a + b for a, b in zip(mine_, seconds["vision", "ours"], strict=True)]
+            stage = "vision and prefill"
+        per = arguments.tokens if stage.startswith("decode") else 1
+        name = "one decoded token" if per > 1 else stage
+        ratio = statistics.median(t / m for m, t in zip(mine_, theirs_, strict=True))
+        rows.append((name, spread(mine_, 1e3 / per), spread(theirs_, 1e3 / per), f"{ratio:.2f}x"))
+    rows.append(("tokens equal", f"{equal} of {total}", "", ""))
+    return rows
+
+
+if __name__ == "__main__":
+    main()

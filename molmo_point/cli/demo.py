@@ -1,0 +1,62 @@
+"""`molmo-point demo`: the model in the package points at something in a picture that comes with it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from molmo_point.cli import FAILED
+from molmo_point.cli.drawings import Drawings
+from molmo_point.cli.opening import Quiet, Where, open_pointer
+from molmo_point.cli.pictures import Picture
+from molmo_point.errors import UsageError
+
+FOLDER = Path(__file__).parents[1] / "nano"
+"""Holds `demo.png`, and `demo.json` with what to look for in it: {"query": "..."}."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(demo)
+
+
+def demo(
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="Where the drawn picture goes.")
+    ] = "demo.png",
+    quiet: Quiet = False,
+) -> None:
+    """Point at something in a picture that comes along, print the points and draw them."""
+    from molmo_point.cli.tables import print_points
+
+    picture, query = _scene()
+    drawings = Drawings(out, [picture])
+    with open_pointer(Where(), quiet=quiet) as pointer:
+        pointing = pointer.point(picture.source, query, frame_id="demo.png")
+        model = pointer.model
+    print_points(pointing, "demo.png")
+    path = drawings.write(picture, pointing)
+    if not quiet:
+        sys.stderr.write(
+            f"{model} took {pointing.timing.total_s:.1f} s; the points are drawn in {path}. "
+            'Go on with your own: molmo-point point YOUR.jpg "what to look for" --out points.png\n'
+        )
+    if not pointing.points:
+        raise typer.Exit(FAILED)
+
+
+def _scene() -> tuple[Picture, str]:
+    path = FOLDER / "demo.png"
+    try:
+        query = str(json.loads((FOLDER / "demo.json").read_text("utf-8"))["query"])
+        if not path.is_file():
+            raise FileNotFoundError(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(
+            f"expected the demo's picture and demo.json in {FOLDER}, got {error}: install molmo-point again"
+        ) from error
+    return Picture(str(path), str(path)), query

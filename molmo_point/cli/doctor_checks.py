@@ -1,0 +1,160 @@
+"""What `molmo-point doctor` looks at, one function for each matter. None of them raises: trouble is a finding."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import socket
+import time
+
+from molmo_point.cli.doctor import Check
+
+PORTS = {"zmq": 5555, "http": 8000}
+"""The ports that `molmo-point serve` takes unless told otherwise."""
+
+_SHOWN = ("numpy", "pillow", "pyzmq", "pydantic")
+_NANO_TIMEOUT_S = 60.0
+_PORT_TIMEOUT_S = 0.5
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;]*(?:;.*\bextra == ['\"]([a-z0-9_-]+)['\"])?")
+
+
+def extras() -> list[Check]:
+    """Say which packages are there, and for each extra what it lacks and the pip line that brings it."""
+    found = [Check("package", "ok", f"{name} {_version(name) or 'is missing'}") for name in _SHOWN]
+    for extra, packages in sorted(required_packages().items()):
+        versions = {package: _version(package) for package in sorted(packages)}
+        lacking = [package for package, version in versions.items() if version is None]
+        there = ", ".join(
+            f"{package} {version}" for package, version in versions.items() if version
+        )
+        if lacking:
+            advice = f'pip install "molmo-point[{extra}]"'
+            found.append(Check(f"extra {extra}", "missing", f"lacks {', '.join(lacking)}", advice))
+        else:
+            found.append(Check(f"extra {extra}", "ok", there))
+    return found
+
+
+def required_packages() -> dict[str, set[str]]:
+    """Return the packages of each extra of this installation, extras of extras included; not those for developers."""
+    try:
+        lines = importlib.metadata.requires("molmo-point") or []
+    except importlib.metadata.PackageNotFoundError:
+        return {}
+    direct: dict[str, set[str]] = {}
+    inner: dict[str, set[str]] = {}
+    for line in lines:
+        match = _REQUIREMENT.match(line)
+        if match is None or match[2] is None or match[2] in ("dev", "all"):
+            continue
+        direct.setdefault(match[2], set())
+        if re.sub(r"[-_.]+", "-", match[1]).lower() == "molmo-point":
+            named = line.partition("[")[2].partition("]")[0]
+            inner.setdefault(match[2], set()).update(named.replace(" ", "").split(","))
+        else:
+            direct[match[2]].add(match[1])
+    for extra in direct:
+        waiting, seen = list(inner.get(extra, ())), {extra}
+        while waiting:
+            other = waiting.pop()
+            if other not in seen:
+                seen.add(other)
+                direct[extra] |= direct.get(other, set())
+                waiting += inner.get(other, ())
+    return direct
+
+
+def devices() -> list[Check]:
+    """Say what torch can compute on."""
+    try:
+        import torch
+    except ImportError:
+        advice = 'pip install "molmo-point[engine]"'
+        return [Check("torch", "missing", "models run on a server only", advice)]
+    found = [Check("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")]
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        half = "bfloat16" if torch.cuda.is_bf16_supported() else "no bfloat16: use --dtype float16"
+        memory = f"{properties.total_memory / 1e9:.0f} GB"
+        found.append(Check(f"cuda:{index}", "ok", f"{properties.name}, {memory}, {half}"))
+    if torch.backends.mps.is_available():
+        found.append(Check("mps", "ok", "Apple GPU"))
+    if len(found) == 1:
+        found.append(
+            Check("device", "ok", "cpu only: nano answers in seconds, the large ones in minutes")
+        )
+    return found
+
+
+def cache() -> list[Check]:
+    """Say where downloaded models lie, which are there, and how much room is left."""
+    from molmo_point.model.catalog import CATALOG, hub_cache
+
+    folder = hub_cache()
+    present = [entry.name for entry in CATALOG if entry.hub_name and entry.folder() is not None]
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    writable = os.access(existing, os.W_OK)
+    detail = f"{folder}, {free / 1e9:.0f} GB free, holds {', '.join(present) or 'no Molmo'}"
+    advice = "" if writable else "set HF_HOME to a folder that can be written to"
+    return [Check("hub cache", "ok" if writable else "failed", detail, advice)]
+
+
+def ports() -> list[Check]:
+    """Say whether the ports of `molmo-point serve` are free on this machine's loopback."""
+    found = []
+    for name, port in PORTS.items():
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=_PORT_TIMEOUT_S):
+                detail, advice = (
+                    "something answers there",
+                    f"serve with another --{name}-port, or connect to it",
+                )
+        except OSError:
+            detail, advice = "free", ""
+        found.append(Check(f"port {port} ({name})", "ok", detail, advice))
+    return found
+
+
+def nano() -> list[Check]:
+    """Load the model in the package and point with it, as every user would."""
+    from molmo_point import api
+    from molmo_point.errors import PointError
+
+    begin = time.perf_counter()
+    try:
+        pointer = api.load("nano", device="cpu")
+    except PointError as error:
+        return [Check("nano", "failed", str(error))]
+    loaded = time.perf_counter()
+    try:
+        pointing = pointer.point(_grey_picture(), "circle", timeout_s=_NANO_TIMEOUT_S)
+    except PointError as error:
+        return [Check("nano", "failed", f"loads, but does not point: {error}")]
+    finally:
+        pointer.close()
+    spent = (
+        f"loads in {loaded - begin:.2f} s, points in {pointing.timing.total_s:.2f} s on the CPU"
+    )
+    return [Check("nano", "ok", spent)]
+
+
+def _grey_picture() -> bytes:
+    import io
+
+    from PIL import Image, ImageDraw
+
+    picture = Image.new("RGB", (336, 336), (128, 128, 128))
+    ImageDraw.Draw(picture).ellipse((100, 100, 160, 160), fill=(200, 30, 30))
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    return data.getvalue()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

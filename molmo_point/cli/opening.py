@@ -1,0 +1,150 @@
+"""The options that say which model answers, and the pointer they open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from molmo_point.cli.waiting import spinner
+from molmo_point.errors import UsageError
+
+if TYPE_CHECKING:
+    from molmo_point.pointer import Pointer
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", help="nano (default), a name of `molmo-point models`, a hub repository or a folder.",
+        rich_help_panel="Model",
+    ),
+]  # fmt: skip
+Connect = Annotated[
+    str | None,
+    typer.Option(
+        help="Ask a server instead: tcp://HOST:5555 or http://HOST:8000.", rich_help_panel="Model"
+    ),
+]
+Key = Annotated[
+    Path | None,
+    typer.Option(
+        help="Key file for a tcp:// server that encrypts.",
+        envvar="MOLMO_POINT_KEY",
+        rich_help_panel="Model",
+    ),
+]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        help="Token for an http:// server that asks for one.",
+        envvar="MOLMO_POINT_TOKEN",
+        rich_help_panel="Model",
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="auto (default: CUDA, then Apple's MPS, then CPU), cpu, cuda, cuda:1, mps.",
+        rich_help_panel="Model",
+    ),
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        help="auto (default: bfloat16 on CUDA, else float32), float32, bfloat16, float16.",
+        rich_help_panel="Model",
+    ),
+]
+Quantize = Annotated[
+    str | None,
+    typer.Option(help="int8 or int4: a half or a quarter of the memory.", rich_help_panel="Model"),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        help="Seconds for each question; then what is complete counts. Default: none for a model here.",
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk on stderr but errors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line on stdout.")]
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which model answers; None leaves a choice to the library."""
+
+    model: str | None = None
+    connect: str | None = None
+    key: Path | None = None
+    token: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    quantize: str | None = None
+
+    def __post_init__(self) -> None:
+        here = {"--model": self.model, "--device": self.device, "--dtype": self.dtype, "--quantize": self.quantize}  # fmt: skip
+        chosen = [name for name, value in here.items() if value is not None]
+        if self.connect is not None and chosen:
+            raise UsageError(
+                f"--connect asks a server, which has its own model: leave {', '.join(chosen)} out"
+            )
+        if self.connect is None and self.key is not None:
+            raise UsageError("--key is for a server: give its address with --connect")
+
+
+@contextmanager
+def open_pointer(where: Where, *, quiet: bool) -> Iterator[Pointer]:
+    """Load the model, or connect; close it at the end. A spinner on stderr shows that it is loading.
+
+    Raises:
+        PointError: What `molmo_point.api.load` and `connect` raise.
+    """
+    with spinner(_doing(where), quiet=quiet) if _is_here(where) else nullcontext():
+        pointer = _connect(where) if where.connect is not None else _load(where)
+    try:
+        yield pointer
+    finally:
+        pointer.close()
+
+
+def _doing(where: Where) -> str:
+    return f"loading {where.model or 'nano'}" if where.connect is None else "connecting"
+
+
+def _is_here(where: Where) -> bool:
+    """Whether nothing has to be downloaded; a download shows bars of its own."""
+    from molmo_point.model.catalog import find
+
+    if where.connect is not None or where.model is None or Path(where.model).is_dir():
+        return True
+    entry = find(where.model)
+    return entry is not None and entry.folder() is not None
+
+
+def _load(where: Where) -> Pointer:
+    from molmo_point import api
+
+    return api.load(
+        where.model or "nano",
+        device=where.device or "auto",
+        dtype=where.dtype or "auto",
+        quantize=where.quantize,
+    )
+
+
+def _connect(where: Where) -> Pointer:
+    from molmo_point import api
+
+    url = where.connect or ""
+    options: dict[str, object] = {}
+    if where.key is not None:
+        options["key"] = where.key
+    # The token may come from the environment, and then is not meant for a tcp:// server.
+    if where.token is not None and url.startswith("http"):
+        options["token"] = where.token
+    return api.connect(url, **options)

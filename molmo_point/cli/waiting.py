@@ -1,0 +1,51 @@
+"""Spinners and progress bars on stderr, for people; nothing where stderr is no terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def spinner(words: str, *, quiet: bool) -> AbstractContextManager[object]:
+    """Show that something is going on that has no known length."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.spinner import Spinner
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        return nullcontext()
+    # Redirected, a library's own bar on stderr would be held back until the end of its line, and stdout would go to stderr.
+    return Live(
+        Spinner("dots", words),
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+
+
+def progress(items: Sequence[Item], words: str, *, quiet: bool) -> Iterable[Item]:
+    """Go through the items under a bar that says how many are done and how long the rest will take."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet or len(items) < 2 or not console.is_terminal:
+        return items
+    return _with_bar(items, words)
+
+
+def _with_bar(items: Sequence[Item], words: str) -> Iterator[Item]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    # Results are printed while the bar stands. On the same terminal they must go above it; in a pipe they must stay in the pipe.
+    bar = Progress(
+        console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()
+    )
+    with bar:
+        yield from bar.track(items, description=words)

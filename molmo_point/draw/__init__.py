@@ -1,0 +1,25 @@
+"""A picture with a pointing drawn on it: `molmo_point.draw(image, pointing)`."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from molmo_point.draw.lettering import Font
+from molmo_point.draw.picture import PALETTE, draw
+
+__all__ = ["PALETTE", "Font", "draw"]
+
+
+class _CallableModule(ModuleType):
+    """Lets `molmo_point.draw(...)` work however this module was imported.
+
+    Python binds a submodule to its name in the package, over the function of the same name that the package offers.
+    """
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return draw(*args, **options)
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -1,0 +1,223 @@
+"""Model, tokenizer, caches and options of one checkpoint: from a picture and a question to an answer being written.
+
+`Engine` prepares requests and drives the decoder, one request alone or many side by side; `local` wears the `Pointer` interface.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from molmo_point.engine.answer import Effort, PointAnswer, TextAnswer
+from molmo_point.engine.batch import BatchDecoder, Job
+from molmo_point.engine.calibration import Calibration
+from molmo_point.engine.drafts import GrammarDrafter, Kind
+from molmo_point.engine.generate import (
+    MAX_DRAFT,
+    Decoding,
+    Drafter,
+    Limits,
+    NoDraft,
+    Step,
+    generate,
+)
+from molmo_point.engine.picture import EncodedPicture, PictureEncoder
+from molmo_point.engine.uncertainty import NumberTokens, Trace
+from molmo_point.errors import QueryError
+from molmo_point.images import load_image
+from molmo_point.markup import count_prompt, guess_label, point_prompt
+from molmo_point.model.molmo import Molmo
+from molmo_point.pointer import ImageLike
+from molmo_point.points import Pointing, Status, Timing
+from molmo_point.preprocess.inputs import check_length
+from molmo_point.preprocess.prompt import check_query, wrap
+from molmo_point.preprocess.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How an engine works. None of these changes an answer.
+
+    Attributes:
+        max_new_tokens: Most tokens of one answer: 17 to 19 a point with digit-wise tokenizers, so about 40 points.
+        drafts: Guess forced markup and let the model confirm it: fewer passes.
+        max_batch: Most answers that `point_many` writes side by side.
+        batch_cache_bytes: Most memory for the keys and values of such a batch; fewer answers run side by side where it is short.
+        picture_cache_bytes: Budget for remembered pictures (their keys and values).
+        crop_cache_bytes: Budget for remembered vision features of crops.
+    """
+
+    max_new_tokens: int = 768
+    drafts: bool = True
+    max_batch: int = 8
+    batch_cache_bytes: int = 4 * 1024**3
+    picture_cache_bytes: int = 512 * 1024**2
+    crop_cache_bytes: int = 256 * 1024**2
+
+
+@dataclass(frozen=True, eq=False)
+class PointRequest:
+    """A question for points, ready to be decoded."""
+
+    picture: EncodedPicture
+    decoding: Decoding
+    answer: PointAnswer
+
+
+class Engine:
+    """One checkpoint at work. Safe to use from several threads.
+
+    Args:
+        name: What `Pointing.model` says.
+        calibration: Of this checkpoint; without it scores and covariances are raw.
+    """
+
+    def __init__(
+        self,
+        model: Molmo,
+        tokenizer: Tokenizer,
+        name: str,
+        options: EngineOptions,
+        calibration: Calibration | None,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.name = name
+        self.options = options
+        self._calibration = calibration
+        self._numbers = NumberTokens(tokenizer)
+        self.encoder = PictureEncoder(
+            model,
+            tokenizer.special,
+            picture_bytes=options.picture_cache_bytes,
+            crop_bytes=options.crop_cache_bytes,
+        )
+
+    def encode(self, image: ImageLike) -> tuple[EncodedPicture, Timing]:
+        """Read a picture; the timing holds what was spent on it now: little, if it was remembered.
+
+        Raises:
+            ImageError: Not a picture.
+        """
+        start = time.perf_counter()
+        array = load_image(image)
+        decoded = time.perf_counter() - start
+        picture, fresh = self.encoder.encode(array)
+        if not fresh:
+            return picture, Timing(preprocess_s=decoded)
+        timing = Timing(
+            preprocess_s=decoded + picture.preprocess_s,
+            vision_s=picture.vision_s,
+            prefill_s=picture.prefill_s,
+            crops=picture.encoded,
+        )
+        return picture, timing
+
+    def ask_points(
+        self,
+        picture: EncodedPicture,
+        cost: Timing,
+        query: str,
+        kind: Kind,
+        started: float,
+        timeout_s: float | None,
+    ) -> PointRequest:
+        """Prepare a question for points.
+
+        Raises:
+            QueryError: Empty, or too long for the model.
+        """
+        question = (count_prompt if kind == "count" else point_prompt)(check_query(query))
+        prompt = self.tokenizer.encode(wrap(question))
+        label = guess_label(query)
+        decoding = self._decoding(picture, prompt, kind, label, started, timeout_s)
+        length = picture.cache.length + len(prompt)
+        effort = Effort(started, cost.model_copy(update={"prompt_tokens": length}))
+        blank = Pointing(
+            query=query,
+            status=Status.TRUNCATED,
+            image_size=picture.image_size,
+            model=self.name,
+            calibrated=self._calibration is not None,
+        )
+        trace = Trace(self._numbers, self._calibration)
+        answer = PointAnswer(self.tokenizer, effort, trace, blank, label)
+        return PointRequest(picture, decoding, answer)
+
+    def ask_text(
+        self, picture: EncodedPicture, question: str, started: float, timeout_s: float | None
+    ) -> tuple[Decoding, TextAnswer]:
+        """Prepare a free question; errors as in `ask_points`."""
+        prompt = self.tokenizer.encode(wrap(check_query(question)))
+        decoding = self._decoding(picture, prompt, "text", "", started, timeout_s)
+        return decoding, TextAnswer(self.tokenizer)
+
+    def run(self, picture: EncodedPicture, decoding: Decoding) -> Iterator[Step]:
+        """Decode one answer."""
+        with torch.inference_mode():
+            cache = picture.cache.fork(picture.cache.length + decoding.longest)
+        return generate(self.model, cache, decoding)
+
+    def run_many(self, requests: Iterable[PointRequest]) -> Iterator[Pointing]:
+        """Decode several answers side by side, those that end early making room for the next; yield them in order."""
+        waiting: list[PointRequest] = []
+
+        def jobs() -> Iterator[Job]:
+            for request in requests:
+                waiting.append(request)
+                yield Job(request.picture.cache, request.decoding, len(waiting) - 1)
+
+        decoder = BatchDecoder(self.model, *self._batch_size())
+        done: dict[int, Pointing] = {}
+        for job, step in decoder.run(jobs()):
+            answer = waiting[job.key].answer
+            if step is not None:
+                answer.take(step)
+            elif job.decoding.ending is not None:
+                done[job.key] = answer.finish(job.decoding.ending)[1]
+        return (done[key] for key in range(len(waiting)))
+
+    def _decoding(
+        self,
+        picture: EncodedPicture,
+        prompt: list[int],
+        kind: Kind,
+        label: str,
+        started: float,
+        timeout_s: float | None,
+    ) -> Decoding:
+        limit = self.model.config.decoder.max_positions
+        length = picture.cache.length
+        check_length(length, len(prompt), 1, limit)
+        room = min(self.options.max_new_tokens, limit - length - len(prompt))
+        drafter: Drafter = NoDraft()
+        if self.options.drafts:
+            drafter = GrammarDrafter(self.tokenizer, kind, label, prompt)
+        deadline = None if timeout_s is None else started + timeout_s
+        return Decoding(
+            prompt,
+            stop=self.tokenizer.special.end_of_text,
+            limits=Limits(room, deadline),
+            drafter=drafter,
+        )
+
+    def _batch_size(self) -> tuple[int, int]:
+        """Return how many rows of how many tokens a batch may have.
+
+        Raises:
+            QueryError: Not even one row fits the budget; with the numbers.
+        """
+        sizes, options = self.model.config.decoder, self.options
+        # The longest picture of 12 crops takes 1460 tokens; a question of 4000 characters about 1000.
+        capacity = min(sizes.max_positions, 2500 + options.max_new_tokens) + MAX_DRAFT
+        token = 2 * sizes.layers * sizes.kv_width * self.model.dtype.itemsize
+        rows = min(options.max_batch, options.batch_cache_bytes // (capacity * token))
+        if rows < 1:
+            raise QueryError(
+                f"one answer of {capacity} tokens takes {capacity * token:,} bytes of keys and values, batch_cache_bytes is "
+                f"{options.batch_cache_bytes:,}: raise it"
+            )
+        return rows, capacity

@@ -1,0 +1,74 @@
+"""Keys and values of several sequences of different length: rows that fill and empty independently."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from molmo_point.config import DecoderConfig
+from molmo_point.model.kv_cache import KVCache
+
+
+class BatchKVCache:
+    """Room for `rows` sequences of `capacity` tokens each.
+
+    Attributes:
+        lengths: Tokens that are there, one number a row; 0 for a free row.
+    """
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        rows: int,
+        capacity: int,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        # One place more than there is room for: padding is written there, and never looked at.
+        shape = (config.layers, rows, config.kv_heads, capacity + 1, config.head_dim)
+        # Zeros, not empty: masked places are multiplied by zero weights, and NaN times zero is NaN.
+        self.keys = torch.zeros(shape, dtype=dtype, device=device)
+        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.lengths = [0] * rows
+        self._rows: list[int] = []
+        self._places = torch.empty(0)
+        self._seen = 0
+
+    @property
+    def capacity(self) -> int:
+        """Tokens a row has room for."""
+        return self.keys.shape[3] - 1
+
+    def fill(self, row: int, prefix: KVCache) -> None:
+        """Start a row with the tokens of another cache."""
+        self.keys[:, row, :, : prefix.length] = prefix.keys[:, 0, :, : prefix.length]
+        self.values[:, row, :, : prefix.length] = prefix.values[:, 0, :, : prefix.length]
+        self.lengths[row] = prefix.length
+
+    def aim(self, rows: list[int], places: Tensor, seen: int) -> None:
+        """Say where the next pass writes.
+
+        Args:
+            rows: B indices of rows.
+            places: [B, T] position of each new token in its row, `capacity` for padding.
+            seen: Length of the longest row with its new tokens.
+        """
+        self._rows, self._places, self._seen = rows, places, seen
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the new tokens' keys and values where `aim` said, and return those of the rows in question.
+
+        Args:
+            k, v: [B, K, T, d].
+
+        Returns:
+            [B, K, seen, d]; shorter rows end in places to be masked.
+        """
+        rows = torch.tensor(self._rows, device=k.device)
+        self.keys[layer][rows[:, None], :, self._places] = k.transpose(1, 2)
+        self.values[layer][rows[:, None], :, self._places] = v.transpose(1, 2)
+        keys, values = (kept[layer, :, :, : self._seen] for kept in (self.keys, self.values))
+        if self._rows == list(range(len(self._rows))):
+            return keys[: len(self._rows)], values[: len(self._rows)]
+        return keys[rows], values[rows]

@@ -1,0 +1,100 @@
+"""The house stands: import contracts hold, the light half is light, the wheel holds what it should and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("molmo_point", "agents/molmo_agents", "calibration/molmo_calibration")
+HEAVY = ("torch", "transformers", "cv2", "scipy", "fastapi", "playwright", "matplotlib", "typer")
+
+
+def python(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "molmo_point",
+        "molmo_point.testing",
+        "molmo_point.markup",
+        "molmo_point.wire",
+        "molmo_point.client",
+        "molmo_point.convert",
+        "molmo_point.api",
+        "molmo_calibration",
+    ],
+)
+def test_light_half_loads_nothing_heavy(module: str) -> None:
+    code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
+    assert python(code).strip() == "[]"
+
+
+def test_missing_torch_names_the_pip_line() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import molmo_point as mp\n"
+        "try: mp.load('nano')\n"
+        "except mp.PointError as error: print(error)"
+    )
+    assert 'pip install "molmo-point[engine]"' in python(code)
+
+
+def test_import_contracts() -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_wheel_holds_the_packages_and_the_model(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling")
+    done = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+    tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
+    assert tops == {"molmo_point", "molmo_agents", "molmo_calibration"}
+    assert "molmo_point/nano/model.safetensors" in names
+    assert "molmo_point/py.typed" in names
+
+
+def test_no_init_file_makes_a_folder_an_import_name() -> None:
+    assert not (ROOT / "agents" / "__init__.py").exists()
+    assert not (ROOT / "calibration" / "__init__.py").exists()
+
+
+def test_files_and_functions_stay_readable() -> None:
+    """Files of at most 400 lines, functions of at most 70."""
+    long = []
+    for package in (*PACKAGES, "ros2_ws/src"):
+        for path in (ROOT / package).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            if text.count("\n") > 400:
+                long.append(f"{path.relative_to(ROOT)}: {text.count(chr(10))} lines")
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                    length = (node.end_lineno or 0) - node.lineno + 1
+                    if length > 70:
+                        long.append(f"{path.relative_to(ROOT)}:{node.name}: {length} lines")
+    assert long == []
