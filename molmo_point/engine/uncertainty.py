@@ -134,13 +134,12 @@ class Trace:
         if x is None or y is None:
             return point
         opened = self._opening_probability(spans[0], token_spans)
-        raw = x.near * y.near * opened
-        score, scale = raw, 1.0
+        score = min(1.0, x.near * y.near * opened)
+        xx, yy = x.variance, y.variance
         if self._calibration:
-            score = self._calibration.score(x.near, y.near, opened, x.variance, y.variance)
-            scale = self._calibration.covariance_scale
-        covariance = (scale * x.variance, 0.0, scale * y.variance)
-        return point.model_copy(update={"score": min(1.0, score), "covariance": covariance})
+            score = self._calibration.score(score, xx, yy)
+            xx, yy = self._calibration.variance(xx), self._calibration.variance(yy)
+        return point.model_copy(update={"score": score, "covariance": (xx, 0.0, yy)})
 
     def _opening_probability(self, span: Span, token_spans: Sequence[Span]) -> float:
         """Probability of the token before the number: that there is a (further) point at all."""

@@ -50,17 +50,20 @@ def crop_image(image: np.ndarray[Any, np.dtype[np.uint8]], config: PreprocessCon
     """
     height, width = image.shape[:2]
     rows, columns = choose_tiling(width, height, config)
-    canvas, where = onto_canvas(image, *canvas_size(rows, columns, config))
+    values = image.astype(np.float32)
+    canvas, where = onto_canvas(values, *canvas_size(rows, columns, config))
     side, step = config.crop_size, config.window_size
-    low, _ = onto_canvas(image, side, side)
-    views = [low] + [
-        canvas[row * step : row * step + side, column * step : column * step + side]
-        for row in range(rows)
-        for column in range(columns)
-    ]
-    crops = np.stack([_patches(view, config) for view in views])
+    low, _ = onto_canvas(values, side, side)
+    canvas, low = _normalised(canvas, config), _normalised(low, config)
+    grid, patch = config.grid_size, config.patch_size
+    crops = np.empty((1 + rows * columns, grid, grid, patch, patch, 3), np.float32)
+    crops[0] = _patches(low, config)
+    for index in range(rows * columns):
+        top, left = index // columns * step, index % columns * step
+        crops[1 + index] = _patches(canvas[top : top + side, left : left + side], config)
+    flat = crops.reshape(len(crops), grid * grid, patch * patch * 3)
     masks = _masks(where, rows, columns, config)
-    return ImageCrops(crops, masks, token_index(rows, columns, config), (rows, columns), where)
+    return ImageCrops(flat, masks, token_index(rows, columns, config), (rows, columns), where)
 
 
 def canvas_size(rows: int, columns: int, config: PreprocessConfig) -> tuple[int, int]:
@@ -114,16 +117,17 @@ def _kept(position: int, count: int, side: int, before: int, after: int) -> np.n
     return (cell >= first) & (cell < last)
 
 
+def _normalised(canvas: Floats, config: PreprocessConfig) -> Floats:
+    """Subtract the mean and divide by the deviation of each channel, in place."""
+    canvas -= np.array(config.mean, np.float32)
+    canvas /= np.array(config.std, np.float32)
+    return canvas
+
+
 def _patches(view: Floats, config: PreprocessConfig) -> Floats:
-    """(S, S, 3) in 0-1 -> [G*G, patch*patch*3] normalised; values inside a patch in (row, column, channel) order."""
-    mean, std = np.array(config.mean, np.float32), np.array(config.std, np.float32)
+    """(S, S, 3) -> a view [G, G, patch, patch, 3]; values inside a patch in (row, column, channel) order."""
     grid, patch = config.grid_size, config.patch_size
-    view = (view - mean) / std
-    return (
-        view.reshape(grid, patch, grid, patch, 3)
-        .transpose(0, 2, 1, 3, 4)
-        .reshape(grid * grid, patch * patch * 3)
-    )
+    return view.reshape(grid, patch, grid, patch, 3).transpose(0, 2, 1, 3, 4)
 
 
 def _masks(where: Placement, rows: int, columns: int, config: PreprocessConfig) -> Floats:

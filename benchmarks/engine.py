@@ -1,0 +1,301 @@
+"""What the engine saves, each beside the plain way of doing it, interleaved in one run.
+
+    python -m benchmarks.engine [drafts] [view] [batch] [stages] [bandwidth] [preprocess] [--folder CHECKPOINT]
+
+drafts      plain against drafted decoding: passes and time (on nano: it writes real markup)
+view        ten questions on one picture against ten separate answers; a screenshot with one changed crop
+batch       answers per second at batch 1, 2, 4, 8 (on a random model of 12 layers of 1024, unless --folder)
+stages      where the time of one answer goes
+bandwidth   decoding against the memory bandwidth measured in the same run (bfloat16)
+preprocess  a 1920x1080 picture against torch's resize as the published image processor does it
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import molmo_point as mp
+from benchmarks.random_checkpoint import MID, write_checkpoint
+from benchmarks.report import hardware, spread, table
+from molmo_point.config import PreprocessConfig
+from molmo_point.engine.generate import Decoding, Limits, NoDraft, generate
+from molmo_point.engine.local import LocalPointer
+from molmo_point.preprocess.crops import crop_image
+from molmo_point.preprocess.prompt import wrap
+
+DEMO = Path(mp.__file__).parent / "nano" / "demo.png"
+
+
+def clock(work: Callable[[], Any]) -> float:
+    """Return the seconds that a call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def alternate(rounds: int, **sides: Callable[[], Any]) -> dict[str, list[float]]:
+    """Time several ways of doing a thing in turn."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for work in sides.values():
+        work()
+    for _ in range(rounds):
+        for name, work in sides.items():
+            seconds[name].append(clock(work))
+    return seconds
+
+
+def ratio(slow: list[float], fast: list[float]) -> str:
+    """Return the median of the pairwise ratios."""
+    return f"{statistics.median(a / b for a, b in zip(slow, fast, strict=True)):.2f}x"
+
+
+def drafts(rounds: int) -> None:
+    """Plain against drafted, on the queries of the demo picture."""
+    plain, drafted = mp.load("nano", drafts=False), mp.load("nano")
+    rows = []
+    for kind, query in (("point", "star"), ("count", "apples"), ("point", "zebra")):
+        views = {"plain": plain.open(DEMO), "drafted": drafted.open(DEMO)}
+        answers = {name: getattr(view, kind)(query) for name, view in views.items()}
+        assert answers["plain"].text == answers["drafted"].text
+        sides = {
+            name: functools.partial(getattr(opened, kind), query) for name, opened in views.items()
+        }
+        seconds = alternate(rounds, **sides)
+        passes = [answers[name].timing.forward_passes for name in ("plain", "drafted")]
+        rows.append(
+            (
+                f"{kind} {query}",
+                len(answers["plain"].points),
+                *passes,
+                spread(seconds["plain"]),
+                spread(seconds["drafted"]),
+                ratio(seconds["plain"], seconds["drafted"]),
+            )
+        )
+    table(
+        "Drafted against plain decoding, nano, ms for a question on an opened picture",
+        ("question", "points", "passes plain", "passes drafted", "plain", "drafted", "ratio"),
+        rows,
+    )
+
+
+def view(pointer: LocalPointer, rounds: int) -> None:
+    """One picture, ten questions; and a screenshot of which a corner changed."""
+    image = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
+    changed = image.copy()
+    changed[-30:, -30:] = 0
+    questions = [f"thing {number}" for number in range(10)]
+
+    def separate() -> None:
+        for question in questions:
+            pointer.close()
+            pointer.point(image, question)
+
+    def together() -> None:
+        pointer.close()
+        with pointer.open(image) as opened:
+            for question in questions:
+                opened.point(question)
+
+    def fresh() -> None:
+        pointer.close()
+        pointer.engine.encode(changed)
+
+    def corner() -> None:
+        pointer.engine.encoder.pictures.clear()
+        pointer.engine.encode(changed)
+
+    seconds = alternate(rounds, separate=separate, together=together)
+    encoding: dict[str, list[float]] = {"fresh": [], "corner": []}
+    for _ in range(rounds):
+        encoding["fresh"].append(clock(fresh))
+        pointer.close()
+        pointer.engine.encode(image)
+        encoding["corner"].append(clock(corner))
+    pairs = {
+        "ten questions, 640x480": (seconds["separate"], seconds["together"]),
+        "encoding, one corner changed": (encoding["fresh"], encoding["corner"]),
+    }
+    rows = [
+        (name, spread(slow), spread(fast), ratio(slow, fast))
+        for name, (slow, fast) in pairs.items()
+    ]
+    table(
+        f"One picture kept, {pointer.model}, ms",
+        ("work", "from nothing", "with what is known", "ratio"),
+        rows,
+    )
+
+
+def batch(pointer: LocalPointer, tokens: int) -> None:
+    """Answers per second of several requests side by side; answers of a fixed number of tokens."""
+    engine = pointer.engine
+    rng = np.random.default_rng(1)
+    pictures = [
+        engine.encode(rng.integers(0, 255, (300, 300, 3), dtype=np.uint8))[0] for _ in range(8)
+    ]
+    prompt = engine.tokenizer.encode(wrap("Point to the red mug"))
+    from molmo_point.engine.batch import BatchDecoder, Job
+
+    def run(rows: int) -> None:
+        decoder = BatchDecoder(
+            engine.model, rows, pictures[0].cache.length + len(prompt) + tokens + 40
+        )
+        jobs = (
+            Job(
+                picture.cache,
+                Decoding(prompt, stop=-1, limits=Limits(tokens), drafter=NoDraft()),
+                key,
+            )
+            for key, picture in enumerate(pictures)
+        )
+        for _ in decoder.run(jobs):
+            pass
+
+    seconds = alternate(3, **{str(rows): (lambda rows=rows: run(rows)) for rows in (1, 2, 4, 8)})
+    rows = [
+        (name, f"{8 / statistics.median(values):.2f}", ratio(seconds["1"], values))
+        for name, values in seconds.items()
+    ]
+    table(
+        f"Eight answers of {tokens} tokens on eight pictures (already encoded), {pointer.model}",
+        ("side by side", "answers per second", "against one at a time"),
+        rows,
+    )
+
+
+def stages(pointer: LocalPointer) -> None:
+    """Where one answer's time goes."""
+    image = np.random.default_rng(2).integers(0, 255, (480, 640, 3), dtype=np.uint8)
+    timings = []
+    for _ in range(3):
+        pointer.close()
+        timings.append(pointer.point(image, "the red mug").timing)
+    names = ("preprocess_s", "vision_s", "prefill_s", "decode_s", "total_s")
+    rows = [(name[:-2], spread([getattr(timing, name) for timing in timings])) for name in names]
+    rows.append(("tokens", str(timings[0].new_tokens)))
+    rows.append(("passes after the prefill", str(timings[0].forward_passes)))
+    table(f"Stages of one answer at 640x480, {pointer.model}, ms", ("stage", "time"), rows)
+
+
+def bandwidth(folder: Path, tokens: int) -> None:
+    """Decoding reads every weight of the decoder once a token: how near is that to reading memory at full speed?"""
+    pointer = mp.load(folder, dtype="bfloat16")
+    decoder = pointer.network.decoder
+    weights = [*decoder.blocks.parameters(), *decoder.head.parameters()]
+    size = sum(p.numel() * p.element_size() for p in weights)
+    big = torch.randn(64_000_000, dtype=torch.float32)
+    reads = [big.numel() * 4 / clock(lambda: big.sum()) for _ in range(7)]
+    picture, _ = pointer.engine.encode(np.zeros((100, 100, 3), np.uint8))
+    prompt = pointer.engine.tokenizer.encode(wrap("Point"))
+    cache = picture.cache.fork(picture.cache.length + len(prompt) + tokens)
+    steps = generate(
+        pointer.network, cache, Decoding(prompt, stop=-1, limits=Limits(tokens), drafter=NoDraft())
+    )
+    next(steps)
+    seconds = [clock(lambda: next(steps)) for _ in range(tokens - 1)]
+    rate = size / statistics.median(seconds)
+    read = statistics.median(reads)
+    row = (
+        f"{size / 1e9:.2f} GB",
+        spread(seconds),
+        f"{rate / 1e9:.1f}",
+        f"{read / 1e9:.1f}",
+        f"{rate / read:.0%}",
+    )
+    table(
+        "Decoding against memory bandwidth, bfloat16",
+        (
+            "weights read a token",
+            "ms a token",
+            "GB/s reached",
+            "GB/s measured (sum of 256 MB)",
+            "share",
+        ),
+        [row],
+    )
+
+
+def preprocess(rounds: int) -> None:
+    """Ours against the published processor's resize (torch, float, antialias) and its crops."""
+    image = np.random.default_rng(3).integers(0, 255, (1080, 1920, 3), dtype=np.uint8)
+    config = PreprocessConfig()
+    grid = crop_image(image, config).grid
+
+    def published() -> None:
+        mean, std = torch.tensor(config.mean), torch.tensor(config.std)
+        for height, width, canvas in (
+            (566, 1007, (grid[0] * 224 + 112, grid[1] * 224 + 112)),
+            (189, 336, (336, 336)),
+        ):
+            x = torch.from_numpy(image).permute(2, 0, 1).float() / 255
+            x = torch.nn.functional.interpolate(
+                x[None], size=(height, width), mode="bilinear", antialias=True
+            )[0]
+            padded = torch.zeros(3, *canvas)
+            padded[:, :height, :width] = x.clip(0, 1)
+            (padded.permute(1, 2, 0) - mean) / std
+
+    seconds = alternate(rounds, published=published, ours=lambda: crop_image(image, config))
+    table(
+        "Preprocessing 1920x1080, ms",
+        ("torch's resize alone, as published", "ours, whole", "ratio"),
+        [
+            (
+                spread(seconds["published"]),
+                spread(seconds["ours"]),
+                ratio(seconds["published"], seconds["ours"]),
+            )
+        ],
+    )
+
+
+def main() -> None:
+    """Run the chosen parts."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parts = ("drafts", "view", "batch", "stages", "bandwidth", "preprocess")
+    parser.add_argument("parts", nargs="*", choices=[*parts, []], default=[])
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--tokens", type=int, default=24)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    chosen = arguments.parts or parts
+    print(hardware())
+
+    def mid() -> Path:
+        base = Path(tempfile.gettempdir()) / "molmo_point_core" / str(arguments.layers)
+        return arguments.folder or write_checkpoint(
+            base, {**MID, "num_hidden_layers": arguments.layers}
+        )
+
+    if "drafts" in chosen:
+        drafts(arguments.rounds)
+    if "view" in chosen:
+        view(mp.load("nano"), arguments.rounds)
+    if "preprocess" in chosen:
+        preprocess(arguments.rounds)
+    if "stages" in chosen:
+        stages(mp.load("nano"))
+    if "batch" in chosen:
+        batch(mp.load(mid()), arguments.tokens)
+    if "bandwidth" in chosen:
+        bandwidth(mid(), arguments.tokens)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Questions with known answers: what an evaluation runs over.
+
+All coordinates are `norm`: 0-1 of the picture, origin top left, x right, y down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from molmo_point.errors import UsageError
+from molmo_point.pointer import ImageLike
+
+MODES = ("point", "count")
+
+
+class Region(Protocol):
+    """Where one thing is."""
+
+    def contains(self, x: float, y: float) -> bool:
+        """Whether a point is on the thing."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle with its edges; left <= right, top <= bottom."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def __post_init__(self) -> None:
+        ordered = 0 <= self.left <= self.right <= 1 and 0 <= self.top <= self.bottom <= 1
+        if not ordered:
+            raise UsageError(
+                f"expected a box with 0 <= left <= right <= 1 and 0 <= top <= bottom <= 1, got {self}"
+            )
+
+    def contains(self, x: float, y: float) -> bool:
+        return self.left <= x <= self.right and self.top <= y <= self.bottom
+
+
+class Mask:
+    """A region of any form.
+
+    Args:
+        inside: (H, W) bool, True on the thing; row 0 is the top.
+    """
+
+    def __init__(self, inside: np.ndarray[Any, Any]) -> None:
+        if inside.ndim != 2 or inside.dtype != np.bool_ or 0 in inside.shape:
+            raise UsageError(
+                f"expected a mask (H, W) of bool, got shape {inside.shape} of {inside.dtype}"
+            )
+        self.inside = inside
+
+    def contains(self, x: float, y: float) -> bool:
+        height, width = self.inside.shape
+        # The far edge belongs to the last pixel.
+        column, row = min(int(x * width), width - 1), min(int(y * height), height - 1)
+        return bool(self.inside[row, column])
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One question with its answer.
+
+    Attributes:
+        image: Anything `load_image` reads. Neighbouring examples with the very same object are asked on one open view.
+        query: What is asked for.
+        regions: Where the asked things are; empty = there are none.
+        mode: "point" or "count".
+        group: How the report groups it, e.g. "synonym".
+    """
+
+    image: ImageLike
+    query: str
+    regions: Sequence[Region]
+    mode: str = "point"
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise UsageError(
+                f"expected the mode of a question to be {' or '.join(MODES)}, got {self.mode!r}"
+            )

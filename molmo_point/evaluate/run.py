@@ -1,0 +1,106 @@
+"""Ask any `Pointer` questions with known answers, and score what it says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from molmo_point.errors import PointError, UsageError
+from molmo_point.evaluate.examples import Example
+from molmo_point.evaluate.report import Outcome, Report, report
+from molmo_point.evaluate.scores import match
+from molmo_point.pointer import Pointer, View
+from molmo_point.points import Pointing
+
+
+def evaluate(
+    pointer: Pointer,
+    dataset: Iterable[Example],
+    *,
+    timeout_s: float | None = 60.0,
+    progress: Callable[[Outcome], None] | None = None,
+) -> Report:
+    """Ask every question of a data set.
+
+    A question that raises a `PointError` is a wrong answer with its message in the report: one bad picture does not end a long
+    evaluation. Every other exception is a bug and passes through.
+
+    Args:
+        pointer: A model, a server or a fake.
+        dataset: Examples; drawn one by one, so it may be a generator. Examples of one picture should follow each other.
+        timeout_s: For each question; None waits for ever.
+        progress: Called after each question.
+
+    Raises:
+        UsageError: The data set is empty.
+    """
+    outcomes: list[Outcome] = []
+    pictures = 0
+    view: View | None = None
+    shown: object = None
+    opening = 0.0
+    failure: PointError | None = None
+    try:
+        for example in dataset:
+            if example.image is not shown:
+                if view is not None:
+                    view.close()
+                pictures += 1
+                view, failure, opening = _open(pointer, example)
+                shown = example.image
+            outcome = _ask(view, failure, example, timeout_s, opening)
+            opening = 0.0
+            outcomes.append(outcome)
+            if progress is not None:
+                progress(outcome)
+    finally:
+        if view is not None:
+            view.close()
+    if not outcomes:
+        raise UsageError("the data set holds no questions: nothing to evaluate")
+    return report(pointer.model, pictures, outcomes)
+
+
+def _open(pointer: Pointer, example: Example) -> tuple[View | None, PointError | None, float]:
+    """Open a picture; return the view or why there is none, and the seconds it took."""
+    start = time.perf_counter()
+    try:
+        return pointer.open(example.image), None, time.perf_counter() - start
+    except PointError as error:
+        return None, error, time.perf_counter() - start
+
+
+def _ask(
+    view: View | None,
+    failure: PointError | None,
+    example: Example,
+    timeout_s: float | None,
+    opening_s: float,
+) -> Outcome:
+    start = time.perf_counter()
+    pointing: Pointing | None = None
+    if view is not None:
+        ask = view.count if example.mode == "count" else view.point
+        try:
+            pointing = ask(example.query, timeout_s=timeout_s)
+        except PointError as error:
+            failure = error
+    seconds = opening_s + time.perf_counter() - start
+    common = {
+        "query": example.query,
+        "mode": example.mode,
+        "group": example.group,
+        "things": len(example.regions),
+        "seconds": seconds,
+    }
+    if pointing is None:
+        return Outcome.model_validate({**common, "error": f"{type(failure).__name__}: {failure}"})
+    return Outcome.model_validate(
+        {
+            **common,
+            "points": pointing.count,
+            "hits": match(pointing.points, example.regions),
+            "status": pointing.status,
+            "stated_count": pointing.stated_count,
+        }
+    )

@@ -1,0 +1,101 @@
+"""Calibration on samples whose truth is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from molmo_point.errors import UsageError
+from molmo_point.evaluate.calibrate import (
+    AbsenceSample,
+    PointSample,
+    Samples,
+    apply,
+    auroc,
+    collect,
+    fit,
+    logistic_regression,
+    measure,
+    middle,
+)
+from molmo_point.evaluate.examples import Box, Example, Mask
+from molmo_point.points import Point
+from molmo_point.testing import FakePointer
+
+
+def overconfident(seed: int, count: int = 3000) -> Samples:
+    """Hits happen with the square of the score said; things lie three standard deviations further than said."""
+    rng = np.random.default_rng(seed)
+    points, absences = [], []
+    for _ in range(count):
+        score = rng.uniform(0.05, 0.99)
+        hit = bool(rng.random() < score**2)
+        variances = tuple(rng.uniform(1e-5, 1e-3, 2))
+        offset = tuple(rng.normal(0, 3 * np.sqrt(variances))) if hit else None
+        points.append(PointSample(score, variances, hit, offset))
+        said = rng.uniform(0.01, 0.99)
+        absences.append(AbsenceSample(said, bool(rng.random() < said)))
+    return Samples(tuple(points), tuple(absences))
+
+
+def test_fit_repairs_overconfidence_on_samples_it_never_saw() -> None:
+    raw = overconfident(2)
+    before = measure(raw)
+    after = measure(apply(fit(overconfident(1), "a test"), raw))
+    assert before.expected_calibration_error > 0.1
+    assert after.expected_calibration_error < 0.05
+    assert before.coverage_90 < 0.5
+    assert after.coverage_90 == pytest.approx(0.9, abs=0.04)
+    assert after.coverage_50 == pytest.approx(0.5, abs=0.06)
+    assert after.auroc == pytest.approx(before.auroc, abs=0.02)
+    assert sum(count for _, _, count in after.bins) == after.points == 3000
+
+
+def test_logistic_regression_recovers_known_weights() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(20_000, 2)) * [1, 5] + [0, 3]
+    chance = 1 / (1 + np.exp(-(1.5 * features[:, 0] - 0.4 * features[:, 1] + 0.7)))
+    labels = (rng.random(len(chance)) < chance).astype(float)
+    np.testing.assert_allclose(logistic_regression(features, labels), [1.5, -0.4, 0.7], atol=0.08)
+
+
+def test_separable_data_stays_finite() -> None:
+    features = np.linspace(-1, 1, 50)[:, None]
+    weights = logistic_regression(features, (features[:, 0] > 0).astype(float))
+    assert np.isfinite(weights).all()
+    assert weights[0] > 0
+
+
+def test_auroc() -> None:
+    assert auroc(np.array([0.9, 0.8]), np.array([0.1, 0.2])) == 1.0
+    assert auroc(np.array([0.1]), np.array([0.9])) == 0.0
+    assert auroc(np.array([0.5]), np.array([0.5])) == 0.5
+    assert math.isnan(auroc(np.array([]), np.array([0.5])))
+
+
+def test_collect_sets_answers_beside_the_truth() -> None:
+    points = [
+        Point(x=0.25, y=0.25, score=0.9, covariance=(1e-4, 0, 1e-4)),
+        Point(x=0.9, y=0.9, score=0.3, covariance=(1e-4, 0, 1e-4)),
+    ]
+    pointer = FakePointer({"cup": points})
+    image = np.zeros((10, 10, 3), np.uint8)
+    samples = collect(pointer, [Example(image, "cup", [Box(0.2, 0.2, 0.4, 0.4)])])
+    hit, miss = samples.points
+    assert (hit.hit, miss.hit) == (True, False)
+    assert hit.offset == pytest.approx((0.05, 0.05))
+    assert miss.offset is None
+
+
+def test_middle_of_a_mask_is_its_centroid() -> None:
+    inside = np.zeros((10, 20), bool)
+    inside[2:4, 10:14] = True
+    assert middle(Mask(inside)) == pytest.approx((0.6, 0.3))
+
+
+def test_too_little_to_fit_on_says_of_what() -> None:
+    few = overconfident(0, count=30)
+    with pytest.raises(UsageError, match="at least 20 of each"):
+        fit(few, "too little")
