@@ -1,0 +1,78 @@
+"""`molmo-point bench drift`: how far a model's answers move with low-bit weights or another type."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    bench = typer.Typer(help="Measure a model on this machine.", no_args_is_help=True)
+    bench.callback()(_bench)
+    bench.command("drift")(drift)
+    app.add_typer(bench, name="bench")
+
+
+def _bench() -> None:
+    """Measure a model on this machine."""
+
+
+def drift(
+    model: Annotated[str, typer.Option("--model", "-m", help="Name or folder.")] = "nano",
+    quantize: Annotated[str, typer.Option(help="Of the second: int8, int4 or none.")] = "int8",
+    dtype: Annotated[str, typer.Option(help="Of the second: auto, bfloat16, ...")] = "auto",
+    device: Annotated[str, typer.Option(help="Of both.")] = "auto",
+    pictures: Annotated[int, typer.Option(min=1, help="Held-out scenes to ask about.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Compare a model with its low-bit or half-precision twin, answer by answer, on the same held-out scenes."""
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from molmo_point import api
+    from molmo_point.cli.eval import scene_examples
+    from molmo_point.evaluate.drift import measure_drift
+
+    first = api.load(model, device=device)
+    low = None if quantize == "none" else quantize
+    second = api.load(model, device=device, dtype=dtype, quantize=low)
+    questions = ((e.image, e.query) for e in scene_examples(0, pictures, 2) if e.mode == "point")
+    result = measure_drift(first, second, questions)
+    if as_json:
+        typer.echo(json.dumps(asdict(result)))
+        return
+    twin = " ".join(word for word in (low, dtype if dtype != "auto" else None) if word)
+    table = Table(title=f"{model} against {twin or 'itself'}", title_justify="left")
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    share = result.same_points / result.questions
+    table.add_row("questions", str(result.questions))
+    table.add_row("exactly the same points", f"{result.same_points} ({share:.1%})")
+    table.add_row("the same number of points", str(result.same_count))
+    table.add_row("median drift", f"{result.median_percent:.2f} % of the diagonal")
+    table.add_row("99th percentile", f"{result.p99_percent:.2f} %")
+    table.add_row("largest", f"{result.largest_percent:.2f} %")
+    sizes = [_weight_bytes(pointer) for pointer in (first, second)]
+    table.add_row("weights", " against ".join(f"{size / 1e6:.1f} MB" for size in sizes))
+    table.add_row("time", " against ".join(f"{seconds:.1f} s" for seconds in result.seconds))
+    Console().print(table)
+
+
+def _weight_bytes(pointer: object) -> int:
+    """Bytes of a local pointer's weights, packed ones by what they hold."""
+    from molmo_point.engine.local import LocalPointer
+
+    assert isinstance(pointer, LocalPointer)
+    total = 0
+    for parameter in pointer.network.parameters():
+        inner = getattr(parameter, "tensor_data_names", None) or ()
+        packed = [
+            getattr(parameter, name) for name in inner if getattr(parameter, name) is not None
+        ]
+        total += sum(part.numel() * part.element_size() for part in packed or [parameter])
+    return total
