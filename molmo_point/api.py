@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from molmo_point.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
     from molmo_point.engine.local import LocalPointer
     from molmo_point.pointer import Pointer
 
@@ -20,6 +22,7 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     quantize: str | None = None,
+    mesh: DeviceMesh | None = None,
     **options: Any,
 ) -> LocalPointer:
     """Load a model into this process.
@@ -29,6 +32,7 @@ def load(
         device: "auto" (CUDA, then Apple's MPS, then CPU), or a torch device such as "cuda:1".
         dtype: "auto" (bfloat16 on CUDA, float32 elsewhere), "float32", "bfloat16" or "float16".
         quantize: None, "int8" or "int4": language model only, vision and connector keep their type.
+        mesh: Processes (of `torchrun`) that hold the model together; each must make the same calls in the same order.
         options: Fields of `molmo_point.engine.engine.EngineOptions`.
 
     Raises:
@@ -56,7 +60,7 @@ def load(
     folder = resolve(name)
     label = str(name) if not Path(str(name)).is_dir() else folder.resolve().name
     pointer = LocalPointer.from_folder(
-        folder, label, device=where, dtype=kind, options=EngineOptions(**options)
+        folder, label, device=where, dtype=kind, options=EngineOptions(**options), mesh=mesh
     )
     if quantize is not None:
         from molmo_point.model.quantize import quantize_decoder

@@ -142,6 +142,7 @@ class DecoderConfig:
         norm_after: Normalise each sublayer's output instead of its input (7B-O).
         qk_norm: RMS norm over the full width of q and of k, before splitting into heads.
         max_positions: Longest sequence, image tokens included.
+        head_width: Width of one head where it is not d_model / heads: in one process's share of a model that is split.
     """
 
     d_model: int
@@ -160,11 +161,17 @@ class DecoderConfig:
     qkv_bias: bool = False
     rope_theta: float = 10_000.0
     max_positions: int = 4096
+    head_width: int | None = None
 
     @property
     def head_dim(self) -> int:
         """Width of one attention head."""
-        return self.d_model // self.heads
+        return self.head_width or self.d_model // self.heads
+
+    @property
+    def query_width(self) -> int:
+        """Width of all query heads together."""
+        return self.heads * self.head_dim
 
     @property
     def kv_width(self) -> int:

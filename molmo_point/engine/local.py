@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -16,10 +16,14 @@ from molmo_point.engine.drafts import Kind
 from molmo_point.engine.engine import Engine, EngineOptions
 from molmo_point.engine.picture import EncodedPicture
 from molmo_point.model.molmo import Molmo
+from molmo_point.model.share import Share
 from molmo_point.model.weights import Progress, load_weights
 from molmo_point.pointer import ImageLike, PointStream, TextStream
 from molmo_point.points import Pointing, Timing
 from molmo_point.preprocess.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 Result = TypeVar("Result")
 
@@ -40,15 +44,23 @@ class LocalPointer:
         dtype: torch.dtype,
         options: EngineOptions | None = None,
         progress: Progress | None = None,
+        mesh: DeviceMesh | None = None,
     ) -> LocalPointer:
-        """Load a checkpoint folder.
+        """Load a checkpoint folder, or with `mesh` this process's share of it.
 
         Raises:
             CheckpointError: The folder is not a whole Molmo checkpoint.
         """
         config = MolmoConfig.from_folder(folder)
         tokenizer = Tokenizer(folder)
-        model = load_weights(folder, config, device=device, dtype=dtype, progress=progress)
+        share = None if mesh is None else Share(mesh.get_local_rank(), mesh.size())
+        model = load_weights(
+            folder, config, device=device, dtype=dtype, progress=progress, share=share
+        )
+        if mesh is not None:
+            from molmo_point.model.parallel import join
+
+            model = join(model, mesh)
         options = options or EngineOptions()
         return cls(Engine(model, tokenizer, name, options, read_calibration(folder)))
 

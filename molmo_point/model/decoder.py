@@ -29,11 +29,11 @@ class Attention(nn.Module):
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
-        self.sizes = (config.d_model, config.kv_width, config.kv_width)
+        self.sizes = (config.query_width, config.kv_width, config.kv_width)
         self.head_dim = config.head_dim
         self.qkv = nn.Linear(config.d_model, sum(self.sizes), bias=config.qkv_bias)
-        self.out = nn.Linear(config.d_model, config.d_model, bias=False)
-        self.q_norm = RMSNorm(config.d_model, config.norm_eps) if config.qk_norm else None
+        self.out = nn.Linear(config.query_width, config.d_model, bias=False)
+        self.q_norm = RMSNorm(config.query_width, config.norm_eps) if config.qk_norm else None
         self.k_norm = RMSNorm(config.kv_width, config.norm_eps) if config.qk_norm else None
 
     def forward(

@@ -33,12 +33,15 @@ class Slot:
         select: What part of it the tensor fills; () = all.
         transposed: The file holds the last two axes the other way round.
         merged: The file holds the first two axes of the part as one.
+        rows, columns: What of the file's tensor is taken, one behind the other; () = all. For a share of a model that is split.
     """
 
     parameter: str
     select: tuple[slice | int, ...] = ()
     transposed: bool = False
     merged: bool = False
+    rows: tuple[slice, ...] = ()
+    columns: tuple[slice, ...] = ()
 
     def view(self, parameter: Tensor) -> Tensor:
         """Return the part of our parameter, in the file's orientation of axes (a view: writing to it fills the parameter)."""

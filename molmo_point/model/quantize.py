@@ -44,6 +44,9 @@ def quantize_decoder(model: Molmo, scheme: str) -> Molmo:
             m.in_features for m in model.decoder.blocks.modules() if isinstance(m, nn.Linear)
         }
         group = 128 if all(width % 128 == 0 for width in widths) else 32
-        config = IntxWeightOnlyConfig(weight_dtype=getattr(torch, "int4"), granularity=PerGroup(group))
+        config = IntxWeightOnlyConfig(
+            weight_dtype=torch.int4,  # type: ignore[attr-defined]
+            granularity=PerGroup(group),
+        )
     quantize_(model.decoder.blocks, config)
     return model

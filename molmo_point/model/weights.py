@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from molmo_point.config import MolmoConfig
 from molmo_point.errors import CheckpointError
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.names import Dialect, Slot, detect_dialect, slots, spare_prefixes
+from molmo_point.model.share import Share
 
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
@@ -36,11 +37,13 @@ def load_weights(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     progress: Progress | None = None,
+    share: Share | None = None,
 ) -> Molmo:
     """Build a network and fill it from a checkpoint folder.
 
     Args:
         folder: Holds model.safetensors, or shards with model.safetensors.index.json.
+        share: This process's share of a model that is split over several; only that is read.
 
     Returns:
         The network in evaluation mode, without gradients.
@@ -54,16 +57,19 @@ def load_weights(
     parameters = dict(model.named_parameters())
     dialect = detect_dialect(set(files), config.decoder)
     wanted = _compare(files, parameters, config, dialect, Path(folder))
+    if share is not None:
+        wanted = share.slots(config.decoder, wanted)
+        with torch.device("meta"):
+            model = Molmo(share.config(config)).eval().requires_grad_(False)
     model = model.to(dtype).to_empty(device=device)
     parameters = dict(model.named_parameters())
     sizes = {key: parameters[slot.parameter].element_size() for key, slot in wanted.items()}
     total = sum(sizes[key] * _numel(files[key].shape) for key in wanted)
-    merged = {key for key, slot in wanted.items() if slot.merged}
     done = 0
     with torch.no_grad():
-        for key, rows, tensor in _read({key: files[key] for key in wanted}, merged):
+        for key, rows, tensor in _read(files, wanted):
             target = wanted[key].view(parameters[wanted[key].parameter])
-            part = target if key in merged else target[rows]
+            part = target if rows is None else target[rows]
             part.copy_(tensor.view(part.shape))
             done += sizes[key] * tensor.numel()
             if progress:
@@ -183,42 +189,53 @@ def _compare(
 
 
 def _read(
-    files: Mapping[str, FoundTensor], entire: Set[str]
-) -> Iterator[tuple[str, slice, Tensor]]:
-    """Yield the tensors file by file, large ones in runs of rows, unless in `entire`: (name, rows, tensor).
+    files: Mapping[str, FoundTensor], wanted: Mapping[str, Slot]
+) -> Iterator[tuple[str, slice | None, Tensor]]:
+    """Yield the tensors file by file, large ones in runs of rows: (name, rows or None for all of the slot, tensor).
 
     Each file is opened anew after CHUNK_BYTES: what was read of it counts as our memory until it is closed.
     """
-    for path in sorted({found.path for found in files.values()}):
-        pieces = [
-            (key, rows)
-            for key, found in files.items()
-            if found.path == path
-            for rows in ([slice(0, found.shape[0])] if key in entire else _rows(found.shape))
-        ]
+    for path in sorted({files[key].path for key in wanted}):
+        pieces: list[tuple[str, slice | None]] = []
+        for key, slot in wanted.items():
+            if files[key].path == path:
+                rows = [None] if _is_part(slot) or slot.merged else _rows(files[key].shape)
+                pieces += [(key, piece) for piece in rows]
         while pieces:
             taken = 0
             with safe_open(path, "pt") as file:
                 while pieces and taken < CHUNK_BYTES:
-                    key, rows = pieces.pop(0)
-                    shape = files[key].shape
-                    whole = rows == slice(0, shape[0])
-                    tensor: Tensor = (
-                        file.get_tensor(key)
-                        if whole
-                        else file.get_slice(key)[rows.start : rows.stop]
-                    )
+                    key, piece = pieces.pop(0)
+                    tensor = _piece(file, key, wanted[key], piece)
                     taken += tensor.numel() * tensor.element_size()
-                    yield key, rows, tensor
+                    yield key, piece, tensor
                     del tensor
 
 
-def _rows(shape: tuple[int, ...]) -> list[slice]:
+def _is_part(slot: Slot) -> bool:
+    return bool(slot.rows or slot.columns)
+
+
+def _piece(file: Any, key: str, slot: Slot, rows: slice | None) -> Tensor:
+    """Read a run of rows, or the parts that a slot names, or all."""
+    if rows is not None:
+        tensor: Tensor = file.get_slice(key)[rows.start : rows.stop]
+    elif slot.rows:
+        tensor = torch.cat([file.get_slice(key)[part.start : part.stop] for part in slot.rows])
+    elif slot.columns:
+        parts = [file.get_slice(key)[:, part.start : part.stop] for part in slot.columns]
+        tensor = torch.cat(parts, dim=1)
+    else:
+        tensor = file.get_tensor(key)
+    return tensor
+
+
+def _rows(shape: tuple[int, ...]) -> list[slice | None]:
     """Cut a tensor's first axis into runs of about CHUNK_BYTES."""
     height = shape[0]
     step = max(1, CHUNK_BYTES // 4 // max(1, _numel(shape[1:])))
     if height <= step:
-        return [slice(0, height)]
+        return [None]
     return [slice(start, min(start + step, height)) for start in range(0, height, step)]
 
 

@@ -1,0 +1,75 @@
+"""One process's share of a model that several hold together (tensor parallelism, as in Megatron-LM, arXiv 1909.08053).
+
+Attention heads and feed-forward columns are split; vision tower, connector, embedding, norms and output head are whole in every
+process. Each block then needs two sums over all processes, made by torch's DTensor (`parallel`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from molmo_point.config import DecoderConfig, MolmoConfig
+from molmo_point.errors import UsageError
+from molmo_point.model.names import Slot
+
+_BLOCK = re.compile(r"decoder\.blocks\.\d+\.(.+)")
+
+
+@dataclass(frozen=True)
+class Share:
+    """Share number `rank` of `world`.
+
+    Raises:
+        UsageError: From `config`, where a model cannot be split so.
+    """
+
+    rank: int
+    world: int
+
+    def config(self, config: MolmoConfig) -> MolmoConfig:
+        """Return the sizes of this share."""
+        decoder, world = config.decoder, self.world
+        if decoder.experts or decoder.qk_norm:
+            raise UsageError(
+                "only models of the Molmo-7B-D and 72B family can be split: the norm over the full width of q and k (7B-O) and "
+                "mixtures of experts (MolmoE-1B) need other sums; they fit one device"
+            )
+        if decoder.heads % world or decoder.kv_heads % world or decoder.ffn_width % world:
+            raise UsageError(
+                f"{decoder.heads} heads, {decoder.kv_heads} key heads and {decoder.ffn_width} feed-forward columns cannot be "
+                f"split evenly over {world} processes"
+            )
+        part = replace(
+            decoder,
+            heads=decoder.heads // world,
+            kv_heads=decoder.kv_heads // world,
+            ffn_width=decoder.ffn_width // world,
+            head_width=decoder.head_dim,
+        )
+        return replace(config, decoder=part)
+
+    def slots(self, config: DecoderConfig, whole: Mapping[str, Slot]) -> dict[str, Slot]:
+        """Return the slots of the whole model, told which part of each file tensor this share takes."""
+        q, kv, ffn = config.query_width, config.kv_width, config.ffn_width
+        qkv = (self._part(0, q), self._part(q, kv), self._part(q + kv, kv))
+        rows = {
+            "attention.qkv.weight": qkv,
+            "attention.qkv.bias": qkv,
+            "ffn.up_gate.weight": (self._part(0, ffn), self._part(ffn, ffn)),
+        }
+        columns = {
+            "attention.out.weight": (self._part(0, q),),
+            "ffn.down.weight": (self._part(0, ffn),),
+        }
+        chosen = {}
+        for key, slot in whole.items():
+            match = _BLOCK.fullmatch(slot.parameter)
+            name = match[1] if match else ""
+            chosen[key] = replace(slot, rows=rows.get(name, ()), columns=columns.get(name, ()))
+        return chosen
+
+    def _part(self, start: int, width: int) -> slice:
+        step = width // self.world
+        return slice(start + self.rank * step, start + (self.rank + 1) * step)
