@@ -52,16 +52,16 @@ def crop_image(image: np.ndarray[Any, np.dtype[np.uint8]], config: PreprocessCon
     rows, columns = choose_tiling(width, height, config)
     values = image.astype(np.float32)
     canvas, where = onto_canvas(values, *canvas_size(rows, columns, config))
-    side, step = config.crop_size, config.window_size
+    side, step, grid = config.crop_size, config.window_patches, config.grid_size
     low, _ = onto_canvas(values, side, side)
-    canvas, low = _normalised(canvas, config), _normalised(low, config)
-    grid, patch = config.grid_size, config.patch_size
-    crops = np.empty((1 + rows * columns, grid, grid, patch, patch, 3), np.float32)
+    crops = np.empty((1 + rows * columns, grid, grid, config.patch_size**2 * 3), np.float32)
     crops[0] = _patches(low, config)
+    # Crops begin at whole patches: the canvas is cut into patches once, and neighbours share them.
+    patches = _patches(canvas, config)
     for index in range(rows * columns):
         top, left = index // columns * step, index % columns * step
-        crops[1 + index] = _patches(canvas[top : top + side, left : left + side], config)
-    flat = crops.reshape(len(crops), grid * grid, patch * patch * 3)
+        crops[1 + index] = patches[top : top + grid, left : left + grid]
+    flat = crops.reshape(len(crops), grid * grid, -1)
     masks = _masks(where, rows, columns, config)
     return ImageCrops(flat, masks, token_index(rows, columns, config), (rows, columns), where)
 
@@ -117,17 +117,16 @@ def _kept(position: int, count: int, side: int, before: int, after: int) -> np.n
     return (cell >= first) & (cell < last)
 
 
-def _normalised(canvas: Floats, config: PreprocessConfig) -> Floats:
-    """Subtract the mean and divide by the deviation of each channel, in place."""
-    canvas -= np.array(config.mean, np.float32)
-    canvas /= np.array(config.std, np.float32)
-    return canvas
-
-
-def _patches(view: Floats, config: PreprocessConfig) -> Floats:
-    """(S, S, 3) -> a view [G, G, patch, patch, 3]; values inside a patch in (row, column, channel) order."""
-    grid, patch = config.grid_size, config.patch_size
-    return view.reshape(grid, patch, grid, patch, 3).transpose(0, 2, 1, 3, 4)
+def _patches(canvas: Floats, config: PreprocessConfig) -> Floats:
+    """(H, W, 3) in 0-1 -> [H/patch, W/patch, patch*patch*3] normalised; values inside a patch in (row, column, channel) order."""
+    patch = config.patch_size
+    rows, columns = canvas.shape[0] // patch, canvas.shape[1] // patch
+    # Mean and deviation of one row of a patch: long rows are added up faster than triples.
+    mean, std = (np.tile(np.array(v, np.float32), patch) for v in (config.mean, config.std))
+    strips = canvas.reshape(rows, patch, columns, patch * 3).transpose(0, 2, 1, 3)
+    out = np.subtract(strips, mean, order="C")
+    out /= std
+    return out.reshape(rows, columns, patch * patch * 3)
 
 
 def _masks(where: Placement, rows: int, columns: int, config: PreprocessConfig) -> Floats:
