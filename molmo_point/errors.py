@@ -7,8 +7,8 @@ PointError                  base of all: catch this one
 │   ├── ModelNotFound       no such model; the nearest names are offered
 │   ├── CheckpointError     a folder that does not hold the weights it promises
 │   ├── MarkupError         values that the point markup cannot express
-│   └── MissingExtra        an optional dependency is not installed; says which pip line to type
-├── DownloadError           the hub did not deliver; nothing half-written is left
+│   ├── MissingExtra        an optional dependency is not installed; says which pip line to type
+│   └── DownloadError       the hub did not deliver: no connection, no room on the disk
 ├── Cancelled               the caller withdrew the request before it was done
 └── ServiceError            a pointing server did not do what was asked
     ├── ServerGone          nobody answers at that address
@@ -80,8 +80,8 @@ class MissingExtra(UsageError):
         )
 
 
-class DownloadError(PointError):
-    """A checkpoint could not be downloaded; what arrived is kept only where it can be resumed."""
+class DownloadError(UsageError):
+    """A checkpoint could not be downloaded; only whole files are kept, and continued with next time."""
 
     kind = "download"
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
+import shutil
 from pathlib import Path
 
 from molmo_point.errors import CheckpointError, DownloadError, MissingExtra, ModelNotFound
-from molmo_point.model.catalog import CATALOG, NANO_FOLDER, find
+from molmo_point.model.catalog import CATALOG, NANO_FOLDER, find, hub_cache
 
 FILES = ["*.json", "*.safetensors"]
 """What is downloaded: no code, no pickles."""
@@ -46,7 +48,6 @@ def download(repository: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import (
-            HfHubHTTPError,
             HFValidationError,
             LocalEntryNotFoundError,
             RepositoryNotFoundError,
@@ -62,10 +63,28 @@ def download(repository: str) -> Path:
             f"{repository} is not on this machine and the hub cannot be reached: connect once, or copy the folder here and "
             "give its path"
         ) from error
-    except (HfHubHTTPError, OSError) as error:
+    except OSError as error:
+        _remove_incomplete(repository)
+        if error.errno == errno.ENOSPC:
+            free = shutil.disk_usage(_existing_parent(hub_cache())).free
+            raise DownloadError(
+                f"the disk is full ({free / 1e9:.1f} GB free at {hub_cache()}): make room for {repository}, or set HF_HOME to "
+                "a folder on another disk; whole files are kept, the one that broke off was removed"
+            ) from error
         raise DownloadError(
-            f"{repository} could not be downloaded: {error}; what arrived is kept and continued next time"
+            f"{repository} could not be downloaded: {error}; whole files are kept and not fetched again"
         ) from error
+
+
+def _remove_incomplete(repository: str) -> None:
+    """Remove what a broken download left half-written."""
+    folder = hub_cache() / ("models--" + repository.replace("/", "--"))
+    for partial in folder.glob("blobs/*.incomplete"):
+        partial.unlink(missing_ok=True)
+
+
+def _existing_parent(folder: Path) -> Path:
+    return next(parent for parent in (folder, *folder.parents) if parent.exists())
 
 
 def _existing(folder: Path) -> Path:
