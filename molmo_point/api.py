@@ -76,7 +76,8 @@ def connect(url: str, **options: Any) -> Pointer:
         options: See `molmo_point.client.connect`.
 
     Raises:
-        UsageError: Not such a URL. Nobody is asked yet: a server that is gone shows at the first question.
+        UsageError: Not such a URL.
+        ServerGone, Refused, VersionMismatch: Nobody answers there, or not to us.
     """
     from molmo_point import client
 

@@ -2,12 +2,19 @@
 # Installs what tests need from the system's packages, where that is possible; without it those tests are skipped, with the reason.
 #   chromium                 web page, web agents, page training pictures
 #   fonts-noto-color-emoji   training pictures
+#   python3-rosidl           the ROS interfaces, parsed by ROS's own tools
+#   opencv-doc               published chessboard pictures, where the copies in tests/ are not enough
+# colcon gets an environment of its own, because it wants another setuptools.
 set -u
 wanted=()
 command -v chromium >/dev/null 2>&1 || wanted+=(chromium)
-for font in fonts-noto-color-emoji fonts-dejavu-core fonts-liberation; do
-    dpkg -s "$font" >/dev/null 2>&1 || wanted+=("$font")
+for package in fonts-noto-color-emoji fonts-dejavu-core fonts-liberation python3-rosidl g++ libzmq3-dev; do
+    dpkg -s "$package" >/dev/null 2>&1 || wanted+=("$package")
 done
+if [ ! -x .venv/colcon/bin/colcon ]; then
+    python3 -m venv .venv/colcon && .venv/colcon/bin/pip install -q --disable-pip-version-check colcon-common-extensions 2>/dev/null ||
+        echo "could not install colcon; the tests that need it will be skipped" >&2
+fi
 [ ${#wanted[@]} -eq 0 ] && exit 0
 if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" -ne 0 ]; then
     echo "not installed (needs root and apt-get): ${wanted[*]}; the tests that need them will be skipped" >&2

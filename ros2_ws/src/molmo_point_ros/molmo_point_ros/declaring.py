@@ -1,0 +1,96 @@
+"""The parameters of `parameters.py` on an rclpy node: declared, read, and changed while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+
+from molmo_point_ros.errors import ParameterError
+from molmo_point_ros.parameters import CAMERA_PARAMETERS, NODE_PARAMETERS, Parameter, find
+from molmo_point_ros.settings import Settings
+
+
+class Declared:
+    """The declared parameters of a node.
+
+    Args:
+        node: An rclpy node.
+        changed: Called with the new settings after a live parameter was set; None while nothing runs.
+    """
+
+    def __init__(self, node: Any, changed: Callable[[Settings], None]) -> None:
+        self._node = node
+        self._changed = changed
+        self.running = False
+        for parameter in NODE_PARAMETERS:
+            _declare(node, parameter, "")
+        self.cameras = [str(name) for name in node.get_parameter("cameras").value]
+        for camera in self.cameras:
+            for parameter in CAMERA_PARAMETERS:
+                _declare(node, parameter, f"{camera}.")
+        node.add_on_set_parameters_callback(self._on_set)
+
+    def settings(self) -> Settings:
+        """Return the parameters as settings.
+
+        Raises:
+            ParameterError: They cannot be used.
+        """
+        return Settings.of(self._values())
+
+    def _values(self) -> dict[str, Any]:
+        names = [p.name for p in NODE_PARAMETERS]
+        names += [f"{camera}.{p.name}" for camera in self.cameras for p in CAMERA_PARAMETERS]
+        return {name: _plain(self._node.get_parameter(name).value) for name in names}
+
+    def _on_set(self, parameters: Sequence[Any]) -> Any:
+        ours = {p.name: _plain(p.value) for p in parameters if self._is_ours(p.name)}
+        try:
+            if self.running:
+                for name in ours:
+                    if not find(name, self.cameras).live:
+                        raise ParameterError(
+                            f"{name} counts from the next configure on: deactivate and clean up the node first"
+                        )
+            settings = Settings.of({**self._values(), **ours})
+        except ParameterError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        if self.running and ours:
+            self._changed(settings)
+        return SetParametersResult(successful=True, reason="")
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether a parameter is in the tables; `use_sim_time` and rclpy's others are not ours to judge."""
+        try:
+            find(name, self.cameras)
+        except ParameterError:
+            return False
+        return True
+
+
+def _declare(node: Any, parameter: Parameter, prefix: str) -> None:
+    descriptor = ParameterDescriptor(description=parameter.text)
+    if parameter.choices:
+        descriptor.additional_constraints = f"one of {', '.join(parameter.choices)}"
+    if parameter.low is not None and parameter.high is not None:
+        if isinstance(parameter.default, float):
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=parameter.low, to_value=parameter.high, step=0.0)
+            ]
+        else:
+            descriptor.integer_range = [
+                IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high), step=1)
+            ]
+    node.declare_parameter(prefix + parameter.name, parameter.default, descriptor)
+
+
+def _plain(value: Any) -> Any:
+    """Arrays of parameters come as array.array or tuple; settings take lists."""
+    return list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else value

@@ -1,0 +1,180 @@
+"""Topics and services as tables: what the node and the DDS bridge wire up, and what the documentation lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from molmo_point_ros.annotations import image_annotations
+from molmo_point_ros.markers import markers
+from molmo_point_ros.overlay import overlay
+from molmo_point_ros.publications import (
+    Make,
+    best_point,
+    best_pose,
+    detections,
+    point_array,
+    poses,
+)
+from molmo_point_ros.session import Session
+from molmo_point_ros.settings import Settings
+from molmo_point_ros.standing import StandingQuery
+from molmo_point_ros.values import Answer, Request
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A QoS profile: reliability, durability and how many messages are kept."""
+
+    reliable: bool = True
+    latched: bool = False
+    depth: int = 1
+
+
+LATEST = Quality(reliable=True, latched=True)
+"""A late RViz or behaviour tree still gets the last answer."""
+
+EVENTS = Quality(reliable=True, depth=10)
+SENSOR = Quality(reliable=False)
+
+
+@dataclass(frozen=True)
+class Output:
+    """A result topic, `~/name`.
+
+    Attributes:
+        name: Under the node's name.
+        type_name: `package/msg/Name`.
+        quality: Its QoS.
+        text: What it says, for the documentation.
+        build: Makes the message, or None where the answer has nothing for this topic.
+        watched_only: Dear to make: only while somebody subscribes.
+        recorded_only: Only in bags, not on the graph.
+    """
+
+    name: str
+    type_name: str
+    quality: Quality
+    text: str
+    build: Callable[[Make, Answer, Settings], Any]
+    watched_only: bool = False
+    recorded_only: bool = False
+
+
+OUTPUTS = (
+    Output("points", "molmo_point_msgs/msg/PointArray", LATEST, "The whole answer.",
+           lambda make, answer, _: point_array(make, answer)),
+    Output("detections", "vision_msgs/msg/Detection2DArray", EVENTS, "The points in pixels, as vision_msgs.",
+           detections),
+    Output("point", "geometry_msgs/msg/PointStamped", EVENTS, "Position of the best point, where it has one.",
+           lambda make, answer, _: best_point(make, answer)),
+    Output("pose", "geometry_msgs/msg/PoseWithCovarianceStamped", EVENTS,
+           "The same with its covariance; the orientation is unknown and its variance says so.",
+           lambda make, answer, _: best_pose(make, answer)),
+    Output("poses", "geometry_msgs/msg/PoseArray", EVENTS, "Every position of the answer.",
+           lambda make, answer, _: poses(make, answer)),
+    Output("markers", "visualization_msgs/msg/MarkerArray", LATEST, "Ellipsoids (90 %) and labels, for RViz.",
+           markers),
+    Output("overlay", "sensor_msgs/msg/Image", SENSOR, "The picture with the points drawn on it; made only while it is watched.",
+           overlay, watched_only=True),
+    Output("annotations", "foxglove_msgs/msg/ImageAnnotations", EVENTS, "For Foxglove's image panel (in bags only).",
+           image_annotations, recorded_only=True),
+)  # fmt: skip
+
+LIVE_OUTPUTS = tuple(output for output in OUTPUTS if not output.recorded_only)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service or action, `~/name`."""
+
+    name: str
+    type_name: str
+    text: str
+
+
+SERVICES = (
+    Service("point", "molmo_point_msgs/action/Point", "Action: points stream as feedback, cancel reaches the model."),
+    Service("query", "molmo_point_msgs/srv/Point", "The same in one call, for callers without action support."),
+    Service("set_query", "molmo_point_msgs/srv/SetQuery", "Start or stop continuous pointing."),
+    Service("enable", "std_srvs/srv/SetBool", "Pause (false) and resume (true) continuous pointing."),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Input:
+    """A subscription.
+
+    Attributes:
+        topic: As in the parameters: `/absolute`, `relative` or `~/private`.
+        type_name: `package/msg/Name`.
+        quality: Its QoS.
+        text: What it is for.
+        receive: Takes a message; returns at once and never raises because of it.
+    """
+
+    topic: str
+    type_name: str
+    quality: Quality
+    text: str
+    receive: Callable[[Any], None]
+
+
+def results(
+    make: Make,
+    answer: Answer,
+    settings: Settings,
+    *,
+    outputs: tuple[Output, ...] = LIVE_OUTPUTS,
+    watched: Callable[[str], bool] = lambda name: True,
+) -> list[tuple[Output, Any]]:
+    """Build the messages of an answer for every output that has something to say."""
+    built = []
+    for output in outputs:
+        if output.watched_only and not (settings.publish_overlay and watched(output.name)):
+            continue
+        message = output.build(make, answer, settings)
+        if message is not None:
+            built.append((output, message))
+    return built
+
+
+def inputs(session: Session, standing: StandingQuery) -> list[Input]:
+    """Return every subscription of a session: its cameras, the transforms and the query text."""
+    found = [
+        Input("/tf", "tf2_msgs/msg/TFMessage", Quality(True, False, 100), "Moving transforms.",
+              session.add_transforms),
+        Input("/tf_static", "tf2_msgs/msg/TFMessage", Quality(True, True, 100), "Fixed transforms.",
+              lambda message: session.add_transforms(message, static=True)),
+        Input("~/query_text", "std_msgs/msg/String", EVENTS, "Sets the standing query; empty stops it.",
+              lambda message: standing.set(Request(str(message.data)), session.settings.max_rate_hz)),
+    ]  # fmt: skip
+    for name in session.feeds:
+        found += _camera_inputs(session, standing, name)
+    return found
+
+
+def _camera_inputs(session: Session, standing: StandingQuery, name: str) -> list[Input]:
+    feed = session.feeds[name]
+    camera = feed.settings
+    quality = Quality(reliable=camera.reliability == "reliable")
+
+    def picture(message: Any) -> None:
+        feed.add_image(message)
+        standing.offer(name, message)
+
+    compressed = camera.image_transport == "compressed"
+    kind = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
+    info = "sensor_msgs/msg/CameraInfo"
+    wanted = (
+        (camera.image_topic, kind, "Pictures.", picture),
+        (camera.info_topic, info, "Calibration of the pictures.", feed.add_info),
+        (camera.depth_topic, "sensor_msgs/msg/Image", "Depth.", feed.add_depth),
+        (camera.depth_info_topic, info, "Calibration of the depth.", feed.add_depth_info),
+    )
+    return [
+        Input(topic, kind, quality, text, receive)
+        for topic, kind, text, receive in wanted
+        if topic
+    ]

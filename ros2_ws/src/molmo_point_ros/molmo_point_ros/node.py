@@ -1,0 +1,233 @@
+"""`point_node`: the lifecycle node. Parameters and plumbing; everything that thinks is in `session`, `standing`, `publications`.
+
+The model runs elsewhere (`molmo-point serve`); this process holds rclpy, numpy and messages only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+from molmo_point.errors import PointError, ServiceError
+from molmo_point_ros.asking import Asker
+from molmo_point_ros.declaring import Declared
+from molmo_point_ros.diagnostics import diagnostics
+from molmo_point_ros.interface import LIVE_OUTPUTS, Input, Quality, inputs, results
+from molmo_point_ros.rclpy_types import make, message_class
+from molmo_point_ros.serving import Servers
+from molmo_point_ros.session import Session
+from molmo_point_ros.settings import Settings
+from molmo_point_ros.standing import Follower, StandingQuery
+from molmo_point_ros.values import Answer, Request
+
+DIAGNOSTICS_PERIOD_S = 1.0
+
+
+class PointNode(LifecycleNode):  # type: ignore[misc]
+    """Points at what is asked for in the pictures of its cameras.
+
+    Args:
+        connect: Opens the pointer that the settings name.
+        follower: Makes what carries points from frame to frame; None publishes the model's answers only.
+        name: Node name.
+        options: Passed to rclpy's node (parameter overrides, namespace).
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[Settings], Asker],
+        follower: Callable[[], Follower] | None = None,
+        name: str = "point_node",
+        **options: Any,
+    ) -> None:
+        super().__init__(name, **options)
+        self._connect = connect
+        self._follower = follower
+        self.declared = Declared(self, self._settings_changed)
+        self.requests_group = ReentrantCallbackGroup()
+        self._sensors_group = MutuallyExclusiveCallbackGroup()
+        self._pointer: Asker | None = None
+        self._publishers: dict[str, Any] = {}
+        self._diagnostics: Any = None
+        self._servers: Servers | None = None
+        self._subscriptions_made: list[Any] = []
+        self._timer: Any = None
+        self._jump: Any = None
+        self.session: Session | None = None
+        self.standing: StandingQuery | None = None
+
+    def on_configure(self, state: Any) -> TransitionCallbackReturn:
+        """Check the parameters, connect, advertise."""
+        return self._transition("configure", self._configure)
+
+    def on_activate(self, state: Any) -> TransitionCallbackReturn:
+        """Subscribe and accept requests."""
+        done = self._transition("activate", self._activate)
+        if done != TransitionCallbackReturn.SUCCESS:
+            self._deactivate()
+            return done
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: Any) -> TransitionCallbackReturn:
+        """Cancel what is under way, reject what comes."""
+        done = self._transition("deactivate", self._deactivate)
+        super().on_deactivate(state)
+        return done
+
+    def on_cleanup(self, state: Any) -> TransitionCallbackReturn:
+        """Disconnect and free everything."""
+        return self._transition("clean up", self._free)
+
+    def on_shutdown(self, state: Any) -> TransitionCallbackReturn:
+        """As deactivate and clean up, from any state."""
+        return self._transition("shut down", self._free)
+
+    def on_error(self, state: Any) -> TransitionCallbackReturn:
+        """Free everything, so that the node can be configured again."""
+        return self._transition("recover", self._free)
+
+    def _transition(self, name: str, work: Callable[[], None]) -> TransitionCallbackReturn:
+        """Run one transition; rclpy swallows exceptions of these callbacks, so they are logged here."""
+        try:
+            work()
+            return TransitionCallbackReturn.SUCCESS
+        except PointError as error:
+            self.get_logger().error(f"cannot {name}: {error}")
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            self.get_logger().fatal(f"cannot {name}: {type(error).__name__}: {error}")
+            return TransitionCallbackReturn.ERROR
+
+    def _configure(self) -> None:
+        settings = self.declared.settings()
+        pointer = self._connect(settings)
+        try:
+            self.get_logger().info(f"{settings.server_endpoint} answers with {pointer.model}")
+        except ServiceError as error:
+            if settings.require_server:
+                pointer.close()
+                raise
+            self.get_logger().warning(f"{error}; requests are MODEL_ERROR until it answers")
+        self._pointer = pointer
+        for output in LIVE_OUTPUTS:
+            self._publishers[output.name] = self.create_lifecycle_publisher(
+                message_class(output.type_name), f"~/{output.name}", profile(output.quality)
+            )
+        self._diagnostics = self.create_lifecycle_publisher(
+            message_class("diagnostic_msgs/msg/DiagnosticArray"), "/diagnostics", 10
+        )
+        self._servers = Servers(self)
+
+    def _activate(self) -> None:
+        assert self._pointer is not None
+        settings = self.declared.settings()
+        clock = self.get_clock()
+        session = Session(settings, self._pointer, clock=lambda: int(clock.now().nanoseconds))
+        follower = self._follower if settings.follow else None
+        standing = StandingQuery(session, self.publish, follower)
+        self._subscriptions_made = [self._subscribe(i) for i in inputs(session, standing)]
+        threshold = JumpThreshold(
+            min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True
+        )
+        self._jump = clock.create_jump_callback(
+            threshold, post_callback=lambda jump: session.jump()
+        )
+        self._timer = self.create_timer(
+            DIAGNOSTICS_PERIOD_S, self._diagnose, callback_group=self.requests_group
+        )
+        self.declared.running = True
+        self.session, self.standing = session, standing
+        if settings.query:
+            standing.set(Request(settings.query), settings.max_rate_hz)
+
+    def _deactivate(self) -> None:
+        self.declared.running = False
+        session, standing = self.session, self.standing
+        self.session = self.standing = None
+        if session is not None:
+            session.close()
+        if standing is not None:
+            standing.stop()
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+            self._timer = None
+        if self._jump is not None:
+            self._jump.unregister()
+            self._jump = None
+        for subscription in self._subscriptions_made:
+            self.destroy_subscription(subscription)
+        self._subscriptions_made = []
+
+    def _free(self) -> None:
+        self._deactivate()
+        if self._servers is not None:
+            self._servers.destroy()
+            self._servers = None
+        for publisher in (*self._publishers.values(), self._diagnostics):
+            if publisher is not None:
+                self.destroy_publisher(publisher)
+        self._publishers, self._diagnostics = {}, None
+        if self._pointer is not None:
+            self._pointer.close()
+            self._pointer = None
+
+    def _subscribe(self, source: Input) -> Any:
+        def receive(message: Any) -> None:
+            try:
+                source.receive(message)
+            except Exception as error:
+                # A bad message must not end the executor; it is named once and counted.
+                session = self.session
+                words = f"{source.topic}: {type(error).__name__}: {error}"
+                if session is not None and session.health.note(source.topic, words):
+                    self.get_logger().warning(words)
+
+        return self.create_subscription(
+            message_class(source.type_name),
+            source.topic,
+            receive,
+            profile(source.quality),
+            callback_group=self._sensors_group,
+        )
+
+    def publish(self, answer: Answer) -> None:
+        """Publish an answer on every result topic; called from any thread."""
+        settings = self.session.settings if self.session else self.declared.settings()
+
+        def watched(name: str) -> bool:
+            publisher = self._publishers.get(name)
+            return publisher is not None and publisher.get_subscription_count() > 0
+
+        for output, message in results(make, answer, settings, watched=watched):
+            publisher = self._publishers.get(output.name)
+            if publisher is not None:
+                publisher.publish(message)
+
+    def _diagnose(self) -> None:
+        session = self.session
+        if session is not None and self._diagnostics is not None:
+            self._diagnostics.publish(diagnostics(make, session, self.get_name()))
+
+    def _settings_changed(self, settings: Settings) -> None:
+        if self.session is not None:
+            self.session.settings = settings
+
+
+def profile(quality: Quality) -> QoSProfile:
+    """Return the rclpy profile of a quality."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=quality.depth,
+        reliability=ReliabilityPolicy.RELIABLE
+        if quality.reliable
+        else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL
+        if quality.latched
+        else DurabilityPolicy.VOLATILE,
+    )

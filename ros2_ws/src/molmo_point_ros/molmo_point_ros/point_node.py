@@ -1,0 +1,66 @@
+"""The executable `point_node`: an executor with enough threads, autostart, and the real model's server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+
+from molmo_point_ros.asking import Asker
+from molmo_point_ros.follower import new_follower
+from molmo_point_ros.node import PointNode
+from molmo_point_ros.reaching import connect
+from molmo_point_ros.settings import Settings
+from molmo_point_ros.standing import Follower
+
+RETRY_S = 5.0
+SPARE_THREADS = 4
+"""Beside the requests that wait for the model: sensors, diagnostics, goal and cancel handling, services."""
+
+
+def start(node: PointNode, stopped: threading.Event) -> None:
+    """Configure and activate, again and again until it works: a robot's parts boot in any order."""
+    while not stopped.is_set():
+        if node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            node.trigger_activate()
+            return
+        node.get_logger().warning(f"trying to configure again in {RETRY_S:g} s")
+        stopped.wait(RETRY_S)
+
+
+def run(
+    args: Sequence[str] | None = None,
+    *,
+    connect: Callable[[Settings], Asker] = connect,
+    follower: Callable[[], Follower] | None = None,
+    **options: Any,
+) -> None:
+    """Spin a node until it is told to stop."""
+    rclpy.init(args=args)
+    node = PointNode(connect, follower or new_follower(), **options)
+    threads = int(node.get_parameter("max_queue").value) + SPARE_THREADS
+    executor = MultiThreadedExecutor(num_threads=threads)
+    executor.add_node(node)
+    stopped = threading.Event()
+    starter = threading.Thread(target=start, args=(node, stopped), daemon=True)
+    if node.get_parameter("autostart").value:
+        starter.start()
+    try:
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        stopped.set()
+        node.trigger_shutdown()
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Entry point of `ros2 run molmo_point_ros point_node`."""
+    run(args)

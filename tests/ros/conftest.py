@@ -1,0 +1,85 @@
+"""The ROS package is no part of the pip install's import path under every layout: put its source folder there."""
+
+import contextlib
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+for folder in (
+    ROOT / "ros2_ws" / "src" / "molmo_point_ros",
+    ROOT / "calibration",
+    Path(__file__).parent,
+):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+pytest.importorskip(
+    "rosbags", reason='message classes come from rosbags: pip install "molmo-point[bag]"'
+)
+
+
+@pytest.fixture(scope="session")
+def types():
+    """Message definitions of Jazzy with ours added."""
+    from molmo_point.service.dds.types import RosTypes
+
+    return RosTypes("jazzy")
+
+
+FAKE = Path(__file__).parent / "fake_ros"
+SHELL = ("node", "serving", "declaring", "rclpy_types", "point_node", "point_client")
+
+
+@pytest.fixture(
+    scope="module",
+    params=["fake", pytest.param("real", marks=pytest.mark.ros2)],
+)
+def ros(request):
+    """A world with an rclpy: the small fake, and the real one where it is sourced together with the built workspace."""
+    if request.param == "real":
+        for name in ("rclpy", "molmo_point_msgs.msg", "vision_msgs.msg"):
+            pytest.importorskip(name, reason=f"needs a sourced ROS 2 with {name}")
+        yield from _world()
+        return
+    from fake_ros_path import fake_world
+
+    with fake_world():
+        yield from _world()
+
+
+def _world():
+    import rclpy
+
+    _forget_shell()
+    rclpy.init()
+    yield rclpy
+    rclpy.try_shutdown()
+    _forget_shell()
+
+
+def _forget_shell():
+    for name in SHELL:
+        sys.modules.pop(f"molmo_point_ros.{name}", None)
+
+
+@pytest.fixture
+def robot(ros):
+    """Makes robots and stops what they started."""
+    from node_robot import Robot
+    from ros_world import spinning
+
+    made = []
+
+    def make_robot(pointer=None, connect=None, **values):
+        robot = Robot(ros, pointer, connect, **values)
+        stack = contextlib.ExitStack()
+        stack.enter_context(spinning(robot.node, robot.helper))
+        made.append((robot, stack))
+        return robot
+
+    yield make_robot
+    for robot, stack in made:
+        robot.node.trigger_shutdown()
+        stack.close()

@@ -1,0 +1,320 @@
+"""What the node relies on in rclpy. These run unchanged against the fake and, where one is sourced, against the real one."""
+
+import threading
+import time
+
+import pytest
+from ros_world import result, spinning, wait_for
+
+
+def quality(reliable=True, latched=False, depth=1):
+    from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+def text(words):
+    from std_msgs.msg import String
+
+    return String(data=words)
+
+
+def lifecycle_node(name, **transitions):
+    """A lifecycle node whose callbacks return what is said here, or raise it."""
+    from rclpy.lifecycle import LifecycleNode
+
+    log = []
+
+    def scripted(callback):
+        def run(self, state):
+            log.append(callback)
+            wanted = transitions.get(callback)
+            if isinstance(wanted, Exception):
+                raise wanted
+            base = getattr(LifecycleNode, callback)
+            return wanted if wanted is not None else base(self, state)
+
+        return run
+
+    names = (
+        "on_configure",
+        "on_activate",
+        "on_deactivate",
+        "on_cleanup",
+        "on_shutdown",
+        "on_error",
+    )
+    node = type("Scripted", (LifecycleNode,), {n: scripted(n) for n in names})(name)
+    return node, log
+
+
+@pytest.mark.parametrize("reliable_publisher", [True, False])
+@pytest.mark.parametrize("reliable_subscription", [True, False])
+def test_a_reliable_subscription_hears_nothing_from_a_best_effort_publisher(
+    ros, reliable_publisher, reliable_subscription
+):
+    from std_msgs.msg import String
+
+    talker, listener = ros.create_node("talker"), ros.create_node("listener")
+    heard = []
+    with spinning(talker, listener):
+        publisher = talker.create_publisher(String, "/qos", quality(reliable_publisher))
+        listener.create_subscription(
+            String, "/qos", lambda m: heard.append(m.data), quality(reliable_subscription)
+        )
+        matches = reliable_publisher or not reliable_subscription
+        if matches:
+            wait_for(lambda: publisher.get_subscription_count() == 1)
+        end = time.monotonic() + 0.3
+        while time.monotonic() < end and not heard:
+            publisher.publish(text("hello"))
+            time.sleep(0.02)
+    assert bool(heard) == matches
+
+
+def test_a_late_subscriber_gets_the_last_message_of_a_latched_topic(ros):
+    from std_msgs.msg import String
+
+    talker, listener = ros.create_node("talker"), ros.create_node("listener")
+    heard = []
+    with spinning(talker, listener):
+        publisher = talker.create_publisher(String, "/latched", quality(latched=True))
+        publisher.publish(text("first"))
+        publisher.publish(text("last"))
+        listener.create_subscription(
+            String, "/latched", lambda m: heard.append(m.data), quality(latched=True)
+        )
+        wait_for(lambda: heard)
+    assert heard == ["last"]
+
+
+def test_private_names_lie_under_the_node(ros):
+    from std_msgs.msg import String
+
+    node = ros.create_node("owner")
+    heard = []
+    with spinning(node):
+        publisher = node.create_publisher(String, "~/points", quality(latched=True))
+        node.create_subscription(
+            String, "/owner/points", lambda m: heard.append(m.data), quality(latched=True)
+        )
+        publisher.publish(text("here"))
+        wait_for(lambda: heard)
+
+
+def test_a_lifecycle_publisher_is_silent_until_its_node_is_active(ros):
+    from std_msgs.msg import String
+
+    node, _ = lifecycle_node("quiet")
+    heard = []
+    with spinning(node):
+        publisher = node.create_lifecycle_publisher(String, "/managed", quality(latched=True))
+        node.create_subscription(
+            String, "/managed", lambda m: heard.append(m.data), quality(latched=True)
+        )
+        node.trigger_configure()
+        publisher.publish(text("too early"))
+        node.trigger_activate()
+        wait_for(lambda: publisher.get_subscription_count() == 1)
+        publisher.publish(text("now"))
+        wait_for(lambda: heard)
+    assert heard == ["now"]
+
+
+def test_a_transition_that_fails_leaves_the_node_where_it_was(ros):
+    from rclpy.lifecycle import TransitionCallbackReturn as Return
+
+    node, log = lifecycle_node("failing", on_configure=Return.FAILURE)
+    with spinning(node):
+        assert node.trigger_configure() == Return.FAILURE
+        assert node.trigger_configure() == Return.FAILURE
+    assert log[:2] == ["on_configure", "on_configure"]
+
+
+def test_an_exception_in_a_transition_is_swallowed_and_leads_to_on_error(ros):
+    from rclpy.lifecycle import TransitionCallbackReturn as Return
+
+    node, log = lifecycle_node("raising", on_configure=ValueError("nobody sees this"))
+    with spinning(node):
+        assert node.trigger_configure() == Return.ERROR
+    assert log[:2] == ["on_configure", "on_error"]
+
+
+def test_a_transition_from_the_wrong_state_is_an_error(ros):
+    node, _ = lifecycle_node("impatient")
+    with spinning(node), pytest.raises(RuntimeError):
+        node.trigger_activate()
+
+
+def test_a_reentrant_group_runs_callbacks_side_by_side_and_an_exclusive_one_does_not(ros):
+    from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+    from std_srvs.srv import SetBool
+
+    node = ros.create_node("groups")
+    running, most = [0, 0], [0, 0]
+    lock = threading.Lock()
+
+    def serve(which):
+        def answer(request, response):
+            with lock:
+                running[which] += 1
+                most[which] = max(most[which], running[which])
+            time.sleep(0.1)
+            with lock:
+                running[which] -= 1
+            response.success = True
+            return response
+
+        return answer
+
+    groups = (ReentrantCallbackGroup(), MutuallyExclusiveCallbackGroup())
+    with spinning(node):
+        clients = []
+        for which, group in enumerate(groups):
+            node.create_service(SetBool, f"/serve{which}", serve(which), callback_group=group)
+            client = node.create_client(
+                SetBool, f"/serve{which}", callback_group=ReentrantCallbackGroup()
+            )
+            assert client.wait_for_service(timeout_sec=5)
+            clients.append(client)
+        for client in clients:
+            futures = [client.call_async(SetBool.Request(data=True)) for _ in range(3)]
+            assert all(result(future).success for future in futures)
+    assert most[0] > 1
+    assert most[1] == 1
+
+
+def test_parameters_are_refused_with_a_reason(ros):
+    from rcl_interfaces.msg import SetParametersResult
+    from rclpy.parameter import Parameter
+
+    node = ros.create_node("tuned")
+    node.declare_parameter("speed", 1.0)
+    node.add_on_set_parameters_callback(
+        lambda parameters: SetParametersResult(
+            successful=all(p.value < 2.0 for p in parameters), reason="too fast"
+        )
+    )
+    fine, refused = (node.set_parameters([Parameter("speed", value=v)])[0] for v in (1.5, 3.0))
+    assert fine.successful
+    assert (refused.successful, refused.reason) == (False, "too fast")
+    assert node.get_parameter("speed").value == 1.5
+    node.destroy_node()
+
+
+def test_parameter_overrides_come_before_defaults(ros):
+    from rclpy.parameter import Parameter
+
+    node = ros.create_node("tuned", parameter_overrides=[Parameter("speed", value=4.0)])
+    node.declare_parameter("speed", 1.0)
+    assert node.get_parameter("speed").value == 4.0
+    node.destroy_node()
+
+
+def test_an_action_streams_feedback_and_gives_its_result(ros):
+    from molmo_point_msgs.action import Point
+    from rclpy.action import ActionClient, ActionServer
+    from rclpy.callback_groups import ReentrantCallbackGroup
+
+    node = ros.create_node("actor")
+
+    def execute(handle):
+        for position in range(3):
+            handle.publish_feedback(Point.Feedback(queue_position=position))
+            time.sleep(0.05)
+        handle.succeed()
+        return Point.Result(code=1, message=handle.request.query)
+
+    seen = []
+    with spinning(node):
+        server = ActionServer(
+            node, Point, "~/point", execute, callback_group=ReentrantCallbackGroup()
+        )
+        client = ActionClient(node, Point, "~/point")
+        assert client.wait_for_server(timeout_sec=5)
+        goal = result(
+            client.send_goal_async(
+                Point.Goal(query="mug"),
+                feedback_callback=lambda m: seen.append(m.feedback.queue_position),
+            )
+        )
+        assert goal.accepted
+        answer = result(goal.get_result_async())
+        wait_for(lambda: len(seen) == 3)
+        server.destroy()
+        client.destroy()
+    assert (answer.status, answer.result.code, answer.result.message) == (4, 1, "mug")
+    assert seen == [0, 1, 2]
+
+
+def test_a_cancelled_action_sees_the_request_and_ends_as_cancelled(ros):
+    from molmo_point_msgs.action import Point
+    from rclpy.action import ActionClient, ActionServer, CancelResponse
+    from rclpy.callback_groups import ReentrantCallbackGroup
+
+    node = ros.create_node("actor")
+    begun = threading.Event()
+
+    def execute(handle):
+        begun.set()
+        end = time.monotonic() + 10
+        while not handle.is_cancel_requested and time.monotonic() < end:
+            time.sleep(0.01)
+        handle.canceled()
+        return Point.Result(code=7)
+
+    with spinning(node):
+        server = ActionServer(
+            node,
+            Point,
+            "~/point",
+            execute,
+            callback_group=ReentrantCallbackGroup(),
+            cancel_callback=lambda goal: CancelResponse.ACCEPT,
+        )
+        client = ActionClient(node, Point, "~/point")
+        assert client.wait_for_server(timeout_sec=5)
+        goal = result(client.send_goal_async(Point.Goal(query="mug")))
+        assert begun.wait(5)
+        result(goal.cancel_goal_async())
+        answer = result(goal.get_result_async())
+        server.destroy()
+        client.destroy()
+    assert (answer.status, answer.result.code) == (5, 7)
+
+
+def test_a_rejected_goal_is_not_accepted(ros):
+    from molmo_point_msgs.action import Point
+    from rclpy.action import ActionClient, ActionServer, GoalResponse
+
+    node = ros.create_node("actor")
+    with spinning(node):
+        server = ActionServer(
+            node,
+            Point,
+            "~/point",
+            lambda handle: None,
+            goal_callback=lambda g: GoalResponse.REJECT,
+        )
+        client = ActionClient(node, Point, "~/point")
+        assert client.wait_for_server(timeout_sec=5)
+        assert not result(client.send_goal_async(Point.Goal(query="mug"))).accepted
+        server.destroy()
+        client.destroy()
+
+
+def test_message_classes_check_their_fields(ros):
+    from geometry_msgs.msg import Point
+    from sensor_msgs.msg import Image
+
+    assert Point(x=1.0).y == 0.0
+    with pytest.raises(AssertionError):
+        Point(x="one")
+    with pytest.raises(AssertionError):
+        Point(w=1.0)
+    assert Image.get_fields_and_field_types()["data"] == "sequence<uint8>"

@@ -1,0 +1,122 @@
+"""The session and a real server on a real socket: found late, gone, back again, cancelled, encrypted keys refused early."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from molmo_point_ros.codes import Code
+from molmo_point_ros.reaching import connect
+from molmo_point_ros.session import Session
+from molmo_point_ros.settings import Settings
+from molmo_point_ros.values import Request
+from robot_scene import BALL_ODOM, Drive, Scene, find_ball
+from ros_world import wait_for
+
+from molmo_point.errors import UsageError
+from molmo_point.points import Point
+from molmo_point.service.run import ServeOptions, Service
+from molmo_point.testing import FakePointer
+
+
+def free_address():
+    """A tcp:// address that nobody listens on now."""
+    import socket
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{found.getsockname()[1]}"
+
+
+@pytest.fixture
+def serve():
+    running = []
+
+    def begin(address, pointer):
+        service = Service(lambda: pointer, ServeOptions(zmq=address, publish=None, http=None))
+        service.start()
+        running.append(service)
+        return service
+
+    yield begin
+    for service in running:
+        service.stop()
+
+
+@pytest.fixture
+def drive(types):
+    """A session whose server is at an address where nobody listens yet."""
+    address = free_address()
+    settings = Settings.of(
+        {
+            "server_endpoint": address,
+            "camera.image_topic": "/camera/image",
+            "camera.info_topic": "/camera/camera_info",
+            "camera.depth_topic": "/camera/depth",
+            "target_frame": "odom",
+            "tf_timeout_s": 0.0,
+        }
+    )
+    drive = Drive(Scene(types))
+    pointer = connect(settings)
+    drive.session = Session(settings, pointer, clock=drive.clock)
+    drive.begin()
+    drive.advance(0.2)
+    yield drive
+    pointer.close()
+
+
+def test_a_server_that_comes_late_is_found_by_the_next_request(drive, serve):
+    address = drive.session.settings.server_endpoint
+    early = drive.session.point(Request("ball", timeout_s=3))
+    assert early.code is Code.MODEL_ERROR
+    assert address in early.message
+    serve(address, FakePointer(find_ball))
+    outcome = drive.session.point(Request("ball", timeout_s=10))
+    assert outcome.code is Code.SUCCEEDED, outcome.message
+    assert np.linalg.norm(outcome.answer.points[0].position.xyz - BALL_ODOM) < 0.002
+
+
+def test_a_server_that_goes_and_comes_back_is_used_again(drive, serve):
+    address = drive.session.settings.server_endpoint
+    first = serve(address, FakePointer(find_ball))
+    assert drive.session.point(Request("ball", timeout_s=10)).code is Code.SUCCEEDED
+    first.stop()
+    gone = drive.session.point(Request("ball", timeout_s=1))
+    assert gone.code in (Code.MODEL_ERROR, Code.TIMED_OUT), gone
+    assert gone.message
+    serve(address, FakePointer(find_ball))
+    assert drive.session.point(Request("ball", timeout_s=10)).code is Code.SUCCEEDED
+
+
+class Endless(FakePointer):
+    """Gives points until it is closed, and tells that it was."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun, self.withdrawn = threading.Event(), threading.Event()
+
+    def stream(self, image, query, **options):
+        try:
+            for index in range(2500):
+                self.begun.set()
+                time.sleep(0.01)
+                yield Point(x=0.5, y=0.5, index=index)
+        except GeneratorExit:
+            self.withdrawn.set()
+            raise
+        return self.point(image, query)
+
+
+def test_cancelling_reaches_the_model_behind_the_socket(drive, serve):
+    pointer = Endless()
+    serve(drive.session.settings.server_endpoint, pointer)
+    outcome = drive.session.point(Request("ball", timeout_s=29), cancelled=pointer.begun.is_set)
+    assert outcome.code is Code.CANCELED
+    wait_for(pointer.withdrawn.is_set, 20, "the model's withdrawal")
+
+
+def test_a_key_needs_an_endpoint_that_knows_keys():
+    settings = Settings.of({"server_endpoint": "http://gpu:8000", "server_key": "robot.key"})
+    with pytest.raises(UsageError, match="server_key: only tcp:// endpoints"):
+        connect(settings)

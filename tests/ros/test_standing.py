@@ -1,0 +1,208 @@
+"""Continuous pointing: frames at camera rate, answers when the model has them, and what is published about both."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from molmo_point_ros.codes import PositionStatus
+from molmo_point_ros.errors import RequestError
+from molmo_point_ros.session import Session
+from molmo_point_ros.settings import Settings
+from molmo_point_ros.standing import StandingQuery, Tracked
+from molmo_point_ros.values import Request
+from robot_scene import BALL_ODOM, SECOND, Drive, Scene, find_ball
+from ros_world import wait_for
+
+from molmo_point.errors import ServerGone
+from molmo_point.points import Status
+from molmo_point.testing import FakePointer
+
+CAMERA = {
+    "camera.image_topic": "/camera/image",
+    "camera.info_topic": "/camera/camera_info",
+    "camera.depth_topic": "/camera/depth",
+    "target_frame": "odom",
+    "tf_timeout_s": 0.0,
+}
+
+
+class Stage:
+    """A session on a moving camera with a standing query, and what it published."""
+
+    def __init__(self, types, answers=find_ball, follower=None):
+        self.drive = Drive(Scene(types))
+        # Transforms reach beyond each picture, as they have when it was waited for them.
+        self.drive.late_ns = -SECOND // 20
+        session = Session(Settings.of(CAMERA), FakePointer(answers), clock=self.drive.clock)
+        self.drive.session = session
+        self.drive.begin()
+        self.published = []
+        self.standing = StandingQuery(session, self.published.append, follower)
+
+    def frames(self, count):
+        """Show frames one by one, each after the one before was worked on."""
+        feed = self.drive.session.feeds["camera"]
+        for _ in range(count):
+            before = feed.newest_stamp_ns()
+            while feed.newest_stamp_ns() == before:
+                self.drive.advance(1 / 90)
+            self.standing.offer("camera", feed._images.newest()[1])
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def stage(types):
+    made = []
+
+    def make(*arguments, **options):
+        made.append(Stage(types, *arguments, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.standing.stop()
+
+
+def show_until(stage, condition):
+    end = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        stage.frames(1)
+
+
+def test_without_a_follower_every_answer_is_published_with_its_own_stamp(stage):
+    stage = stage()
+    stage.standing.set(Request("ball"))
+    show_until(stage, lambda: len(stage.published) >= 2)
+    for answer in stage.published:
+        assert answer.evidence_stamp_ns == answer.moment.stamp_ns
+        assert np.linalg.norm(answer.points[0].position.xyz - BALL_ODOM) < 0.002
+
+
+def test_optical_flow_carries_points_to_every_frame_while_the_model_thinks(stage):
+    pytest.importorskip("cv2", reason='following needs: pip install "molmo-point[tracking]"')
+    from molmo_point_ros.follower import new_follower
+
+    asked, release = [], threading.Event()
+
+    def slow(image, query):
+        asked.append(query)
+        if len(asked) > 1:
+            release.wait(20)
+        return find_ball(image, query)
+
+    stage = stage(slow, new_follower())
+    stage.standing.set(Request("ball"))
+    try:
+        show_until(stage, lambda: len(stage.published) >= 12)
+    finally:
+        release.set()
+    followed = stage.published[-8:]
+    assert len({a.evidence_stamp_ns for a in followed}) == 1, "the model was not asked in between"
+    assert {a.points[0].track_id for a in followed} == {followed[0].points[0].track_id}
+    assert followed[0].points[0].track_id >= 0
+    stamps = [a.moment.stamp_ns for a in followed]
+    assert stamps == sorted(set(stamps))
+    assert stamps[-1] - followed[-1].evidence_stamp_ns >= 8 * SECOND // 31
+    for answer in followed:
+        placed = answer.points[0]
+        truth = stage.drive.scene.ball_uv(answer.moment.stamp_ns)
+        assert np.linalg.norm(placed.uv - truth) < 1.0
+        assert placed.position.status is PositionStatus.OK
+        assert np.linalg.norm(placed.position.xyz - BALL_ODOM) < 0.01
+    spreads = [np.trace(a.points[0].uv_covariance) for a in followed]
+    assert spreads == sorted(spreads), "covariance grows with time"
+
+
+def test_nothing_there_is_published_too(stage):
+    stage = stage({})
+    stage.standing.set(Request("cat"))
+    show_until(stage, lambda: stage.published)
+    assert stage.published[0].pointing.status is Status.NOT_FOUND
+
+
+def test_the_query_survives_a_server_that_goes_and_comes_back(stage):
+    gone = [True]
+    stage = stage(lambda image, query: ServerGone("gone") if gone[0] else find_ball(image, query))
+    stage.standing.set(Request("ball"))
+    health = stage.drive.session.health
+    show_until(stage, lambda: health.server_problem)
+    gone[0] = False
+    show_until(stage, lambda: stage.published)
+    assert not health.server_problem
+
+
+def test_a_bug_in_a_follower_is_noted_and_the_query_goes_on(stage):
+    class Broken:
+        calls = 0
+
+        def frame(self, stamp_ns, image):
+            self.calls += 1
+            if self.calls == 1:
+                raise ZeroDivisionError("oops")
+            return Tracked(FakePointer(find_ball).point(image, "ball"), (7,), stamp_ns)
+
+        def answer(self, stamp_ns, pointing):
+            pass
+
+    stage = stage(find_ball, Broken)
+    stage.standing.set(Request("ball"))
+    show_until(stage, lambda: stage.published)
+    assert stage.published[0].points[0].track_id == 7
+    assert "ZeroDivisionError" in stage.drive.session.health.problems()["standing query"]
+
+
+def test_another_query_takes_the_place_of_the_one_before_and_an_empty_one_stops(stage):
+    stage = stage()
+    stage.standing.set(Request("ball"))
+    stage.standing.set(Request("red ball"))
+    show_until(stage, lambda: stage.published)
+    assert {a.pointing.query for a in stage.published} == {"red ball"}
+    stage.standing.set(Request(""))
+    assert stage.standing.request is None
+    count = len(stage.published)
+    stage.frames(3)
+    assert len(stage.published) == count
+
+
+def test_an_unknown_camera_is_refused_and_the_query_before_stands(stage):
+    stage = stage()
+    stage.standing.set(Request("ball"))
+    with pytest.raises(RequestError, match="expected a camera out of camera, got 'rear'"):
+        stage.standing.set(Request("ball", camera="rear"))
+    assert stage.standing.request.query == "ball"
+
+
+def test_the_rate_is_limited_to_what_was_asked(stage):
+    stage = stage()
+    stage.standing.set(Request("ball"), max_rate_hz=0.01)
+    show_until(stage, lambda: stage.published)
+    stage.frames(5)
+    assert len(stage.drive.session.pointer.calls) == 1
+
+
+def test_a_frame_that_comes_too_fast_takes_the_place_of_the_one_that_waits(stage):
+    begun, release, seen = threading.Event(), threading.Event(), []
+
+    class Slow:
+        def frame(self, stamp_ns, image):
+            seen.append(stamp_ns)
+            begun.set()
+            release.wait(10)
+            return
+
+        def answer(self, stamp_ns, pointing):
+            pass
+
+    stage = stage(find_ball, Slow)
+    stage.standing.set(Request("ball"))
+    scene = stage.drive.scene
+    stamps = [scene.start_ns + i * SECOND // 30 for i in range(5)]
+    stage.standing.offer("camera", scene.image(stamps[0]))
+    assert begun.wait(10)
+    for stamp in stamps[1:]:
+        stage.standing.offer("camera", scene.image(stamp))
+    release.set()
+    wait_for(lambda: len(seen) == 2)
+    assert seen == [stamps[0], stamps[4]]
