@@ -37,11 +37,14 @@ def drift(
     from molmo_point import api
     from molmo_point.cli.eval import scene_examples
     from molmo_point.evaluate.drift import measure_drift
+    from molmo_point.train.recipe import find_recipe
 
     first = api.load(model, device=device)
     low = None if quantize == "none" else quantize
     second = api.load(model, device=device, dtype=dtype, quantize=low)
-    questions = ((e.image, e.query) for e in scene_examples(0, pictures, 2) if e.mode == "point")
+    style = find_recipe("nano").stages[-1].scenes[-1].style
+    examples = scene_examples(0, pictures, 2, style)
+    questions = ((e.image, e.query) for e in examples if e.mode == "point")
     result = measure_drift(first, second, questions)
     if as_json:
         typer.echo(json.dumps(asdict(result)))

@@ -1,0 +1,77 @@
+"""From pixels to metres: cameras, depth, projection, triangulation and calibration.
+
+Names are loaded when they are first used, and the runtime part needs numpy alone; calibrating
+needs OpenCV and SciPy (`pip install "molmo-point[calibration]"`).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "printing": ("board_pdf", "save_board_pdf"),
+    "boards": ("Board",),
+    "camera": ("Camera", "Roi"),
+    "camera_check": ("check_camera", "check_pictures"),
+    "camera_files": ("camera_from_dict", "camera_to_dict", "load_camera", "save_camera"),
+    "camera_messages": ("camera_from_message", "fill_message"),
+    "coverage": ("Coverage", "measure_coverage"),
+    "depth": ("DepthCandidate", "DepthOptions", "DepthResult", "depth_at"),
+    "depth_image": ("DepthImage", "depth_from_array", "depth_from_bytes", "depth_from_message"),
+    "detection": ("Detection", "detect_board", "detect_in_file"),
+    "errors": (
+        "BoardNotFoundError",
+        "CalibrationError",
+        "CameraFileError",
+        "DegenerateError",
+        "ExtrapolationError",
+        "FrameError",
+        "InvalidArgumentError",
+        "MissingExtraError",
+        "NotCalibratedError",
+        "TooFewViewsError",
+    ),
+    "frames": ("FrameGraph", "PoseTrack", "interpolate"),
+    "hand_eye": ("HandEyeResult", "HandEyeSample", "calibrate_hand_eye", "opencv_answer"),
+    "hand_eye_files": ("load_hand_eye", "static_transform_line"),
+    "image_map": ("ImageMap", "crop", "flip", "letterbox", "resize", "rotate"),
+    "intrinsics": ("IntrinsicsResult", "ViewResult", "calibrate_intrinsics"),
+    "lifting": ("deproject", "lift"),
+    "mapped_camera": ("MappedCamera", "map_camera"),
+    "mesh": ("intersect_mesh", "load_mesh"),
+    "noise": ("ConstantNoise", "DepthNoise", "StereoNoise", "TimeOfFlightNoise"),
+    "pixels": (
+        "norm_from_px",
+        "norm_from_uv",
+        "px_from_norm",
+        "px_from_uv",
+        "uv_covariance_from_norm",
+        "uv_from_norm",
+        "uv_from_px",
+    ),
+    "plane": ("Plane", "intersect_plane"),
+    "plane_fit": ("PlaneFit", "fit_plane", "plane_from_depth"),
+    "pose": ("board_pose",),
+    "position": ("Ellipsoid", "Position", "mahalanobis_squared"),
+    "report": ("hand_eye_report", "intrinsics_report"),
+    "transforms": ("Transform", "link_from_optical"),
+    "triangulation": ("Triangulation", "View", "triangulate"),
+    "verdict": ("Verdict", "judge_hand_eye", "judge_intrinsics"),
+}
+
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'molmo_calibration' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"molmo_calibration.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

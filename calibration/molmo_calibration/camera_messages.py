@@ -1,0 +1,149 @@
+"""Cameras from and to ROS `CameraInfo`, as a message or as a mapping with the same names.
+
+Messages are used by their field names alone, so rclpy, ROS 1 and rosbags messages all work, and
+nothing of ROS has to be installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from molmo_calibration.arrays import FloatArray
+from molmo_calibration.camera import Camera, Roi
+from molmo_calibration.errors import CameraFileError
+from molmo_calibration.lens import model_name
+
+__all__ = ["camera_from_message", "fill_message", "matrix_entry", "number_entry"]
+
+
+def camera_from_message(message: Any) -> Camera:
+    """A camera from anything with the fields of `sensor_msgs/CameraInfo`.
+
+    Args:
+        message: with lower-case (ROS 2) or upper-case (ROS 1) k, d, r, p.
+
+    Raises:
+        CameraFileError: a field is missing or of the wrong length.
+        NotCalibratedError: K[0] is 0.
+        InvalidArgumentError: a distortion model we do not have.
+    """
+    fields = {name: _field(message, name) for name in ("k", "d", "r", "p")}
+    coefficients = [float(x) for x in fields["d"]]
+    model = model_name(str(_field(message, "distortion_model")), coefficients)
+    matrix = _square(fields["k"], "k", (3, 3))
+    rotation = _square(fields["r"], "r", (3, 3))
+    projection = _square(fields["p"], "p", (3, 4))
+    header = getattr(message, "header", None)
+    return Camera(
+        width=int(_field(message, "width")),
+        height=int(_field(message, "height")),
+        matrix=matrix,
+        distortion=np.array(coefficients if model != "none" else []),
+        model=model,
+        # Zeros are what an unset message holds; REP 104 lets monocular cameras leave R and P out.
+        rectification=rotation if rotation.any() else np.eye(3),
+        projection=projection if projection.any() else None,
+        roi=_roi(getattr(message, "roi", None)),
+        binning=(_binning(message, "binning_x"), _binning(message, "binning_y")),
+        frame_id=str(getattr(header, "frame_id", "") or ""),
+    )
+
+
+def fill_message(camera: Camera, message: Any) -> Any:
+    """Write a camera into a `CameraInfo` message; the inverse of `camera_from_message`.
+
+    Args:
+        camera: the camera.
+        message: an empty message; its header's stamp is left alone, for it is the picture's.
+
+    Returns:
+        The same message.
+    """
+    assert camera.projection is not None
+    upper = hasattr(message, "K")
+    values = {
+        "k": camera.matrix,
+        "d": camera.distortion,
+        "r": camera.rectification,
+        "p": camera.projection,
+    }
+    for name, value in values.items():
+        setattr(message, name.upper() if upper else name, [float(x) for x in value.ravel()])
+    message.width, message.height = camera.width, camera.height
+    message.distortion_model = "plumb_bob" if camera.model == "none" else camera.model
+    if camera.model == "none":
+        setattr(message, "D" if upper else "d", [0.0] * 5)
+    message.binning_x, message.binning_y = camera.binning
+    if camera.roi is not None:
+        for name in ("x_offset", "y_offset", "width", "height"):
+            setattr(message.roi, name, getattr(camera.roi, name))
+    if hasattr(message, "header"):
+        message.header.frame_id = camera.frame_id
+    return message
+
+
+def _field(message: Any, name: str) -> Any:
+    for candidate in (name, name.upper()):
+        if hasattr(message, candidate):
+            return getattr(message, candidate)
+    raise CameraFileError(
+        f"a CameraInfo message must have {name!r}; {type(message).__name__} has none"
+    )
+
+
+def _binning(message: Any, name: str) -> int:
+    # 0 is CameraInfo's way to say 1.
+    return max(int(getattr(message, name, 1)), 1)
+
+
+def _roi(value: Any) -> Roi | None:
+    """None for the all-zero region, which CameraInfo uses for the whole picture."""
+    if value is None or int(value.width) == 0 or int(value.height) == 0:
+        return None
+    return Roi(int(value.x_offset), int(value.y_offset), int(value.width), int(value.height))
+
+
+def _square(values: Any, name: str, shape: tuple[int, int]) -> FloatArray:
+    array = np.asarray(values, dtype=np.float64).ravel()
+    if array.size != shape[0] * shape[1]:
+        raise CameraFileError(
+            f"{name!r} must hold {shape[0] * shape[1]} numbers, got {array.size}"
+        )
+    return array.reshape(shape)
+
+
+def number_entry(data: Mapping[str, Any], key: str, source: str) -> Any:
+    """A required entry of a file.
+
+    Raises:
+        CameraFileError: not there; the message lists what is.
+    """
+    if not isinstance(data, Mapping) or key not in data:
+        have = ", ".join(map(str, data)) if isinstance(data, Mapping) else type(data).__name__
+        raise CameraFileError(f"{source} must have the key {key!r}, it has: {have}")
+    return data[key]
+
+
+def matrix_entry(
+    data: Mapping[str, Any], key: str, source: str, shape: tuple[int, int]
+) -> FloatArray:
+    """A required matrix: nested lists, a flat list, or a mapping with rows, cols and data.
+
+    Raises:
+        CameraFileError: missing, not numbers, or of another size.
+    """
+    value = number_entry(data, key, source)
+    if isinstance(value, Mapping):
+        value = number_entry(value, "data", f"{source}, {key}")
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise CameraFileError(f"{source}: {key!r} must hold numbers, got {value!r}") from error
+    if array.size != abs(shape[0] * shape[1]) and -1 not in shape:
+        raise CameraFileError(
+            f"{source}: {key!r} must hold {shape[0]} x {shape[1]} numbers, got {array.size}"
+        )
+    return array.reshape(shape)

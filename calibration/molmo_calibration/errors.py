@@ -1,0 +1,81 @@
+"""Every error this package raises on purpose.
+
+    CalibrationError (ValueError)
+    ├── InvalidArgumentError   an array or number of the wrong shape, range or kind
+    ├── NotCalibratedError     a camera whose K[0] is 0: a driver's way to say "nobody calibrated me"
+    ├── CameraFileError        a camera, pose or pointing file with a missing or unreadable key
+    ├── FrameError             frames that do not fit together or are not connected
+    ├── ExtrapolationError     a pose asked for outside the time it was observed
+    ├── BoardNotFoundError     a picture without the board, or with a mirrored one
+    ├── TooFewViewsError       not enough pictures, poses or views for an answer
+    └── DegenerateError        enough data, but all of it says the same thing
+    MissingExtraError (ImportError)   a library of the `calibration` extra is not installed
+
+Each message says what was expected, what came, and what to do about it.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BoardNotFoundError",
+    "CalibrationError",
+    "CameraFileError",
+    "DegenerateError",
+    "ExtrapolationError",
+    "FrameError",
+    "InvalidArgumentError",
+    "MissingExtraError",
+    "NotCalibratedError",
+    "TooFewViewsError",
+]
+
+
+class CalibrationError(ValueError):
+    """The input cannot be used; the root of every error of this package but one."""
+
+
+class InvalidArgumentError(CalibrationError):
+    """An argument has the wrong shape, range or kind."""
+
+
+class NotCalibratedError(CalibrationError):
+    """The camera carries no calibration: K[0] is 0."""
+
+
+class CameraFileError(CalibrationError):
+    """A file or message lacks a key, or holds something that cannot be read."""
+
+
+class FrameError(CalibrationError):
+    """Two frames do not fit together, or nothing connects them."""
+
+
+class ExtrapolationError(FrameError):
+    """A pose was asked for before the first or after the last time it was seen."""
+
+
+class BoardNotFoundError(CalibrationError):
+    """The calibration board could not be found in a picture."""
+
+
+class TooFewViewsError(CalibrationError):
+    """There are fewer pictures, poses or views than the answer needs."""
+
+
+class DegenerateError(CalibrationError):
+    """The data do not determine the answer, however many of them there are."""
+
+
+class MissingExtraError(ImportError):
+    """A library that only the `calibration` extra installs is missing.
+
+    Args:
+        library: name of the library as people know it.
+        purpose: what it was needed for.
+    """
+
+    def __init__(self, library: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs {library}, which is not installed; "
+            'run: pip install "molmo-point[calibration]"'
+        )

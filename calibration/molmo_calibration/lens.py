@@ -1,0 +1,191 @@
+"""Which lens model a camera has, and its projection of rays onto the plane at distance one.
+
+Names are those of ROS's `CameraInfo.distortion_model`; `radtan` (Kalibr) and `fisheye` (OpenCV)
+are understood as well.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from molmo_calibration.arrays import ArrayLike, BoolArray, FloatArray, as_finite
+from molmo_calibration.brown_conrady import BrownConrady
+from molmo_calibration.errors import InvalidArgumentError
+from molmo_calibration.kannala_brandt import KannalaBrandt
+
+__all__ = ["COEFFICIENT_COUNTS", "MODELS", "Lens", "check_distortion", "lens_for", "model_name"]
+
+MODELS = ("none", "plumb_bob", "rational_polynomial", "equidistant")
+
+COEFFICIENT_COUNTS = {
+    "none": (0,),
+    "plumb_bob": (4, 5),
+    "rational_polynomial": (8, 12, 14),
+    "equidistant": (4,),
+}
+
+_ALIASES = {
+    "": "none",
+    "radtan": "plumb_bob",
+    "fisheye": "equidistant",
+    "kannala_brandt4": "equidistant",
+    "thin_prism": "rational_polynomial",
+    "tilted": "rational_polynomial",
+}
+
+
+class Lens(Protocol):
+    """Rays to normalized image coordinates and back; everything in columns of length n."""
+
+    def image(
+        self, x: FloatArray, y: FloatArray, z: FloatArray
+    ) -> tuple[FloatArray, FloatArray, BoolArray]:
+        """Normalized image x, y, and where the ray is one the lens can see."""
+
+    def ray(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Unit ray x, y, z; NaN where no ray lands on the point."""
+
+    def jacobian(self, x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+        """d(image) / d(ray), (n, 2, 3)."""
+
+    def coefficient_jacobian(self, x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+        """d(image) / d(distortion coefficients), (n, 2, number of coefficients)."""
+
+
+def model_name(name: str, coefficients: ArrayLike) -> str:
+    """The canonical name of a distortion model.
+
+    Args:
+        name: as a file or message has it, e.g. "plumb_bob", "radtan" or "".
+        coefficients: the numbers that came with it; models we do not have are accepted if all
+            of them are 0, because then every model is the same.
+
+    Raises:
+        InvalidArgumentError: a model that would give wrong points here, like RealSense's
+            inverse Brown-Conrady.
+    """
+    canonical = _ALIASES.get(name, name)
+    values = np.asarray(coefficients, dtype=np.float64)
+    if canonical in MODELS:
+        # A driver without distortion often sends "plumb_bob" and no or only zero coefficients.
+        return "none" if values.size == 0 else canonical
+    if not np.any(values):
+        return "none"
+    raise InvalidArgumentError(
+        f"distortion model {name!r} is not one of {', '.join(MODELS)}, and its coefficients are "
+        "not all 0; rectify the picture in the driver, or calibrate again with one of these"
+    )
+
+
+def check_distortion(model: str, coefficients: ArrayLike) -> FloatArray:
+    """The coefficients as float64, if their number fits the model.
+
+    Raises:
+        InvalidArgumentError: unknown model, wrong number of coefficients, or not finite.
+    """
+    if model not in MODELS:
+        raise InvalidArgumentError(f"model must be one of {', '.join(MODELS)}, got {model!r}")
+    values = as_finite(np.asarray(coefficients, dtype=np.float64).reshape(-1), "distortion", (-1,))
+    if model == "none" and not values.any():
+        return np.empty(0)
+    if len(values) not in COEFFICIENT_COUNTS[model]:
+        counts = " or ".join(str(n) for n in COEFFICIENT_COUNTS[model])
+        raise InvalidArgumentError(
+            f"distortion of model {model} must have {counts} coefficients, got {len(values)}"
+        )
+    return values
+
+
+def lens_for(model: str, coefficients: FloatArray) -> Lens:
+    """The lens that a checked model name and its coefficients describe."""
+    if model == "equidistant":
+        return _Fisheye(coefficients)
+    if model == "none" or not coefficients.any():
+        return _Straight(len(coefficients))
+    return _Bent(coefficients)
+
+
+class _Straight:
+    """A lens without distortion, though it may have coefficients, all 0."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def image(
+        self, x: FloatArray, y: FloatArray, z: FloatArray
+    ) -> tuple[FloatArray, FloatArray, BoolArray]:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return x / z, y / z, np.asarray(z > 0)
+
+    def ray(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        scale = 1.0 / np.sqrt(x * x + y * y + 1.0)
+        return x * scale, y * scale, scale
+
+    def jacobian(self, x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+        return _perspective_jacobian(x, y, z)
+
+    def coefficient_jacobian(self, x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+        return _Bent(np.zeros(self._count)).coefficient_jacobian(x, y, z)
+
+
+class _Bent:
+    """A Brown-Conrady lens in front of the perspective division."""
+
+    def __init__(self, coefficients: FloatArray) -> None:
+        self._brown = BrownConrady(coefficients)
+        self._count = len(coefficients)
+
+    def image(
+        self, x: FloatArray, y: FloatArray, z: FloatArray
+    ) -> tuple[FloatArray, FloatArray, BoolArray]:
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            inverse = 1.0 / z
+            u, v = x * inverse, y * inverse
+            seen = self._brown.valid(u, v) & (z > 0)
+            return (*self._brown.distort(u, v), seen)
+
+    def ray(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        u, v = self._brown.undistort(x, y)
+        scale = 1.0 / np.sqrt(u * u + v * v + 1.0)
+        return u * scale, v * scale, scale
+
+    def jacobian(self, x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bend = self._brown.jacobian(x / z, y / z)
+        return np.asarray(bend @ _perspective_jacobian(x, y, z))
+
+    def coefficient_jacobian(self, x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self._brown.coefficient_jacobian(x / z, y / z, self._count)
+
+
+class _Fisheye:
+    """A Kannala-Brandt lens."""
+
+    def __init__(self, coefficients: FloatArray) -> None:
+        self._kannala = KannalaBrandt(coefficients)
+
+    def image(
+        self, x: FloatArray, y: FloatArray, z: FloatArray
+    ) -> tuple[FloatArray, FloatArray, BoolArray]:
+        return (*self._kannala.image(x, y, z), self._kannala.valid(x, y, z))
+
+    def ray(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        return self._kannala.ray(x, y)
+
+    def jacobian(self, x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+        return self._kannala.jacobian(x, y, z)
+
+    def coefficient_jacobian(self, x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+        return self._kannala.coefficient_jacobian(x, y, z)
+
+
+def _perspective_jacobian(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = 1.0 / z
+        zero = np.zeros_like(inverse)
+        first = np.stack([inverse, zero, -x * inverse * inverse], -1)
+        second = np.stack([zero, inverse, -y * inverse * inverse], -1)
+    return np.stack([first, second], -2)

@@ -1,0 +1,99 @@
+"""What the numbers of a calibration mean, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from molmo_calibration.coverage import TARGETS
+from molmo_calibration.hand_eye import HandEyeResult
+from molmo_calibration.intrinsics import IntrinsicsResult
+
+__all__ = ["Verdict", "judge_hand_eye", "judge_intrinsics"]
+
+_GOOD_RMS_PX = 0.5
+_BAD_RMS_PX = 1.0
+_GOOD_FOCAL_SHARE = 0.003
+_BAD_FOCAL_SHARE = 0.02
+_ADVICE = {
+    "x": "move the board further to the left and the right",
+    "y": "move the board further up and down",
+    "size": "take some pictures from nearer and some from farther away",
+    "skew": "tilt the board more, by 20 to 45 degrees, to all sides",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A judgement.
+
+    Args:
+        word: `good`, `usable` or `bad`.
+        sentence: why, with the number that decided it.
+        advice: what to do to make it better; empty if nothing is missing.
+    """
+
+    word: str
+    sentence: str
+    advice: tuple[str, ...]
+
+
+def judge_intrinsics(result: IntrinsicsResult) -> Verdict:
+    """Judge a camera calibration by its error, its uncertainty and its coverage."""
+    advice = [
+        f"{_ADVICE[name]} (range {getattr(result.coverage, name):.2f}, aim for {target})"
+        for name, target in TARGETS.items()
+        if getattr(result.coverage, name) < target
+    ]
+    if result.coverage.rim_seen < 0.8:
+        advice.append(
+            f"fill the rim of the picture ({result.coverage.rim_seen:.0%} of it was seen)"
+        )
+    if len(result.views) < 15:
+        advice.append(f"take more pictures ({len(result.views)} were used, aim for 20)")
+    if result.outliers:
+        advice.append(f"look at or remove {', '.join(result.outliers)}: the error stands out")
+    held_out = result.held_out_rms_px
+    decisive = held_out if np.isfinite(held_out) else result.rms_px
+    focal = float((result.sigmas[:2] / np.abs(np.diag(result.camera.matrix)[:2])).max())
+    facts = (
+        f"the error is {result.rms_px:.2f} px, {decisive:.2f} px on pictures held out; the focal "
+        f"length is known to {focal:.2%}"
+    )
+    overfit = np.isfinite(held_out) and held_out > 1.5 * result.rms_px + 0.05
+    if overfit:
+        advice.append(
+            "the error on pictures held out is much larger: too few or too similar pictures, "
+            "or too many coefficients"
+        )
+    if decisive > _BAD_RMS_PX or focal > _BAD_FOCAL_SHARE:
+        return Verdict("bad", f"do not use it: {facts}", tuple(advice))
+    if decisive > _GOOD_RMS_PX or focal > _GOOD_FOCAL_SHARE or overfit or result.outliers:
+        return Verdict("usable", f"usable, with care: {facts}", tuple(advice))
+    return Verdict("good", f"good: {facts}", tuple(advice))
+
+
+def judge_hand_eye(result: HandEyeResult) -> Verdict:
+    """Judge a hand-eye calibration by the spread of its answer and of the board."""
+    shift_mm, turn_deg = result.spread_m * 1e3, np.rad2deg(result.spread_rad)
+    facts = (
+        f"leaving one pose out moves the answer by {shift_mm:.2f} mm and {turn_deg:.3f} degrees "
+        f"(one sigma); the board stays within {result.board_scatter_m * 1e3:.2f} mm rms"
+    )
+    advice = []
+    if len(result.residuals_m) < 12:
+        advice.append(f"record more poses ({len(result.residuals_m)} were used, aim for 15)")
+    if result.diversity_rad < np.deg2rad(30):
+        advice.append(
+            f"turn the gripper more between poses (largest turn about a second axis "
+            f"{np.rad2deg(result.diversity_rad):.0f} degrees, aim for 30)"
+        )
+    if result.outliers:
+        listed = ", ".join(str(i) for i in result.outliers)
+        advice.append(f"look at poses {listed} (counted from 0): they do not fit the others")
+    if shift_mm > 5.0 or turn_deg > 0.5:
+        return Verdict("bad", f"do not use it: {facts}", tuple(advice))
+    if shift_mm > 2.0 or turn_deg > 0.2 or result.outliers:
+        return Verdict("usable", f"usable, with care: {facts}", tuple(advice))
+    return Verdict("good", f"good: {facts}", tuple(advice))

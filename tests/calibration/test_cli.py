@@ -1,0 +1,217 @@
+"""The commands, run in this process on real files: answers, JSON, reports, exit codes."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from molmo_calibration import Camera, Transform, load_camera, save_camera
+from molmo_calibration.cli import app, main
+from molmo_calibration.rotations import matrix_from_rotation_vector
+from typer.testing import CliRunner
+
+DATA = pathlib.Path(__file__).parent / "data"
+RUN = CliRunner()
+
+
+def call(*arguments: object) -> str:
+    """Standard output of a command that must end with 0."""
+    result = RUN.invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return result.stdout
+
+
+@pytest.fixture
+def files(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A camera, a depth image with a box before a wall, and a pointing answer."""
+    k = np.array([[600.0, 0, 319.5], [0, 600, 239.5], [0, 0, 1]])
+    save_camera(Camera(640, 480, k, frame_id="cam"), tmp_path / "cam.yaml")
+    depth = np.full((480, 640), 1500, dtype=np.uint16)
+    depth[200:280, 280:360] = 800
+    depth[:, :20] = 0
+    cv2.imwrite(str(tmp_path / "depth.png"), depth)
+    points = [
+        {"x": 0.5, "y": 0.5, "label": "box", "covariance": [1e-5, 0, 2e-5], "score": 0.9},
+        {"x": 0.9, "y": 0.9, "label": "wall", "covariance": None},
+        {"x": 280 / 640, "y": 0.5, "label": "edge"},
+        {"x": 0.01, "y": 0.5, "label": "hole"},
+    ]
+    answer = {"points": points, "image_size": [640, 480], "status": "found"}
+    (tmp_path / "pointing.json").write_text(json.dumps(answer))
+    return tmp_path
+
+
+class TestProject:
+    def arguments(self, files: pathlib.Path) -> list[object]:
+        return ["project", "--camera", files / "cam.yaml", "--pointing", files / "pointing.json"]
+
+    def test_depth(self, files: pathlib.Path) -> None:
+        out = call(*self.arguments(files), "--depth", files / "depth.png", "--json")
+        box, wall, edge, hole = json.loads(out)["points"]
+        # norm 0.5 is uv 319.5, the centre: half a pixel off would be 0.7 mm.
+        np.testing.assert_allclose(box["point_m"], [0, 0, 0.8], atol=1e-9)
+        expected = (0.8 * 640 * np.sqrt(1e-5) / 600) ** 2
+        assert box["covariance_m2"][0][0] == pytest.approx(expected)
+        assert wall["point_m"][2] == pytest.approx(1.5)
+        assert wall["covariance_m2"] is None
+        assert (edge["status"], edge["point_m"]) == ("ambiguous", None)
+        assert hole["status"] == "none"
+        text = call(*self.arguments(files), "--depth", files / "depth.png")
+        assert "box: (0.0000, 0.0000, 0.8000) m +- " in text
+        assert "wall: " in text
+        assert "(error not known)" in text
+        assert "edge: ambiguous" in text
+
+    def test_plane_and_floats(self, files: pathlib.Path) -> None:
+        out = call(*self.arguments(files), "--plane", "0,0,1,2.0", "--json")
+        assert all(p["point_m"][2] == pytest.approx(2.0) for p in json.loads(out)["points"])
+        np.save(files / "depth.npy", np.full((480, 640), 1.25, dtype=np.float32))
+        out = call(*self.arguments(files), "--depth", files / "depth.npy", "--json")
+        assert json.loads(out)["points"][0]["point_m"][2] == pytest.approx(1.25)
+
+    def test_nothing_there_is_exit_code_3(self, files: pathlib.Path) -> None:
+        cv2.imwrite(str(files / "empty.png"), np.zeros((480, 640), dtype=np.uint16))
+        arguments = [*self.arguments(files), "--depth", files / "empty.png"]
+        result = RUN.invoke(app, [str(a) for a in arguments])
+        assert result.exit_code == 3
+        assert "box: none" in result.stdout
+
+    @pytest.mark.parametrize(
+        ("extra", "words"),
+        [
+            ([], "one of the two"),
+            (["--plane", "1,2"], "a plane must be nx,ny,nz,d"),
+            (["--plane", "0,0,1,2", "--pointing", "{dir}/cam.yaml"], "must have the key"),
+            (["--depth", "{dir}/pointing.json"], "cannot be read as a picture"),
+            (["--depth", "{dir}/colour.png"], "uint16 millimetres or float metres"),
+        ],
+    )
+    def test_mistakes_are_one_sentence_and_exit_code_2(
+        self,
+        files: pathlib.Path,
+        extra: list[str],
+        words: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        cv2.imwrite(str(files / "colour.png"), np.zeros((480, 640, 3), dtype=np.uint8))
+        arguments = [*map(str, self.arguments(files)), *(e.format(dir=files) for e in extra)]
+        monkeypatch.setattr(sys, "argv", ["molmo-calibrate", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert stop.value.code == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert words in said
+        assert "Traceback" not in said
+
+
+class TestCalibrating:
+    def test_intrinsics(self, tmp_path: pathlib.Path) -> None:
+        out = call(
+            "intrinsics",
+            DATA / "left",
+            "--output",
+            tmp_path / "cam.yaml",
+            "--report",
+            tmp_path / "report.html",
+            "--json",
+        )
+        numbers = json.loads(out)
+        assert numbers["verdict"] == "good"
+        assert numbers["rms_px"] < 0.21
+        assert len(numbers["views"]) == 13
+        camera = load_camera(tmp_path / "cam.yaml")
+        assert camera.matrix[0, 0] == pytest.approx(533.4, abs=1)
+        assert camera.intrinsics_covariance is not None
+        assert "class=residuals" in (tmp_path / "report.html").read_text()
+        checked = call("check", tmp_path / "cam.yaml", "--pictures", DATA / "left", "--json")
+        assert json.loads(checked)["rms_px"] < 0.25
+
+    def test_check_finds_a_camera_of_another_crop(self, tmp_path: pathlib.Path) -> None:
+        k = np.array([[600.0, 0, 20], [0, 400, 239.5], [0, 0, 1]])
+        save_camera(Camera(640, 480, k), tmp_path / "cam.yaml")
+        result = RUN.invoke(app, ["check", str(tmp_path / "cam.yaml")])
+        assert result.exit_code == 1
+        assert "another resolution or a crop" in result.stdout
+
+    def test_no_pictures(self, tmp_path: pathlib.Path) -> None:
+        result = RUN.invoke(app, ["intrinsics", str(tmp_path)])
+        assert "holds no pictures" in str(result.exception)
+
+    def test_hand_eye(self, tmp_path: pathlib.Path) -> None:
+        rng = np.random.default_rng(0)
+        x = Transform.from_parts(matrix_from_rotation_vector([0.1, 0.2, 1.5]), [0.03, -0.05, 0.08])
+        z = Transform.from_parts(matrix_from_rotation_vector([3.0, 0.1, 0]), [0.5, 0, 0.1])
+        samples = []
+        for _ in range(12):
+            turn = matrix_from_rotation_vector(rng.normal(size=3) * 0.35)
+            seen = Transform.from_parts(turn, [0, 0, 0.6] + rng.normal(size=3) * 0.08)
+            arm = z @ seen.inverse() @ x.inverse()
+            samples.append(
+                {
+                    "base_from_gripper": {
+                        "translation": arm.translation.tolist(),
+                        "quaternion_xyzw": arm.quaternion.tolist(),
+                    },
+                    "camera_from_board": {"matrix": seen.matrix.tolist()},
+                }
+            )
+        path = tmp_path / "poses.json"
+        path.write_text(json.dumps({"setup": "eye_in_hand", "samples": samples}))
+        out = json.loads(call("hand-eye", path, "--report", tmp_path / "r.html", "--json"))
+        np.testing.assert_allclose(
+            out["gripper_from_camera"]["translation"], x.translation, atol=1e-6
+        )
+        assert "p_gripper = gripper_from_camera @ p_camera" in out["meaning"]
+        assert "static_transform_publisher" in (tmp_path / "r.html").read_text()
+        text = call("hand-eye", path)
+        assert "good: leaving one pose out" in text
+
+    def test_hand_eye_from_pictures(self, tmp_path: pathlib.Path) -> None:
+        """The published left pictures, with an arm whose poses we know from the calibration."""
+        call("intrinsics", DATA / "left", "--output", tmp_path / "cam.yaml")
+        from molmo_calibration import Board, board_pose, detect_in_file
+
+        camera = load_camera(tmp_path / "cam.yaml")
+        x = Transform.from_parts(np.eye(3), [0.02, 0.03, 0.04])
+        samples = []
+        for path in sorted((DATA / "left").iterdir()):
+            seen = board_pose(camera, detect_in_file(path, Board(10, 7, 0.025)))
+            arm = Transform(np.linalg.inv(seen.matrix)) @ x.inverse()
+            samples.append(
+                {"base_from_gripper": {"matrix": arm.matrix.tolist()}, "image": str(path)}
+            )
+        poses = tmp_path / "poses.json"
+        poses.write_text(json.dumps({"setup": "eye_in_hand", "samples": samples}))
+        out = json.loads(call("hand-eye", poses, "--camera", tmp_path / "cam.yaml", "--json"))
+        np.testing.assert_allclose(
+            out["gripper_from_camera"]["translation"], x.translation, atol=1e-5
+        )
+
+    def test_board(self, tmp_path: pathlib.Path) -> None:
+        out = call("board", tmp_path / "b.pdf", "--charuco", "--square", 22, "--paper", "letter")
+        assert out.strip() == str(tmp_path / "b.pdf")
+        assert (tmp_path / "b.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_help_does_not_load_opencv() -> None:
+    """`--help` is quick: heavy libraries are loaded by the commands that need them."""
+    code = (
+        "import sys; from molmo_calibration.cli import app; "
+        "from typer.testing import CliRunner; r = CliRunner().invoke(app, ['--help']); "
+        "assert r.exit_code == 0; print('cv2' in sys.modules, 'scipy' in sys.modules)"
+    )
+    package = pathlib.Path(sys.modules["molmo_calibration"].__file__ or "").parents[1]
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(package)},
+    )
+    assert run.stdout.strip() == "False False"

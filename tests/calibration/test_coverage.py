@@ -1,0 +1,126 @@
+"""Are the error bars honest? Simulated errors, drawn from what the covariances claim.
+
+Each test draws pixel, depth, plane, pose and lens errors, computes a position and its covariance
+from the erroneous input, as a user would, and asks how often the 90 % ellipsoid holds the truth.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from molmo_calibration import (
+    Camera,
+    Plane,
+    StereoNoise,
+    TimeOfFlightNoise,
+    Transform,
+    View,
+    intersect_plane,
+    lift,
+    mahalanobis_squared,
+    triangulate,
+)
+from molmo_calibration.rotations import matrix_from_rotation_vector
+from scipy.stats import chi2
+
+K = np.array([[611.0, 0.0, 322.5], [0.0, 607.0, 238.25], [0.0, 0.0, 1.0]])
+LENS = np.array([-0.1, 0.02, 1e-3, -5e-4, 0.0])
+LENS_COVARIANCE = np.diag([1.5**2] * 2 + [1.0] * 2 + [1e-4, 1e-3, 1e-7, 1e-7, 1e-3])
+PIXEL = np.array([[4.0, 1.0], [1.0, 2.25]])
+POSE = np.diag([0.003**2] * 3 + [0.004**2] * 3)
+TRIALS = 1200
+TRUE_CAMERA = Camera(640, 480, K, LENS, "plumb_bob")
+
+
+def honest(errors: np.ndarray, covariances: np.ndarray, degrees: int = 3) -> None:
+    """90 % ellipsoids hold 90 +- 2 %, and the mean of e' C^-1 e is inside its 99 % interval."""
+    scores = mahalanobis_squared(errors, covariances)
+    covered = float((scores <= chi2.ppf(0.9, degrees)).mean())
+    assert 0.88 <= covered <= 0.92
+    low, high = chi2.ppf([0.005, 0.995], degrees * len(scores)) / len(scores)
+    assert low <= scores.mean() <= high
+
+
+def drawn_camera(rng: np.random.Generator) -> Camera:
+    """The camera that a calibration with errors has found."""
+    error = rng.multivariate_normal(np.zeros(9), LENS_COVARIANCE)
+    matrix = K.copy()
+    matrix[[0, 1], [0, 1]] += error[:2]
+    matrix[:2, 2] += error[2:4]
+    return Camera(
+        640, 480, matrix, LENS + error[4:], "plumb_bob", intrinsics_covariance=LENS_COVARIANCE
+    )
+
+
+def drawn_pose(truth: Transform, rng: np.random.Generator) -> Transform:
+    """The pose a localization with errors reports."""
+    error = rng.multivariate_normal(np.zeros(6), POSE)
+    return Transform.from_parts(
+        matrix_from_rotation_vector(error[3:]) @ truth.rotation,
+        truth.translation + error[:3],
+        covariance=POSE,
+    )
+
+
+@pytest.mark.parametrize("noise", [StereoNoise(600.0, 0.05, 0.2), TimeOfFlightNoise(0.004, 0.004)])
+def test_depth(noise: StereoNoise | TimeOfFlightNoise) -> None:
+    rng = np.random.default_rng(0)
+    base_from_camera = Transform.from_parts(
+        matrix_from_rotation_vector([2.0, -0.3, 0.5]), [0.4, -0.2, 1.1]
+    )
+    errors, covariances = [], []
+    for _ in range(TRIALS):
+        believed = drawn_camera(rng)
+        point = rng.uniform([-0.4, -0.3, 0.6], [0.4, 0.3, 2.0])
+        uv = TRUE_CAMERA.project(point) + rng.multivariate_normal([0, 0], PIXEL)
+        z = point[2] + rng.normal(0, noise.sigma(point[2]))
+        pose = drawn_pose(base_from_camera, rng)
+        position = lift(believed, uv, float(z), PIXEL, noise).moved(pose)
+        errors.append(position.point - base_from_camera.apply(point))
+        covariances.append(position.covariance)
+    honest(np.array(errors), np.array(covariances))
+
+
+def test_plane() -> None:
+    """The plane itself is uncertain too, and so is where the camera stands to it."""
+    rng = np.random.default_rng(1)
+    camera_from_base = Transform.from_parts(
+        matrix_from_rotation_vector([2.4, 0.2, -0.1]), [0.1, 0.05, 1.0]
+    )
+    tilt = np.diag([0.004**2, 0.004**2, 0.0, 0.003**2])
+    errors, covariances = [], []
+    for _ in range(TRIALS):
+        believed = drawn_camera(rng)
+        on_table = np.array([*rng.uniform(-0.25, 0.25, 2), 0.1])
+        uv = TRUE_CAMERA.project(camera_from_base.apply(on_table)) + rng.multivariate_normal(
+            [0, 0], PIXEL
+        )
+        wrong = rng.multivariate_normal(np.zeros(4), tilt)
+        normal = np.array([0, 0, 1.0]) + wrong[:3]
+        plane = Plane(normal, 0.1 + wrong[3], covariance=tilt)
+        pose = drawn_pose(camera_from_base, rng)
+        position = intersect_plane(believed, uv, plane, pose, PIXEL)
+        assert position.ok
+        errors.append(position.point - camera_from_base.apply(on_table))
+        covariances.append(position.covariance)
+    honest(np.array(errors), np.array(covariances))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_triangulation(count: int) -> None:
+    rng = np.random.default_rng(2)
+    camera = TRUE_CAMERA
+    errors, covariances = [], []
+    for _ in range(700):
+        point = np.array([0, 0, 1.0]) + rng.uniform(-0.1, 0.1, 3)
+        views = []
+        for index in range(count):
+            turn = matrix_from_rotation_vector([0.1 * index, 0.45 * index - 0.4, 0.2])
+            truth = Transform.from_parts(turn, np.array([0, 0, 1.0]) - turn @ [0, 0, 1.1])
+            uv = camera.project(truth.inverse().apply(point))
+            uv = uv + rng.multivariate_normal([0, 0], PIXEL)
+            views.append(View(camera, drawn_pose(truth, rng), uv, PIXEL))
+        found = triangulate(views)
+        errors.append(found.position.point - point)
+        covariances.append(found.position.covariance)
+    honest(np.array(errors), np.array(covariances))
