@@ -1,0 +1,33 @@
+"""Clients: a server somewhere else as a `Pointer`. `connect` chooses by the address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from molmo_point.client.remote import RemotePointer
+from molmo_point.errors import UsageError
+
+__all__ = ["RemotePointer", "connect"]
+
+
+def connect(url: str, **options: Any) -> RemotePointer:
+    """Connect to a pointing server.
+
+    Args:
+        url: tcp://HOST:PORT for ZeroMQ, http://HOST:PORT or https://HOST for HTTP (which needs the extra "client").
+        options: Of `ZmqPointer` or `HttpPointer`: timeout_s, connect_timeout_s, arrays, camera; key (ZeroMQ) or token (HTTP).
+
+    Raises:
+        UsageError: Another kind of address.
+        ServerGone, Refused, VersionMismatch: As the two classes.
+    """
+    scheme = url.partition("://")[0]
+    if scheme in ("tcp", "ipc"):
+        from molmo_point.client.zmq_client import ZmqPointer
+
+        return ZmqPointer(url, **options)
+    if scheme in ("http", "https"):
+        from molmo_point.client.http_client import HttpPointer
+
+        return HttpPointer(url, **options)
+    raise UsageError(f"expected tcp://HOST:PORT or http://HOST:PORT, got {url!r}")

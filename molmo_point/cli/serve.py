@@ -1,0 +1,161 @@
+"""`molmo-point serve`: a model behind ZeroMQ and HTTP."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from molmo_point.errors import MissingExtra, UsageError
+
+if TYPE_CHECKING:
+    from molmo_point.pointer import Pointer
+    from molmo_point.service.run import ServeOptions, Service
+
+TOKEN_VARIABLE = "MOLMO_POINT_TOKEN"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("serve")(serve)
+
+
+def serve(
+    model: Annotated[str, typer.Argument(help="Name, hub repository or folder.")] = "nano",
+    zmq: Annotated[
+        str, typer.Option(help="Address for questions over ZeroMQ; 'off' for none.")
+    ] = "tcp://127.0.0.1:5555",
+    publish: Annotated[
+        str | None,
+        typer.Option(help="Address for published answers; by default the port after --zmq's."),
+    ] = None,
+    http: Annotated[
+        str, typer.Option(help="HOST:PORT for HTTP and the web page; 'off' for none.")
+    ] = "127.0.0.1:8000",
+    curve_dir: Annotated[
+        Path | None, typer.Option(help="Folder of keys (molmo-point keys new): ZeroMQ encrypts.")
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help=f"File with one HTTP token a line; {TOKEN_VARIABLE} adds one more."),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option(help="Serve other machines without keys and tokens.")
+    ] = False,
+    image_host: Annotated[
+        list[str] | None, typer.Option(help="Host that pictures may be fetched from; repeatable.")
+    ] = None,
+    inner_hosts: Annotated[
+        bool, typer.Option(help="Let --image-host name machines inside this network.")
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option(help="cuda, cuda:1, cpu; by default the best.")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="bfloat16, float32; by default the model's.")
+    ] = None,
+    quantize: Annotated[str | None, typer.Option(help="Low-bit weights, as in load().")] = None,
+    capacity: Annotated[int, typer.Option(help="Questions that wait; then 'busy'.", min=1)] = 64,
+    max_batch: Annotated[int, typer.Option(help="Questions answered together.", min=1)] = 8,
+    max_pixels: Annotated[
+        int, typer.Option(help="Largest width x height of a picture.", min=1)
+    ] = 50_000_000,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Serve a model: questions over ZeroMQ and HTTP, a web page at the HTTP address.
+
+    Binds to this machine alone unless told otherwise. Ctrl-C or SIGTERM stops it cleanly.
+    """
+    service_run, settings_type = _parts()
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    options = service_run.ServeOptions(
+        zmq=None if zmq == "off" else zmq,
+        publish=None if zmq == "off" or publish == "off" else publish or _next_port(zmq),
+        http=None if http == "off" else _host_port(http),
+        curve_dir=curve_dir,
+        tokens=_tokens(token_file),
+        image_hosts=image_host or (),
+        inner_hosts=inner_hosts,
+        insecure=insecure,
+        settings=settings_type(capacity, min(max_batch, capacity), max_pixels=max_pixels),
+    )
+
+    def load() -> Pointer:
+        from molmo_point import api
+
+        return api.load(model, device=device or "auto", dtype=dtype or "auto", quantize=quantize)
+
+    run_service(service_run.Service(load, options), options)
+
+
+def _parts() -> Any:
+    """Return what only the extra brings: the module that runs a service, and its settings."""
+    try:
+        from molmo_point.service import run
+        from molmo_point.service.settings import Settings
+    except ImportError as error:
+        raise MissingExtra(error.name or "fastapi", "serve", "serving a model") from error
+    return run, Settings
+
+
+def run_service(service: Service, options: ServeOptions) -> None:
+    """Run a service until SIGINT or SIGTERM; say on stderr where it is."""
+    stop = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        with service:
+            if service.zmq is not None:
+                published = service.zmq.publish_address or "off"
+                typer.echo(f"questions   {service.zmq.address}\npublished   {published}", err=True)
+            if service.http is not None:
+                typer.echo(f"web page    {service.http.url}/", err=True)
+            if options.curve_dir is None and not options.tokens and options.insecure:
+                typer.echo("warning     --insecure: everybody who can connect is served", err=True)
+            service.run(stop)
+            typer.echo("stopping", err=True)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _host_port(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise UsageError(f"--http: expected HOST:PORT, got {text!r}")
+    return host.strip("[]"), int(port)
+
+
+def _next_port(address: str) -> str | None:
+    """Return the address one port further: questions and publications are neighbours."""
+    place, _, port = address.rpartition(":")
+    if address.startswith("tcp://") and port == "*":
+        return address
+    if not address.startswith("tcp://") or not port.isdigit():
+        return None
+    return f"{place}:{int(port) + 1}"
+
+
+def _tokens(path: Path | None) -> tuple[str, ...]:
+    found = []
+    if path is not None:
+        try:
+            lines = path.read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--token-file {path} cannot be read: {error}") from error
+        found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        if not found:
+            raise UsageError(f"--token-file {path} holds no token: write one a line")
+    if os.environ.get(TOKEN_VARIABLE):
+        found.append(os.environ[TOKEN_VARIABLE])
+    return tuple(found)

@@ -1,0 +1,183 @@
+"""`molmo-point watch`: follow what a camera sees, at the camera's rate, from a model that answers a few times a second."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from molmo_point.cli.opening import (
+    AsJson,
+    Connect,
+    Device,
+    Dtype,
+    Key,
+    Model,
+    Quantize,
+    Quiet,
+    Token,
+    Where,
+    open_pointer,
+)
+
+if TYPE_CHECKING:
+    from molmo_point.service.watch import Watch
+    from molmo_point.wire import Publication
+
+LINES_S = 0.5
+"""How often the plain output says where things are; --json says it for every frame."""
+
+NOTHING = 3
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("watch")(watch)
+
+
+def watch(
+    source: Annotated[
+        str, typer.Option(help="Number of a camera, a video file, or rtsp://, http://, udp://.")
+    ],
+    query: Annotated[list[str], typer.Option(help="What to look for; repeatable.")],
+    camera: Annotated[
+        str, typer.Option(help="Name of the camera in what is published.")
+    ] = "camera",
+    publish: Annotated[
+        str | None,
+        typer.Option(help="Also publish over ZeroMQ (PUB) at this address: tcp://127.0.0.1:5557."),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option(help="Let --publish be heard by other machines.")
+    ] = False,
+    every: Annotated[
+        float, typer.Option(min=0.0, help="Seconds between questions; 0: as fast as answers come.")
+    ] = 0.0,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for each question.")] = 10.0,
+    frames: Annotated[int, typer.Option(min=0, help="Stop after so many; 0: never.")] = 0,
+    pace: Annotated[
+        bool, typer.Option(help="Play a file at its own rate; otherwise as fast as it is read.")
+    ] = True,
+    model: Model = None,
+    connect: Connect = None,
+    key: Key = None,
+    token: Token = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    quantize: Quantize = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Look for things in every frame: molmo-point watch --source 0 --query "red mug".
+
+    The model answers as fast as it can; in between, points are carried along with the picture. Each keeps its number for as long
+    as it is followed, and says how old the frame is that the model saw it in. Ctrl-C stops.
+    """
+    from molmo_point.service.sources import frames as read
+    from molmo_point.service.watch import Watch as Watching
+
+    found = 0
+    stop = threading.Event()
+    where = Where(model, connect, key, token, device, dtype, quantize)
+    with (
+        _stopped_by_signals(stop),
+        open_pointer(where, quiet=quiet) as pointer,
+        _publisher(publish, insecure) as send,
+    ):
+        say = _Speaker(as_json)
+
+        def out(publication: Publication) -> None:
+            say(publication)
+            send(publication)
+
+        began = time.monotonic()
+        seen = 0
+        with Watching(
+            pointer, query, camera=camera, publish=out, timeout_s=timeout, every_s=every
+        ) as watching:
+            for frame in read(source, paced=pace):
+                heard = watching.frame(frame.image, stamp_ns=frame.stamp_ns, time_s=frame.time_s)
+                found += sum(len(publication.tracks) for publication in heard)
+                seen += 1
+                if stop.is_set() or seen == frames:
+                    break
+        if not quiet:
+            _sum_up(seen, time.monotonic() - began, watching)
+    raise typer.Exit(0 if found else NOTHING)
+
+
+def _sum_up(seen: int, seconds: float, watching: Watch) -> None:
+    sys.stderr.write(
+        f"{seen} frames at {seen / max(1e-9, seconds):.1f} Hz, {watching.asked} of them asked about, "
+        f"{watching.failed} questions failed\n"
+    )
+
+
+class _Speaker:
+    """Writes publications to stdout: each as a JSON line, or a plain line now and then."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._json = as_json
+        self._next: dict[str, float] = {}
+
+    def __call__(self, publication: Publication) -> None:
+        if self._json:
+            sys.stdout.write(publication.model_dump_json() + "\n")
+            sys.stdout.flush()
+            return
+        query = publication.pointing.query
+        if time.monotonic() < self._next.get(query, 0.0):
+            return
+        self._next[query] = time.monotonic() + LINES_S
+        places = "  ".join(
+            f"#{track.id} ({point.x:.3f}, {point.y:.3f}) {track.evidence_age_s:.1f} s old"
+            for point, track in zip(publication.pointing.points, publication.tracks, strict=True)
+        )
+        sys.stdout.write(f"{query}: {places or 'nothing'}\n")
+        sys.stdout.flush()
+
+
+@contextmanager
+def _publisher(address: str | None, insecure: bool) -> Iterator[Callable[[Publication], object]]:
+    if address is None:
+        yield lambda publication: None
+        return
+    import zmq
+
+    from molmo_point.errors import UsageError
+    from molmo_point.service.exposure import check_exposure, host_of
+    from molmo_point.wire import encode_publication
+
+    remedy = "publish through a server with --curve-dir"
+    check_exposure(host_of(address), secured=False, insecure=insecure, remedy=remedy)
+    context: zmq.Context[Any] = zmq.Context.instance()
+    socket = context.socket(zmq.PUB)
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        socket.close(0)
+        raise UsageError(f"cannot publish at {address}: {error.strerror}") from error
+    sys.stderr.write(f"publishing at {socket.getsockopt_string(zmq.LAST_ENDPOINT)}\n")
+    try:
+        yield lambda publication: socket.send_multipart(encode_publication(publication))
+    finally:
+        socket.close(200)
+
+
+@contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    before = {
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,36 @@
+"""What a client needs from a transport: send a request, hear its replies."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Protocol
+
+from molmo_point.wire import Picture, Reply, Request, ServerInfo
+
+Replies = Generator[Reply, None, None]
+
+
+class Link(Protocol):
+    """A connection to a server. May be used from several threads at once."""
+
+    @property
+    def url(self) -> str:
+        """Where the server is, for messages."""
+
+    def exchange(self, request: Request, picture: Picture | None, timeout_s: float) -> Replies:
+        """Send a request and yield its replies in order, each once, up to the last one.
+
+        A server that is restarted meanwhile is asked again with the same id. Closing the generator withdraws the request.
+
+        Raises:
+            ServerGone: Nobody answers.
+            Refused: The server does not let this client in.
+            TimedOut: The last reply did not come in time.
+            VersionMismatch: The server speaks another version of the protocol.
+        """
+
+    def hello(self, timeout_s: float) -> ServerInfo:
+        """Ask the server what it is; raises as `exchange`."""
+
+    def close(self) -> None:
+        """Free the connections. Closing twice is allowed."""

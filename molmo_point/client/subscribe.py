@@ -1,0 +1,102 @@
+"""Published points: what a server, or `molmo-point watch`, gives out about a camera."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Union
+
+import zmq
+
+from molmo_point.client.key import read_key
+from molmo_point.errors import TimedOut, UsageError
+from molmo_point.wire import Publication, WireError, decode_publication, topic
+
+QUEUE = 100
+"""Publications kept for a subscriber that is busy; three seconds at 30 Hz. Then new ones are dropped."""
+
+
+class Subscription:
+    """A subscription to one camera, or to all of them. Belongs to one thread at a time."""
+
+    def __init__(
+        self,
+        url: str,
+        camera: str | None = None,
+        *,
+        key: Union[str, os.PathLike[str], None] = None,
+    ) -> None:
+        self._url = url
+        self._camera = camera
+        context: zmq.Context[Any] = zmq.Context.instance()
+        self._socket = context.socket(zmq.SUB)
+        self._socket.linger = 0
+        self._socket.rcvhwm = QUEUE
+        self._socket.ipv6 = "[" in url
+        if key is not None:
+            keys = read_key(key)
+            self._socket.curve_serverkey = keys.server_public.encode()
+            self._socket.curve_publickey = keys.public.encode()
+            self._socket.curve_secretkey = keys.secret.encode()
+        self._socket.subscribe(topic(camera) if camera is not None else b"points/")
+        try:
+            self._socket.connect(url)
+        except zmq.ZMQError as error:
+            self._socket.close(0)
+            raise UsageError(f"expected an address like tcp://gpu:5556, got {url!r}") from error
+
+    def receive(self, timeout_s: float = 5.0) -> Publication | None:
+        """Return the next publication, or None when none came in time.
+
+        Raises:
+            VersionMismatch: The publisher speaks another version of the protocol.
+        """
+        if not self._socket.poll(int(timeout_s * 1000)):
+            return None
+        try:
+            publication = decode_publication(self._socket.recv_multipart())
+        except WireError:
+            return None  # noise on the channel; the next message may be a good one
+        # Topics match by their beginning: "points/a" also brings "points/ab".
+        wanted = self._camera is None or publication.camera == self._camera
+        return publication if wanted else None
+
+    def __iter__(self) -> Iterator[Publication]:
+        """Yield publications until nothing came for 5 s, which raises `TimedOut`."""
+        while True:
+            publication = self.receive()
+            if publication is None:
+                raise TimedOut(f"{self._url} published nothing for 5 s")
+            yield publication
+
+    def close(self) -> None:
+        """End the subscription. Closing twice is allowed."""
+        self._socket.close(0)
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def subscribe(
+    url: str, camera: str | None = None, *, key: Union[str, os.PathLike[str], None] = None
+) -> Subscription:
+    """Subscribe to published points.
+
+    Args:
+        url: tcp://HOST:PORT of the PUB socket (`ServerInfo.publishes`, by default the port after the questions').
+        camera: Which one; None for all.
+        key: Key file, where the server wants one.
+
+    Raises:
+        UsageError: Not such an address.
+    """
+    return Subscription(url, camera, key=key)

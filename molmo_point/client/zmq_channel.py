@@ -1,0 +1,173 @@
+"""One DEALER socket with one request at a time: sending, listening, asking again, giving up."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from molmo_point.client.key import ClientKey
+from molmo_point.client.link import Replies
+from molmo_point.errors import Cancelled, PointError, Refused, ServerGone, ServiceError, TimedOut
+from molmo_point.wire import (
+    Buffer,
+    Op,
+    Picture,
+    Reply,
+    Request,
+    UnknownRequest,
+    WireError,
+    decode_reply,
+    encode_request,
+)
+
+PROBE_S = 1.0
+"""After so much silence the server is asked whether it still knows the request: after a restart it does not."""
+
+GONE_S = 10.0
+"""After so much silence, probes included, nobody is there: a live server answers a probe at once, whatever its model does."""
+
+GRACE_S = 1.0
+"""How much longer than the server's deadline its answer "truncated" is waited for."""
+
+
+class ZmqChannel:
+    """A socket connected to one server. Belongs to one caller at a time.
+
+    Args:
+        context: Of ZeroMQ.
+        url: tcp://HOST:PORT.
+        key: This client's keys, if the server wants some.
+        closed: Says whether the owner was closed meanwhile.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[Any],
+        url: str,
+        key: ClientKey | None,
+        closed: Callable[[], bool],
+    ) -> None:
+        self._url = url
+        self._closed = closed
+        self._socket = context.socket(zmq.DEALER)
+        self._socket.linger = 0
+        self._socket.ipv6 = "[" in url
+        self._socket.reconnect_ivl = 50
+        self._socket.reconnect_ivl_max = 1_000
+        # A network that silently drops packets becomes a reconnection instead of a wait for ever.
+        self._socket.heartbeat_ivl = 5_000
+        self._socket.heartbeat_timeout = 15_000
+        if key is not None:
+            self._socket.curve_serverkey = key.server_public.encode()
+            self._socket.curve_publickey = key.public.encode()
+            self._socket.curve_secretkey = key.secret.encode()
+        failures = zmq.Event.HANDSHAKE_FAILED_AUTH | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
+        self._monitor = self._socket.get_monitor_socket(failures)
+        self._socket.connect(url)
+        self.usable = True
+
+    def close(self) -> None:
+        """Close the socket; what it still holds for the server is dropped."""
+        self._socket.disable_monitor()
+        self._socket.close(0)
+
+    def exchange(self, request: Request, picture: Picture | None, timeout_s: float) -> Replies:
+        """As `Link.exchange`."""
+        frames = encode_request(request, picture.data if picture is not None else None)
+        self._send(frames)
+        finished = False
+        try:
+            for reply in self._listen(request, timeout_s):
+                if reply.error is not None and reply.error.kind == UnknownRequest.kind:
+                    self._send(frames)
+                    continue
+                finished = reply.last
+                yield reply
+                if finished:
+                    return
+        finally:
+            if not finished and self.usable and not self._socket.closed:
+                self._send_about(request, Op.CANCEL)
+
+    def _listen(self, request: Request, timeout_s: float) -> Replies:
+        """Yield the replies to one request in order, each once, and "unknown request" as it comes."""
+        now = time.monotonic()
+        until = now + timeout_s + GRACE_S
+        heard, probe_at, expected = now, now + PROBE_S, 0
+        ever = False
+        while True:
+            now = time.monotonic()
+            if now >= until or now - heard >= GONE_S:
+                raise self._gave_up(ever and now - heard < GONE_S, timeout_s, now - heard)
+            if now >= probe_at:
+                self._check_alive()
+                self._send_about(request, Op.AGAIN)
+                probe_at = now + PROBE_S
+            reply = self._receive(min(probe_at, until, heard + GONE_S) - now)
+            if reply is None or reply.id != request.id:
+                continue
+            heard, ever = time.monotonic(), True
+            probe_at = heard + PROBE_S
+            if reply.error is not None and reply.error.kind == UnknownRequest.kind:
+                yield reply
+            elif reply.type == "pending" or reply.seq < expected:
+                continue
+            elif reply.seq > expected:
+                # One went missing on the way; the server repeats all of them.
+                self._send_about(request, Op.AGAIN)
+            else:
+                expected += 1
+                yield reply
+
+    def _check_alive(self) -> None:
+        if self._closed():
+            self.usable = False
+            raise Cancelled("the pointer was closed while this call was under way")
+        problem = self._handshake_problem()
+        if problem is not None:
+            self.usable = False
+            raise problem
+
+    def _gave_up(self, heard: bool, timeout_s: float, silence_s: float) -> PointError:
+        if heard:
+            return TimedOut(f"{self._url} gave no complete answer within {timeout_s:.1f} s")
+        self.usable = False
+        return self._handshake_problem() or ServerGone(
+            f"nobody answers at {self._url} ({silence_s:.1f} s): check that the server runs and the address is right"
+        )
+
+    def _handshake_problem(self) -> PointError | None:
+        problem: PointError | None = None
+        while self._monitor.poll(0):
+            event = recv_monitor_message(self._monitor)["event"]
+            if event == zmq.Event.HANDSHAKE_FAILED_AUTH:
+                problem = Refused(f"{self._url} does not know this client's key")
+            else:
+                problem = problem or Refused(
+                    f"{self._url} and this client do not agree on how to speak: either one of them uses keys and the other "
+                    "does not, the server's key is another one, or no ZeroMQ server listens there"
+                )
+        return problem
+
+    def _receive(self, wait_s: float) -> Reply | None:
+        # Rounded up: a wait of 0.4 ms must not become a busy loop.
+        if not self._socket.poll(int(max(0.0, wait_s) * 1000) + 1):
+            return None
+        frames = self._socket.recv_multipart(copy=True)
+        try:
+            return decode_reply(frames)
+        except WireError as error:
+            raise ServiceError(f"{self._url} answered with something else: {error}") from error
+
+    def _send_about(self, request: Request, op: Op) -> None:
+        self._send(encode_request(Request(id=request.id, client=request.client, op=op)))
+
+    def _send(self, frames: list[Buffer]) -> None:
+        # A full pipe means that nobody reads; the wait for a reply finds that out.
+        with contextlib.suppress(zmq.Again):
+            self._socket.send_multipart(frames, zmq.NOBLOCK, copy=False)

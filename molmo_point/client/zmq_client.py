@@ -1,0 +1,120 @@
+"""`ZmqPointer`: a server behind tcp://HOST:PORT as a `Pointer`. Needs only the base install."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from typing import Any, Union
+
+import zmq
+
+from molmo_point.client.key import ClientKey, read_key
+from molmo_point.client.link import Replies
+from molmo_point.client.remote import RemotePointer
+from molmo_point.client.zmq_channel import ZmqChannel
+from molmo_point.errors import ServiceError, UsageError
+from molmo_point.wire import Op, Picture, Request, ServerInfo, error_from
+from molmo_point.wire.pictures import ArrayEncoding
+
+
+class ZmqPointer(RemotePointer):
+    """A server behind ZeroMQ. Safe to use from several threads: each call has a socket of its own, kept for the next one.
+
+    Args:
+        url: tcp://HOST:PORT.
+        timeout_s: Budget of each call that brings none of its own, seconds.
+        connect_timeout_s: How long the constructor waits for the server to say hello.
+        key: Key file from `molmo-point keys new`, where the server wants one.
+        arrays: How pictures that are not JPEG, PNG or WebP files are sent: raw and png keep every pixel.
+        camera: As in `RemotePointer`.
+
+    Raises:
+        UsageError: Not such an address, or not a key file.
+        ServerGone: Nobody answers there.
+        Refused: The server does not let this client in.
+        VersionMismatch: The server speaks another version of the protocol.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 30.0,
+        connect_timeout_s: float = 5.0,
+        key: Union[str, os.PathLike[str], None] = None,
+        arrays: ArrayEncoding = "raw",
+        camera: str | None = None,
+    ) -> None:
+        link = ZmqLink(url, read_key(key) if key is not None else None)
+        super().__init__(
+            link,
+            timeout_s=timeout_s,
+            connect_timeout_s=connect_timeout_s,
+            arrays=arrays,
+            camera=camera,
+        )
+
+
+class ZmqLink:
+    """A pool of sockets to one server."""
+
+    def __init__(self, url: str, key: ClientKey | None = None) -> None:
+        self.url = url
+        self._key = key
+        # The process-wide context: one ZeroMQ thread, however many servers are talked to.
+        self._context: zmq.Context[Any] = zmq.Context.instance()
+        self._idle: list[ZmqChannel] = []
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def exchange(self, request: Request, picture: Picture | None, timeout_s: float) -> Replies:
+        """As `Link.exchange`."""
+        channel = self._take()
+        try:
+            yield from channel.exchange(request, picture, timeout_s)
+        finally:
+            self._give_back(channel)
+
+    def hello(self, timeout_s: float) -> ServerInfo:
+        """As `Link.hello`."""
+        request = Request(id=secrets.token_hex(8), op=Op.HELLO)
+        for reply in self.exchange(request, None, timeout_s):
+            if reply.error is not None:
+                raise error_from(reply.error)
+            if reply.server is not None:
+                return reply.server
+        raise ServiceError(f"{self.url} did not say what it is")
+
+    def close(self) -> None:
+        """As `Link.close`."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for channel in idle:
+            channel.close()
+
+    def _take(self) -> ZmqChannel:
+        with self._lock:
+            if self._closed:
+                raise UsageError("this pointer is closed: connect again")
+            if self._pid != os.getpid():
+                # Sockets do not survive a fork.
+                self._idle, self._pid = [], os.getpid()
+                self._context = zmq.Context.instance()
+            if self._idle:
+                return self._idle.pop()
+        try:
+            return ZmqChannel(self._context, self.url, self._key, lambda: self._closed)
+        except zmq.ZMQError as error:
+            raise UsageError(
+                f"expected an address like tcp://gpu:5555, got {self.url!r}: {error.strerror}"
+            ) from error
+
+    def _give_back(self, channel: ZmqChannel) -> None:
+        with self._lock:
+            if channel.usable and not self._closed:
+                self._idle.append(channel)
+                return
+        channel.close()

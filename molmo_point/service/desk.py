@@ -1,0 +1,187 @@
+"""The front desk: every transport brings its requests here, and here they are checked, remembered and queued.
+
+Nothing here waits for the model: `info`, `again` and `cancel` are answered from memory.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import molmo_point
+from molmo_point.errors import PointError, QueryError
+from molmo_point.pointer import Pointer
+from molmo_point.service.job import Job, Listener, Owner, Transport
+from molmo_point.service.line import Line
+from molmo_point.service.memory import Memory
+from molmo_point.service.metrics import Metrics
+from molmo_point.service.settings import Settings
+from molmo_point.service.worker import Worker
+from molmo_point.wire import (
+    QUESTIONS,
+    Buffer,
+    Op,
+    Picture,
+    Publication,
+    Reply,
+    Request,
+    ServerInfo,
+    UnknownRequest,
+    WireError,
+    check_picture,
+)
+
+
+class Desk:
+    """Takes requests of all transports to one worker.
+
+    Args:
+        load: Makes the Pointer, in the worker's thread.
+        settings: Limits.
+    """
+
+    def __init__(self, load: Callable[[], Pointer], settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self._line = Line(self.settings.capacity, self.settings.max_queue_bytes)
+        self._memory = Memory(
+            self.settings.memory_answers, self.settings.memory_bytes, self.settings.memory_s
+        )
+        self.metrics = Metrics(self._line.__len__, lambda: self.worker.state()[0])
+        self.worker = Worker(load, self._line, self.settings, self.metrics.batch)
+        self._began = time.monotonic()
+        self._publishers: list[Callable[[Publication], None]] = []
+        self.publish_port: int | None = None
+
+    def start(self) -> None:
+        """Start the worker."""
+        self.worker.start()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Refuse what waits, finish what is at work; returns after `timeout_s` seconds at the latest."""
+        self.worker.stop(timeout_s)
+
+    def info(self) -> ServerInfo:
+        """Say what this server is and how it is, at once."""
+        ready, state = self.worker.state()
+        return ServerInfo(
+            version=molmo_point.__version__,
+            model=self.worker.model,
+            ready=ready,
+            state=state,
+            max_message_bytes=self.settings.max_message_bytes,
+            max_pixels=self.settings.max_pixels,
+            waiting=len(self._line),
+            capacity=self._line.capacity,
+            publishes=self.publish_port,
+            uptime_s=round(time.monotonic() - self._began, 3),
+        )
+
+    def ask(
+        self,
+        request: Request,
+        payload: Buffer | None,
+        *,
+        caller: str,
+        transport: Transport,
+        owner: Owner,
+        listener: Listener,
+    ) -> Job:
+        """Take a request in; `listener` hears every reply. An id that is known is answered from memory.
+
+        Args:
+            request: Its header; a question, an `open` or a `close`.
+            payload: The picture's bytes.
+            caller: Whose request it is, the same after a reconnection.
+            transport: Where it came from.
+            owner: The connection that `listener` belongs to.
+            listener: Hears every reply, from any thread.
+
+        Raises:
+            PointError: It is refused; nothing is remembered of it.
+        """
+        picture = _picture(request, payload)
+        job = Job(
+            request,
+            picture,
+            caller=caller,
+            transport=transport,
+            default_timeout_s=self.settings.default_timeout_s,
+        )
+        known = self._memory.find(job.key)
+        if known is None:
+            self._check(request, picture)
+            known = self._memory.add(job)
+        if known is not None:
+            if known.fingerprint != job.fingerprint:
+                raise WireError(f"id {request.id} was used before, for another question")
+            self.metrics.repeated(transport)
+            known.listen(owner, listener)
+            return known
+        job.when_finished(self._finished)
+        job.listen(owner, listener)
+        try:
+            self._line.put(job)
+        except PointError:
+            self._memory.forget(job)
+            raise
+        return job
+
+    def again(self, caller: str, name: str, owner: Owner, listener: Listener) -> Job:
+        """Repeat every reply to a known request and go on with those to come.
+
+        Raises:
+            UnknownRequest: No such request here: never arrived, refused, forgotten, or before a restart.
+        """
+        job = self._memory.find((caller, name))
+        if job is None:
+            raise UnknownRequest(f"no request {name} of this client is known here")
+        job.listen(owner, listener)
+        return job
+
+    def cancel(self, caller: str, name: str) -> None:
+        """Withdraw a request; one that is not known or answered is left alone."""
+        job = self._memory.find((caller, name))
+        if job is not None:
+            job.cancelled = True
+            self._line.withdraw(job)
+
+    def subscribe(self, publisher: Callable[[Publication], None]) -> None:
+        """Call `publisher` with each answer about a named camera."""
+        self._publishers.append(publisher)
+
+    def publish(self, publication: Publication) -> None:
+        """Give a publication to every publisher."""
+        for publisher in self._publishers:
+            publisher(publication)
+            self.metrics.published()
+
+    def _finished(self, job: Job, reply: Reply) -> None:
+        self._memory.answered(job)
+        self.metrics.finished(job, reply)
+        camera = job.request.camera
+        # A standing query publishes what it makes of the answers itself.
+        if camera is not None and reply.pointing is not None and job.transport != "watch":
+            self.publish(Publication(camera=camera, pointing=reply.pointing))
+
+    def _check(self, request: Request, picture: Picture | None) -> None:
+        if request.op in QUESTIONS:
+            if not request.query.strip():
+                raise QueryError("the query is empty: say in a few words what to look for")
+            if len(request.query) > self.settings.max_query_chars:
+                raise QueryError(
+                    f"the query has {len(request.query):,} characters, the limit is {self.settings.max_query_chars:,}"
+                )
+            if (picture is None) == (request.view is None):
+                raise WireError(f"{request.op} needs a picture or an opened view, one of them")
+        elif request.op is Op.OPEN and picture is None:
+            raise WireError("open needs a picture")
+        elif request.op is Op.CLOSE and request.view is None:
+            raise WireError('close needs "view", the handle of an opened picture')
+        if picture is not None:
+            check_picture(picture, self.settings.max_pixels)
+
+
+def _picture(request: Request, payload: Buffer | None) -> Picture | None:
+    if payload is None or request.image is None:
+        return None
+    return Picture(request.image, payload)

@@ -1,0 +1,52 @@
+"""The server as its own client: standing queries ask through the same door as everybody else, without a socket."""
+
+from __future__ import annotations
+
+import queue
+import time
+
+from molmo_point.client.link import Replies
+from molmo_point.errors import TimedOut
+from molmo_point.service.desk import Desk
+from molmo_point.wire import Picture, Reply, Request, ServerInfo
+
+GRACE_S = 1.0
+
+
+class DeskLink:
+    """A `Link` to a desk in this process."""
+
+    url = "this server"
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def exchange(self, request: Request, picture: Picture | None, timeout_s: float) -> Replies:
+        """As `Link.exchange`."""
+        replies: queue.Queue[Reply] = queue.Queue()
+        caller = request.client or "watch"
+        job = self._desk.ask(
+            request,
+            picture.data if picture is not None else None,
+            caller=caller,
+            transport="watch",
+            owner=replies,
+            listener=replies.put,
+        )
+        until = time.monotonic() + timeout_s + GRACE_S
+        try:
+            while not (job.finished and replies.empty()):
+                try:
+                    yield replies.get(timeout=max(0.0, until - time.monotonic()))
+                except queue.Empty:
+                    raise TimedOut(f"no complete answer within {timeout_s:.1f} s") from None
+        finally:
+            if not job.finished:
+                self._desk.cancel(caller, request.id)
+
+    def hello(self, timeout_s: float) -> ServerInfo:
+        """As `Link.hello`."""
+        return self._desk.info()
+
+    def close(self) -> None:
+        """As `Link.close`; there is nothing to close."""

@@ -1,0 +1,61 @@
+"""Who can reach an address, and what must be in place before others can."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from molmo_point.errors import UsageError
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server bound to `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def host_of(address: str) -> str:
+    """Return the host of tcp://HOST:PORT; "localhost" for addresses that do not leave the machine.
+
+    Raises:
+        UsageError: Not an address that ZeroMQ can bind.
+    """
+    scheme, separator, rest = address.partition("://")
+    if separator and scheme in ("ipc", "inproc") and rest:
+        return "localhost"
+    try:
+        parts = urlsplit(address)
+        usable = (
+            parts.scheme == "tcp"
+            and parts.hostname
+            and (parts.port is not None or address.endswith(":*"))
+        )
+    except ValueError:
+        usable = address.startswith("tcp://") and address.endswith(":*")
+        parts = urlsplit(address.removesuffix(":*"))
+    if not usable:
+        raise UsageError(f"expected tcp://HOST:PORT, got {address!r}")
+    return parts.hostname or ""
+
+
+def check_exposure(host: str, *, secured: bool, insecure: bool, remedy: str) -> None:
+    """Refuse to open an unsecured server to the network.
+
+    Args:
+        host: What it binds to.
+        secured: Whether it asks for keys or tokens.
+        insecure: Whether the user said that it need not.
+        remedy: How to secure it, for the message.
+
+    Raises:
+        UsageError: Others could reach it and nothing keeps them out.
+    """
+    if not (secured or insecure or is_loopback(host)):
+        raise UsageError(
+            f"{host} can be reached by other machines, and nothing would keep anybody out: {remedy}, "
+            "or say --insecure if the network is trusted"
+        )

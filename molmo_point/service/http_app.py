@@ -1,0 +1,165 @@
+"""The HTTP application: routes, refusals, health, metrics and the page, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as HttpRequest
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+
+import molmo_point
+from molmo_point.errors import PointError, UsageError
+from molmo_point.service.desk import Desk
+from molmo_point.service.fetch import Fetcher
+from molmo_point.service.http_asking import Asking
+from molmo_point.service.http_errors import body_response, error_response
+from molmo_point.service.http_guard import Guard
+from molmo_point.service.http_moondream import moondream_router
+from molmo_point.service.http_openai import openai_router
+from molmo_point.service.http_points import points_router
+from molmo_point.wire import ErrorBody
+
+PAGE = Path(__file__).parent / "page"
+
+PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+        "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Permissions-Policy": "camera=(self)",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@dataclass(frozen=True)
+class HttpOptions:
+    """How the HTTP side is run.
+
+    Attributes:
+        tokens: Who may ask; empty for everybody who can reach it.
+        image_hosts: Hosts that pictures may be fetched from.
+        inner_hosts: Allow those hosts to be inside this network.
+        loopback_only: Answer only requests that name this machine as their host.
+    """
+
+    tokens: Sequence[str] = ()
+    image_hosts: Sequence[str] = ()
+    inner_hosts: bool = False
+    loopback_only: bool = True
+
+
+def build_app(desk: Desk, options: HttpOptions | None = None) -> FastAPI:
+    """Return the application over a desk."""
+    options = options or HttpOptions()
+    settings = desk.settings
+    app = FastAPI(
+        title="molmo-point",
+        version=molmo_point.__version__,
+        description="A picture and a few words in, points with scores and covariances out. Coordinates are 0-1 of the upright "
+        "picture, origin top left, x right, y down.",
+        # The documentation page would load its scripts from another host; the description itself stays at /openapi.json.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.desk = desk
+    asking = Asking(desk)
+    fetcher = Fetcher(
+        options.image_hosts, max_bytes=settings.max_message_bytes, inner=options.inner_hosts
+    )
+    app.include_router(points_router(asking, fetcher))
+    app.include_router(moondream_router(asking, fetcher))
+    app.include_router(openai_router(asking, fetcher))
+    _add_health(app, desk)
+    _add_page(app)
+    app.add_exception_handler(PointError, _refuse)
+    app.add_exception_handler(HTTPException, _refuse_path)
+    app.add_exception_handler(RequestValidationError, _refuse_fields)
+    app.add_exception_handler(Exception, _failed)
+    app.add_middleware(
+        Guard,
+        tokens=options.tokens,
+        # A picture in base64 is a third larger than in the limit that counts for everybody.
+        max_body=settings.max_message_bytes * 3 // 2,
+        max_bodies=settings.max_queue_bytes,
+        loopback_only=options.loopback_only,
+    )
+    return app
+
+
+def _add_health(app: FastAPI, desk: Desk) -> None:
+    @app.get("/healthz", tags=["health"], summary="Whether the server lives")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get(
+        "/readyz",
+        tags=["health"],
+        summary="Whether questions are answered now",
+        responses={503: {"description": "Not now; state says why."}},
+    )
+    async def readyz() -> JSONResponse:
+        ready, state = desk.worker.state()
+        return JSONResponse({"ready": ready, "state": state}, 200 if ready else 503)
+
+    @app.get(
+        "/metrics",
+        tags=["health"],
+        summary="Counters for Prometheus",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}},
+    )
+    async def metrics() -> Response:
+        return Response(desk.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
+
+    app.mount("/page", StaticFiles(directory=PAGE), name="page")
+
+
+async def _refuse(request: HttpRequest, error: Exception) -> Response:
+    if not isinstance(error, PointError):
+        raise error
+    request.app.state.desk.metrics.refused("http", error)
+    return error_response(error)
+
+
+async def _refuse_path(request: HttpRequest, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    detail = error.detail if isinstance(error, HTTPException) else ""
+    body = ErrorBody(
+        kind="usage",
+        message=f"{request.method} {request.url.path[:200]}: {detail}",
+        advice="see /openapi.json for what there is",
+    )
+    response = body_response(body, status)
+    if isinstance(error, HTTPException) and error.headers:
+        response.headers.update(error.headers)
+    return response
+
+
+async def _refuse_fields(request: HttpRequest, error: Exception) -> Response:
+    details = error.errors() if isinstance(error, RequestValidationError) else []
+    first = details[0] if details else {"loc": (), "msg": "not valid"}
+    place = ".".join(str(part) for part in first["loc"])
+    return error_response(UsageError(f"{place}: {first['msg']}"))
+
+
+async def _failed(request: HttpRequest, error: Exception) -> Response:
+    # Starlette logs the traceback; the caller only learns that it happened.
+    body = ErrorBody(
+        kind="service",
+        message=f"the server failed ({type(error).__name__}); its log has the details",
+        advice="report it to whoever runs the server",
+    )
+    return body_response(body, 500)

@@ -1,0 +1,193 @@
+"""What the OpenAPI page says about each endpoint: both kinds of bodies, examples, errors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Path
+from pydantic import BaseModel, Field
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAGCAIAAABxZ0isAAAAEUlEQVR4nGNwiDLFihgGWgIAWnEnzWgHfyoAAAAASUVORK5CYII="
+"""A PNG of 8x6 pixels, so that every example can be sent as it stands."""
+
+Handle = Annotated[str, Path(pattern=r"^[\x21-\x7e]{1,128}$", description="From POST /v1/views.")]
+
+RequestId = Annotated[
+    str, Path(pattern=r"^[\x21-\x7e]{1,128}$", description="The X-Request-Id of a request.")
+]
+
+
+class ErrorOut(BaseModel):
+    """Why there is no answer: `kind` for programs, `message` and `advice` for people."""
+
+    kind: str
+    message: str
+    advice: str
+    type: str = Field(description="For OpenAI's clients: server_error or invalid_request_error.")
+    code: str = Field(description="For OpenAI's clients: the same as kind.")
+    param: str | None = None
+
+
+class Refusal(BaseModel):
+    """Every refusal has this body."""
+
+    error: ErrorOut
+
+
+_STATUSES = {
+    400: "The request cannot be read.",
+    401: "A token is needed.",
+    403: "Not allowed.",
+    404: "No such view, model or path.",
+    405: "The path takes another method.",
+    408: "The deadline passed, or the body took too long.",
+    409: "A newer frame took this one's place, or the request was withdrawn.",
+    413: "Too large.",
+    500: "The server failed; its log says why.",
+    503: "Too busy, or still loading.",
+}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    code: {"model": Refusal, "description": text} for code, text in _STATUSES.items()
+}
+
+_HEADERS: list[dict[str, Any]] = [
+    {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": text,
+        "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
+    }
+    for name, text in (
+        (
+            "X-Request-Id",
+            "The same id from the same client is answered once and repeated from memory.",
+        ),
+        ("X-Client-Id", "A random name that a client keeps."),
+    )
+]
+
+_QUESTION_FIELDS: dict[str, Any] = {
+    "query": {"type": "string", "minLength": 1, "maxLength": 2000, "pattern": r"\S"},
+    "view": {"type": "string", "pattern": "^[!-~]{1,128}$"},
+    "stream": {"type": "boolean", "default": False},
+    "timeout_s": {"type": "number", "exclusiveMinimum": 0, "maximum": 3600},
+    "camera": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"},
+    "stamp_ns": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+    "frame_id": {"type": "string", "maxLength": 256},
+}
+_IMAGE_TEXT = {"type": "string", "description": "base64, a data: URL, or an allowed http(s) URL"}
+_IMAGE_FILE = {"type": "string", "format": "binary", "description": "JPEG, PNG or WebP"}
+
+
+def _object(fields: dict[str, Any], required: list[str], strict: bool = True) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": fields,
+        "required": required,
+        "additionalProperties": not strict,
+    }
+
+
+def _json(schema: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema, "example": example}}
+
+
+def _form(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"multipart/form-data": {"schema": schema}}
+
+
+def _route(
+    summary: str, content: dict[str, Any] | None = None, headers: bool = True
+) -> dict[str, Any]:
+    extra: dict[str, Any] = {"parameters": _HEADERS} if headers else {}
+    if content is not None:
+        extra["requestBody"] = {"required": True, "content": content}
+    return {"summary": summary, "responses": RESPONSES, "openapi_extra": extra}
+
+
+def _question(summary: str, query: str, moondream: bool = False) -> dict[str, Any]:
+    ours = _object({"image": _IMAGE_TEXT, **_QUESTION_FIELDS}, ["query"])
+    schema = {"anyOf": [ours, _MOONDREAM_POINT]} if moondream else ours
+    content = {
+        **_json(schema, {"image": PIXEL, "query": query}),
+        **_form(_object({"image": _IMAGE_FILE, **_QUESTION_FIELDS}, ["query"])),
+    }
+    return _route(summary, content)
+
+
+_STREAM = {"type": "boolean", "default": False}
+_MOONDREAM_POINT = _object(
+    {"image_url": _IMAGE_TEXT, "object": {"type": "string", "minLength": 1}},
+    ["image_url", "object"],
+    strict=False,
+)
+POINT = _question("Point to every instance of something", "the red mug", moondream=True)
+COUNT = _question("Count by pointing", "boats")
+ASK = _question("Answer a question in text", "Describe this image.")
+OPEN = _route(
+    "Encode a picture once, to ask about it many times",
+    {
+        **_json(_object({"image": _IMAGE_TEXT}, ["image"]), {"image": PIXEL}),
+        **_form(_object({"image": _IMAGE_FILE}, ["image"])),
+    },
+)
+CLOSE = _route("Forget an opened picture")
+CANCEL = _route("Withdraw a request; one that is answered or unknown is left alone")
+SERVER = _route("What the server is and how it is", headers=False)
+MODELS = {**_route("The models, in OpenAI's shape", headers=False)}
+CHAT = _route(
+    "OpenAI's chat completions: one picture, one question",
+    _json(
+        _object(
+            {
+                "model": {"type": "string"},
+                "messages": {"type": "array", "minItems": 1, "items": {"type": "object"}},
+                "stream": _STREAM,
+            },
+            ["model", "messages"],
+            strict=False,
+        ),
+        {
+            "model": "nano",
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "text", "text": "Point to the red mug."},
+                        {
+                            "type": "image_url",
+                            "image_url": {"url": f"data:image/png;base64,{PIXEL}"},
+                        },
+                    ],
+                }
+            ],
+        },
+    ),
+)
+MOONDREAM_QUERY = _route(
+    "Moondream's query",
+    _json(
+        _object(
+            {"image_url": _IMAGE_TEXT, "question": {"type": "string"}, "stream": _STREAM},
+            ["image_url", "question"],
+            strict=False,
+        ),
+        {"image_url": f"data:image/png;base64,{PIXEL}", "question": "What is this?"},
+    ),
+)
+MOONDREAM_CAPTION = _route(
+    "Moondream's caption",
+    _json(
+        _object(
+            {
+                "image_url": _IMAGE_TEXT,
+                "length": {"type": "string", "enum": ["short", "normal", "long"]},
+                "stream": _STREAM,
+            },
+            ["image_url"],
+            strict=False,
+        ),
+        {"image_url": f"data:image/png;base64,{PIXEL}"},
+    ),
+)

@@ -1,0 +1,122 @@
+"""Moondream's request shapes, so that its client runs against this server: point, query, caption."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from molmo_point.errors import PointError, ServiceError, UsageError
+from molmo_point.points import Status
+from molmo_point.service import http_docs as docs
+from molmo_point.service.fetch import Fetcher
+from molmo_point.service.http_asking import Asking, primed
+from molmo_point.service.http_bodies import check, dumps, picture_bytes, read_json
+from molmo_point.service.http_errors import as_json
+from molmo_point.wire import Op, Reply, error_body
+
+CAPTIONS = {
+    "short": "Describe this image in one sentence.",
+    "normal": "Describe this image.",
+    "long": "Describe this image in detail.",
+}
+
+
+class _MoondreamBody(BaseModel):
+    """Moondream's other fields are accepted and change nothing, but for `spatial_refs`, which would change the question."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    image_url: str
+    stream: bool = False
+    spatial_refs: list[Any] | None = Field(default=None, max_length=64)
+
+
+class MoondreamPointBody(_MoondreamBody):
+    """What Moondream's client sends to /v1/point."""
+
+    object: str
+
+
+class MoondreamQueryBody(_MoondreamBody):
+    """What Moondream's client sends to /v1/query."""
+
+    question: str
+
+
+class MoondreamCaptionBody(_MoondreamBody):
+    """What Moondream's client sends to /v1/caption."""
+
+    length: Literal["short", "normal", "long"] = "normal"
+
+
+class Moondream:
+    """Answers in Moondream's shapes."""
+
+    def __init__(self, asking: Asking, fetcher: Fetcher) -> None:
+        self._asking = asking
+        self._fetcher = fetcher
+
+    async def point(self, http: HttpRequest, fields: dict[str, Any]) -> Response:
+        """Answer {"points": [{"x", "y"}]}; an answer that cannot be read as points is an error, not an empty list."""
+        body = check(MoondreamPointBody, fields)
+        data = await self._picture(body)
+        reply = await self._asking.answer(http, Op.POINT, data, query=body.object)
+        pointing = reply.pointing
+        if pointing is None or pointing.status is Status.MALFORMED:
+            raise ServiceError("the model's answer could not be read as points")
+        points = [{"x": point.x, "y": point.y} for point in pointing.points]
+        return JSONResponse(
+            {"points": points, "status": str(pointing.status), "request_id": reply.id}
+        )
+
+    async def text(
+        self, http: HttpRequest, body: _MoondreamBody, question: str, key: str
+    ) -> Response:
+        """Answer {key: text}, or in chunks."""
+        data = await self._picture(body)
+        if body.stream:
+            replies = await primed(
+                self._asking.replies(http, Op.STREAM_TEXT, data, query=question)
+            )
+            return StreamingResponse(_chunks(replies), media_type="text/event-stream")
+        reply = await self._asking.answer(http, Op.ASK, data, query=question)
+        return JSONResponse({key: reply.text or "", "request_id": reply.id})
+
+    async def _picture(self, body: _MoondreamBody) -> bytes:
+        if body.spatial_refs:
+            raise UsageError("spatial_refs are not supported: say in the query where to look")
+        return await picture_bytes(body.image_url, self._fetcher)
+
+
+async def _chunks(replies: AsyncIterator[Reply]) -> AsyncIterator[str]:
+    try:
+        async for reply in replies:
+            if reply.last:
+                yield f"data: {dumps({'completed': True, 'request_id': reply.id})}\n\n"
+            else:
+                yield f"data: {dumps({'chunk': reply.text or ''})}\n\n"
+    except PointError as error:
+        yield f"data: {dumps({**as_json(error_body(error)), 'completed': True})}\n\n"
+
+
+def moondream_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
+    """Return the routes that only Moondream has; /v1/point is shared with ours."""
+    router = APIRouter(tags=["moondream"])
+    moondream = Moondream(asking, fetcher)
+
+    @router.post("/v1/query", **docs.MOONDREAM_QUERY)
+    async def query(http: HttpRequest) -> Response:
+        body = check(MoondreamQueryBody, await read_json(http))
+        return await moondream.text(http, body, body.question, "answer")
+
+    @router.post("/v1/caption", **docs.MOONDREAM_CAPTION)
+    async def caption(http: HttpRequest) -> Response:
+        body = check(MoondreamCaptionBody, await read_json(http))
+        return await moondream.text(http, body, CAPTIONS[body.length], "caption")
+
+    return router

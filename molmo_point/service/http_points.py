@@ -1,0 +1,167 @@
+"""Our own endpoints: point, count, ask, opened pictures, and what the server says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, computed_field
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response, StreamingResponse
+
+from molmo_point.errors import PointError, UsageError
+from molmo_point.points import Pointing
+from molmo_point.service import http_docs as docs
+from molmo_point.service.fetch import Fetcher
+from molmo_point.service.http_asking import Asking, caller_of, primed
+from molmo_point.service.http_bodies import (
+    QuestionBody,
+    ViewBody,
+    check,
+    picture_bytes,
+    read_form,
+    read_json,
+)
+from molmo_point.service.http_moondream import Moondream
+from molmo_point.wire import Op, Reply, ServerInfo, ViewInfo, encode_reply, error_body
+
+
+class PointingOut(Pointing):
+    """A `Pointing` with the number of its points spelt out."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def count(self) -> int:
+        """How many points there are: the count to trust."""
+        return len(self.points)
+
+
+class TextOut(BaseModel):
+    """An answer in text."""
+
+    text: str
+    model: str
+
+
+class Done(BaseModel):
+    """Nothing but that it is done."""
+
+    done: bool = True
+
+
+def points_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(tags=["points"])
+    moondream = Moondream(asking, fetcher)
+
+    async def question(
+        http: HttpRequest, op: Op, stream_op: Op, sent: dict[str, Any] | None
+    ) -> Response:
+        body, data = await _question(http, sent, fetcher)
+        fields = body.model_dump(exclude={"image", "stream"}, exclude_none=True)
+        if body.stream:
+            return event_stream(await primed(asking.replies(http, stream_op, data, **fields)))
+        reply = await asking.answer(http, op, data, **fields)
+        if reply.pointing is not None:
+            out = PointingOut(**dict(reply.pointing))
+            return Response(out.model_dump_json(), media_type="application/json")
+        text = TextOut(text=reply.text or "", model=asking.desk.worker.model)
+        return Response(text.model_dump_json(), media_type="application/json")
+
+    @router.post("/v1/point", response_model=PointingOut, **docs.POINT)
+    async def point(http: HttpRequest) -> Response:
+        sent = await _json_fields(http)
+        if sent is not None and "object" in sent:
+            return await moondream.point(http, sent)
+        return await question(http, Op.POINT, Op.STREAM, sent)
+
+    @router.post("/v1/count", response_model=PointingOut, **docs.COUNT)
+    async def count(http: HttpRequest) -> Response:
+        return await question(http, Op.COUNT, Op.COUNT, await _json_fields(http))
+
+    @router.post("/v1/ask", response_model=TextOut, **docs.ASK)
+    async def ask(http: HttpRequest) -> Response:
+        return await question(http, Op.ASK, Op.STREAM_TEXT, await _json_fields(http))
+
+    @router.post("/v1/views", response_model=ViewInfo, **docs.OPEN)
+    async def open_view(http: HttpRequest) -> Any:
+        sent = await _json_fields(http)
+        if sent is not None:
+            body = check(ViewBody, sent)
+            data = await picture_bytes(body.image, fetcher)
+        else:
+            data = await _form_image(http)
+        return (await asking.answer(http, Op.OPEN, data)).view
+
+    @router.delete("/v1/views/{handle}", response_model=Done, **docs.CLOSE)
+    async def close_view(http: HttpRequest, handle: docs.Handle) -> Done:
+        await asking.answer(http, Op.CLOSE, None, view=handle)
+        return Done()
+
+    @router.delete("/v1/requests/{name}", response_model=Done, **docs.CANCEL)
+    async def cancel(http: HttpRequest, name: docs.RequestId) -> Done:
+        asking.desk.cancel(caller_of(http), name)
+        return Done()
+
+    @router.get("/v1/server", response_model=ServerInfo, **docs.SERVER)
+    async def server() -> ServerInfo:
+        return asking.desk.info()
+
+    return router
+
+
+async def _json_fields(http: HttpRequest) -> dict[str, Any] | None:
+    """Return the fields of a JSON body, or None where the body is multipart.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    kind = http.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        return await read_json(http)
+    if kind == "multipart/form-data":
+        return None
+    raise UsageError(
+        f"expected Content-Type application/json or multipart/form-data, got {kind[:80] or 'none'}"
+    )
+
+
+async def _question(
+    http: HttpRequest, sent: dict[str, Any] | None, fetcher: Fetcher
+) -> tuple[QuestionBody, bytes | None]:
+    if sent is not None:
+        body = check(QuestionBody, sent)
+        data = await picture_bytes(body.image, fetcher) if body.image is not None else None
+        return body, data
+    fields, data = await read_form(http)
+    if "image" in fields:
+        raise UsageError('"image" must be a file in a multipart body')
+    return check(QuestionBody, fields), data
+
+
+async def _form_image(http: HttpRequest) -> bytes:
+    fields, data = await read_form(http)
+    if data is None or fields:
+        raise UsageError('expected one file called "image" and nothing else')
+    return data
+
+
+def event_stream(replies: AsyncIterator[Reply]) -> StreamingResponse:
+    """Return replies as server-sent events: the event is the reply's type, the data the whole reply as on the wire."""
+
+    async def events() -> AsyncIterator[bytes]:
+        try:
+            async for reply in replies:
+                yield _event(reply)
+        except PointError as error:
+            # The response has begun: from here on a refusal can only be an event.
+            yield _event(Reply(id="", type="error", error=error_body(error)))
+
+    return StreamingResponse(
+        events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+    )
+
+
+def _event(reply: Reply) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (reply.type.encode(), encode_reply(reply))

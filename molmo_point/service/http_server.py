@@ -1,0 +1,116 @@
+"""The HTTP side of the server: uvicorn in a thread of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import uvicorn
+
+from molmo_point.errors import ServiceError, UsageError
+from molmo_point.service.desk import Desk
+from molmo_point.service.exposure import check_exposure, is_loopback
+from molmo_point.service.http_app import HttpOptions, build_app
+
+STARTS_S = 10.0
+
+
+class HttpServer:
+    """Binds at once, so that an address in use is the caller's exception; `start` begins to serve.
+
+    Args:
+        desk: Where the requests go.
+        host: Address to bind to.
+        port: 0 takes a free one.
+        options: Tokens, allowed hosts. `loopback_only` follows from `host`.
+        insecure: Serve other machines without tokens.
+
+    Attributes:
+        url: Where it really is.
+
+    Raises:
+        UsageError: The address is in use, or is open to others without tokens.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        *,
+        options: HttpOptions | None = None,
+        insecure: bool = False,
+    ) -> None:
+        options = options or HttpOptions()
+        check_exposure(
+            host, secured=bool(options.tokens), insecure=insecure, remedy="give --token-file"
+        )
+        options = HttpOptions(
+            tokens=options.tokens,
+            image_hosts=options.image_hosts,
+            inner_hosts=options.inner_hosts,
+            loopback_only=is_loopback(host),
+        )
+        self._socket = _bind(host, port)
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
+        config = uvicorn.Config(
+            build_app(desk, options),
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=3,
+            h11_max_incomplete_event_size=64 * 1024,
+        )
+        self._server = _ThreadServer(config)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="molmo-http", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begin to serve; returns when it does.
+
+        Raises:
+            ServiceError: It does not within some seconds.
+        """
+        self._thread.start()
+        until = time.monotonic() + STARTS_S
+        while not self._server.started:
+            if time.monotonic() > until or not self._thread.is_alive():
+                raise ServiceError(f"the HTTP server did not start at {self.url}: see the log")
+            time.sleep(0.01)
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Finish what is being answered and close; returns after `timeout_s` seconds at the latest."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        self._socket.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+
+class _ThreadServer(uvicorn.Server):
+    """Leaves signals to the main thread, which stops every part of the service together."""
+
+    def install_signal_handlers(self) -> None:
+        return
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+        bound.listen(256)
+    except OSError as error:
+        bound.close()
+        raise UsageError(f"cannot listen at {host}:{port}: {error.strerror or error}") from error
+    return bound

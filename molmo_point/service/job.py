@@ -1,0 +1,153 @@
+"""One request on its way through the server, with the replies it has had so far."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from molmo_point.errors import PointError, TimedOut
+from molmo_point.points import Point, Pointing
+from molmo_point.wire import Picture, Reply, Request, ViewInfo, error_body
+
+Listener = Callable[[Reply], None]
+"""Takes each reply; is called from any thread and must neither block nor raise."""
+
+Transport = Literal["zmq", "http", "watch"]
+
+Owner = object
+"""Whom a listener belongs to (a connection): a second listener of the same owner takes the first one's place."""
+
+
+class Job:
+    """A request, its picture, its deadline, and its replies.
+
+    Replies are kept, so that a caller whose connection broke hears all of them again, in order, when he asks again.
+
+    Attributes:
+        request: The header.
+        picture: What it is about; None once answered, so that the memory of answers holds no pictures.
+        caller: Whose request it is: stays the same over reconnections.
+        transport: zmq, http or watch.
+        arrived: `time.monotonic()`, seconds.
+        deadline: `time.monotonic()` after which nobody wants the answer.
+        cancelled: The caller has withdrawn it.
+        fingerprint: What it asks; two requests with one key and different fingerprints are a caller's mistake.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        picture: Picture | None,
+        *,
+        caller: str,
+        transport: Transport,
+        default_timeout_s: float,
+    ) -> None:
+        self.request = request
+        self.picture = picture
+        self.caller = caller
+        self.transport: Transport = transport
+        self.arrived = time.monotonic()
+        self.deadline = self.arrived + (request.timeout_s or default_timeout_s)
+        self.cancelled = False
+        self.nbytes = len(picture.data) if picture is not None else 0
+        self.fingerprint = (
+            request.op,
+            request.query,
+            request.image,
+            request.view,
+            request.camera,
+            request.stamp_ns,
+            self.nbytes,
+        )
+        self._lock = threading.Lock()
+        self._replies: list[Reply] = []
+        self._listeners: dict[Owner, Listener] = {}
+        self._finished_hooks: list[Callable[[Job, Reply], None]] = []
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(caller, id): the same key is the same request."""
+        return self.caller, self.request.id
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last reply has been given."""
+        return bool(self._replies) and self._replies[-1].last
+
+    @property
+    def reply_bytes(self) -> int:
+        """Roughly how much memory its replies hold."""
+        size = 512
+        for reply in self._replies:
+            size += 256 + len(reply.text or "")
+            if reply.pointing is not None:
+                size += 512 * len(reply.pointing.points) + len(reply.pointing.text)
+        return size
+
+    def left_s(self) -> float:
+        """Seconds until the deadline; negative after it."""
+        return self.deadline - time.monotonic()
+
+    def listen(self, owner: Owner, listener: Listener) -> None:
+        """Hear every reply: those already given at once, then the others as they come."""
+        with self._lock:
+            for reply in self._replies:
+                listener(reply)
+            self._listeners[owner] = listener
+
+    def when_finished(self, hook: Callable[[Job, Reply], None]) -> None:
+        """Call `hook(job, last_reply)` once, when it is finished. To be set before the job is handed to anybody else."""
+        self._finished_hooks.append(hook)
+
+    def point(self, point: Point) -> None:
+        """Reply with one point of a stream."""
+        self._reply("point", last=False, point=point)
+
+    def piece(self, text: str) -> None:
+        """Reply with one piece of a text stream."""
+        self._reply("piece", last=False, text=text)
+
+    def pointing(self, pointing: Pointing) -> None:
+        """Finish with an answer in points."""
+        self._reply("pointing", pointing=pointing)
+
+    def text(self, text: str) -> None:
+        """Finish with an answer in text."""
+        self._reply("text", text=text)
+
+    def view(self, view: ViewInfo) -> None:
+        """Finish with the handle of an opened picture."""
+        self._reply("view", view=view)
+
+    def done(self) -> None:
+        """Finish with nothing but that it is done."""
+        self._reply("done")
+
+    def fail(self, error: PointError) -> None:
+        """Finish with an error."""
+        self._reply("error", error=error_body(error))
+
+    def expire(self) -> None:
+        """Finish because its deadline passed before the work began."""
+        waited = time.monotonic() - self.arrived
+        self.fail(TimedOut(f"the deadline passed while the question waited ({waited:.2f} s)"))
+
+    def _reply(self, kind: Any, *, last: bool = True, **value: Any) -> None:
+        with self._lock:
+            if self.finished:
+                return
+            seq = len(self._replies)
+            reply = Reply(id=self.request.id, seq=seq, last=last, type=kind, **value)
+            self._replies.append(reply)
+            if last:
+                self.picture = None
+            for listener in self._listeners.values():
+                listener(reply)
+            if last:
+                self._listeners.clear()
+        if last:
+            for hook in self._finished_hooks:
+                hook(self, reply)

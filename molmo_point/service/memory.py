@@ -1,0 +1,67 @@
+"""The requests a server knows: at work, or answered a while ago. A repeated id is answered from here, not computed twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+
+from molmo_point.service.job import Job
+
+
+class Memory:
+    """Jobs by (caller, id). Those at work are always kept, answered ones within bounds.
+
+    Args:
+        most: Answered jobs kept.
+        max_bytes: Of their replies together.
+        keep_s: Seconds an answer is kept.
+    """
+
+    def __init__(self, most: int, max_bytes: int, keep_s: float) -> None:
+        self._most = most
+        self._max_bytes = max_bytes
+        self._keep_s = keep_s
+        self._jobs: dict[tuple[str, str], Job] = {}
+        self._answered: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def find(self, key: tuple[str, str]) -> Job | None:
+        """Return the job with that key, or None."""
+        with self._lock:
+            return self._jobs.get(key)
+
+    def add(self, job: Job) -> Job | None:
+        """Remember `job` unless one with its key is known; return that one then."""
+        with self._lock:
+            known = self._jobs.setdefault(job.key, job)
+            return None if known is job else known
+
+    def forget(self, job: Job) -> None:
+        """Drop a job that was refused, so that its id can be tried again."""
+        with self._lock:
+            if self._jobs.get(job.key) is job:
+                del self._jobs[job.key]
+                entry = self._answered.pop(job.key, None)
+                self._bytes -= entry[1] if entry else 0
+
+    def answered(self, job: Job) -> None:
+        """Note that `job` has its last reply; from now on it may be dropped when room is needed."""
+        now = time.monotonic()
+        with self._lock:
+            if self._jobs.get(job.key) is not job or job.key in self._answered:
+                return
+            size = job.reply_bytes
+            self._answered[job.key] = (now, size)
+            self._bytes += size
+            while self._answered:
+                key, (since, held) = next(iter(self._answered.items()))
+                full = len(self._answered) > self._most or self._bytes > self._max_bytes
+                if not full and now - since <= self._keep_s:
+                    break
+                del self._answered[key], self._jobs[key]
+                self._bytes -= held

@@ -1,0 +1,145 @@
+"""A whole server: the desk, its worker and the transports, started and stopped together."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from molmo_point.errors import PointError, ServiceError, UsageError
+from molmo_point.pointer import Pointer
+from molmo_point.service.desk import Desk
+from molmo_point.service.http_app import HttpOptions
+from molmo_point.service.http_server import HttpServer
+from molmo_point.service.settings import Settings
+from molmo_point.service.zmq_server import ZmqServer
+
+log = logging.getLogger(__name__)
+
+WATCH_S = 0.5
+"""How often the main thread looks whether every part still lives."""
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """Where and for whom a server listens.
+
+    Attributes:
+        zmq: tcp://HOST:PORT for questions, or None.
+        publish: The same for published answers, or None.
+        http: (host, port), or None.
+        curve_dir: Folder of keys for ZeroMQ.
+        tokens: For HTTP.
+        image_hosts: Hosts that pictures may be fetched from.
+        inner_hosts: Allow those to be inside this network.
+        insecure: Serve other machines without keys and tokens.
+        settings: Limits.
+    """
+
+    zmq: str | None = "tcp://127.0.0.1:5555"
+    publish: str | None = "tcp://127.0.0.1:5556"
+    http: tuple[str, int] | None = ("127.0.0.1", 8000)
+    curve_dir: Path | None = None
+    tokens: Sequence[str] = ()
+    image_hosts: Sequence[str] = ()
+    inner_hosts: bool = False
+    insecure: bool = False
+    settings: Settings = field(default_factory=Settings)
+
+
+class Service:
+    """A server that runs from `start` to `stop`, or for a `with` block.
+
+    Args:
+        load: Makes the Pointer; called in the worker's thread. It is closed when the service stops.
+        options: Where and for whom.
+
+    Attributes:
+        desk: Metrics and state.
+        zmq: The ZeroMQ side, or None.
+        http: The HTTP side, or None.
+
+    Raises:
+        UsageError: An address is in use, or open to others without keys or tokens.
+    """
+
+    def __init__(self, load: Callable[[], Pointer], options: ServeOptions | None = None) -> None:
+        options = options or ServeOptions()
+        if options.zmq is None and options.http is None:
+            raise UsageError("expected an address for ZeroMQ or for HTTP, got neither")
+        self.desk = Desk(load, options.settings)
+        self.http: HttpServer | None = None
+        self.zmq: ZmqServer | None = None
+        try:
+            if options.zmq is not None:
+                self.zmq = ZmqServer(
+                    self.desk,
+                    options.zmq,
+                    publish=options.publish,
+                    curve_dir=options.curve_dir,
+                    insecure=options.insecure,
+                )
+            if options.http is not None:
+                self.http = HttpServer(
+                    self.desk,
+                    *options.http,
+                    options=HttpOptions(
+                        tokens=options.tokens,
+                        image_hosts=options.image_hosts,
+                        inner_hosts=options.inner_hosts,
+                    ),
+                    insecure=options.insecure,
+                )
+        except BaseException:
+            self.stop()
+            raise
+
+    def start(self) -> None:
+        """Open the doors, then load the model: health and readiness are answered from the first moment."""
+        if self.zmq is not None:
+            self.zmq.start()
+        if self.http is not None:
+            self.http.start()
+        self.desk.start()
+
+    def stop(self) -> None:
+        """Refuse what waits, finish what is at work, close the sockets."""
+        self.desk.stop()
+        if self.http is not None:
+            self.http.stop()
+        if self.zmq is not None:
+            self.zmq.stop()
+
+    def run(self, until: threading.Event) -> None:
+        """Watch over a started service until the event is set.
+
+        Raises:
+            PointError: The model could not be loaded.
+            ServiceError: A part of the service has died.
+        """
+        while not until.wait(WATCH_S):
+            failure = self.desk.worker.failure
+            if isinstance(failure, PointError):
+                raise failure
+            if failure is not None:
+                raise ServiceError(f"the model could not be loaded: {failure}") from failure
+            for name, part in (("ZeroMQ", self.zmq), ("HTTP", self.http)):
+                if part is not None and not part.alive:
+                    raise ServiceError(f"the {name} thread has died; the log says why")
+            if not self.desk.worker.alive:
+                raise ServiceError("the worker has died; the log says why")
+
+    def __enter__(self) -> Service:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()

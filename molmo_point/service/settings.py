@@ -1,0 +1,54 @@
+"""The numbers a server is run with: limits and waits. Each default says why it is what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from molmo_point.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Limits of one server.
+
+    Attributes:
+        capacity: Questions that wait, over all transports. At ten answers a second 64 waiting ones are six seconds: whoever comes
+            after that is better told `busy` than kept.
+        max_batch: Questions answered together.
+        max_message_bytes: Largest picture frame or HTTP body. Holds a raw 4K picture (25 MB) with room.
+        max_queue_bytes: Pictures of all waiting questions together.
+        max_pixels: Largest width x height that is decoded; no Molmo sees more than a few megapixels.
+        max_query_chars: Longest query.
+        default_timeout_s: For questions that bring no deadline, so that nothing waits for ever.
+        max_views: Pictures kept open; each holds keys and values of a whole picture in the model's memory.
+        view_idle_s: An opened picture that nobody asks about for so long is closed.
+        memory_answers: Finished answers kept, to answer a repeated request id without computing it twice; minutes of them.
+        memory_bytes: Their size together.
+        memory_s: How long they are kept; longer than any sensible retry.
+        max_watches: Cameras with standing queries.
+        stuck_after_s: One question at work for longer than this makes the server "not ready".
+    """
+
+    capacity: int = 64
+    max_batch: int = 8
+    max_message_bytes: int = 64 * 1024 * 1024
+    max_queue_bytes: int = 512 * 1024 * 1024
+    max_pixels: int = 50_000_000
+    max_query_chars: int = 2000
+    default_timeout_s: float = 60.0
+    max_views: int = 8
+    view_idle_s: float = 120.0
+    memory_answers: int = 1024
+    memory_bytes: int = 32 * 1024 * 1024
+    memory_s: float = 300.0
+    max_watches: int = 8
+    stuck_after_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value <= 0:
+                raise UsageError(f"expected {name} above 0, got {value}")
+        if self.max_batch > self.capacity:
+            raise UsageError(
+                f"max_batch {self.max_batch} is more than the queue's capacity {self.capacity}"
+            )

@@ -1,0 +1,139 @@
+"""Standing queries of clients: they push a camera's frames, the server follows the points and publishes them.
+
+For robots that have no OpenCV or no time for it. Frames are not answered one by one: their points go out under `points/<camera>`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+from molmo_point.client.remote import RemotePointer
+from molmo_point.errors import Busy, MissingExtra, PointError, Refused, UsageError
+from molmo_point.images import load_image
+from molmo_point.service.desk import Desk
+from molmo_point.service.desk_link import DeskLink
+from molmo_point.wire import Buffer, Op, Picture, Request, WireError, check_picture
+
+log = logging.getLogger(__name__)
+
+
+class Standing:
+    """The watched cameras of one server.
+
+    Args:
+        desk: Where the questions go; also gives the limits and publishes.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._watched: dict[str, _Watched] = {}
+
+    def handle(self, caller: str, request: Request, payload: Buffer | None) -> None:
+        """Begin, feed or end a watch; never waits.
+
+        Raises:
+            WireError: Something is missing from the request.
+            Refused: Another client watches that camera, or the server publishes nothing.
+            Busy: The server watches as many cameras as it can.
+            PointError: What the watch itself came to.
+        """
+        camera = request.camera
+        if camera is None:
+            raise WireError(f'{request.op} needs "camera"')
+        self._sweep()
+        watched = self._watched.get(camera)
+        if watched is not None and watched.caller != caller:
+            raise Refused(f"another client watches camera {camera}: choose another name")
+        if request.op is Op.WATCH:
+            self._begin(caller, camera, request)
+        elif watched is None:
+            raise WireError(f"camera {camera} is not watched: begin with the operation watch")
+        elif request.op is Op.UNWATCH:
+            self._watched.pop(camera).stop()
+        elif payload is None or request.image is None:
+            raise WireError("frame needs a picture")
+        else:
+            picture = Picture(request.image, payload)
+            check_picture(picture, self._desk.settings.max_pixels)
+            watched.put(picture, request)
+
+    def stop(self) -> None:
+        """End every watch."""
+        for watched in self._watched.values():
+            watched.stop()
+        self._watched.clear()
+
+    def _begin(self, caller: str, camera: str, request: Request) -> None:
+        if self._desk.publish_port is None:
+            raise Refused("this server publishes nothing: it was started without --publish")
+        if not request.queries:
+            raise WireError('watch needs "queries", a list of what to look for')
+        known = self._watched.pop(camera, None)
+        if known is not None:
+            known.stop()
+        if len(self._watched) >= self._desk.settings.max_watches:
+            raise Busy(f"{len(self._watched)} cameras are watched already")
+        self._watched[camera] = _Watched(self._desk, caller, camera, request.queries)
+
+    def _sweep(self) -> None:
+        """End the watches whose cameras have been silent for long."""
+        oldest = time.monotonic() - self._desk.settings.view_idle_s
+        for camera in [c for c, watched in self._watched.items() if watched.fed < oldest]:
+            self._watched.pop(camera).stop()
+
+
+class _Watched:
+    """One camera: a thread of its own decodes the newest frame, follows and publishes."""
+
+    def __init__(self, desk: Desk, caller: str, camera: str, queries: Sequence[str]) -> None:
+        try:
+            from molmo_point.service.watch import Watch
+        except MissingExtra as error:
+            raise Refused(f"this server cannot follow points: {error}") from None
+        self.caller = caller
+        self.fed = time.monotonic()
+        self._problem: PointError | None = None
+        self._newest: tuple[Picture, Request] | None = None
+        self._changed = threading.Condition()
+        self._stopping = False
+        pointer = RemotePointer(DeskLink(desk), camera=camera)
+        self._watch = Watch(pointer, queries, camera=camera, publish=desk.publish).start()
+        self._thread = threading.Thread(target=self._run, name=f"camera-{camera}", daemon=True)
+        self._thread.start()
+
+    def put(self, picture: Picture, request: Request) -> None:
+        """Take the place of a frame that still waits; raise what an earlier frame ended with."""
+        with self._changed:
+            problem, self._problem = self._problem, None
+            if problem is not None:
+                raise problem
+            self.fed = time.monotonic()
+            self._newest = (picture, request)
+            self._changed.notify()
+
+    def stop(self) -> None:
+        """End soon; does not wait for a question that is under way."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or self._newest is not None, 1.0)
+                if self._stopping:
+                    break
+                if self._newest is None:
+                    continue
+                (picture, request), self._newest = self._newest, None
+            try:
+                self._watch.frame(load_image(picture.image()), stamp_ns=request.stamp_ns)
+            except PointError as error:
+                self._problem = error
+            except Exception as error:
+                log.exception("a frame could not be followed")
+                self._problem = UsageError(f"the frame cannot be read ({type(error).__name__})")
+        self._watch.stop()

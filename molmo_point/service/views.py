@@ -1,0 +1,80 @@
+"""Opened pictures that the server keeps for its callers, each under a handle nobody can guess."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from molmo_point.pointer import View
+from molmo_point.wire import ViewGone, ViewInfo
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Held:
+    view: View
+    used: float
+
+
+class Views:
+    """The opened pictures, least recently used first. Belongs to the worker's thread alone.
+
+    Args:
+        most: How many are kept; the least recently used one makes room.
+        idle_s: One that nobody asks about for so many seconds is closed.
+    """
+
+    def __init__(self, most: int, idle_s: float) -> None:
+        self._most = most
+        self._idle_s = idle_s
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def make_room(self) -> None:
+        """Close the least recently used views until one more fits: before opening, while its memory is still free."""
+        while len(self._held) >= self._most:
+            self._close(next(iter(self._held)))
+
+    def add(self, view: View) -> ViewInfo:
+        """Keep a view; return its handle and size."""
+        handle = secrets.token_urlsafe(16)
+        self._held[handle] = _Held(view, time.monotonic())
+        return ViewInfo(handle=handle, image_size=view.image_size)
+
+    def get(self, handle: str) -> View:
+        """Return an opened view.
+
+        Raises:
+            ViewGone: It was closed, made room for another one, or never was.
+        """
+        held = self._held.get(handle)
+        if held is None:
+            raise ViewGone("that opened picture is no longer held")
+        held.used = time.monotonic()
+        self._held.move_to_end(handle)
+        return held.view
+
+    def close(self, handle: str) -> None:
+        """Close a view; closing one that is gone is allowed."""
+        if handle in self._held:
+            self._close(handle)
+
+    def sweep(self, *, everything: bool = False) -> None:
+        """Close those that were idle for too long, or all of them."""
+        oldest = time.monotonic() - self._idle_s
+        for handle in [h for h, held in self._held.items() if everything or held.used < oldest]:
+            self._close(handle)
+
+    def _close(self, handle: str) -> None:
+        held = self._held.pop(handle)
+        try:
+            held.view.close()
+        except Exception:
+            # One view that cannot be closed must not keep the others open.
+            log.exception("closing an opened picture failed")

@@ -1,0 +1,230 @@
+"""The ZeroMQ side of the server: one thread that owns the sockets and never waits for the model.
+
+ROUTER takes questions and gives replies, PUB gives out answers under `points/<camera>`. A peer that is silent, slow, half dead or
+speaks nonsense costs a refusal or its own connection, never somebody else's answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import zmq
+from zmq.auth.thread import ThreadAuthenticator
+
+from molmo_point.errors import PointError, UsageError
+from molmo_point.service.desk import Desk
+from molmo_point.service.exposure import check_exposure, host_of
+from molmo_point.service.keys import Doorkeeper, server_key
+from molmo_point.service.shared_socket import SharedSocket
+from molmo_point.service.standing import Standing
+from molmo_point.wire import (
+    Buffer,
+    Op,
+    Publication,
+    Reply,
+    Request,
+    decode_request,
+    encode_publication,
+    encode_reply,
+    error_body,
+    peek_id,
+)
+
+log = logging.getLogger(__name__)
+
+PEER_REQUESTS = 16
+"""Messages that ZeroMQ itself holds from one peer. The waiting line is ours; this is only a buffer, and pictures are large."""
+
+PEER_REPLIES = 1000
+"""Replies that ZeroMQ holds for a peer that does not read; they are small, and a stream of points is one each."""
+
+LINGER_MS = 200
+"""How long the last replies may take to leave when the server stops."""
+
+HEARTBEAT_MS = 5_000
+"""How often a silent peer is asked whether it lives; three times unanswered, and its connection is dropped."""
+
+
+class ZmqServer:
+    """Binds at once, so that an address in use is the caller's exception; `start` begins to serve.
+
+    Args:
+        desk: Where the requests go.
+        address: tcp://HOST:PORT for questions; port * takes a free one.
+        publish: The same for published answers; None for no publishing.
+        curve_dir: Folder of keys; without it whoever can connect is served.
+        insecure: Serve other machines without keys.
+
+    Attributes:
+        address: Where it really is bound.
+        publish_address: The same of the PUB socket, or None.
+
+    Raises:
+        UsageError: The address is not one, is in use, or is open to others without keys.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        address: str = "tcp://127.0.0.1:5555",
+        *,
+        publish: str | None = None,
+        curve_dir: Path | None = None,
+        insecure: bool = False,
+    ) -> None:
+        for place in filter(None, (address, publish)):
+            check_exposure(
+                host_of(place),
+                secured=curve_dir is not None,
+                insecure=insecure,
+                remedy="give --curve-dir (see `molmo-point keys new`)",
+            )
+        self._desk = desk
+        self._curve_dir = curve_dir
+        self._key = server_key(curve_dir) if curve_dir is not None else None
+        # A context of its own: the authenticator guards every socket of a context.
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._authenticator: ThreadAuthenticator | None = None
+        self._stop = threading.Event()
+        self._sockets: list[SharedSocket] = []
+        try:
+            self._guard()
+            self._router = self._bind(zmq.ROUTER, address)
+            self._pub = self._bind(zmq.PUB, publish) if publish else None
+        except BaseException:
+            self._close()
+            raise
+        self.address = self._router.address
+        self.publish_address = self._pub.address if self._pub is not None else None
+        if self.publish_address is not None:
+            desk.publish_port = _port(self.publish_address)
+            desk.subscribe(self._publish)
+        self._standing = Standing(desk)
+        self._thread = threading.Thread(target=self._run, name="molmo-zmq", daemon=True)
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Send what is ready to be sent and close the sockets; returns after `timeout_s` seconds at the latest."""
+        self._stop.set()
+        self._router.wake()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        elif not self._context.closed:
+            self._close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def _guard(self) -> None:
+        if self._curve_dir is None:
+            return
+        self._authenticator = ThreadAuthenticator(self._context)
+        self._authenticator.start()
+        self._authenticator.configure_curve_callback(
+            domain="*", credentials_provider=Doorkeeper(self._curve_dir)
+        )
+
+    def _bind(self, kind: int, address: str) -> SharedSocket:
+        socket = self._context.socket(kind)
+        socket.ipv6 = "[" in address
+        socket.rcvhwm, socket.sndhwm = PEER_REQUESTS, PEER_REPLIES
+        socket.maxmsgsize = self._desk.settings.max_message_bytes
+        socket.heartbeat_ivl = HEARTBEAT_MS
+        socket.heartbeat_timeout = 3 * HEARTBEAT_MS
+        socket.handshake_ivl = 5_000
+        if kind == zmq.ROUTER:
+            # A reply to a peer that is gone or does not read is an error we see, not a message that vanishes.
+            socket.router_mandatory = True
+        if self._key is not None:
+            socket.curve_server = True
+            socket.curve_publickey = self._key.public.encode()
+            socket.curve_secretkey = self._key.secret.encode()
+        try:
+            socket.bind(address)
+        except zmq.ZMQError as error:
+            socket.close(0)
+            raise UsageError(f"cannot listen at {address}: {error.strerror}") from error
+        shared = SharedSocket(socket)
+        self._sockets.append(shared)
+        return shared
+
+    def _publish(self, publication: Publication) -> None:
+        if self._pub is not None:
+            self._pub.send(encode_publication(publication))
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._router.wait(1.0)
+                while (frames := self._router.receive()) is not None:
+                    self._handle(frames)
+        except Exception:
+            log.exception("the ZeroMQ thread failed")
+        finally:
+            self._standing.stop()
+            self._close()
+
+    def _handle(self, message: list[zmq.Frame]) -> None:
+        peer, *rest = message
+        # A REQ socket puts an empty frame before its message and wants it back.
+        enveloped = len(rest) > 1 and len(rest[0]) == 0
+        frames: list[Buffer] = [frame.buffer for frame in (rest[1:] if enveloped else rest)]
+        address = [peer.bytes, b""] if enveloped else [peer.bytes]
+
+        def listener(reply: Reply) -> None:
+            # One that cannot be delivered stays in memory for when its caller asks again.
+            if not self._router.send([*address, encode_reply(reply)]):
+                log.info("a reply to request %s could not be delivered", reply.id)
+
+        name = ""
+        try:
+            request, payload = decode_request(frames)
+            name = request.id
+            self._dispatch(peer.bytes, request, payload, listener)
+        except PointError as error:
+            self._desk.metrics.refused("zmq", error)
+            name = name or peek_id(frames)
+            listener(Reply(id=name, type="error", error=error_body(error)))
+
+    def _dispatch(
+        self, peer: bytes, request: Request, payload: Buffer | None, listener: Any
+    ) -> None:
+        # A client without a name of its own is known by its connection.
+        caller = request.client or f"peer-{peer.hex()}"
+        owner = ("zmq", peer)
+        if request.op is Op.HELLO:
+            listener(Reply(id=request.id, type="hello", server=self._desk.info()))
+        elif request.op is Op.AGAIN:
+            job = self._desk.again(caller, request.id, owner, listener)
+            if not job.finished:
+                listener(Reply(id=request.id, type="pending", last=False))
+        elif request.op is Op.CANCEL:
+            self._desk.cancel(caller, request.id)
+        elif request.op in (Op.WATCH, Op.FRAME, Op.UNWATCH):
+            self._standing.handle(caller, request, payload)
+            if request.op is not Op.FRAME:
+                listener(Reply(id=request.id, type="done"))
+        else:
+            self._desk.ask(
+                request, payload, caller=caller, transport="zmq", owner=owner, listener=listener
+            )
+
+    def _close(self) -> None:
+        if self._authenticator is not None:
+            self._authenticator.stop()
+        for socket in self._sockets:
+            socket.close(LINGER_MS)
+        self._context.term()
+
+
+def _port(address: str) -> int | None:
+    tail = address.rpartition(":")[2]
+    return int(tail) if tail.isdigit() else None

@@ -1,0 +1,75 @@
+"""Errors on the wire: an exception here, a kind, a message and an advice there, and back."""
+
+from __future__ import annotations
+
+from molmo_point.errors import (
+    Busy,
+    Cancelled,
+    CheckpointError,
+    ImageError,
+    MarkupError,
+    ModelNotFound,
+    PointError,
+    QueryError,
+    Refused,
+    ServerGone,
+    ServiceError,
+    Superseded,
+    TimedOut,
+    UsageError,
+    VersionMismatch,
+)
+from molmo_point.wire.messages import ErrorBody
+
+
+class WireError(UsageError):
+    """The bytes are not a message of this protocol."""
+
+    kind = "protocol"
+
+
+class ViewGone(ServiceError):
+    """The server no longer holds that opened picture: send the picture again."""
+
+    kind = "view_gone"
+
+
+class UnknownRequest(ServiceError):
+    """The server does not know that request id (it was restarted, or forgot): send the request again."""
+
+    kind = "unknown_request"
+
+
+_ADVICE: dict[type[PointError], str] = {
+    WireError: "see docs/wire.md for what a message looks like",
+    VersionMismatch: "install the same version of molmo-point on both sides",
+    ImageError: "send a whole JPEG, PNG or WebP file, or raw pixels with their shape, within the server's limits",
+    QueryError: "say in a few words what to look for",
+    Busy: "try again in a moment, with fewer questions at once",
+    Superseded: "nothing: ask about the newest frame",
+    TimedOut: "give it more time, or ask when fewer questions are waiting",
+    Refused: "ask whoever runs the server for access",
+    Cancelled: "nothing: the request was withdrawn",
+    ViewGone: "open the picture again",
+    UnknownRequest: "send the request again, picture included",
+    ServerGone: "check that the server runs and the address is right",
+    ModelNotFound: "check the model's name",
+    CheckpointError: "check the files of the model",
+    MarkupError: "check the points",
+    UsageError: "mend the request",
+    ServiceError: "look into the server's log",
+}
+_CLASSES: dict[str, type[PointError]] = {cls.kind: cls for cls in _ADVICE}
+
+
+def error_body(error: PointError) -> ErrorBody:
+    """Describe an error for the other side; the inverse of `error_from`."""
+    for cls in type(error).__mro__:
+        if cls in _ADVICE:
+            return ErrorBody(kind=cls.kind, message=str(error), advice=_ADVICE[cls])
+    return ErrorBody(kind="service", message=str(error), advice=_ADVICE[ServiceError])
+
+
+def error_from(body: ErrorBody) -> PointError:
+    """Return the exception that an error reply stands for; the inverse of `error_body`. Unknown kinds become `ServiceError`."""
+    return _CLASSES.get(body.kind, ServiceError)(body.message)

@@ -1,0 +1,320 @@
+"""The web page in real Chromium: what a user does with a picture, by mouse, by keyboard, on a phone, with a camera."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from molmo_point.errors import QueryError
+from molmo_point.points import Point
+from molmo_point.service.run import Service
+from molmo_point.testing import FakePointer
+
+pytestmark = pytest.mark.browser
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]  # fmt: skip
+MUG = Point(x=0.25, y=0.5, label="mug", score=0.9, covariance=(4e-4, 1e-4, 6e-4))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed (apt-get install chromium)")
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "desk.jpg"
+    colours = np.random.default_rng(0).integers(60, 220, (6, 8, 3), dtype=np.uint8)
+    Image.fromarray(colours).resize((800, 600), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+def pointer() -> FakePointer:
+    cups = [Point(x=0.5, y=0.5, label="cup"), Point(x=0.99, y=0.01, label="cup", score=0.25)]
+    return FakePointer(
+        {"mug": [MUG], "cup": cups, "broken": QueryError("this cannot be asked")},
+        texts={"What is it?": "A desk.", "<b>x</b>": "<i>bold?</i>"},
+    )
+
+
+Visit = Callable[..., Any]
+
+
+@pytest.fixture
+def visit(browser: Any, start: Callable[..., Service]) -> Iterator[Visit]:
+    """Open the page; it must load nothing from elsewhere and throw nothing."""
+    contexts: list[Any] = []
+    problems: list[str] = []
+    hosts: set[str] = set()
+
+    def begin(model: FakePointer | None = None, *, tokens: Any = (), **options: Any) -> Any:
+        service = start(model or pointer(), zmq=False, http=True, tokens=tokens)
+        assert service.http is not None
+        options.setdefault("permissions", ["clipboard-read", "clipboard-write", "camera"])
+        context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: hosts.add(request.url.split("/")[2] or request.url[:5]))
+        page.goto(service.http.url + "/")
+        page.service = service
+        page.set_default_timeout(15_000)
+        return page
+
+    yield begin
+    for context in contexts:
+        context.close()
+    assert problems == []
+    assert {host for host in hosts if not host.startswith("127.0.0.1") and host} <= {"blob:"}
+
+
+def show(page: Any, picture: Path) -> None:
+    page.set_input_files("#file", picture)
+    page.locator("#picture").wait_for(state="visible")
+
+
+def ask(page: Any, text: str) -> None:
+    page.fill("#query", text)
+    page.keyboard.press("Enter")
+
+
+def done(page: Any, words: str) -> None:
+    page.locator("#status", has_text=re.compile(words)).wait_for()
+
+
+def marks(page: Any) -> list[tuple[float, float]]:
+    """Where the points are drawn, in parts of the picture as the browser lays it out."""
+    box = page.locator("#picture").bounding_box()
+    found = []
+    for circle in page.locator("#overlay .core").all():
+        at = circle.bounding_box()
+        x = (at["x"] + at["width"] / 2 - box["x"]) / box["width"]
+        y = (at["y"] + at["height"] / 2 - box["y"]) / box["height"]
+        found.append((round(x, 3), round(y, 3)))
+    return found
+
+
+def test_points_are_drawn_where_the_model_put_them(visit: Visit, picture: Path) -> None:
+    page = visit()
+    page.locator("#server-text", has_text="fake").wait_for()
+    show(page, picture)
+    ask(page, "mug")
+    done(page, r"1 point in [\d.]+ s\.")
+    assert marks(page) == [pytest.approx((0.25, 0.5), abs=0.003)]
+    assert page.locator("#answers h2").inner_text().split("\n")[0] == "mug"
+    assert "0.250, 0.500" in page.locator("#answers li li").inner_text()
+    assert "90 %" in page.locator("#answers li li").inner_text()
+
+
+def test_the_ellipse_is_that_of_the_covariance(visit: Visit, picture: Path) -> None:
+    page = visit()
+    show(page, picture)
+    ask(page, "mug")
+    done(page, "1 point")
+    box = page.locator("#picture").bounding_box()
+    ellipse = page.locator("#overlay ellipse")
+    scale = np.diag([box["width"], box["height"]])
+    covariance = scale @ np.array([[4e-4, 1e-4], [1e-4, 6e-4]]) @ scale
+    small, large = np.linalg.eigvalsh(covariance)
+    sigmas = math.sqrt(-2 * math.log(0.05))
+    assert float(ellipse.get_attribute("rx")) == pytest.approx(sigmas * math.sqrt(large), rel=1e-3)
+    assert float(ellipse.get_attribute("ry")) == pytest.approx(sigmas * math.sqrt(small), rel=1e-3)
+    angle = float(ellipse.get_attribute("transform").split("rotate(")[1].rstrip(")"))
+    direction = np.array([math.cos(math.radians(angle)), math.sin(math.radians(angle))])
+    assert direction @ covariance @ direction == pytest.approx(large, rel=1e-3)
+
+
+def test_points_stay_on_the_picture_when_the_window_changes(visit: Visit, picture: Path) -> None:
+    page = visit()
+    show(page, picture)
+    ask(page, "mug, cup")
+    done(page, "3 points")
+    before = marks(page)
+    page.set_viewport_size({"width": 700, "height": 900})
+    page.wait_for_timeout(200)
+    np.testing.assert_allclose(marks(page), before, atol=0.01)
+
+
+def test_several_questions_at_once(visit: Visit, picture: Path) -> None:
+    page = visit()
+    show(page, picture)
+    ask(page, "mug, cup, unicorn, broken, mug")
+    done(page, r"3 points")
+    titles = [title.inner_text().split("\n")[0] for title in page.locator("#answers h2").all()]
+    assert titles == ["mug", "cup", "unicorn", "broken"]
+    notes = page.locator("#answers .note:visible").all_inner_texts()
+    assert notes == [
+        "Nothing there.",
+        "this cannot be asked — say in a few words what to look for",
+    ]
+    colours = {page.locator("#overlay .dotmark").nth(i).get_attribute("stroke") for i in range(3)}
+    assert len(colours) == 2
+
+
+def test_count_and_ask(visit: Visit, picture: Path) -> None:
+    page = visit()
+    show(page, picture)
+    page.get_by_text("Count", exact=True).click()
+    ask(page, "cup")
+    done(page, "2 points")
+    assert page.locator("#answers .count").inner_text() == "2"
+    page.get_by_text("Ask", exact=True).click()
+    assert page.locator("#run").inner_text() == "Ask"
+    ask(page, "What is it?")
+    done(page, "Answered in")
+    assert "A" in page.locator("#answers .text").inner_text()
+    assert page.locator("#overlay g").count() == 0
+
+
+def test_copy_as_json(visit: Visit, picture: Path) -> None:
+    page = visit()
+    show(page, picture)
+    ask(page, "mug, unicorn")
+    done(page, "1 point")
+    page.locator("#copy").click()
+    done(page, "Copied")
+    copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
+    assert [one["query"] for one in copied] == ["mug", "unicorn"]
+    assert copied[0]["points"][0]["covariance"] == [4e-4, 1e-4, 6e-4]
+    assert copied[0]["image_size"] == [800, 600]
+
+
+@pytest.mark.parametrize("way", ["paste", "drop"])
+def test_a_pasted_or_dropped_picture_is_shown(visit: Visit, picture: Path, way: str) -> None:
+    page = visit()
+    page.evaluate(
+        """([text, way]) => {
+            const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+            const data = new DataTransfer();
+            data.items.add(new File([bytes], "shot.jpg", {type: "image/jpeg"}));
+            const event = way === "paste"
+                ? new ClipboardEvent("paste", {clipboardData: data, bubbles: true, cancelable: true})
+                : new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true});
+            document.body.dispatchEvent(event);
+        }""",
+        [base64.b64encode(picture.read_bytes()).decode(), way],
+    )
+    page.locator("#picture").wait_for(state="visible")
+    assert page.locator("#size").inner_text() == "800 × 600"
+
+
+def test_it_can_be_used_with_the_keyboard_alone(visit: Visit, picture: Path) -> None:
+    page = visit()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "choose"
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(picture)
+    page.locator("#picture").wait_for(state="visible")
+    assert page.evaluate("document.activeElement.id") == "query"
+    page.keyboard.type("cup")
+    page.keyboard.press("Enter")
+    done(page, "2 points")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.tagName") == "LI"
+    assert page.locator("#overlay .lit").count() == 1
+
+
+def test_a_phone_shows_all_of_it(visit: Visit, picture: Path) -> None:
+    page = visit(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    show(page, picture)
+    page.fill("#query", "a rather long thing to look for that does not fit, mug")
+    page.locator("#run").tap()
+    done(page, "1 point")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    for button in page.locator("button:visible").all():
+        assert button.bounding_box()["height"] >= 44
+    assert marks(page) == [pytest.approx((0.25, 0.5), abs=0.01)]
+
+
+def test_the_camera(visit: Visit) -> None:
+    page = visit()
+    page.locator("#camera").click()
+    page.locator("#video").wait_for(state="visible")
+    ask(page, "cup")
+    done(page, "2 points")
+    page.locator("#live").check()
+    page.wait_for_timeout(600)
+    assert len(page.service.desk.worker.model) > 0
+    page.locator("#snap").click()
+    page.locator("#picture").wait_for(state="visible")
+    assert not page.locator("#video").is_visible()
+    ask(page, "mug")
+    done(page, "1 point")
+
+
+def test_nothing_is_asked_without_a_picture_or_words(visit: Visit, picture: Path) -> None:
+    page = visit()
+    ask(page, "mug")
+    done(page, "Choose a picture first")
+    show(page, picture)
+    ask(page, " , ")
+    done(page, "Type what to look for")
+
+
+def test_a_file_that_is_no_picture_is_said_to_be(visit: Visit, tmp_path: Path) -> None:
+    page = visit()
+    path = tmp_path / "text.png"
+    path.write_text("not a picture")
+    page.set_input_files("#file", path)
+    done(page, r"not a picture this browser can read \(text.png\)")
+
+
+def test_what_a_model_says_is_text_not_markup(visit: Visit, picture: Path) -> None:
+    page = visit()
+    show(page, picture)
+    page.get_by_text("Ask", exact=True).click()
+    ask(page, "<b>x</b>")
+    done(page, "Answered in")
+    assert page.locator("#answers .text").inner_text() == "<i>bold?</i>"
+    assert page.locator("#answers b, #answers i").count() == 0
+
+
+def test_a_token_is_asked_for_once(visit: Visit, picture: Path) -> None:
+    page = visit(tokens=["s3cret"])
+    show(page, picture)
+    ask(page, "mug")
+    done(page, "only with a token")
+    page.fill("#token", "wrong")
+    page.keyboard.press("Enter")
+    page.locator("#token-form").wait_for(state="visible")
+    page.fill("#token", "s3cret")
+    page.keyboard.press("Enter")
+    done(page, "1 point")
+    page.reload()
+    show(page, picture)
+    ask(page, "cup")
+    done(page, "2 points")
+
+
+def test_a_server_that_is_gone_is_noticed(visit: Visit, picture: Path) -> None:
+    page = visit()
+    show(page, picture)
+    page.service.http.stop()
+    ask(page, "mug")
+    page.locator("[data-kind=error]").first.wait_for()
