@@ -1,0 +1,325 @@
+"""`molmo-web`: the commands. Results on stdout (`--json` for machines), talk on stderr.
+
+Exit code 0: done or found; 1: failed; 2: the caller's mistake; 3: nothing there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+from molmo_point.errors import MissingExtra, PointError, UsageError
+
+try:
+    import typer
+except ImportError as error:
+    raise MissingExtra("typer", "agents", "the command molmo-web") from error
+
+from molmo_agents.browser import Screen, open_page
+from molmo_agents.journal import Journal
+from molmo_agents.outcome import Outcome, Result
+from molmo_agents.overlay import overlay
+from molmo_agents.pointers import choose_pointer
+from molmo_agents.policy import Policy, allow_risks
+from molmo_agents.screen import Box
+from molmo_agents.session import Options
+from molmo_agents.sync_pointer import WebPointer
+
+app = typer.Typer(
+    help="Point and click in a browser by description.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+bench_app = typer.Typer(help="Measure on public benchmarks.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
+
+Url = Annotated[str, typer.Argument(help="Address of the page, http or https.")]
+Query = Annotated[str, typer.Argument(help='What to look for, e.g. "the Sign in button".')]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", help="nano, a model name or folder, or a server (tcp://..., http://...)."
+    ),
+]
+At = Annotated[
+    str | None, typer.Option("--at", help="X,Y in 0-1 of the viewport: no model, this point.")
+]
+Viewport = Annotated[str, typer.Option(help="Viewport in CSS pixels, WIDTHxHEIGHT.")]
+Dpr = Annotated[
+    float, typer.Option(help="Device pixels per CSS pixel; 2 is a high-density screen.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option("--allow-origin", help="A further origin that the page may go to."),
+]
+Overlay = Annotated[
+    Path | None, typer.Option(help="Write the picture with the point drawn on it here.")
+]
+
+
+def main() -> None:
+    """Run the command line; a mistake of the caller is one sentence and exit code 2."""
+    try:
+        app()
+    except UsageError as mistake:
+        _say(f"molmo-web: {mistake}")
+        sys.exit(2)
+    except PointError as failure:
+        _say(f"molmo-web: {failure}")
+        sys.exit(1)
+
+
+@app.command()
+def shot(
+    url: Url,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where to write the PNG.")] = Path(
+        "shot.png"
+    ),
+    region: Annotated[Optional[str], typer.Option(help="X,Y,WIDTH,HEIGHT in CSS pixels.")] = None,  # noqa: UP045
+    viewport: Viewport = "1280x800",
+    dpr: Dpr = 1.0,
+) -> None:
+    """Take the picture that a model would see."""
+    with open_page(_screen(viewport, dpr)) as page, _web(page, url, choose_pointer("none")) as web:
+        outcome = _opened(web, url) or web.look(region=_region(region))
+    if outcome.ok and outcome.frame is not None:
+        out.write_bytes(outcome.frame.image)
+        typer.echo(out)
+    _leave(outcome, quiet=outcome.ok)
+
+
+@app.command()
+def point(
+    url: Url,
+    query: Query,
+    model: Model = "nano",
+    at: At = None,
+    many: Annotated[bool, typer.Option(help="Every place that matches.")] = False,
+    picture: Overlay = None,
+    viewport: Viewport = "1280x800",
+    dpr: Dpr = 1.0,
+    as_json: AsJson = False,
+    allow_origin: Allow = None,
+) -> None:
+    """Say where something is on a page and what lies there; touches nothing."""
+    pointer = choose_pointer(model, at)
+    with open_page(_screen(viewport, dpr)) as page, _web(page, url, pointer, allow_origin) as web:
+        outcome = _opened(web, url) or web.locate(query, many=many)
+    _draw(outcome, picture)
+    _leave(outcome, as_json)
+
+
+@app.command()
+def click(
+    url: Url,
+    query: Query,
+    act: Annotated[
+        bool,
+        typer.Option("--act", help="Really press; without it everything is done but the press."),
+    ] = False,
+    yes_risk: Annotated[
+        list[str] | None, typer.Option(help="Say yes to this risk: buy, pay, delete, send, ...")
+    ] = None,
+    expect_name: Annotated[str | None, typer.Option(help="Press only what is called so.")] = None,
+    model: Model = "nano",
+    at: At = None,
+    picture: Overlay = None,
+    log: Annotated[Optional[Path], typer.Option(help="Folder for a journal.")] = None,  # noqa: UP045
+    viewport: Viewport = "1280x800",
+    dpr: Dpr = 1.0,
+    as_json: AsJson = False,
+    allow_origin: Allow = None,
+) -> None:
+    """Press something on a page; a dry run unless --act."""
+    pointer = choose_pointer(model, at)
+    confirm = allow_risks(yes_risk) if yes_risk else None
+    changes = {"dry_run": not act, "confirm": confirm}
+    journal = Journal(log) if log else None
+    with (
+        open_page(_screen(viewport, dpr)) as page,
+        _web(page, url, pointer, allow_origin, journal, **changes) as web,
+    ):
+        outcome = _opened(web, url) or web.click(query, expect_name=expect_name)
+    _draw(outcome, picture)
+    _leave(outcome, as_json)
+
+
+@app.command()
+def run(
+    flow_file: Annotated[Path, typer.Argument(help="YAML file of steps; see docs/agents.md.")],
+    start: Annotated[
+        str | None, typer.Option(help="Begin at this address instead of the flow's.")
+    ] = None,
+    log: Annotated[Path, typer.Option(help="Folder for journal and report.html.")] = Path(
+        "molmo-web-log"
+    ),
+    model: Model = "nano",
+    at: At = None,
+    dpr: Dpr = 1.0,
+    dry_run: Annotated[bool, typer.Option(help="Press nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Do the steps of a flow; write one HTML page about it."""
+    from molmo_agents.running import run_recorded
+
+    done = run_recorded(
+        flow_file,
+        log,
+        choose_pointer(model, at),
+        start=start,
+        dpr=dpr,
+        dry_run=dry_run,
+        say=_step_line,
+    )
+    _finish(done.report, done.good, done.outcomes, as_json)
+
+
+@app.command()
+def replay(
+    folder: Annotated[Path, typer.Argument(help="Folder that `molmo-web run` wrote.")],
+    log: Annotated[
+        Path | None, typer.Option(help="Folder for the new journal; default FOLDER/replay.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Begin at this address instead of the flow's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Do a recorded flow again with the recorded points, without a model."""
+    from molmo_agents.running import replay_recorded
+
+    done = replay_recorded(folder, log or folder / "replay", start=start, say=_step_line)
+    _finish(done.report, done.good, done.outcomes, as_json)
+
+
+@app.command()
+def mcp(
+    origin: Annotated[
+        list[str],
+        typer.Option("--allow-origin", help="Origin that pages may be at; repeat for more."),
+    ],
+    model: Model = "nano",
+    at: At = None,
+    yes_risk: Annotated[
+        list[str] | None, typer.Option(help="Say yes to this risk without asking.")
+    ] = None,
+    http: Annotated[
+        int | None, typer.Option(help="Serve HTTP on this loopback port instead of stdio.")
+    ] = None,
+    viewport: Viewport = "1280x800",
+) -> None:
+    """Serve the verbs to an MCP client: descriptions in, outcomes out."""
+    from molmo_agents.mcp_server import serve
+
+    policy = Policy(origins=tuple(origin), confirm=allow_risks(yes_risk) if yes_risk else None)
+    serve(choose_pointer(model, at), policy, _screen(viewport, 1.0), port=http)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Find browser, fonts and sandbox, and prove one click."""
+    from molmo_agents.doctor import examine
+
+    findings = examine()
+    if as_json:
+        typer.echo(json.dumps([vars(finding) for finding in findings]))
+    else:
+        for finding in findings:
+            typer.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.name:<11} {finding.detail}")
+    sys.exit(0 if all(finding.good for finding in findings) else 1)
+
+
+@bench_app.command("miniwob")
+def miniwob(
+    tier: Annotated[str, typer.Option(help="A, B, C, or several with commas.")] = "A",
+    seeds: Annotated[int, typer.Option(help="Episodes per task; 5 is quick, 20 says more.")] = 5,
+    model: Annotated[
+        str, typer.Option(help="A model or server as elsewhere, or dom: reads the page instead.")
+    ] = "nano",
+    noise_px: Annotated[
+        float, typer.Option(help="With dom: be off by up to so many CSS pixels.")
+    ] = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """Play MiniWoB++ tasks (pip install --no-deps miniwob) and count."""
+    from molmo_agents.miniwob.command import bench
+
+    bench(tier.split(","), seeds, model, noise_px, as_json)
+
+
+def _web(
+    page: Any,
+    url: str,
+    pointer: Any,
+    more: list[str] | None = None,
+    journal: Journal | None = None,
+    **changes: Any,
+) -> WebPointer:
+    policy = Policy(origins=tuple(more or ()), **changes).with_start(url)
+    return WebPointer(page, pointer, policy, Options(), journal)
+
+
+def _opened(web: WebPointer, url: str) -> Outcome | None:
+    outcome = web.goto(url)
+    return None if outcome.ok else outcome
+
+
+def _screen(viewport: str, dpr: float) -> Screen:
+    width, _, height = viewport.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise UsageError(f"expected a viewport like 1280x800, got {viewport!r}")
+    return Screen(int(width), int(height), dpr)
+
+
+def _region(text: str | None) -> Box | None:
+    if text is None:
+        return None
+    try:
+        x, y, width, height = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"expected a region like 0,0,640,400, got {text!r}") from None
+    if width <= 0 or height <= 0:
+        raise UsageError(f"a region needs a width and a height above 0, got {text!r}")
+    return Box(x, y, width, height)
+
+
+def _draw(outcome: Outcome, path: Path | None) -> None:
+    if path is not None and outcome.frame is not None:
+        path.write_bytes(overlay(outcome.frame, outcome))
+        _say(f"drawn: {path}")
+
+
+def _step_line(text: str) -> None:
+    _say(text)
+
+
+def _finish(report: Path, good: bool, outcomes: list[Outcome], as_json: bool) -> None:
+    if as_json:
+        steps = [outcome.model_dump(mode="json") for outcome in outcomes]
+        typer.echo(json.dumps({"good": good, "report": str(report), "steps": steps}))
+    else:
+        typer.echo(report)
+    sys.exit(0 if good else 1)
+
+
+def _leave(outcome: Outcome, as_json: bool = False, quiet: bool = False) -> None:
+    """Print the outcome and leave with the exit code that fits it."""
+    if as_json:
+        typer.echo(outcome.model_dump_json())
+    elif not quiet:
+        place = f" at {outcome.point[0]:.1f},{outcome.point[1]:.1f}" if outcome.point else ""
+        target = f" <{outcome.target.tag}> {outcome.target.name!r}" if outcome.target else ""
+        typer.echo(f"{outcome.status}{place}{target}")
+        for x, y in outcome.points if len(outcome.points) > 1 else ():
+            typer.echo(f"  {x:.1f},{y:.1f}")
+    if outcome.message:
+        _say(outcome.message)
+    sys.exit(0 if outcome.ok else 3 if outcome.status is Result.ABSENT else 1)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

@@ -1,0 +1,106 @@
+"""The record of what was done: one JSON line and one picture with overlays per step, secrets masked.
+
+A folder with `steps.jsonl`, `step-0001.png`, ... Everything in it was already masked when it was written: passwords and named
+secrets appear as `<secret>`, in pictures as black boxes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from molmo_agents.outcome import Outcome
+from molmo_agents.overlay import overlay
+from molmo_point.errors import UsageError
+
+
+class Masker:
+    """Replaces secrets wherever they appear in text, also as they are written in addresses and JSON."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        forms: set[str] = set()
+        for secret in secrets:
+            escaped = json.dumps(secret)[1:-1]
+            forms |= {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), escaped}
+        # Longest first: a secret may hold another.
+        self._forms = sorted((form for form in forms if form), key=len, reverse=True)
+
+    def text(self, text: str) -> str:
+        """Return `text` with every secret replaced by `<secret>`."""
+        for form in self._forms:
+            text = text.replace(form, "<secret>")
+        return text
+
+    def value(self, value: Any) -> Any:
+        """Return a JSON-like value with every string in it masked, keys included."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.text(str(key)): self.value(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.value(item) for item in value]
+        return value
+
+    def outcome(self, outcome: Outcome) -> Outcome:
+        """Return an outcome that shows no secret; the same one where there is none to show."""
+        if not self._forms:
+            return outcome
+        plain = outcome.model_dump(mode="json")
+        return Outcome.model_validate(self.value(plain)).with_(frame=outcome.frame)
+
+
+class Journal:
+    """Writes steps into a folder.
+
+    Args:
+        folder: Made if need be; an existing journal in it is continued.
+        pictures: Also write a picture with overlays for each step that looked at the page.
+    """
+
+    def __init__(self, folder: str | Path, *, pictures: bool = True) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._pictures = pictures
+        self._path = self.folder / "steps.jsonl"
+        self._count = len(read_steps(self.folder)) if self._path.exists() else 0
+
+    def write(self, outcome: Outcome) -> Outcome:
+        """Write one step; return the outcome with the paths of what was written."""
+        self._count += 1
+        name = f"step-{self._count:04d}.png"
+        artefacts = [str(self._path)]
+        if self._pictures and outcome.frame is not None:
+            (self.folder / name).write_bytes(overlay(outcome.frame, outcome))
+            artefacts.append(str(self.folder / name))
+        done = outcome.with_(artefacts=tuple(artefacts))
+        line: dict[str, Any] = {"step": self._count, "time": time.time()}
+        line["picture"] = name if len(artefacts) > 1 else ""
+        line["viewport"] = list(outcome.frame.viewport) if outcome.frame else None
+        line["outcome"] = done.model_dump(mode="json")
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        return done
+
+
+def read_steps(folder: str | Path) -> list[dict[str, Any]]:
+    """Read the steps of a journal.
+
+    Raises:
+        UsageError: No journal there, or a line in it that is not one of ours.
+    """
+    path = Path(folder) / "steps.jsonl"
+    if not path.is_file():
+        raise UsageError(f"there is no journal in {folder}: expected {path.name} there")
+    steps: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        try:
+            entry = json.loads(line)
+            Outcome.model_validate(entry["outcome"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{path}, line {number} is not a step: {str(error)[:200]}") from error
+        steps.append(entry)
+    return steps

@@ -1,0 +1,184 @@
+"""Take a picture of the page together with what is needed to tell later whether it is still true."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from molmo_agents.screen import Box, Frame
+from molmo_agents.session import Session
+from molmo_agents.steps import Steps, pause
+from molmo_agents.worlds import World, WorldLost
+from molmo_point.images import load_image
+
+MAX_FRAMES = 24
+"""Frames of a page whose contents are remembered; controls in further ones are recognised by their pixels."""
+
+PIXEL_WINDOW = 48.0
+"""Side of the square around a point whose pixels must not have changed, CSS px."""
+
+PIXEL_STEP = 32
+"""Largest change of one channel of one pixel that still counts as unchanged: anti-aliasing of moved carets and the like."""
+
+
+def look(s: Session, region: Box | None = None, scale: float = 1.0) -> Steps[Frame]:
+    """Take a picture of the viewport, or of a region of it.
+
+    Args:
+        s: The session.
+        region: CSS px of the viewport; None takes all of it.
+        scale: Picture pixels per CSS px, for a region.
+
+    Returns:
+        The frame, with the boxes of password fields and secrets blacked out.
+    """
+    s.looks += 1
+    yield from s.worlds.tidy()
+    main = yield from s.worlds.main()
+    state, documents, masks = yield from _snapshot(s, main)
+    data = yield from capture(s, state, region, scale)
+    if masks or s.secrets():
+        # What holds a secret may have moved between the question and the picture: black out both places.
+        _, _, later = yield from _snapshot(s, main)
+        masks = [*masks, *later]
+    viewport = (float(state["viewport"][0]), float(state["viewport"][1]))
+    shown = region or Box(0, 0, *viewport)
+    if masks:
+        data = black_out(data, shown, masks)
+    frame = Frame(
+        image=data,
+        image_size=_size(data),
+        region=shown,
+        viewport=viewport,
+        scale=scale,
+        device_scale=float(state["dpr"]),
+        url=str(state["url"]),
+        documents=tuple(documents),
+        masks=tuple(masks),
+        taken_s=time.monotonic(),
+    )
+    s.frame = frame
+    return frame
+
+
+def capture(s: Session, state: dict[str, Any], region: Box | None, scale: float) -> Steps[bytes]:
+    """Return PNG bytes. Not Playwright's screenshot: that waits for fonts, for ever where one never comes."""
+    options: dict[str, Any] = {"format": "png", "optimizeForSpeed": True}
+    if region is None and state.get("scale", 1) != 1:
+        # Pinched pages show a part of the viewport; mouse events count from the corner of the whole.
+        region = Box(0, 0, *(float(side) for side in state["viewport"]))
+    if region is not None:
+        # The protocol wants the clip in the document's coordinates.
+        left, top = state["scroll"]
+        options["clip"] = {
+            "x": left + region.x,
+            "y": top + region.y,
+            "width": region.width,
+            "height": region.height,
+            "scale": scale,
+        }
+    answer = yield from s.worlds.send(s.worlds.session, "Page.captureScreenshot", 10.0, **options)
+    return base64.b64decode(answer["data"])
+
+
+def rest(s: Session, seconds: float) -> Steps[None]:
+    """Wait until two pictures in a row are the same, `seconds` at most: what moves now has moved on by the next look."""
+    end = time.monotonic() + seconds
+    last = yield from capture(s, {}, None, 1.0)
+    while time.monotonic() < end:
+        yield from pause(s.page, 0.05)
+        now = yield from capture(s, {}, None, 1.0)
+        if now == last:
+            return
+        last = now
+
+
+def unchanged(s: Session, frame: Frame, x: float, y: float) -> Steps[bool]:
+    """Whether the pixels around (x, y), CSS px, are still those of `frame`."""
+    main = yield from s.worlds.main()
+    state = yield from s.worlds.ask(main, "state")
+    whole = frame.region == Box(0, 0, *frame.viewport)
+    data = yield from capture(s, state, None if whole else frame.region, frame.scale)
+    if frame.masks:
+        data = black_out(data, frame.region, frame.masks)
+    return same_pixels(frame, data, x, y)
+
+
+def same_pixels(frame: Frame, data: bytes, x: float, y: float) -> bool:
+    """Whether another picture of the same region agrees with `frame` in the window around (x, y), CSS px."""
+    before, now = load_image(frame.image), load_image(data)
+    if before.shape != now.shape:
+        return False
+    half = PIXEL_WINDOW / 2
+    left, top = frame.to_image(x - half, y - half)
+    right, bottom = frame.to_image(x + half, y + half)
+    rows = slice(max(0, int(top)), max(0, int(bottom) + 1))
+    columns = slice(max(0, int(left)), max(0, int(right) + 1))
+    difference = np.abs(before[rows, columns].astype(np.int16) - now[rows, columns])
+    return bool(difference.size and difference.max() <= PIXEL_STEP)
+
+
+def changed_share(before: bytes, after: bytes) -> float:
+    """Share of pixels (0-1) in which two pictures differ by more than `PIXEL_STEP`; 1 where the sizes differ."""
+    first, second = load_image(before), load_image(after)
+    if first.shape != second.shape:
+        return 1.0
+    difference = np.abs(first.astype(np.int16) - second).max(axis=2)
+    return float((difference > PIXEL_STEP).mean())
+
+
+def black_out(data: bytes, region: Box, masks: list[Box] | tuple[Box, ...]) -> bytes:
+    """Return the picture of `region` with `masks` (CSS px of the viewport) painted black."""
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    sx, sy = image.width / region.width, image.height / region.height
+    draw = ImageDraw.Draw(image)
+    for mask in masks:
+        left, top = (mask.x - region.x) * sx, (mask.y - region.y) * sy
+        right, bottom = left + mask.width * sx, top + mask.height * sy
+        if right > 0 and bottom > 0 and left < image.width and top < image.height:
+            draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), fill=(0, 0, 0))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _snapshot(s: Session, main: World) -> Steps[tuple[dict[str, Any], list[str], list[Box]]]:
+    """Remember what lies where in every document shown; return the main one's state, all identities, and the masks."""
+    first: dict[str, Any] = {}
+    documents: list[str] = []
+    masks: list[Box] = []
+    waiting = [(main, 0.0, 0.0, 1.0, 1.0)]
+    while waiting and len(documents) < MAX_FRAMES:
+        world, left, top, sx, sy = waiting.pop(0)
+        try:
+            shot = yield from s.worlds.ask(world, "snapshot", s.secrets())
+        except WorldLost:
+            if world is main:
+                raise
+            # A frame that went away between two questions shows nothing any more.
+            continue
+        first = first or shot["state"]
+        documents.append(shot["state"]["document"])
+        masks += [
+            Box(left + m["x"] * sx, top + m["y"] * sy, m["width"] * sx, m["height"] * sy)
+            for m in shot["masks"]
+        ]
+        for index, place in enumerate(shot["frames"]):
+            try:
+                child = yield from s.worlds.child(world, f"molmo.frames[{index}]")
+            except WorldLost:
+                continue
+            if child is not None:
+                x, y = left + place["left"] * sx, top + place["top"] * sy
+                waiting.append((child, x, y, sx * place["sx"], sy * place["sy"]))
+    return first, documents, masks
+
+
+def _size(data: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(data)) as image:
+        return image.width, image.height

@@ -1,0 +1,76 @@
+"""Serve the MiniWoB++ pages that the `miniwob` wheel carries; neither Selenium nor its own package code is needed."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from molmo_point.errors import MissingExtra
+
+
+def pages_folder() -> Path:
+    """Return the folder of the pages.
+
+    Raises:
+        MissingExtra: The wheel is not installed.
+    """
+    # Found, not imported: importing the package wants Selenium.
+    spec = importlib.util.find_spec("miniwob")
+    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
+        folder = Path(place) / "html"
+        if (folder / "miniwob" / "click-test.html").is_file():
+            return folder
+    raise MissingExtra("miniwob", "agents", "the MiniWoB++ benchmark")
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    # The pages name no charset; a browser would guess wrongly.
+    extensions_map = {  # noqa: RUF012  (the base class has it as a plain dict)
+        **SimpleHTTPRequestHandler.extensions_map,
+        ".html": "text/html; charset=utf-8",
+    }
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class MiniwobPages:
+    """A server of the pages on a free loopback port; use it in a `with` block."""
+
+    def __init__(self) -> None:
+        handler = functools.partial(_Handler, directory=str(pages_folder()))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
+
+    @property
+    def origin(self) -> str:
+        """Where it serves."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def url(self, task: str) -> str:
+        """Return the address of a task's page."""
+        return f"{self.origin}/miniwob/{task}.html"
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def __enter__(self) -> MiniwobPages:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,45 @@
+"""Draw what a step saw and did on the picture the model saw, so that a wrong click can be told from a wrong drawing."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image, ImageDraw, ImageFont
+
+from molmo_agents.outcome import OK, Outcome
+from molmo_agents.screen import Frame
+
+GOOD, BAD, BOX = (20, 140, 60), (200, 30, 40), (30, 90, 220)
+_CAPTION = 22
+
+
+def overlay(frame: Frame, outcome: Outcome) -> bytes:
+    """Return a PNG of `frame` with the target's box, the point or points, and the status in a line beneath.
+
+    The point is drawn in picture pixels through the same mapping that the press used.
+    """
+    picture = Image.open(io.BytesIO(frame.image)).convert("RGB")
+    image = Image.new("RGB", (picture.width, picture.height + _CAPTION), (255, 255, 255))
+    image.paste(picture)
+    draw = ImageDraw.Draw(image)
+    colour = GOOD if outcome.status in OK else BAD
+    if outcome.target is not None:
+        box = outcome.target.box
+        left, top = frame.to_image(box.x, box.y)
+        right, bottom = frame.to_image(box.x + box.width, box.y + box.height)
+        draw.rectangle((left, top, max(left, right), max(top, bottom)), outline=BOX, width=2)
+    places = outcome.points or ((outcome.point,) if outcome.point else ())
+    for index, place in enumerate(places[:200], 1):
+        x, y = frame.to_image(*place)
+        draw.ellipse((x - 7, y - 7, x + 7, y + 7), outline=(255, 255, 255), width=4)
+        draw.ellipse((x - 7, y - 7, x + 7, y + 7), outline=colour, width=2)
+        draw.line((x - 11, y, x + 11, y), fill=colour)
+        draw.line((x, y - 11, x, y + 11), fill=colour)
+        if len(places) > 1:
+            draw.text((x + 9, y - 16), str(index), fill=colour)
+    caption = f"{outcome.verb} {outcome.query!r}: {outcome.status}"
+    font = ImageFont.load_default(12)
+    draw.text((6, picture.height + 4), caption[:200], fill=colour, font=font)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

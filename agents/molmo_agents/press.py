@@ -1,0 +1,231 @@
+"""The press: hover, wait for a still element, let only the right events through, settle, say what came of it.
+
+A press is repeated only where it is certain that the page saw nothing of it. It is never repeated because nothing visible
+happened: healthy buttons without visible effect exist, and a second press is a second order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from molmo_agents import decide
+from molmo_agents.aim import Aim, Halt, Progress, Query, aim, with_locator
+from molmo_agents.decide import Report
+from molmo_agents.hover import hover_still, mouse
+from molmo_agents.look import capture, changed_share
+from molmo_agents.outcome import Effects, Outcome, Result
+from molmo_agents.permission import check_address, kept, permit
+from molmo_agents.screen import Box
+from molmo_agents.session import Session
+from molmo_agents.steps import Steps, call, pause
+from molmo_agents.worlds import Link
+
+Gesture = Callable[[Session, Aim], Steps[None]]
+_FINAL = {
+    ("left", 1): "click",
+    ("left", 2): "dblclick",
+    ("right", 1): "contextmenu",
+    ("middle", 1): "auxclick",
+}
+
+
+@dataclass(frozen=True)
+class Press:
+    """What kind of press.
+
+    Attributes:
+        verb: For the policy and the risk rules.
+        button: left, right or middle.
+        count: 1, or 2 for a double click.
+        expect_name: What the caller expects the element to be called.
+        region: Look only at this part of the viewport, CSS px.
+        held: Number of the element held on to earlier that this must be (`molmo.hold`), for several from one picture.
+    """
+
+    verb: str = "click"
+    button: str = "left"
+    count: int = 1
+    expect_name: str | None = None
+    region: Box | None = None
+    held: int | None = None
+
+    @property
+    def final(self) -> str:
+        """The event that says it was delivered."""
+        return _FINAL[(self.button, self.count)]
+
+
+def press(s: Session, p: Progress, query: Query, how: Press) -> Steps[Outcome]:
+    """Aim, ask for permission where it is risky, hover, press once, and report."""
+    agreed = False
+    while True:
+        target = yield from aim(
+            s, p, query, verb=how.verb, expect_name=how.expect_name, region=how.region
+        )
+        yield from with_locator(s, p, target)
+        yield from _same_held(s, how)
+        check_address(s, target)
+        if not agreed or not (yield from kept(s, target)):
+            agreed = yield from permit(s, p, target, how.verb)
+        if s.policy.dry_run:
+            return p.outcome(Result.READY, "dry run: every check passed, nothing was pressed")
+        with p.timed("hover"):
+            still = yield from hover_still(s, target, how.verb, how.expect_name)
+        if still is None:
+            if p.attempts < s.options.attempts:
+                continue
+            raise Halt(Result.UNSTABLE, "the element did not stand still under the pointer")
+        outcome, again = yield from _press_once(s, p, still, how)
+        if not again or p.attempts >= s.options.attempts:
+            return outcome
+
+
+def _same_held(s: Session, how: Press) -> Steps[None]:
+    if how.held is None:
+        return
+    main = yield from s.worlds.main()
+    if not (yield from s.worlds.ask(main, "isHeld", how.held)):
+        raise Halt(Result.UNSTABLE, "another element lies where this one was in the picture")
+
+
+def _press_once(s: Session, p: Progress, target: Aim, how: Press) -> Steps[tuple[Outcome, bool]]:
+    """Press at the model's own pixel; return the outcome and whether it is safe to try again."""
+
+    def gesture(s: Session, target: Aim) -> Steps[None]:
+        for count in range(1, how.count + 1):
+            yield from mouse(s, "mousePressed", target.x, target.y, how.button, count)
+            yield from mouse(s, "mouseReleased", target.x, target.y, how.button, count)
+
+    report, effects = yield from guarded(s, p, target, gesture)
+    done = decide.delivered(report, how.final)
+    fields = {"delivered": done, "effects": effects}
+    refused = s.watch.record.blocked_pages
+    if refused:
+        return p.outcome(
+            Result.BLOCKED_ORIGIN,
+            f"it led to {refused[0][:200]}, which the policy does not allow: stopped there",
+            **fields,
+        ), False
+    if done:
+        return p.outcome(Result.DELIVERED, "", **fields), False
+    again = decide.provably_undelivered(report) and not effects.any
+    other = f": {report.other} was there instead" if report.other else ""
+    return p.outcome(Result.MISSED, f"the element did not get the press{other}", **fields), again
+
+
+def guarded(
+    s: Session, p: Progress, target: Aim, gesture: Gesture, *, keys: bool = False
+) -> Steps[tuple[Report, Effects]]:
+    """Do `gesture` with listeners that stop it unless it begins on the element; settle and collect what came of it.
+
+    With `keys` the listeners only watch: Enter in a field makes the browser click the form's button.
+    """
+    s.actions += 1
+    record = s.watch.begin()
+    s.worlds.told.clear()
+    *outer, leaf = target.resolved.links
+    with p.timed("press"):
+        before = yield from _picture(s)
+        for link in outer:
+            yield from s.worlds.run(link.world, "(keys) => molmo.arm(null, keys)", keys)
+        yield from s.worlds.run(leaf.world, "(keys) => molmo.arm(molmo.target, keys)", keys)
+        document = yield from s.worlds.run(leaf.world, "() => molmo.document")
+        url = s.page.url
+        try:
+            yield from gesture(s, target)
+        except Exception:
+            # A press may close or replace the very page it went to: what was told before says whether it arrived.
+            if not s.worlds.told and not record.navigations:
+                raise
+    with p.timed("settle"):
+        yield from settle(s, leaf)
+        report, seen = yield from _collect(s, target, document)
+        after = yield from _picture(s)
+    effects = Effects(
+        navigated=bool(record.navigations) or report.lost or url != s.page.url,
+        url=s.page.url,
+        mutations=max(0, int(seen.get("mutations", 0))),
+        dialogs=tuple(record.dialogs),
+        popups=tuple(record.popups),
+        downloads=tuple(record.downloads),
+        blocked=tuple(record.blocked),
+        focus=str(seen.get("focus", "")),
+        value=seen.get("value"),
+        scrolled=bool(seen.get("scrolled")),
+        pixels=changed_share(before, after) if before and after else None,
+        requests=record.requests,
+        removed=report.removed,
+    )
+    return report, effects
+
+
+def _picture(s: Session) -> Steps[bytes]:
+    if not s.options.pixels:
+        return b""
+    try:
+        return (yield from capture(s, {}, None, 1.0))
+    except Exception:
+        return b""
+
+
+def settle(s: Session, leaf: Link) -> Steps[None]:
+    """Two frames; then what the press set going: requests, or a new page. Each wait has an end."""
+    try:
+        yield from s.worlds.run(leaf.world, "() => molmo.frames2(2)")
+    except Exception:
+        # The document is on its way out; the page's load is waited for below.
+        yield from pause(s.page, 0.02)
+    record, options = s.watch.record, s.options
+    end = time.monotonic() + options.settle_requests_s
+    quiet = 0
+    while s.watch.pending or (quiet < 2 and (record.requests or record.opening)):
+        if time.monotonic() > end:
+            break
+        quiet = 0 if s.watch.pending else quiet + 1
+        yield from pause(s.page, 0.02)
+    if record.navigations and not s.page.is_closed():
+        try:
+            yield from call(
+                s.page,
+                "wait_for_load_state",
+                "load",
+                timeout=options.settle_load_s * 1000,
+                timeout_s=options.settle_load_s + 2,
+            )
+        except Exception:
+            # A page that never finishes loading is still a page; the caller's next look shows what there is.
+            return
+
+
+def _collect(s: Session, target: Aim, document: str) -> Steps[tuple[Report, dict[str, Any]]]:
+    """Gather what the listeners in the element's document and in those around it saw."""
+    leaf = target.resolved.leaf
+    told = tuple(entry for where, entry in s.worlds.told if where == document)
+    try:
+        seen = yield from s.worlds.ask(leaf.world, "collect")
+        yield from s.worlds.run(leaf.world, "() => molmo.disarm()")
+    except Exception:
+        return Report(log=told, lost=True), {}
+    if seen["document"] != document or not seen["armed"]:
+        return Report(log=told, lost=True), {}
+    blocked, early, other = seen["blocked"], seen["early"], seen["other"]
+    for link in target.resolved.links[:-1]:
+        try:
+            around = yield from s.worlds.ask(link.world, "collect")
+            yield from s.worlds.run(link.world, "() => molmo.disarm()")
+        except Exception:
+            continue
+        if around["blocked"]:
+            blocked, other = True, around["other"]
+        early = early and around["early"]
+        seen["mutations"] += around["mutations"]
+    return Report(
+        log=tuple(seen["log"]) or told,
+        blocked=blocked,
+        early=early,
+        removed=seen["removed"],
+        other=other,
+    ), seen

@@ -1,0 +1,123 @@
+"""Which actions are risky, from what the element calls itself, where it leads and what it is part of.
+
+Words in English, German, French, Spanish, Italian, Portuguese and Dutch. A list can never be complete, so the policy's
+other halves (origins, secrets, dry run) do not lean on it. Reading these words can only ever *add* a question to the
+caller: nothing on the page can take one away.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+_WORDS = {
+    "buy": "buy purchase order checkout subscribe bid kaufen kaufe bestellen bestelle acheter commander comprar acquista"
+    " ordina kopen bestel",
+    "pay": "pay payment donate transfer withdraw bezahlen zahlen zahlung ueberweisen uberweisen payer virement pagar paga"
+    " transferir betalen",
+    "delete": "delete remove erase destroy discard deactivate unsubscribe wipe purge terminate loschen loesche losche"
+    " entfernen supprimer effacer eliminar borrar elimina rimuovi excluir apagar verwijder verwijderen",
+    "send": "send submit post publish tweet share reply invite apply transmit confirm senden absenden abschicken"
+    " veroffentlichen envoyer publier enviar publicar invia pubblica verzenden versturen bestatigen confirmer confirmar",
+    "permission": "grant authorize authorise allow install erlauben zulassen autoriser permitir",
+}
+_PHRASES = {
+    "buy": ("place order", "check out", "add card", "in den warenkorb legen und kaufen"),
+    "delete": (
+        "empty trash",
+        "close account",
+        "cancel subscription",
+        "move to trash",
+        "factory reset",
+    ),
+    "pay": ("card number",),
+}
+_PATTERNS = {
+    risk: re.compile(
+        r"(?<![a-z])(?:"
+        + "|".join([*words.split(), *(re.escape(p) for p in _PHRASES.get(risk, ()))])
+        + r")(?:s|ing|ed|n)?(?![a-z])"
+    )
+    for risk, words in _WORDS.items()
+}
+_PRICE = re.compile(r"(?:[$€£¥₹]\s?\d|\d[\d.,]*\s?(?:[$€£¥₹]|eur\b|usd\b|gbp\b|chf\b))")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the page says about one element, gathered without judging it.
+
+    Attributes:
+        texts: Accessible name, visible text, title, value, alternative texts.
+        role: ARIA role.
+        input_type: `type` of an input or button, lower case.
+        submits: It submits a form.
+        form_texts: Texts of the form's submit button, for fields in which Enter submits.
+        form_password: The form holds a filled password field.
+        form_card: The form asks for a payment card.
+        form_method: "get", "post" or "".
+    """
+
+    texts: tuple[str, ...] = ()
+    role: str = ""
+    input_type: str = ""
+    submits: bool = False
+    form_texts: tuple[str, ...] = ()
+    form_password: bool = False
+    form_card: bool = False
+    form_method: str = ""
+
+
+def fold(text: str) -> str:
+    """Return `text` without accents, case, invisible characters and repeated blanks, so that look-alike writings meet.
+
+    >>> fold("  LÖSCHEN\\u200b ")
+    'loschen'
+    """
+    decomposed = unicodedata.normalize("NFKD", text)
+    kept = "".join(
+        " " if char.isspace() else char
+        for char in decomposed
+        if char.isspace() or unicodedata.category(char) not in ("Mn", "Cf", "Cc")
+    )
+    return " ".join(kept.casefold().split())
+
+
+def risks_of(verb: str, facts: Facts) -> frozenset[str]:
+    """Return the kinds of risk that doing `verb` to such an element carries.
+
+    Args:
+        verb: click, type, submit (typing that ends with Enter), select, check, upload, drag.
+        facts: What is known of the element.
+    """
+    if verb in ("hover", "scroll_to"):
+        return frozenset()
+    found: set[str] = set()
+    if verb == "upload" or (verb == "click" and facts.input_type == "file"):
+        found.add("file")
+    if verb in ("type", "submit") and facts.input_type == "password":
+        found.add("password")
+    if verb == "type":
+        # A search field labelled "Delete ..." is not pressed: what is typed is not sent yet.
+        return frozenset(found)
+    texts = facts.texts + (facts.form_texts if verb == "submit" or facts.submits else ())
+    for text in map(fold, texts):
+        found |= {risk for risk, pattern in _PATTERNS.items() if pattern.search(text)}
+        if facts.submits and _PRICE.search(text):
+            found.add("pay")
+    if facts.submits or verb == "submit":
+        if facts.form_password:
+            found.add("password")
+        if facts.form_card:
+            found.add("pay")
+    return frozenset(found)
+
+
+def same_name(expected: str, texts: tuple[str, ...]) -> bool:
+    """Whether one of `texts` is called `expected`: equal, or holding it as whole words, after folding."""
+    wanted = fold(expected)
+    if not wanted:
+        return False
+    pattern = re.compile(r"(?<!\w)" + re.escape(wanted) + r"(?!\w)")
+    return any(pattern.search(fold(text)) for text in texts)

@@ -1,0 +1,139 @@
+"""One pointer on one page: everything the verbs share. Opened by the first verb, closed by its owner."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from molmo_agents.errors import PageUnusable
+from molmo_agents.journal import Journal
+from molmo_agents.network import Gate
+from molmo_agents.outcome import Result
+from molmo_agents.policy import READ_ONLY, Policy, Rules
+from molmo_agents.steps import Steps
+from molmo_agents.watch import Watch
+from molmo_agents.worlds import Worlds
+from molmo_point.errors import UsageError
+from molmo_point.pointer import Pointer
+
+
+@dataclass(frozen=True)
+class Options:
+    """How patient and how thorough; the defaults suit a real page and a model of a second or so.
+
+    Attributes:
+        attempts: Looks per verb before it gives up as `unstable`.
+        stable_frames: Animation frames in a row in which the element must stand still under the pointer.
+        stable_s: How long to wait for that, seconds.
+        settle_requests_s: How long to wait for requests that a press started, seconds.
+        settle_load_s: How long to wait for a page that a press opened, seconds.
+        point_timeout_s: Budget of one question to the model, seconds; None leaves it to the pointer.
+        zoom: Look again, larger, at small targets and uncertain points.
+        small_px: Targets whose shorter side is below this many CSS pixels are small.
+        max_absent: Treat an answer as absent when the model's own probability for that is above this.
+        pixels: Also measure which share of the viewport's pixels a press changed; costs two more screenshots.
+    """
+
+    attempts: int = 3
+    stable_frames: int = 3
+    stable_s: float = 1.0
+    settle_requests_s: float = 5.0
+    settle_load_s: float = 10.0
+    point_timeout_s: float | None = 60.0
+    zoom: bool = True
+    small_px: float = 14.0
+    max_absent: float = 0.5
+    pixels: bool = False
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or self.stable_frames < 1:
+            raise UsageError("attempts and stable_frames must be at least 1")
+        waits = (self.stable_s, self.settle_requests_s, self.settle_load_s)
+        if min(waits) < 0 or not 0 <= self.max_absent <= 1:
+            raise UsageError("waits must not be negative, and max_absent lies in 0-1")
+
+
+class Session:
+    """The parts behind a `WebPointer`: worlds, watch, gate, budget and journal."""
+
+    def __init__(
+        self,
+        page: Any,
+        pointer: Pointer,
+        policy: Policy,
+        options: Options,
+        journal: Journal | None,
+        handler: Callable[[Callable[..., Steps[Any]]], Callable[..., Any]],
+    ) -> None:
+        if page.is_closed():
+            raise PageUnusable("the page is closed: open one with context.new_page() first")
+        self.page = page
+        self.pointer = pointer
+        self.policy = policy.starting_at(page.url)
+        self.rules = Rules.of(self.policy)
+        self.options = options
+        self.journal = journal
+        self.worlds = Worlds(page)
+        self.watch = Watch(page, self.policy, self.rules, handler)
+        self.gate = Gate(page, self.rules, self.watch, self.worlds, handler)
+        self.frame: Any = None
+        self.actions = 0
+        self.looks = 0
+        self._begun: float | None = None
+        self._open = False
+        self._closed = False
+
+    def open(self) -> Steps[None]:
+        """Attach to the page, once."""
+        if self._open:
+            return
+        if self._closed:
+            raise PageUnusable("this pointer was closed: make a new one for the page")
+        try:
+            yield from self.worlds.open()
+        except Exception as error:
+            if self.page.is_closed():
+                raise
+            raise PageUnusable(
+                f"expected a page of a Chromium browser (the DevTools protocol is needed): {error}"
+            ) from error
+        self.watch.open()
+        self._open = True
+        yield from self.gate.open()
+
+    def close(self) -> Steps[None]:
+        """Detach; the page stays as it is. Closing twice is allowed."""
+        self._closed = True
+        if not self._open:
+            return
+        self._open = False
+        yield from self.gate.close()
+        self.watch.close()
+        yield from self.worlds.close()
+
+    def forbids(self, verb: str) -> tuple[Result, str] | None:
+        """Say why `verb` may not be done now, or None."""
+        policy = self.policy
+        if verb not in policy.verbs:
+            return Result.BLOCKED_ACTION, f"the policy does not allow {verb}()"
+        now = time.monotonic()
+        self._begun = self._begun or now
+        if now - self._begun > policy.max_seconds:
+            return Result.BUDGET, f"the policy's {policy.max_seconds:g} seconds are used up"
+        if verb not in READ_ONLY and self.actions >= policy.max_actions:
+            return Result.BUDGET, f"the policy's {policy.max_actions} actions are used up"
+        if self.looks >= policy.max_looks:
+            return Result.BUDGET, f"the policy's {policy.max_looks} looks are used up"
+        if verb != "goto" and not self.rules.page(self.page.url):
+            return (
+                Result.BLOCKED_ORIGIN,
+                f"the page is at {self.page.url[:200]}, which the policy does not allow: "
+                f"allowed are {', '.join(map(str, self.rules.pages)) or 'no origins'}",
+            )
+        return None
+
+    def secrets(self) -> list[str]:
+        """Values that no picture and no log may show."""
+        return [secret.value for secret in self.policy.secrets.values()]

@@ -1,0 +1,72 @@
+"""How the core does I/O without doing any: it yields what it wants done, a driver does it and sends back the result.
+
+Everything in this package that decides is a generator of `Step`s. `sync_driver` and `async_driver` are the only files
+that call Playwright, fifty lines each; the two faces `WebPointer` and `AsyncWebPointer` run the very same generators.
+A test can run them with no browser at all, answering the steps itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, Union
+
+T = TypeVar("T")
+
+DEFAULT_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Call:
+    """Call `name` of a Playwright object; give up after `timeout_s` seconds with `PageGone`."""
+
+    on: Any
+    name: str
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    timeout_s: float = DEFAULT_TIMEOUT_S
+
+
+@dataclass(frozen=True)
+class Think:
+    """Call something slow that is not Playwright (the model); the async driver does it in a thread."""
+
+    function: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Consult:
+    """Call the user's own callback, which may be a coroutine function where the driver is async."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Let the page live for so many seconds; events are delivered meanwhile."""
+
+    page: Any
+    seconds: float
+
+
+Step = Union[Call, Think, Consult, Pause]
+Steps = Generator[Step, Any, T]
+
+
+def call(
+    on: Any, name: str, *args: Any, timeout_s: float = DEFAULT_TIMEOUT_S, **kwargs: Any
+) -> Steps[Any]:
+    """Yield one `Call` and return what it gave."""
+    return (yield Call(on, name, args, kwargs, timeout_s))
+
+
+def think(function: Callable[[], T]) -> Steps[T]:
+    """Yield one `Think` and return what it gave."""
+    result: T = yield Think(function)
+    return result
+
+
+def pause(page: Any, seconds: float) -> Steps[None]:
+    """Yield one `Pause`."""
+    yield Pause(page, seconds)

@@ -1,0 +1,351 @@
+"""Our own JavaScript in every document of a page, out of the page's reach, and the walk from a pixel down to an element.
+
+Everything asked of the page runs in an isolated world over the DevTools protocol (CDP): the same DOM, other JavaScript. A
+page that overrides `elementFromPoint`, listens in on globals or sets a strict content policy has no effect on it. Frames of
+other origins live in other processes and have sessions of their own; closed shadow roots open to CDP only. The walk crosses both.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+from molmo_agents.errors import PageGone
+from molmo_agents.steps import Steps, call
+
+WORLD = "molmo-agents"
+MAX_DEPTH = 12
+"""Frames within frames that are followed; more is a page that nests itself."""
+
+
+def probe_source() -> str:
+    """Return the JavaScript that is put into each document's isolated world."""
+    folder = resources.files("molmo_agents") / "probe"
+    return "\n".join(
+        (folder / f"{name}.js").read_text("utf-8") for name in ("hit", "press", "fields")
+    )
+
+
+class WorldLost(PageGone):
+    """The document went away (navigated, frame removed) while it was asked."""
+
+
+@dataclass(frozen=True)
+class World:
+    """One document: the CDP session it answers on, its frame, and our world in it."""
+
+    session: Any = field(repr=False)
+    frame_id: str
+    context: int
+
+
+@dataclass(frozen=True)
+class Link:
+    """One document on the way down to an element, with where the point lies in it and where it lies in the page.
+
+    `left`, `top` (CSS px of the viewport) is where the document begins, `sx`, `sy` how many CSS px of the viewport one of its is.
+    """
+
+    world: World
+    x: float
+    y: float
+    left: float = 0.0
+    top: float = 0.0
+    sx: float = 1.0
+    sy: float = 1.0
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What lies at a point: `raw` is what the probe says of it (see `decide.Hit`), `links` the documents down to it."""
+
+    raw: dict[str, Any]
+    links: tuple[Link, ...]
+
+    @property
+    def leaf(self) -> Link:
+        return self.links[-1]
+
+
+class Worlds:
+    """Owns the CDP sessions of one page."""
+
+    def __init__(self, page: Any) -> None:
+        self._page = page
+        self._source = probe_source()
+        self._contexts: dict[tuple[int, str], int] = {}
+        self._foreign: dict[str, tuple[Any, Any]] = {}
+        self.session: Any = None
+        self.frame_ids: set[str] = set()
+        self.told: list[tuple[str, str]] = []
+        """(document, event) of each guarded event, as it happened: it outlives the document."""
+
+    def open(self) -> Steps[None]:
+        """Attach to the page and put the probe into its present and future documents."""
+        self.session = yield from call(self._page.context, "new_cdp_session", self._page)
+        yield from self._prepare(self.session)
+
+    def close(self) -> Steps[None]:
+        """Detach from the page; it keeps nothing but an inert listener until its next navigation."""
+        sessions = [self.session, *(session for session, _ in self._foreign.values())]
+        self._foreign.clear()
+        self._contexts.clear()
+        self.session = None
+        for session in sessions:
+            try:
+                yield from call(session, "detach", timeout_s=2.0)
+            except Exception:  # the target is gone, and its session with it
+                continue
+
+    def send(self, session: Any, method: str, timeout_s: float = 5.0, **params: Any) -> Steps[Any]:
+        """Send one CDP command and return its result."""
+        if session is None:
+            raise PageGone("the page is no longer attached: it was closed, or this pointer was")
+        return (yield from call(session, "send", method, params, timeout_s=timeout_s))
+
+    def main(self) -> Steps[World]:
+        """Return the world of the page's main document."""
+        tree = yield from self.send(self.session, "Page.getFrameTree")
+        self._note(tree["frameTree"])
+        return (yield from self._world(self.session, tree["frameTree"]["frame"]["id"]))
+
+    def ask(self, world: World, function: str, *args: Any, timeout_s: float = 5.0) -> Steps[Any]:
+        """Call `molmo.<function>(*args)` in a document and return its JSON value.
+
+        Raises:
+            WorldLost: The document is gone.
+        """
+        return (
+            yield from self.run(
+                world, f"(...a) => molmo.{function}(...a)", *args, timeout_s=timeout_s
+            )
+        )
+
+    def run(
+        self, world: World, source: str, *args: Any, by_value: bool = True, timeout_s: float = 5.0
+    ) -> Steps[Any]:
+        """Call a JavaScript function in a document; by value, or as a remote object for other CDP commands."""
+        try:
+            answer = yield from self.send(
+                world.session,
+                "Runtime.callFunctionOn",
+                timeout_s,
+                functionDeclaration=source,
+                executionContextId=world.context,
+                arguments=[{"value": argument} for argument in args],
+                returnByValue=by_value,
+                awaitPromise=True,
+                objectGroup=WORLD,
+            )
+        except PageGone:
+            raise
+        except Exception as error:
+            raise WorldLost(f"the document is gone: {str(error)[:200]}") from error
+        if "exceptionDetails" in answer:
+            details = answer["exceptionDetails"]
+            text = details.get("exception", {}).get("description") or details.get("text", "")
+            raise PageGone(f"the page could not be probed: {text[:300]}")
+        return answer["result"].get("value") if by_value else answer["result"]
+
+    def resolve(self, x: float, y: float) -> Steps[Resolved]:
+        """Walk from a pixel of the viewport (CSS px) down through frames and shadow roots to the element there."""
+        link = Link((yield from self.main()), x, y)
+        links = [link]
+        invisible = False
+        for _ in range(MAX_DEPTH):
+            raw = yield from self.ask(link.world, "hit", link.x, link.y)
+            if raw.get("host"):
+                raw = yield from self._into_closed(link, raw)
+            if "frame" not in raw:
+                return Resolved({**raw, "invisible_frame": invisible}, tuple(links))
+            frame = raw["frame"]
+            invisible = invisible or frame["invisible"]
+            world = yield from self.child(link.world, "molmo.target")
+            if world is None:
+                return Resolved({"nothing": True, "invisible_frame": invisible}, tuple(links))
+            link = Link(
+                world,
+                frame["x"],
+                frame["y"],
+                link.left + frame["left"] * link.sx,
+                link.top + frame["top"] * link.sy,
+                link.sx * frame["sx"],
+                link.sy * frame["sy"],
+            )
+            links.append(link)
+        return Resolved({"nothing": True, "invisible_frame": invisible}, tuple(links))
+
+    def child(self, parent: World, element: str) -> Steps[World | None]:
+        """Return the world of the document inside the frame element that the expression `element` names, or None."""
+        remote = yield from self.run(parent, f"() => {element}", by_value=False)
+        if "objectId" not in remote:
+            return None
+        node = (yield from self._describe(parent, remote["objectId"]))["node"]
+        frame_id = node.get("frameId")
+        if frame_id is None:
+            return None
+        self.frame_ids.add(frame_id)
+        if "contentDocument" in node:
+            return (yield from self._world(parent.session, frame_id))
+        session = yield from self._foreign_session(frame_id)
+        return None if session is None else (yield from self._world(session, frame_id))
+
+    def object_id(self, world: World, expression: str) -> Steps[str | None]:
+        """Return a remote object id for a JavaScript expression, for CDP commands that take one."""
+        remote = yield from self.run(world, f"() => {expression}", by_value=False)
+        found: str | None = remote.get("objectId")
+        return found
+
+    def page_object(self, world: World, expression: str) -> Steps[str | None]:
+        """Like `object_id`, as the page's own world sees it: listeners are listed per world."""
+        ours = yield from self.object_id(world, expression)
+        if ours is None:
+            return None
+        node = (yield from self._describe(world, ours))["node"]
+        theirs = yield from self.send(
+            world.session,
+            "DOM.resolveNode",
+            backendNodeId=node["backendNodeId"],
+            objectGroup=WORLD,
+        )
+        found: str | None = theirs["object"].get("objectId")
+        return found
+
+    def _describe(self, world: World, object_id: str) -> Steps[dict[str, Any]]:
+        answer: dict[str, Any] = yield from self.send(
+            world.session, "DOM.describeNode", objectId=object_id, depth=0, pierce=True
+        )
+        return answer
+
+    def _into_closed(self, link: Link, raw: dict[str, Any]) -> Steps[dict[str, Any]]:
+        """Descend into closed shadow roots: page JavaScript sees only the host, CDP sees inside."""
+        for _ in range(MAX_DEPTH):
+            object_id = yield from self.object_id(link.world, "molmo.leaf")
+            if object_id is None:
+                return raw
+            node = (yield from self._describe(link.world, object_id))["node"]
+            closed = [r for r in node.get("shadowRoots", ()) if r["shadowRootType"] == "closed"]
+            if not closed:
+                return raw
+            root = yield from self.send(
+                link.world.session,
+                "DOM.resolveNode",
+                backendNodeId=closed[0]["backendNodeId"],
+                executionContextId=link.world.context,
+                objectGroup=WORLD,
+            )
+            answer = yield from self.send(
+                link.world.session,
+                "Runtime.callFunctionOn",
+                functionDeclaration="function (x, y) { return molmo.leafAt(x, y, this) ? molmo.hit(x, y, this) : null; }",
+                objectId=root["object"]["objectId"],
+                arguments=[{"value": link.x}, {"value": link.y}],
+                returnByValue=True,
+            )
+            inner = answer["result"].get("value")
+            if not inner:
+                return raw
+            raw = inner
+            if not raw.get("host"):
+                return raw
+        return raw
+
+    def _world(self, session: Any, frame_id: str) -> Steps[World]:
+        key = (id(session), frame_id)
+        known = self._contexts.get(key)
+        if known is not None:
+            world = World(session, frame_id, known)
+            try:
+                yield from self.run(world, "() => 1")
+                return world
+            except WorldLost:
+                del self._contexts[key]
+        try:
+            made = yield from self.send(
+                session, "Page.createIsolatedWorld", frameId=frame_id, worldName=WORLD
+            )
+        except PageGone:
+            raise
+        except Exception as error:
+            raise WorldLost(f"the frame is gone: {str(error)[:200]}") from error
+        world = World(session, frame_id, made["executionContextId"])
+        yield from self.run(world, "() => {" + self._source + "\n}")
+        yield from self.send(
+            session, "Runtime.addBinding", name="molmoTell", executionContextId=world.context
+        )
+        self._contexts[key] = world.context
+        return world
+
+    def _foreign_session(self, frame_id: str) -> Steps[Any]:
+        """Return the CDP session of a frame that lives in another process, or None."""
+        known = self._foreign.get(frame_id)
+        if known is not None:
+            return known[0]
+        attached = [frame for _, frame in self._foreign.values()]
+        for frame in self._page.frames:
+            if frame.parent_frame is None or frame in attached:
+                continue
+            try:
+                session = yield from call(self._page.context, "new_cdp_session", frame)
+            except PageGone:
+                raise
+            except (
+                Exception
+            ):  # this frame lives in its parent's process and has no session of its own
+                continue
+            tree = (yield from self.send(session, "Page.getFrameTree"))["frameTree"]
+            found = tree["frame"]["id"]
+            self._note(tree)
+            self._foreign[found] = (session, frame)
+            yield from self._prepare(session)
+        known = self._foreign.get(frame_id)
+        return None if known is None else known[0]
+
+    def tidy(self) -> Steps[None]:
+        """Let go of elements asked about earlier and of frames that are gone, so that a long life leaks none."""
+        for frame_id, (session, frame) in list(self._foreign.items()):
+            if frame.is_detached():
+                del self._foreign[frame_id]
+                for key in [k for k in self._contexts if k[0] == id(session)]:
+                    del self._contexts[key]
+        for session in (self.session, *(session for session, _ in self._foreign.values())):
+            try:
+                # A remote object keeps its element alive in the page until it is released.
+                yield from self.send(session, "Runtime.releaseObjectGroup", objectGroup=WORLD)
+            except PageGone:
+                raise
+            except Exception:
+                # The frame of this session is just going; its objects go with it.
+                continue
+
+    def _prepare(self, session: Any) -> Steps[None]:
+        yield from self.send(session, "Page.enable")
+        yield from self.send(
+            session,
+            "Page.addScriptToEvaluateOnNewDocument",
+            source=self._source,
+            worldName=WORLD,
+        )
+        session.on("Runtime.bindingCalled", self._tell)
+        session.on("Page.frameAttached", self._attached)
+        session.on("Page.frameDetached", self._detached)
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        if event.get("name") == "molmoTell":
+            note = json.loads(event["payload"])
+            self.told.append((note["document"], note["entry"]))
+
+    def _attached(self, event: dict[str, Any]) -> None:
+        self.frame_ids.add(event["frameId"])
+
+    def _detached(self, event: dict[str, Any]) -> None:
+        self.frame_ids.discard(event["frameId"])
+        for key in [key for key in self._contexts if key[1] == event["frameId"]]:
+            del self._contexts[key]
+
+    def _note(self, tree: dict[str, Any]) -> None:
+        self.frame_ids.add(tree["frame"]["id"])
+        for child in tree.get("childFrames", ()):
+            self._note(child)

@@ -1,0 +1,188 @@
+"""Several pictures with their questions as one batch of tensors.
+
+The questions of a picture are packed behind it, blind to each other: each sees the picture and itself, and its positions go on
+where the picture's end. Letters: B pictures, N crops of all of them, T tokens, Q coordinate or decision tokens that look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molmo_point.train.examples import NO_PATCH, NO_TARGET, Answer, Picture
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Tensors of one step.
+
+    Attributes:
+        crops: [N, P, patch pixels] float32; empty when `features` are there.
+        where: [M] int64, rows of `crops`, one for each crop with its mask.
+        masks: [M, P] float32.
+        features: [M, K, D], image embeddings computed before, or None.
+        slots: [M, K] int64, where in the flattened [B * T] tokens a pooled patch is added; negative = nowhere.
+        ids: [B, T] int64.
+        positions: [B, T] int64.
+        segments: [B, T] int32: 0 the picture, 1... its questions, -1 padding.
+        shows: [B, T] int64: class of what an image token shows, 0 = background, kind + 1; -1 for other tokens.
+        colours: [B, T] int64: colour class, -1 where there is none.
+        offsets: [B, T, 2] float32, token to centre, in token sides.
+        places: [B, T, 2] float32, centre of what a token shows, in percent; NaN where nothing.
+        things: [B, T] int64, the thing shown (its index in its own picture), negative where none.
+        targets, weights, values: [B, T], see `Answer`.
+        look_rows: [Q] int64, index into [B * T]: tokens whose attention is taught.
+        look_at: [Q, T] bool: where they should look, in their own picture.
+        read_at: [Q, T] bool: the words that are asked for, in their own question.
+        decisions: [Q'] int64, index into [B * T]: the tokens after which "none" or something is said.
+        absent: [Q'] bool, whether "none" is right.
+    """
+
+    crops: Tensor
+    where: Tensor
+    masks: Tensor
+    features: Tensor | None
+    slots: Tensor
+    ids: Tensor
+    positions: Tensor
+    segments: Tensor
+    shows: Tensor
+    colours: Tensor
+    offsets: Tensor
+    places: Tensor
+    things: Tensor
+    targets: Tensor
+    weights: Tensor
+    values: Tensor
+    look_rows: Tensor
+    look_at: Tensor
+    read_at: Tensor
+    decisions: Tensor
+    absent: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        moved = {
+            field.name: value.to(device)
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **moved)
+
+    def attention_mask(self) -> Tensor:
+        """[B, 1, T, T] bool: a token sees the picture and what comes before it in its own question."""
+        seg = self.segments
+        length = seg.shape[1]
+        same = seg[:, :, None] == seg[:, None, :]
+        picture = (seg == 0)[:, None, :].expand_as(same)
+        causal = torch.ones(length, length, dtype=torch.bool, device=seg.device).tril()
+        return ((same | picture) & causal)[:, None]
+
+
+def collate(samples: Sequence[tuple[Picture, Sequence[Answer]]]) -> Batch:
+    """Pack pictures and their answers.
+
+    Args:
+        samples: Pictures, each with its questions; questions may be missing altogether (dense pretraining).
+    """
+    lengths = [len(p.prefix) + sum(len(a.ids) for a in answers) for p, answers in samples]
+    shape = (len(samples), max(lengths))
+    rows = _Rows(shape)
+    slots, where, crop_count = [], [], 0
+    for row, (picture, answers) in enumerate(samples):
+        rows.picture(row, picture)
+        at = len(picture.prefix)
+        for number, answer in enumerate(answers, start=1):
+            at = rows.answer(row, number, at, picture, answer)
+        slots.append(np.where(picture.token_at >= 0, picture.token_at + row * shape[1], -1))
+        where.append(picture.where + crop_count)
+        crop_count += len(picture.crops)
+    return Batch(
+        crops=torch.from_numpy(np.concatenate([p.crops for p, _ in samples])),
+        where=torch.from_numpy(np.concatenate(where)).long(),
+        masks=torch.from_numpy(np.concatenate([p.masks for p, _ in samples])),
+        features=None,
+        slots=torch.from_numpy(np.concatenate(slots)).long(),
+        **rows.tensors(),
+    )
+
+
+class _Rows:
+    """Arrays of a batch while they are filled."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.ids = np.zeros(shape, np.int64)
+        self.positions = np.zeros(shape, np.int64)
+        self.segments = np.full(shape, -1, np.int32)
+        self.shows = np.full(shape, -1, np.int64)
+        self.colours = np.full(shape, -1, np.int64)
+        self.things = np.full(shape, NO_PATCH, np.int64)
+        self.offsets = np.zeros((*shape, 2), np.float32)
+        self.places = np.full((*shape, 2), np.nan, np.float32)
+        self.targets = np.full(shape, NO_TARGET, np.int64)
+        self.weights = np.zeros(shape, np.float32)
+        self.values = np.full(shape, np.nan, np.float32)
+        self.look_rows: list[int] = []
+        self.look_at: list[np.ndarray[Any, Any]] = []
+        self.read_at: list[np.ndarray[Any, Any]] = []
+        self.decisions: list[int] = []
+        self.absent: list[bool] = []
+
+    def picture(self, row: int, picture: Picture) -> None:
+        length = len(picture.prefix)
+        self.ids[row, :length] = picture.prefix
+        self.positions[row, :length] = np.arange(length)
+        self.segments[row, :length] = 0
+        self.things[row, :length] = picture.shows
+        self.shows[row, :length] = np.where(picture.shows == NO_PATCH, -1, 0)
+        seen = np.nonzero(picture.shows >= 0)[0]
+        shown = picture.shows[seen]
+        self.shows[row, seen] = picture.kinds[shown] + 1
+        self.colours[row, seen] = picture.colours[shown]
+        self.places[row, seen] = picture.points[shown]
+        self.offsets[row, :length] = picture.offsets
+
+    def answer(self, row: int, number: int, at: int, picture: Picture, answer: Answer) -> int:
+        """Append an answer at column `at`; return the column behind it."""
+        end = at + len(answer.ids)
+        start = len(picture.prefix)
+        self.ids[row, at:end] = answer.ids
+        self.positions[row, at:end] = start + np.arange(len(answer.ids))
+        self.segments[row, at:end] = number
+        self.targets[row, at:end] = answer.targets
+        self.weights[row, at:end] = answer.weights
+        self.values[row, at:end] = answer.values
+        width = self.ids.shape[1]
+        column = np.arange(width)
+        asked = (column >= at + answer.asked[0]) & (column < at + answer.asked[1])
+        for position, things in answer.looks:
+            seen = np.isin(self.things[row], np.array(things, np.int64)) if things else None
+            if seen is None:
+                # None is there: look at the very first token, which shows nothing.
+                seen = column == 0
+            if seen.any():
+                self.look_rows.append(row * width + at + position)
+                self.look_at.append(seen)
+                self.read_at.append(asked)
+        self.decisions.append(row * width + at + answer.looks[0][0])
+        self.absent.append(answer.absent)
+        return end
+
+    def tensors(self) -> dict[str, Tensor]:
+        names = "ids positions segments shows colours offsets places things targets weights values"
+        out = {name: torch.from_numpy(getattr(self, name)) for name in names.split()}
+        width = self.ids.shape[1]
+        none = np.zeros((0, width), bool)
+        return {
+            **out,
+            "look_rows": torch.tensor(self.look_rows, dtype=torch.long),
+            "look_at": torch.from_numpy(np.stack(self.look_at) if self.look_at else none),
+            "read_at": torch.from_numpy(np.stack(self.read_at) if self.read_at else none),
+            "decisions": torch.tensor(self.decisions, dtype=torch.long),
+            "absent": torch.tensor(self.absent, dtype=torch.bool),
+        }

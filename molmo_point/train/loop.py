@@ -1,0 +1,281 @@
+"""The training loop: stage after stage, step after step, saved often, resumed exactly.
+
+runs/nano/recipe.json         the recipe; another one is refused
+runs/nano/tokenizer.json      the words
+runs/nano/state.safetensors   weights, optimizer, and the number of the next batch
+runs/nano/log.jsonl           one line each time held-out pictures were looked at
+runs/nano/checkpoint/         the model in the published layout: `molmo_point.load` takes it
+runs/nano/curves.png
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from molmo_point.model.molmo import Molmo
+from molmo_point.preprocess.tokenizer import Tokenizer
+from molmo_point.train.batches import Batch, collate
+from molmo_point.train.cached import CachedPictures
+from molmo_point.train.claim import claim
+from molmo_point.train.curves import draw_curves
+from molmo_point.train.network import (
+    begin_decoder,
+    begin_vision,
+    new_network,
+)
+from molmo_point.train.objectives import Taught, answer_losses
+from molmo_point.train.progress import Progress
+from molmo_point.train.published import publish
+from molmo_point.train.recipe import Recipe, StageRecipe
+from molmo_point.train.schedule import make_optimizer, rate, spent
+from molmo_point.train.state import Place, load_state, save_state
+from molmo_point.train.stream import Drawer, Drawn, TrainingStopped, fresh_batches
+from molmo_point.train.teaching import Losses, dense_losses, image_features
+
+SAMPLE_PICTURES = 40
+"""Pictures that say how to begin a part of the network: some ten thousand patches, a second of work."""
+
+MOST_SKIPPED = 0.2
+"""Share of pictures that may fail to be drawn before a run stops: that many are no accident."""
+
+
+def train(
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    device: str = "cpu",
+    workers: int = 1,
+    progress: Progress | None = None,
+    steps: int | None = None,
+) -> Path:
+    """Train a model, or go on with a run that was interrupted.
+
+    Args:
+        folder: The run's folder; made if it is not there.
+        device: Where the network computes, "cpu" or "cuda".
+        workers: Processes that draw pictures; 0 draws in this one.
+        progress: Where to report; None is silent.
+        steps: Stop after so many steps of this call, state saved; None goes on to the end.
+
+    Returns:
+        The folder of the finished (or so far best known) checkpoint.
+
+    Raises:
+        UsageError: The folder belongs to another recipe, or is damaged.
+        TrainingStopped: Disk full, a drawing process died, the loss is not a number, too many pictures failed.
+    """
+    run = Run(recipe, Path(folder), torch.device(device), workers, progress or Progress(None))
+    run.go(steps)
+    return run.folder / "checkpoint"
+
+
+class Run:
+    """A training run: owns the network, the optimizer and the place in the recipe."""
+
+    def __init__(
+        self, recipe: Recipe, folder: Path, device: torch.device, workers: int, progress: Progress
+    ) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self._device = device
+        self._workers = workers
+        self._progress = progress
+        self.place = claim(recipe, folder)
+        self._tokenizer = Tokenizer(folder)
+        self.network = new_network(recipe, self._tokenizer)
+        self.model.to(device)
+        self.network.heads.to(device)
+        self.optimizer: torch.optim.Optimizer | None = None
+        self._resumed = self.place.batch > 0 or self.place.stage > 0
+        self._last_save = self._last_check = time.monotonic()
+
+    @property
+    def model(self) -> Molmo:
+        """The network that is shipped."""
+        return self.network.model
+
+    def go(self, steps: int | None) -> None:
+        """Run all stages that are left."""
+        left = steps
+        while self.place.stage < len(self.recipe.stages):
+            stage = self.recipe.stages[self.place.stage]
+            self._begin(stage)
+            done, left = self._stage(stage, left)
+            if not done:
+                self.save()
+                return
+            self._check(stage)
+            self.place.next_stage()
+            self.optimizer = None
+            self.save()
+            publish(self.model, self.recipe, self.folder / "checkpoint")
+            draw_curves(self.folder)
+        if not (self.folder / "checkpoint").exists():
+            load_state(self.folder, self._modules(), None)
+            publish(self.model, self.recipe, self.folder / "checkpoint")
+
+    def _modules(self) -> dict[str, torch.nn.Module]:
+        return {"model": self.model, "heads": self.network.heads}
+
+    def _begin(self, stage: StageRecipe) -> None:
+        """Load what was saved, or hand over from the stage before."""
+        if self._resumed and self.place.batch == 0:
+            load_state(self.folder, self._modules(), None)
+        if self.place.batch == 0:
+            self._hand_over(stage)
+        self.optimizer = make_optimizer(self.network, stage)
+        if self._resumed and self.place.batch > 0:
+            load_state(self.folder, self._modules(), self.optimizer)
+        self._resumed = False
+
+    def _hand_over(self, stage: StageRecipe) -> None:
+        """Prepare what learns for the first time in this stage."""
+        before = self.recipe.stages[: self.place.stage]
+        if not before and stage.kind != "decoder":
+            crops = self._sample(stage).crops.flatten(0, 1)
+            begin_vision(self.model, crops.cpu(), self.recipe.seed)
+        if stage.kind != "dense" and all(earlier.kind == "dense" for earlier in before):
+            begin_decoder(self.network, self._tokenizer, self.recipe.model)
+
+    def _sample(self, stage: StageRecipe) -> Batch:
+        """Draw pictures that tell how to begin; their seeds are not those of the stage."""
+        other = stage.model_copy(update={"name": f"{stage.name} sample", "kind": "dense"})
+        drawer = Drawer(self.recipe.seed, other, self.folder, self.model.config.preprocess)
+        pictures = [drawer.picture(drawer.scene(index)) for index in range(SAMPLE_PICTURES)]
+        return collate([(picture, []) for picture in pictures]).to(self._device)
+
+    def _stage(self, stage: StageRecipe, steps: int | None) -> tuple[bool, int | None]:
+        """Train until the stage's budget or `steps` are used up; return whether the stage is done, and the steps left."""
+        batches = self._batches(stage)
+        started = _cpu_seconds(self.place)
+        try:
+            while spent(stage, self.place) < 1:
+                if steps is not None and steps <= 0:
+                    return False, 0
+                drawn = next(batches)
+                self._step(stage, drawn)
+                self.place.batch += 1
+                self.place.cpu_s = started() + drawn.cpu_s
+                started = _cpu_seconds(self.place)
+                steps = None if steps is None else steps - 1
+                self._housekeeping(stage)
+        finally:
+            batches.close()  # type: ignore[attr-defined]
+        return True, steps
+
+    def _batches(self, stage: StageRecipe) -> Iterator[Drawn]:
+        drawer = Drawer(self.recipe.seed, stage, self.folder, self.model.config.preprocess)
+        if stage.kind == "decoder":
+            cached = CachedPictures(drawer, self.model, stage.cached, self._device)
+            cached.fill(self._progress, self._precision)
+            return cached.batches(self.place.batch)
+        return fresh_batches(drawer, self.place.batch, self._workers)
+
+    def _precision(self) -> torch.autocast:
+        # Autocast turns matrix products to bfloat16; weights, optimizer and losses stay float32.
+        return torch.autocast(
+            self._device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"
+        )
+
+    def _step(self, stage: StageRecipe, drawn: Drawn) -> None:
+        self.place.samples += drawn.pictures
+        self.place.skipped += drawn.skipped
+        if drawn.skipped:
+            self._progress.note(f"{drawn.skipped} pictures skipped: {drawn.reason}")
+            seen = self.place.samples + sum(self.place.finished_samples)
+            if self.place.skipped > 20 and self.place.skipped > MOST_SKIPPED * (
+                seen + self.place.skipped
+            ):
+                raise TrainingStopped(
+                    f"{self.place.skipped} of {seen + self.place.skipped} pictures could not be drawn; the last: {drawn.reason}"
+                )
+        if drawn.batch is None or self.optimizer is None:
+            return
+        share = spent(stage, self.place)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * rate(stage, share)
+        losses = self._losses(stage, drawn.batch.to(self._device))
+        loss = losses.total(stage.losses)
+        if not bool(torch.isfinite(loss)):
+            raise TrainingStopped(
+                f"the loss is {loss.item()} at batch {self.place.batch} of stage '{stage.name}': lower its rates and "
+                "start again from the saved state"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(
+            [p for group in self.optimizer.param_groups for p in group["params"]], 1.0
+        )
+        self.optimizer.step()
+        self._progress.step(stage, self.place, share, losses, drawn.pictures)
+
+    def _losses(self, stage: StageRecipe, batch: Batch) -> Losses:
+        recipe = self.recipe.model
+        # The fused kernels' backward pass in bfloat16 is slow on CPUs; on a GPU they are what is wanted.
+        backends = [SDPBackend.MATH] if self._device.type == "cpu" else list(_GPU_BACKENDS)
+        with self._precision(), sdpa_kernel(backends):
+            features = image_features(self.model, batch)
+            if stage.kind == "dense":
+                return dense_losses(self.network.heads, features, batch)
+            answers = answer_losses(
+                self.model,
+                self.network.heads,
+                features,
+                batch,
+                Taught(recipe.taught_layer, recipe.taught_heads),
+                stage.losses.softness,
+                self._tokenizer.encode("0")[0],
+            )
+            if stage.kind == "decoder":
+                return answers
+            dense = dense_losses(self.network.heads, features, batch)
+            return Losses({**answers.parts, **dense.parts}, {**answers.counts, **dense.counts})
+
+    def _housekeeping(self, stage: StageRecipe) -> None:
+        now = time.monotonic()
+        if now - self._last_check >= self.recipe.check_every_s:
+            self._check(stage)
+            publish(self.model, self.recipe, self.folder / "checkpoint")
+            self._last_check = time.monotonic()
+        if now - self._last_save >= self.recipe.save_every_s:
+            self.save()
+            self._last_save = time.monotonic()
+
+    @torch.no_grad()
+    def _check(self, stage: StageRecipe) -> None:
+        """Look at held-out pictures, whose seeds training never draws."""
+        fresh = stage.model_copy(update={"kind": "dense" if stage.kind == "dense" else "joint"})
+        drawer = Drawer(
+            self.recipe.seed, fresh, self.folder, self.model.config.preprocess, held_out=True
+        )
+        batches = fresh_batches(drawer, 0, 0)
+        counts: dict[str, float] = {}
+        for _ in range(-(-self.recipe.check_pictures // stage.batch)):
+            batch = next(batches).batch
+            if batch is not None:
+                for name, value in self._losses(fresh, batch.to(self._device)).counts.items():
+                    counts[name] = counts.get(name, 0.0) + value
+        self._progress.checked(stage, self.place, counts, self.folder)
+
+    def save(self) -> None:
+        """Write the state."""
+        save_state(self.folder, self.place, self._modules(), self.optimizer)
+
+
+_GPU_BACKENDS = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
+
+
+class _cpu_seconds:
+    """Counts on from a place: calling it gives the stage's CPU-seconds so far, those of this process added."""
+
+    def __init__(self, place: Place) -> None:
+        self._base = place.cpu_s
+        self._start = time.process_time()
+
+    def __call__(self) -> float:
+        return self._base + time.process_time() - self._start

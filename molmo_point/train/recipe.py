@@ -1,0 +1,202 @@
+"""The one file that says how a model is trained: sizes, stages, pictures, budgets. It is stored beside the weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from molmo_point.config import DecoderConfig, MolmoConfig, PreprocessConfig, VisionConfig
+from molmo_point.errors import UsageError
+from molmo_point.train.scenes.questions import QuestionStyle
+from molmo_point.train.scenes.scene import Style
+from molmo_point.train.teaching import LossWeights
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelRecipe(_Part):
+    """Sizes of the network; the defaults are nano's."""
+
+    crop_size: int = 224
+    patch_size: int = 16
+    margins: tuple[int, int] = (2, 2)
+    max_crops: int = 4
+    vision_width: int = 144
+    vision_layers: int = 5
+    vision_heads: int = 4
+    vision_head_dim: int = 32
+    vision_mlp: int = 576
+    feature_layers: tuple[int, ...] = (-1, -3)
+    width: int = 192
+    layers: int = 5
+    heads: int = 6
+    ffn: int = 512
+    rope_theta: float = 10_000.0
+    taught_layer: int = 2
+    taught_heads: int = 2
+
+    @model_validator(mode="after")
+    def _fits(self) -> ModelRecipe:
+        if self.width % self.heads or self.width // self.heads % 2:
+            raise ValueError(f"width {self.width} does not divide into {self.heads} even heads")
+        if not (0 <= self.taught_layer < self.layers and 0 < self.taught_heads <= self.heads):
+            raise ValueError(
+                f"taught_layer {self.taught_layer} and taught_heads {self.taught_heads} are not among "
+                f"{self.layers} layers of {self.heads} heads"
+            )
+        return self
+
+    def config(self, vocab_size: int, new_tokens: int) -> MolmoConfig:
+        """Return the network's configuration for a tokenizer."""
+        preprocess = PreprocessConfig(
+            crop_size=self.crop_size,
+            patch_size=self.patch_size,
+            margins=self.margins,
+            max_crops=self.max_crops,
+        )
+        vision = VisionConfig(
+            width=self.vision_width,
+            layers=self.vision_layers,
+            heads=self.vision_heads,
+            head_dim=self.vision_head_dim,
+            mlp_width=self.vision_mlp,
+            patch_size=self.patch_size,
+            image_size=(self.crop_size, self.crop_size),
+            feature_layers=self.feature_layers,
+        )
+        decoder = DecoderConfig(
+            d_model=self.width,
+            layers=self.layers,
+            heads=self.heads,
+            kv_heads=self.heads,
+            ffn_width=self.ffn,
+            vocab_size=vocab_size,
+            embedding_size=vocab_size,
+            new_embedding_size=new_tokens,
+            qk_norm=True,
+            rope_theta=self.rope_theta,
+        )
+        # config.json has no width of its own for the projector: it is that of the decoder's feed-forward network.
+        return MolmoConfig(decoder, self.ffn, vision, preprocess)
+
+
+class Mix(_Part):
+    """A style of scenes, and how often it is drawn."""
+
+    weight: float = Field(default=1.0, gt=0)
+    style: Style = Style()
+
+
+class Rates(_Part):
+    """Peak learning rates of AdamW; 0 freezes a part."""
+
+    vision: float = 0.0
+    connector: float = 0.0
+    decoder: float = 0.0
+    heads: float = 1e-3
+
+
+class StageRecipe(_Part):
+    """One stage of the training.
+
+    Attributes:
+        kind: "dense": vision and connector learn what every image token shows; "decoder": the decoder learns to answer on
+            image embeddings computed once (`cached` pictures); "joint": everything learns on fresh pictures.
+        batch: Pictures a step.
+        questions: Questions packed behind a picture.
+        samples, cpu_seconds: The stage ends when either is used up; at least one must be given.
+        warmup: Share of the budget over which the rates rise from 0.
+        decay: Share of the budget, at its end, over which the rates fall to `floor` times their peak.
+        cut: Chance that an answer ends after its coordinates.
+    """
+
+    name: str
+    kind: Literal["dense", "decoder", "joint"]
+    scenes: tuple[Mix, ...] = (Mix(),)
+    batch: int = Field(default=8, ge=1)
+    questions: int = Field(default=9, ge=1)
+    question_style: QuestionStyle = QuestionStyle()
+    samples: int | None = Field(default=None, ge=1)
+    cpu_seconds: float | None = Field(default=None, gt=0)
+    cached: int = Field(default=3000, ge=1)
+    rates: Rates
+    warmup: float = Field(default=0.03, ge=0, le=1)
+    decay: float = Field(default=0.4, ge=0, le=1)
+    floor: float = Field(default=0.05, ge=0, le=1)
+    cut: float = Field(default=0.9, ge=0, le=1)
+    losses: LossWeights = LossWeights()
+
+    @model_validator(mode="after")
+    def _has_budget(self) -> StageRecipe:
+        if self.samples is None and self.cpu_seconds is None:
+            raise ValueError(f"stage '{self.name}' has no budget: give samples or cpu_seconds")
+        return self
+
+
+class Recipe(_Part):
+    """A whole training run.
+
+    Attributes:
+        seed: Of the run: initial weights and which pictures are drawn.
+        precision: "bfloat16" computes in mixed precision; weights and optimizer stay float32.
+        save_every_s: Seconds between two saved states.
+        check_every_s: Seconds between two looks at held-out pictures.
+        check_pictures: How many of them.
+    """
+
+    name: str
+    seed: int = Field(default=0, ge=0)
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    model: ModelRecipe = ModelRecipe()
+    stages: tuple[StageRecipe, ...] = Field(min_length=1)
+    save_every_s: float = Field(default=120, ge=0)
+    check_every_s: float = Field(default=300, ge=0)
+    check_pictures: int = Field(default=24, ge=0)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Recipe:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names):
+            raise ValueError(f"stages need different names, got {', '.join(names)}")
+        return self
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Read a recipe from JSON.
+
+    Raises:
+        UsageError: No such file, not JSON, or values that do not fit, each named.
+    """
+    path = Path(path)
+    try:
+        return Recipe.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']}"
+            for item in error.errors()
+        )
+        raise UsageError(f"{path} is no recipe for training: {problems}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON: {error}") from error
+
+
+def find_recipe(name: str) -> Recipe:
+    """Read a recipe by the name it has in the package, or from a file.
+
+    Raises:
+        UsageError: Neither there; lists the names.
+    """
+    folder = Path(__file__).parent / "recipes"
+    if (folder / f"{name}.json").exists():
+        return read_recipe(folder / f"{name}.json")
+    if Path(name).exists():
+        return read_recipe(name)
+    names = ", ".join(sorted(path.stem for path in folder.glob("*.json")))
+    raise UsageError(f"no recipe is named {name!r} and there is no such file; recipes: {names}")

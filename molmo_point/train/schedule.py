@@ -1,0 +1,44 @@
+"""How much of a stage is over, and how fast it learns meanwhile."""
+
+from __future__ import annotations
+
+import torch
+
+from molmo_point.errors import UsageError
+from molmo_point.train.network import Network
+from molmo_point.train.recipe import StageRecipe
+from molmo_point.train.state import Place
+
+
+def make_optimizer(network: Network, stage: StageRecipe) -> torch.optim.Optimizer:
+    """AdamW with one group a part of the network; parts with rate 0 get no gradients at all."""
+    parts = {
+        "vision": network.model.vision,
+        "connector": network.model.connector,
+        "decoder": network.model.decoder,
+        "heads": network.heads,
+    }
+    groups = []
+    for name, module in parts.items():
+        peak = getattr(stage.rates, name)
+        module.requires_grad_(peak > 0)
+        if peak > 0:
+            groups.append({"params": list(module.parameters()), "lr": peak, "peak": peak})
+    if not groups:
+        raise UsageError(f"stage '{stage.name}' trains nothing: give at least one rate above 0")
+    return torch.optim.AdamW(groups, betas=(0.9, 0.97), weight_decay=0.01)
+
+
+def spent(stage: StageRecipe, place: Place) -> float:
+    """Return the share of a stage's budget that is used up; 1 or more means it is over."""
+    by_samples = place.samples / stage.samples if stage.samples else 0.0
+    by_cpu = place.cpu_s / stage.cpu_seconds if stage.cpu_seconds else 0.0
+    return max(by_samples, by_cpu)
+
+
+def rate(stage: StageRecipe, share: float) -> float:
+    """Return the learning rate as a share of its peak: up, level, down."""
+    if share < stage.warmup:
+        return max(share / stage.warmup, 0.01)
+    left = (1 - share) / stage.decay if stage.decay else 1.0
+    return stage.floor + (1 - stage.floor) * min(1.0, max(0.0, left))

@@ -1,0 +1,127 @@
+"""What a run needs to go on exactly where it was: one safetensors file, written beside and renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from molmo_point.errors import UsageError
+from molmo_point.train.stream import TrainingStopped
+
+STATE_FILE = "state.safetensors"
+
+
+@dataclass
+class Place:
+    """Where a run is.
+
+    Attributes:
+        stage: Index of the stage.
+        batch: Number of the next batch of that stage.
+        samples: Pictures learned from in that stage.
+        cpu_s: CPU-seconds spent in that stage, drawing included.
+        skipped: Pictures that could not be drawn, in all stages.
+        finished_cpu_s: CPU-seconds of each finished stage.
+        finished_samples: Pictures of each finished stage.
+    """
+
+    stage: int = 0
+    batch: int = 0
+    samples: int = 0
+    cpu_s: float = 0.0
+    skipped: int = 0
+    finished_cpu_s: list[float] = field(default_factory=list)
+    finished_samples: list[int] = field(default_factory=list)
+
+    def next_stage(self) -> None:
+        """Move to the beginning of the next stage."""
+        self.finished_cpu_s.append(self.cpu_s)
+        self.finished_samples.append(self.samples)
+        self.stage, self.batch, self.samples, self.cpu_s = self.stage + 1, 0, 0, 0.0
+
+
+def save_state(
+    folder: Path,
+    place: Place,
+    modules: Mapping[str, nn.Module],
+    optimizer: torch.optim.Optimizer | None,
+) -> None:
+    """Write weights, optimizer and place.
+
+    Raises:
+        TrainingStopped: The disk is full or the folder cannot be written; an earlier state stays as it was.
+    """
+    tensors = {
+        f"{prefix}.{name}": tensor.detach().contiguous()
+        for prefix, module in modules.items()
+        for name, tensor in module.state_dict().items()
+    }
+    if optimizer is not None:
+        for index, values in optimizer.state_dict()["state"].items():
+            for name, value in values.items():
+                tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).detach().contiguous()
+    target = folder / STATE_FILE
+    partial = target.with_suffix(".part")
+    try:
+        save_file(tensors, partial, metadata={"place": json.dumps(asdict(place))})
+        os.replace(partial, target)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise TrainingStopped(
+            f"the state cannot be written to {target}: {error}; the state saved before is untouched"
+        ) from error
+
+
+def read_place(folder: Path) -> Place | None:
+    """Return where a run was, or None where there is no saved state."""
+    path = folder / STATE_FILE
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            return Place(**json.loads(file.metadata()["place"]))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{path} is no state of a training run ({error}): give another folder, or remove the file to start anew"
+        ) from error
+
+
+def load_state(
+    folder: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer | None
+) -> None:
+    """Fill modules and optimizer from a saved state.
+
+    Raises:
+        UsageError: The file belongs to other modules.
+    """
+    path = folder / STATE_FILE
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+        for prefix, module in modules.items():
+            module.load_state_dict(_under(tensors, prefix))
+        if optimizer is not None:
+            _fill_optimizer(optimizer, _under(tensors, "optimizer"))
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        raise UsageError(f"{path} does not fit the recipe beside it: {error}") from error
+
+
+def _fill_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    start = prefix + "."
+    return {key[len(start) :]: value for key, value in tensors.items() if key.startswith(start)}

@@ -1,0 +1,158 @@
+"""What every image token is taught to show, and the heads that read it off: training only, never in a checkpoint.
+
+Letters: B pictures, T tokens, M crops, K pooled patches of a crop, D model width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from molmo_point.model.molmo import Molmo
+from molmo_point.train.batches import Batch
+
+NUMBERS = 101
+"""Whole-number tokens 0-100, whose ids follow each other."""
+
+
+LEVEL = 0.6
+"""Size that image embeddings are held near; those of words begin with 0.3."""
+
+
+SPOT_SOFTNESS = 2.0
+"""Standard deviation in percent of a crop of the labels that say where in its crop a thing is."""
+
+
+class LossWeights(BaseModel):
+    """How much each part counts.
+
+    Attributes:
+        answer: The answer's tokens, the only part that inference knows.
+        dense: What each image token shows, read off the connector's output.
+        spot: Where in its crop the thing is that an image token shows, read off the same.
+        place: Where in the picture the thing is that a token shows, read off the decoder below the taught heads.
+        look: Where the taught heads look.
+        read: Whether the heads of the block before read the words that are asked for.
+        softness: Standard deviation in percent of the labels of whole numbers: a near miss is nearly right.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    answer: float = 1.0
+    dense: float = 0.3
+    spot: float = 0.3
+    place: float = 0.3
+    look: float = 0.5
+    read: float = 0.3
+    softness: float = 1.0
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Parts of the loss of one step (tensors with gradients), and counts to report."""
+
+    parts: dict[str, Tensor]
+    counts: dict[str, float]
+
+    def total(self, weights: LossWeights) -> Tensor:
+        """Return the weighted sum."""
+        return torch.stack(
+            [getattr(weights, name) * part for name, part in self.parts.items()]
+        ).sum()
+
+
+class TeachingHeads(nn.Module):
+    """Read-outs that exist during training only."""
+
+    def __init__(self, width: int, kinds: int, colours: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.kind = nn.Linear(width, kinds + 1)
+        self.colour = nn.Linear(width, colours)
+        self.offset = nn.Linear(width, 2)
+        self.place_norm = nn.LayerNorm(width)
+        self.place = nn.Linear(width, 2 * NUMBERS)
+        self.spot = nn.Linear(width, 2 * NUMBERS)
+
+
+def image_features(model: Molmo, batch: Batch) -> Tensor:
+    """Image embeddings [M, K, D] of a batch, computed now or before."""
+    if batch.features is not None:
+        return batch.features
+    features = model.vision(batch.crops)
+    out: Tensor = model.connector(features[batch.where], batch.masks)
+    return out
+
+
+def dense_losses(heads: TeachingHeads, features: Tensor, batch: Batch) -> Losses:
+    """Compare what each image token shows with what the heads read off it."""
+    at = batch.slots.reshape(-1)
+    used = at >= 0
+    at = at[used]
+    x = heads.norm(features.reshape(-1, features.shape[-1])[used])
+    kinds = batch.shows.view(-1)[at]
+    logits = heads.kind(x).float()
+    # Most tokens show background: at full weight it would drown the things.
+    balance = torch.where(kinds == 0, 0.25, 1.0)
+    kind = (F.cross_entropy(logits, kinds, reduction="none") * balance).sum() / balance.sum()
+    shown = kinds > 0
+    colours = batch.colours.view(-1)[at]
+    coloured = colours >= 0
+    zero = logits.sum() * 0
+    colour = (
+        F.cross_entropy(heads.colour(x[coloured]).float(), colours[coloured])
+        if coloured.any()
+        else zero
+    )
+    offset = (
+        F.smooth_l1_loss(
+            heads.offset(x[shown]).float(), batch.offsets.view(-1, 2)[at][shown], beta=0.2
+        )
+        if shown.any()
+        else zero
+    )
+    spots = _spots(batch, features.shape[1])[used]
+    inside = ((spots >= 0) & (spots <= 100)).all(-1)
+    logs = heads.spot(x[inside]).float().unflatten(-1, (2, NUMBERS)).log_softmax(-1)
+    soft = soft_numbers(spots[inside].reshape(-1), SPOT_SOFTNESS).view(-1, 2, NUMBERS)
+    spot = -(soft * logs).sum(-1).mean()
+    # The heads normalise what they read; nothing else would keep the embeddings from growing a thousandfold.
+    level = features.float().square().mean(-1).clamp_min(1e-6).log() - 2 * math.log(LEVEL)
+    size = level.square().mean()
+    right = logits.argmax(-1) == kinds
+    counts = {
+        "cells": float(shown.sum()),
+        "cells_right": float((right & shown).sum()),
+        "ground": float((~shown).sum()),
+        "ground_right": float((right & ~shown).sum()),
+    }
+    return Losses(
+        {"dense": kind + 0.3 * colour + 0.5 * offset + 0.05 * size, "spot": spot}, counts
+    )
+
+
+def _spots(batch: Batch, tokens: int) -> Tensor:
+    """[M * K, 2]: where in its crop the thing is that a token shows (the token itself for background), in percent.
+
+    The decoder has only the order of the tokens to tell their places by; so the embeddings carry them.
+    """
+    side = round(tokens**0.5)
+    cell = torch.arange(tokens, device=batch.slots.device)
+    own = torch.stack([cell % side, cell // side], dim=-1) + 0.5
+    offsets = batch.offsets.view(-1, 2)[batch.slots.clamp_min(0)]
+    return ((own + offsets) * (100 / side)).reshape(-1, 2)
+
+
+def soft_numbers(values: Tensor, softness: float) -> Tensor:
+    """Return [N, NUMBERS] weights that sum to 1: a Gaussian around the whole part of each value.
+
+    Token k stands for [k, k + 1), so its middle is k + 0.5; the token of the right whole part always has the highest weight.
+    """
+    middle = torch.arange(NUMBERS, device=values.device) + 0.5
+    centre = values.floor().clamp(max=NUMBERS - 1) + 0.5
+    return torch.softmax(-((middle - centre[:, None]) ** 2) / (2 * softness**2), dim=-1)

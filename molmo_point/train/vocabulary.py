@@ -1,0 +1,123 @@
+"""nano's tokenizer: whole words for what it knows, whole numbers 0-100, the markup in few pieces, bytes for all else.
+
+A number is one token up to 100, and the digit behind the point is another: ` <point x="61.5"` is ` <point x="`, `61`, `.`, `5`,
+`"`. Every text has ids and comes back from them unchanged, because what no token spells is spelled in bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from molmo_point.errors import MissingExtra
+from molmo_point.preprocess.tokenizer import (
+    END_OF_TEXT,
+    IMAGE_COLUMN,
+    IMAGE_END,
+    IMAGE_PATCH,
+    IMAGE_START,
+)
+from molmo_point.train.scenes.kinds import COLOUR_SYNONYMS, COLOURS, all_kinds
+from molmo_point.train.scenes.questions import COUNT_TEMPLATES, POINT_TEMPLATES
+
+if TYPE_CHECKING:
+    import tokenizers
+
+IMAGE_TOKENS = (IMAGE_START, IMAGE_END, IMAGE_PATCH, IMAGE_COLUMN, "<|image|>")
+MOST_POINTS = 60
+"""Points of one answer whose ` x12="` is one token; from there on it is spelled."""
+
+SPLIT = (
+    r' <points? x[0-9]*="'
+    r'|" [xy][0-9]*="'
+    r'|" alt="'
+    r'|">'
+    r"|</points?>"
+    r"| ?[A-Za-z]+"
+    r"|100|[1-9][0-9]|[0-9]"
+    r"|[\s\S]"
+)
+"""One piece of text: markup, a word with the blank before it, a number up to 100, any other character."""
+
+PHRASES = (
+    " User: Point to the Assistant: How many are there? There are none."
+    " Counting the shows a total of 1. and of in an all any you your this image picture on with a"
+)
+
+
+def known_words() -> tuple[str, ...]:
+    """Return every word that has a token of its own, sorted."""
+    names = [name for kind in all_kinds() for pair in kind.names for name in pair]
+    texts = [*names, *COLOURS, *COLOUR_SYNONYMS, *POINT_TEMPLATES, *COUNT_TEMPLATES, PHRASES]
+    return tuple(sorted({word for text in texts for word in re.findall(r"[A-Za-z]+", text)}))
+
+
+def opening_tokens() -> tuple[str, ...]:
+    """Return the pieces of text right before a coordinate: ` <point x="`, `" y="`, ` <points x1="`, `" y1="`, `" x2="` ..."""
+    numbered = [f'" {axis}{n}="' for n in range(1, MOST_POINTS + 1) for axis in "xy"]
+    return (' <point x="', '" y="', ' <points x1="', *numbered)
+
+
+def build_tokenizer(words: Iterable[str] | None = None) -> tokenizers.Tokenizer:
+    """Make the tokenizer.
+
+    Ids: 0-100 (the id of a number is the number), markup, words (with the blank before them, then without), what is left of the
+    256 bytes, END_OF_TEXT; then, as the input-only rows of the embedding, Molmo's five image tokens.
+    """
+    try:
+        from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+    except ImportError:
+        raise MissingExtra("tokenizers", "train", "Training a model") from None
+    spelled = _byte_letters()
+    known = known_words() if words is None else tuple(words)
+    pieces = [
+        *(str(number) for number in range(101)),
+        *opening_tokens(),
+        '" alt="',
+        '">',
+        "</point>",
+        "</points>",
+        *(f" {word}" for word in known),
+        *known,
+    ]
+    vocabulary: dict[str, int] = {}
+    for piece in pieces:
+        vocabulary.setdefault("".join(spelled[byte] for byte in piece.encode()), len(vocabulary))
+    for letter in spelled.values():
+        vocabulary.setdefault(letter, len(vocabulary))
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], ignore_merges=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    specials = (END_OF_TEXT, *IMAGE_TOKENS)
+    tokenizer.add_special_tokens([AddedToken(name, special=True) for name in specials])
+    return tokenizer
+
+
+def save_tokenizer(tokenizer: tokenizers.Tokenizer, folder: Path) -> None:
+    """Write tokenizer.json, and the tokenizer_config.json that other programs look for."""
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {
+        "add_prefix_space": False,
+        "eos_token": END_OF_TEXT,
+        "pad_token": END_OF_TEXT,
+        "clean_up_tokenization_spaces": False,
+        "tokenizer_class": "PreTrainedTokenizerFast",
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
+
+
+def _byte_letters() -> dict[int, str]:
+    """Return the printable letter that stands for each byte (GPT-2's table, which ByteLevel uses)."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    letters = {byte: chr(byte) for byte in printable}
+    letters |= {byte: chr(256 + index) for index, byte in enumerate(others)}
+    return dict(sorted(letters.items()))

@@ -1,0 +1,114 @@
+"""MiniWoB++ through the public verbs, with a pointer that reads the DOM: what is left to go wrong is ours.
+
+One seed per task in the default run, `MOLMO_MINIWOB_SEEDS=5` for more. Noise and nonsense must never crash or break the policy.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from molmo_agents import Options, WebPointer
+from molmo_agents.browser import context_options
+from molmo_agents.miniwob import TASKS, DomPointer, Episode, MiniwobPages, play_all
+from molmo_agents.miniwob.bench import policy_for
+from molmo_agents.miniwob.command import SCREEN
+
+from molmo_point.errors import MissingExtra, UsageError
+from molmo_point.testing import FakePointer
+
+pytestmark = pytest.mark.browser
+SEEDS = int(os.environ.get("MOLMO_MINIWOB_SEEDS", "1"))
+
+
+@pytest.fixture(scope="module")
+def pages() -> Iterator[MiniwobPages]:
+    try:
+        with MiniwobPages() as served:
+            yield served
+    except MissingExtra as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any) -> Iterator[Any]:
+    context = browser.new_context(**context_options(SCREEN))
+    yield context.new_page()
+    context.close()
+
+
+def test_every_listed_task_is_solved(pages: MiniwobPages, page: Any) -> None:
+    oracle = DomPointer(page)
+    with WebPointer(page, oracle.pointer, policy_for(pages), Options(zoom=False)) as web:
+        oracle.web = web
+        scores = list(play_all(web, pages, TASKS, range(SEEDS)))
+    assert len(scores) == len(TASKS) * SEEDS
+    assert [(s.task, s.seed, s.reward) for s in scores if not s.success] == []
+
+
+def test_noise_and_nonsense_are_survived(pages: MiniwobPages, page: Any) -> None:
+    chance = random.Random(1)
+    pointers = [
+        DomPointer(page, noise_px=4.0).pointer,
+        FakePointer(lambda image, query: [(chance.random(), chance.random())]),
+        FakePointer(),
+        FakePointer(
+            lambda image, query: [(chance.random(), chance.random()) for _ in range(1000)]
+        ),
+    ]
+    for pointer in pointers:
+        with WebPointer(page, pointer, policy_for(pages), Options(attempts=2)) as web:
+            list(play_all(web, pages, ["click-test", "click-dialog", "click-checkboxes"], [0]))
+            assert web.page.url.startswith(pages.origin)
+
+
+def test_unknown_tasks(pages: MiniwobPages, page: Any) -> None:
+    with (
+        WebPointer(page, FakePointer(), policy_for(pages)) as web,
+        pytest.raises(UsageError, match="unknown tasks"),
+    ):
+        list(play_all(web, pages, ["click-nothing"], [0]))
+
+
+def test_same_seed_same_page(pages: MiniwobPages, page: Any) -> None:
+    with WebPointer(page, FakePointer(), policy_for(pages)) as web:
+        pictures = []
+        for seed in (3, 3, 4):
+            Episode.start(web, pages, "click-color", seed)
+            frame = web.look().frame
+            assert frame is not None
+            pictures.append(frame.image)
+    assert pictures[0] == pictures[1]
+    assert pictures[0] != pictures[2]
+
+
+def test_gymnasium_environment(pages: MiniwobPages, chromium: str) -> None:
+    """In a process of its own: it brings its own Playwright."""
+    pytest.importorskip("gymnasium")
+    import subprocess
+    import sys
+
+    code = """
+import numpy as np
+from molmo_agents.adapters.gym_miniwob import MiniwobEnv
+env = MiniwobEnv("click-test")
+obs, info = env.reset(seed=3)
+assert env.observation_space.contains(obs), obs["image"].shape
+box = env._web.page.evaluate("() => { const r = subbtn.getBoundingClientRect(); return [r.left + 9, r.top + 9] }")
+h, w, _ = obs["image"].shape
+miss = env.step({"point": np.array([0.99, 0.99], np.float32), "verb": 0})
+assert miss[1:4] == (0.0, False, False), miss[1:]
+obs, reward, done, truncated, info = env.step({"point": np.array([box[0] / w, box[1] / h], np.float32), "verb": 0})
+assert (reward, done, truncated) == (1.0, True, False), (reward, done, info)
+env.close()
+print("fine")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.strip() == "fine", done.stderr
+    assert np is not None

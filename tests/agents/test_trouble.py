@@ -1,0 +1,326 @@
+"""Pages that close, crash and hang; pointers that lie; secrets; budgets; and a long life without leaks."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from molmo_agents import (
+    BrowserMissing,
+    Expect,
+    Journal,
+    Options,
+    PageUnusable,
+    Policy,
+    Secret,
+    WebPointer,
+    allow_risks,
+)
+from molmo_agents.browser import find_chromium
+from molmo_agents.journal import read_steps
+
+from molmo_point.errors import QueryError, ServerGone, UsageError
+from molmo_point.points import Point, Pointing, Status
+from molmo_point.testing import FakePointer
+from tests.agents.conftest import Site
+from tests.agents.oracle import HELPER, Oracle
+
+pytestmark = pytest.mark.browser
+BUTTON = HELPER + "<body><button data-q=ok data-id=ok>OK</button>"
+STEPS = int(os.environ.get("MOLMO_LEAK_STEPS", "60"))
+
+
+def opened(page: Any, site: Site, html: str = BUTTON) -> Any:
+    site.routes["/"] = html
+    page.goto(site.url + "/")
+    return page
+
+
+def at(x: float = 0.05, y: float = 0.06) -> FakePointer:
+    return FakePointer(lambda image, query: [(x, y)])
+
+
+def test_a_closed_page(page: Any, site: Site) -> None:
+    web = WebPointer(opened(page, site), at())
+    assert web.click("ok").ok
+    page.close()
+    outcome = web.click("ok")
+    assert outcome.status == "error"
+    assert "closed" in outcome.message
+    with pytest.raises(PageUnusable, match="page is closed"):
+        WebPointer(page, at())
+
+
+def test_a_crashed_page(page: Any, site: Site) -> None:
+    web = WebPointer(opened(page, site), at())
+    assert web.click("ok").ok
+    with pytest.raises(Exception, match=r"crash|ERR_ABORTED|closed"):
+        page.goto("chrome://crash", timeout=3000)
+    outcome = web.click("ok")
+    assert outcome.status == "error"
+    assert "crash" in outcome.message
+
+
+def test_a_page_that_hangs_in_its_handler(page: Any, site: Site) -> None:
+    """An endless loop never answers; every wait of ours ends."""
+    hang = (
+        BUTTON
+        + "<script>document.querySelector('button').onclick = () => { for (;;) {} };</script>"
+    )
+    web = WebPointer(opened(page, site, hang), at(), Policy(), Options(settle_requests_s=0.5))
+    outcome = web.click("ok")
+    assert outcome.status in ("delivered", "error")
+    later = web.click("ok")
+    assert later.status == "error"
+    assert "did not answer" in later.message
+
+
+def test_a_caller_s_mistakes_raise(page: Any, site: Site) -> None:
+    web = WebPointer(opened(page, site), at())
+    with pytest.raises(QueryError, match="query is empty"):
+        web.click(" ")
+    with pytest.raises(UsageError, match="either text= or secret="):
+        web.type("field")
+    with pytest.raises(UsageError, match="no secret 'pin'"):
+        web.type("field", secret="pin")
+    with pytest.raises(UsageError, match="there is no file"):
+        web.upload("field", "nowhere.txt")
+    with pytest.raises(UsageError, match="expected button"):
+        web.click("ok", button="nose")
+    web.close()
+    web.close()
+    with pytest.raises(PageUnusable, match="was closed"):
+        web.click("ok")
+
+
+def test_no_browser_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path))
+    monkeypatch.delenv("MOLMO_CHROMIUM", raising=False)
+    with pytest.raises(BrowserMissing, match="apt-get install chromium"):
+        find_chromium()
+    monkeypatch.setenv("MOLMO_CHROMIUM", "/no/such/browser")
+    with pytest.raises(BrowserMissing, match="/no/such/browser"):
+        find_chromium()
+
+
+def broken(answer: Any) -> FakePointer:
+    def give(image: Any, query: str) -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return FakePointer(give)
+
+
+NAN = Pointing.model_construct(
+    query="ok", points=(Point.model_construct(x=float("nan"), y=0.5, covariance=None, score=None, index=0, label=""),),
+    status=Status.FOUND, absent_probability=None, text="", image_size=(1, 1),
+)  # fmt: skip
+OFF = NAN.model_copy(
+    update={
+        "points": (
+            Point.model_construct(x=3.0, y=-2.0, covariance=None, score=None, index=0, label=""),
+        )
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ([], "absent"),
+        ([(i / 1000, 0.5) for i in range(1000)], "ambiguous"),
+        ([(0.9, 0.9)], "no_actionable"),
+        (ServerGone("nobody answers at tcp://gpu:5555"), "error"),
+        (ValueError("nan"), "error"),
+        (Pointing(query="ok", status=Status.MALFORMED, text="<point", image_size=(1, 1)), "error"),
+        (Pointing(query="ok", status=Status.TRUNCATED, image_size=(1, 1)), "error"),
+    ],
+    ids=["absent", "1000 points", "beside", "server gone", "raises", "malformed", "truncated"],
+)
+def test_pointers_that_are_no_help(page: Any, site: Site, answer: Any, status: str) -> None:
+    web = WebPointer(opened(page, site), broken(answer))
+    assert web.click("ok").status == status
+    assert page.evaluate("pressed.length") == 0
+
+
+@pytest.mark.parametrize("pointing", [NAN, OFF], ids=["nan", "outside"])
+def test_points_that_are_none(page: Any, site: Site, pointing: Pointing) -> None:
+    pointer = FakePointer()
+    pointer.point = lambda *a, **k: pointing  # type: ignore[method-assign]
+    outcome = WebPointer(opened(page, site), pointer).click("ok")
+    assert outcome.status == "error"
+    assert "outside of the picture" in outcome.message
+
+
+def test_a_model_that_says_it_is_probably_absent(page: Any, site: Site) -> None:
+    sure = Pointing(
+        query="ok",
+        points=(Point(x=0.05, y=0.06),),
+        status=Status.FOUND,
+        absent_probability=0.9,
+        image_size=(1, 1),
+    )
+    assert WebPointer(opened(page, site), broken(sure)).click("ok").status == "absent"
+
+
+def test_budgets(page: Any, site: Site) -> None:
+    web = WebPointer(opened(page, site), at(), Policy(max_actions=2))
+    assert [str(web.click("ok").status) for _ in range(3)] == ["delivered", "delivered", "budget"]
+    assert web.exists("ok").status == "found"
+    assert page.evaluate("pressed.length") == 2
+
+
+def test_verbs_and_origins_that_are_not_allowed(page: Any, site: Site, canary: Site) -> None:
+    web = WebPointer(opened(page, site), at(), Policy(verbs=frozenset({"look", "goto"})))
+    assert web.click("ok").status == "blocked_action"
+    assert web.goto(canary.url + "/").status == "blocked_origin"
+    assert web.goto("file:///etc/passwd").status == "blocked_origin"
+    assert web.goto("javascript:alert(1)").status == "blocked_origin"
+    assert canary.log == []
+
+
+def test_a_page_off_the_policy_is_not_touched(page: Any, site: Site) -> None:
+    web = WebPointer(opened(page, site), at(), Policy(origins=("https://example.com",)))
+    outcome = web.click("ok")
+    assert outcome.status == "blocked_origin"
+    assert "https://example.com" in outcome.message
+    assert page.evaluate("pressed.length") == 0
+
+
+def test_dry_run_presses_nothing(page: Any, site: Site) -> None:
+    web = WebPointer(opened(page, site), at(), Policy(dry_run=True))
+    assert web.click("ok").status == "ready"
+    assert page.evaluate("pressed.length") == 0
+
+
+def test_expectations(page: Any, site: Site) -> None:
+    html = (
+        BUTTON
+        + "<script>document.querySelector('button').onclick = () => setTimeout(() => { document.body.append('Done'); }, 100);</script>"
+    )
+    web = WebPointer(opened(page, site, html), at())
+    assert web.click("ok", expect=Expect(text="Done")).expectation is True
+    failed = web.click("ok", expect=Expect(url="/nowhere", timeout_s=0.1))
+    assert failed.status == "delivered"
+    assert failed.expectation is False
+    assert not failed.ok
+
+
+def test_locators_find_the_same_element_again(page: Any, site: Site) -> None:
+    web = WebPointer(
+        opened(
+            page,
+            site,
+            HELPER + "<body><button data-q=ok aria-label='Save it'>S</button><button>T</button>",
+        ),
+        at(),
+    )
+    outcome = web.locate("ok")
+    assert outcome.locator is not None
+    found = eval(outcome.locator.playwright(), {"page": page})
+    assert found.count() == 1
+    assert found.inner_text() == "S"
+
+
+def test_click_all_presses_the_elements_of_the_picture(page: Any, site: Site) -> None:
+    """After each press the list moves up; what has come into a pressed row's place is not pressed for it."""
+    rows = "".join(
+        f"<div class=r style='height:44px'><button data-q={'junk' if n % 2 else 'x'} data-id={n} onclick='this.parentNode.remove()'>Drop</button></div>"
+        for n in range(6)
+    )
+    site.routes["/"] = HELPER + "<body>" + rows
+    page.goto(site.url + "/")
+    oracle = Oracle(page)
+    web = WebPointer(page, oracle.pointer, Policy(), Options(zoom=False))
+    oracle.web = web
+    outcome = web.click_all("junk")
+    assert outcome.status == "delivered", outcome
+    assert page.evaluate("pressed") == ["1", "3", "5"]
+
+
+def test_secrets_stay_out_of_every_artefact(page: Any, site: Site, tmp_path: Path) -> None:
+    secret = "s3cr3t Pass/wörd"
+    site.routes["/"] = HELPER + (
+        "<body><input id=i type=password data-q=field><p id=echo></p><script>i.oninput = () => { echo.textContent = 'you typed ' + i.value;"
+        " document.title = i.value; history.replaceState(0, '', '?p=' + encodeURIComponent(i.value)); };</script>"
+        "<button data-q=ok onclick='alert(i.value)'>OK</button>"
+    )
+    page.goto(site.url + "/")
+    oracle = Oracle(page)
+    policy = Policy(
+        secrets={"pin": Secret(secret, (site.url,))}, confirm=allow_risks(["password"])
+    )
+    seen: list[Any] = []
+    web = WebPointer(page, oracle.pointer, policy, Options(zoom=False), Journal(tmp_path))
+    oracle.web = web
+    typed = web.type("field", secret="pin")
+    assert typed.status == "delivered", typed
+    assert page.evaluate("i.value") == secret
+    pressed = web.click("ok")
+    assert pressed.effects.dialogs
+    looked = web.look()
+    seen += [typed, pressed, looked]
+    for outcome in seen:
+        text = outcome.model_dump_json()
+        assert "s3cr3t" not in text
+    for path in tmp_path.iterdir():
+        assert b"s3cr3t" not in path.read_bytes(), path
+    assert looked.frame is not None
+    # The field and the echoed line are black in the picture the model gets.
+    assert len(looked.frame.masks) >= 2
+    assert any("<secret>" in json.dumps(step) for step in read_steps(tmp_path))
+
+
+def test_a_secret_is_not_typed_elsewhere(page: Any, site: Site) -> None:
+    opened(page, site, HELPER + "<body><input id=i data-q=ok style='width:300px;height:60px'>")
+    policy = Policy(
+        secrets={"pin": Secret("s3cr3t", ("https://bank.example",))},
+        confirm=allow_risks(["password"]),
+    )
+    outcome = WebPointer(page, at(), policy).type("ok", secret="pin")
+    assert outcome.status == "blocked_origin"
+    assert page.evaluate("i.value") == ""
+
+
+def test_a_long_life_leaks_nothing(page: Any, site: Site) -> None:
+    """Frames come and go; afterwards there are as many sessions, pages, listeners and nodes as before."""
+    html = HELPER + (
+        f"<body><button data-q=ok data-id=ok onclick=\"f.innerHTML = '<iframe src={site.other_url}/in></iframe>'\">OK</button><div id=f></div>"
+    )
+    site.routes["/in"] = "<p>in</p>"
+    opened(page, site, html)
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+
+    def counts() -> dict[str, float]:
+        session.send("HeapProfiler.collectGarbage")
+        metrics = {
+            m["name"]: m["value"] for m in session.send("Performance.getMetrics")["metrics"]
+        }
+        return {
+            name: metrics[name]
+            for name in ("Nodes", "JSEventListeners", "Documents", "JSHeapUsedSize")
+        }
+
+    policy = Policy(resources=(site.other_url,), max_actions=10_000)
+    with WebPointer(page, at(), policy, Options(zoom=False)) as web:
+        for _ in range(10):
+            outcome = web.click("ok")
+            assert outcome.ok, outcome
+        before, sessions = counts(), len(web._session.worlds._foreign)
+        for _ in range(STEPS):
+            outcome = web.click("ok")
+            assert outcome.ok, outcome
+        after = counts()
+        assert len(web._session.worlds._foreign) <= sessions + 1
+        assert len(web._session.worlds._contexts) <= 8
+    assert len(page.context.pages) == 1
+    assert after["Nodes"] <= before["Nodes"] + 20
+    assert after["JSEventListeners"] <= before["JSEventListeners"] + 5
+    assert after["Documents"] <= before["Documents"] + 2
+    assert after["JSHeapUsedSize"] <= before["JSHeapUsedSize"] * 1.1 + 300_000
