@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@# Wanted for tests alone, without the large things they would bring along; and where there is no build of one, without it.
 	@for package in moondream miniwob; do $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $$package || true; done
-	@for package in pycolmap pyrealsense2 atheris; do $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $$package || true; done
+	@for package in pycolmap pyrealsense2; do $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $$package || true; done
 	@touch $(READY)
 
 demo: venv

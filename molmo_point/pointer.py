@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     import numpy as np
     import PIL.Image
 
-ImageLike = Union[str, "os.PathLike[str]", bytes, "PIL.Image.Image", "np.ndarray[Any, Any]"]
+ImageLike = Union[
+    str,
+    "os.PathLike[str]",
+    bytes,
+    bytearray,
+    memoryview,
+    "PIL.Image.Image",
+    "np.ndarray[Any, Any]",
+]
 """A path, the bytes of a PNG or JPEG (or any file Pillow reads), a PIL image, or an (H, W, 3) uint8 RGB array."""
 
 PointStream = Generator[Point, None, Pointing]
