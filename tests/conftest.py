@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, settings
+# Before torch and numpy are imported: the models of the tests are small, and threads that wait for each other on a busy
+# machine cost far more than they save.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 # Times say nothing on shared machines; the same examples every time keep a failure in CI reproducible on a laptop.
 settings.register_profile(
