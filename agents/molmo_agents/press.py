@@ -86,7 +86,7 @@ def press(s: Session, p: Progress, query: Query, how: Press) -> Steps[Outcome]:
 def _same_held(s: Session, how: Press) -> Steps[None]:
     if how.held is None:
         return
-    main = yield from s.worlds.main()
+    main = yield from s.worlds.main(known=True)
     if not (yield from s.worlds.ask(main, "isHeld", how.held)):
         raise Halt(Result.UNSTABLE, "another element lies where this one was in the picture")
 

@@ -77,6 +77,7 @@ class Worlds:
         self._source = probe_source()
         self._contexts: dict[tuple[int, str], int] = {}
         self._foreign: dict[str, tuple[Any, Any]] = {}
+        self._main: World | None = None
         self.session: Any = None
         self.frame_ids: set[str] = set()
         self.told: list[tuple[str, str]] = []
@@ -105,11 +106,14 @@ class Worlds:
             raise PageGone("the page is no longer attached: it was closed, or this pointer was")
         return (yield from call(session, "send", method, params, timeout_s=timeout_s))
 
-    def main(self) -> Steps[World]:
-        """Return the world of the page's main document."""
+    def main(self, known: bool = False) -> Steps[World]:
+        """Return the world of the page's main document; with `known` the one of the latest look, without asking again."""
+        if known and self._main is not None:
+            return self._main
         tree = yield from self.send(self.session, "Page.getFrameTree")
         self._note(tree["frameTree"])
-        return (yield from self._world(self.session, tree["frameTree"]["frame"]["id"]))
+        self._main = yield from self._world(self.session, tree["frameTree"]["frame"]["id"])
+        return self._main
 
     def ask(self, world: World, function: str, *args: Any, timeout_s: float = 5.0) -> Steps[Any]:
         """Call `molmo.<function>(*args)` in a document and return its JSON value.
@@ -151,7 +155,14 @@ class Worlds:
 
     def resolve(self, x: float, y: float) -> Steps[Resolved]:
         """Walk from a pixel of the viewport (CSS px) down through frames and shadow roots to the element there."""
-        link = Link((yield from self.main()), x, y)
+        try:
+            return (yield from self._resolve((yield from self.main(known=True)), x, y))
+        except WorldLost:
+            # Another document by now: the page went on since the latest look.
+            return (yield from self._resolve((yield from self.main()), x, y))
+
+    def _resolve(self, main: World, x: float, y: float) -> Steps[Resolved]:
+        link = Link(main, x, y)
         links = [link]
         invisible = False
         for _ in range(MAX_DEPTH):

@@ -96,7 +96,7 @@ class AnswerWeights:
     whole: float = 2.0
     digit: float = 0.3
     next_point: float = 1.0
-    other: float = 0.3
+    other: float = 0.6
 
 
 def see(scene: Scene, config: PreprocessConfig, tokenizer: Tokenizer) -> Picture:

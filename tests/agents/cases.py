@@ -145,17 +145,21 @@ def run_naive(
     )
     if case.think:
         page.evaluate(fill(case.think, site, canary, file))
-    if places:
-        page.mouse.move(*places[0])
-        if frames:
-            page.evaluate(
-                "(n) => new Promise((f) => { const g = () => (n-- > 0 ? requestAnimationFrame(g) : f()); g(); })",
-                frames,
-            )
-        page.mouse.down()
-        page.mouse.up()
-    page.wait_for_timeout(60)
-    good = bool(page.evaluate(case.truth)) if case.truth else True
+    try:
+        if places:
+            page.mouse.move(*places[0])
+            if frames:
+                page.evaluate(
+                    "(n) => new Promise((f) => { const g = () => (n-- > 0 ? requestAnimationFrame(g) : f()); g(); })",
+                    frames,
+                )
+            page.mouse.down()
+            page.mouse.up()
+        page.wait_for_timeout(60)
+        good = bool(page.evaluate(case.truth)) if case.truth else True
+    except Exception:
+        # The page it was to stay on is gone.
+        good = False
     page.close()
     return good and not canary.log
 

@@ -28,7 +28,8 @@ ROOT = Path(__file__).parents[2]
 WEB = [sys.executable, "-c", "from molmo_agents.cli import main; main()"]
 PAGE = (
     HELPER
-    + "<body style='margin:0'><button data-id=ok style='position:absolute;left:100px;top:100px;width:120px;height:60px'>Go</button>"
+    + "<body style='margin:0'><style>button { position: absolute; left: 100px; top: 100px; width: 120px; height: 60px }</style>"
+    + "<button data-id=ok>Go</button>"
 )
 GO = "0.125,0.1625"
 """The button's middle in a viewport of 1280x800."""

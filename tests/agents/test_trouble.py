@@ -200,8 +200,8 @@ def test_dry_run_presses_nothing(page: Any, site: Site) -> None:
 
 def test_expectations(page: Any, site: Site) -> None:
     html = (
-        BUTTON
-        + "<script>document.querySelector('button').onclick = () => setTimeout(() => { document.body.append('Done'); }, 100);</script>"
+        BUTTON + "<script>document.querySelector('button').onclick = () =>"
+        " setTimeout(() => { document.body.append('Done'); }, 100);</script>"
     )
     web = WebPointer(opened(page, site, html), at())
     assert web.click("ok", expect=Expect(text="Done")).expectation is True
@@ -230,7 +230,8 @@ def test_locators_find_the_same_element_again(page: Any, site: Site) -> None:
 def test_click_all_presses_the_elements_of_the_picture(page: Any, site: Site) -> None:
     """After each press the list moves up; what has come into a pressed row's place is not pressed for it."""
     rows = "".join(
-        f"<div class=r style='height:44px'><button data-q={'junk' if n % 2 else 'x'} data-id={n} onclick='this.parentNode.remove()'>Drop</button></div>"
+        f"<div style='height:44px'><button data-q={'junk' if n % 2 else 'x'} data-id={n}"
+        " onclick='this.parentNode.remove()'>Drop</button></div>"
         for n in range(6)
     )
     site.routes["/"] = HELPER + "<body>" + rows
@@ -246,7 +247,8 @@ def test_click_all_presses_the_elements_of_the_picture(page: Any, site: Site) ->
 def test_secrets_stay_out_of_every_artefact(page: Any, site: Site, tmp_path: Path) -> None:
     secret = "s3cr3t Pass/wörd"
     site.routes["/"] = HELPER + (
-        "<body><input id=i type=password data-q=field><p id=echo></p><script>i.oninput = () => { echo.textContent = 'you typed ' + i.value;"
+        "<body><input id=i type=password data-q=field><p id=echo></p>"
+        "<script>i.oninput = () => { echo.textContent = 'you typed ' + i.value;"
         " document.title = i.value; history.replaceState(0, '', '?p=' + encodeURIComponent(i.value)); };</script>"
         "<button data-q=ok onclick='alert(i.value)'>OK</button>"
     )
@@ -290,7 +292,8 @@ def test_a_secret_is_not_typed_elsewhere(page: Any, site: Site) -> None:
 def test_a_long_life_leaks_nothing(page: Any, site: Site) -> None:
     """Frames come and go; afterwards there are as many sessions, pages, listeners and nodes as before."""
     html = HELPER + (
-        f"<body><button data-q=ok data-id=ok onclick=\"f.innerHTML = '<iframe src={site.other_url}/in></iframe>'\">OK</button><div id=f></div>"
+        "<body><button data-q=ok data-id=ok"
+        f" onclick=\"f.innerHTML = '<iframe src={site.other_url}/in></iframe>'\">OK</button><div id=f></div>"
     )
     site.routes["/in"] = "<p>in</p>"
     opened(page, site, html)
