@@ -1,6 +1,6 @@
 """A pointed pixel to a position in the robot's base, with error bars, from depth and from a table.
 
-    python calibration/examples/pixel_to_metres.py
+python calibration/examples/pixel_to_metres.py
 """
 
 from __future__ import annotations

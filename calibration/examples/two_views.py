@@ -1,6 +1,6 @@
 """One thing pointed at in several pictures of a moving camera: its position without depth.
 
-    python calibration/examples/two_views.py
+python calibration/examples/two_views.py
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ class Batch:
         targets, weights, values: [B, T], see `Answer`.
         look_rows: [Q] int64, index into [B * T]: tokens whose attention is taught.
         look_at: [Q, T] bool: where they should look, in their own picture.
-        read_at: [Q, T] bool: the words that are asked for, in their own question.
+        read_rows: [R] int64, index into [B * T]: tokens that need the words of their question.
+        read_at: [R, T] bool: which words.
         decisions: [Q'] int64, index into [B * T]: the tokens after which "none" or something is said.
         absent: [Q'] bool, whether "none" is right.
     """
@@ -61,6 +62,7 @@ class Batch:
     values: Tensor
     look_rows: Tensor
     look_at: Tensor
+    read_rows: Tensor
     read_at: Tensor
     decisions: Tensor
     absent: Tensor
@@ -129,6 +131,7 @@ class _Rows:
         self.values = np.full(shape, np.nan, np.float32)
         self.look_rows: list[int] = []
         self.look_at: list[np.ndarray[Any, Any]] = []
+        self.read_rows: list[int] = []
         self.read_at: list[np.ndarray[Any, Any]] = []
         self.decisions: list[int] = []
         self.absent: list[bool] = []
@@ -168,10 +171,16 @@ class _Rows:
             if seen.any():
                 self.look_rows.append(row * width + at + position)
                 self.look_at.append(seen)
-                self.read_at.append(asked)
+            self._reads(row * width + at + position, asked)
+        for position, word in answer.copies:
+            self._reads(row * width + at + position, column == at + word)
         self.decisions.append(row * width + at + answer.looks[0][0])
         self.absent.append(answer.absent)
         return end
+
+    def _reads(self, place: int, words: np.ndarray[Any, Any]) -> None:
+        self.read_rows.append(place)
+        self.read_at.append(words)
 
     def tensors(self) -> dict[str, Tensor]:
         names = "ids positions segments shows colours offsets places things targets weights values"
@@ -182,6 +191,7 @@ class _Rows:
             **out,
             "look_rows": torch.tensor(self.look_rows, dtype=torch.long),
             "look_at": torch.from_numpy(np.stack(self.look_at) if self.look_at else none),
+            "read_rows": torch.tensor(self.read_rows, dtype=torch.long),
             "read_at": torch.from_numpy(np.stack(self.read_at) if self.read_at else none),
             "decisions": torch.tensor(self.decisions, dtype=torch.long),
             "absent": torch.tensor(self.absent, dtype=torch.bool),

@@ -41,7 +41,7 @@ def draw_curves(folder: str | Path) -> Path:
     for row, following in itertools.pairwise(rows):
         if row["stage"] != following["stage"]:
             axes.axvline(row["cpu_s"], color="0.7", linewidth=1)
-            axes.text(row["cpu_s"], 0.02, f" {following['stage']}", color="0.4")
+            axes.text(row["cpu_s"], 0.02, f" {following['stage']}", color="0.4", rotation=90)
     axes.set(xlabel="CPU-seconds", ylabel="share right, held-out pictures", ylim=(0, 1.02))
     axes.grid(alpha=0.3)
     if rows:

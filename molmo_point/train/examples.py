@@ -77,6 +77,7 @@ class Answer:
         looks: (position in `ids`, indices of things): where to look at that token; no things = none is there.
         absent: Whether the answer is that there are none.
         asked: (start, end) in `ids` of the words that are asked for.
+        copies: (position in `ids`, position of the word in the question that comes next in the label).
     """
 
     ids: Ints
@@ -86,6 +87,7 @@ class Answer:
     looks: tuple[tuple[int, tuple[int, ...]], ...]
     absent: bool
     asked: tuple[int, int]
+    copies: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,7 @@ class AnswerWriter:
         self._weights = weights or AnswerWeights()
         self._opening = frozenset(tokenizer.encode(text)[0] for text in opening_tokens())
         self._alt = tokenizer.encode('" alt="')[0]
+        self._inner = tokenizer.encode('">')[0]
         self._point = tokenizer.encode(".")[0]
 
     def write(self, question: Question, points: np.ndarray[Any, Any], cut_draw: float) -> Answer:
@@ -258,7 +261,15 @@ class AnswerWriter:
             # After the digit it is decided whether there is another point.
             weights[at + 3] = self._weights.next_point if axis else self._weights.other
             looks.append((at, (things[point],)))
-        return Answer(ids, targets, weights, values, tuple(looks), not things, asked)
+        copies = [
+            (at + k, asked[0] + k)
+            for at in range(start + 1, len(ids))
+            if ids[at] in (self._alt, self._inner)
+            for k in range(min(asked[1] - asked[0], len(ids) - 1 - at))
+        ]
+        return Answer(
+            ids, targets, weights, values, tuple(looks), not things, asked, tuple(copies)
+        )
 
 
 def _find(tokens: list[int], part: list[int]) -> tuple[int, int]:

@@ -205,6 +205,7 @@ def begin_decoder(network: Network, tokenizer: Tokenizer, recipe: ModelRecipe) -
             words = set(re.findall(r"[A-Za-z]+", name))
             for word in words:
                 (alone if name == word else shared).setdefault(word, []).append(unit)
+    head = network.model.decoder.head.weight
     for word in {*alone, *shared}:
         # "dog" is the dog, not half a hot dog; "letter" belongs to two dozen kinds and so to none of them.
         units = alone.get(word) or shared[word]
@@ -212,6 +213,8 @@ def begin_decoder(network: Network, tokenizer: Tokenizer, recipe: ModelRecipe) -
             for ids in (tokenizer.encode(word), tokenizer.encode(f" {word}")):
                 if len(ids) == 1:
                     embedding[ids[0]] = torch.stack(units).mean(0)
+                    # A label repeats the question: what reads a word writes it.
+                    head[ids[0]] += units[0] / units[0].norm()
     _lead_words(network, recipe)
 
 

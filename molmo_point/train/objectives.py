@@ -67,8 +67,8 @@ def answer_losses(
     parts = {
         "answer": answer,
         "place": _place_loss(heads, below[-1], batch, softness),
-        "look": attention.loss(looker, below[-1], batch.look_at),
-        "read": attention.loss(reader, below[0], batch.read_at),
+        "look": attention.loss(looker, below[-1], batch.look_rows, batch.look_at),
+        "read": attention.loss(reader, below[0], batch.read_rows, batch.read_at),
     }
     return Losses(parts, counts)
 
@@ -129,14 +129,15 @@ class _Attention:
     mask: Tensor
     heads: int
 
-    def loss(self, block: DecoderBlock, below: Tensor, wanted: Tensor) -> Tensor:
+    def loss(self, block: DecoderBlock, below: Tensor, rows: Tensor, wanted: Tensor) -> Tensor:
         """Return minus the logarithm of the attention that the first heads of a block give to what is wanted.
 
         Args:
             below: [B, T, D], the block's input.
-            wanted: [Q, T] bool, for each of the batch's `look_rows`.
+            rows: [Q] int64, index into [B * T]: whose attention.
+            wanted: [Q, T] bool, for each of them.
         """
-        rows, config = self.batch.look_rows, self.model.decoder.config
+        config = self.model.decoder.config
         loss = below.sum() * 0
         if not len(rows):
             return loss

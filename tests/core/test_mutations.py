@@ -234,7 +234,9 @@ def test_mistake_in_the_configuration_is_noticed(setting: str) -> None:
 
 def eight_bit_resize(patch: Patch) -> None:
     def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
-        small = Image.fromarray(image.astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
+        small = Image.fromarray(image.astype(np.uint8)).resize(
+            (width, height), Image.Resampling.BILINEAR
+        )
         return np.asarray(small, np.float32) / 255
 
     patch.setattr(resize_module, "resize", resize)
