@@ -39,13 +39,13 @@ class Ours:
         self.cache = self.model.decoder.allocate_cache(ids.shape[1] + 256)
         positions = torch.arange(ids.shape[1])[None]
         hidden = self.model.decoder(x, positions, cache=self.cache)
-        self.cache.keep(ids.shape[1])
+        self.cache.keep(range(ids.shape[1]))
         self.token = self.model.decoder.head(hidden[:, -1:]).argmax(-1)
 
     def decode(self) -> None:
         positions = torch.tensor([[self.cache.length]])
         hidden = self.model.decoder(self.model.embed(self.token), positions, cache=self.cache)
-        self.cache.keep(1)
+        self.cache.keep(range(1))
         self.token = self.model.decoder.head(hidden).argmax(-1)
 
 

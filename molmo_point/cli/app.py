@@ -21,6 +21,7 @@ EXTENSIONS = {
     "bridge": "dds",
     "bag": "bag",
     "eval": "engine",
+    "calibrate": "train",
     "train": "train",
     "bench": "engine",
 }

@@ -2,8 +2,9 @@
 
 In `<point x="63.5" y="44.5" alt="red mug">red mug</point>` only the digits are news: the grammar forces most of the rest, and
 the query foretells the label. What is guessed is fed behind the last settled token and counts only as far as the model itself
-would have written it (speculative decoding, arXiv 2211.17192, with the grammar as the draft model). Free text falls back on the
-longest run of tokens seen before (prompt lookup).
+would have written it (speculative decoding, arXiv 2211.17192, with the grammar as the draft model). Where the grammar leaves a
+choice (one point, several or none; another point or the end; ten digits) its ways are drafted side by side, as a tree. Free text
+falls back on the longest run of tokens seen before (prompt lookup).
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ class GrammarDrafter:
         kind: What was asked: "point", "count" or "text".
         label: What the model will probably call the things it points at.
         prompt: Token ids of the prompt, which free text often repeats.
+        width: Tokens that a pass reads about as fast as one token (see `engine.pace`): with room for ten digits and what follows
+            each of them, digits are drafted too.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, kind: Kind, label: str, prompt: Sequence[int]
+        self, tokenizer: Tokenizer, kind: Kind, label: str, prompt: Sequence[int], width: int = 1
     ) -> None:
         self._kind = kind
         self._label = label
@@ -44,19 +47,28 @@ class GrammarDrafter:
         self._stream = Detokenizer(tokenizer)
         self._lookup = PromptLookup(prompt)
         self._read = 0
+        self._width = width
 
-    def propose(self, tokens: Sequence[int]) -> list[int]:
+    def propose(self, tokens: Sequence[int]) -> list[list[int]]:
         fresh = tokens[self._read :]
         self._stream.push(fresh)
         self._lookup.push(fresh)
         self._read = len(tokens)
-        guess = continuation(
-            self._stream.text, self._kind, self._label, whole_numbers=self._whole_numbers
-        )
-        return self._lookup.propose() if guess is None else list(self._encode(guess))
+        text, whole = self._stream.text, self._whole_numbers
+        ways = continuations(text, self._kind, self._label, whole_numbers=whole)
+        if ways is None:
+            lookup = self._lookup.propose()
+            return [lookup] if lookup else []
+        drafted = [list(self._encode(way)) for way in ways]
+        digits = [list(self._encode(way)) for way in digit_ways(text, whole_numbers=whole)]
+        if 0 < sum(map(len, digits)) <= self._width:
+            return digits
+        return drafted
 
 
-def continuation(text: str, kind: Kind, label: str, *, whole_numbers: bool = False) -> str | None:
+def continuations(
+    text: str, kind: Kind, label: str, *, whole_numbers: bool = False
+) -> list[str] | None:
     """Guess what follows an answer's text.
 
     Args:
@@ -64,7 +76,8 @@ def continuation(text: str, kind: Kind, label: str, *, whole_numbers: bool = Fal
         whole_numbers: The tokenizer writes "63" as one token: a point follows each number, not only one of two digits.
 
     Returns:
-        The text that the grammar foretells; "" where nothing can be known (digits); None where the text follows no grammar.
+        What the grammar allows, the likeliest first; [] where nothing can be known (digits); None where the text follows no
+        grammar.
     """
     if kind == "text" and "<point" not in text:
         return None
@@ -73,58 +86,72 @@ def continuation(text: str, kind: Kind, label: str, *, whole_numbers: bool = Fal
     total = f" shows a total of {_count(text)}." if kind == "count" else ""
     number = _OPEN_NUMBER.search(text)
     if number is not None:
-        ending = f'" alt="{label}">{label}</point>{total}'
+        plural = "s" if number.group(2) else ""
+        ending = f'" alt="{label}">{label}</point{plural}>{total}'
         return _after_digits(number, ending, whole_numbers=whole_numbers)
     body = _ALT.search(text)
     if body is not None:
         plural, alt, inline = body.groups()
-        return _rest(f"{alt}</point{plural}>{total}", inline)
+        return _rest([f"{alt}</point{plural}>{total}"], inline)
     tag = _OPEN_TAG.search(text)
     if tag is not None:
         return _inside_tag(tag, f' alt="{label}">{label}</point{tag.group(1)}>{total}')
     if total:
-        return _rest(total, text[text.rfind(">") + 1 :])
-    return None if kind == "text" else ""
+        return _rest([total], text[text.rfind(">") + 1 :])
+    return None if kind == "text" else []
 
 
-def _opening(text: str, kind: Kind) -> str:
-    first = ' Counting the <point x="' if kind == "count" else ' <point x="'
-    for whole in (first, NONE):
-        if whole.startswith(text):
-            return whole[len(text) :]
-    return ""
+def digit_ways(text: str, *, whole_numbers: bool = False) -> list[str]:
+    """Return all ways in which a number may go on, with what follows a digit, where text stops inside a number; else [].
+
+    After the first of two digits: each second digit and the point behind it. After a whole number of one token: the point and
+    each decimal with the tag that follows it.
+    """
+    number = _OPEN_NUMBER.search(text)
+    if number is None:
+        return []
+    axis, index, whole, dot, _ = number.groups()
+    if whole_numbers and whole and not dot:
+        after = f'" y{index}="' if axis == "x" else '"'
+        return [f".{digit}{after}" for digit in "0123456789"]
+    if not whole_numbers and len(whole) == 1 and not dot:
+        return [".", *(f"{digit}." for digit in "0123456789")]
+    return []
 
 
-def _after_digits(number: re.Match[str], ending: str, *, whole_numbers: bool) -> str:
+def _opening(text: str, kind: Kind) -> list[str]:
+    first = " Counting the" if kind == "count" else ""
+    return _rest([f'{first} <point x="', f'{first} <points x1="', NONE], text)
+
+
+def _after_digits(number: re.Match[str], ending: str, *, whole_numbers: bool) -> list[str]:
     axis, index, whole, dot, decimals = number.groups()
     if not dot:
-        return "." if len(whole) >= (1 if whole_numbers else 2) else ""
+        return ["."] if len(whole) >= (1 if whole_numbers else 2) else []
     if not decimals:
-        return ""
+        return []
     if axis == "x":
-        return f'" y{index}="'
-    # Of several points another one is the likelier: where the last one ends, one more pass sets it right.
-    return f'" x{int(index) + 1}="' if index else ending
+        return [f'" y{index}="']
+    # Of several points another one is the likelier.
+    return [f'" x{int(index) + 1}="', ending] if index else [ending]
 
 
-def _inside_tag(tag: re.Match[str], ending: str) -> str:
+def _inside_tag(tag: re.Match[str], ending: str) -> list[str]:
     plural, done, begun = tag.groups()
     count = _count(done)
     index = str(count) if plural else ""
     if not done:
-        likely = [f' x{"1" if plural else ""}="']
+        likely = [' x1="'] if plural else [' x="', 's x1="']
     elif f" y{index}=" not in done:
         likely = [f' y{index}="']
     else:
         likely = [f' x{count + 1}="', ending] if plural else [ending]
-    for whole in likely:
-        if whole.startswith(begun):
-            return whole[len(begun) :]
-    return ""
+    return _rest(likely, begun)
 
 
-def _rest(whole: str, begun: str) -> str:
-    return whole[len(begun) :] if whole.startswith(begun) else ""
+def _rest(wholes: Sequence[str], begun: str) -> list[str]:
+    """Return what is left of those that begin like that, if anything."""
+    return [whole[len(begun) :] for whole in wholes if whole.startswith(begun) and whole != begun]
 
 
 def _count(text: str) -> int:

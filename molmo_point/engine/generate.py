@@ -15,11 +15,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from molmo_point.engine.tree import DraftTree, Reading
 from molmo_point.model.kv_cache import KVCache
 from molmo_point.model.molmo import Molmo
 
-MAX_DRAFT = 32
-"""Longest draft: a label and its closing tag; more rarely fits."""
+MAX_DRAFT = 48
+"""Most drafted tokens of a pass: a label with its closing tag, or ten digits with what follows them."""
 
 
 class Ending(Enum):
@@ -62,14 +63,14 @@ class Step:
 class Drafter(Protocol):
     """Guesses how an answer goes on. Wrong guesses cost a little time and change nothing."""
 
-    def propose(self, tokens: Sequence[int]) -> list[int]:
-        """Return the tokens that likely follow `tokens` (the answer so far), or []."""
+    def propose(self, tokens: Sequence[int]) -> list[list[int]]:
+        """Return ways in which `tokens` (the answer so far) may go on, the likeliest first; [] where nothing is known."""
 
 
 class NoDraft:
     """Never guesses: plain decoding, one token a pass."""
 
-    def propose(self, tokens: Sequence[int]) -> list[int]:
+    def propose(self, tokens: Sequence[int]) -> list[list[int]]:
         return []
 
 
@@ -77,8 +78,8 @@ class Decoding:
     """One answer being written.
 
     Each pass reads the tokens that are settled but not yet read (`pending`: first the prompt, then the last token) and a draft
-    behind them; of the draft the longest beginning that the model itself would have written counts. The first draft rides
-    on the pass that reads the prompt.
+    behind them; of the draft what the model itself would have written counts. The first draft rides on the pass that reads
+    the prompt.
 
     Args:
         prompt: Token ids, at least one.
@@ -93,62 +94,58 @@ class Decoding:
     ) -> None:
         self._answer: list[int] = []
         self._pending = list(prompt)
-        self._draft: list[int] = []
+        self._reading = Reading(self._pending, DraftTree())
         self._stop = stop
         self._limits = limits
         self._drafter = drafter
         self.ending: Ending | None = None
 
-    def next_tokens(self, room: int) -> list[int]:
-        """Return what the next pass reads, [] when there is no next pass (`ending` says why).
+    def next_reading(self, room: int) -> Reading | None:
+        """Return what the next pass reads, None when there is no next pass (`ending` says why).
 
         Args:
             room: Free places in the cache.
         """
         limits = self._limits
         if self.ending is not None:
-            return []
+            return None
         if limits.deadline is not None and time.perf_counter() >= limits.deadline:
             self.ending = Ending.DEADLINE
-            return []
-        room = min(limits.max_new_tokens - len(self._answer), room - len(self._pending))
-        if room <= 0:
+            return None
+        left, room = limits.max_new_tokens - len(self._answer), room - len(self._pending)
+        if min(left, room) <= 0:
             self.ending = Ending.LENGTH
-            return []
-        self._draft = self._drafter.propose(self._answer)[: min(room - 1, MAX_DRAFT)]
-        return self._pending + self._draft
+            return None
+        ways = self._drafter.propose(self._answer)
+        draft = DraftTree.of(ways, most=min(room - 1, MAX_DRAFT), deepest=left - 1)
+        self._reading = Reading(self._pending, draft)
+        return self._reading
 
     @property
     def longest(self) -> int:
-        """Most tokens that the prompt and the answer can take together."""
+        """Most tokens that the prompt, the answer and a draft can take together."""
         return len(self._answer) + len(self._pending) + self._limits.max_new_tokens
 
-    @property
-    def first_row(self) -> int:
-        """Position among `next_tokens` from which on logits are needed."""
-        return len(self._pending) - 1
-
-    def settle(self, logits: Tensor) -> tuple[Step, int]:
+    def settle(self, logits: Tensor) -> tuple[Step, list[int]]:
         """Take a pass's result.
 
         Args:
-            logits: [1 + len(draft), V] float32, from `first_row` on.
+            logits: [1 + len(draft), V] float32, from the reading's `first_row` on.
 
         Returns:
-            What is settled now, and how many of the tokens that were read stay in the cache.
+            What is settled now, and which of the tokens that were read stay in the cache, in order.
         """
-        draft = self._draft
+        reading = self._reading
         chosen: list[int] = logits.argmax(-1).tolist()
-        agreed = 0
-        while agreed < len(draft) and chosen[agreed] == draft[agreed] != self._stop:
-            agreed += 1
-        kept = len(self._pending) + agreed
-        settled = chosen[: agreed + 1]
+        path = reading.draft.accepted(chosen, self._stop)
+        rows = [0, *(1 + node for node in path)]
+        settled = [chosen[row] for row in rows]
         self._answer += settled
         self._pending = settled[-1:]
         if settled[-1] == self._stop:
             self.ending = Ending.STOP
-        return Step(settled, logits[: agreed + 1]), kept
+        count = len(reading.pending)
+        return Step(settled, logits[rows]), [*range(count), *(count + node for node in path)]
 
 
 def generate(model: Molmo, cache: KVCache, decoding: Decoding) -> Iterator[Step]:
@@ -157,16 +154,20 @@ def generate(model: Molmo, cache: KVCache, decoding: Decoding) -> Iterator[Step]
     Args:
         cache: Holds the tokens before the prompt, with room for the prompt and the answer. Written to.
     """
-    while tokens := decoding.next_tokens(cache.capacity - cache.length):
-        step, kept = decoding.settle(_pass(model, cache, tokens, decoding.first_row))
+    while reading := decoding.next_reading(cache.capacity - cache.length):
+        step, kept = decoding.settle(_pass(model, cache, reading))
         cache.keep(kept)
         yield step
 
 
 @torch.inference_mode()
-def _pass(model: Molmo, cache: KVCache, tokens: list[int], first: int) -> Tensor:
-    """Read tokens behind the cache; return float32 logits [len(tokens) - first, V] from position `first` on."""
-    ids = torch.tensor([tokens], device=model.device)
-    positions = torch.arange(cache.length, cache.length + len(tokens), device=model.device)[None]
-    hidden = model.decoder(model.embed(ids), positions, cache=cache)
-    return model.decoder.head(hidden[0, first:]).float()
+def _pass(model: Molmo, cache: KVCache, reading: Reading) -> Tensor:
+    """Read tokens behind the cache; return float32 logits [1 + len(draft), V] from the last settled one on."""
+    ids = torch.tensor([reading.tokens], device=model.device)
+    positions = cache.length + torch.tensor([reading.offsets()], device=model.device)
+    mask = None
+    if not reading.draft.is_chain:
+        before = torch.ones(ids.shape[1], cache.length, dtype=torch.bool)
+        mask = torch.cat([before, reading.sees()], dim=1)[None, None].to(model.device)
+    hidden = model.decoder(model.embed(ids), positions, mask=mask, cache=cache)
+    return model.decoder.head(hidden[0, reading.first_row :]).float()

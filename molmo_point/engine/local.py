@@ -62,7 +62,8 @@ class LocalPointer:
 
             model = join(model, mesh)
         options = options or EngineOptions()
-        return cls(Engine(model, tokenizer, name, options, read_calibration(folder)))
+        calibration = read_calibration(folder) if options.calibrated else None
+        return cls(Engine(model, tokenizer, name, options, calibration))
 
     @property
     def model(self) -> str:

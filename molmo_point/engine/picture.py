@@ -146,7 +146,7 @@ class PictureEncoder:
         cache = self._model.decoder.allocate_cache(length)
         positions = torch.arange(length, device=x.device)[None]
         self._model.decoder(x, positions, cache=cache)
-        cache.keep(length)
+        cache.keep(range(length))
         return cache
 
 

@@ -170,7 +170,7 @@ def _continue(model: Molmo, x: Tensor, count: int) -> list[int]:
     cache = model.decoder.allocate_cache(length + count)
     positions = torch.arange(length, device=x.device)[None]
     hidden = model.decoder(x, positions, cache=cache)
-    cache.keep(length)
+    cache.keep(range(length))
     first = int(model.decoder.head(hidden[:, -1]).argmax())
     decoding = Decoding([first], stop=-1, limits=Limits(count - 1), drafter=NoDraft())
     steps = generate(model, cache, decoding)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -45,6 +47,18 @@ class BatchKVCache:
         self.keys[:, row, :, : prefix.length] = prefix.keys[:, 0, :, : prefix.length]
         self.values[:, row, :, : prefix.length] = prefix.values[:, 0, :, : prefix.length]
         self.lengths[row] = prefix.length
+
+    @torch.inference_mode()
+    def keep(self, row: int, tokens: Sequence[int]) -> None:
+        """Count some of the tokens that were last written into a row as there; as `KVCache.keep`."""
+        moved = [(new, old) for new, old in enumerate(tokens) if new != old]
+        if moved:
+            new, old = (
+                torch.tensor(places) + self.lengths[row] for places in zip(*moved, strict=True)
+            )
+            for kept in (self.keys, self.values):
+                kept[:, row, :, new] = kept[:, row, :, old]
+        self.lengths[row] += len(tokens)
 
     def aim(self, rows: list[int], places: Tensor, seen: int) -> None:
         """Say where the next pass writes.

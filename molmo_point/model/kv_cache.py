@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -54,9 +56,19 @@ class KVCache:
         self.values[layer, :, :, self.length : end] = v
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
-    def keep(self, tokens: int) -> None:
-        """Count the first `tokens` of what was last written as there."""
-        self.length += tokens
+    @torch.inference_mode()
+    def keep(self, tokens: Sequence[int]) -> None:
+        """Count some of the tokens that were last written as there.
+
+        Args:
+            tokens: Their indices among those written, ascending; the others are forgotten.
+        """
+        moved = [(new, old) for new, old in enumerate(tokens) if new != old]
+        if moved:
+            new, old = (torch.tensor(places) + self.length for places in zip(*moved, strict=True))
+            for kept in (self.keys, self.values):
+                kept[:, :, :, new] = kept[:, :, :, old]
+        self.length += len(tokens)
 
     def fork(self, capacity: int) -> KVCache:
         """Return a copy of the kept tokens with room for `capacity` in all."""

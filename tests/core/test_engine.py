@@ -44,12 +44,16 @@ class CorruptedOracle:
         self._answer = list(answer)
         self._random = random.Random(seed)
 
-    def propose(self, tokens: Sequence[int]) -> list[int]:
+    def propose(self, tokens: Sequence[int]) -> list[list[int]]:
         assert list(tokens) == self._answer[: len(tokens)]
-        draft = self._answer[len(tokens) : len(tokens) + self._random.randint(0, 9)]
-        if draft and self._random.random() < 0.7:
-            draft[self._random.randrange(len(draft))] = self._random.randrange(200)
-        return draft
+        right = self._answer[len(tokens) : len(tokens) + self._random.randint(0, 9)]
+        ways = []
+        for _ in range(self._random.randint(1, 4)):
+            way = list(right)
+            if way and self._random.random() < 0.7:
+                way[self._random.randrange(len(way))] = self._random.randrange(200)
+            ways.append(way)
+        return ways
 
 
 def decode(pointer: LocalPointer, question: str, drafter: Drafter, count: int = 32) -> list[int]:
@@ -76,8 +80,8 @@ def test_perfect_drafts_settle_everything_in_one_pass(pointer: LocalPointer) -> 
     cache = picture.cache.fork(picture.cache.length + len(prompt) + 32)
 
     class Oracle:
-        def propose(self, tokens: Sequence[int]) -> list[int]:
-            return plain[len(tokens) :]
+        def propose(self, tokens: Sequence[int]) -> list[list[int]]:
+            return [plain[len(tokens) :]]
 
     decoding = Decoding(prompt, stop=-1, limits=Limits(32), drafter=Oracle())
     steps = list(generate(pointer.network, cache, decoding))

@@ -1,0 +1,69 @@
+"""Pictures of how well certainties keep what they promise: the reliability diagram and the coverage plot."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from molmo_point.errors import MissingExtra
+from molmo_point.evaluate.calibrate import Quality, Samples
+
+
+def draw_reliability(samples: Samples, quality: Quality, path: Path) -> Path:
+    """Draw both plots side by side into a PNG.
+
+    Args:
+        samples: Calibrated samples that nothing was fitted on; quality: what was measured on them.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtra("matplotlib", "train", "Drawing reliability plots") from None
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    _reliability(left, quality)
+    _coverage(right, samples)
+    figure.savefig(path, dpi=110)
+    return path
+
+
+def _reliability(axes: Any, quality: Quality) -> None:
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+    scores, shares, sizes = (np.array(column) for column in zip(*quality.bins, strict=True))
+    errors = 1.96 * np.sqrt(shares * (1 - shares) / sizes)
+    axes.errorbar(scores, shares, yerr=errors, fmt="o", capsize=3)
+    for score, share, size in quality.bins:
+        axes.annotate(f"{size}", (score, share), xytext=(6, -10), textcoords="offset points")
+    axes.set(
+        xlabel="score",
+        ylabel="share of points on the asked thing",
+        xlim=(0, 1),
+        ylim=(0, 1.02),
+        title=f"{quality.points} points, calibration error {quality.expected_calibration_error:.3f}",
+    )
+
+
+def _coverage(axes: Any, samples: Samples) -> None:
+    distance = np.array(
+        [
+            sum(o * o / v for o, v in zip(sample.offset, sample.variances, strict=True))
+            for sample in samples.points
+            if sample.offset is not None
+        ]
+    )
+    promised = np.linspace(0.02, 0.98, 49)
+    covered = [(distance <= -2 * math.log(1 - share)).mean() for share in promised]
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+    axes.plot(promised, covered)
+    axes.set(
+        xlabel="size of the ellipse (share that it promises)",
+        ylabel="share of things whose middle lies in it",
+        xlim=(0, 1),
+        ylim=(0, 1.02),
+        title=f"{len(distance)} points that hit",
+    )

@@ -1,0 +1,201 @@
+"""Drafting: how many passes an answer takes when the model says what it should, and that no draft can change what it says."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import molmo_point as mp
+from molmo_point.engine.drafts import GrammarDrafter, Kind, continuations, digit_ways
+from molmo_point.engine.generate import Decoding, Drafter, Ending, Limits, NoDraft
+from molmo_point.engine.tree import ROOT, DraftTree, Reading
+from molmo_point.preprocess.tokenizer import Tokenizer
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "models"
+NANO = Path(mp.__file__).parent / "nano"
+WIDE = 48
+PIECES = (' <point x="', "6", "3", ".", "5", '"', ' y="', " alt", '="mug', '">', "</point>")
+PIECES += (" <points", ' x1="', ' y1="', " There", " are", " none.", " Counting the", "<", "é")
+
+
+@pytest.fixture(scope="module", params=["tiny-d", "tiny-o", "tiny-moe", "tiny-72b"])
+def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
+    return Tokenizer(GOLDEN / request.param)
+
+
+@pytest.fixture(scope="module")
+def nano() -> Tokenizer:
+    return Tokenizer(NANO)
+
+
+def passes(answer: Sequence[int], stop: int, drafter: Drafter, seed: int = 0) -> int:
+    """Decode with a model that says `answer` and, where a draft leads elsewhere, anything; return the passes after the first."""
+    babble = random.Random(seed)
+    decoding = Decoding([5, 6, 7], stop=stop, limits=Limits(10_000), drafter=drafter)
+    said: list[int] = []
+    steps = 0
+    while reading := decoding.next_reading(10_000):
+        rows = [answer[len(said)]]
+        paths: list[list[int]] = []
+        for token, parent in zip(reading.draft.tokens, reading.draft.parents, strict=True):
+            path = [*(paths[parent] if parent != ROOT else []), token]
+            paths.append(path)
+            right = list(answer[len(said) : len(said) + len(path)]) == path
+            following = len(said) + len(path)
+            known = right and following < len(answer)
+            rows.append(answer[following] if known else babble.randrange(400))
+        logits = torch.zeros(len(rows), max(*answer, 400) + 1)
+        logits[range(len(rows)), rows] = 1.0
+        step, kept = decoding.settle(logits)
+        said += step.tokens
+        assert kept[: len(reading.pending)] == list(range(len(reading.pending)))
+        assert len(kept) == len(reading.pending) + len(step.tokens) - 1
+        steps += 1
+    assert said == list(answer)
+    assert decoding.ending is Ending.STOP
+    return steps - 1
+
+
+def written(tokenizer: Tokenizer, text: str) -> list[int]:
+    return [*tokenizer.encode(text), tokenizer.special.end_of_text]
+
+
+def both(tokenizer: Tokenizer, text: str, kind: Kind, label: str, width: int) -> tuple[int, int]:
+    """Return (plain, drafted) passes after the prefill."""
+    answer, stop = written(tokenizer, text), tokenizer.special.end_of_text
+    drafter = GrammarDrafter(tokenizer, kind, label, [5, 6, 7], width)
+    return passes(answer, stop, NoDraft()), passes(answer, stop, drafter)
+
+
+def one(label: str = "red mug") -> str:
+    return f' <point x="63.5" y="4.0" alt="{label}">{label}</point>'
+
+
+def many(count: int, label: str = "red mug") -> str:
+    numbers = random.Random(count)
+    places = " ".join(
+        f'x{i}="{numbers.uniform(10, 99):.1f}" y{i}="{numbers.uniform(10, 99):.1f}"'
+        for i in range(1, count + 1)
+    )
+    return f' <points {places} alt="{label}">{label}</points>'
+
+
+def test_one_point_takes_seven_passes_at_most(tokenizer: Tokenizer) -> None:
+    plain, drafted = both(tokenizer, one(), "point", "red mug", 1)
+    assert drafted <= 7 < plain
+
+
+def test_one_point_takes_four_passes_where_wide_ones_are_free(
+    tokenizer: Tokenizer, nano: Tokenizer
+) -> None:
+    assert both(tokenizer, one(), "point", "red mug", WIDE)[1] <= 4
+    assert both(nano, one("donut"), "point", "donut", WIDE)[1] <= 3
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 20])
+@pytest.mark.parametrize("width", [1, WIDE])
+def test_n_points_take_six_passes_each_and_three(
+    tokenizer: Tokenizer, count: int, width: int
+) -> None:
+    plain, drafted = both(tokenizer, many(count), "point", "red mug", width)
+    assert drafted <= (6 if width == 1 else 4) * count + 3
+    assert drafted < plain / 2
+
+
+def test_none_and_the_first_tag_ride_on_the_prefill(tokenizer: Tokenizer) -> None:
+    """The three ways to begin are read side by side: whichever comes true costs no pass."""
+    assert both(tokenizer, " There are none.", "point", "red mug", 1)[1] == 0
+    assert both(tokenizer, " There are none.", "count", "red mug", 1)[1] == 0
+    single, several = (both(tokenizer, t, "point", "red mug", 1)[1] for t in (one(), many(2)))
+    assert several - single <= 6
+
+
+def test_counting(tokenizer: Tokenizer) -> None:
+    text = f" Counting the{many(3)} shows a total of 3."
+    assert both(tokenizer, text, "count", "red mug", 1)[1] <= 6 * 3 + 3
+
+
+def test_another_label_than_expected_costs_passes_and_nothing_else(tokenizer: Tokenizer) -> None:
+    plain, drafted = both(tokenizer, one("a cup of tea"), "point", "red mug", 1)
+    assert drafted <= plain
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    text=st.lists(
+        st.sampled_from(PIECES),
+        max_size=24,
+    ).map("".join),
+    kind=st.sampled_from(["point", "count", "text"]),
+    width=st.sampled_from([1, 21, WIDE]),
+    seed=st.integers(0, 9),
+)
+def test_any_answer_comes_out_unchanged_in_no_more_passes(
+    text: str, kind: Kind, width: int, seed: int
+) -> None:
+    for tokenizer in (Tokenizer(GOLDEN / "tiny-d"), Tokenizer(NANO)):
+        answer, stop = written(tokenizer, text), tokenizer.special.end_of_text
+        drafter = GrammarDrafter(tokenizer, kind, "mug", [5, 6, 7], width)
+        drafted = passes(answer, stop, drafter, seed)
+        assert drafted <= passes(answer, stop, NoDraft())
+
+
+@given(ways=st.lists(st.lists(st.integers(0, 3), max_size=6), max_size=8), most=st.integers(0, 12))
+def test_a_tree_holds_its_ways_and_accepts_what_the_model_says(
+    ways: list[list[int]], most: int
+) -> None:
+    tree = DraftTree.of(ways, most=most, deepest=4)
+    assert len(tree.tokens) <= most
+    assert len(set(zip(tree.parents, tree.tokens, strict=True))) == len(tree.tokens)
+    seen = tree.ancestors()
+    for node, (parent, depth) in enumerate(zip(tree.parents, tree.depths, strict=True)):
+        assert parent < node
+        assert int(seen[node].sum()) == depth <= 4
+    for way in ways if most == 12 and sum(map(len, ways)) <= 12 else []:
+        # A model that says exactly this way follows it to its end, and no further than the tree goes.
+        chosen = [way[0] if way else 9]
+        paths: list[list[int]] = []
+        for token, parent in zip(tree.tokens, tree.parents, strict=True):
+            paths.append([*(paths[parent] if parent != ROOT else []), token])
+            here = len(paths[-1])
+            chosen.append(way[here] if here < len(way) and way[:here] == paths[-1] else 9)
+        path = tree.accepted(chosen, stop=-1)
+        assert [tree.tokens[node] for node in path] == way[:4]
+
+
+def test_alternatives_stand_at_the_same_place_and_do_not_see_each_other() -> None:
+    reading = Reading([1, 2], DraftTree.of([[3, 4], [3, 5], [6]], most=9, deepest=9))
+    assert reading.tokens == [1, 2, 3, 4, 5, 6]
+    assert reading.offsets() == [0, 1, 2, 3, 3, 2]
+    assert reading.sees().int().tolist() == [
+        [1, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0],
+        [1, 1, 1, 1, 0, 0],
+        [1, 1, 1, 0, 1, 0],
+        [1, 1, 0, 0, 0, 1],
+    ]
+
+
+def test_grammar() -> None:
+    assert continuations("", "point", "mug") == [
+        ' <point x="',
+        ' <points x1="',
+        " There are none.",
+    ]
+    assert continuations(" <point", "point", "mug") == [' x="', 's x1="']
+    assert continuations(' <point x="6', "point", "mug") == []
+    assert continuations(' <points x1="63.5" y1="40.0', "point", "mug") == [
+        '" x2="',
+        '" alt="mug">mug</points>',
+    ]
+    assert continuations("The sky is", "text", "") is None
+    assert digit_ways(' <point x="6')[:3] == [".", "0.", "1."]
+    assert digit_ways(' <point x="63', whole_numbers=True)[0] == '.0" y="'
+    assert digit_ways(' <point x="63.') == digit_ways("mug") == []
