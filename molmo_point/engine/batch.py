@@ -3,13 +3,14 @@ are being written. Each answer is the one it would be alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 
 from molmo_point.engine.generate import Decoding, Step
 from molmo_point.engine.tree import Reading
+from molmo_point.errors import QueryError
 from molmo_point.model.batch_cache import BatchKVCache
 from molmo_point.model.kv_cache import KVCache
 from molmo_point.model.molmo import Molmo
@@ -27,7 +28,7 @@ class Job:
 
     prefix: KVCache
     decoding: Decoding
-    key: int
+    key: Hashable
 
 
 class BatchDecoder:
@@ -57,7 +58,17 @@ class BatchDecoder:
         return bool(self._jobs)
 
     def add(self, job: Job) -> None:
-        """Let a job join; its first pass is the next step. There must be room."""
+        """Let a job join; its first pass is the next step. There must be room.
+
+        Raises:
+            QueryError: It is longer than a row can ever be; with the numbers.
+        """
+        needed, capacity = job.prefix.length + job.decoding.pending, self._cache.capacity
+        if needed >= capacity:
+            raise QueryError(
+                f"this question takes {needed} tokens with its picture, a batch has room for {capacity} each: ask it "
+                "alone, or more briefly"
+            )
         row = self._free.pop()
         with torch.inference_mode():
             self._cache.fill(row, job.prefix)

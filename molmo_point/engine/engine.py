@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
 from molmo_point.engine.answer import Effort, PointAnswer, TextAnswer
-from molmo_point.engine.batch import BatchDecoder, Job
 from molmo_point.engine.calibration import Calibration
 from molmo_point.engine.drafts import GrammarDrafter, Kind
 from molmo_point.engine.generate import (
@@ -71,6 +70,14 @@ class PointRequest:
     picture: EncodedPicture
     decoding: Decoding
     answer: PointAnswer
+
+
+@dataclass(frozen=True, eq=False)
+class TextRequest:
+    """A free question, ready to be decoded."""
+
+    decoding: Decoding
+    answer: TextAnswer
 
 
 class Engine:
@@ -155,36 +162,17 @@ class Engine:
 
     def ask_text(
         self, picture: EncodedPicture, question: str, started: float, timeout_s: float | None
-    ) -> tuple[Decoding, TextAnswer]:
+    ) -> TextRequest:
         """Prepare a free question; errors as in `ask_points`."""
         prompt = self.tokenizer.encode(wrap(check_query(question)))
         decoding = self._decoding(picture, prompt, "text", "", started, timeout_s)
-        return decoding, TextAnswer(self.tokenizer)
+        return TextRequest(decoding, TextAnswer(self.tokenizer))
 
     def run(self, picture: EncodedPicture, decoding: Decoding) -> Iterator[Step]:
         """Decode one answer."""
         with torch.inference_mode():
             cache = picture.cache.fork(picture.cache.length + decoding.longest)
         return generate(self.model, cache, decoding)
-
-    def run_many(self, requests: Iterable[PointRequest]) -> Iterator[Pointing]:
-        """Decode several answers side by side, those that end early making room for the next; yield them in order."""
-        waiting: list[PointRequest] = []
-
-        def jobs() -> Iterator[Job]:
-            for request in requests:
-                waiting.append(request)
-                yield Job(request.picture.cache, request.decoding, len(waiting) - 1)
-
-        decoder = BatchDecoder(self.model, *self._batch_size())
-        done: dict[int, Pointing] = {}
-        for job, step in decoder.run(jobs()):
-            answer = waiting[job.key].answer
-            if step is not None:
-                answer.take(step)
-            elif job.decoding.ending is not None:
-                done[job.key] = answer.finish(job.decoding.ending)[1]
-        return (done[key] for key in range(len(waiting)))
 
     def _decoding(
         self,
@@ -213,7 +201,7 @@ class Engine:
             drafter=drafter,
         )
 
-    def _batch_size(self) -> tuple[int, int]:
+    def batch_size(self) -> tuple[int, int]:
         """Return how many rows of how many tokens a batch may have.
 
         Raises:

@@ -122,6 +122,11 @@ class Decoding:
         return self._reading
 
     @property
+    def pending(self) -> int:
+        """How many settled tokens have not been read yet: at first the prompt's."""
+        return len(self._pending)
+
+    @property
     def longest(self) -> int:
         """Most tokens that the prompt, the answer and a draft can take together."""
         return len(self._answer) + len(self._pending) + self._limits.max_new_tokens

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Hashable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
@@ -15,6 +15,7 @@ from molmo_point.engine.calibration import read_calibration
 from molmo_point.engine.drafts import Kind
 from molmo_point.engine.engine import Engine, EngineOptions
 from molmo_point.engine.picture import EncodedPicture
+from molmo_point.engine.scheduler import Scheduler
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.share import Share
 from molmo_point.model.weights import Progress, load_weights
@@ -139,13 +140,23 @@ class LocalPointer:
         `timeout_s` is for all of them together: what is not complete by then is `truncated`.
         """
         started = time.perf_counter()
-        prepared = (
-            self._engine.ask_points(
-                *self._engine.encode(image), query, "point", started, timeout_s
-            )
-            for image, query in requests
-        )
-        return list(self._engine.run_many(prepared))
+        scheduler = self.schedule()
+        waiting = enumerate(requests)
+        done: dict[Hashable, Pointing] = {}
+        while True:
+            while scheduler.room and (following := next(waiting, None)) is not None:
+                key, (image, query) = following
+                left_s = None if timeout_s is None else timeout_s - (time.perf_counter() - started)
+                scheduler.add(key, image, query, timeout_s=left_s)
+            if not scheduler.busy:
+                return [done[key] for key in range(len(done))]
+            for news in scheduler.step():
+                if isinstance(news.result, Pointing):
+                    done[news.key] = news.result
+
+    def schedule(self) -> Scheduler:
+        """Return a decoder for many questions at once that join as they come: for a server's loop."""
+        return Scheduler(self._engine)
 
     def close(self) -> None:
         self._engine.encoder.pictures.clear()
@@ -201,10 +212,15 @@ class LocalView:
         self.close()
 
     def _stream(self, query: str, kind: Kind, timeout_s: float | None) -> PointStream:
-        picture = self._open()
         # The first question is charged with the picture, the others cost only themselves.
-        cost, self._cost = self._cost, Timing()
+        picture, cost = self.encoded()
         return _points(self._engine, picture, cost, query, kind, time.perf_counter(), timeout_s)
+
+    def encoded(self) -> tuple[EncodedPicture, Timing]:
+        """Return the picture as it was read, and what that cost if no question was charged with it yet."""
+        picture = self._open()
+        cost, self._cost = self._cost, Timing()
+        return picture, cost
 
     def _open(self) -> EncodedPicture:
         if self._picture is None:
@@ -237,8 +253,9 @@ def _text(
     started: float,
     timeout_s: float | None,
 ) -> TextStream:
-    decoding, answer = engine.ask_text(picture, question, started, timeout_s)
-    for step in engine.run(picture, decoding):
+    request = engine.ask_text(picture, question, started, timeout_s)
+    answer = request.answer
+    for step in engine.run(picture, request.decoding):
         piece = answer.take(step)
         if piece:
             yield piece
