@@ -7,11 +7,13 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from molmo_point.engine.generate import Decoding, Step
 from molmo_point.engine.tree import Reading
 from molmo_point.errors import QueryError
 from molmo_point.model.batch_cache import BatchKVCache
+from molmo_point.model.graphs import BatchPass, GraphedPass, padded_shape, run_pass
 from molmo_point.model.kv_cache import KVCache
 from molmo_point.model.molmo import Molmo
 
@@ -37,20 +39,23 @@ class BatchDecoder:
     Args:
         rows: Most jobs at a time.
         capacity: Longest sequence of a job: prefix, prompt, answer and draft.
+        graphs: Pad every pass to one of a few shapes, and on CUDA replay it as a graph.
     """
 
-    def __init__(self, model: Molmo, rows: int, capacity: int) -> None:
+    def __init__(self, model: Molmo, rows: int, capacity: int, *, graphs: bool = False) -> None:
         self._model = model
         self._cache = BatchKVCache(
             model.config.decoder, rows, capacity, dtype=model.dtype, device=model.device
         )
-        self._free = list(reversed(range(rows)))
-        self._jobs: dict[int, Job] = {}
+        self._rows = rows
+        # Job i is in row i: a row that becomes free is filled from the last one, so that passes run over no gaps.
+        self._jobs: list[Job] = []
+        self._graphs = GraphedPass(model, self._cache) if graphs else None
 
     @property
     def room(self) -> int:
         """How many more jobs may join now."""
-        return len(self._free)
+        return self._rows - len(self._jobs)
 
     @property
     def busy(self) -> bool:
@@ -69,17 +74,14 @@ class BatchDecoder:
                 f"this question takes {needed} tokens with its picture, a batch has room for {capacity} each: ask it "
                 "alone, or more briefly"
             )
-        row = self._free.pop()
         with torch.inference_mode():
-            self._cache.fill(row, job.prefix)
-        self._jobs[row] = job
+            self._cache.fill(len(self._jobs), job.prefix)
+        self._jobs.append(job)
 
     def drop(self, job: Job) -> None:
         """Take a job out before its end; its place is free at once. One that is not there any more is no error."""
-        for row, other in self._jobs.items():
-            if other is job:
-                self._release(row)
-                return
+        if job in self._jobs:
+            self._release(self._jobs.index(job))
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Step | None]]:
         """Decode all jobs; a waiting one takes the place of one that ends.
@@ -99,55 +101,63 @@ class BatchDecoder:
 
     def step(self) -> list[tuple[Job, Step | None]]:
         """Make one pass for all jobs; return (job, step) for each, and (job, None) for those that have ended."""
-        results: list[tuple[Job, Step | None]] = []
-        readings: dict[int, Reading] = {}
-        for row, job in list(self._jobs.items()):
-            reading = job.decoding.next_reading(self._cache.capacity - self._cache.lengths[row])
-            if reading is None:
-                self._release(row)
-                results.append((job, None))
-            else:
-                readings[row] = reading
-        if not readings:
-            return results
-        hidden = self._read(readings)
-        for place, (row, reading) in enumerate(readings.items()):
-            with torch.inference_mode():
-                wanted = hidden[place, reading.first_row : len(reading.tokens)]
-                logits = self._model.decoder.head(wanted).float()
-            step, kept = self._jobs[row].decoding.settle(logits)
+        readings = [
+            job.decoding.next_reading(self._cache.capacity - length)
+            for job, length in zip(self._jobs, self._cache.lengths, strict=False)
+        ]
+        ended = [row for row, reading in enumerate(readings) if reading is None]
+        results: list[tuple[Job, Step | None]] = [(self._jobs[row], None) for row in ended]
+        for row in reversed(ended):
+            self._release(row)
+            readings[row] = readings[-1]
+            readings.pop()
+        going = [reading for reading in readings if reading is not None]
+        if going:
+            results += self._settle(going, self._read(going))
+        return results
+
+    def _settle(self, readings: list[Reading], hidden: Tensor) -> list[tuple[Job, Step]]:
+        """Choose all rows' tokens. The output head is the largest matrix of all: it is read once for all rows."""
+        wanted = [hidden[row, r.first_row : len(r.tokens)] for row, r in enumerate(readings)]
+        with torch.inference_mode():
+            logits = self._model.decoder.head(torch.cat(wanted)).float()
+        results = []
+        for row, own in enumerate(logits.split([len(part) for part in wanted])):
+            step, kept = self._jobs[row].decoding.settle(own)
             self._cache.keep(row, kept)
             results.append((self._jobs[row], step))
         return results
 
     def _release(self, row: int) -> None:
-        del self._jobs[row]
-        # The lowest rows are taken first: used rows without gaps need no copy.
-        self._free = sorted([*self._free, row], reverse=True)
+        last = len(self._jobs) - 1
+        if row != last:
+            self._cache.move(last, row)
+            self._jobs[row] = self._jobs[last]
+        self._jobs.pop()
 
     @torch.inference_mode()
-    def _read(self, readings: dict[int, Reading]) -> torch.Tensor:
-        """Run all rows' tokens through the decoder, padded on the right; return [B, T, D]."""
-        model, cache = self._model, self._cache
-        starts = [cache.lengths[row] for row in readings]
-        width = max(len(reading.tokens) for reading in readings.values())
-        seen = max(
-            start + len(r.tokens) for start, r in zip(starts, readings.values(), strict=True)
-        )
-        ids = torch.zeros(len(readings), width, dtype=torch.long)
-        positions = torch.tensor(starts)[:, None] + torch.arange(width)
-        # Padding is written where nobody looks.
-        places = torch.full((len(readings), width), cache.capacity)
-        mask = torch.arange(seen) < torch.tensor(starts)[:, None, None]
-        mask = mask.repeat(1, width, 1)
-        for place, (start, reading) in enumerate(zip(starts, readings.values(), strict=True)):
-            count = len(reading.tokens)
-            ids[place, :count] = torch.tensor(reading.tokens)
-            positions[place, :count] = start + torch.tensor(reading.offsets())
-            places[place, :count] = torch.arange(start, start + count)
-            mask[place, :count, start : start + count] = reading.sees()
-        cache.aim(list(readings), places.to(model.device), seen)
-        x = model.embed(ids.to(model.device))
-        return model.decoder(
-            x, positions.to(model.device), mask=mask[:, None].to(model.device), cache=cache
-        )
+    def _read(self, readings: list[Reading]) -> Tensor:
+        """Run all rows' tokens through the decoder, padded on the right; return [B or more, T, D]."""
+        cache, device = self._cache, self._model.device
+        rows = len(readings)
+        width = max(len(reading.tokens) for reading in readings)
+        seen = max(cache.lengths[row] + len(r.tokens) for row, r in enumerate(readings))
+        if self._graphs is not None:
+            rows, width, seen = padded_shape(rows, width, seen, cache)
+        ids = torch.zeros(rows, width, dtype=torch.long)
+        positions = torch.zeros(rows, width, dtype=torch.long)
+        # Padding is written where nobody looks, and looks at one place: a softmax over nothing is not a number.
+        places = torch.full((rows, width), cache.capacity)
+        mask = torch.zeros(rows, width, seen, dtype=torch.bool)
+        mask[:, :, 0] = True
+        for row, reading in enumerate(readings):
+            start, count = cache.lengths[row], len(reading.tokens)
+            ids[row, :count] = torch.tensor(reading.tokens)
+            positions[row, :count] = start + torch.tensor(reading.offsets())
+            places[row, :count] = torch.arange(start, start + count)
+            mask[row, :count, :start] = True
+            mask[row, :count, start : start + count] = reading.sees()
+        work = BatchPass(*(t.to(device) for t in (ids, positions, places, mask[:, None])))
+        if self._graphs is not None:
+            return self._graphs(work)
+        return run_pass(self._model, cache, work)

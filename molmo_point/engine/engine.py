@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from molmo_point.engine.answer import Effort, PointAnswer, TextAnswer
+from molmo_point.engine.batch import BatchDecoder, Job
 from molmo_point.engine.calibration import Calibration
 from molmo_point.engine.drafts import GrammarDrafter, Kind
 from molmo_point.engine.generate import (
@@ -50,6 +51,8 @@ class EngineOptions:
         batch_cache_bytes: Most memory for the keys and values of such a batch; fewer answers run side by side where it is short.
         picture_cache_bytes: Budget for remembered pictures (their keys and values).
         crop_cache_bytes: Budget for remembered vision features of crops.
+        cuda_graphs: Decode in passes of a few fixed shapes that are recorded once and replayed. Saves launches on CUDA; on other
+            devices it only pads.
         calibrated: Use the calibration.json beside the weights, if there is one; False hands out raw scores and covariances.
     """
 
@@ -60,6 +63,7 @@ class EngineOptions:
     batch_cache_bytes: int = 4 * 1024**3
     picture_cache_bytes: int = 512 * 1024**2
     crop_cache_bytes: int = 256 * 1024**2
+    cuda_graphs: bool = False
     calibrated: bool = True
 
 
@@ -102,6 +106,7 @@ class Engine:
         self.options = options
         self._calibration = calibration
         self._numbers = NumberTokens(tokenizer)
+        self._lone_decoders: list[BatchDecoder] = []
         self.encoder = PictureEncoder(
             model,
             tokenizer.special,
@@ -170,9 +175,33 @@ class Engine:
 
     def run(self, picture: EncodedPicture, decoding: Decoding) -> Iterator[Step]:
         """Decode one answer."""
+        if self.options.cuda_graphs:
+            return self._run_graphed(picture, decoding)
         with torch.inference_mode():
             cache = picture.cache.fork(picture.cache.length + decoding.longest)
         return generate(self.model, cache, decoding)
+
+    def decoder(self, rows: int) -> BatchDecoder:
+        """Return a decoder for up to so many answers side by side, or as many as `batch_cache_bytes` allows.
+
+        Raises:
+            QueryError: Not even one answer fits the budget; with the numbers.
+        """
+        most, capacity = self._batch_size()
+        graphs = self.options.cuda_graphs
+        return BatchDecoder(self.model, min(rows, most), capacity, graphs=graphs)
+
+    def _run_graphed(self, picture: EncodedPicture, decoding: Decoding) -> Iterator[Step]:
+        # Recordings belong to a decoder's cache: one is kept for each answer that was ever written at the same time.
+        decoder = self._lone_decoders.pop() if self._lone_decoders else self.decoder(1)
+        job = Job(picture.cache, decoding, None)
+        try:
+            for _, step in decoder.run([job]):
+                if step is not None:
+                    yield step
+        finally:
+            decoder.drop(job)
+            self._lone_decoders.append(decoder)
 
     def _decoding(
         self,
@@ -201,7 +230,7 @@ class Engine:
             drafter=drafter,
         )
 
-    def batch_size(self) -> tuple[int, int]:
+    def _batch_size(self) -> tuple[int, int]:
         """Return how many rows of how many tokens a batch may have.
 
         Raises:

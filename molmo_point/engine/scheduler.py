@@ -15,7 +15,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from molmo_point.engine.answer import PointAnswer
-from molmo_point.engine.batch import BatchDecoder, Job
+from molmo_point.engine.batch import Job
 from molmo_point.engine.drafts import Kind
 from molmo_point.engine.engine import Engine, PointRequest, TextRequest
 from molmo_point.engine.picture import EncodedPicture
@@ -45,7 +45,7 @@ class Scheduler:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._decoder = BatchDecoder(engine.model, *engine.batch_size())
+        self._decoder = engine.decoder(engine.options.max_batch)
         self._questions: dict[Hashable, tuple[Job, PointRequest | TextRequest]] = {}
 
     @property

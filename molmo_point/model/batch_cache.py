@@ -15,7 +15,7 @@ class BatchKVCache:
     """Room for `rows` sequences of `capacity` tokens each.
 
     Attributes:
-        lengths: Tokens that are there, one number a row; 0 for a free row.
+        lengths: Tokens that are there, one number a row.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class BatchKVCache:
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
         self.lengths = [0] * rows
-        self._rows: list[int] = []
+        self._rows = torch.arange(rows, device=device)[:, None]
         self._places = torch.empty(0)
         self._seen = 0
 
@@ -49,6 +49,14 @@ class BatchKVCache:
         self.lengths[row] = prefix.length
 
     @torch.inference_mode()
+    def move(self, source: int, target: int) -> None:
+        """Let a row's tokens take the place of another row's."""
+        length = self.lengths[source]
+        for kept in (self.keys, self.values):
+            kept[:, target, :, :length] = kept[:, source, :, :length]
+        self.lengths[target] = length
+
+    @torch.inference_mode()
     def keep(self, row: int, tokens: Sequence[int]) -> None:
         """Count some of the tokens that were last written into a row as there; as `KVCache.keep`."""
         moved = [(new, old) for new, old in enumerate(tokens) if new != old]
@@ -60,29 +68,29 @@ class BatchKVCache:
                 kept[:, row, :, new] = kept[:, row, :, old]
         self.lengths[row] += len(tokens)
 
-    def aim(self, rows: list[int], places: Tensor, seen: int) -> None:
-        """Say where the next pass writes.
+    def aim(self, places: Tensor, seen: int) -> None:
+        """Say where the next pass writes, over the first B rows.
 
         Args:
-            rows: B indices of rows.
             places: [B, T] position of each new token in its row, `capacity` for padding.
             seen: Length of the longest row with its new tokens.
         """
-        self._rows, self._places, self._seen = rows, places, seen
+        self._places, self._seen = places, seen
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the new tokens' keys and values where `aim` said, and return those of the rows in question.
+        """Write the new tokens' keys and values where `aim` said, and return those of the first B rows.
 
         Args:
             k, v: [B, K, T, d].
 
         Returns:
-            [B, K, seen, d]; shorter rows end in places to be masked.
+            Views [B, K, seen, d]; shorter rows end in places to be masked.
         """
-        rows = torch.tensor(self._rows, device=k.device)
-        self.keys[layer][rows[:, None], :, self._places] = k.transpose(1, 2)
-        self.values[layer][rows[:, None], :, self._places] = v.transpose(1, 2)
-        keys, values = (kept[layer, :, :, : self._seen] for kept in (self.keys, self.values))
-        if self._rows == list(range(len(self._rows))):
-            return keys[: len(self._rows)], values[: len(self._rows)]
-        return keys[rows], values[rows]
+        count = len(self._places)
+        rows = self._rows[:count]
+        self.keys[layer][rows, :, self._places] = k.transpose(1, 2)
+        self.values[layer][rows, :, self._places] = v.transpose(1, 2)
+        return (
+            self.keys[layer, :count, :, : self._seen],
+            self.values[layer, :count, :, : self._seen],
+        )

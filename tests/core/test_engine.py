@@ -232,6 +232,20 @@ def test_batches_admit_late_and_end_early(pointer: LocalPointer) -> None:
     assert order.index(0) < order.index(3)
 
 
+def test_padded_passes_change_nothing(pointer: LocalPointer) -> None:
+    """What CUDA graphs are recorded over: fixed shapes, alone and side by side. (The recordings themselves: test_gpu.)"""
+    padded = load(pointer.model, cuda_graphs=True)
+    for query in ("cat", "third box"):
+        for _ in range(2):
+            assert padded.point(IMAGE, query).text == pointer.point(IMAGE, query).text
+    requests = [(IMAGE, query) for query in ("cat", "the sky above all", "dog")]
+    together = padded.point_many(requests)
+    assert [a.text for a in together] == [pointer.point(*request).text for request in requests]
+    stream = padded.stream(IMAGE, "left open")
+    next(stream, None)
+    assert padded.ask(IMAGE, "Where?") == pointer.ask(IMAGE, "Where?")
+
+
 def test_batch_that_cannot_fit_says_the_numbers() -> None:
     with pytest.raises(QueryError, match="batch_cache_bytes is 1,000"):
         load("tiny-d", batch_cache_bytes=1000).point_many([(IMAGE, "cat")])

@@ -44,3 +44,15 @@ def test_nano_points_on_the_device_as_on_the_cpu() -> None:
         for device in ("cpu", "cuda")
     ]
     assert answers[0].text == answers[1].text
+
+
+@pytest.mark.parametrize("name", ["tiny-d", "tiny-o", "tiny-moe", "tiny-72b"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_recorded_passes_answer_as_plain_ones(name: str, dtype: str) -> None:
+    options = {"device": "cuda", "dtype": dtype, "max_new_tokens": 40, "drafts": False}
+    plain = mp.load(MODELS / name, **options)
+    recorded = mp.load(MODELS / name, cuda_graphs=True, **options)
+    for _ in range(2):
+        for number in range(3):
+            asked = (IMAGE, f"thing {number}")
+            assert recorded.point(*asked).text == plain.point(*asked).text
