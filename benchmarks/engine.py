@@ -1,9 +1,9 @@
 """What the engine saves, each beside the plain way of doing it, interleaved in one run.
 
-    python -m benchmarks.engine [drafts] [view] [batch] [stages] [bandwidth] [preprocess] [--folder CHECKPOINT]
+    python -m benchmarks.engine [view] [screenshot] [batch] [stages] [bandwidth] [preprocess] [--folder CHECKPOINT]
 
-drafts      plain against drafted decoding: passes and time (on nano: it writes real markup)
-view        ten questions on one picture against ten separate answers; a screenshot with one changed crop
+view        ten questions on one picture against ten separate answers
+screenshot  a picture of which a corner changed, against a new one
 batch       answers per second at batch 1, 2, 4, 8 (on a random model of 12 layers of 1024, unless --folder)
 stages      where the time of one answer goes
 bandwidth   decoding against the memory bandwidth measured in the same run (bfloat16)
@@ -13,13 +13,9 @@ preprocess  a 1920x1080 picture against torch's resize as the published image pr
 from __future__ import annotations
 
 import argparse
-import functools
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +23,7 @@ import torch
 import molmo_point as mp
 from benchmarks.random_checkpoint import MID, write_checkpoint
 from benchmarks.report import hardware, spread, table
+from benchmarks.timing import alternate, clock, ratio
 from molmo_point.config import PreprocessConfig
 from molmo_point.engine.generate import Decoding, Limits, NoDraft, generate
 from molmo_point.engine.local import LocalPointer
@@ -34,67 +31,10 @@ from molmo_point.preprocess.crops import crop_image
 from molmo_point.preprocess.prompt import wrap
 from molmo_point.preprocess.resize import place
 
-DEMO = Path(mp.__file__).parent / "nano" / "demo.png"
-
-
-def clock(work: Callable[[], Any]) -> float:
-    """Return the seconds that a call takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def alternate(rounds: int, **sides: Callable[[], Any]) -> dict[str, list[float]]:
-    """Time several ways of doing a thing in turn."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for work in sides.values():
-        work()
-    for _ in range(rounds):
-        for name, work in sides.items():
-            seconds[name].append(clock(work))
-    return seconds
-
-
-def ratio(slow: list[float], fast: list[float]) -> str:
-    """Return the median of the pairwise ratios."""
-    return f"{statistics.median(a / b for a, b in zip(slow, fast, strict=True)):.2f}x"
-
-
-def drafts(rounds: int) -> None:
-    """Plain against drafted, on the queries of the demo picture."""
-    plain, drafted = mp.load("nano", drafts=False), mp.load("nano")
-    rows = []
-    for kind, query in (("point", "star"), ("count", "apples"), ("point", "zebra")):
-        views = {"plain": plain.open(DEMO), "drafted": drafted.open(DEMO)}
-        answers = {name: getattr(view, kind)(query) for name, view in views.items()}
-        assert answers["plain"].text == answers["drafted"].text
-        sides = {
-            name: functools.partial(getattr(opened, kind), query) for name, opened in views.items()
-        }
-        seconds = alternate(rounds, **sides)
-        passes = [answers[name].timing.forward_passes for name in ("plain", "drafted")]
-        rows.append(
-            (
-                f"{kind} {query}",
-                len(answers["plain"].points),
-                *passes,
-                spread(seconds["plain"]),
-                spread(seconds["drafted"]),
-                ratio(seconds["plain"], seconds["drafted"]),
-            )
-        )
-    table(
-        "Drafted against plain decoding, nano, ms for a question on an opened picture",
-        ("question", "points", "passes plain", "passes drafted", "plain", "drafted", "ratio"),
-        rows,
-    )
-
 
 def view(pointer: LocalPointer, rounds: int) -> None:
-    """One picture, ten questions; and a screenshot of which a corner changed."""
+    """One picture, ten questions."""
     image = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
-    changed = image.copy()
-    changed[-30:, -30:] = 0
     questions = [f"thing {number}" for number in range(10)]
 
     def separate() -> None:
@@ -108,33 +48,37 @@ def view(pointer: LocalPointer, rounds: int) -> None:
             for question in questions:
                 opened.point(question)
 
-    def fresh() -> None:
-        pointer.close()
-        pointer.engine.encode(changed)
-
-    def corner() -> None:
-        pointer.engine.encoder.pictures.clear()
-        pointer.engine.encode(changed)
-
     seconds = alternate(rounds, separate=separate, together=together)
-    encoding: dict[str, list[float]] = {"fresh": [], "corner": []}
-    for _ in range(rounds):
-        encoding["fresh"].append(clock(fresh))
-        pointer.close()
-        pointer.engine.encode(image)
-        encoding["corner"].append(clock(corner))
-    pairs = {
-        "ten questions, 640x480": (seconds["separate"], seconds["together"]),
-        "encoding, one corner changed": (encoding["fresh"], encoding["corner"]),
-    }
-    rows = [
-        (name, spread(slow), spread(fast), ratio(slow, fast))
-        for name, (slow, fast) in pairs.items()
-    ]
+    slow, fast = seconds["separate"], seconds["together"]
     table(
-        f"One picture kept, {pointer.model}, ms",
-        ("work", "from nothing", "with what is known", "ratio"),
-        rows,
+        f"Ten questions on one picture of 640x480, {pointer.model}, ms",
+        ("ten separate answers", "on the opened picture", "ratio"),
+        [(spread(slow), spread(fast), ratio(slow, fast))],
+    )
+
+
+def screenshot(pointer: LocalPointer, rounds: int) -> None:
+    """A screenshot of six tiles, of which a corner changed: one tile and the overview have to be encoded again."""
+    crop = pointer.network.config.preprocess
+    step = crop.crop_size - sum(crop.margins) * crop.patch_size
+    image = np.random.default_rng(0).integers(0, 255, (2 * step, 3 * step, 3), dtype=np.uint8)
+    changed = image.copy()
+    changed[-30:, -30:] = 0
+    engine = pointer.engine
+    seconds: dict[str, list[float]] = {"fresh": [], "corner": []}
+    crops: dict[str, int] = {}
+    for _ in range(rounds):
+        pointer.close()
+        seconds["fresh"].append(clock(lambda: engine.encode(image)))
+        crops["fresh"] = engine.encoder.encode(image)[0].encoded
+        seconds["corner"].append(clock(lambda: engine.encode(changed)))
+        crops["corner"] = engine.encoder.encode(changed)[0].encoded
+    slow, fast = seconds["fresh"], seconds["corner"]
+    height, width = image.shape[:2]
+    table(
+        f"A screenshot of {width}x{height}, then the same with a changed corner, {pointer.model}, ms until it can be asked about",
+        ("crops", "from nothing", "crops that changed", "with what is known", "ratio"),
+        [(crops["fresh"], spread(slow), crops["corner"], spread(fast), ratio(slow, fast))],
     )
 
 
@@ -282,7 +226,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parts = ("drafts", "view", "batch", "stages", "bandwidth", "preprocess")
+    parts = ("view", "screenshot", "batch", "stages", "bandwidth", "preprocess")
     parser.add_argument("parts", nargs="*", choices=[*parts, []], default=[])
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--layers", type=int, default=12)
@@ -300,10 +244,11 @@ def main() -> None:
             base, {**MID, "num_hidden_layers": arguments.layers}
         )
 
-    if "drafts" in chosen:
-        drafts(arguments.rounds)
     if "view" in chosen:
         view(mp.load("nano"), arguments.rounds)
+    if "screenshot" in chosen:
+        screenshot(mp.load("nano", max_new_tokens=1), arguments.rounds)
+        screenshot(mp.load(mid()), 2)
     if "preprocess" in chosen:
         preprocess(arguments.rounds)
     if "stages" in chosen:

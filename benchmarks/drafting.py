@@ -1,0 +1,162 @@
+"""What drafting saves, and what wide passes cost.
+
+    python -m benchmarks.drafting [nano] [scripted] [width] [--folder CHECKPOINT]
+
+nano      plain against drafted decoding of real answers: passes and time
+scripted  the same on a random network of 12 layers of 1024 (unless --folder) that is made to say given answers, one token a digit
+width     a pass over several tokens against one over a single token: what drafting digits as a tree costs (engine/pace.py)
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import molmo_point as mp
+from benchmarks.random_checkpoint import MID, write_checkpoint
+from benchmarks.report import hardware, spread, table
+from benchmarks.scripted import ScriptedDecoding
+from benchmarks.timing import alternate, ratio
+from molmo_point.engine.drafts import GrammarDrafter
+from molmo_point.engine.generate import NoDraft
+from molmo_point.engine.local import LocalPointer
+from molmo_point.preprocess.prompt import wrap
+
+DEMO = Path(mp.__file__).parent / "nano" / "demo.png"
+ANSWERS = {
+    "one point": ' <point x="63.5" y="44.0" alt="red mug">red mug</point>',
+    "three points": ' <points x1="12.5" y1="44.0" x2="31.0" y2="80.5" x3="63.5" y3="7.5" alt="red mug">red mug</points>',
+    "none": " There are none.",
+}
+
+
+def drafts(rounds: int) -> None:
+    """Plain against drafted, on the queries of the demo picture."""
+    plain, drafted = mp.load("nano", drafts=False), mp.load("nano")
+    rows = []
+    for kind, query in (
+        ("point", "watermelon"),
+        ("count", "burgers"),
+        ("point", "zebra"),
+    ):
+        views = {"plain": plain.open(DEMO), "drafted": drafted.open(DEMO)}
+        answers = {name: getattr(view, kind)(query) for name, view in views.items()}
+        assert answers["plain"].text == answers["drafted"].text
+        sides = {
+            name: functools.partial(getattr(opened, kind), query) for name, opened in views.items()
+        }
+        seconds = alternate(rounds, **sides)
+        passes = [answers[name].timing.forward_passes for name in ("plain", "drafted")]
+        rows.append(
+            (
+                f"{kind} {query}",
+                len(answers["plain"].points),
+                *passes,
+                spread(seconds["plain"]),
+                spread(seconds["drafted"]),
+                ratio(seconds["plain"], seconds["drafted"]),
+            )
+        )
+    table(
+        "Drafted against plain decoding, nano, ms for a question on an opened picture",
+        ("question", "points", "passes plain", "passes drafted", "plain", "drafted", "ratio"),
+        rows,
+    )
+
+
+def scripted_drafts(pointer: LocalPointer, rounds: int) -> None:
+    """Plain against drafted on a network of random weights that is made to say given answers (one token a digit)."""
+    engine = pointer.engine
+    picture, _ = engine.encode(np.zeros((300, 300, 3), np.uint8))
+    prompt = engine.tokenizer.encode(wrap("Point to the red mug."))
+    passes: dict[str, int] = {}
+
+    def answer(script: list[int], name: str, width: int | None) -> None:
+        drafter = (
+            NoDraft()
+            if width is None
+            else GrammarDrafter(engine.tokenizer, "point", "red mug", prompt, width)
+        )
+        decoding = ScriptedDecoding(prompt, script, drafter)
+        passes[name] = sum(1 for _ in engine.run(picture, decoding)) - 1
+
+    rows = []
+    for what, text in ANSWERS.items():
+        script = [*engine.tokenizer.encode(text), engine.tokenizer.special.end_of_text]
+        ways = {"plain": None, "drafted": 1, "with digits": 48}
+        sides = {name: functools.partial(answer, script, name, w) for name, w in ways.items()}
+        seconds = alternate(rounds, **sides)
+        for name in ("drafted", "with digits"):
+            times = (spread(seconds["plain"]), spread(seconds[name]))
+            row = (what, name, passes["plain"], passes[name], *times)
+            rows.append((*row, ratio(seconds["plain"], seconds[name])))
+    table(
+        f"Drafted against plain, {pointer.model}, given answers, ms behind an opened picture, the question's prefill included",
+        ("answer", "way", "passes plain", "passes", "plain", "this way", "ratio"),
+        rows,
+    )
+
+
+def width(pointer: LocalPointer, rounds: int) -> None:
+    """How much longer a pass takes that reads more tokens."""
+    model = pointer.network
+    picture, _ = pointer.engine.encode(np.zeros((300, 300, 3), np.uint8))
+    cache = picture.cache.fork(picture.cache.length + 64)
+
+    @torch.inference_mode()
+    def read(tokens: int) -> None:
+        ids = torch.zeros(1, tokens, dtype=torch.long, device=model.device)
+        positions = torch.arange(cache.length, cache.length + tokens, device=model.device)[None]
+        hidden = model.decoder(model.embed(ids), positions, cache=cache)
+        # To the CPU: a GPU is waited for.
+        model.decoder.head(hidden[0]).argmax(-1).tolist()
+
+    widths = (1, 2, 4, 8, 12, 16, 21, 32, 48)
+    seconds = alternate(rounds, **{str(n): functools.partial(read, n) for n in widths})
+    rows = [
+        (name, spread(values), f"{min(values) / min(seconds['1']):.2f}x")
+        for name, values in seconds.items()
+    ]
+    table(
+        f"A pass over several tokens, {pointer.model}, {model.dtype}, {model.device.type}, ms",
+        ("tokens", "pass", "against one token (fastest)"),
+        rows,
+    )
+
+
+def main() -> None:
+    """Run the chosen parts."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parts = ("nano", "scripted", "width")
+    parser.add_argument("parts", nargs="*", choices=[*parts, []], default=[])
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    chosen = arguments.parts or parts
+    print(hardware())
+    if "nano" in chosen:
+        drafts(arguments.rounds)
+    if "width" in chosen:
+        width(mp.load("nano"), 4 * arguments.rounds)
+    if "scripted" in chosen or "width" in chosen:
+        base = Path(tempfile.gettempdir()) / "molmo_point_core" / str(arguments.layers)
+        sizes = {**MID, "num_hidden_layers": arguments.layers}
+        random = mp.load(arguments.folder or write_checkpoint(base, sizes))
+        if "scripted" in chosen:
+            scripted_drafts(random, arguments.rounds)
+        if "width" in chosen:
+            width(random, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""An answer whose tokens are given: a random network does the work of each pass, a script says what it would have said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from molmo_point.engine.generate import Decoding, Drafter, Limits, Step
+from molmo_point.engine.tree import ROOT
+
+
+class ScriptedDecoding(Decoding):
+    """`Decoding` that takes every choice from a script, so that drafts hit as they do on a trained model."""
+
+    def __init__(self, prompt: Sequence[int], script: Sequence[int], drafter: Drafter) -> None:
+        super().__init__(prompt, stop=script[-1], limits=Limits(len(script) + 64), drafter=drafter)
+        self._script = list(script)
+
+    def settle(self, logits: Tensor) -> tuple[Step, list[int]]:
+        """Take a pass's result; what the network said is replaced by the script."""
+        said, draft = len(self._answer), self._reading.draft
+        rows = [self._script[said]]
+        paths: list[list[int]] = []
+        for token, parent in zip(draft.tokens, draft.parents, strict=True):
+            paths.append([*(paths[parent] if parent != ROOT else []), token])
+            end = said + len(paths[-1])
+            right = paths[-1] == self._script[said:end] and end < len(self._script)
+            rows.append(self._script[end] if right else self._script[-1])
+        scripted = torch.zeros_like(logits)
+        scripted[range(len(rows)), rows] = 1.0
+        return super().settle(scripted)
