@@ -1,0 +1,143 @@
+"""`molmo-point calibrate`: a user's own questions in, a calibration and plots out, clear refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import molmo_point as mp
+from molmo_point.cli.app import build
+from molmo_point.engine.calibration import read_calibration
+from molmo_point.errors import ImageError, UsageError
+from molmo_point.evaluate import calibrate as certainty
+from molmo_point.evaluate.calibrate import AbsenceSample, PointSample, Samples
+from molmo_point.evaluate.labelled import read_labelled
+from molmo_point.evaluate.reliability import draw_reliability
+from molmo_point.testing import FakePointer
+
+
+class Doubtful(FakePointer):
+    """Right at half past the hour: scores say how often, badly scaled; what is not there is doubted."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self._rng = np.random.default_rng(0)
+
+    def point(self, image: Any, query: str, **options: Any) -> mp.Pointing:
+        blank = mp.Pointing(query=query, status=mp.Status.NOT_FOUND, image_size=(100, 100))
+        if query == "zebra":
+            doubt = float(self._rng.uniform(0.3, 0.9))
+            return blank.with_(absent_probability=doubt)
+        raw = float(self._rng.uniform(0.05, 0.6))
+        hit = self._rng.uniform() < 1.5 * raw
+        x = 0.5 + float(self._rng.normal(0, 0.03)) if hit else 0.1
+        covariance = (0.02**2, 0.0, 0.02**2)
+        point = mp.Point(x=x, y=0.5, label=query, score=raw, covariance=covariance)
+        doubt = float(self._rng.uniform(0.0, 0.5))
+        return blank.with_(points=(point,), status=mp.Status.FOUND, absent_probability=doubt)
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    lines = []
+    for index in range(300):
+        name = f"{index % 10}.png"
+        Image.new("RGB", (100, 100), (index % 10, 0, 0)).save(tmp_path / name)
+        boxes = [[30, 30, 70, 70]] if index % 3 else []
+        query = "mug" if boxes else "zebra"
+        lines.append({"image": name, "query": query, "boxes": boxes})
+    lines.sort(key=lambda line: str(line["image"]))
+    path = tmp_path / "questions.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n\n", encoding="utf-8")
+    return path
+
+
+def test_own_questions_give_a_calibration_that_loads(
+    questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def load(name: str, **options: Any) -> Doubtful:
+        asked.update(options, name=name)
+        return Doubtful()
+
+    monkeypatch.setattr("molmo_point.api.load", load)
+    out = tmp_path / "made"
+    result = CliRunner().invoke(
+        build(), ["calibrate", "--model", "m", "--examples", str(questions), "--out", str(out)]
+    )
+    assert result.exit_code == 0, result.output
+    assert asked == {"name": "m", "calibrated": False}
+    calibration = read_calibration(out)
+    assert calibration is not None
+    # What was right 1.5 times as often as it said is now believed about that.
+    assert calibration.score(0.5, 4e-4, 4e-4) == pytest.approx(0.75, abs=0.15)
+    assert (out / "reliability.png").read_bytes().startswith(b"\x89PNG")
+    assert "expected calibration error" in result.output
+
+
+def test_too_few_questions_are_refused(questions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = questions.with_name("few.jsonl")
+    few.write_text("\n".join(questions.read_text().splitlines()[:20]))
+    monkeypatch.setattr("molmo_point.api.load", lambda name, **options: Doubtful())
+    result = CliRunner().invoke(build(), ["calibrate", "--examples", str(few)])
+    assert isinstance(result.exception, UsageError)
+    assert "at least 20 of each" in str(result.exception)
+
+
+def test_pictures_of_neighbouring_lines_are_read_once(questions: Path) -> None:
+    examples = list(read_labelled(questions))
+    assert len(examples) == 300
+    assert len({id(example.image) for example in examples}) == 10
+    assert sum(not example.regions for example in examples) == 100
+    assert examples[1].regions[0].contains(0.31, 0.69)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 1"),
+        ('{"image": "0.png", "query": "mug"}', "boxes: Field required"),
+        (
+            '{"image": "0.png", "query": "mug", "boxes": [[30, 30, 170, 70]]}',
+            "outside the picture",
+        ),
+        ('{"image": "0.png", "query": "mug", "boxes": [], "mode": "ask"}', "mode"),
+    ],
+)
+def test_lines_that_are_none_are_named(questions: Path, line: str, message: str) -> None:
+    path = questions.with_name("bad.jsonl")
+    path.write_text(line)
+    with pytest.raises(UsageError, match=message):
+        list(read_labelled(path))
+
+
+def test_pictures_and_files_that_are_missing_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.jsonl"):
+        list(read_labelled(tmp_path / "none.jsonl"))
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"image": "gone.png", "query": "mug", "boxes": []}')
+    with pytest.raises(ImageError, match=r"gone\.png"):
+        list(read_labelled(path))
+
+
+def test_the_plots_show_what_was_measured(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    points = []
+    for _ in range(400):
+        score = float(rng.uniform(0, 1))
+        hit = bool(rng.uniform() < score)
+        offset = tuple(map(float, rng.normal(0, 0.05, 2))) if hit else None
+        points.append(PointSample(score, (0.0025, 0.0025), hit, offset))  # type: ignore[arg-type]
+    absences = tuple(AbsenceSample(float(rng.uniform()), bool(i % 2)) for i in range(40))
+    samples = Samples(tuple(points), absences)
+    path = draw_reliability(samples, certainty.measure(samples), tmp_path / "r.png")
+    pixels = np.asarray(Image.open(path).convert("L"))
+    assert pixels.shape[1] > 800
+    assert (pixels < 128).sum() > 1000
