@@ -100,11 +100,9 @@ def _resample_rows(image: Floats, size: int) -> Floats:
 def _resample_columns(image: Floats, size: int) -> Floats:
     """Resample the columns of [N, M * 3], three interleaved channels, to [N, size * 3]."""
     out = np.empty((len(image), size * 3), np.float32)
-    for start, first, weights in _band(image.shape[1] // 3, size):
-        # Each channel by itself: a block with zeros between the channels is still faster than moving the picture about.
-        mixed = np.kron(weights.T, np.eye(3, dtype=np.float32))
-        columns = image[:, 3 * first : 3 * (first + weights.shape[1])]
-        out[:, 3 * start : 3 * (start + len(weights))] = columns @ mixed
+    for start, first, weights in _band_of_channels(image.shape[1] // 3, size):
+        columns = image[:, first : first + len(weights)]
+        out[:, start : start + weights.shape[1]] = columns @ weights
     return out
 
 
@@ -134,6 +132,19 @@ def _band(size_in: int, size_out: int) -> list[tuple[int, int, Floats]]:
         weights /= weights.sum(1, keepdims=True)
         blocks.append((start, int(column[0]), weights))
     return blocks
+
+
+@functools.lru_cache(maxsize=64)
+def _band_of_channels(size_in: int, size_out: int) -> list[tuple[int, int, Floats]]:
+    """`_band` for three interleaved channels: (first output column, first input column, [columns in, columns out]).
+
+    Each channel by itself: a block with zeros between the channels is still faster than moving the picture about.
+    """
+    three = np.eye(3, dtype=np.float32)
+    return [
+        (3 * start, 3 * first, np.kron(weights.T, three))
+        for start, first, weights in _band(size_in, size_out)
+    ]
 
 
 def onto_canvas(
