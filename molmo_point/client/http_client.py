@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 try:
@@ -18,8 +19,8 @@ from pydantic import ValidationError
 
 from molmo_point.client.link import Replies
 from molmo_point.client.remote import RemotePointer
-from molmo_point.errors import ServerGone, ServiceError, TimedOut, UsageError
-from molmo_point.points import Pointing
+from molmo_point.client.withdrawal import Withdrawal
+from molmo_point.errors import Cancelled, ServerGone, ServiceError, TimedOut, UsageError
 from molmo_point.wire import (
     ArrayEncoding,
     ErrorBody,
@@ -31,6 +32,7 @@ from molmo_point.wire import (
     ViewInfo,
     decode_reply,
     error_from,
+    read,
 )
 
 GRACE_S = 1.0
@@ -106,15 +108,45 @@ class HttpLink:
                     raise _gone(self.url, error) from error
                 time.sleep(0.1)
 
-    def exchange(self, request: Request, picture: Picture | None, timeout_s: float) -> Replies:
+    def exchange(
+        self,
+        request: Request,
+        picture: Picture | None,
+        timeout_s: float,
+        withdrawal: Withdrawal | None = None,
+    ) -> Replies:
         """As `Link.exchange`. A broken connection is tried again with the same id; replies heard before are skipped."""
         self._check_open()
+        if withdrawal is None:
+            yield from self._exchange(request, picture, timeout_s, lambda: False)
+            return
+
+        def wake() -> None:
+            # The server ends the request that the other thread waits for. A thread of its own: a waker must not wait.
+            threading.Thread(target=self._cancel, args=(request,), daemon=True).start()
+
+        with withdrawal.waking(wake):
+            yield from self._exchange(request, picture, timeout_s, lambda: withdrawal.wished)
+
+    def _exchange(
+        self,
+        request: Request,
+        picture: Picture | None,
+        timeout_s: float,
+        withdrawn: Callable[[], bool],
+    ) -> Replies:
         until = time.monotonic() + timeout_s + GRACE_S
         gone_at = time.monotonic() + GONE_S
         expected = 0
         while True:
+            if withdrawn():
+                raise Cancelled("the request was withdrawn by its caller")
             try:
                 for reply in self._attempt(request, picture, until):
+                    if withdrawn() and not reply.last:
+                        # Overtaken by its own withdrawal, it began all the same.
+                        self._cancel(request)
+                        raise Cancelled("the request was withdrawn by its caller")
                     if reply.seq >= expected:
                         expected = reply.seq + 1
                         yield reply
@@ -214,9 +246,8 @@ def _reply(request: Request, value: dict[str, Any]) -> Reply:
             return Reply(id=request.id, type="view", view=view)
         if request.op is Op.ASK:
             return Reply(id=request.id, type="text", text=str(value.get("text", "")))
-        value.pop("count", None)
-        pointing = Pointing.model_validate(value)
-        return Reply(id=request.id, type="pointing", pointing=pointing)
+        # "count" and what a newer server adds are left out.
+        return read(Reply, {"id": request.id, "type": "pointing", "pointing": value})
     except ValidationError as error:
         raise ServiceError(f"the server answered with something else: {error}") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Protocol
 
+from molmo_point.client.withdrawal import Withdrawal
 from molmo_point.wire import Picture, Reply, Request, ServerInfo
 
 Replies = Generator[Reply, None, None]
@@ -17,12 +18,20 @@ class Link(Protocol):
     def url(self) -> str:
         """Where the server is, for messages."""
 
-    def exchange(self, request: Request, picture: Picture | None, timeout_s: float) -> Replies:
+    def exchange(
+        self,
+        request: Request,
+        picture: Picture | None,
+        timeout_s: float,
+        withdrawal: Withdrawal | None = None,
+    ) -> Replies:
         """Send a request and yield its replies in order, each once, up to the last one.
 
-        A server that is restarted meanwhile is asked again with the same id. Closing the generator withdraws the request.
+        A server that is restarted meanwhile is asked again with the same id. Closing the generator withdraws the request, and so
+        does `withdrawal` from any thread.
 
         Raises:
+            Cancelled: It was withdrawn through `withdrawal`; over some links the error reply `cancelled` comes instead.
             ServerGone: Nobody answers.
             Refused: The server does not let this client in.
             TimedOut: The last reply did not come in time.

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import itertools
 import secrets
-import threading
 import time
-from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
 from molmo_point.client.link import Link, Replies
-from molmo_point.errors import Busy, ImageError, ServiceError, UsageError
+from molmo_point.client.remote_view import RemoteView
+from molmo_point.client.replies import last_of, pieces_of, pointing_in, points_of, text_in
+from molmo_point.client.withdrawal import WithdrawableStream, Withdrawal
+from molmo_point.errors import Busy, Cancelled, ImageError, UsageError
 from molmo_point.pointer import ImageLike, PointStream, TextStream
-from molmo_point.points import Pointing
+from molmo_point.points import Point, Pointing
 from molmo_point.wire import (
     Op,
     Picture,
-    Reply,
     Request,
     ServerInfo,
-    ViewGone,
-    ViewInfo,
     error_from,
     picture_from,
 )
@@ -96,7 +94,7 @@ class RemotePointer:
     ) -> Pointing:
         """As `Pointer.point`."""
         replies = self._ask(Op.POINT, self.picture(image), query, timeout_s, stamp_ns, frame_id)
-        return _pointing(_last(replies))
+        return pointing_in(last_of(replies))
 
     def count(
         self,
@@ -109,11 +107,11 @@ class RemotePointer:
     ) -> Pointing:
         """As `Pointer.count`."""
         replies = self._ask(Op.COUNT, self.picture(image), query, timeout_s, stamp_ns, frame_id)
-        return _pointing(_last(replies))
+        return pointing_in(last_of(replies))
 
     def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> str:
         """As `Pointer.ask`."""
-        return _text(_last(self._ask(Op.ASK, self.picture(image), question, timeout_s)))
+        return text_in(last_of(self._ask(Op.ASK, self.picture(image), question, timeout_s)))
 
     def stream(
         self,
@@ -123,17 +121,33 @@ class RemotePointer:
         timeout_s: float | None = None,
         stamp_ns: int | None = None,
         frame_id: str | None = None,
-    ) -> PointStream:
-        """As `Pointer.stream`; closing the generator withdraws the request."""
-        replies = self._ask(Op.STREAM, self.picture(image), query, timeout_s, stamp_ns, frame_id)
-        return (yield from points_of(replies))
+    ) -> WithdrawableStream[Point, Pointing]:
+        """As `Pointer.stream`; closing the stream withdraws the request, and so does its `cancel`, from any thread."""
+        withdrawal = Withdrawal()
+
+        def points() -> PointStream:
+            picture = self.picture(image)
+            replies = self._ask(
+                Op.STREAM, picture, query, timeout_s, stamp_ns, frame_id, withdrawal
+            )
+            return (yield from points_of(replies))
+
+        return WithdrawableStream(points(), withdrawal)
 
     def stream_text(
         self, image: ImageLike, question: str, *, timeout_s: float | None = None
-    ) -> TextStream:
-        """As `Pointer.stream_text`; closing the generator withdraws the request."""
-        replies = self._ask(Op.STREAM_TEXT, self.picture(image), question, timeout_s)
-        return (yield from pieces_of(replies))
+    ) -> WithdrawableStream[str, str]:
+        """As `Pointer.stream_text`; withdrawn as `stream` is."""
+        withdrawal = Withdrawal()
+
+        def pieces() -> TextStream:
+            picture = self.picture(image)
+            replies = self._ask(
+                Op.STREAM_TEXT, picture, question, timeout_s, withdrawal=withdrawal
+            )
+            return (yield from pieces_of(replies))
+
+        return WithdrawableStream(pieces(), withdrawal)
 
     def open(self, image: ImageLike) -> RemoteView:
         """Have the server encode `image` once; the picture is kept here too, in case the server forgets it."""
@@ -189,10 +203,17 @@ class RemotePointer:
         )
 
     def exchange(
-        self, request: Request, picture: Picture | None, timeout_s: float | None
+        self,
+        request: Request,
+        picture: Picture | None,
+        timeout_s: float | None,
+        withdrawal: Withdrawal | None = None,
     ) -> Replies:
         """Send a request and yield its replies; an error reply is raised."""
-        replies = self._link.exchange(request, picture, timeout_s or self._timeout_s)
+        if withdrawal is not None and withdrawal.wished:
+            raise Cancelled("the request was withdrawn before it was sent")
+        budget_s = timeout_s or self._timeout_s
+        replies = self._link.exchange(request, picture, budget_s, withdrawal)
         try:
             for reply in replies:
                 if reply.error is not None:
@@ -209,6 +230,7 @@ class RemotePointer:
         timeout_s: float | None,
         stamp_ns: int | None = None,
         frame_id: str | None = None,
+        withdrawal: Withdrawal | None = None,
     ) -> Replies:
         request = self.request(
             op,
@@ -219,7 +241,7 @@ class RemotePointer:
             stamp_ns=stamp_ns,
             frame_id=frame_id,
         )
-        return self.exchange(request, picture, timeout_s)
+        return self.exchange(request, picture, timeout_s, withdrawal)
 
     def _patiently(self, image: ImageLike, query: str, until: float) -> Pointing:
         """Ask one of many; a full queue is waited for, since it is partly our own doing."""
@@ -233,137 +255,3 @@ class RemotePointer:
                     raise
                 time.sleep(wait_s)
                 wait_s = min(1.0, 2 * wait_s)
-
-
-class RemoteView:
-    """An opened picture on a server: a handle there, the picture here for when the handle is gone."""
-
-    def __init__(self, pointer: RemotePointer, picture: Picture) -> None:
-        self._pointer = pointer
-        self._picture = picture
-        self._lock = threading.Lock()
-        self._info: ViewInfo | None = self._open(None)
-        self._size = self._info.image_size
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(width, height) in pixels, after EXIF rotation."""
-        return self._size
-
-    def point(self, query: str, *, timeout_s: float | None = None) -> Pointing:
-        """As `View.point`."""
-        return _pointing(_last(self._ask(Op.POINT, query, timeout_s)))
-
-    def count(self, query: str, *, timeout_s: float | None = None) -> Pointing:
-        """As `View.count`."""
-        return _pointing(_last(self._ask(Op.COUNT, query, timeout_s)))
-
-    def ask(self, question: str, *, timeout_s: float | None = None) -> str:
-        """As `View.ask`."""
-        return _text(_last(self._ask(Op.ASK, question, timeout_s)))
-
-    def stream(self, query: str, *, timeout_s: float | None = None) -> PointStream:
-        """As `View.stream`."""
-        return (yield from points_of(self._ask(Op.STREAM, query, timeout_s)))
-
-    def stream_text(self, question: str, *, timeout_s: float | None = None) -> TextStream:
-        """As `View.stream_text`."""
-        return (yield from pieces_of(self._ask(Op.STREAM_TEXT, question, timeout_s)))
-
-    def close(self) -> None:
-        """Tell the server to forget the picture; a server that is gone has forgotten it already."""
-        with self._lock:
-            info, self._info = self._info, None
-        if info is not None:
-            try:
-                _last(self._pointer.exchange(self._close_request(info), None, 5.0))
-            except ServiceError:
-                return
-
-    def __enter__(self) -> RemoteView:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _close_request(self, info: ViewInfo) -> Request:
-        return self._pointer.request(Op.CLOSE, None, view=info.handle)
-
-    def _open(self, timeout_s: float | None) -> ViewInfo:
-        request = self._pointer.request(Op.OPEN, self._picture, timeout_s=timeout_s)
-        reply = _last(self._pointer.exchange(request, self._picture, timeout_s))
-        if reply.view is None:
-            raise ServiceError(f"expected a view, the server answered with {reply.type}")
-        return reply.view
-
-    def _handle(self, gone: str | None, timeout_s: float | None) -> str:
-        """Return the handle; opened again when it is the one that is `gone`."""
-        with self._lock:
-            if self._info is None:
-                raise UsageError("this view is closed: open the picture again")
-            if self._info.handle == gone:
-                self._info = self._open(timeout_s)
-            return self._info.handle
-
-    def _ask(self, op: Op, query: str, timeout_s: float | None) -> Replies:
-        handle = self._handle(None, timeout_s)
-        try:
-            yield from self._ask_handle(op, query, handle, timeout_s)
-        except ViewGone:
-            # The server was restarted, or needed the room: nothing of the answer has come yet.
-            handle = self._handle(handle, timeout_s)
-            yield from self._ask_handle(op, query, handle, timeout_s)
-
-    def _ask_handle(self, op: Op, query: str, handle: str, timeout_s: float | None) -> Replies:
-        request = self._pointer.request(op, None, query=query, view=handle, timeout_s=timeout_s)
-        return self._pointer.exchange(request, None, timeout_s)
-
-
-def points_of(replies: Replies) -> PointStream:
-    """Yield the points of a stream of replies; return the whole answer."""
-    try:
-        for reply in replies:
-            if reply.last:
-                return _pointing(reply)
-            if reply.point is not None:
-                yield reply.point
-    finally:
-        replies.close()
-    raise ServiceError("the stream ended without its last reply")
-
-
-def pieces_of(replies: Replies) -> TextStream:
-    """Yield the pieces of a stream of replies; return the whole text."""
-    try:
-        for reply in replies:
-            if reply.last:
-                return _text(reply)
-            yield reply.text or ""
-    finally:
-        replies.close()
-    raise ServiceError("the stream ended without its last reply")
-
-
-def _last(replies: Replies) -> Reply:
-    reply = next(iter(deque(replies, maxlen=1)), None)
-    if reply is None:
-        raise ServiceError("the server closed the exchange without a reply")
-    return reply
-
-
-def _pointing(reply: Reply) -> Pointing:
-    if reply.pointing is None:
-        raise ServiceError(f"expected points, the server answered with {reply.type}")
-    return reply.pointing
-
-
-def _text(reply: Reply) -> str:
-    # An empty answer is left out of the message like every default.
-    if reply.type != "text":
-        raise ServiceError(f"expected text, the server answered with {reply.type}")
-    return reply.text or ""

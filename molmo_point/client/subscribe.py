@@ -9,6 +9,7 @@ from typing import Any, Union
 
 import zmq
 
+from molmo_point.client.handshake import Handshake
 from molmo_point.client.key import read_key
 from molmo_point.errors import TimedOut, UsageError
 from molmo_point.wire import Publication, WireError, decode_publication, topic
@@ -27,6 +28,7 @@ class Subscription:
         *,
         key: Union[str, os.PathLike[str], None] = None,
     ) -> None:
+        keys = read_key(key) if key is not None else None
         self._url = url
         self._camera = camera
         context: zmq.Context[Any] = zmq.Context.instance()
@@ -34,25 +36,25 @@ class Subscription:
         self._socket.linger = 0
         self._socket.rcvhwm = QUEUE
         self._socket.ipv6 = "[" in url
-        if key is not None:
-            keys = read_key(key)
-            self._socket.curve_serverkey = keys.server_public.encode()
-            self._socket.curve_publickey = keys.public.encode()
-            self._socket.curve_secretkey = keys.secret.encode()
+        self._handshake = Handshake(self._socket, url, keys)
         self._socket.subscribe(topic(camera) if camera is not None else b"points/")
         try:
             self._socket.connect(url)
         except zmq.ZMQError as error:
-            self._socket.close(0)
+            self.close()
             raise UsageError(f"expected an address like tcp://gpu:5556, got {url!r}") from error
 
     def receive(self, timeout_s: float = 5.0) -> Publication | None:
         """Return the next publication, or None when none came in time.
 
         Raises:
-            VersionMismatch: The publisher speaks another version of the protocol.
+            Refused: The publisher does not let this client in.
+            VersionMismatch: It speaks another version of the protocol.
         """
         if not self._socket.poll(int(timeout_s * 1000)):
+            problem = self._handshake.problem()
+            if problem is not None:
+                raise problem
             return None
         try:
             publication = decode_publication(self._socket.recv_multipart())
@@ -72,7 +74,9 @@ class Subscription:
 
     def close(self) -> None:
         """End the subscription. Closing twice is allowed."""
-        self._socket.close(0)
+        if not self._socket.closed:
+            self._handshake.close()
+            self._socket.close(0)
 
     def __enter__(self) -> Subscription:
         return self

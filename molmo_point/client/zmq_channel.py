@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
+from molmo_point.client.handshake import Handshake
 from molmo_point.client.key import ClientKey
 from molmo_point.client.link import Replies
-from molmo_point.errors import Cancelled, PointError, Refused, ServerGone, ServiceError, TimedOut
+from molmo_point.client.withdrawal import Withdrawal
+from molmo_point.errors import Cancelled, PointError, ServerGone, ServiceError, TimedOut
 from molmo_point.wire import (
     Buffer,
     Op,
@@ -62,27 +64,58 @@ class ZmqChannel:
         # A network that silently drops packets becomes a reconnection instead of a wait for ever.
         self._socket.heartbeat_ivl = 5_000
         self._socket.heartbeat_timeout = 15_000
-        if key is not None:
-            self._socket.curve_serverkey = key.server_public.encode()
-            self._socket.curve_publickey = key.public.encode()
-            self._socket.curve_secretkey = key.secret.encode()
-        failures = zmq.Event.HANDSHAKE_FAILED_AUTH | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
-        self._monitor = self._socket.get_monitor_socket(failures)
+        self._handshake = Handshake(self._socket, url, key)
         self._socket.connect(url)
+        # Written to by whoever withdraws the request; a pair of sockets, since Windows cannot poll pipes.
+        self._wakes, self._waker = socket.socketpair()
+        self._wakes.setblocking(False)
+        self._waker.setblocking(False)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._wakes.fileno(), zmq.POLLIN)
         self.usable = True
 
     def close(self) -> None:
         """Close the socket; what it still holds for the server is dropped."""
-        self._socket.disable_monitor()
+        self._handshake.close()
         self._socket.close(0)
+        self._wakes.close()
+        self._waker.close()
 
-    def exchange(self, request: Request, picture: Picture | None, timeout_s: float) -> Replies:
+    def exchange(
+        self,
+        request: Request,
+        picture: Picture | None,
+        timeout_s: float,
+        withdrawal: Withdrawal | None = None,
+    ) -> Replies:
         """As `Link.exchange`."""
+        if withdrawal is None:
+            return self._exchange(request, picture, timeout_s, lambda: False)
+        return self._withdrawable(request, picture, timeout_s, withdrawal)
+
+    def _withdrawable(
+        self,
+        request: Request,
+        picture: Picture | None,
+        timeout_s: float,
+        withdrawal: Withdrawal,
+    ) -> Replies:
+        with withdrawal.waking(self._wake):
+            yield from self._exchange(request, picture, timeout_s, lambda: withdrawal.wished)
+
+    def _exchange(
+        self,
+        request: Request,
+        picture: Picture | None,
+        timeout_s: float,
+        withdrawn: Callable[[], bool],
+    ) -> Replies:
         frames = encode_request(request, picture.data if picture is not None else None)
         self._send(frames)
         finished = False
         try:
-            for reply in self._listen(request, timeout_s):
+            for reply in self._listen(request, timeout_s, withdrawn):
                 if reply.error is not None and reply.error.kind == UnknownRequest.kind:
                     self._send(frames)
                     continue
@@ -94,13 +127,17 @@ class ZmqChannel:
             if not finished and self.usable and not self._socket.closed:
                 self._send_about(request, Op.CANCEL)
 
-    def _listen(self, request: Request, timeout_s: float) -> Replies:
+    def _listen(
+        self, request: Request, timeout_s: float, withdrawn: Callable[[], bool]
+    ) -> Replies:
         """Yield the replies to one request in order, each once, and "unknown request" as it comes."""
         now = time.monotonic()
         until = now + timeout_s + GRACE_S
         heard, probe_at, expected = now, now + PROBE_S, 0
         ever = False
         while True:
+            if withdrawn():
+                raise Cancelled("the request was withdrawn by its caller")
             now = time.monotonic()
             if now >= until or now - heard >= GONE_S:
                 raise self._gave_up(ever and now - heard < GONE_S, timeout_s, now - heard)
@@ -128,7 +165,7 @@ class ZmqChannel:
         if self._closed():
             self.usable = False
             raise Cancelled("the pointer was closed while this call was under way")
-        problem = self._handshake_problem()
+        problem = self._handshake.problem()
         if problem is not None:
             self.usable = False
             raise problem
@@ -137,32 +174,28 @@ class ZmqChannel:
         if heard:
             return TimedOut(f"{self._url} gave no complete answer within {timeout_s:.1f} s")
         self.usable = False
-        return self._handshake_problem() or ServerGone(
+        return self._handshake.problem() or ServerGone(
             f"nobody answers at {self._url} ({silence_s:.1f} s): check that the server runs and the address is right"
         )
 
-    def _handshake_problem(self) -> PointError | None:
-        problem: PointError | None = None
-        while self._monitor.poll(0):
-            event = recv_monitor_message(self._monitor)["event"]
-            if event == zmq.Event.HANDSHAKE_FAILED_AUTH:
-                problem = Refused(f"{self._url} does not know this client's key")
-            else:
-                problem = problem or Refused(
-                    f"{self._url} and this client do not agree on how to speak: either one of them uses keys and the other "
-                    "does not, the server's key is another one, or no ZeroMQ server listens there"
-                )
-        return problem
-
     def _receive(self, wait_s: float) -> Reply | None:
         # Rounded up: a wait of 0.4 ms must not become a busy loop.
-        if not self._socket.poll(int(max(0.0, wait_s) * 1000) + 1):
+        ready = dict(self._poller.poll(int(max(0.0, wait_s) * 1000) + 1))
+        if self._wakes.fileno() in ready:
+            with contextlib.suppress(BlockingIOError):
+                self._wakes.recv(64)
+        if self._socket not in ready:
             return None
         frames = self._socket.recv_multipart(copy=True)
         try:
             return decode_reply(frames)
         except WireError as error:
             raise ServiceError(f"{self._url} answered with something else: {error}") from error
+
+    def _wake(self) -> None:
+        # Full means that a wake-up is on its way already; closed, that nobody waits any more.
+        with contextlib.suppress(OSError):
+            self._waker.send(b"\0")
 
     def _send_about(self, request: Request, op: Op) -> None:
         self._send(encode_request(Request(id=request.id, client=request.client, op=op)))

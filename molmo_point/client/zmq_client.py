@@ -12,6 +12,7 @@ import zmq
 from molmo_point.client.key import ClientKey, read_key
 from molmo_point.client.link import Replies
 from molmo_point.client.remote import RemotePointer
+from molmo_point.client.withdrawal import Withdrawal
 from molmo_point.client.zmq_channel import ZmqChannel
 from molmo_point.errors import ServiceError, UsageError
 from molmo_point.wire import Op, Picture, Request, ServerInfo, error_from
@@ -69,11 +70,17 @@ class ZmqLink:
         self._lock = threading.Lock()
         self._closed = False
 
-    def exchange(self, request: Request, picture: Picture | None, timeout_s: float) -> Replies:
+    def exchange(
+        self,
+        request: Request,
+        picture: Picture | None,
+        timeout_s: float,
+        withdrawal: Withdrawal | None = None,
+    ) -> Replies:
         """As `Link.exchange`."""
         channel = self._take()
         try:
-            yield from channel.exchange(request, picture, timeout_s)
+            yield from channel.exchange(request, picture, timeout_s, withdrawal)
         finally:
             self._give_back(channel)
 

@@ -139,11 +139,11 @@ class Desk:
         return job
 
     def cancel(self, caller: str, name: str) -> None:
-        """Withdraw a request; one that is not known or answered is left alone."""
+        """End a request at once, waiting or at work; one that is not known or answered is left alone."""
         job = self._memory.find((caller, name))
         if job is not None:
-            job.cancelled = True
-            self._line.withdraw(job)
+            self._line.remove(job)
+            job.withdraw()
 
     def subscribe(self, publisher: Callable[[Publication], None]) -> None:
         """Call `publisher` with each answer about a named camera."""

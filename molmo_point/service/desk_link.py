@@ -6,6 +6,7 @@ import queue
 import time
 
 from molmo_point.client.link import Replies
+from molmo_point.client.withdrawal import Withdrawal
 from molmo_point.errors import TimedOut
 from molmo_point.service.desk import Desk
 from molmo_point.wire import Picture, Reply, Request, ServerInfo
@@ -21,10 +22,29 @@ class DeskLink:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    def exchange(self, request: Request, picture: Picture | None, timeout_s: float) -> Replies:
+    def exchange(
+        self,
+        request: Request,
+        picture: Picture | None,
+        timeout_s: float,
+        withdrawal: Withdrawal | None = None,
+    ) -> Replies:
         """As `Link.exchange`."""
-        replies: queue.Queue[Reply] = queue.Queue()
         caller = request.client or "watch"
+        withdrawal = withdrawal or Withdrawal()
+        # The desk ends a request at once, and its last reply wakes whoever waits here.
+        with withdrawal.waking(lambda: self._desk.cancel(caller, request.id)):
+            yield from self._exchange(caller, request, picture, timeout_s, withdrawal)
+
+    def _exchange(
+        self,
+        caller: str,
+        request: Request,
+        picture: Picture | None,
+        timeout_s: float,
+        withdrawal: Withdrawal,
+    ) -> Replies:
+        replies: queue.Queue[Reply] = queue.Queue()
         job = self._desk.ask(
             request,
             picture.data if picture is not None else None,
@@ -33,6 +53,8 @@ class DeskLink:
             owner=replies,
             listener=replies.put,
         )
+        if withdrawal.wished:  # before the desk knew the request
+            self._desk.cancel(caller, request.id)
         until = time.monotonic() + timeout_s + GRACE_S
         try:
             while not (job.finished and replies.empty()):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-from molmo_point.errors import PointError, TimedOut
+from molmo_point.errors import Cancelled, PointError, TimedOut
 from molmo_point.points import Point, Pointing
 from molmo_point.wire import Picture, Reply, Request, ViewInfo, error_body
 
@@ -62,6 +62,7 @@ class Job:
             request.stamp_ns,
             self.nbytes,
         )
+        self._stop: Callable[[], None] | None = None
         self._lock = threading.Lock()
         self._replies: list[Reply] = []
         self._listeners: dict[Owner, Listener] = {}
@@ -97,6 +98,23 @@ class Job:
             for reply in self._replies:
                 listener(reply)
             self._listeners[owner] = listener
+
+    def withdraw(self) -> None:
+        """Finish because its caller no longer wants it, and stop what works for it."""
+        with self._lock:
+            self.cancelled = True
+            stop, self._stop = self._stop, None
+        if stop is not None:
+            stop()
+        self.fail(Cancelled("the request was withdrawn"))
+
+    def when_withdrawn(self, stop: Callable[[], None]) -> None:
+        """Call `stop` when it is withdrawn, at once where it was before; from any thread, and it must neither wait nor raise."""
+        with self._lock:
+            self._stop = None if self.cancelled else stop
+            late = self.cancelled
+        if late:
+            stop()
 
     def when_finished(self, hook: Callable[[Job, Reply], None]) -> None:
         """Call `hook(job, last_reply)` once, when it is finished. To be set before the job is handed to anybody else."""
@@ -143,7 +161,7 @@ class Job:
             reply = Reply(id=self.request.id, seq=seq, last=last, type=kind, **value)
             self._replies.append(reply)
             if last:
-                self.picture = None
+                self.picture = self._stop = None
             for listener in self._listeners.values():
                 listener(reply)
             if last:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from molmo_point.errors import Busy, Cancelled, Superseded
+from molmo_point.errors import Busy, Superseded
 from molmo_point.service.job import Job
 from molmo_point.wire import Op
 
@@ -93,14 +93,11 @@ class Line:
             self._jobs = [job for job in self._jobs if job not in taken]
             return taken
 
-    def withdraw(self, job: Job) -> None:
-        """Take a waiting job out because its caller no longer wants it; does nothing when it is at work or answered."""
+    def remove(self, job: Job) -> None:
+        """Take a waiting job out; does nothing when it is at work or answered."""
         with self._changed:
-            waiting = job in self._jobs
-            if waiting:
+            if job in self._jobs:
                 self._jobs.remove(job)
-        if waiting:
-            job.fail(Cancelled("the request was withdrawn"))
 
     def close(self) -> None:
         """Take no more jobs and refuse those that wait."""

@@ -67,9 +67,9 @@ class Metrics:
 
     def finished(self, job: Job, reply: Reply) -> None:
         """Count a finished job."""
-        op = job.request.op
-        self._requests.labels(op.value, job.transport, _outcome(reply)).inc()
-        self._seconds.labels(op.value).observe(_elapsed(job))
+        op = job.request.op.value
+        self._requests.labels(op, job.transport, _outcome(reply)).inc()
+        self._seconds.labels(op).observe(_elapsed(job))
 
     def refused(self, transport: str, error: PointError) -> None:
         """Count a message that was refused at the door."""

@@ -38,9 +38,9 @@ class SharedSocket:
 
     def wait(self, timeout_s: float) -> None:
         """Wait until there may be something to receive, `wake` is called, or the time is over. For the reading thread."""
-        self._poll.poll(timeout_s * 1000)
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._wake_reader, 4096)
+        for descriptor, _ in self._poll.poll(timeout_s * 1000):
+            if descriptor == self._wake_reader:
+                os.read(descriptor, 4096)
 
     def receive(self) -> list[zmq.Frame] | None:
         """Return the next message, or None. To be called until it returns None before the next `wait`."""

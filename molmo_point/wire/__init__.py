@@ -22,6 +22,7 @@ from molmo_point.wire.codec import (
     encode_reply,
     encode_request,
     peek_id,
+    read,
     topic,
 )
 from molmo_point.wire.failures import (
@@ -78,6 +79,7 @@ __all__ = [
     "error_from",
     "peek_id",
     "picture_from",
+    "read",
     "sniff",
     "stored_size",
     "topic",

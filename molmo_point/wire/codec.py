@@ -148,9 +148,37 @@ def _decode(model: type[_Model], frame: Buffer, limit: int) -> _Model:
             f"this side speaks version {VERSION} of the wire protocol, the message says {_show(version)}"
         )
     try:
-        return model.model_validate(header, strict=False)
+        return read(model, header)
     except ValidationError as error:
         raise WireError(f"the header is not valid: {_first(error)}") from None
+
+
+def read(model: type[_Model], header: dict[str, Any]) -> _Model:
+    """Validate a header of a peer that may be newer: what is not known on this side is left out, also from the values in it.
+
+    Args:
+        model: What it should be.
+        header: Read from JSON; loses what is left out.
+
+    Raises:
+        ValidationError: It is something else.
+    """
+    try:
+        return model.model_validate(header)
+    except ValidationError as error:
+        news = [
+            detail["loc"]
+            for detail in error.errors(include_url=False, include_input=False)
+            if detail["type"] == "extra_forbidden"
+        ]
+        if not news:
+            raise
+    for *path, name in news:
+        place: Any = header
+        for step in path:
+            place = place[step]
+        del place[name]
+    return model.model_validate(header)
 
 
 def _first(error: ValidationError) -> str:

@@ -1,6 +1,7 @@
 """The values that travel: requests, replies and publications, as frozen pydantic models that know no socket.
 
-Unknown fields are ignored when reading: a newer peer of the same protocol version may send more.
+Unknown fields are ignored when reading: a newer peer of the same protocol version may send more. In the values (`Pointing`,
+`Point`), which refuse them as typing mistakes, `codec.read` leaves them out.
 """
 
 from __future__ import annotations

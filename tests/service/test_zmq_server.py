@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import secrets
@@ -442,6 +443,57 @@ def test_keys_let_in_known_clients_and_nobody_else(
         connect(address, key=stranger, connect_timeout_s=3.0)
     with connect(address, key=robot) as pointer:
         assert pointer.point(image, "mug").count == 1
+
+
+def test_published_points_are_for_known_clients_alone(
+    start: Start, image: Array, tmp_path: Any
+) -> None:
+    folder = tmp_path / "keys"
+    robot = new_client(folder, "robot1")
+    stranger = new_client(tmp_path / "other", "robot1")
+    thief = tmp_path / "thief.key"  # knows the server's public key, but nobody knows the thief's
+    thief.write_text(
+        json.dumps(
+            {**json.loads(stranger.read_text()), "server_public": read_key(robot).server_public}
+        )
+    )
+    service = start(curve_dir=folder)
+    assert service.zmq is not None
+    assert service.zmq.publish_address is not None
+    place = service.zmq.publish_address
+    with (
+        connect(service.zmq.address, key=robot, camera="front") as pointer,
+        subscribe(place, "front", key=robot) as heard,
+        subscribe(place, "front") as bare,
+        subscribe(place, "front", key=stranger) as strange,
+        subscribe(place, "front", key=thief) as stolen,
+    ):
+        publication = None
+        until = time.monotonic() + 10
+        while publication is None and time.monotonic() < until:
+            pointer.point(image, "mug", stamp_ns=5)
+            publication = heard.receive(timeout_s=0.1)
+        assert publication is not None
+        assert publication.pointing.points[0].x == 0.25
+        for _ in range(5):
+            pointer.point(image, "mug")
+        with pytest.raises(Refused, match="does not know this client's key"):
+            stolen.receive(timeout_s=1.0)
+        with pytest.raises(Refused, match="do not agree on how to speak"):
+            bare.receive(timeout_s=1.0)
+        # A server cannot even read what was meant for another one: it hangs up, and ZeroMQ goes on trying.
+        with contextlib.suppress(Refused):
+            assert strange.receive(timeout_s=0.5) is None
+
+
+def test_a_subscription_needs_an_address_and_a_key_file(tmp_path: Any) -> None:
+    with pytest.raises(UsageError, match="expected an address"):
+        subscribe("nonsense")
+    with pytest.raises(UsageError, match="cannot be read"):
+        subscribe("tcp://127.0.0.1:9", key=tmp_path / "none.key")
+    with subscribe("tcp://127.0.0.1:9", "front") as nobody:
+        assert nobody.receive(timeout_s=0.05) is None
+        nobody.close()
 
 
 def test_keys_that_cannot_be_are_refused(tmp_path: Any) -> None:

@@ -110,7 +110,7 @@ def ask(
         PointError: What the pointer raised.
     """
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    withdrawn = threading.Event()
+    asking = _Asking()
     deadline = time.monotonic() + timeout_s + GRACE_S
 
     def work() -> None:
@@ -118,7 +118,7 @@ def ask(
             stream = pointer.stream(
                 image, query, timeout_s=timeout_s, stamp_ns=stamp_ns, frame_id=frame_id
             )
-            for event in _events(stream, withdrawn):
+            for event in asking.events(stream):
                 events.put(event)
         except PointError as error:
             events.put(error)
@@ -133,17 +133,35 @@ def ask(
     try:
         return _receive(events, cancelled, deadline, timeout_s, on_point)
     finally:
-        withdrawn.set()
+        asking.withdraw()
 
 
-def _events(stream: PointStream, withdrawn: threading.Event) -> Iterator[Event]:
-    with contextlib.closing(stream):
-        while not withdrawn.is_set():
-            try:
-                yield next(stream)
-            except StopIteration as stop:
-                yield stop.value
-                return
+class _Asking:
+    """A question under way: read by one thread, withdrawn by another."""
+
+    def __init__(self) -> None:
+        self._withdrawn = False
+        self._stream: PointStream | None = None
+
+    def events(self, stream: PointStream) -> Iterator[Event]:
+        """Yield the points and the answer, until it is withdrawn."""
+        # In this order, and in `withdraw` in the other one: one of the two threads sees what the other has written.
+        self._stream = stream
+        with contextlib.closing(stream):
+            while not self._withdrawn:
+                try:
+                    yield next(stream)
+                except StopIteration as stop:
+                    self._stream = None
+                    yield stop.value
+                    return
+
+    def withdraw(self) -> None:
+        """Ask for no more; a server's stream can be cancelled from here and need not wait for its next point to hear of it."""
+        self._withdrawn = True
+        cancel = getattr(self._stream, "cancel", None)
+        if cancel is not None:
+            cancel()
 
 
 def _receive(

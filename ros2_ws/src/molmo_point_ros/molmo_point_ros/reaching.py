@@ -46,11 +46,9 @@ class PatientPointer:
         frame_id: str | None = None,
     ) -> PointStream:
         """As `Pointer.stream`; connects first if need be."""
-        pointer = self._reached()
-        return (
-            yield from pointer.stream(
-                image, query, timeout_s=timeout_s, stamp_ns=stamp_ns, frame_id=frame_id
-            )
+        # The stream itself, not one around it: a remote one can be cancelled while another thread waits for its next point.
+        return self._reached().stream(
+            image, query, timeout_s=timeout_s, stamp_ns=stamp_ns, frame_id=frame_id
         )
 
     def close(self) -> None:

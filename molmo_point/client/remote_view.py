@@ -1,0 +1,117 @@
+"""`RemoteView`: an opened picture on a server, opened again when the server has forgotten it."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from molmo_point.client.link import Replies
+from molmo_point.client.replies import last_of, pieces_of, pointing_in, points_of, text_in
+from molmo_point.client.withdrawal import WithdrawableStream, Withdrawal
+from molmo_point.errors import ServiceError, UsageError
+from molmo_point.points import Point, Pointing
+from molmo_point.wire import Op, Picture, Request, ViewGone, ViewInfo
+
+if TYPE_CHECKING:
+    from molmo_point.client.remote import RemotePointer
+
+
+class RemoteView:
+    """An opened picture on a server: a handle there, the picture here for when the handle is gone."""
+
+    def __init__(self, pointer: RemotePointer, picture: Picture) -> None:
+        self._pointer = pointer
+        self._picture = picture
+        self._lock = threading.Lock()
+        self._info: ViewInfo | None = self._open(None)
+        self._size = self._info.image_size
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(width, height) in pixels, after EXIF rotation."""
+        return self._size
+
+    def point(self, query: str, *, timeout_s: float | None = None) -> Pointing:
+        """As `View.point`."""
+        return pointing_in(last_of(self._ask(Op.POINT, query, timeout_s)))
+
+    def count(self, query: str, *, timeout_s: float | None = None) -> Pointing:
+        """As `View.count`."""
+        return pointing_in(last_of(self._ask(Op.COUNT, query, timeout_s)))
+
+    def ask(self, question: str, *, timeout_s: float | None = None) -> str:
+        """As `View.ask`."""
+        return text_in(last_of(self._ask(Op.ASK, question, timeout_s)))
+
+    def stream(
+        self, query: str, *, timeout_s: float | None = None
+    ) -> WithdrawableStream[Point, Pointing]:
+        """As `View.stream`; withdrawn as `RemotePointer.stream` is."""
+        withdrawal = Withdrawal()
+        replies = self._ask(Op.STREAM, query, timeout_s, withdrawal)
+        return WithdrawableStream(points_of(replies), withdrawal)
+
+    def stream_text(
+        self, question: str, *, timeout_s: float | None = None
+    ) -> WithdrawableStream[str, str]:
+        """As `View.stream_text`; withdrawn as `RemotePointer.stream` is."""
+        withdrawal = Withdrawal()
+        replies = self._ask(Op.STREAM_TEXT, question, timeout_s, withdrawal)
+        return WithdrawableStream(pieces_of(replies), withdrawal)
+
+    def close(self) -> None:
+        """Tell the server to forget the picture; a server that is gone has forgotten it already."""
+        with self._lock:
+            info, self._info = self._info, None
+        if info is not None:
+            try:
+                last_of(self._pointer.exchange(self._close_request(info), None, 5.0))
+            except ServiceError:
+                return
+
+    def __enter__(self) -> RemoteView:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _close_request(self, info: ViewInfo) -> Request:
+        return self._pointer.request(Op.CLOSE, None, view=info.handle)
+
+    def _open(self, timeout_s: float | None) -> ViewInfo:
+        request = self._pointer.request(Op.OPEN, self._picture, timeout_s=timeout_s)
+        reply = last_of(self._pointer.exchange(request, self._picture, timeout_s))
+        if reply.view is None:
+            raise ServiceError(f"expected a view, the server answered with {reply.type}")
+        return reply.view
+
+    def _handle(self, gone: str | None, timeout_s: float | None) -> str:
+        """Return the handle; opened again when it is the one that is `gone`."""
+        with self._lock:
+            if self._info is None:
+                raise UsageError("this view is closed: open the picture again")
+            if self._info.handle == gone:
+                self._info = self._open(timeout_s)
+            return self._info.handle
+
+    def _ask(
+        self, op: Op, query: str, timeout_s: float | None, withdrawal: Withdrawal | None = None
+    ) -> Replies:
+        def ask(handle: str) -> Replies:
+            request = self._pointer.request(
+                op, None, query=query, view=handle, timeout_s=timeout_s
+            )
+            return self._pointer.exchange(request, None, timeout_s, withdrawal)
+
+        handle = self._handle(None, timeout_s)
+        try:
+            yield from ask(handle)
+        except ViewGone:
+            # The server was restarted, or needed the room: nothing of the answer has come yet.
+            yield from ask(self._handle(handle, timeout_s))

@@ -1,0 +1,168 @@
+"""Answering one job, or one batch of plain ones, with any Pointer: the question in, replies out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from molmo_point.errors import Cancelled, QueryError, ServiceError, TimedOut
+from molmo_point.pointer import Pointer, PointStream, TextStream, View
+from molmo_point.points import Pointing, Status
+from molmo_point.service.job import Job
+from molmo_point.wire import Op
+
+log = logging.getLogger(__name__)
+
+OVERTIME_S = 1.0
+"""How long after its deadline a stream may go on to end by itself; one decoder pass of a large model takes a tenth of that."""
+
+
+def wanted(job: Job) -> bool:
+    """Whether a job is still to be answered; one that is withdrawn or late is told so."""
+    if job.finished:
+        return False
+    if job.cancelled:
+        job.fail(Cancelled("the request was withdrawn"))
+        return False
+    if job.left_s() <= 0:
+        job.expire()
+        return False
+    return True
+
+
+def answer_together(pointer: Pointer, jobs: list[Job]) -> list[Job]:
+    """Answer plain point questions in one batch; return those that still need an answer of their own."""
+    # One that was withdrawn this moment has no picture any more.
+    asked = [(job, picture) for job in jobs if (picture := job.picture) is not None]
+    jobs = [job for job, _ in asked]
+    if not jobs:
+        return []
+    left_s = min(job.left_s() for job in jobs)
+    began = time.monotonic()
+    pairs = [(picture.image(), job.request.query) for job, picture in asked]
+    try:
+        pointings = pointer.point_many(pairs, timeout_s=left_s)
+    except Exception:
+        # One bad picture or query spoils the batch; asked one by one, the error finds its owner.
+        log.info("a batch of %d failed, answering one by one", len(jobs))
+        return jobs
+    return _hand_out(jobs, pointings, began)
+
+
+def _hand_out(jobs: list[Job], pointings: Sequence[Pointing], began: float) -> list[Job]:
+    if len(pointings) != len(jobs):
+        log.error("%d answers for a batch of %d: answering one by one", len(pointings), len(jobs))
+        return jobs
+    again = []
+    for job, pointing in zip(jobs, pointings, strict=True):
+        # The batch ran with the shortest of the deadlines: who has time left gets the rest of his answer.
+        if pointing.status is Status.TRUNCATED and job.left_s() > 0.05:
+            again.append(job)
+        else:
+            job.pointing(stamped(pointing, job, began))
+    return again
+
+
+def ask_view(view: View, job: Job) -> None:
+    """Answer a question about an opened picture."""
+    op, query, left_s = job.request.op, job.request.query, job.left_s()
+    began = time.monotonic()
+    if op is Op.POINT:
+        job.pointing(stamped(view.point(query, timeout_s=left_s), job, began))
+    elif op is Op.COUNT:
+        job.pointing(stamped(view.count(query, timeout_s=left_s), job, began))
+    elif op is Op.ASK:
+        job.text(view.ask(query, timeout_s=left_s))
+    elif op is Op.STREAM:
+        _run_point_stream(view.stream(query, timeout_s=left_s), job, began)
+    else:
+        _run_text_stream(view.stream_text(query, timeout_s=left_s), job)
+
+
+def ask_picture(pointer: Pointer, job: Job) -> None:
+    """Answer a question that brings its picture."""
+    picture = job.picture
+    if picture is None:  # withdrawn this moment
+        return
+    op, query, left_s = job.request.op, job.request.query, job.left_s()
+    image = picture.image()
+    began = time.monotonic()
+    if op is Op.POINT:
+        job.pointing(stamped(pointer.point(image, query, timeout_s=left_s), job, began))
+    elif op is Op.COUNT:
+        job.pointing(stamped(pointer.count(image, query, timeout_s=left_s), job, began))
+    elif op is Op.ASK:
+        job.text(pointer.ask(image, query, timeout_s=left_s))
+    elif op is Op.STREAM:
+        _run_point_stream(pointer.stream(image, query, timeout_s=left_s), job, began)
+    elif op is Op.STREAM_TEXT:
+        _run_text_stream(pointer.stream_text(image, query, timeout_s=left_s), job)
+    else:
+        raise QueryError(f"{op} is not a question")
+
+
+def _run_point_stream(stream: PointStream, job: Job, began: float) -> None:
+    _let_stop(stream, job)
+    while True:
+        try:
+            point = next(stream)
+        except StopIteration as stop:
+            job.pointing(stamped(stop.value, job, began))
+            return
+        if not _stream_wanted(job):
+            stream.close()
+            return
+        job.point(point)
+
+
+def _run_text_stream(stream: TextStream, job: Job) -> None:
+    _let_stop(stream, job)
+    while True:
+        try:
+            piece = next(stream)
+        except StopIteration as stop:
+            job.text(stop.value)
+            return
+        if not _stream_wanted(job):
+            stream.close()
+            return
+        job.piece(piece)
+
+
+def _let_stop(stream: PointStream | TextStream, job: Job) -> None:
+    """Have a withdrawal stop the model between two points, too, where its streams can be cancelled from another thread."""
+    cancel = getattr(stream, "cancel", None)
+    if cancel is not None:
+        job.when_withdrawn(cancel)
+
+
+def _stream_wanted(job: Job) -> bool:
+    """Whether to go on. The deadline is first the Pointer's to honour: it answers with what is complete."""
+    if job.cancelled:
+        job.fail(Cancelled("the request was withdrawn"))
+        return False
+    if job.left_s() < -OVERTIME_S:
+        job.fail(TimedOut(f"the model was still at work {OVERTIME_S:.0f} s after the deadline"))
+        return False
+    return True
+
+
+def stamped(pointing: Pointing, job: Job, began: float) -> Pointing:
+    """Return the answer with the caller's stamp and frame, and how long the question waited."""
+    waited = max(0.0, began - job.arrived)
+    return pointing.model_copy(
+        update={
+            "stamp_ns": job.request.stamp_ns,
+            "frame_id": job.request.frame_id,
+            "timing": pointing.timing.model_copy(update={"queue_s": waited}),
+        }
+    )
+
+
+def internal(error: Exception) -> ServiceError:
+    """Return what a caller hears of an error that is no fault of his."""
+    # The text of a foreign exception may hold paths or data: it belongs into the log, not on the wire.
+    return ServiceError(
+        f"the server failed while answering ({type(error).__name__}); its log has the details"
+    )

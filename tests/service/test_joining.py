@@ -1,0 +1,157 @@
+"""A server over a real model: questions join while others are at work, and each caller hears what he would hear alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import molmo_point as mp
+from molmo_point.client import connect
+from molmo_point.engine.local import LocalPointer
+from molmo_point.engine.scheduler import News
+from molmo_point.errors import ImageError, PointError
+from molmo_point.service.job import Job
+from molmo_point.service.line import Line
+from molmo_point.service.run import Service
+from molmo_point.service.settings import Settings
+from molmo_point.service.worker import Worker
+from molmo_point.wire import Op, Request, picture_from
+
+DEMO = Path(mp.__file__).parent / "nano" / "demo.png"
+QUERIES = ("burgers", "watermelon", "zebra", "sailboat")
+
+
+@pytest.fixture(scope="module")
+def nano() -> LocalPointer:
+    return mp.load("nano")
+
+
+def ask_all(url: str, query: str) -> dict[str, Any]:
+    """Ask in every way there is."""
+    with connect(url) as pointer:
+        stream = pointer.stream(DEMO, query, timeout_s=60)
+        points = []
+        while True:
+            try:
+                points.append(next(stream))
+            except StopIteration as end:
+                streamed = end.value
+                break
+        with pointer.open(DEMO) as view:
+            counted = view.count(query, timeout_s=60)
+        return {
+            "point": pointer.point(DEMO, query, timeout_s=60).text,
+            "points": [(p.x, p.y) for p in points],
+            "streamed": streamed.text,
+            "count": counted.text,
+            "ask": pointer.ask(DEMO, f"What is beside {query}?", timeout_s=60),
+        }
+
+
+def test_many_callers_hear_what_they_would_hear_alone(
+    start: Callable[..., Service], nano: LocalPointer
+) -> None:
+    service = start(nano)
+    expected = {}
+    for query in QUERIES:
+        alone = nano.point(DEMO, query)
+        expected[query] = {
+            "point": alone.text,
+            "points": [(p.x, p.y) for p in alone.points],
+            "streamed": alone.text,
+            "count": nano.count(DEMO, query).text,
+            "ask": nano.ask(DEMO, f"What is beside {query}?"),
+        }
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(ask_all, service.zmq.address, query) for query in QUERIES * 2]
+        for future, query in zip(asked, QUERIES * 2, strict=True):
+            assert future.result(120) == expected[query]
+
+
+class Watched(LocalPointer):
+    """Says how many questions were at work in each pass, and holds passes back until it is told to go on."""
+
+    def __init__(self, pointer: LocalPointer) -> None:
+        super().__init__(pointer.engine)
+        self.together: list[int] = []
+        self.go = threading.Event()
+        self.fails = False
+
+    def schedule(self) -> Any:
+        scheduler = super().schedule()
+        step = scheduler.step
+
+        def watched() -> list[News]:
+            self.go.wait(60)
+            if self.fails:
+                raise RuntimeError("the device is gone")
+            self.together.append(self.engine.options.max_batch - scheduler.room)
+            return step()
+
+        scheduler.step = watched  # type: ignore[method-assign]
+        return scheduler
+
+
+def test_questions_share_passes(start: Callable[..., Service], nano: LocalPointer) -> None:
+    pointer = Watched(nano)
+    service = start(pointer)
+    with ThreadPoolExecutor(6) as pool, connect(service.zmq.address) as client:
+        asked = [pool.submit(client.point, DEMO, "burgers", timeout_s=60) for _ in range(6)]
+        pointer.go.set()
+        texts = {future.result(60).text for future in asked}
+    assert texts == {nano.point(DEMO, "burgers").text}
+    assert max(pointer.together) > 1
+
+
+def test_one_bad_question_spoils_no_other(
+    start: Callable[..., Service], nano: LocalPointer
+) -> None:
+    pointer = Watched(nano)
+    service = start(pointer)
+    with ThreadPoolExecutor(4) as pool, connect(service.zmq.address) as client:
+        good = pool.submit(client.point, DEMO, "burgers", timeout_s=60)
+        bad = pool.submit(client.point, b"\xff\xd8\xff no picture", "burgers", timeout_s=60)
+        pointer.go.set()
+        with pytest.raises(ImageError):
+            bad.result(60)
+        assert good.result(60).points
+
+
+def test_a_failing_model_is_an_error_and_the_server_goes_on(
+    start: Callable[..., Service], nano: LocalPointer
+) -> None:
+    pointer = Watched(nano)
+    pointer.go.set()
+    pointer.fails = True
+    service = start(pointer)
+    with connect(service.zmq.address) as client:
+        with pytest.raises(PointError, match="the server failed while answering"):
+            client.point(DEMO, "burgers", timeout_s=60)
+        pointer.fails = False
+        assert client.point(DEMO, "burgers", timeout_s=60).points
+
+
+def test_stopping_answers_what_is_at_work(nano: LocalPointer) -> None:
+    pointer = Watched(nano)
+    line = Line(4, 10**9)
+    worker = Worker(lambda: pointer, line, Settings())
+    request = Request(id="a", op=Op.POINT, query="burgers")
+    job = Job(request, picture_from(DEMO), caller="me", transport="zmq", default_timeout_s=60)
+    line.put(job)
+    worker.start()
+    entered = threading.Event()
+    replies: list[Any] = []
+    job.listen(entered, replies.append)
+    deadline = time.monotonic() + 60
+    while len(line) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    threading.Timer(0.5, pointer.go.set).start()
+    worker.stop(30)
+    assert not worker.alive
+    assert replies[-1].pointing.text == nano.point(DEMO, "burgers").text
