@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from molmo_point.cli.worlds import WORLDS, scene_examples, world_examples
+
 if TYPE_CHECKING:
-    from molmo_point.evaluate.examples import Example
+    from molmo_point.evaluate.report import Report
+    from molmo_point.pointer import Pointer
     from molmo_point.train.scenes.scene import Style
+
+__all__ = ["evaluate_command", "register", "scene_examples"]
 
 
 def register(app: typer.Typer) -> None:
@@ -28,64 +33,89 @@ def evaluate_command(
         str,
         typer.Option(help="Draw what this recipe's last stage trains on (a name or a JSON file)."),
     ] = "nano",
+    world: Annotated[
+        str, typer.Option(help=f"Which pictures: {', '.join(WORLDS)}. Pages need Chromium.")
+    ] = "scenes",
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            help="Ask about every world (or those of --world, by commas); write table.json, table.md and a report each here."
+        ),
+    ] = None,
     first: Annotated[int, typer.Option(min=0, help="Number of the first held-out scene.")] = 0,
     timeout_s: Annotated[float, typer.Option(help="Seconds for each question.")] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="The whole report as JSON.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the report as JSON here, too.")] = None,
 ) -> None:
     """Ask questions about held-out scenes and score the points."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     import molmo_point
-    from molmo_point.evaluate.run import evaluate
     from molmo_point.train.recipe import find_recipe
 
     pointer = (molmo_point.connect if "://" in model else molmo_point.load)(model)
     style = find_recipe(recipe).stages[-1].scenes[-1].style
-    examples = scene_examples(first, pictures, questions, style)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("questions", total=None)
-        report = evaluate(
-            pointer, examples, timeout_s=timeout_s, progress=lambda _: bar.advance(task)
-        )
+    asking = Asking(pictures, questions, first, timeout_s, style)
+    if table is not None:
+        worlds = WORLDS if world in ("scenes", "all") else tuple(world.split(","))
+        typer.echo(_write_table(pointer, worlds, asking, table))
+        return
+    report = asking.report(pointer, world)
     text = report.model_dump_json(indent=1)
     if out is not None:
-        partial = out.with_name(out.name + ".part")
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(out)
+        _write(out, text)
     typer.echo(text if as_json else report.table())
 
 
-def scene_examples(first: int, pictures: int, questions: int, style: Style) -> Iterator[Example]:
-    """Draw held-out scenes and questions about them.
+@dataclass(frozen=True)
+class Asking:
+    """How much is asked.
 
-    Args:
-        first: Number of the first scene; scene n is the same for ever.
-        pictures: How many scenes: two of 320x240, then one of 640x480, and so on.
-        questions: Most questions about each scene.
-        style: What is drawn, but for the size.
+    Attributes:
+        pictures, questions, first: See `world_examples`.
+        timeout_s: For each question.
+        style: What the world "scenes" draws.
     """
-    from dataclasses import replace
 
-    import numpy as np
+    pictures: int
+    questions: int
+    first: int
+    timeout_s: float
+    style: Style
 
-    from molmo_point.evaluate.examples import Example, Mask
-    from molmo_point.train.scenes.questions import QuestionStyle, draw_questions
-    from molmo_point.train.scenes.scene import draw_scene
-    from molmo_point.train.seeds import held_out_seed
+    def report(self, pointer: Pointer, world: str) -> Report:
+        """Ask about the pictures of one world, with a bar on stderr."""
+        from rich.console import Console
+        from rich.progress import Progress
 
-    for index in range(first, first + pictures):
-        size = (640, 480) if index % 3 == 2 else (320, 240)
-        scene = draw_scene(held_out_seed(index), replace(style, sizes=(size,)))
-        rng = np.random.default_rng([scene.seed, 2, 0])
-        # As the commands ask; other wordings are for training.
-        asked = draw_questions(scene, rng, questions, QuestionStyle(plain=1.0))
-        for question in asked:
-            yield Example(
-                image=scene.image,
-                query=question.query,
-                regions=[Mask(scene.region(target)) for target in question.targets],
-                mode=question.mode,
-                group=f"{question.form}, {question.mode}",
+        from molmo_point.evaluate.run import evaluate
+
+        examples = world_examples(world, self.first, self.pictures, self.questions, self.style)
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(world, total=None)
+            return evaluate(
+                pointer,
+                examples,
+                timeout_s=self.timeout_s,
+                progress=lambda _: bar.advance(task),
             )
+
+
+def _write_table(pointer: Pointer, worlds: tuple[str, ...], asking: Asking, folder: Path) -> str:
+    """Ask about all worlds; what was asked before a failure stays on disk. Returns the table as Markdown."""
+    from molmo_point.evaluate.table import make_table
+
+    folder.mkdir(parents=True, exist_ok=True)
+    reports: dict[str, Report] = {}
+    for world in worlds:
+        reports[world] = asking.report(pointer, world)
+        _write(folder / f"{world}.json", reports[world].model_dump_json(indent=1))
+        made = make_table(pointer.model, reports)
+        _write(folder / "table.json", made.model_dump_json(indent=1))
+        _write(folder / "table.md", made.markdown().rstrip())
+    return made.markdown()
+
+
+def _write(path: Path, text: str) -> None:
+    """Write beside, then rename."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(path)

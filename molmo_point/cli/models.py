@@ -24,7 +24,7 @@ def models(as_json: AsJson = False) -> None:
     """List the models: parameters, memory of the weights, licence, hub name, and whether they are here."""
     from molmo_point.model.catalog import CATALOG
 
-    rows = [_row(entry) for entry in CATALOG]
+    rows = [_row(entry.sized()) for entry in CATALOG]
     if as_json:
         for row in rows:
             typer.echo(json.dumps(row))

@@ -353,5 +353,5 @@ def _fraction(match: re.Match[str], group: int, offset: int = 0) -> tuple[float,
 
 
 def _percent_as_fraction(percent: str) -> float:
-    """The one place where percent become 0-1."""
-    return float(percent) / 100.0
+    """The one place where percent become 0-1: "40.3" is 0.403 itself, which 40.3 / 100 misses by a rounding."""
+    return float(f"{percent}e-2")

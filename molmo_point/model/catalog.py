@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from molmo_point.config import DecoderConfig, MolmoConfig
@@ -20,7 +22,7 @@ class CatalogEntry:
     Attributes:
         name: Short name, as users type it.
         hub_name: Repository on the Hugging Face hub; None for the model in this package.
-        parameters: All parameters of the published file (molmo.md 1.1).
+        parameters: All parameters of the published file (molmo.md 1.1); 0 where the file itself is asked (`sized`).
         active_parameters: Those that work on one token (fewer in a mixture of experts).
         licence: SPDX name of the weights' licence.
         config: Its sizes; None where the folder's own config.json is read.
@@ -32,6 +34,14 @@ class CatalogEntry:
     active_parameters: int
     licence: str
     config: MolmoConfig | None
+
+    def sized(self) -> CatalogEntry:
+        """Return the entry with its sizes filled in from the file's header, where they are not known beforehand."""
+        folder = self.folder()
+        if self.parameters or folder is None:
+            return self
+        count = stored_parameters(folder / "model.safetensors")
+        return replace(self, parameters=count, active_parameters=count)
 
     def memory_bytes(self, dtype: str) -> int:
         """Memory that the weights alone take.
@@ -48,6 +58,16 @@ class CatalogEntry:
         repository = hub_cache() / ("models--" + self.hub_name.replace("/", "--"))
         snapshots = sorted(repository.glob("snapshots/*/config.json"))
         return snapshots[-1].parent if snapshots else None
+
+
+def stored_parameters(path: Path) -> int:
+    """Count the parameters of a safetensors file from its header: its length in 8 bytes, then JSON."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    return sum(
+        math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__"
+    )
 
 
 def hub_cache() -> Path:

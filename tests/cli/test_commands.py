@@ -113,6 +113,9 @@ def test_models(run: Run) -> None:
     assert rows["molmo-7b-d"]["parameters"] == 8_021_025_280
     assert rows["molmo-7b-d"]["memory_bytes"]["bfloat16"] == 2 * 8_021_025_280
     assert rows["molmoe-1b"]["active_parameters"] < rows["molmoe-1b"]["parameters"]
+    # Counted in the file that comes along.
+    assert 1e6 < rows["nano"]["parameters"] < 25e6
+    assert rows["nano"]["memory_bytes"]["float32"] == 4 * rows["nano"]["parameters"]
 
 
 def test_models_that_are_here(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,147 @@
+"""Held-out pictures that `molmo-point eval` asks about: scenes of things, and pages rendered by Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from molmo_point.errors import UsageError
+
+if TYPE_CHECKING:
+    from molmo_point.evaluate.examples import Example
+    from molmo_point.train.pages.draw import PageStyle
+    from molmo_point.train.pages.labels import Words
+    from molmo_point.train.scenes.questions import Question, QuestionStyle
+    from molmo_point.train.scenes.scene import Scene, Style
+
+SMALL = ((224, 224), (320, 240), (240, 320), (336, 336))
+FIRST_PAGE = 1 << 20
+"""Pages have seeds of their own, behind those of the scenes."""
+
+
+@dataclass(frozen=True)
+class Pages:
+    """A world of pages.
+
+    Attributes:
+        words: "known" labels, or words "unseen" in training.
+        sizes: Viewports.
+        text: Smallest and largest text in pixels.
+        icons: Whether only icons are asked for.
+    """
+
+    words: Words
+    sizes: tuple[tuple[int, int], ...]
+    text: tuple[int, int]
+    icons: bool = False
+
+
+PAGES = {
+    "pages": Pages("known", SMALL, (10, 24)),
+    "pages-unseen": Pages("unseen", SMALL, (10, 24)),
+    "pages-640": Pages("known", ((640, 480),), (10, 24)),
+    "pages-1280": Pages("known", ((1280, 800),), (12, 24)),
+    "icons": Pages("known", SMALL, (10, 24), icons=True),
+}
+SCENES = ("scenes", "things", "counting")
+WORLDS = (*SCENES, *PAGES)
+
+
+def world_examples(
+    world: str, first: int, pictures: int, questions: int, style: Style
+) -> Iterator[Example]:
+    """Draw the pictures of a world and questions about them.
+
+    Args:
+        world: One of WORLDS. "scenes" draws `style`; "things" all kinds there are; "counting" 1 to 15 small things of few kinds.
+        first: Number of the first picture; picture n is the same for ever where the same fonts and Chromium are installed.
+        pictures: How many.
+        questions: Most questions about each.
+        style: Of "scenes".
+
+    Raises:
+        UsageError: No such world.
+        BrowserFailed: Pages need Chromium.
+    """
+    from molmo_point.train.scenes.questions import QuestionStyle
+    from molmo_point.train.scenes.scene import Style as SceneStyle
+
+    # As the commands ask; other wordings are for training.
+    plain = QuestionStyle(plain=1.0)
+    if world == "scenes":
+        return scene_examples(first, pictures, questions, style, plain)
+    if world == "things":
+        every = SceneStyle(things=(1, 9), scale=(0.14, 0.38))
+        return scene_examples(first, pictures, questions, every, plain)
+    if world == "counting":
+        crowd = SceneStyle(things=(1, 16), scale=(0.07, 0.2), repeat=0.8, kinds=style.kinds)
+        crowd = replace(crowd, families=style.families)
+        counts = replace(plain, counting=1.0, absent=0.1, most=40, relations=0.0)
+        return scene_examples(first, pictures, questions, crowd, counts)
+    if world in PAGES:
+        return page_examples(first, pictures, questions, PAGES[world])
+    raise UsageError(f"no world is called {world!r}: expected one of {', '.join(WORLDS)}")
+
+
+def scene_examples(
+    first: int, pictures: int, questions: int, style: Style, asked: QuestionStyle | None = None
+) -> Iterator[Example]:
+    """Draw held-out scenes and questions about them.
+
+    Args:
+        first: Number of the first scene; scene n is the same for ever.
+        pictures: How many scenes: two of 320x240, then one of 640x480, and so on.
+        questions: Most questions about each scene.
+        style: What is drawn, but for the size.
+        asked: How questions are drawn; None as the commands ask.
+    """
+    import numpy as np
+
+    from molmo_point.train.scenes.questions import QuestionStyle, draw_questions
+    from molmo_point.train.scenes.scene import draw_scene
+    from molmo_point.train.seeds import held_out_seed
+
+    asked = asked or QuestionStyle(plain=1.0)
+    for index in range(first, first + pictures):
+        size = (640, 480) if index % 3 == 2 else (320, 240)
+        scene = draw_scene(held_out_seed(index), replace(style, sizes=(size,)))
+        rng = np.random.default_rng([scene.seed, 2, 0])
+        for question in draw_questions(scene, rng, questions, asked):
+            yield _example(scene, question)
+
+
+def page_examples(first: int, pictures: int, questions: int, pages: Pages) -> Iterator[Example]:
+    """Render held-out pages, with fonts, looks and icons that training never draws, and ask about them."""
+    import numpy as np
+
+    from molmo_point.train.pages.browser import PageBrowser
+    from molmo_point.train.pages.draw import PageStyle
+    from molmo_point.train.pages.questions import PageQuestions, draw_page_questions
+    from molmo_point.train.seeds import held_out_seed
+
+    style: PageStyle = PageStyle(sizes=pages.sizes, text=pages.text, words=pages.words)
+    with PageBrowser() as browser:
+        for index in range(first, first + pictures):
+            page = browser.draw(held_out_seed(FIRST_PAGE + index), style)
+            rng = np.random.default_rng([page.seed, 2, 0])
+            how = PageQuestions(plain=1.0)
+            # Icons are few among the controls: many questions are drawn, and those about icons kept.
+            count = 40 if pages.icons else questions
+            drawn = draw_page_questions(page, rng, count, how, pages.words)
+            if pages.icons:
+                drawn = [question for question in drawn if question.form == "icon"][:questions]
+            for question in drawn:
+                yield _example(page, question)
+
+
+def _example(scene: Scene, question: Question) -> Example:
+    from molmo_point.evaluate.examples import Example, Mask
+
+    return Example(
+        image=scene.image,
+        query=question.query,
+        regions=[Mask(scene.region(target)) for target in question.targets],
+        mode=question.mode,
+        group=f"{question.form}, {question.mode}",
+    )
