@@ -1,9 +1,12 @@
 """Measure the web agents: cost of a guarded step, the adversarial pages many times, a long life, MiniWoB++ with any pointer.
 
-python benchmarks/agents.py step                     milliseconds per phase of a guarded click, model left out
-python benchmarks/agents.py pages --runs 5 --cpu 6   every adversarial page, with the naive ways beside it
-python benchmarks/agents.py life --steps 500         memory and handles over a long life
-python benchmarks/agents.py model --model nano       the listed MiniWoB++ tasks, next to random and centre clicks
+python -m benchmarks.agents step                     milliseconds per phase of a guarded click, model left out
+python -m benchmarks.agents pages --runs 5 --cpu 6   every adversarial page, with the naive ways beside it
+python -m benchmarks.agents life --steps 500         memory and handles over a long life
+python -m benchmarks.agents model --model nano       the listed MiniWoB++ tasks, next to random and centre clicks
+python -m benchmarks.agents mockups --model nano     made-up pages that no model has seen, next to the same
+
+Without a word: model, then mockups, with nano.
 """
 
 from __future__ import annotations
@@ -27,8 +30,10 @@ from molmo_agents.browser import Screen, context_options, launch, open_page
 from molmo_agents.miniwob import TIERS, DomPointer, Episode, MiniwobPages, play_all
 from molmo_agents.miniwob.bench import policy_for, wilson
 from molmo_agents.miniwob.command import SCREEN
+from molmo_agents.mockup_bench import run_mockups
 from molmo_agents.pointers import choose_pointer
 
+from benchmarks.report import hardware
 from molmo_point.points import Point
 from molmo_point.testing import FakePointer
 from tests.agents.cases import note_file, run_naive, run_sync
@@ -192,12 +197,38 @@ def model(options: argparse.Namespace) -> None:
             )
 
 
+def mockups(options: argparse.Namespace) -> None:
+    """Print how often a pointer presses the right thing on made-up pages, next to the same two."""
+    chance = random.Random(0)
+    ways: dict[str, Any] = {
+        "random click": lambda web, query: web.click(Point(x=chance.random(), y=chance.random())),
+        "centre click": lambda web, query: web.click(Point(x=0.5, y=0.5)),
+        options.model: None,
+    }
+    for name, press in ways.items():
+        look = press is None and name != "dom"
+        pointer = choose_pointer(name) if look else None
+        trials = run_mockups(range(4 * options.seeds), pointer, press, Options(zoom=look))
+        for what, present in (("there", True), ("absent", False)):
+            mine = [trial for trial in trials if trial.present is present]
+            right, wrong = sum(t.right for t in mine), sum(t.wrong for t in mine)
+            low, high = wilson(right, len(mine))
+            print(
+                f"{name:<14}{what:<8}{right:>4}/{len(mine):<5}{right / len(mine):>7.1%}   "
+                f"95 % {low:.1%}-{high:.1%}   something else pressed {wrong}",
+                flush=True,
+            )
+
+
+COMMANDS = {"step": step, "pages": pages, "life": life, "model": model, "mockups": mockups}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, run in (("step", step), ("pages", pages), ("life", life), ("model", model)):
+    for name, run in COMMANDS.items():
         command = commands.add_parser(name)
         command.set_defaults(run=run)
         command.add_argument("--steps", type=int, default=500 if name == "life" else 60)
@@ -212,8 +243,10 @@ def main() -> None:
         command.add_argument("--tier", default="A,B,C")
         command.add_argument("--model", default="nano", help="as on the command line, or dom")
         command.add_argument("--noise-px", type=float, default=0.0)
-    options = parser.parse_args()
-    options.run(options)
+    for words in [sys.argv[1:]] if sys.argv[1:] else [["model"], ["mockups"]]:
+        options = parser.parse_args(words)
+        print(f"## {' '.join(words)}: {hardware()}", flush=True)
+        options.run(options)
 
 
 if __name__ == "__main__":

@@ -59,13 +59,15 @@ def load(
         kind = getattr(torch, dtype)
     folder = resolve(name)
     label = str(name) if not Path(str(name)).is_dir() else folder.resolve().name
+    # What is to be quantised waits on the CPU: in its full type it may be too large for the device.
+    first = where if quantize is None or mesh is not None else torch.device("cpu")
     pointer = LocalPointer.from_folder(
-        folder, label, device=where, dtype=kind, options=EngineOptions(**options), mesh=mesh
+        folder, label, device=first, dtype=kind, options=EngineOptions(**options), mesh=mesh
     )
     if quantize is not None:
         from molmo_point.model.quantize import quantize_decoder
 
-        quantize_decoder(pointer.network, quantize)
+        quantize_decoder(pointer.network, quantize, device=where)
     return pointer
 
 

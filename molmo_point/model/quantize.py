@@ -6,6 +6,7 @@ and not the output head, whose logits decide digits.
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from molmo_point.errors import MissingExtra, UsageError
@@ -14,11 +15,13 @@ from molmo_point.model.molmo import Molmo
 SCHEMES = ("int8", "int4")
 
 
-def quantize_decoder(model: Molmo, scheme: str) -> Molmo:
+def quantize_decoder(model: Molmo, scheme: str, *, device: torch.device | None = None) -> Molmo:
     """Replace the weights of the decoder's linear layers, in place.
 
     Args:
         scheme: "int8" (weights only, one scale an output row) or "int4" (groups of 32 or 128 along the input).
+        device: Where the model is to be; it is moved there block by block, each quantised on its way: a model that is too large
+            for a device in its full type fits as soon as its low-bit form does. None leaves it where it is.
 
     Raises:
         UsageError: Unknown scheme, or a mixture of experts, whose stacked weights torchao does not take.
@@ -38,8 +41,6 @@ def quantize_decoder(model: Molmo, scheme: str) -> Molmo:
     if scheme == "int8":
         config = Int8WeightOnlyConfig()
     else:
-        import torch
-
         widths = {
             m.in_features for m in model.decoder.blocks.modules() if isinstance(m, nn.Linear)
         }
@@ -48,5 +49,6 @@ def quantize_decoder(model: Molmo, scheme: str) -> Molmo:
             weight_dtype=torch.int4,  # type: ignore[attr-defined]
             granularity=PerGroup(group),
         )
-    quantize_(model.decoder.blocks, config)
-    return model
+    for block in model.decoder.blocks:
+        quantize_(block if device is None else block.to(device), config)
+    return model if device is None else model.to(device)

@@ -1,0 +1,189 @@
+"""The published sizes with random weights on this machine's device: what an answer takes there, whatever the weights say.
+
+    python -m benchmarks.full_size [molmo-7b-d molmoe-1b molmo-72b:int8 ...] [--device cuda] [--layers N]
+
+Answers are given (one point, one token a digit); the network does the work of every pass. For each model: reading a picture of 13
+crops, the answer plain, drafted, with digits drafted, and replayed from CUDA graphs; the share of the memory bandwidth that was
+measured in the same run; peak memory. `--layers` makes small ones of them, to try the command itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.report import hardware, table
+from benchmarks.scripted import ScriptedDecoding
+from molmo_point.engine.drafts import GrammarDrafter
+from molmo_point.engine.engine import Engine, EngineOptions
+from molmo_point.engine.generate import NoDraft
+from molmo_point.model.catalog import CATALOG
+from molmo_point.model.molmo import Molmo
+from molmo_point.model.quantize import quantize_decoder
+from molmo_point.preprocess.prompt import wrap
+from molmo_point.preprocess.tokenizer import Tokenizer
+
+TOKENIZER = Path(__file__).parents[1] / "tests" / "golden" / "models" / "tiny-d"
+ANSWER = ' <point x="63.5" y="44.0" alt="mug">mug</point>'
+SPREAD = 0.02
+
+
+def build(name: str, scheme: str, device: torch.device, layers: int | None) -> Molmo:
+    """Make a model of a published size with random bfloat16 weights, block by block where it is quantised."""
+    config = next(entry.config for entry in CATALOG if entry.name == name)
+    assert config is not None
+    if layers is not None:
+        config = replace(config, decoder=replace(config.decoder, layers=layers))
+    with torch.device("meta"):
+        model = Molmo(config).to(torch.bfloat16)
+    if not scheme:
+        return randomise(model.to_empty(device=device)).eval()
+    for index, block in enumerate(model.decoder.blocks):
+        # A block in its full type is as much as is ever there of it.
+        model.decoder.blocks[index] = randomise(block.to_empty(device=device))
+        shell = replace(config, decoder=replace(config.decoder, layers=1))
+        with torch.device("meta"):
+            alone = Molmo(shell)
+        alone.decoder.blocks[0] = model.decoder.blocks[index]
+        quantize_decoder(alone, scheme)
+    for part in (model.vision, model.connector, model.decoder.embedding):
+        randomise(part.to_empty(device=device))
+    for part in (model.decoder.norm, model.decoder.head):
+        randomise(part.to_empty(device=device))
+    return model.eval()
+
+
+@torch.no_grad()
+def randomise(module: torch.nn.Module) -> torch.nn.Module:
+    """Fill a module's parameters: matrices at random, vectors with ones."""
+    for parameter in module.parameters():
+        if parameter.ndim > 1:
+            parameter.normal_(std=SPREAD)
+        else:
+            parameter.fill_(1.0)
+    return module
+
+
+def settle(device: torch.device) -> None:
+    """Wait until the device has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def measured(work: object, device: torch.device, rounds: int) -> float:
+    """Return the median seconds of a call, after one that is not counted."""
+    times = []
+    for turn in range(rounds + 1):
+        settle(device)
+        start = time.perf_counter()
+        work()  # type: ignore[operator]
+        settle(device)
+        if turn:
+            times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def bandwidth(device: torch.device) -> float:
+    """Return bytes a second that a sum over 2 GB (256 MB on a CPU) reads."""
+    count = 1_000_000_000 if device.type == "cuda" else 128_000_000
+    big = torch.ones(count, dtype=torch.bfloat16, device=device)
+    return count * 2 / measured(lambda: big.sum(), device, 5)
+
+
+def row(
+    name: str, scheme: str, device: torch.device, layers: int | None, rounds: int
+) -> list[str]:
+    """Measure one model."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    model = build(name, scheme, device, layers)
+    blocks = [*model.decoder.blocks.parameters(), *model.decoder.head.parameters()]
+    config = model.config.decoder
+    size = sum(p.numel() * p.element_size() for p in blocks)
+    if config.experts:
+        experts = sum(p.numel() * p.element_size() for p in blocks if p.ndim == 3)
+        size -= int(experts * (1 - config.experts_per_token / config.experts))
+    tokenizer = Tokenizer(TOKENIZER)
+    image = np.random.default_rng(0).integers(0, 255, (1080, 1920, 3), dtype=np.uint8)
+    prompt = tokenizer.encode(wrap("Point to the mug."))
+    script = [*tokenizer.encode(ANSWER), tokenizer.special.end_of_text]
+    engines = {
+        graphs: Engine(model, tokenizer, name, EngineOptions(cuda_graphs=graphs), None)
+        for graphs in (False, True)
+    }
+    picture, _ = engines[False].encode(image)
+
+    def read() -> None:
+        engines[False].encoder.pictures.clear()
+        engines[False].encoder.crops.clear()
+        engines[False].encode(image)
+
+    passes: dict[str, int] = {}
+
+    def answer(label: str, width: int | None, graphs: bool) -> None:
+        drafter = NoDraft()
+        if width is not None:
+            drafter = GrammarDrafter(tokenizer, "point", "mug", prompt, width)
+        decoding = ScriptedDecoding(prompt, script, drafter)
+        passes[label] = sum(1 for _ in engines[graphs].run(picture, decoding))
+
+    cells = [f"{name} {scheme or 'bfloat16'}", f"{measured(read, device, rounds) * 1e3:.1f}"]
+    ways = {"plain": (None, False), "drafted": (1, False), "digits": (48, False)}
+    ways |= {
+        "plain, graphs": (None, True),
+        "drafted, graphs": (1, True),
+        "digits, graphs": (48, True),
+    }
+    read_bytes = bandwidth(device)
+    for label, (width, graphs) in ways.items():
+        seconds = measured(lambda w=width, g=graphs, n=label: answer(n, w, g), device, rounds)
+        cells.append(f"{seconds * 1e3:.1f} ({passes[label]})")
+        if label.startswith("plain"):
+            cells.append(f"{size * passes[label] / seconds / read_bytes:.0%}")
+    peak = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else 0.0
+    return [*cells, f"{peak:.1f} GB" if peak else "-"]
+
+
+def main() -> None:
+    """Measure each model, print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    default = ["molmo-7b-d", "molmo-7b-o", "molmoe-1b", "molmo-72b:int8"]
+    parser.add_argument("models", nargs="*", default=default)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--layers", type=int)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    print(hardware())
+    device = torch.device(arguments.device)
+    rows = []
+    for model in arguments.models:
+        name, _, scheme = model.partition(":")
+        rows.append(row(name, scheme, device, arguments.layers, arguments.rounds))
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    way = "ms (passes)"
+    columns = ("model", "picture of 13 crops, ms", f"plain, {way}", "of the bandwidth")
+    columns += (
+        f"drafted, {way}",
+        f"digits drafted, {way}",
+        f"plain, graphs, {way}",
+        "of the bandwidth",
+    )
+    columns += (f"drafted, graphs, {way}", f"digits, graphs, {way}", "peak memory")
+    table(
+        "One point, behind a picture that is read; the question's prefill is one of the passes",
+        columns,
+        rows,
+    )
+
+
+if __name__ == "__main__":
+    main()
