@@ -2,7 +2,8 @@
 
     python benchmarks/calibration_speed.py [--points 1000000]
 
-OpenCV runs on one thread, as numpy does here. Each time is the best of five.
+OpenCV runs on one thread, as numpy does here. Each time is the least processor time of five calls,
+which says the same on a busy machine as on an idle one.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ LENSES: dict[str, tuple[str, list[float]]] = {
 
 
 def best(call: Callable[[], object], repeats: int = 5) -> float:
-    """Shortest time of some calls, in milliseconds."""
+    """Least processor time of some calls, in milliseconds."""
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return min(times) * 1e3
 
 

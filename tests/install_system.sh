@@ -3,12 +3,12 @@
 #   chromium                 web page, web agents, page training pictures
 #   fonts-noto-color-emoji   training pictures
 #   python3-rosidl           the ROS interfaces, parsed by ROS's own tools
-#   opencv-doc               published chessboard pictures, where the copies in tests/ are not enough
+#   poppler-utils            printed calibration boards, measured on the page
 # colcon gets an environment of its own, because it wants another setuptools.
 set -u
 wanted=()
 command -v chromium >/dev/null 2>&1 || wanted+=(chromium)
-for package in fonts-noto-color-emoji fonts-dejavu-core fonts-liberation python3-rosidl g++ libzmq3-dev nlohmann-json3-dev; do
+for package in fonts-noto-color-emoji fonts-dejavu-core fonts-liberation python3-rosidl g++ libzmq3-dev nlohmann-json3-dev poppler-utils; do
     dpkg -s "$package" >/dev/null 2>&1 || wanted+=("$package")
 done
 if [ ! -x .venv/colcon/bin/colcon ]; then

@@ -75,6 +75,11 @@ class Board:
         return self.columns - 1, self.rows - 1
 
     @property
+    def looks_the_same_upside_down(self) -> bool:
+        """Whether half a turn maps the pattern onto itself, so that a picture has two poses."""
+        return self.kind == "chessboard" and (self.columns + self.rows) % 2 == 0
+
+    @property
     def points(self) -> FloatArray:
         """(n, 3) inner corners row by row, metres in the board's frame."""
         columns, rows = self.inner

@@ -10,7 +10,7 @@ from molmo_calibration.arrays import FloatArray
 from molmo_calibration.camera import Camera
 from molmo_calibration.detection import Detection, check_sizes
 from molmo_calibration.errors import InvalidArgumentError
-from molmo_calibration.pose import board_pose
+from molmo_calibration.pose import board_pose, squared_errors
 
 __all__ = ["check_camera", "check_pictures"]
 
@@ -42,6 +42,9 @@ def check_camera(camera: Camera) -> tuple[str, ...]:
 def check_pictures(camera: Camera, detections: Sequence[Detection]) -> float:
     """Rms error in pixels on pictures of a board, each with only its pose fitted.
 
+    Returns:
+        Pixels; infinite if the lens has no ray for a corner that was found.
+
     Raises:
         InvalidArgumentError: no pictures, or of another size than the camera's.
     """
@@ -53,12 +56,8 @@ def check_pictures(camera: Camera, detections: Sequence[Detection]) -> float:
             f"the pictures are {size[0]} x {size[1]}, the camera file is for "
             f"{camera.image_size[0]} x {camera.image_size[1]}; resize the camera with the pictures"
         )
-    squares: list[FloatArray] = []
-    for detection in detections:
-        pose = board_pose(camera, detection)
-        residuals = detection.pixels - camera.project(pose.apply(detection.board_points))
-        squares.append((residuals**2).sum(axis=1))
-    return float(np.sqrt(np.nanmean(np.concatenate(squares))))
+    squares = [squared_errors(camera, d, board_pose(camera, d)) for d in detections]
+    return float(np.sqrt(np.concatenate(squares).mean()))
 
 
 def _rim(width: int, height: int) -> FloatArray:

@@ -1,7 +1,8 @@
 """Cameras from and to files: ROS camera_info YAML, Kalibr camchain, OpenCV FileStorage, JSON.
 
-The kind of a file is seen from its contents. Reading YAML needs PyYAML, OpenCV's own files need
-OpenCV; both come with the `calibration` extra. JSON needs nothing.
+The kind of a file to read is seen from its contents, that of a file to write from its name. Reading
+YAML needs PyYAML, OpenCV's own files need OpenCV; both come with the `calibration` extra. JSON
+needs nothing.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import numpy as np
 
 from molmo_calibration.arrays import FloatArray
 from molmo_calibration.camera import Camera, Roi
-from molmo_calibration.camera_messages import matrix_entry, number_entry
-from molmo_calibration.errors import CameraFileError, MissingExtraError
+from molmo_calibration.entries import entry, matrix_entry, whole_entry
+from molmo_calibration.errors import CameraFileError, InvalidArgumentError, MissingExtraError
+from molmo_calibration.file_storage import is_file_storage, load_file_storage, save_file_storage
+from molmo_calibration.kalibr_files import camera_from_kalibr, camera_to_kalibr
 from molmo_calibration.lens import model_name
 
 __all__ = ["camera_from_dict", "camera_to_dict", "load_camera", "load_mapping", "save_camera"]
-
-_KALIBR_LENSES = {"radtan": "plumb_bob", "equidistant": "equidistant", "none": "none"}
 
 
 def load_camera(path: str | Path, name: str | None = None) -> Camera:
@@ -32,17 +33,20 @@ def load_camera(path: str | Path, name: str | None = None) -> Camera:
         name: which camera of a Kalibr camchain ("cam0" if left out).
 
     Raises:
-        CameraFileError: unreadable, or a key is missing.
+        CameraFileError: unreadable, a key is missing, or what is there is not a camera.
         MissingExtraError: the library for this kind of file is not installed.
         NotCalibratedError: K[0] is 0.
     """
     path = Path(path)
-    if path.suffix == ".xml" or _is_file_storage(path):
-        return _from_file_storage(path)
-    data = load_mapping(path)
-    if name is not None or "cam0" in data:
-        return _from_kalibr(number_entry(data, name or "cam0", str(path)), str(path))
-    return camera_from_dict(data, str(path))
+    try:
+        if is_file_storage(path):
+            return load_file_storage(path)
+        data = load_mapping(path)
+        if name is not None or "cam0" in data:
+            return camera_from_kalibr(data, name or "cam0", str(path))
+        return camera_from_dict(data, str(path))
+    except InvalidArgumentError as error:
+        raise CameraFileError(f"{path}: {error}") from error
 
 
 def load_mapping(path: str | Path) -> dict[str, Any]:
@@ -53,13 +57,13 @@ def load_mapping(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CameraFileError(f"cannot read {path}: {error}") from error
     if path.suffix == ".json":
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise CameraFileError(f"{path} must be JSON: {error}") from error
     else:
         try:
@@ -68,7 +72,7 @@ def load_mapping(path: str | Path) -> dict[str, Any]:
             raise MissingExtraError("PyYAML", f"reading {path.name}") from error
         try:
             data = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise CameraFileError(f"{path} must be YAML: {error}") from error
     if not isinstance(data, dict):
         raise CameraFileError(f"{path} must hold keys and values, got {type(data).__name__}")
@@ -89,7 +93,7 @@ def camera_from_dict(data: Mapping[str, Any], source: str = "camera") -> Camera:
     """
     matrix = matrix_entry(data, "camera_matrix", source, (3, 3))
     lens = matrix_entry(data, "distortion_coefficients", source, (1, -1)).ravel()
-    model = model_name(str(number_entry(data, "distortion_model", source)), lens)
+    model = model_name(str(entry(data, "distortion_model", source)), lens)
     optional: dict[str, Any] = {}
     if "rectification_matrix" in data:
         optional["rectification"] = matrix_entry(data, "rectification_matrix", source, (3, 3))
@@ -101,15 +105,16 @@ def camera_from_dict(data: Mapping[str, Any], source: str = "camera") -> Camera:
             data, "intrinsics_covariance", source, (size, size)
         )
     if data.get("roi") is not None:
-        region = [number_entry(data["roi"], key, f"{source}, roi") for key in Roi.__annotations__]
-        optional["roi"] = Roi(*(int(x) for x in region))
+        region = [whole_entry(data["roi"], key, f"{source}, roi") for key in Roi.__annotations__]
+        optional["roi"] = Roi(*region)
+    if data.get("binning") is not None:
+        optional["binning"] = matrix_entry(data, "binning", source, (1, 2)).ravel()
     return Camera(
-        width=int(number_entry(data, "image_width", source)),
-        height=int(number_entry(data, "image_height", source)),
+        width=whole_entry(data, "image_width", source),
+        height=whole_entry(data, "image_height", source),
         matrix=matrix,
         distortion=lens if model != "none" else np.empty(0),
         model=model,
-        binning=tuple(data.get("binning", (1, 1))),  # type: ignore[arg-type]
         frame_id=str(data.get("frame_id", "")),
         **optional,
     )
@@ -144,13 +149,25 @@ def camera_to_dict(camera: Camera, name: str = "camera") -> dict[str, Any]:
 
 
 def save_camera(camera: Camera, path: str | Path, name: str = "camera") -> None:
-    """Write a camera: .json as JSON, `.opencv.yml` and .xml as FileStorage, else ROS's YAML.
+    """Write a camera, in the format that the file's name asks for.
 
-    The YAML is what `camera_info_manager` and `camera_calibration_parsers` read.
+    Args:
+        camera: the camera.
+        path: .json for JSON; .xml or .opencv.yml for OpenCV's FileStorage; a .yaml whose name has
+            "camchain" in it for Kalibr, as Kalibr names its own; any other name for ROS's YAML,
+            which `camera_info_manager` and `camera_calibration_parsers` read.
+        name: `camera_name` in ROS's YAML and JSON; Kalibr's cameras are cam0.
+
+    Raises:
+        InvalidArgumentError: a lens that Kalibr does not have.
+        MissingExtraError: FileStorage without OpenCV.
     """
     path = Path(path)
     if path.suffix == ".xml" or path.name.endswith(".opencv.yml"):
-        _to_file_storage(camera, path)
+        save_file_storage(camera, path)
+        return
+    if "camchain" in path.name and path.suffix in (".yaml", ".yml"):
+        path.write_text(_kalibr_text(camera))
         return
     data = camera_to_dict(camera, name)
     if path.suffix == ".json":
@@ -171,81 +188,10 @@ def _matrix(values: FloatArray) -> dict[str, Any]:
     return {"rows": values.shape[0], "cols": values.shape[1], "data": values.ravel().tolist()}
 
 
-def _from_kalibr(data: Mapping[str, Any], source: str) -> Camera:
-    kind = number_entry(data, "camera_model", source)
-    lens = str(number_entry(data, "distortion_model", source))
-    if kind != "pinhole" or lens not in _KALIBR_LENSES:
-        raise CameraFileError(
-            f"{source}: a Kalibr camera must be pinhole with radtan, equidistant or none, got "
-            f"{kind} with {lens}; calibrate again with one of these"
-        )
-    fx, fy, cx, cy = matrix_entry(data, "intrinsics", source, (1, 4)).ravel()
-    width, height = matrix_entry(data, "resolution", source, (1, 2)).ravel()
-    coefficients = matrix_entry(data, "distortion_coeffs", source, (1, -1)).ravel()
-    if lens == "radtan":
-        # Kalibr's radtan is k1 k2 p1 p2; plumb_bob has a fifth.
-        coefficients = np.append(coefficients, 0.0)
-    return Camera(
-        width=int(width),
-        height=int(height),
-        matrix=np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]),
-        distortion=coefficients if lens != "none" else np.empty(0),
-        model=_KALIBR_LENSES[lens],
-    )
-
-
-def _is_file_storage(path: Path) -> bool:
-    """OpenCV 4 starts with %YAML:1.0, OpenCV 5 with %YAML 1.2; both tag their matrices."""
-    try:
-        data = path.read_bytes()
-        return data.startswith(b"%YAML:1.0") or b"!!opencv-matrix" in data
-    except OSError as error:
-        raise CameraFileError(f"cannot read {path}: {error}") from error
-
-
-def _storage(path: Path, write: bool) -> Any:
-    try:
-        import cv2
-    except ImportError as error:
-        raise MissingExtraError("OpenCV", f"reading or writing {path.name}") from error
-    mode = cv2.FILE_STORAGE_WRITE if write else cv2.FILE_STORAGE_READ
-    try:
-        storage = cv2.FileStorage(str(path), mode)
-    except (cv2.error, SystemError) as error:
-        raise CameraFileError(f"{path} is not an OpenCV FileStorage: {error}") from error
-    if not storage.isOpened():
-        raise CameraFileError(f"{path} cannot be opened as an OpenCV FileStorage")
-    return storage
-
-
-def _from_file_storage(path: Path) -> Camera:
-    """The keys of OpenCV's calibration sample, with its two spellings."""
-    storage = _storage(path, write=False)
-
-    def node(*names: str) -> Any:
-        for name in names:
-            if not storage.getNode(name).empty():
-                return storage.getNode(name)
-        have = ", ".join(storage.root().keys())
-        raise CameraFileError(f"{path} must have the key {names[0]!r}, it has: {have}")
-
-    lens = np.asarray(node("distortion_coefficients", "Distortion_Coefficients").mat()).ravel()
-    fisheye = storage.getNode("fisheye_model")
-    model = "equidistant" if not fisheye.empty() and fisheye.real() == 1 else ""
-    if not model:
-        model = "plumb_bob" if len(lens) <= 5 else "rational_polynomial"
-    matrix = np.asarray(node("camera_matrix", "Camera_Matrix").mat())
-    width, height = node("image_width").real(), node("image_height").real()
-    storage.release()
-    return Camera(int(width), int(height), matrix, lens, model)
-
-
-def _to_file_storage(camera: Camera, path: Path) -> None:
-    storage = _storage(path, write=True)
-    storage.write("image_width", camera.width)
-    storage.write("image_height", camera.height)
-    storage.write("fisheye_model", int(camera.model == "equidistant"))
-    storage.write("camera_matrix", np.array(camera.matrix))
-    lens = camera.distortion if len(camera.distortion) else np.zeros(5)
-    storage.write("distortion_coefficients", np.array(lens)[:, None])
-    storage.release()
+def _kalibr_text(camera: Camera) -> str:
+    """JSON inside YAML: every number in full, on one line, as Kalibr itself writes its lists."""
+    lines = []
+    for name, camera_entry in camera_to_kalibr(camera).items():
+        lines.append(f"{name}:")
+        lines += [f"  {key}: {json.dumps(value)}" for key, value in camera_entry.items()]
+    return "\n".join(lines) + "\n"

@@ -6,7 +6,6 @@ nothing of ROS has to be installed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from molmo_calibration.camera import Camera, Roi
 from molmo_calibration.errors import CameraFileError
 from molmo_calibration.lens import model_name
 
-__all__ = ["camera_from_message", "fill_message", "matrix_entry", "number_entry"]
+__all__ = ["camera_from_message", "fill_message"]
 
 
 def camera_from_message(message: Any) -> Camera:
@@ -111,39 +110,5 @@ def _square(values: Any, name: str, shape: tuple[int, int]) -> FloatArray:
     if array.size != shape[0] * shape[1]:
         raise CameraFileError(
             f"{name!r} must hold {shape[0] * shape[1]} numbers, got {array.size}"
-        )
-    return array.reshape(shape)
-
-
-def number_entry(data: Mapping[str, Any], key: str, source: str) -> Any:
-    """A required entry of a file.
-
-    Raises:
-        CameraFileError: not there; the message lists what is.
-    """
-    if not isinstance(data, Mapping) or key not in data:
-        have = ", ".join(map(str, data)) if isinstance(data, Mapping) else type(data).__name__
-        raise CameraFileError(f"{source} must have the key {key!r}, it has: {have}")
-    return data[key]
-
-
-def matrix_entry(
-    data: Mapping[str, Any], key: str, source: str, shape: tuple[int, int]
-) -> FloatArray:
-    """A required matrix: nested lists, a flat list, or a mapping with rows, cols and data.
-
-    Raises:
-        CameraFileError: missing, not numbers, or of another size.
-    """
-    value = number_entry(data, key, source)
-    if isinstance(value, Mapping):
-        value = number_entry(value, "data", f"{source}, {key}")
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise CameraFileError(f"{source}: {key!r} must hold numbers, got {value!r}") from error
-    if array.size != abs(shape[0] * shape[1]) and -1 not in shape:
-        raise CameraFileError(
-            f"{source}: {key!r} must hold {shape[0]} x {shape[1]} numbers, got {array.size}"
         )
     return array.reshape(shape)

@@ -92,6 +92,8 @@ def intrinsics(
     if output is not None:
         save_camera(result.camera, output)
         _talk.print(f"wrote {output}")
+    elif not as_json:
+        _talk.print("the camera is not kept; --output cam.yaml writes it to a file")
     if report is not None:
         report.write_text(intrinsics_report(result, verdict, f"Camera of {folder.name}"))
         _talk.print(f"wrote {report}")
@@ -125,13 +127,16 @@ def hand_eye(
     charuco: Charuco = False,
     dictionary: Dictionary = "DICT_4X4_250",
     legacy: Legacy = False,
+    output: Annotated[
+        Path | None, typer.Option(help="file for the answer, as project --transform reads it")
+    ] = None,
     report: Report = None,
     as_json: AsJson = False,
 ) -> None:
     """Find where the camera is on the robot, or beside it."""
     from molmo_calibration.camera_files import load_camera
     from molmo_calibration.hand_eye import calibrate_hand_eye, opencv_answer
-    from molmo_calibration.hand_eye_files import hand_eye_to_dict, load_hand_eye
+    from molmo_calibration.hand_eye_files import hand_eye_to_dict, load_hand_eye, save_hand_eye
     from molmo_calibration.report import hand_eye_report
     from molmo_calibration.verdict import judge_hand_eye
 
@@ -141,6 +146,9 @@ def hand_eye(
         setup, samples = load_hand_eye(file, known, pattern, tell)
     result = calibrate_hand_eye(samples, setup)
     verdict = judge_hand_eye(result)
+    if output is not None:
+        save_hand_eye(result, output)
+        _talk.print(f"wrote {output}")
     if report is not None:
         report.write_text(hand_eye_report(result, verdict, f"Hand-eye of {file.name}"))
         _talk.print(f"wrote {report}")
@@ -170,19 +178,28 @@ def project(
     depth_sigma: Annotated[
         float | None, typer.Option(help="depth noise of the sensor in millimetres")
     ] = None,
+    transform: Annotated[
+        Path | None,
+        typer.Option(
+            help="robot or world from camera, e.g. of hand-eye --output: move points there"
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn pointed pixels into metres in the camera's frame."""
+    """Turn pointed pixels into metres, in the camera's frame or another."""
     from molmo_calibration.camera_files import load_camera
     from molmo_calibration.pointing_files import load_depth, load_pointing, locate, parse_plane
+    from molmo_calibration.transform_files import load_transform
 
+    loaded = load_camera(camera)
     places = locate(
-        load_camera(camera),
-        load_pointing(pointing),
+        loaded,
+        load_pointing(pointing, loaded),
         load_depth(depth) if depth is not None else None,
         parse_plane(plane) if plane is not None else None,
         strategy,
         depth_sigma / 1e3 if depth_sigma is not None else None,
+        load_transform(transform) if transform is not None else None,
     )
     if as_json:
         typer.echo(json.dumps({"points": [place.as_dict() for place in places]}))
@@ -220,9 +237,9 @@ def check(
     if folder is not None:
         pattern = _board(columns, rows, square, marker, charuco, dictionary, legacy)
         rms = check_pictures(loaded, _detections(folder, pattern))
-        numbers["rms_px"] = rms
-        if rms > 1.0:
-            word = "bad"
+        numbers["rms_px"] = _number(rms)
+        if rms > 0.5:
+            word = "bad" if rms > 1.0 or findings else "usable"
         lines.append(f"{rms:.2f} px rms on the pictures of {folder}; below 0.5 is good")
     numbers["verdict"] = word
     _answer(numbers, "\n".join(lines), (), as_json)
@@ -278,7 +295,7 @@ def _progress(what: str) -> Iterator[Callable[[float], None]]:
 
 
 def _number(value: float) -> float | None:
-    """JSON has no NaN."""
+    """JSON has neither NaN nor infinity."""
     return float(value) if np.isfinite(value) else None
 
 

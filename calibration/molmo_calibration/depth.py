@@ -37,8 +37,9 @@ class DepthOptions:
 
     Args:
         strategy: `pixel` (the nearest reading), `median` (of the window), `cluster` (the surface
-            at the pixel; the default) or `plane` (`cluster`, then a plane through that surface,
-            which also gives the slope).
+            at the pixel, from the smallest window that settles it; the default) or `plane` (the
+            same surface, fitted again to all its readings: less noise, but a bent one is
+            flattened).
         window_px: farthest reading to use, in colour pixels; windows are squares.
         min_samples: readings a surface needs.
         layer_ratio: two readings further apart than this share of their depth are not on one
@@ -63,7 +64,15 @@ class DepthOptions:
             raise InvalidArgumentError(
                 f"strategy must be one of {', '.join(STRATEGIES)}, got {self.strategy!r}"
             )
-        for name in ("window_px", "layer_ratio", "layer_m", "min_m", "max_m", "min_samples"):
+        for name in (
+            "window_px",
+            "guard_px",
+            "layer_ratio",
+            "layer_m",
+            "min_m",
+            "max_m",
+            "min_samples",
+        ):
             as_positive(getattr(self, name), name)
         if self.min_m >= self.max_m:
             raise InvalidArgumentError(
@@ -99,7 +108,8 @@ class DepthResult:
         samples: number of readings used.
         status: `ok`; `none` (no readings, or too few); `ambiguous` (several surfaces, see
             `candidates`); `out_of_range` (readings, but none between min_m and max_m).
-        slope: dz/du, dz/dv in metres per colour pixel, from the `plane` strategy; NaN otherwise.
+        slope: dz/du, dz/dv of the surface in metres per colour pixel, 0 where it cannot be told
+            from noise; NaN from `pixel` and `median`, which know no surface.
         candidates: surfaces near the pixel, nearest to the camera first, if there were several.
     """
 
@@ -134,8 +144,8 @@ def depth_at(
         camera_from_depth: depth optical frame to colour optical frame.
 
     Raises:
-        InvalidArgumentError: a pixel that is not finite, or arguments that belong together and
-            did not come together.
+        InvalidArgumentError: a pixel that is not finite, arguments that belong together and did
+            not come together, or depth of another shape than the picture.
     """
     options = options or DepthOptions()
     radius = max(options.window_px, options.guard_px)
@@ -215,10 +225,11 @@ def _surface(
     grown = found.grown(offsets, z, _thickness(z, options))
     if _hidden_by(grown, offsets[guard], z[guard], options):
         return _nothing("ambiguous", candidates)
-    slope = (_NOT_KNOWN, _NOT_KNOWN)
+    # A wrong pixel on a slanted surface also reads another depth, so the slope belongs to every
+    # answer; the grown surface knows it best.
+    slope = (float(grown.slope[0]), float(grown.slope[1]))
     if options.strategy == "plane":
         found = grown
-        slope = (float(found.slope[0]), float(found.slope[1]))
     return DepthResult(found.z_m, found.spread_m, found.samples, "ok", slope)
 
 

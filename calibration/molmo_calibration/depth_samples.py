@@ -15,7 +15,7 @@ from molmo_calibration.arrays import ArrayLike, BoolArray, FloatArray, as_finite
 from molmo_calibration.camera import Camera
 from molmo_calibration.depth_image import DepthImage
 from molmo_calibration.errors import InvalidArgumentError
-from molmo_calibration.pixels import px_from_uv, uv_from_px
+from molmo_calibration.pixels import px_from_uv, same_shape, uv_from_px
 from molmo_calibration.transforms import Transform
 
 __all__ = ["DepthSamples", "registered_samples", "unregistered_samples"]
@@ -65,12 +65,19 @@ def registered_samples(
         camera: colour camera; needed for radial depth.
 
     Raises:
-        InvalidArgumentError: radial depth without a camera, or a pixel that is not finite.
+        InvalidArgumentError: radial depth without a camera, a pixel that is not finite, or depth
+            of another shape than the picture, which cannot be registered to it.
     """
     centre = as_finite(uv, "uv", (2,))
     if depth.radial and camera is None:
         raise InvalidArgumentError("radial depth needs camera= to become depth along the axis")
     size = image_size or (camera.image_size if camera is not None else depth.size)
+    if not same_shape(depth.size, size):
+        raise InvalidArgumentError(
+            f"depth of {depth.size[0]} x {depth.size[1]} cannot be registered to a picture of "
+            f"{size[0]} x {size[1]}, which has another shape; use the driver's aligned depth, or "
+            "pass depth_camera= and camera_from_depth="
+        )
     scale = np.array(depth.size, float) / np.array(size, float)
     middle = uv_from_px(px_from_uv(centre) * scale)
     reach = radius_px * scale

@@ -9,7 +9,7 @@
     ├── BoardNotFoundError     a picture without the board, or with a mirrored one
     ├── TooFewViewsError       not enough pictures, poses or views for an answer
     └── DegenerateError        enough data, but all of it says the same thing
-    MissingExtraError (ImportError)   a library of the `calibration` extra is not installed
+    MissingExtraError (ImportError)   a library beyond numpy is needed and not installed
 
 Each message says what was expected, what came, and what to do about it.
 """
@@ -67,15 +67,17 @@ class DegenerateError(CalibrationError):
 
 
 class MissingExtraError(ImportError):
-    """A library that only the `calibration` extra installs is missing.
+    """A library that numpy alone does not bring is missing.
 
     Args:
         library: name of the library as people know it.
         purpose: what it was needed for.
+        install: what to give to pip; the `calibration` extra if left out.
     """
 
-    def __init__(self, library: str, purpose: str) -> None:
+    def __init__(
+        self, library: str, purpose: str, install: str = '"molmo-point[calibration]"'
+    ) -> None:
         super().__init__(
-            f"{purpose} needs {library}, which is not installed; "
-            'run: pip install "molmo-point[calibration]"'
+            f"{purpose} needs {library}, which is not installed; run: pip install {install}"
         )

@@ -10,6 +10,7 @@ samples:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,15 @@ import numpy as np
 from molmo_calibration.boards import Board
 from molmo_calibration.camera import Camera
 from molmo_calibration.camera_files import load_mapping
-from molmo_calibration.camera_messages import matrix_entry, number_entry
 from molmo_calibration.detection import detect_in_file
-from molmo_calibration.errors import CalibrationError, CameraFileError
+from molmo_calibration.entries import entry, list_entry
+from molmo_calibration.errors import CameraFileError, InvalidArgumentError
 from molmo_calibration.hand_eye import HandEyeResult, HandEyeSample
 from molmo_calibration.pose import board_pose
+from molmo_calibration.transform_files import transform_entry
 from molmo_calibration.transforms import Transform
 
-__all__ = ["hand_eye_to_dict", "load_hand_eye", "static_transform_line"]
+__all__ = ["hand_eye_to_dict", "load_hand_eye", "save_hand_eye", "static_transform_line"]
 
 
 def load_hand_eye(
@@ -45,51 +47,56 @@ def load_hand_eye(
 
     Raises:
         CameraFileError: a key is missing or holds something else; the message says in which sample.
+        InvalidArgumentError: a chessboard that looks the same upside down, so that its pose in an
+            image is anybody's guess.
+        BoardNotFoundError: an image without the board.
     """
     path = Path(path)
     data = load_mapping(path)
-    entries = number_entry(data, "samples", str(path))
-    if not isinstance(entries, list):
-        raise CameraFileError(f"{path}: 'samples' must be a list, got {type(entries).__name__}")
+    recorded = list_entry(data, "samples", str(path))
+    setup = str(entry(data, "setup", str(path)))
     samples = []
-    for index, entry in enumerate(entries):
+    for index, sample in enumerate(recorded):
         source = f"{path}, sample {index}"
-        arm = _pose(number_entry(entry, "base_from_gripper", source), source, "base", "gripper")
-        if "camera_from_board" in entry:
-            seen = _pose(entry["camera_from_board"], source, "camera", "board")
+        arm = transform_entry(
+            entry(sample, "base_from_gripper", source), source, "base", "gripper"
+        )
+        if "camera_from_board" in sample:
+            seen = transform_entry(sample["camera_from_board"], source, "camera", "board")
         else:
-            seen = _seen(entry, source, path.parent, camera, board)
+            seen = _seen(sample, source, path.parent, camera, board)
         samples.append(HandEyeSample(arm, seen))
         if progress:
-            progress((index + 1) / len(entries))
-    return str(number_entry(data, "setup", str(path))), samples
-
-
-def _pose(data: Mapping[str, Any], source: str, to_frame: str, from_frame: str) -> Transform:
-    source = f"{source}, {to_frame}_from_{from_frame}"
-    try:
-        if isinstance(data, Mapping) and "matrix" in data:
-            matrix = matrix_entry(data, "matrix", source, (4, 4))
-            return Transform(matrix, to_frame, from_frame)
-        shift = matrix_entry(data, "translation", source, (1, 3)).ravel()
-        turn = matrix_entry(data, "quaternion_xyzw", source, (1, 4)).ravel()
-        return Transform.from_quaternion(turn, shift, to_frame, from_frame)
-    except CameraFileError:
-        raise
-    except CalibrationError as error:
-        raise CameraFileError(f"{source}: {error}") from error
+            progress((index + 1) / len(recorded))
+    return setup, samples
 
 
 def _seen(
-    entry: Mapping[str, Any], source: str, folder: Path, camera: Camera | None, board: Board | None
+    sample: Mapping[str, Any],
+    source: str,
+    folder: Path,
+    camera: Camera | None,
+    board: Board | None,
 ) -> Transform:
-    image = number_entry(entry, "image", source)
+    image = entry(sample, "image", source)
     if camera is None or board is None:
         raise CameraFileError(
             f"{source} has an image instead of camera_from_board; pass the camera and the board "
             "(--camera, --columns, --rows, --square)"
         )
-    return board_pose(camera, detect_in_file(folder / str(image), board))
+    if board.looks_the_same_upside_down:
+        raise InvalidArgumentError(
+            f"a chessboard of {board.columns} x {board.rows} squares looks the same upside down, "
+            "so a picture of it has two poses; for hand-eye calibration take one with an odd and "
+            "an even number of squares (10 x 7), or a ChArUco board"
+        )
+    detection = detect_in_file(folder / str(image), board)
+    if detection.image_size != camera.image_size:
+        raise CameraFileError(
+            f"{source}: {image} is {detection.image_size[0]} x {detection.image_size[1]}, but the "
+            f"camera file is for {camera.image_size[0]} x {camera.image_size[1]}"
+        )
+    return board_pose(camera, detection)
 
 
 def hand_eye_to_dict(result: HandEyeResult) -> dict[str, Any]:
@@ -116,6 +123,14 @@ def hand_eye_to_dict(result: HandEyeResult) -> dict[str, Any]:
         "outliers": list(result.outliers),
         "static_transform_publisher": static_transform_line(result),
     }
+
+
+def save_hand_eye(result: HandEyeResult, path: str | Path) -> None:
+    """Write `hand_eye_to_dict` to a file that `load_transform` reads.
+
+    JSON whatever its name, because JSON is YAML too.
+    """
+    Path(path).write_text(json.dumps(hand_eye_to_dict(result), indent=1) + "\n")
 
 
 def static_transform_line(

@@ -19,7 +19,7 @@ from molmo_calibration.camera import Camera
 from molmo_calibration.coverage import Coverage, measure_coverage
 from molmo_calibration.detection import Detection, check_sizes
 from molmo_calibration.errors import DegenerateError, InvalidArgumentError, TooFewViewsError
-from molmo_calibration.pose import board_pose
+from molmo_calibration.pose import board_pose, squared_errors
 from molmo_calibration.rotations import cross_matrix, matrix_from_rotation_vector
 from molmo_calibration.transforms import Transform
 
@@ -68,7 +68,8 @@ class IntrinsicsResult:
         camera: with its `intrinsics_covariance`.
         rms_px: over all corners.
         held_out_rms_px: over pictures that were left out of the calibration, each with only its
-            pose fitted; NaN if there were too few to leave any out.
+            pose fitted; NaN if there were too few to leave any out, infinite if a lens fitted
+            without a picture cannot see all of its corners.
         views: one per picture.
         coverage: which part of the picture and of the poses was seen.
     """
@@ -109,7 +110,8 @@ def calibrate_intrinsics(
 
     Raises:
         TooFewViewsError: fewer than 4 pictures.
-        DegenerateError: all boards parallel to each other.
+        DegenerateError: all boards parallel to each other, or a lens that folds over inside the
+            picture.
         InvalidArgumentError: different picture sizes, or another model.
     """
     if model not in ("plumb_bob", "rational_polynomial", "equidistant"):
@@ -130,6 +132,7 @@ def calibrate_intrinsics(
         [_view(camera, d, pose) for d, pose in zip(detections, poses, strict=True)]
     )
     residuals = np.concatenate([view.residuals_px for view in views])
+    _check_fold(views, model)
     camera = camera.replace(
         intrinsics_covariance=_covariance(camera, detections, poses, residuals)
     )
@@ -174,18 +177,20 @@ def _solve(
 
 
 def _fisheye(cv2: Any, boards: list[Any], pixels: list[Any], size: tuple[int, int]) -> Any:
-    # OpenCV 5 moved the flags out of the fisheye namespace.
-    flag = getattr(cv2, "fisheye_CALIB_RECOMPUTE_EXTRINSIC", None)
-    flag = cv2.CALIB_RECOMPUTE_EXTRINSIC if flag is None else flag
-    skew = getattr(cv2, "fisheye_CALIB_FIX_SKEW", None)
-    skew = cv2.CALIB_FIX_SKEW if skew is None else skew
+    flags = _fisheye_flag(cv2, "CALIB_RECOMPUTE_EXTRINSIC") | _fisheye_flag(cv2, "CALIB_FIX_SKEW")
     shaped = [b.astype(np.float64)[None] for b in boards]
     seen = [p.astype(np.float64)[None] for p in pixels]
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 200, 1e-9)
     _, matrix, lens, turns, shifts = cv2.fisheye.calibrate(
-        shaped, seen, size, None, None, flags=flag | skew, criteria=criteria
+        shaped, seen, size, None, None, flags=flags, criteria=criteria
     )
     return matrix, lens, turns, shifts
+
+
+def _fisheye_flag(cv2: Any, name: str) -> int:
+    """OpenCV 5 moved the flags of its fisheye namespace to the top."""
+    home = cv2.fisheye if hasattr(cv2.fisheye, name) else cv2
+    return int(getattr(home, name))
 
 
 def _check_tilt(poses: list[Transform]) -> None:
@@ -195,6 +200,16 @@ def _check_tilt(poses: list[Transform]) -> None:
         raise DegenerateError(
             f"all boards are parallel to within {np.rad2deg(widest):.1f} degrees, so focal length "
             "and distance cannot be told apart; tilt the board by 20 to 45 degrees both ways"
+        )
+
+
+def _check_fold(views: Sequence[ViewResult], model: str) -> None:
+    folded = [view.name for view in views if not np.isfinite(view.residuals_px).all()]
+    if folded:
+        raise DegenerateError(
+            f"the {model} lens that fits best folds over inside the picture: corners of "
+            f"{', '.join(folded[:5])} have no ray in it. Take pictures with the board in all corners "
+            "of the picture; for a wide lens take rational_polynomial or equidistant"
         )
 
 
@@ -254,9 +269,8 @@ def _held_out(
     for fold in range(folds):
         kept = [d for i, d in enumerate(detections) if i % folds != fold]
         camera, _ = _solve(kept, model, "")
-        for detection in detections[fold::folds]:
-            pose = board_pose(camera, detection)
-            view = _view(camera, detection, pose)
-            squares.append((view.residuals_px**2).sum(axis=1))
+        squares += [
+            squared_errors(camera, d, board_pose(camera, d)) for d in detections[fold::folds]
+        ]
         tell((fold + 2) / (folds + 1))
     return float(np.sqrt(np.concatenate(squares).mean()))

@@ -35,6 +35,10 @@ _ALIASES = {
     "tilted": "rational_polynomial",
 }
 
+# Models we do not have, but which leave the picture alone where all their coefficients are 0.
+# Not so `omni`, `double_sphere` and their kin: they bend rays without any coefficient.
+_STRAIGHT_AT_ZERO = ("inverse_brown_conrady", "modified_brown_conrady")
+
 
 class Lens(Protocol):
     """Rays to normalized image coordinates and back; everything in columns of length n."""
@@ -59,23 +63,34 @@ def model_name(name: str, coefficients: ArrayLike) -> str:
 
     Args:
         name: as a file or message has it, e.g. "plumb_bob", "radtan" or "".
-        coefficients: the numbers that came with it; models we do not have are accepted if all
-            of them are 0, because then every model is the same.
+        coefficients: the numbers that came with it; RealSense's own variants of Brown-Conrady
+            are accepted if all of them are 0, because then they bend nothing.
 
     Raises:
-        InvalidArgumentError: a model that would give wrong points here, like RealSense's
-            inverse Brown-Conrady.
+        InvalidArgumentError: a model that would give wrong points here, a fisheye without its
+            coefficients, or coefficients without a model.
     """
     canonical = _ALIASES.get(name, name)
     values = np.asarray(coefficients, dtype=np.float64)
+    if canonical == "none" and np.any(values):
+        raise InvalidArgumentError(
+            f"distortion model {name!r} came with the coefficients {values.ravel().tolist()}, so "
+            "something bends the rays; name the model (plumb_bob, rational_polynomial or "
+            "equidistant) or set the coefficients to 0"
+        )
+    if canonical == "equidistant" and values.size == 0:
+        raise InvalidArgumentError(
+            f"distortion model {name!r} must come with 4 coefficients, got none; four zeros are "
+            "an ideal fisheye, which is not a pinhole"
+        )
     if canonical in MODELS:
-        # A driver without distortion often sends "plumb_bob" and no or only zero coefficients.
+        # A driver without distortion often sends "plumb_bob" and no coefficients.
         return "none" if values.size == 0 else canonical
-    if not np.any(values):
+    if name in _STRAIGHT_AT_ZERO and not np.any(values):
         return "none"
     raise InvalidArgumentError(
-        f"distortion model {name!r} is not one of {', '.join(MODELS)}, and its coefficients are "
-        "not all 0; rectify the picture in the driver, or calibrate again with one of these"
+        f"distortion model {name!r} is not one of {', '.join(MODELS)}, and would bend the rays "
+        "otherwise; rectify the picture in the driver, or calibrate again with one of these"
     )
 
 

@@ -69,8 +69,17 @@ def lift(
 
     Returns:
         Position in the camera's frame. Its status is that of the depth, or `no_ray`.
+
+    Raises:
+        InvalidArgumentError: not a pixel or a covariance, or `radial` with a `DepthResult`, which
+            is along the axis whatever the image was.
     """
     pixel = as_finite(uv, "uv", (2,))
+    if radial and isinstance(depth, DepthResult):
+        raise InvalidArgumentError(
+            "a DepthResult is depth along the axis already, also from a radial image; leave "
+            "radial= out"
+        )
     result = depth if isinstance(depth, DepthResult) else _plain(float(depth))
     if result.status != "ok":
         return Position.unknown(result.status, camera.frame_id)

@@ -15,18 +15,27 @@ from molmo_calibration.transforms import Transform
 
 __all__ = ["intersect_mesh", "load_mesh"]
 
+_INSTALL = "trimesh rtree"
+
 
 def load_mesh(path: str) -> Any:
     """A `trimesh.Trimesh` from a file (STL, OBJ, PLY, ...), in metres.
 
     Raises:
         MissingExtraError: trimesh is not installed.
+        InvalidArgumentError: not a file with triangles.
     """
     try:
         import trimesh
     except ImportError as error:
-        raise MissingExtraError("trimesh", "reading a mesh") from error
-    return trimesh.load(path, force="mesh")
+        raise MissingExtraError("trimesh", "reading a mesh", _INSTALL) from error
+    try:
+        mesh = trimesh.load(path, force="mesh")
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise InvalidArgumentError(f"{path} cannot be read as a mesh: {error}") from error
+    if len(getattr(mesh, "faces", ())) == 0:
+        raise InvalidArgumentError(f"{path} must hold triangles, it has none")
+    return mesh
 
 
 def intersect_mesh(
@@ -48,6 +57,10 @@ def intersect_mesh(
 
     Returns:
         Position in the camera's frame; status `miss` if the ray hits nothing in front.
+
+    Raises:
+        InvalidArgumentError: not a mesh.
+        MissingExtraError: trimesh cannot trace rays, because rtree is not installed.
     """
     if not (hasattr(mesh, "ray") and hasattr(mesh, "triangles")):
         raise InvalidArgumentError(
@@ -59,7 +72,10 @@ def intersect_mesh(
     transform = camera_from_mesh or Transform.identity()
     inverse = transform.inverse()
     origin, direction = inverse.translation, inverse.turn(ray)
-    hits, _, triangles = mesh.ray.intersects_location(origin[None], direction[None])
+    try:
+        hits, _, triangles = mesh.ray.intersects_location(origin[None], direction[None])
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("rtree", "looking for a ray in a mesh", _INSTALL) from error
     if len(hits) == 0:
         return Position.unknown("miss", camera.frame_id)
     first = int(np.argmin(np.linalg.norm(hits - origin, axis=1)))

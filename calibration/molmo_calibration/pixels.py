@@ -25,6 +25,7 @@ __all__ = [
     "norm_from_uv",
     "px_from_norm",
     "px_from_uv",
+    "same_shape",
     "uv_covariance_from_norm",
     "uv_from_norm",
     "uv_from_px",
@@ -81,6 +82,16 @@ def uv_covariance_from_norm(covariance: ArrayLike, size: Any) -> FloatArray:
         array = np.array([[array[0], array[1]], [array[1], array[2]]])
     scale = np.diag(np.array(as_size(size, "size"), float))
     return np.asarray(scale @ as_covariance(array, "covariance", 2) @ scale)
+
+
+def same_shape(one: ArrayLike, other: ArrayLike) -> bool:
+    """Whether two sizes (width, height) can show one view at two resolutions.
+
+    Scaling rounds each side to a whole pixel, which moves the product of one size's width and the
+    other's height by half of their largest side, twice.
+    """
+    a, b = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
+    return bool(abs(a[0] * b[1] - a[1] * b[0]) <= max(a.max(), b.max()))
 
 
 def matrix_uv_from_px(matrix: FloatArray) -> FloatArray:

@@ -12,7 +12,7 @@ from molmo_calibration.errors import DegenerateError, MissingExtraError
 from molmo_calibration.rotations import matrix_from_rotation_vector
 from molmo_calibration.transforms import Transform
 
-__all__ = ["board_pose"]
+__all__ = ["board_pose", "squared_errors"]
 
 
 def board_pose(camera: Camera, detection: Detection) -> Transform:
@@ -57,6 +57,24 @@ def board_pose(camera: Camera, detection: Detection) -> Transform:
         "board",
         _covariance(camera, pose, points, residuals(solved.x)),
     )
+
+
+def squared_errors(camera: Camera, detection: Detection, pose: Transform) -> FloatArray:
+    """Squared distances between corners found and reprojected.
+
+    Args:
+        camera: any lens.
+        detection: the board.
+        pose: camera_from_board.
+
+    Returns:
+        (n,) pixels²; infinite for a corner where the lens has no ray or the board no picture. A
+        mean over the others would call a lens good that cannot see the rim.
+    """
+    residuals = detection.pixels - camera.project(pose.apply(detection.board_points))
+    seen = np.isfinite(camera.ray(detection.pixels)).all(axis=1)
+    squares = (residuals**2).sum(axis=1)
+    return np.where(seen & np.isfinite(squares), squares, np.inf)
 
 
 def _covariance(

@@ -142,8 +142,10 @@ def _words(board: Board, height: float) -> str:
     lines = [
         f"{kind}: {board.columns} x {board.rows} squares of {board.square_m * 1000:g} mm"
         + (f", markers {(board.marker_m or 0) * 1000:g} mm" if board.kind == "charuco" else ""),
-        "Print at 100 %. The ruler must measure 100 mm; if it does not, measure ten squares",
-        "and give --square a tenth of that. Glue it onto something flat and stiff.",
+        f"Print at 100 %. The ruler must measure 100 mm; if it does not, measure a row of "
+        f"{board.columns} squares",
+        f"and give --square a share of 1/{board.columns} of that. "
+        "Glue it onto something flat and stiff.",
     ]
     x = (_MARGIN_MM + 106.0) * _POINTS_PER_MM
     y = (_MARGIN_MM + 8.0) * _POINTS_PER_MM

@@ -9,6 +9,7 @@ from html import escape
 
 import numpy as np
 
+from molmo_calibration.coverage import TARGETS
 from molmo_calibration.hand_eye import HandEyeResult
 from molmo_calibration.hand_eye_files import static_transform_line
 from molmo_calibration.intrinsics import IntrinsicsResult
@@ -47,7 +48,7 @@ def intrinsics_report(result: IntrinsicsResult, verdict: Verdict, title: str) ->
         for name, value, sigma in zip(names, values, result.sigmas, strict=True)
     ]
     coverage = result.coverage
-    ranges = [[n, f"{getattr(coverage, n):.2f}"] for n in ("x", "y", "size", "skew")]
+    ranges = [[n, f"{getattr(coverage, n):.2f}", f"{aim}"] for n, aim in TARGETS.items()]
     views = [
         [_marked(view.name, view.outlier), str(len(view.pixels)), f"{view.rms_px:.3f}"]
         for view in result.views
@@ -69,7 +70,7 @@ def intrinsics_report(result: IntrinsicsResult, verdict: Verdict, title: str) ->
         f"<h2>Coverage</h2><p>Corners per cell; {coverage.seen:.0%} of the cells were seen, "
         f"{coverage.rim_seen:.0%} of the rim.</p>",
         _heat(result),
-        _table(["range", "seen"], ranges),
+        _table(["range", "seen", "aim"], ranges),
         "<h2>Pictures</h2>",
         _table(["picture", "corners", "rms px"], views),
     ]
@@ -97,7 +98,7 @@ def hand_eye_report(result: HandEyeResult, verdict: Verdict, title: str) -> str:
 
 
 def _held_out(result: IntrinsicsResult) -> str:
-    if not np.isfinite(result.held_out_rms_px):
+    if np.isnan(result.held_out_rms_px):
         return "; too few pictures to hold any out"
     return f", {result.held_out_rms_px:.3f} px on pictures held out"
 

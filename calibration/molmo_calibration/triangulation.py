@@ -112,8 +112,7 @@ def triangulate(views: Sequence[View], min_parallax_rad: float = 0.01) -> Triang
             "the rays meet behind a camera; check the poses (a transform may be inverted) and "
             "that all views show the same point"
         )
-    covariance = np.linalg.inv(_information(sights, point, used))
-    position = Position(point, symmetric(covariance), "ok", worlds.pop())
+    position = Position(point, _covariance(sights, point, used), "ok", worlds.pop())
     return Triangulation(position, residuals, used, parallax)
 
 
@@ -126,6 +125,10 @@ class _Sight:
         self.origin = view.world_from_camera.translation
         self.pixel = np.eye(2) if view.pixel_covariance is None else view.pixel_covariance
         self.rough = np.linalg.inv(self.pixel)
+        self.lens_root: FloatArray | None = None
+        if view.camera.intrinsics_covariance is not None:
+            values, vectors = np.linalg.eigh(view.camera.intrinsics_covariance)
+            self.lens_root = vectors * np.sqrt(np.maximum(values, 0.0))
 
     def inner(self, point: FloatArray) -> FloatArray:
         """The point in the camera's frame."""
@@ -149,10 +152,19 @@ class _Sight:
         if pose.covariance is not None:
             swing = self.jacobian(point) @ pose.point_jacobian(inner)
             total += swing @ pose.covariance @ swing.T
-        if camera.intrinsics_covariance is not None:
-            lens = camera.intrinsics_jacobian(inner)
-            total += lens @ camera.intrinsics_covariance @ lens.T
+        lens = self.lens(point)
+        if lens is not None:
+            total += lens @ lens.T
         return np.linalg.inv(total)
+
+    def lens(self, point: FloatArray) -> FloatArray | None:
+        """(2, 4 + n) pixels: what one sigma of each independent error of the lens does.
+
+        None if the uncertainty of the intrinsics is not known.
+        """
+        if self.lens_root is None:
+            return None
+        return self.view.camera.intrinsics_jacobian(self.inner(point)) @ self.lens_root
 
     def score(self, point: FloatArray, weight: FloatArray | None = None) -> float:
         """Squared residual in sigmas, chi² of two degrees; infinite where it cannot be seen."""
@@ -209,13 +221,32 @@ def _robust_start(sights: Sequence[_Sight], rays: FloatArray) -> FloatArray:
     return starts[int(np.argmin(totals))]
 
 
-def _information(sights: Sequence[_Sight], point: FloatArray, used: BoolArray) -> FloatArray:
-    total = np.zeros((3, 3))
+def _covariance(sights: Sequence[_Sight], point: FloatArray, used: BoolArray) -> FloatArray:
+    """Of the point, where views of one camera share the errors of its intrinsics.
+
+    The point is a weighted mean of what the views say, x = P sum(J' W r), P = (sum J' W J)^-1. Errors
+    of pixels and poses differ from view to view, and P counts them right; those of a lens are the
+    same in all its views, so their pulls on the point are added up before they are squared.
+    """
+    information, spread = np.zeros((3, 3)), np.zeros((3, 3))
+    pulls: dict[tuple[str, bytes, bytes], FloatArray] = {}
     for sight, keep in zip(sights, used, strict=True):
-        if keep:
-            jacobian = sight.jacobian(point)
-            total += jacobian.T @ sight.weight(point) @ jacobian
-    return total
+        if not keep:
+            continue
+        jacobian, weight = sight.jacobian(point), sight.weight(point)
+        gain = jacobian.T @ weight
+        information += gain @ jacobian
+        own, lens = np.linalg.inv(weight), sight.lens(point)
+        if lens is not None:
+            own = own - lens @ lens.T
+            camera = sight.view.camera
+            key = camera.frame_id, camera.matrix.tobytes(), camera.distortion.tobytes()
+            pulls[key] = pulls.get(key, 0.0) + gain @ lens
+        spread += gain @ own @ gain.T
+    for pull in pulls.values():
+        spread += pull @ pull.T
+    inverse = np.linalg.inv(information)
+    return symmetric(inverse @ spread @ inverse)
 
 
 def _refine(sights: Sequence[_Sight], point: FloatArray, used: BoolArray) -> FloatArray:

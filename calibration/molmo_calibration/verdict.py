@@ -55,13 +55,13 @@ def judge_intrinsics(result: IntrinsicsResult) -> Verdict:
     if result.outliers:
         advice.append(f"look at or remove {', '.join(result.outliers)}: the error stands out")
     held_out = result.held_out_rms_px
-    decisive = held_out if np.isfinite(held_out) else result.rms_px
+    decisive = result.rms_px if np.isnan(held_out) else held_out
     focal = float((result.sigmas[:2] / np.abs(np.diag(result.camera.matrix)[:2])).max())
+    others = "" if np.isnan(held_out) else f", {held_out:.2f} px on pictures held out"
     facts = (
-        f"the error is {result.rms_px:.2f} px, {decisive:.2f} px on pictures held out; the focal "
-        f"length is known to {focal:.2%}"
+        f"the error is {result.rms_px:.2f} px{others}; the focal length is known to {focal:.2%}"
     )
-    overfit = np.isfinite(held_out) and held_out > 1.5 * result.rms_px + 0.05
+    overfit = not np.isnan(held_out) and held_out > 1.5 * result.rms_px + 0.05
     if overfit:
         advice.append(
             "the error on pictures held out is much larger: too few or too similar pictures, "

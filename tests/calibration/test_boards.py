@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import shutil
 import subprocess
@@ -14,12 +15,15 @@ from molmo_calibration import (
     BoardNotFoundError,
     Camera,
     InvalidArgumentError,
+    Transform,
     board_pdf,
     board_pose,
     calibrate_intrinsics,
     detect_board,
+    load_hand_eye,
     save_board_pdf,
 )
+from molmo_calibration.detection import _turned_right
 from molmo_calibration.rotations import matrix_from_rotation_vector
 
 CHESS = Board(10, 7, 0.025)
@@ -124,6 +128,40 @@ class TestRendered:
         assert np.sqrt((errors**2).sum(axis=1).mean()) < 0.15
         pose = board_pose(camera, found)
         np.testing.assert_allclose(pose.translation, shift, atol=1e-3)
+
+    @pytest.mark.parametrize("upside_down", [90.0, 180.0])
+    def test_the_pose_knows_which_way_is_up(self, upside_down: float) -> None:
+        """A gripper turns; a board of 10 x 7 squares has one pose all the same."""
+        assert not CHESS.looks_the_same_upside_down
+        camera = Camera(640, 480, np.array([[620.0, 0, 321.0], [0, 618.0, 242.0], [0, 0, 1]]))
+        turn = matrix_from_rotation_vector([0.25, -0.2, 0.0]) @ matrix_from_rotation_vector(
+            [0.0, 0.0, np.deg2rad(upside_down)]
+        )
+        middle = np.array([0.1, 0.0625, 0.0])
+        shift = np.array([0.0, 0.0, 0.55]) - turn @ middle
+        pose = board_pose(camera, detect_board(render(CHESS, camera, turn, shift), CHESS))
+        metres, radians = pose.difference(Transform.from_parts(turn, shift))
+        assert metres < 2e-3
+        assert radians < 0.02
+
+    def test_rows_that_start_at_the_wrong_end_are_turned(self) -> None:
+        """Some versions of OpenCV do that; a mirrored board would have a pose behind the camera."""
+        pixels = CHESS.points[:, :2] * 2000 + [50, 60]
+        columns, rows = CHESS.inner
+        mirrored = pixels.reshape(rows, columns, 2)[:, ::-1].reshape(-1, 2)
+        np.testing.assert_array_equal(_turned_right(CHESS, mirrored), pixels)
+        np.testing.assert_array_equal(_turned_right(CHESS, pixels), pixels)
+
+    def test_a_board_with_two_poses_is_refused_for_hand_eye(self, tmp_path: pathlib.Path) -> None:
+        even = Board(10, 8, 0.025)
+        assert even.looks_the_same_upside_down
+        assert not Board(10, 8, 0.025, "charuco").looks_the_same_upside_down
+        sample = {"base_from_gripper": {"matrix": np.eye(4).tolist()}, "image": "a.png"}
+        path = tmp_path / "poses.json"
+        path.write_text(json.dumps({"setup": "eye_in_hand", "samples": [sample]}))
+        camera = Camera(640, 480, np.array([[620.0, 0, 321.0], [0, 618.0, 242.0], [0, 0, 1]]))
+        with pytest.raises(InvalidArgumentError, match="looks the same upside down"):
+            load_hand_eye(path, camera, even)
 
     def test_a_camera_from_rendered_charuco_pictures(self) -> None:
         k = np.array([[310.0, 0, 160.5], [0, 310.0, 121.0], [0, 0, 1]])

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import json
 import pathlib
+import runpy
 import subprocess
 import sys
 
 import cv2
 import numpy as np
 import pytest
-from molmo_calibration import Camera, Transform, load_camera, save_camera
+from molmo_calibration import (
+    Camera,
+    CameraFileError,
+    FrameError,
+    Transform,
+    load_camera,
+    load_transform,
+    save_camera,
+)
 from molmo_calibration.cli import app, main
 from molmo_calibration.rotations import matrix_from_rotation_vector
 from typer.testing import CliRunner
 
 DATA = pathlib.Path(__file__).parent / "data"
 RUN = CliRunner()
+OFF_CENTRE = np.array([[0.0, 0, 319.5], [0, 0, 239.5], [0, 0, 0]])
 
 
 def call(*arguments: object) -> str:
@@ -62,7 +72,7 @@ class TestProject:
         assert (edge["status"], edge["point_m"]) == ("ambiguous", None)
         assert hole["status"] == "none"
         text = call(*self.arguments(files), "--depth", files / "depth.png")
-        assert "box: (0.0000, 0.0000, 0.8000) m +- " in text
+        assert "box: (0.0000, 0.0000, 0.8000) m in cam +- " in text
         assert "wall: " in text
         assert "(error not known)" in text
         assert "edge: ambiguous" in text
@@ -73,6 +83,44 @@ class TestProject:
         np.save(files / "depth.npy", np.full((480, 640), 1.25, dtype=np.float32))
         out = call(*self.arguments(files), "--depth", files / "depth.npy", "--json")
         assert json.loads(out)["points"][0]["point_m"][2] == pytest.approx(1.25)
+
+    def test_into_the_frame_of_the_robot(self, files: pathlib.Path) -> None:
+        """The point turns and moves, and the transform's uncertainty is added to its own."""
+        turn, shift = matrix_from_rotation_vector([2.2, -0.3, 0.1]), np.array([0.4, 0.1, 0.9])
+        entry = {"matrix": Transform.from_parts(turn, shift).matrix.tolist()}
+        depth = ["--depth", files / "depth.png", "--depth-sigma", 2, "--json"]
+        still = json.loads(call(*self.arguments(files), *depth))["points"][0]
+        path = files / "base.json"
+        path.write_text(
+            json.dumps({"base_from_camera": entry | {"covariance": (np.eye(6) * 1e-6).tolist()}})
+        )
+        out = json.loads(call(*self.arguments(files), *depth, "--transform", path))["points"]
+        np.testing.assert_allclose(out[0]["point_m"], turn @ [0, 0, 0.8] + shift, atol=1e-9)
+        assert [p["frame_id"] for p in out] == ["base"] * 4
+        assert (out[3]["status"], out[3]["point_m"]) == ("none", None)
+        grown = np.trace(out[0]["covariance_m2"]) - np.trace(still["covariance_m2"])
+        # Three shifts, and a turn about each of the two axes across 0.8 m.
+        assert grown == pytest.approx(1e-6 * (3 + 2 * 0.8**2))
+        path.write_text(json.dumps({"camera_from_base": entry}))
+        wrong = [*self.arguments(files), *depth, "--transform", path]
+        result = RUN.invoke(app, [str(a) for a in wrong])
+        assert isinstance(result.exception, FrameError)
+        assert "is it inverted" in str(result.exception)
+
+    def test_another_resolution_is_no_matter_but_another_shape_is(
+        self, files: pathlib.Path
+    ) -> None:
+        answer = json.loads((files / "pointing.json").read_text())
+        (files / "pointing.json").write_text(json.dumps(answer | {"image_size": [1280, 960]}))
+        out = call(*self.arguments(files), "--depth", files / "depth.png", "--json")
+        box = json.loads(out)["points"][0]
+        np.testing.assert_allclose(box["point_m"], [0, 0, 0.8], atol=1e-9)
+        assert box["uv"] == [319.5, 239.5]
+        (files / "pointing.json").write_text(json.dumps(answer | {"image_size": [640, 360]}))
+        arguments = [*self.arguments(files), "--depth", files / "depth.png"]
+        result = RUN.invoke(app, [str(a) for a in arguments])
+        assert isinstance(result.exception, CameraFileError)
+        assert "640 x 360, but the camera file is for 640 x 480" in str(result.exception)
 
     def test_nothing_there_is_exit_code_3(self, files: pathlib.Path) -> None:
         cv2.imwrite(str(files / "empty.png"), np.zeros((480, 640), dtype=np.uint16))
@@ -139,6 +187,22 @@ class TestCalibrating:
         assert result.exit_code == 1
         assert "another resolution or a crop" in result.stdout
 
+    def test_check_grades_the_error(
+        self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Below 0.5 px good, up to 1 px usable, beyond it bad: what the line says."""
+        save_camera(Camera(640, 480, np.diag([600.0, 600, 1]) + OFF_CENTRE), tmp_path / "cam.yaml")
+        for rms, word in ((0.4, "good"), (0.7, "usable"), (1.3, "bad"), (np.inf, "bad")):
+            monkeypatch.setattr(
+                "molmo_calibration.camera_check.check_pictures", lambda *_, r=rms: r
+            )
+            out = RUN.invoke(
+                app,
+                ["check", str(tmp_path / "cam.yaml"), "--pictures", str(DATA / "left"), "--json"],
+            )
+            assert json.loads(out.stdout)["verdict"] == word
+            assert (out.exit_code == 1) == (word == "bad")
+
     def test_no_pictures(self, tmp_path: pathlib.Path) -> None:
         result = RUN.invoke(app, ["intrinsics", str(tmp_path)])
         assert "holds no pictures" in str(result.exception)
@@ -169,8 +233,12 @@ class TestCalibrating:
         )
         assert "p_gripper = gripper_from_camera @ p_camera" in out["meaning"]
         assert "static_transform_publisher" in (tmp_path / "r.html").read_text()
-        text = call("hand-eye", path)
+        text = call("hand-eye", path, "--output", tmp_path / "hand_eye.yaml")
         assert "good: leaving one pose out" in text
+        kept = load_transform(tmp_path / "hand_eye.yaml")
+        assert (kept.to_frame, kept.from_frame) == ("gripper", "camera")
+        np.testing.assert_allclose(kept.matrix, x.matrix, atol=1e-6)
+        assert kept.covariance is not None
 
     def test_hand_eye_from_pictures(self, tmp_path: pathlib.Path) -> None:
         """The published left pictures, with an arm whose poses we know from the calibration."""
@@ -197,6 +265,16 @@ class TestCalibrating:
         out = call("board", tmp_path / "b.pdf", "--charuco", "--square", 22, "--paper", "letter")
         assert out.strip() == str(tmp_path / "b.pdf")
         assert (tmp_path / "b.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_python_m_is_the_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["molmo-calibrate", "check", "nothing.yaml"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module("molmo_calibration", run_name="__main__")
+    assert stop.value.code == 2
+    assert "cannot read nothing.yaml" in " ".join(capsys.readouterr().err.split())
 
 
 def test_help_does_not_load_opencv() -> None:

@@ -23,6 +23,7 @@ from molmo_calibration import (
     depth_from_array,
     depth_from_bytes,
     depth_from_message,
+    lift,
 )
 from molmo_calibration.rotations import matrix_from_rotation_vector
 
@@ -207,6 +208,8 @@ class TestStrategies:
     def test_bad_options(self) -> None:
         with pytest.raises(InvalidArgumentError, match="strategy must be one of"):
             DepthOptions("guess")
+        with pytest.raises(InvalidArgumentError, match="guard_px must be one finite number"):
+            DepthOptions(guard_px=float("nan"))
         with pytest.raises(InvalidArgumentError, match="min_m must be below max_m"):
             DepthOptions(min_m=3, max_m=2)
         with pytest.raises(InvalidArgumentError, match="uv must be finite"):
@@ -225,6 +228,11 @@ class TestGeometry:
         wall = 2.0 / rays[..., 2]
         result = depth_at(DepthImage(wall, radial=True), [10, 10], camera)
         assert result.z_m == pytest.approx(2.0)
+        assert lift(camera, [10, 10], result).point[2] == pytest.approx(2.0)
+        with pytest.raises(InvalidArgumentError, match="along the axis already"):
+            lift(camera, [10, 10], result, radial=True)
+        along = float(wall[10, 10])
+        assert lift(camera, [10, 10], along, radial=True).point[2] == pytest.approx(2.0)
 
     def test_another_resolution(self) -> None:
         """A ramp seen at half the size gives the same depth at the same place."""
@@ -235,6 +243,15 @@ class TestGeometry:
             small = depth_at(DepthImage(ramp), uv, image_size=(320, 240), options=options)
             assert small.z_m == pytest.approx(large[uv[1], uv[0]], abs=1e-4)
             assert small.slope[0] == pytest.approx(0.001, rel=1e-2)
+
+    def test_another_shape_is_not_registered(self) -> None:
+        """640 x 480 depth of its own camera beside a 1280 x 720 picture: wrong numbers, if read."""
+        depth = DepthImage(np.ones((480, 640)))
+        with pytest.raises(InvalidArgumentError, match="use the driver's aligned depth"):
+            depth_at(depth, [600, 300], image_size=(1280, 720))
+        # 853.33 x 480, rounded to whole pixels, is the same shape.
+        wide = DepthImage(np.ones((480, 853)))
+        assert depth_at(wide, [600, 300], image_size=(1280, 720)).status == "ok"
 
     def test_unregistered_depth(self) -> None:
         """A box before a wall, seen by a depth camera 5 cm beside and turned by 2 degrees."""
@@ -308,9 +325,9 @@ def _render(depth_camera: Camera, colour_from_depth: Transform) -> DepthImage:
     return DepthImage(np.where(on_box, front, depth))
 
 
-class TestRealEdges:
-    def test_a_printed_plane_is_flat(self) -> None:
-        """A rendered board in perspective, rounded to millimetres as a 16-bit camera does."""
+class TestSixteenBits:
+    def test_a_slanted_plane_in_whole_millimetres_is_flat(self) -> None:
+        """Rounded as a 16-bit camera does; the spread is that of the rounding."""
         camera = Camera(320, 240, K)
         turn = cv2.Rodrigues(np.array([0.3, 0.5, 0.0]))[0]
         rows, columns = np.mgrid[:240, :320].astype(float)

@@ -24,6 +24,7 @@ from molmo_calibration import (
     uv_from_norm,
 )
 from molmo_calibration.image_map import identity
+from molmo_calibration.pixels import same_shape
 
 SIZE = (640, 480)
 sizes = st.tuples(st.integers(1, 2000), st.integers(1, 2000))
@@ -76,6 +77,20 @@ class TestPoints:
         uv = uv_from_norm([x, y], size)
         np.testing.assert_allclose(uv, [x * size[0] - 0.5, y * size[1] - 0.5], atol=1e-9)
         np.testing.assert_allclose(norm_from_uv(uv, size), [x, y], atol=1e-12)
+
+    @settings(max_examples=100, deadline=None)
+    @given(width=st.integers(16, 4000), height=st.integers(16, 4000), scale=st.floats(0.1, 10))
+    def test_a_scaled_picture_has_the_same_shape(
+        self, width: int, height: int, scale: float
+    ) -> None:
+        scaled = max(1, round(width * scale)), max(1, round(height * scale))
+        assert same_shape((width, height), scaled)
+        assert same_shape(scaled, (width, height))
+
+    def test_other_shapes(self) -> None:
+        assert not same_shape((640, 480), (1280, 720))
+        assert not same_shape((640, 480), (480, 640))
+        assert not same_shape((848, 480), (640, 480))
 
     def test_four_quarter_turns_and_two_flips_change_nothing(self) -> None:
         change, size = identity(SIZE), SIZE

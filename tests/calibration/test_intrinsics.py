@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
+import types
 
 import cv2
 import numpy as np
@@ -23,6 +25,7 @@ from molmo_calibration import (
     check_camera,
     check_pictures,
     detect_board,
+    intrinsics,
     intrinsics_report,
     judge_intrinsics,
     load_camera,
@@ -255,6 +258,45 @@ class TestKnownCameras:
         result = calibrate_intrinsics(found, folds=0)
         assert result.outliers == ("blurred.png",)
         assert judge_intrinsics(result).word != "good"
+
+
+def test_fisheye_flags_of_both_opencvs() -> None:
+    """OpenCV 4.14 has them in cv2.fisheye alone, OpenCV 5 in cv2 alone."""
+    four = types.SimpleNamespace(fisheye=types.SimpleNamespace(CALIB_FIX_SKEW=8))
+    five = types.SimpleNamespace(fisheye=types.SimpleNamespace(), CALIB_FIX_SKEW=1 << 25)
+    assert intrinsics._fisheye_flag(four, "CALIB_FIX_SKEW") == 8
+    assert intrinsics._fisheye_flag(five, "CALIB_FIX_SKEW") == 1 << 25
+    assert intrinsics._fisheye_flag(cv2, "CALIB_RECOMPUTE_EXTRINSIC") > 0
+
+
+class TestFolds:
+    """A lens that cannot see all the corners it was fitted to, or is looked at with."""
+
+    def test_a_fit_that_folds_is_refused(self) -> None:
+        folding = Camera(640, 480, K, np.array([-0.9, 0.0, 0.0, 0.0, 0.0]), "plumb_bob")
+        pixels = np.stack(np.meshgrid(np.linspace(20, 620, 9), np.linspace(20, 460, 6)), -1)
+        seen = Detection(BOARD.points, pixels.reshape(-1, 2), (640, 480), "wide.png")
+        view = intrinsics._view(
+            folding, seen, Transform.from_parts(np.eye(3), [-0.1, -0.06, 0.1], "", "board")
+        )
+        assert np.isnan(view.residuals_px).any()
+        with pytest.raises(DegenerateError, match=r"folds over inside the picture: .* wide\.png"):
+            intrinsics._check_fold([view], "plumb_bob")
+
+    def test_corners_without_a_ray_are_not_forgotten(
+        self, calibrated: IntrinsicsResult, left: list[Detection]
+    ) -> None:
+        """A mean over the other corners would call a camera good that cannot see the rim."""
+        folding = calibrated.camera.replace(distortion=np.array([-1.0, 0, 0, 0, 0.0]))
+        assert check_pictures(folding, left[:2]) == np.inf
+
+    def test_an_infinite_error_on_held_out_pictures_is_bad(
+        self, calibrated: IntrinsicsResult
+    ) -> None:
+        blind = dataclasses.replace(calibrated, held_out_rms_px=np.inf)
+        assert judge_intrinsics(blind).word == "bad"
+        few = dataclasses.replace(calibrated, held_out_rms_px=np.nan)
+        assert "held out" not in judge_intrinsics(few).sentence
 
 
 class TestRefused:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pathlib
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,6 +17,7 @@ from molmo_calibration import (
     DepthOptions,
     FrameError,
     InvalidArgumentError,
+    MissingExtraError,
     Plane,
     Position,
     StereoNoise,
@@ -94,14 +98,17 @@ class TestDepth:
         assert small.covariance[2, 2] == pytest.approx(result.spread_m**2)
         assert large.covariance[2, 2] == pytest.approx(0.01)
 
-    def test_a_slope_couples_pixel_and_depth(self) -> None:
+    @pytest.mark.parametrize("strategy", ["cluster", "plane"])
+    def test_a_slope_couples_pixel_and_depth(self, strategy: str) -> None:
+        """A pixel beside the meant one reads another depth, and the error bar says so."""
         image = DepthImage(np.tile(1.0 + 0.004 * np.arange(640), (480, 1)))
-        result = depth_at(image, [320, 240], CAMERA, options=DepthOptions("plane"))
-        flat = depth_at(image, [320, 240], CAMERA)
+        result = depth_at(image, [320, 240], CAMERA, options=DepthOptions(strategy))
+        blind = depth_at(image, [320, 240], CAMERA, options=DepthOptions("median"))
         steep = lift(CAMERA, [320, 240], result, np.eye(2) * 9, ConstantNoise(0.001))
-        plain = lift(CAMERA, [320, 240], flat, np.eye(2) * 9, ConstantNoise(0.001))
-        assert steep.covariance[2, 2] == pytest.approx(0.001**2 + 9 * 0.004**2, rel=0.02)
-        assert plain.covariance[2, 2] < 0.2 * steep.covariance[2, 2]
+        assert result.slope[0] == pytest.approx(0.004, rel=0.01)
+        readings = max(0.001, result.spread_m)
+        assert steep.covariance[2, 2] == pytest.approx(readings**2 + 9 * 0.004**2, rel=0.02)
+        assert np.isnan(blind.slope).all()
 
     def test_noise_models(self) -> None:
         stereo = StereoNoise(600.0, 0.05, 0.1)
@@ -290,6 +297,23 @@ class TestMesh:
         assert intersect_mesh(CAMERA, [5, 5], box, move).status == "miss"
         behind = Transform.from_parts(np.eye(3), [0.0, 0.0, -1.2])
         assert intersect_mesh(CAMERA, [330, 240], box, behind).status == "miss"
+
+    def test_files_that_are_no_mesh(self, tmp_path: object) -> None:
+        pytest.importorskip("trimesh", reason="trimesh is not installed")
+        path = pathlib.Path(str(tmp_path)) / "points.ply"
+        path.write_text(
+            "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\n"
+            "property float z\nend_header\n0 0 0\n"
+        )
+        with pytest.raises(InvalidArgumentError, match="must hold triangles, it has none"):
+            load_mesh(str(path))
+        with pytest.raises(InvalidArgumentError, match="cannot be read as a mesh"):
+            load_mesh(str(path.with_name("nothing.stl")))
+
+    def test_the_missing_library_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "trimesh", None)
+        with pytest.raises(MissingExtraError, match="run: pip install trimesh rtree"):
+            load_mesh("box.stl")
 
     def test_something_else(self) -> None:
         with pytest.raises(InvalidArgumentError, match=r"must be a trimesh\.Trimesh, got str"):

@@ -1,0 +1,8 @@
+"""`python -m molmo_calibration` is `molmo-calibrate`."""
+
+from molmo_calibration.cli import main
+
+__all__: list[str] = []
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Files that are broken: an answer or one of our errors, which names the key and what came."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from molmo_calibration import (
+    CalibrationError,
+    Camera,
+    CameraFileError,
+    Roi,
+    camera_from_dict,
+    camera_to_dict,
+    load_camera,
+    load_hand_eye,
+    load_transform,
+)
+from molmo_calibration.kalibr_files import camera_to_kalibr
+from molmo_calibration.pointing_files import load_pointing
+
+RUBBISH = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 10**400),
+    st.floats(),
+    st.text(max_size=5),
+    st.lists(st.floats(allow_nan=False), max_size=4),
+    st.lists(st.lists(st.integers(), max_size=2), max_size=2),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+
+
+def _good_files(
+    cameras: dict[str, Camera],
+) -> list[tuple[dict, Callable[[pathlib.Path], object]]]:
+    """Contents of one file of every kind, and what reads it."""
+    camera = cameras["plumb_bob5"].replace(
+        roi=Roi(10, 20, 300, 200), binning=(2, 1), intrinsics_covariance=np.eye(9)
+    )
+    pose = {"translation": [0, 0, 1], "quaternion_xyzw": [0, 0, 0, 1]}
+    sample = {"base_from_gripper": pose, "camera_from_board": {"matrix": np.eye(4).tolist()}}
+    point = {"x": 0.5, "y": 0.5, "label": "mug", "covariance": [1e-5, 0.0, 1e-5]}
+    return [
+        (camera_to_dict(camera), load_camera),
+        (camera_to_kalibr(cameras["equidistant"]), load_camera),
+        ({"setup": "eye_in_hand", "samples": [sample, sample]}, load_hand_eye),
+        (
+            {"base_from_camera": pose | {"covariance": np.eye(6).tolist()}, "spread_mm": 1.0},
+            load_transform,
+        ),
+        (
+            {"image_size": [640, 480], "points": [point, point]},
+            lambda path: load_pointing(path, cameras["none"]),
+        ),
+    ]
+
+
+class TestBroken:
+    @pytest.mark.parametrize(
+        "key",
+        ["image_width", "camera_matrix", "distortion_model", "distortion_coefficients"],
+    )
+    def test_a_missing_key_is_named(self, key: str, cameras: dict[str, Camera]) -> None:
+        data = camera_to_dict(cameras["plumb_bob5"])
+        del data[key]
+        with pytest.raises(
+            CameraFileError, match=f"must have the key '{key}', it has: .*camera_name"
+        ):
+            camera_from_dict(data)
+
+    def test_wrong_values(self, cameras: dict[str, Camera]) -> None:
+        data = camera_to_dict(cameras["plumb_bob5"])
+        with pytest.raises(
+            CameraFileError, match="'camera_matrix' must hold 3 x 3 numbers, got 2"
+        ):
+            camera_from_dict({**data, "camera_matrix": [1, 2]})
+        with pytest.raises(CameraFileError, match="'camera_matrix' must hold numbers"):
+            camera_from_dict({**data, "camera_matrix": ["a"]})
+        with pytest.raises(CameraFileError, match="roi must have the key 'y_offset'"):
+            camera_from_dict({**data, "roi": {"x_offset": 1}})
+
+    @pytest.mark.parametrize(
+        ("name", "text", "words"),
+        [
+            ("a.json", "{", "must be JSON"),
+            ("a.yaml", "a: [", "must be YAML"),
+            ("a.yaml", "- 1", "must hold keys and values, got list"),
+            ("a.yml", "%YAML:1.0\n---\na: 1\n", "must have the key 'distortion_coefficients'"),
+        ],
+    )
+    def test_broken_files(self, name: str, text: str, words: str, tmp_path: pathlib.Path) -> None:
+        (tmp_path / name).write_text(text)
+        with pytest.raises(CameraFileError, match=words):
+            load_camera(tmp_path / name)
+
+    def test_no_file(self, tmp_path: pathlib.Path) -> None:
+        with pytest.raises(CameraFileError, match="cannot read"):
+            load_camera(tmp_path / "nothing.yaml")
+
+    @settings(
+        max_examples=150,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(data=st.data())
+    def test_whatever_a_file_holds(
+        self, data: st.DataObject, tmp_path: pathlib.Path, cameras: dict[str, Camera]
+    ) -> None:
+        """One entry of a good file replaced or taken out: an answer or one of our errors."""
+        good, load = data.draw(st.sampled_from(_good_files(cameras)))
+        spoiled = copy.deepcopy(good)
+        where: object = spoiled
+        while isinstance(where, (dict, list)) and len(where):
+            keys = list(where) if isinstance(where, dict) else list(range(len(where)))
+            key = data.draw(st.sampled_from(keys))
+            if isinstance(where[key], (dict, list)) and data.draw(st.booleans()):
+                where = where[key]
+                continue
+            if data.draw(st.booleans()):
+                del where[key]
+            else:
+                where[key] = data.draw(RUBBISH)
+            break
+        path = tmp_path / "file.json"
+        path.write_text(json.dumps(spoiled))
+        with contextlib.suppress(CalibrationError):
+            load(path)
+
+    def test_transform_files(self, tmp_path: pathlib.Path) -> None:
+        path = tmp_path / "t.json"
+        good = {"translation": [0, 0, 1], "quaternion_xyzw": [0, 0, 0, 1]}
+        for content, words in (
+            ({}, "one transform with a name like base_from_camera, it holds none"),
+            ({"a_from_b": good, "b_from_c": good}, "it holds a_from_b, b_from_c"),
+            ({"a_from_b": {"translation": [0, 0, 1]}}, "a_from_b must have the key 'quaternion"),
+            ({"a_from_b": good | {"covariance": [1]}}, "'covariance' must hold 6 x 6 numbers"),
+            (
+                {"a_from_b": good | {"covariance": (-np.eye(6)).tolist()}},
+                "t.json, a_from_b: transform covariance must be positive",
+            ),
+        ):
+            path.write_text(json.dumps(content))
+            with pytest.raises(CameraFileError, match=words):
+                load_transform(path)
+
+    def test_hand_eye_files(self, tmp_path: pathlib.Path) -> None:
+        path = tmp_path / "poses.json"
+        good = {"translation": [0, 0, 1], "quaternion_xyzw": [0, 0, 0, 1]}
+        for content, words in (
+            ({}, "must have the key 'samples'"),
+            ({"samples": 3, "setup": "eye_in_hand"}, "'samples' must be a list"),
+            ({"samples": [{}]}, "sample 0 must have the key 'base_from_gripper'"),
+            ({"samples": [{"base_from_gripper": {"translation": [0, 0, 1]}}]}, "quaternion_xyzw"),
+            (
+                {"samples": [{"base_from_gripper": good | {"quaternion_xyzw": [0, 0, 0, 0]}}]},
+                "sample 0, base_from_gripper: quaternion",
+            ),
+            ({"samples": [{"base_from_gripper": good}]}, "must have the key 'image'"),
+            ({"samples": [{"base_from_gripper": good, "image": "a.png"}]}, "pass the camera"),
+            (
+                {"samples": [{"base_from_gripper": good, "camera_from_board": good}]},
+                "must have the key 'setup'",
+            ),
+        ):
+            given = content if "setup" in words else {"setup": "eye_in_hand"} | content
+            path.write_text(json.dumps(given))
+            with pytest.raises(CameraFileError, match=words):
+                load_hand_eye(path)
