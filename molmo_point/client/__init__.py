@@ -15,7 +15,8 @@ def connect(url: str, **options: Any) -> RemotePointer:
 
     Args:
         url: tcp://HOST:PORT for ZeroMQ, http://HOST:PORT or https://HOST for HTTP (which needs the extra "client").
-        options: Of `ZmqPointer` or `HttpPointer`: timeout_s, connect_timeout_s, arrays, camera; key (ZeroMQ) or token (HTTP).
+        options: Of `ZmqPointer` or `HttpPointer`: timeout_s, connect_timeout_s, gone_after_s, arrays, camera; key (ZeroMQ) or
+            token (HTTP).
 
     Raises:
         UsageError: Another kind of address.

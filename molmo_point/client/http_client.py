@@ -39,7 +39,7 @@ GRACE_S = 1.0
 """How much longer than the server's deadline its answer "truncated" is waited for."""
 
 GONE_S = 10.0
-"""For so long a server that refuses connections, or breaks them, is tried again."""
+"""Longer than a server takes to start again on most machines."""
 
 _PATHS = {
     Op.POINT: "/v1/point",
@@ -61,6 +61,7 @@ class HttpPointer(RemotePointer):
         token: Where the server wants one.
         arrays: How pictures that are not JPEG, PNG or WebP files are sent; png keeps every pixel.
         camera: As in `RemotePointer`.
+        gone_after_s: For so long a server that refuses connections, or breaks them, is tried again.
 
     Raises:
         ServerGone: Nobody answers there.
@@ -76,9 +77,10 @@ class HttpPointer(RemotePointer):
         token: str | None = None,
         arrays: ArrayEncoding = "png",
         camera: str | None = None,
+        gone_after_s: float = GONE_S,
     ) -> None:
         super().__init__(
-            HttpLink(url, token),
+            HttpLink(url, token, gone_after_s),
             timeout_s=timeout_s,
             connect_timeout_s=connect_timeout_s,
             # HTTP bodies are files; pixels would need a description of their own.
@@ -90,7 +92,10 @@ class HttpPointer(RemotePointer):
 class HttpLink:
     """Connections to one server, kept alive."""
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(self, url: str, token: str | None = None, gone_after_s: float = GONE_S) -> None:
+        if gone_after_s <= 0:
+            raise UsageError(f"expected gone_after_s above 0 s, got {gone_after_s}")
+        self._gone_after_s = gone_after_s
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.Client(base_url=self.url, headers=headers)
@@ -136,7 +141,7 @@ class HttpLink:
         withdrawn: Callable[[], bool],
     ) -> Replies:
         until = time.monotonic() + timeout_s + GRACE_S
-        gone_at = time.monotonic() + GONE_S
+        gone_at = time.monotonic() + self._gone_after_s
         expected = 0
         while True:
             if withdrawn():

@@ -45,6 +45,7 @@ class ZmqChannel:
         url: tcp://HOST:PORT.
         key: This client's keys, if the server wants some.
         closed: Says whether the owner was closed meanwhile.
+        gone_after_s: After so many seconds of silence nobody is there.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class ZmqChannel:
         url: str,
         key: ClientKey | None,
         closed: Callable[[], bool],
+        gone_after_s: float = GONE_S,
     ) -> None:
+        self._gone_after_s = gone_after_s
         self._url = url
         self._closed = closed
         self._socket = context.socket(zmq.DEALER)
@@ -135,17 +138,19 @@ class ZmqChannel:
         until = now + timeout_s + GRACE_S
         heard, probe_at, expected = now, now + PROBE_S, 0
         ever = False
+        # Whoever asks who is there has said how long to wait for that.
+        gone_s = timeout_s + GRACE_S if request.op is Op.HELLO else self._gone_after_s
         while True:
             if withdrawn():
                 raise Cancelled("the request was withdrawn by its caller")
             now = time.monotonic()
-            if now >= until or now - heard >= GONE_S:
-                raise self._gave_up(ever and now - heard < GONE_S, timeout_s, now - heard)
+            if now >= until or now - heard >= gone_s:
+                raise self._gave_up(ever and now - heard < gone_s, timeout_s, now - heard)
             if now >= probe_at:
                 self._check_alive()
                 self._send_about(request, Op.AGAIN)
                 probe_at = now + PROBE_S
-            reply = self._receive(min(probe_at, until, heard + GONE_S) - now)
+            reply = self._receive(min(probe_at, until, heard + gone_s) - now)
             if reply is None or reply.id != request.id:
                 continue
             heard, ever = time.monotonic(), True

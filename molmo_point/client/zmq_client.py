@@ -13,7 +13,7 @@ from molmo_point.client.key import ClientKey, read_key
 from molmo_point.client.link import Replies
 from molmo_point.client.remote import RemotePointer
 from molmo_point.client.withdrawal import Withdrawal
-from molmo_point.client.zmq_channel import ZmqChannel
+from molmo_point.client.zmq_channel import GONE_S, ZmqChannel
 from molmo_point.errors import ServiceError, UsageError
 from molmo_point.wire import Op, Picture, Request, ServerInfo, error_from
 from molmo_point.wire.pictures import ArrayEncoding
@@ -29,6 +29,8 @@ class ZmqPointer(RemotePointer):
         key: Key file from `molmo-point keys new`, where the server wants one.
         arrays: How pictures that are not JPEG, PNG or WebP files are sent: raw and png keep every pixel.
         camera: As in `RemotePointer`.
+        gone_after_s: After so many seconds of silence (a live server is never silent) a call raises `ServerGone`. More than a
+            restart of the server takes.
 
     Raises:
         UsageError: Not such an address, or not a key file.
@@ -46,8 +48,9 @@ class ZmqPointer(RemotePointer):
         key: Union[str, os.PathLike[str], None] = None,
         arrays: ArrayEncoding = "raw",
         camera: str | None = None,
+        gone_after_s: float = GONE_S,
     ) -> None:
-        link = ZmqLink(url, read_key(key) if key is not None else None)
+        link = ZmqLink(url, read_key(key) if key is not None else None, gone_after_s)
         super().__init__(
             link,
             timeout_s=timeout_s,
@@ -60,8 +63,13 @@ class ZmqPointer(RemotePointer):
 class ZmqLink:
     """A pool of sockets to one server."""
 
-    def __init__(self, url: str, key: ClientKey | None = None) -> None:
+    def __init__(
+        self, url: str, key: ClientKey | None = None, gone_after_s: float = GONE_S
+    ) -> None:
+        if gone_after_s <= 0:
+            raise UsageError(f"expected gone_after_s above 0 s, got {gone_after_s}")
         self.url = url
+        self._gone_after_s = gone_after_s
         self._key = key
         # The process-wide context: one ZeroMQ thread, however many servers are talked to.
         self._context: zmq.Context[Any] = zmq.Context.instance()
@@ -113,7 +121,9 @@ class ZmqLink:
             if self._idle:
                 return self._idle.pop()
         try:
-            return ZmqChannel(self._context, self.url, self._key, lambda: self._closed)
+            return ZmqChannel(
+                self._context, self.url, self._key, lambda: self._closed, self._gone_after_s
+            )
         except zmq.ZMQError as error:
             raise UsageError(
                 f"expected an address like tcp://gpu:5555, got {self.url!r}: {error.strerror}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 
@@ -361,3 +362,43 @@ def test_the_wire_loads_nothing_heavy() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def with_news(value: object) -> object:
+    """Add a field that this version does not know to every object, however deep."""
+    if isinstance(value, dict):
+        return {**{k: with_news(v) for k, v in value.items()}, "of_tomorrow": {"depth": [1, 2]}}
+    if isinstance(value, list):
+        return [with_news(item) for item in value]
+    return value
+
+
+def renewed(frame: bytes) -> bytes:
+    return json.dumps(with_news(json.loads(frame))).encode()
+
+
+@given(replies)
+def test_what_a_newer_server_adds_is_left_out(reply: Reply) -> None:
+    """A client of last year must go on to understand the points of a server of this year: same version, more fields."""
+    assert decode_reply([renewed(encode_reply(reply))]) == reply
+
+
+@given(pointings(), names)
+def test_what_a_newer_publisher_adds_is_left_out(pointing: Pointing, camera: str) -> None:
+    tracks = tuple(Track(id=p.index, evidence_age_s=0.5) for p in pointing.points)
+    publication = Publication(camera=camera, pointing=pointing, tracks=tracks)
+    name, body = encode_publication(publication)
+    assert decode_publication([name, renewed(body)]) == publication
+
+
+@given(requests, headers)
+def test_what_a_newer_client_adds_is_left_out(request: Request, header: ImageHeader) -> None:
+    asked = request.model_copy(update={"image": header})
+    payload = bytes(math.prod(header.shape)) if header.shape is not None else b"x"
+    first, *more = encode_request(asked, payload)
+    assert decode_request([renewed(bytes(first)), *more])[0] == asked
+
+
+def test_the_values_themselves_refuse_a_typing_mistake() -> None:
+    with pytest.raises(ValueError, match="lable"):
+        Point(x=0.5, y=0.5, lable="mug")  # type: ignore[call-arg]

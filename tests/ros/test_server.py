@@ -13,7 +13,7 @@ from molmo_point_ros.values import Request
 from robot_scene import BALL_ODOM, Drive, Scene, find_ball
 from ros_world import wait_for
 
-from molmo_point.errors import UsageError
+from molmo_point.errors import Cancelled, UsageError
 from molmo_point.points import Point
 from molmo_point.service.run import ServeOptions, Service
 from molmo_point.testing import FakePointer
@@ -114,6 +114,41 @@ def test_cancelling_reaches_the_model_behind_the_socket(drive, serve):
     outcome = drive.session.point(Request("ball", timeout_s=29), cancelled=pointer.begun.is_set)
     assert outcome.code is Code.CANCELED
     wait_for(pointer.withdrawn.is_set, 20, "the model's withdrawal")
+
+
+class Thinking(FakePointer):
+    """Thinks until its stream is cancelled, as a model that looks up between two tokens; gives no point before."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun, self.stopped = threading.Event(), threading.Event()
+
+    def stream(self, image, query, **options):
+        self.begun.set()
+        return Thought(self.stopped)
+
+
+class Thought:
+    def __init__(self, stopped):
+        self.cancel = stopped.set
+        self._stopped = stopped
+
+    def __next__(self):
+        assert self._stopped.wait(60), "nobody stopped the model"
+        raise Cancelled("stopped")
+
+    def close(self):
+        pass
+
+
+def test_cancelling_stops_a_model_that_has_not_given_a_point_yet(drive, serve):
+    """Nothing comes from the server that could wake the thread which asks: the withdrawal itself has to."""
+    pointer = Thinking()
+    serve(drive.session.settings.server_endpoint, pointer)
+    outcome = drive.session.point(Request("ball", timeout_s=29), cancelled=pointer.begun.is_set)
+    assert outcome.code is Code.CANCELED
+    wait_for(pointer.stopped.is_set, 20, "the model's end")
+    wait_for(lambda: len(drive.session.line) == 0, 20, "the place in the line")
 
 
 def test_a_key_needs_an_endpoint_that_knows_keys():

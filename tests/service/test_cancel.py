@@ -141,8 +141,7 @@ def test_a_withdrawal_does_not_wait_for_the_next_look_at_the_clock(
     service = start(stuck)
     assert service.zmq is not None
     monkeypatch.setattr("molmo_point.client.zmq_channel.PROBE_S", 300.0)
-    monkeypatch.setattr("molmo_point.client.zmq_channel.GONE_S", 300.0)
-    with connect(service.zmq.address, timeout_s=300.0) as remote:
+    with connect(service.zmq.address, timeout_s=300.0, gone_after_s=300.0) as remote:
         stream = remote.stream(image, "cup")
         second = waiting(pool, stream, stuck)
         stream.cancel()

@@ -15,7 +15,7 @@ import molmo_point as mp
 from molmo_point.client import connect
 from molmo_point.engine.local import LocalPointer
 from molmo_point.engine.scheduler import News
-from molmo_point.errors import ImageError, PointError
+from molmo_point.errors import Cancelled, ImageError, PointError
 from molmo_point.service.job import Job
 from molmo_point.service.line import Line
 from molmo_point.service.run import Service
@@ -80,7 +80,7 @@ class Watched(LocalPointer):
     def __init__(self, pointer: LocalPointer) -> None:
         super().__init__(pointer.engine)
         self.together: list[int] = []
-        self.go = threading.Event()
+        self.entered, self.go = threading.Event(), threading.Event()
         self.fails = False
 
     def schedule(self) -> Any:
@@ -88,6 +88,7 @@ class Watched(LocalPointer):
         step = scheduler.step
 
         def watched() -> list[News]:
+            self.entered.set()
             self.go.wait(60)
             if self.fails:
                 raise RuntimeError("the device is gone")
@@ -121,6 +122,26 @@ def test_one_bad_question_spoils_no_other(
         with pytest.raises(ImageError):
             bad.result(60)
         assert good.result(60).points
+
+
+def test_a_withdrawn_question_has_no_further_pass(
+    start: Callable[..., Service], nano: LocalPointer
+) -> None:
+    pointer = Watched(nano)
+    service = start(pointer)
+    with ThreadPoolExecutor(1) as pool, connect(service.zmq.address) as client:
+        stream = client.stream(DEMO, "burgers", timeout_s=60)
+        first = pool.submit(next, stream)
+        assert pointer.entered.wait(60)
+        stream.cancel()
+        with pytest.raises(Cancelled):  # while its first pass is still held back
+            first.result(60)
+        pointer.go.set()
+        assert client.point(DEMO, "burgers", timeout_s=60).points
+        passes = len(pointer.together)
+        assert client.point(DEMO, "burgers", timeout_s=60).points
+    assert max(pointer.together) == 1
+    assert passes == 1 + len(pointer.together) - passes
 
 
 def test_a_failing_model_is_an_error_and_the_server_goes_on(

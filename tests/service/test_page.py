@@ -82,7 +82,7 @@ def visit(browser: Any, start: Callable[..., Service]) -> Iterator[Visit]:
         page.on("request", lambda request: hosts.add(request.url.split("/")[2] or request.url[:5]))
         page.goto(service.http.url + "/")
         page.service = service
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)
         return page
 
     yield begin

@@ -357,6 +357,15 @@ def test_nobody_at_the_address_is_an_error_at_once(url: str) -> None:
         connect(url, connect_timeout_s=0.3)
 
 
+def test_how_long_silence_is_borne_is_the_callers_choice(link: Connect, image: Array) -> None:
+    remote = link(fake(), gone_after_s=0.5, timeout_s=300.0)
+    remote.service.stop()  # type: ignore[attr-defined]
+    with pytest.raises((ServerGone, Busy)):
+        remote.point(image, "mug")
+    with pytest.raises(UsageError, match="gone_after_s above 0"):
+        link(fake(), gone_after_s=0.0)
+
+
 @pytest.mark.parametrize("url", ["gpu:5555", "ftp://gpu", "", "tcp://", "tcp://nonsense"])
 def test_another_kind_of_address_is_the_users_mistake(url: str) -> None:
     with pytest.raises(UsageError, match="expected"):

@@ -185,6 +185,22 @@ def test_a_waiting_question_can_be_withdrawn(
     assert len(gate.calls) == 1
 
 
+def test_a_question_at_work_can_be_withdrawn_too(
+    start: Start, context: Any, image: Array, gate: Any
+) -> None:
+    peer = Peer(context, start(gate))
+    peer.send({**QUESTION, "id": "1"}, png(image))
+    assert gate.entered.acquire(timeout=10)
+    peer.send({"id": "1", "op": "cancel"})
+    assert peer.receive()["error"]["kind"] == "cancelled"  # while the model is still at it
+    peer.send({"id": "1", "op": "again"})
+    assert peer.receive()["error"]["kind"] == "cancelled"
+    gate.open_.set()
+    peer.send({**QUESTION, "id": "2"}, png(image))
+    assert peer.receive()["id"] == "2"
+    assert peer.silent()
+
+
 def test_stream_replies_are_numbered_and_one_is_the_last(
     start: Start, context: Any, image: Array
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -156,21 +157,36 @@ def test_frames_pushed_to_a_server_come_back_as_published_points(start: Any) -> 
     assert "begin with the operation watch" in reply()["error"]["message"]
     send("w", Op.WATCH, queries=("red",))
     assert reply()["type"] == "done"
-    followed = []
+    stamps = itertools.count()
     with subscribe(service.zmq.publish_address, "front") as heard:
-        for t in range(400):
-            send(f"f{t}", Op.FRAME, scene(t % 40), stamp_ns=t)
-            publication = heard.receive(timeout_s=0.5)
-            if publication is not None and publication.tracks:
-                followed.append(publication)
-                stamp = publication.pointing.stamp_ns or 0
-                assert error_px(publication, stamp % 40) < 4
-            if len(followed) >= 15:
-                break
-            if t % 40 == 39:
-                send("again", Op.WATCH, queries=("red",))
-                assert reply()["type"] == "done"
-    assert len(followed) >= 15
+
+        def pushed(t: int) -> Publication | None:
+            """Push a frame and wait for what is published about it: one at a time, so that none takes another one's place."""
+            stamp = next(stamps)
+            send(f"f{stamp}", Op.FRAME, scene(t), stamp_ns=stamp)
+            for _ in range(50):
+                publication = heard.receive(timeout_s=0.2)
+                if publication is not None and publication.pointing.stamp_ns == stamp:
+                    return publication
+            return None  # published before the subscription had arrived
+
+        def begun() -> Publication | None:
+            publication = pushed(0)
+            return publication if publication is not None and publication.tracks else None
+
+        followed = [wait_for(begun, 60.0)]
+        for t in range(1, 40):
+            publication = pushed(t)
+            assert publication is not None
+            assert len(publication.tracks) == 1, f"frame {t}"
+            assert error_px(publication, t) < 3, f"frame {t}"
+            followed.append(publication)
+        assert len({publication.tracks[0].id for publication in followed}) == 1
+        send("again", Op.WATCH, queries=("blue",))
+        assert reply()["type"] == "done"
+        anew = pushed(0)
+        assert anew is not None
+        assert (anew.pointing.query, anew.tracks) == ("blue", ())
     stranger = context.socket(zmq.DEALER)
     stranger.connect(service.zmq.address)
     stranger.send_multipart(encode_request(Request(id="s", op=Op.UNWATCH, camera="front")))
