@@ -6,6 +6,7 @@ from typing import Any
 
 from molmo_agents import WebPointer
 
+from molmo_point.errors import UsageError
 from molmo_point.testing import FakePointer
 
 _FIND = """(q) => [...document.querySelectorAll('[data-q]')].filter((e) => e.dataset.q === q).map((e) => {
@@ -20,6 +21,13 @@ class PagePointer:
     def __init__(self) -> None:
         self.web: WebPointer | None = None
         self.pointer = FakePointer(self._answer)
+
+    def look(self) -> bytes:
+        """Take a picture of the page, for asking the pointer directly."""
+        frame = self.web.look().frame if self.web is not None else None
+        if frame is None:
+            raise UsageError("the page cannot be looked at: set `web` and open a page first")
+        return frame.image
 
     def _answer(self, image: Any, query: str) -> list[tuple[float, float]]:
         frame = self.web.frame if self.web is not None else None

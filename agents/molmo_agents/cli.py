@@ -251,6 +251,22 @@ def miniwob(
     bench(tier.split(","), seeds, model, noise_px, as_json)
 
 
+@bench_app.command("mockups")
+def mockups(
+    seeds: Annotated[
+        int, typer.Option(help="Pages; on each, one thing is there and one is not.")
+    ] = 20,
+    model: Annotated[
+        str, typer.Option(help="A model or server as elsewhere, or dom: reads the page instead.")
+    ] = "nano",
+    as_json: AsJson = False,
+) -> None:
+    """Press what is asked for on made-up pages that no model was trained on, and count."""
+    from molmo_agents.mockup_bench import bench as bench_mockups
+
+    bench_mockups(seeds, model, as_json)
+
+
 def _web(
     page: Any,
     url: str,

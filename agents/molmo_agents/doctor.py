@@ -7,21 +7,39 @@ import os
 import platform
 import shutil
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from pathlib import Path
 
 from molmo_agents.browser import Screen, find_chromium, open_page
+from molmo_agents.loopback import serve_html
 from molmo_agents.sync_pointer import WebPointer
 from molmo_point.errors import PointError
 from molmo_point.testing import FakePointer
 
-_PAGE = b"""<!doctype html><meta charset=utf-8><title>molmo-web doctor</title>
+_PAGE = """<!doctype html><meta charset=utf-8><title>molmo-web doctor</title>
 <style>button { position: absolute; left: 200px; top: 150px; width: 160px; height: 60px }</style>
 <button onclick="document.title='pressed'">Press</button>"""
+
+
+_SANDBOX = (
+    (
+        Path("/proc/sys/kernel/unprivileged_userns_clone"),
+        "0",
+        'type "sysctl -w kernel.unprivileged_userns_clone=1" as root',
+    ),
+    (
+        Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
+        "1",
+        "use the distribution's Chromium, which has a profile, or allow it one",
+    ),
+    (
+        Path("/proc/sys/user/max_user_namespaces"),
+        "0",
+        'type "sysctl -w user.max_user_namespaces=10000" as root',
+    ),
+)
+"""Where Linux says whether a user's programs may have namespaces of their own, which the sandbox is made of."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +89,13 @@ def _version(path: str) -> str:
 def _sandbox() -> Finding:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return Finding("sandbox", True, "off, because this is root: run as a user to have it")
+    if not sys.platform.startswith("linux"):
+        return Finding("sandbox", True, "on")
+    for file, refusing, remedy in _SANDBOX:
+        if file.is_file() and file.read_text("ascii", "replace").strip() == refusing:
+            return Finding(
+                "sandbox", False, f"the kernel forbids it ({file} is {refusing}): {remedy}"
+            )
     return Finding("sandbox", True, "on")
 
 
@@ -94,7 +119,7 @@ def _fonts() -> Finding:
 def _one_click() -> Finding:
     centre = (280 / 640, 180 / 480)
     try:
-        with _page_server() as url, open_page(Screen(640, 480)) as page:
+        with serve_html(lambda path: _PAGE) as url, open_page(Screen(640, 480)) as page:
             page.goto(url, timeout=20_000)
             with WebPointer(page, FakePointer({"the button": [centre]})) as web:
                 outcome = web.click("the button", expect_name="Press")
@@ -107,27 +132,3 @@ def _one_click() -> Finding:
         good,
         f"{outcome.status} in {outcome.timings['total']:.2f} s {outcome.message}".strip(),
     )
-
-
-@contextmanager
-def _page_server() -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.send_header("Content-Length", str(len(_PAGE)))
-            self.end_headers()
-            self.wfile.write(_PAGE)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(
-        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-    ).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -124,7 +124,6 @@ def _wheel(
     yield from s.worlds.send(
         s.worlds.session,
         "Input.dispatchMouseEvent",
-        10.0,
         type="mouseWheel",
         x=x,
         y=y,

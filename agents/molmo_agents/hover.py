@@ -31,7 +31,7 @@ def hover_still(
                 link.y,
                 options.stable_frames,
                 options.stable_s * 1000,
-                timeout_s=options.stable_s + 5,
+                more_s=options.stable_s,
             )
             if not stable["stable"]:
                 return None
@@ -58,7 +58,6 @@ def mouse(
     yield from s.worlds.send(
         s.worlds.session,
         "Input.dispatchMouseEvent",
-        10.0,
         type=kind,
         x=x,
         y=y,

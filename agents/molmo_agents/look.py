@@ -82,15 +82,17 @@ def capture(s: Session, state: dict[str, Any], region: Box | None, scale: float)
             "height": region.height,
             "scale": scale,
         }
-    answer = yield from s.worlds.send(s.worlds.session, "Page.captureScreenshot", 10.0, **options)
+    answer = yield from s.worlds.send(s.worlds.session, "Page.captureScreenshot", **options)
     return base64.b64decode(answer["data"])
 
 
 def rest(s: Session, seconds: float) -> Steps[None]:
-    """Wait until two pictures in a row are the same, `seconds` at most: what moves now has moved on by the next look."""
+    """Wait until two pictures in a row are the same, `seconds` or four pictures at most: what moves has moved on by then."""
     end = time.monotonic() + seconds
     last = yield from capture(s, {}, None, 1.0)
-    while time.monotonic() < end:
+    taken = 1
+    while time.monotonic() < end or taken < 4:
+        taken += 1
         yield from pause(s.page, 0.05)
         now = yield from capture(s, {}, None, 1.0)
         if now == last:

@@ -51,6 +51,9 @@ class Answer(BaseModel):
     )
     popups: int = 0
     blocked: int = Field(default=0, description="requests that the policy stopped")
+    settled: bool = Field(
+        default=True, description="false: requests were still under way, look again later"
+    )
     count: int | None = None
 
     @classmethod
@@ -68,6 +71,7 @@ class Answer(BaseModel):
             dialogs=[dialog.kind for dialog in effects.dialogs],
             popups=len(effects.popups),
             blocked=len(effects.blocked),
+            settled=effects.settled,
             count=outcome.count,
         )
 

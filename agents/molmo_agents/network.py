@@ -77,7 +77,7 @@ class Gate:
             self._session = None
 
     def _send(self, method: str, **params: Any) -> Steps[Any]:
-        return (yield from call(self._session, "send", method, params, timeout_s=5.0))
+        return (yield from call(self._session, "send", method, params))
 
     def _target(self, event: dict[str, Any]) -> None:
         info = event["targetInfo"]

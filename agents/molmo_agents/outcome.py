@@ -153,6 +153,8 @@ class Effects(Value):
         pixels: Share of the viewport's pixels that changed, 0-1, or None where that was not looked at.
         requests: Requests that started after the press.
         removed: The element is no longer in the page.
+        settled: What the press set going had come to its end; False where a request or window was still under way when the
+            waiting ended, so that more may follow than is reported here.
     """
 
     navigated: bool = False
@@ -168,6 +170,7 @@ class Effects(Value):
     pixels: float | None = None
     requests: int = 0
     removed: bool = False
+    settled: bool = True
 
     @property
     def any(self) -> bool:

@@ -32,6 +32,8 @@ def overlay(frame: Frame, outcome: Outcome) -> bytes:
     for index, place in enumerate(places[:200], 1):
         x, y = frame.to_image(*place)
         draw.ellipse((x - 7, y - 7, x + 7, y + 7), outline=(255, 255, 255), width=4)
+        draw.line((x - 12, y, x + 12, y), fill=(255, 255, 255), width=3)
+        draw.line((x, y - 12, x, y + 12), fill=(255, 255, 255), width=3)
         draw.ellipse((x - 7, y - 7, x + 7, y + 7), outline=colour, width=2)
         draw.line((x - 11, y, x + 11, y), fill=colour)
         draw.line((x, y - 11, x, y + 11), fill=colour)

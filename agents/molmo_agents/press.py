@@ -141,7 +141,7 @@ def guarded(
             if not s.worlds.told and not record.navigations:
                 raise
     with p.timed("settle"):
-        yield from settle(s, leaf)
+        settled = yield from settle(s, leaf)
         report, seen = yield from _collect(s, target, document)
         after = yield from _picture(s)
     effects = Effects(
@@ -158,6 +158,7 @@ def guarded(
         pixels=changed_share(before, after) if before and after else None,
         requests=record.requests,
         removed=report.removed,
+        settled=settled,
     )
     return report, effects
 
@@ -171,8 +172,8 @@ def _picture(s: Session) -> Steps[bytes]:
         return b""
 
 
-def settle(s: Session, leaf: Link) -> Steps[None]:
-    """Two frames; then what the press set going: requests, or a new page. Each wait has an end."""
+def settle(s: Session, leaf: Link) -> Steps[bool]:
+    """Two frames; then what the press set going: requests, or a new page; return whether all of it came to its end in time."""
     try:
         yield from s.worlds.run(leaf.world, "() => molmo.frames2(2)")
     except Exception:
@@ -180,9 +181,10 @@ def settle(s: Session, leaf: Link) -> Steps[None]:
         yield from pause(s.page, 0.02)
     record, options = s.watch.record, s.options
     end = time.monotonic() + options.settle_requests_s
-    quiet = 0
+    quiet, settled = 0, True
     while s.watch.pending or (quiet < 2 and (record.requests or record.opening)):
         if time.monotonic() > end:
+            settled = False
             break
         quiet = 0 if s.watch.pending else quiet + 1
         yield from pause(s.page, 0.02)
@@ -197,7 +199,8 @@ def settle(s: Session, leaf: Link) -> Steps[None]:
             )
         except Exception:
             # A page that never finishes loading is still a page; the caller's next look shows what there is.
-            return
+            return s.page.is_closed()
+    return settled
 
 
 def _collect(s: Session, target: Aim, document: str) -> Steps[tuple[Report, dict[str, Any]]]:

@@ -86,7 +86,8 @@ def _effects(outcome: Outcome) -> list[tuple[str, str]]:
             "effects",
             ", ".join(
                 name for name in ("navigated", "scrolled", "removed") if getattr(effects, name)
-            ),
+            )
+            + ("" if effects.settled else " (more was still under way)"),
         )
     ]
     rows.append(("address", effects.url))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,9 +27,10 @@ class Options:
     Attributes:
         attempts: Looks per verb before it gives up as `unstable`.
         stable_frames: Animation frames in a row in which the element must stand still under the pointer.
-        stable_s: How long to wait for that, seconds.
+        stable_s: How long to wait for that, seconds; longer where the machine draws so few frames that nothing is known by then.
         settle_requests_s: How long to wait for requests that a press started, seconds.
         settle_load_s: How long to wait for a page that a press opened, seconds.
+        answer_s: How long the page may take to answer one question of ours, seconds; a page in an endless loop never does.
         point_timeout_s: Budget of one question to the model, seconds; None leaves it to the pointer.
         zoom: Look again, larger, at small targets and uncertain points.
         small_px: Targets whose shorter side is below this many CSS pixels are small.
@@ -41,6 +43,7 @@ class Options:
     stable_s: float = 1.0
     settle_requests_s: float = 5.0
     settle_load_s: float = 10.0
+    answer_s: float = 15.0
     point_timeout_s: float | None = 60.0
     zoom: bool = True
     small_px: float = 14.0
@@ -51,8 +54,10 @@ class Options:
         if self.attempts < 1 or self.stable_frames < 1:
             raise UsageError("attempts and stable_frames must be at least 1")
         waits = (self.stable_s, self.settle_requests_s, self.settle_load_s)
-        if min(waits) < 0 or not 0 <= self.max_absent <= 1:
-            raise UsageError("waits must not be negative, and max_absent lies in 0-1")
+        if min(waits) < 0 or not 0 < self.answer_s < math.inf or not 0 <= self.max_absent <= 1:
+            raise UsageError(
+                "waits must not be negative, answer_s is above 0 and finite, and max_absent lies in 0-1"
+            )
 
 
 class Session:
@@ -75,7 +80,7 @@ class Session:
         self.rules = Rules.of(self.policy)
         self.options = options
         self.journal = journal
-        self.worlds = Worlds(page)
+        self.worlds = Worlds(page, options.answer_s)
         self.watch = Watch(page, self.policy, self.rules, handler)
         self.gate = Gate(page, self.rules, self.watch, self.worlds, handler)
         self.frame: Any = None

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, Union
 
 T = TypeVar("T")
 
-DEFAULT_TIMEOUT_S = 10.0
+DEFAULT_TIMEOUT_S = 15.0
 
 
 @dataclass(frozen=True)

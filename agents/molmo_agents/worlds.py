@@ -72,8 +72,9 @@ class Resolved:
 class Worlds:
     """Owns the CDP sessions of one page."""
 
-    def __init__(self, page: Any) -> None:
+    def __init__(self, page: Any, answer_s: float) -> None:
         self._page = page
+        self._answer_s = answer_s
         self._source = probe_source()
         self._contexts: dict[tuple[int, str], int] = {}
         self._foreign: dict[str, tuple[Any, Any]] = {}
@@ -100,11 +101,12 @@ class Worlds:
             except Exception:  # the target is gone, and its session with it
                 continue
 
-    def send(self, session: Any, method: str, timeout_s: float = 5.0, **params: Any) -> Steps[Any]:
-        """Send one CDP command and return its result."""
+    def send(self, session: Any, method: str, more_s: float = 0.0, **params: Any) -> Steps[Any]:
+        """Send one CDP command and return its result; the page has `answer_s` seconds and `more_s` for it."""
         if session is None:
             raise PageGone("the page is no longer attached: it was closed, or this pointer was")
-        return (yield from call(session, "send", method, params, timeout_s=timeout_s))
+        wait = self._answer_s + more_s
+        return (yield from call(session, "send", method, params, timeout_s=wait))
 
     def main(self, known: bool = False) -> Steps[World]:
         """Return the world of the page's main document; with `known` the one of the latest look, without asking again."""
@@ -115,27 +117,25 @@ class Worlds:
         self._main = yield from self._world(self.session, tree["frameTree"]["frame"]["id"])
         return self._main
 
-    def ask(self, world: World, function: str, *args: Any, timeout_s: float = 5.0) -> Steps[Any]:
-        """Call `molmo.<function>(*args)` in a document and return its JSON value.
+    def ask(self, world: World, function: str, *args: Any, more_s: float = 0.0) -> Steps[Any]:
+        """Call `molmo.<function>(*args)` in a document and return its JSON value; it may take `more_s` seconds itself.
 
         Raises:
             WorldLost: The document is gone.
         """
         return (
-            yield from self.run(
-                world, f"(...a) => molmo.{function}(...a)", *args, timeout_s=timeout_s
-            )
+            yield from self.run(world, f"(...a) => molmo.{function}(...a)", *args, more_s=more_s)
         )
 
     def run(
-        self, world: World, source: str, *args: Any, by_value: bool = True, timeout_s: float = 5.0
+        self, world: World, source: str, *args: Any, by_value: bool = True, more_s: float = 0.0
     ) -> Steps[Any]:
         """Call a JavaScript function in a document; by value, or as a remote object for other CDP commands."""
         try:
             answer = yield from self.send(
                 world.session,
                 "Runtime.callFunctionOn",
-                timeout_s,
+                more_s,
                 functionDeclaration=source,
                 executionContextId=world.context,
                 arguments=[{"value": argument} for argument in args],

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from molmo_point.points import Point, Pointing, Status
 from molmo_point.testing import FakePointer
 
 HELPER = """<!doctype html><meta charset=utf-8><style>
@@ -43,6 +44,28 @@ def to_norm(web: Any, places: list[list[float]]) -> list[tuple[float, float]]:
     """CSS px of the viewport to 0-1 of the latest picture; places outside of a zoomed picture are not seen."""
     points = [web.frame.to_norm(x, y) for x, y in places]
     return [(x, y) for x, y in points if 0 <= x <= 1 and 0 <= y <= 1]
+
+
+NAN = Pointing.model_construct(
+    query="ok", points=(Point.model_construct(x=float("nan"), y=0.5, covariance=None, score=None, index=0, label=""),),
+    status=Status.FOUND, absent_probability=None, text="", image_size=(1, 1),
+)  # fmt: skip
+OFF = NAN.model_copy(
+    update={
+        "points": (
+            Point.model_construct(x=3.0, y=-2.0, covariance=None, score=None, index=0, label=""),
+        )
+    }
+)
+"""What no `Point` can hold, made past its checks: from a server that sends rubbish, say."""
+
+
+def always(pointing: Pointing) -> FakePointer:
+    """A pointer that gives this answer to everything, unchecked."""
+    pointer = FakePointer()
+    for kind in ("point", "count"):
+        setattr(pointer, kind, lambda *a, **k: pointing)
+    return pointer
 
 
 class Oracle:

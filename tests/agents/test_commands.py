@@ -40,7 +40,7 @@ def web(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Comple
         [*WEB, *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=False,
         env={**os.environ, **(env or {})},
     )
@@ -147,7 +147,7 @@ def test_doctor_proves_one_click(chromium: str) -> None:
 def test_examples(chromium: str, tmp_path: Path, name: str) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "agents" / "examples" / "run.py"), name, "--log", str(tmp_path / "log")],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=400, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     for path in (tmp_path / "log").iterdir():
@@ -182,7 +182,7 @@ async def _talk(python: str, url: str, origin: str) -> dict[str, Any]:
             ("look", {}),
         ]
         for index, (name, arguments) in enumerate(calls):
-            result = await asyncio.wait_for(session.call_tool(name, arguments), 60)
+            result = await asyncio.wait_for(session.call_tool(name, arguments), 200)
             answers[f"{index} {name}"] = result.model_dump(mode="json", by_alias=True)
     return answers
 
@@ -199,21 +199,15 @@ def _in_thread(coroutine: Any) -> Any:
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(120)
+    thread.join(500)
     if "error" in box:
         raise box["error"]
     return box["value"]
 
 
-SERVERS = [sys.executable, *filter(None, [os.environ.get("MOLMO_OTHER_MCP_PYTHON")])]
-
-
-@pytest.mark.parametrize(
-    "python", SERVERS, ids=lambda path: "this" if path == sys.executable else "other"
-)
-def test_mcp_server_over_stdio(served: Site, python: str) -> None:
-    """MOLMO_OTHER_MCP_PYTHON names the Python of an environment with the SDK's other major version."""
-    answers = _in_thread(_talk(python, served.url + "/", served.url))
+def test_mcp_server_over_stdio(served: Site) -> None:
+    """The schemas and the structured answers; both major versions of the SDK are in test_adapters.py."""
+    answers = _in_thread(_talk(sys.executable, served.url + "/", served.url))
     tools = answers["tools"]
     assert set(tools) == {
         "look", "point", "count", "policy", "open_page", "click", "hover", "type_text", "select", "scroll_to",

@@ -1,14 +1,14 @@
 """The adversarial pages: the exact status, nothing forbidden done, judged by the page's own record and the servers' logs.
 
-Every page runs with the synchronous face, the races and every fourth other one with the asynchronous face too: both run the
-same steps. `MOLMO_PAGE_RUNS=5` runs every page that often with both: one run that is right proves little about races.
+Every page runs with the synchronous face, the races and every eighth other one with the asynchronous face too: both run the
+same steps. `pytest -m slow` runs every page five times with both, at full speed and six times slower: one run that is right
+proves little about races.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
+import concurrent.futures
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from tests.agents.conftest import Site
 from tests.agents.pages import CASES, Case
 
 pytestmark = pytest.mark.browser
-RUNS = int(os.environ.get("MOLMO_PAGE_RUNS", "1"))
-EVERYTHING = "MOLMO_PAGE_RUNS" in os.environ
+RUNS = 5
+"""How often each page runs where everything is run."""
 SCREEN = Screen(900, 600)
 
 RACES = [
@@ -33,9 +33,7 @@ RACES = [
     or "comes to rest" in case.name
 ]
 CLICKS = [case for case in RACES if case.verb == "click"]
-ASYNC = (
-    CASES if EVERYTHING else [case for n, case in enumerate(CASES) if case in RACES or n % 4 == 0]
-)
+SOME = [case for n, case in enumerate(CASES) if case in RACES or n % 8 == 0]
 
 
 def test_there_are_enough_pages() -> None:
@@ -53,9 +51,19 @@ def context(browser: Any) -> Any:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_page_sync(case: Case, context: Any, site: Site, canary: Site, tmp_path: Path) -> None:
+    assert run_sync(case, context, site, canary, note_file(tmp_path)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("cpu", [1, 6], ids=["full speed", "six times slower"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_page_sync_five_times(
+    case: Case, cpu: int, context: Any, site: Site, canary: Site, tmp_path: Path
+) -> None:
     for _ in range(RUNS):
         site.log.clear()
-        assert run_sync(case, context, site, canary, note_file(tmp_path)) == []
+        assert run_sync(case, context, site, canary, note_file(tmp_path), cpu=cpu) == []
 
 
 @pytest.mark.parametrize("case", RACES, ids=lambda case: case.name)
@@ -63,9 +71,7 @@ def test_page_on_a_slow_machine(
     case: Case, context: Any, site: Site, canary: Site, tmp_path: Path
 ) -> None:
     """Six times slower, races that an idle machine hides come out."""
-    for _ in range(RUNS):
-        site.log.clear()
-        assert run_sync(case, context, site, canary, note_file(tmp_path), cpu=6) == []
+    assert run_sync(case, context, site, canary, note_file(tmp_path), cpu=6) == []
 
 
 @pytest.mark.parametrize("frames", [0, 2], ids=["raw mouse", "two frames"])
@@ -79,17 +85,19 @@ def test_naive_ways_go_wrong_here(
     assert good.count(False) >= 5
 
 
-async def _all_async(file: str) -> dict[str, list[str]]:
+async def _all_async(cases: list[Case], file: str, cpu: float) -> dict[str, list[str]]:
     from playwright.async_api import async_playwright
 
     wrong: dict[str, list[str]] = {}
     async with async_playwright() as playwright:
         browser = await launch(playwright, extra=("--site-per-process",))
         context = await browser.new_context(**context_options(SCREEN, downloads=True))
-        for case in ASYNC * RUNS:
+        for case in cases:
             site, canary = Site(), Site()
             try:
-                found = await asyncio.wait_for(run_async(case, context, site, canary, file), 60)
+                found = await asyncio.wait_for(
+                    run_async(case, context, site, canary, file, cpu), 300
+                )
             except Exception as error:
                 found = [f"{type(error).__name__}: {error}"]
             finally:
@@ -101,14 +109,19 @@ async def _all_async(file: str) -> dict[str, list[str]]:
     return wrong
 
 
-def test_pages_async(chromium: str, tmp_path: Path) -> None:
+def _async_in_thread(cases: list[Case], folder: Path, cpu: float, timeout_s: float) -> Any:
     """Playwright's two faces do not share a thread: this one gets its own, with its own event loop and browser."""
-    result: dict[str, Any] = {}
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        work = pool.submit(lambda: asyncio.run(_all_async(cases, note_file(folder), cpu)))
+        return work.result(timeout=timeout_s)
 
-    def work() -> None:
-        result["wrong"] = asyncio.run(_all_async(note_file(tmp_path)))
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join(timeout=500)
-    assert result.get("wrong") == {}
+def test_pages_async(chromium: str, tmp_path: Path) -> None:
+    assert _async_in_thread(SOME, tmp_path, 1.0, 590) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(14_400)
+@pytest.mark.parametrize("cpu", [1, 6], ids=["full speed", "six times slower"])
+def test_pages_async_five_times(chromium: str, tmp_path: Path, cpu: int) -> None:
+    assert _async_in_thread(CASES * RUNS, tmp_path, float(cpu), 14_000) == {}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,17 @@ from molmo_agents import (
     WebPointer,
     allow_risks,
 )
-from molmo_agents.browser import find_chromium
+from molmo_agents.browser import find_chromium, launch_arguments
 from molmo_agents.journal import read_steps
 
 from molmo_point.errors import QueryError, ServerGone, UsageError
 from molmo_point.points import Point, Pointing, Status
 from molmo_point.testing import FakePointer
 from tests.agents.conftest import Site
-from tests.agents.oracle import HELPER, Oracle
+from tests.agents.oracle import HELPER, NAN, OFF, Oracle, always
 
 pytestmark = pytest.mark.browser
 BUTTON = HELPER + "<body><button data-q=ok data-id=ok>OK</button>"
-STEPS = int(os.environ.get("MOLMO_LEAK_STEPS", "60"))
 
 
 def opened(page: Any, site: Site, html: str = BUTTON) -> Any:
@@ -70,12 +70,57 @@ def test_a_page_that_hangs_in_its_handler(page: Any, site: Site) -> None:
         BUTTON
         + "<script>document.querySelector('button').onclick = () => { for (;;) {} };</script>"
     )
-    web = WebPointer(opened(page, site, hang), at(), Policy(), Options(settle_requests_s=0.5))
+    options = Options(settle_requests_s=0.5, answer_s=3.0)
+    web = WebPointer(opened(page, site, hang), at(), Policy(), options)
     outcome = web.click("ok")
     assert outcome.status in ("delivered", "error")
     later = web.click("ok")
     assert later.status == "error"
     assert "did not answer" in later.message
+
+
+def test_a_browser_that_is_gone(browser: Any, site: Site) -> None:
+    """The whole browser dies between two verbs: a status with the remedy, and closing does not raise either."""
+    own = browser.browser_type.launch(
+        executable_path=find_chromium(), args=launch_arguments(), timeout=60_000
+    )
+    page = own.new_page()
+    site.routes["/"] = BUTTON
+    page.goto(site.url + "/")
+    web = WebPointer(page, at())
+    assert web.click("ok").ok
+    with contextlib.suppress(Exception):
+        # Answered by nobody: the browser ends at once.
+        own.new_browser_cdp_session().send("Browser.crash")
+    outcome = web.click("ok")
+    assert outcome.status == "error"
+    assert "open a new page" in outcome.message
+    web.close()
+    own.close()
+
+
+def test_what_is_still_under_way_is_said(page: Any, site: Site) -> None:
+    """A request that takes longer than anybody waits: delivered, but not settled."""
+    release = threading.Event()
+
+    def late(path: str) -> Any:
+        release.wait(60)
+        return 200, {"Content-Type": "text/plain"}, b"late"
+
+    site.routes["/late"] = late
+    html = (
+        BUTTON
+        + "<script>document.querySelector('button').onclick = () => fetch('/late');</script>"
+    )
+    web = WebPointer(opened(page, site, html), at(), Policy(), Options(settle_requests_s=0.2))
+    hasty = web.click("ok")
+    assert hasty.status == "delivered"
+    assert hasty.effects.settled is False
+    release.set()
+    page.wait_for_load_state("networkidle")
+    patient = WebPointer(page, at(), Policy(), Options(settle_requests_s=60.0)).click("ok")
+    assert patient.effects.settled is True
+    assert patient.effects.requests == 1
 
 
 def test_a_caller_s_mistakes_raise(page: Any, site: Site) -> None:
@@ -116,19 +161,6 @@ def broken(answer: Any) -> FakePointer:
     return FakePointer(give)
 
 
-NAN = Pointing.model_construct(
-    query="ok", points=(Point.model_construct(x=float("nan"), y=0.5, covariance=None, score=None, index=0, label=""),),
-    status=Status.FOUND, absent_probability=None, text="", image_size=(1, 1),
-)  # fmt: skip
-OFF = NAN.model_copy(
-    update={
-        "points": (
-            Point.model_construct(x=3.0, y=-2.0, covariance=None, score=None, index=0, label=""),
-        )
-    }
-)
-
-
 @pytest.mark.parametrize(
     ("answer", "status"),
     [
@@ -150,9 +182,7 @@ def test_pointers_that_are_no_help(page: Any, site: Site, answer: Any, status: s
 
 @pytest.mark.parametrize("pointing", [NAN, OFF], ids=["nan", "outside"])
 def test_points_that_are_none(page: Any, site: Site, pointing: Pointing) -> None:
-    pointer = FakePointer()
-    pointer.point = lambda *a, **k: pointing  # type: ignore[method-assign]
-    outcome = WebPointer(opened(page, site), pointer).click("ok")
+    outcome = WebPointer(opened(page, site), always(pointing)).click("ok")
     assert outcome.status == "error"
     assert "outside of the picture" in outcome.message
 
@@ -289,7 +319,10 @@ def test_a_secret_is_not_typed_elsewhere(page: Any, site: Site) -> None:
     assert page.evaluate("i.value") == ""
 
 
-def test_a_long_life_leaks_nothing(page: Any, site: Site) -> None:
+@pytest.mark.parametrize(
+    "steps", [60, pytest.param(500, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
+)
+def test_a_long_life_leaks_nothing(page: Any, site: Site, steps: int) -> None:
     """Frames come and go; afterwards there are as many sessions, pages, listeners and nodes as before."""
     html = HELPER + (
         "<body><button data-q=ok data-id=ok"
@@ -316,7 +349,7 @@ def test_a_long_life_leaks_nothing(page: Any, site: Site) -> None:
             outcome = web.click("ok")
             assert outcome.ok, outcome
         before, sessions = counts(), len(web._session.worlds._foreign)
-        for _ in range(STEPS):
+        for _ in range(steps):
             outcome = web.click("ok")
             assert outcome.ok, outcome
         after = counts()

@@ -63,6 +63,11 @@ class MiniwobEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
             {"point": spaces.Box(0.0, 1.0, (2,), np.float32), "verb": spaces.Discrete(len(VERBS))}
         )
 
+    @property
+    def page(self) -> Any:
+        """The Playwright page, for pointers that read it instead of its picture."""
+        return self._web.page
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,0 +1,30 @@
+#!/bin/sh
+# Make an environment for each tool whose pins conflict with ours or with each other's:
+#   sh agents/examples/environments.sh [FOLDER]        (default: .venvs in the repository's root)
+# Then: FOLDER/browsergym/bin/python agents/examples/with_browsergym.py, and so on.
+# tests/agents/test_adapters.py runs those that it finds there, or in $MOLMO_ADAPTER_ENVS.
+set -eu
+root=$(cd "$(dirname "$0")/../.." && pwd)
+folder=${1:-$root/.venvs}
+
+make() {
+    name=$1
+    shift
+    if [ -e "$folder/$name/.ready" ]; then
+        echo "$name: ready" >&2
+        return
+    fi
+    echo "$name: installing ..." >&2
+    "${PYTHON:-python3}" -m venv "$folder/$name"
+    "$folder/$name/bin/python" -m pip install --quiet --disable-pip-version-check -e "$root" "$@"
+    touch "$folder/$name/.ready"
+}
+
+# The official MCP SDK's first major version; the second is in the main environment.
+make mcp1 "mcp>=1.2,<2" "playwright>=1.44" "typer>=0.12"
+# BrowserGym pins an old Playwright. MiniWoB++ would bring Selenium along, which nothing here uses.
+make browsergym browsergym-core "playwright==1.44.0"
+"$folder/browsergym/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps miniwob browsergym-miniwob
+# browser-use pins many versions, that of the MCP SDK among them.
+make browser-use browser-use "playwright>=1.44"
+echo "$folder"
