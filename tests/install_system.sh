@@ -8,7 +8,7 @@
 set -u
 wanted=()
 command -v chromium >/dev/null 2>&1 || wanted+=(chromium)
-for package in fonts-noto-color-emoji fonts-dejavu-core fonts-liberation python3-rosidl g++ libzmq3-dev nlohmann-json3-dev poppler-utils; do
+for package in fonts-noto-color-emoji fonts-dejavu-core fonts-dejavu-extra fonts-liberation python3-rosidl g++ libzmq3-dev nlohmann-json3-dev poppler-utils; do
     dpkg -s "$package" >/dev/null 2>&1 || wanted+=("$package")
 done
 if [ ! -x .venv/colcon/bin/colcon ]; then

@@ -42,6 +42,9 @@ def evaluate_command(
             help="Ask about every world (or those of --world, by commas); write table.json, table.md and a report each here."
         ),
     ] = None,
+    card: Annotated[
+        Path | None, typer.Option(help="With --table: write the model's card here, too.")
+    ] = None,
     first: Annotated[int, typer.Option(min=0, help="Number of the first held-out scene.")] = 0,
     timeout_s: Annotated[float, typer.Option(help="Seconds for each question.")] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="The whole report as JSON.")] = False,
@@ -57,6 +60,11 @@ def evaluate_command(
     if table is not None:
         worlds = WORLDS if world in ("scenes", "all") else tuple(world.split(","))
         typer.echo(_write_table(pointer, worlds, asking, table))
+        if card is not None:
+            from molmo_point.cli.card import write_card
+            from molmo_point.model.hub import resolve
+
+            write_card(resolve(model), table, card)
         return
     report = asking.report(pointer, world)
     text = report.model_dump_json(indent=1)

@@ -70,7 +70,7 @@ def world_examples(
     # As the commands ask; other wordings are for training.
     plain = QuestionStyle(plain=1.0)
     if world == "scenes":
-        return scene_examples(first, pictures, questions, style, plain)
+        return scene_examples(first, pictures, questions, style)
     if world == "things":
         every = SceneStyle(things=(1, 9), scale=(0.14, 0.38))
         return scene_examples(first, pictures, questions, every, plain)
@@ -94,7 +94,7 @@ def scene_examples(
         pictures: How many scenes: two of 320x240, then one of 640x480, and so on.
         questions: Most questions about each scene.
         style: What is drawn, but for the size.
-        asked: How questions are drawn; None as the commands ask.
+        asked: How questions are drawn; None as the commands ask, without places and sizes.
     """
     import numpy as np
 
@@ -102,7 +102,7 @@ def scene_examples(
     from molmo_point.train.scenes.scene import draw_scene
     from molmo_point.train.seeds import held_out_seed
 
-    asked = asked or QuestionStyle(plain=1.0)
+    asked = asked or QuestionStyle(plain=1.0, relations=0.0)
     for index in range(first, first + pictures):
         size = (640, 480) if index % 3 == 2 else (320, 240)
         scene = draw_scene(held_out_seed(index), replace(style, sizes=(size,)))

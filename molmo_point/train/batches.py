@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from molmo_point.train.examples import NO_PATCH, NO_TARGET, Answer, Picture
+from molmo_point.train.spelling import SLOTS
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,9 @@ class Batch:
         offsets: [B, T, 2] float32, token to centre, in token sides.
         places: [B, T, 2] float32, centre of what a token shows, in percent; NaN where nothing.
         things: [B, T] int64, the thing shown (its index in its own picture), negative where none.
+        spells: [B, T, SLOTS] int64, the first letters of what is written where an image token looks; -1 where nothing is.
+        letters: [N, P, CLASSES] bool, which letters have their middle in a patch.
+        lettered: [N] bool, whether that is known of a crop.
         targets, weights, values: [B, T], see `Answer`.
         look_rows: [Q] int64, index into [B * T]: tokens whose attention is taught.
         look_at: [Q, T] bool: where they should look, in their own picture.
@@ -42,6 +46,8 @@ class Batch:
         read_at: [R, T] bool: which words.
         decisions: [Q'] int64, index into [B * T]: the tokens after which "none" or something is said.
         absent: [Q'] bool, whether "none" is right.
+        name_rows: [R'] int64, index into [B * T]: tokens that know how what is asked for is spelled.
+        names: [R', SLOTS] int64, how.
     """
 
     crops: Tensor
@@ -57,6 +63,9 @@ class Batch:
     offsets: Tensor
     places: Tensor
     things: Tensor
+    spells: Tensor
+    letters: Tensor
+    lettered: Tensor
     targets: Tensor
     weights: Tensor
     values: Tensor
@@ -66,6 +75,8 @@ class Batch:
     read_at: Tensor
     decisions: Tensor
     absent: Tensor
+    name_rows: Tensor
+    names: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
@@ -110,6 +121,8 @@ def collate(samples: Sequence[tuple[Picture, Sequence[Answer]]]) -> Batch:
         masks=torch.from_numpy(np.concatenate([p.masks for p, _ in samples])),
         features=None,
         slots=torch.from_numpy(np.concatenate(slots)).long(),
+        letters=torch.from_numpy(np.concatenate([p.letters for p, _ in samples])),
+        lettered=torch.from_numpy(np.concatenate([p.lettered for p, _ in samples])),
         **rows.tensors(),
     )
 
@@ -124,6 +137,7 @@ class _Rows:
         self.shows = np.full(shape, -1, np.int64)
         self.colours = np.full(shape, -1, np.int64)
         self.things = np.full(shape, NO_PATCH, np.int64)
+        self.spells = np.full((*shape, SLOTS), -1, np.int64)
         self.offsets = np.zeros((*shape, 2), np.float32)
         self.places = np.full((*shape, 2), np.nan, np.float32)
         self.targets = np.full(shape, NO_TARGET, np.int64)
@@ -135,6 +149,8 @@ class _Rows:
         self.read_at: list[np.ndarray[Any, Any]] = []
         self.decisions: list[int] = []
         self.absent: list[bool] = []
+        self.name_rows: list[int] = []
+        self.names: list[tuple[int, ...]] = []
 
     def picture(self, row: int, picture: Picture) -> None:
         length = len(picture.prefix)
@@ -148,6 +164,7 @@ class _Rows:
         self.shows[row, seen] = picture.kinds[shown] + 1
         self.colours[row, seen] = picture.colours[shown]
         self.places[row, seen] = picture.points[shown]
+        self.spells[row, seen] = picture.spells[shown]
         self.offsets[row, :length] = picture.offsets
 
     def answer(self, row: int, number: int, at: int, picture: Picture, answer: Answer) -> int:
@@ -172,6 +189,9 @@ class _Rows:
                 self.look_rows.append(row * width + at + position)
                 self.look_at.append(seen)
             self._reads(row * width + at + position, asked)
+            if answer.name:
+                self.name_rows.append(row * width + at + position)
+                self.names.append(answer.name)
         for position, word in answer.copies:
             self._reads(row * width + at + position, column == at + word)
         self.decisions.append(row * width + at + answer.looks[0][0])
@@ -183,7 +203,7 @@ class _Rows:
         self.read_at.append(words)
 
     def tensors(self) -> dict[str, Tensor]:
-        names = "ids positions segments shows colours offsets places things targets weights values"
+        names = "ids positions segments shows colours offsets places things spells targets weights values"
         out = {name: torch.from_numpy(getattr(self, name)) for name in names.split()}
         width = self.ids.shape[1]
         none = np.zeros((0, width), bool)
@@ -195,4 +215,6 @@ class _Rows:
             "read_at": torch.from_numpy(np.stack(self.read_at) if self.read_at else none),
             "decisions": torch.tensor(self.decisions, dtype=torch.long),
             "absent": torch.tensor(self.absent, dtype=torch.bool),
+            "name_rows": torch.tensor(self.name_rows, dtype=torch.long),
+            "names": torch.tensor(self.names, dtype=torch.long).view(-1, SLOTS),
         }

@@ -24,12 +24,14 @@ def claim(recipe: Recipe, folder: Path) -> Place:
         if place is not None:
             known = read_recipe(folder / "recipe.json")
             begun = place.stage + (1 if place.batch else 0)
-            if (known.model, known.seed) != (recipe.model, recipe.seed) or (
-                known.stages[:begun] != recipe.stages[:begun]
-            ):
+            if (known.model, known.seed, known.start) != (
+                recipe.model,
+                recipe.seed,
+                recipe.start,
+            ) or (known.stages[:begun] != recipe.stages[:begun]):
                 raise UsageError(
-                    f"{folder} holds the run of another recipe ('{known.name}'; sizes, seed or a stage that has begun "
-                    "differ): give another folder"
+                    f"{folder} holds the run of another recipe ('{known.name}'; sizes, seed, start or a stage that has "
+                    "begun differ): give another folder"
                 )
         elif any(folder.iterdir()) and not (folder / "recipe.json").exists():
             raise UsageError(f"{folder} is not empty and no training run: give another folder")

@@ -14,6 +14,8 @@ CURVES_FILE = "curves.png"
 TITLES = {
     "cells": "image tokens on a thing that name it",
     "ground": "image tokens on background that say so",
+    "letters": "letters of labels that image tokens spell",
+    "asked_letters": "letters of what is asked for, known where it is looked for",
     "numbers": "coordinates within 2 %",
     "absent": '"There are none." where none is',
     "present": "something where something is",

@@ -19,13 +19,16 @@ from molmo_point.preprocess.inputs import image_prefix
 from molmo_point.preprocess.prompt import wrap
 from molmo_point.preprocess.resize import Placement, place
 from molmo_point.preprocess.tokenizer import Tokenizer
+from molmo_point.train.letters import letters_in_patches
 from molmo_point.train.scenes.kinds import COLOURS, all_kinds
 from molmo_point.train.scenes.questions import Question
 from molmo_point.train.scenes.scene import NOTHING, Scene
+from molmo_point.train.spelling import SLOTS, spelled
 from molmo_point.train.vocabulary import opening_tokens
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Ints = np.ndarray[Any, np.dtype[np.int32]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 NO_PATCH = -2
 """In `Picture.shows`: this token of the prefix is no image patch."""
@@ -51,6 +54,9 @@ class Picture:
         offsets: [F, 2] float32, from a token's centre to the centre of the thing it shows, in token sides; 0 where none.
         kinds, colours: [things] int32, class numbers; colour -1 where a thing has none.
         points: [things, 2] float64, in percent of width and height.
+        spells: [things, SLOTS] int32, first letters of what is written on a thing; -1 where nothing is.
+        letters: [n, P, CLASSES] bool, which letters have their middle in a patch.
+        lettered: [n] bool, whether that is known of a crop: of pages, where the letters are large enough to be read.
     """
 
     crops: Floats
@@ -63,6 +69,9 @@ class Picture:
     kinds: Ints
     colours: Ints
     points: np.ndarray[Any, np.dtype[np.float64]]
+    spells: Ints
+    letters: Flags
+    lettered: Flags
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +87,7 @@ class Answer:
         absent: Whether the answer is that there are none.
         asked: (start, end) in `ids` of the words that are asked for.
         copies: (position in `ids`, position of the word in the question that comes next in the label).
+        name: First letters of the label that is asked for, empty where none is.
     """
 
     ids: Ints
@@ -88,6 +98,7 @@ class Answer:
     absent: bool
     asked: tuple[int, int]
     copies: tuple[tuple[int, int], ...]
+    name: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +122,7 @@ def see(scene: Scene, config: PreprocessConfig, tokenizer: Tokenizer) -> Picture
     height, width = scene.image.shape[:2]
     classes = {kind.name: index for index, kind in enumerate(all_kinds())}
     colours = {name: index for index, name in enumerate(COLOURS)}
+    letters, lettered = letters_in_patches(scene, cut, config)
     return Picture(
         crops=cut.crops[:1] if same else cut.crops,
         where=where,
@@ -122,6 +134,11 @@ def see(scene: Scene, config: PreprocessConfig, tokenizer: Tokenizer) -> Picture
         kinds=np.array([classes[t.kind.name] for t in scene.things], np.int32),
         colours=np.array([colours.get(t.colour or "", -1) for t in scene.things], np.int32),
         points=_percent([t.point for t in scene.things], width, height),
+        spells=np.array(
+            [spelled(t.text) if t.text else (-1,) * SLOTS for t in scene.things], np.int32
+        ).reshape(-1, SLOTS),
+        letters=letters[:1] if same else letters,
+        lettered=lettered[:1] if same else lettered,
     )
 
 
@@ -234,7 +251,8 @@ class AnswerWriter:
         if things and cut_draw < self._cut and self._alt in answer:
             answer = answer[: answer.index(self._alt) + 1]
         asked = _find(prompt, self._tokenizer.encode(f" {question.query}"))
-        return self._weighted(prompt, answer, chosen[order], things, asked)
+        name = spelled(question.label) if question.label else ()
+        return self._weighted(prompt, answer, chosen[order], things, asked, name)
 
     def _weighted(
         self,
@@ -243,6 +261,7 @@ class AnswerWriter:
         points: np.ndarray[Any, Any],
         things: list[int],
         asked: tuple[int, int],
+        name: tuple[int, ...],
     ) -> Answer:
         ids = np.array([*prompt, *answer], np.int32)
         start = len(prompt) - 1
@@ -268,7 +287,7 @@ class AnswerWriter:
             for k in range(min(asked[1] - asked[0], len(ids) - 1 - at))
         ]
         return Answer(
-            ids, targets, weights, values, tuple(looks), not things, asked, tuple(copies)
+            ids, targets, weights, values, tuple(looks), not things, asked, tuple(copies), name
         )
 
 

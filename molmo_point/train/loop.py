@@ -22,20 +22,18 @@ from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.train.batches import Batch, collate
 from molmo_point.train.cached import CachedPictures
 from molmo_point.train.claim import claim
+from molmo_point.train.cost import begin_cost, write_cost
 from molmo_point.train.curves import draw_curves
-from molmo_point.train.network import (
-    begin_decoder,
-    begin_vision,
-    new_network,
-)
+from molmo_point.train.network import begin_decoder, begin_vision, begin_words, new_network
 from molmo_point.train.objectives import Taught, answer_losses
 from molmo_point.train.progress import Progress
 from molmo_point.train.published import publish
 from molmo_point.train.recipe import Recipe, StageRecipe
 from molmo_point.train.schedule import make_optimizer, rate, spent
-from molmo_point.train.state import Place, load_state, save_state
+from molmo_point.train.start import begin_from, read_start
+from molmo_point.train.state import STATE_FILE, Place, load_state, save_state
 from molmo_point.train.stream import Drawer, Drawn, TrainingStopped, fresh_batches
-from molmo_point.train.teaching import Losses, dense_losses, image_features
+from molmo_point.train.teaching import Losses, dense_losses, look
 
 SAMPLE_PICTURES = 40
 """Pictures that say how to begin a part of the network: some ten thousand patches, a second of work."""
@@ -91,7 +89,14 @@ class Run:
         self.model.to(device)
         self.network.heads.to(device)
         self.optimizer: torch.optim.Optimizer | None = None
-        self._resumed = self.place.batch > 0 or self.place.stage > 0
+        self._resumed = (self.folder / STATE_FILE).exists()
+        if recipe.start is not None and not self._resumed:
+            started = begin_from(recipe.start, self.network, folder)
+            begin_cost(Path(recipe.start), folder)
+            progress.note(
+                f"{started.taken} tensors from {recipe.start}; anew: {len(started.anew)} tensors, "
+                f"{len(started.new_words)} words, {len(started.new_kinds)} kinds"
+            )
         self._last_save = self._last_check = time.monotonic()
 
     @property
@@ -113,11 +118,17 @@ class Run:
             self.place.next_stage()
             self.optimizer = None
             self.save()
-            publish(self.model, self.recipe, self.folder / "checkpoint")
+            self._publish()
             draw_curves(self.folder)
         if not (self.folder / "checkpoint").exists():
             load_state(self.folder, self._modules(), None)
-            publish(self.model, self.recipe, self.folder / "checkpoint")
+            self._publish()
+
+    def _publish(self) -> None:
+        """Write the checkpoint."""
+        checkpoint = self.folder / "checkpoint"
+        publish(self.model, self.recipe, checkpoint, self.folder)
+        write_cost(self.recipe, self.place, self.folder, checkpoint)
 
     def _modules(self) -> dict[str, torch.nn.Module]:
         return {"model": self.model, "heads": self.network.heads}
@@ -136,11 +147,15 @@ class Run:
     def _hand_over(self, stage: StageRecipe) -> None:
         """Prepare what learns for the first time in this stage."""
         before = self.recipe.stages[: self.place.stage]
-        if not before and stage.kind != "decoder":
+        if self.recipe.start is None and not before and stage.kind != "decoder":
             crops = self._sample(stage).crops.flatten(0, 1)
             begin_vision(self.model, crops.cpu(), self.recipe.seed)
         if stage.kind != "dense" and all(earlier.kind == "dense" for earlier in before):
-            begin_decoder(self.network, self._tokenizer, self.recipe.model)
+            started = read_start(self.folder)
+            if started is None:
+                begin_decoder(self.network, self._tokenizer, self.recipe.model)
+            else:
+                begin_words(self.network, self._tokenizer, set(started.new_words))
 
     def _sample(self, stage: StageRecipe) -> Batch:
         """Draw pictures that tell how to begin; their seeds are not those of the stage."""
@@ -219,13 +234,13 @@ class Run:
         # The fused kernels' backward pass in bfloat16 is slow on CPUs; on a GPU they are what is wanted.
         backends = [SDPBackend.MATH] if self._device.type == "cpu" else list(_GPU_BACKENDS)
         with self._precision(), sdpa_kernel(backends):
-            features = image_features(self.model, batch)
+            seen = look(self.model, batch)
             if stage.kind == "dense":
-                return dense_losses(self.network.heads, features, batch)
+                return dense_losses(self.network.heads, seen, batch)
             answers = answer_losses(
                 self.model,
                 self.network.heads,
-                features,
+                seen.features,
                 batch,
                 Taught(recipe.taught_layer, recipe.taught_heads),
                 stage.losses.softness,
@@ -233,14 +248,14 @@ class Run:
             )
             if stage.kind == "decoder":
                 return answers
-            dense = dense_losses(self.network.heads, features, batch)
+            dense = dense_losses(self.network.heads, seen, batch)
             return Losses({**answers.parts, **dense.parts}, {**answers.counts, **dense.counts})
 
     def _housekeeping(self, stage: StageRecipe) -> None:
         now = time.monotonic()
         if now - self._last_check >= self.recipe.check_every_s:
             self._check(stage)
-            publish(self.model, self.recipe, self.folder / "checkpoint")
+            self._publish()
             self._last_check = time.monotonic()
         if now - self._last_save >= self.recipe.save_every_s:
             self.save()

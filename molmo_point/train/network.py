@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 
 import torch
@@ -56,7 +57,8 @@ def new_network(recipe: Recipe, tokenizer: Tokenizer) -> Network:
             _initialize(name, parameter, recipe.model)
         model.vision.positional_embedding.copy_(_places(model.config.vision))
         _look_near(model)
-        heads = TeachingHeads(recipe.model.width, len(all_kinds()), len(COLOURS))
+        patch_features = recipe.model.vision_width * len(recipe.model.feature_layers)
+        heads = TeachingHeads(recipe.model.width, len(all_kinds()), len(COLOURS), patch_features)
     return Network(model, heads)
 
 
@@ -189,8 +191,20 @@ def begin_vision(model: Molmo, patches: torch.Tensor, seed: int) -> None:
 def begin_decoder(network: Network, tokenizer: Tokenizer, recipe: ModelRecipe) -> None:
     """Start the decoder from what dense pretraining learned.
 
-    A word begins as the direction in which the classifier looks for its kind, so that question and picture speak one language;
-    the taught heads begin as readers of the question and lookers for what is like it (`_lead_words`).
+    The taught heads begin as readers of the question and lookers for what is like it (`_lead_words`).
+    """
+    begin_words(network, tokenizer)
+    _lead_words(network, recipe)
+
+
+@torch.no_grad()
+def begin_words(
+    network: Network, tokenizer: Tokenizer, only: Container[str] | None = None
+) -> None:
+    """Let a word begin as the direction in which the classifier looks for its kind: question and picture speak one language.
+
+    Args:
+        only: Words that begin so; None = all.
     """
     embedding = network.model.decoder.embedding.weight
     scale = float(embedding.std())
@@ -206,7 +220,9 @@ def begin_decoder(network: Network, tokenizer: Tokenizer, recipe: ModelRecipe) -
             for word in words:
                 (alone if name == word else shared).setdefault(word, []).append(unit)
     head = network.model.decoder.head.weight
-    for word in {*alone, *shared}:
+    for word in sorted({*alone, *shared}):
+        if only is not None and word not in only:
+            continue
         # "dog" is the dog, not half a hot dog; "letter" belongs to two dozen kinds and so to none of them.
         units = alone.get(word) or shared[word]
         if len(units) <= 4:
@@ -215,7 +231,6 @@ def begin_decoder(network: Network, tokenizer: Tokenizer, recipe: ModelRecipe) -
                     embedding[ids[0]] = torch.stack(units).mean(0)
                     # A label repeats the question: what reads a word writes it.
                     head[ids[0]] += units[0] / units[0].norm()
-    _lead_words(network, recipe)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from molmo_point.model.decoder import DecoderBlock
 from molmo_point.model.layers import rotary_table
 from molmo_point.model.molmo import Molmo
 from molmo_point.train.batches import Batch
-from molmo_point.train.teaching import NUMBERS, Losses, TeachingHeads, soft_numbers
+from molmo_point.train.teaching import NUMBERS, Losses, TeachingHeads, soft_numbers, spell_loss
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,19 @@ def answer_losses(
             hook.remove()
     answer, counts = _answer_loss(model, hidden, batch, softness, first_number)
     attention = _Attention(model, batch, mask, taught.heads)
+    flat_below = below[-1].reshape(-1, below[-1].shape[-1])
+    name, name_counts = spell_loss(
+        heads, heads.name_norm(flat_below[batch.name_rows]), batch.names
+    )
     parts = {
         "answer": answer,
+        "name": name,
         "place": _place_loss(heads, below[-1], batch, softness),
         "look": attention.loss(looker, below[-1], batch.look_rows, batch.look_at),
         "read": attention.loss(reader, below[0], batch.read_rows, batch.read_at),
     }
-    return Losses(parts, counts)
+    named = {f"asked_{key}": value for key, value in name_counts.items()}
+    return Losses(parts, {**counts, **named})
 
 
 def _block(model: Molmo, index: int) -> DecoderBlock:

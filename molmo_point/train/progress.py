@@ -16,6 +16,8 @@ LOG_FILE = "log.jsonl"
 RATIOS = {
     "cells": ("cells_right", "cells"),
     "ground": ("ground_right", "ground"),
+    "letters": ("letters_right", "letters"),
+    "asked_letters": ("asked_letters_right", "asked_letters"),
     "numbers": ("numbers_near", "numbers"),
     "absent": ("absent_right", "absent"),
     "present": ("present_right", "present"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,25 @@ from molmo_point.config import MolmoConfig
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.weights import save_weights
 from molmo_point.train.recipe import Recipe
-from molmo_point.train.vocabulary import build_tokenizer, save_tokenizer
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
-def publish(model: Molmo, recipe: Recipe, folder: Path) -> None:
-    """Write config, tokenizer, weights and recipe; every file is written beside and renamed."""
+def publish(model: Molmo, recipe: Recipe, folder: Path, tokenizer: Path) -> None:
+    """Write config, tokenizer, weights and recipe; every file is written beside and renamed.
+
+    Args:
+        tokenizer: The run's folder: its tokenizer is the one that the weights belong to.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", config_json(model.config))
     write_json(folder / "preprocessor_config.json", preprocessor_json(model.config))
     write_json(folder / "generation_config.json", {"_from_model_config": True})
     write_json(folder / "training.json", recipe.model_dump(mode="json"))
-    save_tokenizer(build_tokenizer(), folder)
+    for name in TOKENIZER_FILES:
+        partial = folder / f"{name}.part"
+        shutil.copyfile(tokenizer / name, partial)
+        os.replace(partial, folder / name)
     save_weights(model, folder)
 
 

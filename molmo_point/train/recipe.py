@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from molmo_point.config import DecoderConfig, MolmoConfig, PreprocessConfig, VisionConfig
 from molmo_point.errors import UsageError
+from molmo_point.train.pages.draw import PageStyle
+from molmo_point.train.pages.questions import PageQuestions
 from molmo_point.train.scenes.questions import QuestionStyle
 from molmo_point.train.scenes.scene import Style
 from molmo_point.train.teaching import LossWeights
@@ -86,10 +88,11 @@ class ModelRecipe(_Part):
 
 
 class Mix(_Part):
-    """A style of scenes, and how often it is drawn."""
+    """A style of scenes or of pages, and how often it is drawn."""
 
     weight: float = Field(default=1.0, gt=0)
     style: Style = Style()
+    page: PageStyle | None = None
 
 
 class Rates(_Part):
@@ -121,6 +124,7 @@ class StageRecipe(_Part):
     batch: int = Field(default=8, ge=1)
     questions: int = Field(default=9, ge=1)
     question_style: QuestionStyle = QuestionStyle()
+    page_questions: PageQuestions = PageQuestions()
     samples: int | None = Field(default=None, ge=1)
     cpu_seconds: float | None = Field(default=None, gt=0)
     cached: int = Field(default=3000, ge=1)
@@ -142,6 +146,8 @@ class Recipe(_Part):
     """A whole training run.
 
     Attributes:
+        start: What the run begins with instead of random weights: the folder of a run or of a checkpoint, or a model's name.
+            Weights are taken where names and shapes agree, words by their text; the rest begins anew (`start.json`).
         seed: Of the run: initial weights and which pictures are drawn.
         precision: "bfloat16" computes in mixed precision; weights and optimizer stay float32.
         save_every_s: Seconds between two saved states.
@@ -150,6 +156,7 @@ class Recipe(_Part):
     """
 
     name: str
+    start: str | None = None
     seed: int = Field(default=0, ge=0)
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     model: ModelRecipe = ModelRecipe()

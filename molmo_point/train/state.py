@@ -14,9 +14,18 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from molmo_point.errors import UsageError
+from molmo_point.train.scenes.kinds import COLOURS, all_kinds
 from molmo_point.train.stream import TrainingStopped
 
 STATE_FILE = "state.safetensors"
+
+CLASSES = "classes"
+"""Key in the state's metadata: which class each row of the teaching heads stands for."""
+
+
+def class_names() -> dict[str, list[str]]:
+    """Return the names of the classes of the teaching heads, row by row; row 0 of the kinds is background."""
+    return {"kinds": ["", *(kind.name for kind in all_kinds())], "colours": list(COLOURS)}
 
 
 @dataclass
@@ -68,10 +77,11 @@ def save_state(
         for index, values in optimizer.state_dict()["state"].items():
             for name, value in values.items():
                 tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).detach().contiguous()
+    metadata = {"place": json.dumps(asdict(place)), CLASSES: json.dumps(class_names())}
     target = folder / STATE_FILE
     partial = target.with_suffix(".part")
     try:
-        save_file(tensors, partial, metadata={"place": json.dumps(asdict(place))})
+        save_file(tensors, partial, metadata=metadata)
         os.replace(partial, target)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)

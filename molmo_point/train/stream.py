@@ -16,7 +16,9 @@ from molmo_point.errors import PointError
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.train.batches import Batch, collate
 from molmo_point.train.examples import Answer, AnswerWriter, Picture, see
-from molmo_point.train.recipe import StageRecipe
+from molmo_point.train.pages.draw import draw_page, written_words
+from molmo_point.train.pages.questions import draw_page_questions
+from molmo_point.train.recipe import Mix, StageRecipe
 from molmo_point.train.scenes.questions import draw_questions
 from molmo_point.train.scenes.scene import Scene, draw_scene
 from molmo_point.train.seeds import held_out_seed, training_seed
@@ -80,9 +82,12 @@ class Drawer:
             if self._held_out
             else training_seed(self._run, self.stage.name, index)
         )
+        mix = self._mix(seed)
+        return draw_scene(seed, mix.style) if mix.page is None else draw_page(seed, mix.page)
+
+    def _mix(self, seed: int) -> Mix:
         draw = np.random.default_rng([seed, 1]).random() * self._bounds[-1]
-        mix = self.stage.scenes[int(np.searchsorted(self._bounds, draw, side="right"))]
-        return draw_scene(seed, mix.style)
+        return self.stage.scenes[int(np.searchsorted(self._bounds, draw, side="right"))]
 
     def picture(self, scene: Scene) -> Picture:
         """Cut a scene into crops."""
@@ -93,7 +98,12 @@ class Drawer:
         if self.stage.kind == "dense":
             return []
         rng = np.random.default_rng([scene.seed, 2, epoch])
-        questions = draw_questions(scene, rng, self.stage.questions, self.stage.question_style)
+        count, page = self.stage.questions, self._mix(scene.seed).page
+        if page is None:
+            questions = draw_questions(scene, rng, count, self.stage.question_style)
+        else:
+            words = written_words(page, self._held_out)
+            questions = draw_page_questions(scene, rng, count, self.stage.page_questions, words)
         return [self._writer.write(q, picture.points, float(rng.random())) for q in questions]
 
     def sample(self, index: int) -> tuple[Picture, list[Answer]]:

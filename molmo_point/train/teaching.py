@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from molmo_point.model.molmo import Molmo
 from molmo_point.train.batches import Batch
+from molmo_point.train.spelling import CLASSES, SLOTS
 
 NUMBERS = 101
 """Whole-number tokens 0-100, whose ids follow each other."""
@@ -35,6 +36,9 @@ class LossWeights(BaseModel):
         answer: The answer's tokens, the only part that inference knows.
         dense: What each image token shows, read off the connector's output.
         spot: Where in its crop the thing is that an image token shows, read off the same.
+        spell: The first letters of what is written where an image token looks, read off the same.
+        letters: Which letters every patch shows, read off the vision tower.
+        name: The first letters of what is asked for, read off the decoder below the taught heads by the head of `spell`.
         place: Where in the picture the thing is that a token shows, read off the decoder below the taught heads.
         look: Where the taught heads look.
         read: Whether the heads of the block before read the words that are asked for.
@@ -46,6 +50,9 @@ class LossWeights(BaseModel):
     answer: float = 1.0
     dense: float = 0.3
     spot: float = 0.3
+    spell: float = 0.3
+    letters: float = 0.3
+    name: float = 0.3
     place: float = 0.3
     look: float = 0.5
     read: float = 0.3
@@ -69,7 +76,7 @@ class Losses:
 class TeachingHeads(nn.Module):
     """Read-outs that exist during training only."""
 
-    def __init__(self, width: int, kinds: int, colours: int) -> None:
+    def __init__(self, width: int, kinds: int, colours: int, patch_features: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.kind = nn.Linear(width, kinds + 1)
@@ -78,19 +85,41 @@ class TeachingHeads(nn.Module):
         self.place_norm = nn.LayerNorm(width)
         self.place = nn.Linear(width, 2 * NUMBERS)
         self.spot = nn.Linear(width, 2 * NUMBERS)
+        self.spell = nn.Linear(width, SLOTS * CLASSES)
+        self.name_norm = nn.LayerNorm(width)
+        self.letter_norm = nn.LayerNorm(patch_features)
+        self.letters = nn.Linear(patch_features, CLASSES)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a batch's pictures look like to the network.
+
+    Attributes:
+        features: [M, K, D], image embeddings.
+        patches: [N, P, V], of the vision tower; None where the embeddings were computed before.
+    """
+
+    features: Tensor
+    patches: Tensor | None
+
+
+def look(model: Molmo, batch: Batch) -> Seen:
+    """Run vision tower and connector, or take what was computed before."""
+    if batch.features is not None:
+        return Seen(batch.features, None)
+    patches = model.vision(batch.crops)
+    return Seen(model.connector(patches[batch.where], batch.masks), patches)
 
 
 def image_features(model: Molmo, batch: Batch) -> Tensor:
     """Image embeddings [M, K, D] of a batch, computed now or before."""
-    if batch.features is not None:
-        return batch.features
-    features = model.vision(batch.crops)
-    out: Tensor = model.connector(features[batch.where], batch.masks)
-    return out
+    return look(model, batch).features
 
 
-def dense_losses(heads: TeachingHeads, features: Tensor, batch: Batch) -> Losses:
+def dense_losses(heads: TeachingHeads, seen: Seen, batch: Batch) -> Losses:
     """Compare what each image token shows with what the heads read off it."""
+    features = seen.features
     at = batch.slots.reshape(-1)
     used = at >= 0
     at = at[used]
@@ -131,9 +160,43 @@ def dense_losses(heads: TeachingHeads, features: Tensor, batch: Batch) -> Losses
         "ground": float((~shown).sum()),
         "ground_right": float((right & ~shown).sum()),
     }
-    return Losses(
-        {"dense": kind + 0.3 * colour + 0.5 * offset + 0.05 * size, "spot": spot}, counts
-    )
+    spell, letter_counts = spell_loss(heads, x, batch.spells.view(-1, SLOTS)[at])
+    parts = {
+        "dense": kind + 0.3 * colour + 0.5 * offset + 0.05 * size,
+        "spot": spot,
+        "spell": spell,
+        "letters": _letter_loss(heads, seen, batch),
+    }
+    return Losses(parts, {**counts, **letter_counts})
+
+
+def spell_loss(heads: TeachingHeads, x: Tensor, spells: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Compare what is spelled with what should be.
+
+    Args:
+        x: [N, D], normalised.
+        spells: [N, SLOTS] classes, negative in rows where nothing is written.
+    """
+    written = spells[:, 0] >= 0
+    if not written.any():
+        return x.sum() * 0, {}
+    wanted = spells[written].reshape(-1)
+    logits = heads.spell(x[written]).float().reshape(-1, CLASSES)
+    loss = F.cross_entropy(logits, wanted)
+    right = (logits.argmax(-1) == wanted) & (wanted > 0)
+    return loss, {"letters": float((wanted > 0).sum()), "letters_right": float(right.sum())}
+
+
+def _letter_loss(heads: TeachingHeads, seen: Seen, batch: Batch) -> Tensor:
+    """Every patch of a page says which letters have their middle in it."""
+    if seen.patches is None or not batch.lettered.any():
+        return seen.features.sum() * 0
+    x = heads.letters(heads.letter_norm(seen.patches[batch.lettered])).float()
+    wanted = batch.letters[batch.lettered].to(x.dtype)
+    # A patch shows one or two of the letters: rarer than one in twenty, they count more.
+    weight = 1 + 4 * wanted
+    loss = F.binary_cross_entropy_with_logits(x, wanted, reduction="none")
+    return (weight * loss).sum(-1).mean() / 4
 
 
 def _spots(batch: Batch, tokens: int) -> Tensor:

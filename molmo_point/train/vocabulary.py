@@ -45,6 +45,7 @@ SPLIT = (
 PHRASES = (
     " User: Point to the Assistant: How many are there? There are none."
     " Counting the shows a total of 1. and of in an all any you your this image picture on with a"
+    " leftmost rightmost top bottom largest smallest first last icon"
 )
 
 

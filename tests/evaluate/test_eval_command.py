@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,16 @@ from typer.testing import CliRunner
 import molmo_point
 from molmo_point.cli import eval as eval_command
 from molmo_point.cli import train as train_command
+from molmo_point.cli import worlds
+from molmo_point.cli.card import write_card
+from molmo_point.errors import UsageError
+from molmo_point.evaluate.run import evaluate
+from molmo_point.evaluate.table import Table, make_table
 from molmo_point.testing import FakePointer
+from molmo_point.train.pages.browser import NAMES
 from molmo_point.train.recipe import find_recipe
 from molmo_point.train.scenes.fonts import MissingFont, emoji_font
+from molmo_point.train.scenes.kinds import kinds_named
 
 try:
     emoji_font()
@@ -91,3 +99,86 @@ def test_train_takes_one_step_and_says_where(app: typer.Typer, tmp_path: Path) -
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(folder / "checkpoint")
     assert (folder / "state.safetensors").exists()
+
+
+def perfect_pointer(world: str, pictures: int) -> FakePointer:
+    """Answers each question of a world with the middle pixel of each region."""
+    truth = {}
+    for example in worlds.world_examples(world, 0, pictures, 3, STYLE):
+        points = []
+        for region in example.regions:
+            rows, columns = np.nonzero(region.inside)
+            height, width = region.inside.shape
+            middle = len(rows) // 2
+            points.append(((columns[middle] + 0.5) / width, (rows[middle] + 0.5) / height))
+        truth[np.asarray(example.image).tobytes(), example.query] = points
+    return FakePointer(lambda image, query: truth[image.tobytes(), query])
+
+
+def test_the_table_is_written_with_a_report_for_each_world(
+    app: typer.Typer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake = perfect_pointer("things", 4)
+    monkeypatch.setattr(molmo_point, "load", lambda _name: fake)
+    arguments = ["eval", "--pictures", "4", "--questions", "3", "--world", "things"]
+    result = CliRunner().invoke(app, [*arguments, "--table", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    table = Table.model_validate_json((tmp_path / "out" / "table.json").read_text())
+    f1, *_ = table.rows
+    assert (f1.what, f1.value, f1.reached) == ("F1 of points on the asked things", 1.0, "goal")
+    assert (tmp_path / "out" / "table.md").read_text() == result.stdout.rstrip("\n") + "\n"
+    assert json.loads((tmp_path / "out" / "things.json").read_text())["pictures"] == 4
+
+
+def test_pages_by_chromium_can_be_asked_about(
+    app: typer.Typer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not any(map(shutil.which, NAMES)):
+        pytest.skip(f"no Chromium (looked for {', '.join(NAMES)})")
+    fake = perfect_pointer("pages-unseen", 2)
+    monkeypatch.setattr(molmo_point, "load", lambda _name: fake)
+    arguments = [
+        "eval",
+        "--pictures",
+        "2",
+        "--questions",
+        "3",
+        "--world",
+        "pages-unseen",
+        "--json",
+    ]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    overall = json.loads(result.stdout)["overall"]
+    assert overall["questions"] >= 4
+    assert overall["perfect"]["right"] == overall["questions"]
+
+
+def test_counting_asks_for_counts_of_small_things() -> None:
+    examples = list(worlds.world_examples("counting", 0, 6, 3, STYLE))
+    assert {example.mode for example in examples} == {"count"}
+    assert max(len(example.regions) for example in examples) > 5
+
+
+def test_a_world_that_is_not_there_is_named() -> None:
+    with pytest.raises(UsageError, match="expected one of scenes, things"):
+        worlds.world_examples("moon", 0, 1, 1, STYLE)
+
+
+def test_the_card_is_written_from_the_table(tmp_path: Path) -> None:
+    """From reports of a fake and nano's own folder: every number of the table stands in it."""
+    fake = perfect_pointer("scenes", 3)
+    examples = worlds.world_examples("scenes", 0, 3, 3, STYLE)
+    report = evaluate(fake, examples)
+    table = make_table("fake", {"scenes": report})
+    (tmp_path / "table.json").write_text(table.model_dump_json())
+    (tmp_path / "scenes.json").write_text(report.model_dump_json())
+    nano = Path(molmo_point.__file__).parent / "nano"
+    write_card(nano, tmp_path, tmp_path / "card.md")
+    text = (tmp_path / "card.md").read_text()
+    assert table.markdown().rstrip() in text
+    assert "$" not in text
+    for kind in kinds_named(STYLE.kinds):
+        assert kind.name in text
+    with pytest.raises(UsageError, match=r"table\.json.*fill the folder"):
+        write_card(nano, tmp_path / "empty", tmp_path / "card.md")

@@ -80,7 +80,7 @@ def test_most_things_are_shown_by_some_token(tokenizer: Tokenizer) -> None:
         total += len(picture.kinds)
         shown += len(set(picture.shows[picture.shows >= 0].tolist()))
     # Things a quarter of a token in size may lose every token to a larger neighbour.
-    assert shown > 0.8 * total
+    assert shown > 0.7 * total
 
 
 def test_equal_crops_are_kept_once(tokenizer: Tokenizer) -> None:

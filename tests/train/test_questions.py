@@ -51,6 +51,8 @@ def meant(query: str) -> tuple[str, str | None]:
 def test_the_things_that_answer_are_those_that_the_words_mean() -> None:
     for scene, questions in ALL:
         for question in questions:
+            if question.form == "relation":
+                continue
             kind, colour = meant(question.query)
             right = {
                 index
@@ -61,9 +63,32 @@ def test_the_things_that_answer_are_those_that_the_words_mean() -> None:
             assert len(question.targets) == len(right)
 
 
+def test_a_relation_singles_out_the_thing_that_leads_clearly() -> None:
+    measure = {
+        "leftmost": lambda thing: -thing.point[0],
+        "rightmost": lambda thing: thing.point[0],
+        "top": lambda thing: -thing.point[1],
+        "bottom": lambda thing: thing.point[1],
+        "largest": lambda thing: thing.area,
+        "smallest": lambda thing: -thing.area,
+    }
+    seen = set()
+    for scene, questions in ALL:
+        for question in questions:
+            if question.form == "relation":
+                word, name = question.query.removeprefix("the ").split(" ", 1)
+                others = [thing for thing in scene.things if thing.kind.name == name]
+                assert len(others) > 1
+                best = max(others, key=measure[word])
+                assert [scene.things[index] for index in question.targets] == [best], question
+                seen.add(word)
+    assert len(seen) >= 3
+
+
 def test_every_form_is_asked() -> None:
     forms = Counter(question.form for _, questions in ALL for question in questions)
-    assert set(forms) == {"name", "synonym", "colour", "absent", "absent colour", "absent word"}
+    present = {"name", "synonym", "colour", "relation"}
+    assert set(forms) == {*present, "absent", "absent colour", "absent word"}
     absent = sum(forms[form] for form in forms if form.startswith("absent"))
     assert 0.25 < absent / forms.total() < 0.6
 

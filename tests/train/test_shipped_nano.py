@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import molmo_point
-from molmo_point.cli.eval import scene_examples
+from molmo_point.cli.worlds import scene_examples
 from molmo_point.evaluate.report import Report
 from molmo_point.evaluate.run import evaluate
 from molmo_point.train.recipe import read_recipe

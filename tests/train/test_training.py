@@ -19,13 +19,14 @@ from molmo_point.train.cached import CachedPictures
 from molmo_point.train.loop import train
 from molmo_point.train.network import begin_decoder, new_network
 from molmo_point.train.objectives import Taught, answer_losses
+from molmo_point.train.pages.draw import PageStyle
 from molmo_point.train.progress import Progress
 from molmo_point.train.published import config_json, preprocessor_json
-from molmo_point.train.recipe import Recipe, find_recipe, read_recipe
+from molmo_point.train.recipe import Mix, Recipe, find_recipe, read_recipe
 from molmo_point.train.schedule import rate, spent
 from molmo_point.train.state import Place
 from molmo_point.train.stream import Drawer, TrainingStopped, fresh_batches
-from molmo_point.train.teaching import TeachingHeads, dense_losses, image_features
+from molmo_point.train.teaching import TeachingHeads, dense_losses, image_features, look
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -223,9 +224,17 @@ def test_a_loss_that_is_no_number_stops_the_run(
         train(make_recipe(), tmp_path, workers=0)
 
 
+def with_pages(recipe: Recipe) -> Recipe:
+    """The last stage draws half scenes, half pages."""
+    page = Mix(page=PageStyle(sizes=((96, 80),), text=(10, 12)))
+    last = recipe.stages[-1]
+    last = last.model_copy(update={"scenes": (*last.scenes, page), "batch": 6})
+    return recipe.model_copy(update={"stages": (*recipe.stages[:-1], last)})
+
+
 def test_training_lowers_the_loss(tmp_path: Path, make_recipe: MakeRecipe) -> None:
-    """The same four pictures, forty steps of everything together: every part of the loss falls."""
-    recipe = make_recipe()
+    """The same pictures, forty steps of everything together: every part of the loss falls."""
+    recipe = with_pages(make_recipe())
     train(recipe, tmp_path, workers=0, steps=1)
     from molmo_point.preprocess.tokenizer import Tokenizer
 
@@ -239,19 +248,22 @@ def test_training_lowers_the_loss(tmp_path: Path, make_recipe: MakeRecipe) -> No
     optimizer = torch.optim.AdamW(parameters, 0.01)
     history = []
     for _ in range(40):
-        features = image_features(network.model, drawn)
-        dense = dense_losses(network.heads, features, drawn)
+        seen = look(network.model, drawn)
+        dense = dense_losses(network.heads, seen, drawn)
         answers = answer_losses(
-            network.model, network.heads, features, drawn, Taught(1, 1), 1.0, 0
+            network.model, network.heads, seen.features, drawn, Taught(1, 1), 1.0, 0
         )
         parts = {**dense.parts, **answers.parts}
         optimizer.zero_grad()
         torch.stack(list(parts.values())).sum().backward()
         optimizer.step()
         history.append({name: part.item() for name, part in parts.items()})
-    assert set(history[0]) == {"dense", "spot", "answer", "place", "look", "read"}
+    taught = {"dense", "spot", "spell", "letters", "name", "place", "look", "read"}
+    assert set(history[0]) == {"answer", *taught}
     for name, first in history[0].items():
-        assert history[-1][name] < 0.6 * first, (name, first, history[-1][name])
+        # Soft labels of places leave a loss of more than two fifths however well they are learned.
+        share = 0.75 if name in ("spot", "place") else 0.6
+        assert history[-1][name] < share * first, (name, first, history[-1][name])
 
 
 def test_cached_pictures_give_the_same_loss_as_fresh_ones(

@@ -3,6 +3,7 @@
 kinds        what there is: names, plurals, synonyms, colours
 fonts        where the emoji and the letters come from
 sprites      one thing, cut out
+solids       shaded spheres, cubes, cylinders, cones
 backgrounds  what lies behind
 weather      light, blur, noise, JPEG
 scene        a whole picture and where everything in it is

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib import resources
 
 from molmo_point.errors import UsageError
+from molmo_point.train.pages.controls import ROLES, icons
+from molmo_point.train.scenes.solids import SOLIDS
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (220, 40, 40),
@@ -49,8 +51,8 @@ class Kind:
     """One kind of thing.
 
     Attributes:
-        family: "emoji", "shape", "letter" or "digit".
-        glyph: What is drawn: an emoji, a name in SHAPES, or a character.
+        family: "emoji", "shape", "letter", "digit", "solid", or, on pages, "control" or "icon".
+        glyph: What is drawn: an emoji, a name in SHAPES or SOLIDS, a character, or a name in ROLES.
         names: (singular, plural) pairs; the first one is its name, the others are synonyms.
         coloured: Whether it comes in the colours of COLOURS.
     """
@@ -77,7 +79,9 @@ def plural(name: str) -> str:
 
 @functools.cache
 def all_kinds() -> tuple[Kind, ...]:
-    """Return every kind, in the order that class numbers follow: emoji, shapes, letters, digits."""
+    """Return every kind, in the order that class numbers follow: emoji, shapes, letters, digits, solids, then
+    what only pages have.
+    """
     text = resources.files(__package__).joinpath("kinds.tsv").read_text(encoding="utf-8")
     emoji = [_from_row(line) for line in text.splitlines() if line and not line.startswith("#")]
     shapes = [Kind("shape", name, ((name, plural(name)),), True) for name in SHAPES]
@@ -94,7 +98,10 @@ def all_kinds() -> tuple[Kind, ...]:
         )
         for sign in DIGITS
     ]
-    return (*emoji, *shapes, *letters, *digits)
+    solids = [Kind("solid", name, ((name, plural(name)),), True) for name in SOLIDS]
+    controls = [Kind("control", role, names, False) for role, names in ROLES.items()]
+    signs = [Kind("icon", icon.glyphs, icon.names, False) for icon in icons()]
+    return (*emoji, *shapes, *letters, *digits, *solids, *controls, *signs)
 
 
 def kinds_named(names: tuple[str, ...]) -> tuple[Kind, ...]:
@@ -110,6 +117,15 @@ def kinds_named(names: tuple[str, ...]) -> tuple[Kind, ...]:
             f"no kinds are named {', '.join(missing)}; there are: {', '.join(by_name)}"
         )
     return tuple(by_name[name] for name in names)
+
+
+@functools.cache
+def kind_of(family: str, glyph: str) -> Kind:
+    """Return the kind of a family that is drawn so."""
+    for kind in all_kinds():
+        if (kind.family, kind.glyph) == (family, glyph):
+            return kind
+    raise UsageError(f"no {family} is drawn as {glyph!r}")
 
 
 def _from_row(line: str) -> Kind:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -45,7 +47,8 @@ class Question:
         query: What is asked for, as a user would write it; also the label of the answer.
         prompt: The whole question, without the words around it that mark the speaker.
         targets: Indices of the things that answer, in the scene's order; empty = there are none.
-        form: How it was asked: "name", "synonym", "colour", "absent", "absent colour" or "absent word".
+        form: How it was asked: "name", "synonym", "colour", "relation", "absent", "absent colour", "absent word" ...
+        label: What is written on the control that is asked for, on pages.
     """
 
     mode: str
@@ -53,6 +56,7 @@ class Question:
     prompt: str
     targets: tuple[int, ...]
     form: str
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class QuestionStyle:
         most: Questions with more answers than this are not asked.
         plain: Chance of the wording that `molmo_point.markup` uses.
         synonyms: Chance that a kind with synonyms is called by one.
+        relations: Chance that one of several things of a kind is asked for by its place or size.
     """
 
     absent: float = 0.35
@@ -72,6 +77,7 @@ class QuestionStyle:
     most: int = 12
     plain: float = 0.85
     synonyms: float = 0.25
+    relations: float = 0.15
 
 
 def draw_questions(
@@ -105,6 +111,11 @@ def _askable(scene: Scene, style: QuestionStyle) -> list[Kind]:
 def _present(scene: Scene, rng: np.random.Generator, style: QuestionStyle, kind: Kind) -> Question:
     """Ask for a kind that is there, perhaps only for those of one colour."""
     of_kind = [index for index, thing in enumerate(scene.things) if thing.kind == kind]
+    if len(of_kind) > 1 and style.relations and rng.random() < style.relations:
+        related = relations(scene, of_kind)
+        if related:
+            word, target = related[int(rng.integers(len(related)))]
+            return _asked(rng, style, f"{word} {kind.name}", (target,), "relation", False)
     form = 1 + int(rng.integers(len(kind.names) - 1)) if len(kind.names) > 1 else 0
     form = form if rng.random() < style.synonyms else 0
     if kind.coloured and rng.random() < 0.6:
@@ -112,6 +123,27 @@ def _present(scene: Scene, rng: np.random.Generator, style: QuestionStyle, kind:
         targets = tuple(index for index in of_kind if scene.things[index].colour == colour)
         return _worded(rng, style, kind, form, colour, targets, "colour")
     return _worded(rng, style, kind, form, None, tuple(of_kind), "synonym" if form else "name")
+
+
+def relations(scene: Scene, things: Sequence[int]) -> list[tuple[str, int]]:
+    """Return the words that single out one of several things: those in which it leads by a clear margin."""
+    height, width = scene.image.shape[:2]
+    areas = [scene.things[index].area for index in things]
+    measures = {
+        "leftmost": [-scene.things[index].point[0] / width for index in things],
+        "rightmost": [scene.things[index].point[0] / width for index in things],
+        "top": [-scene.things[index].point[1] / height for index in things],
+        "bottom": [scene.things[index].point[1] / height for index in things],
+        "largest": [0.5 * math.log(area) for area in areas],
+        "smallest": [-0.5 * math.log(area) for area in areas],
+    }
+    found = []
+    for word, values in measures.items():
+        order = np.argsort(values)
+        margin = 0.25 if word in ("largest", "smallest") else 0.06
+        if values[order[-1]] - values[order[-2]] >= margin:
+            found.append((word, things[int(order[-1])]))
+    return found
 
 
 def _absent(scene: Scene, rng: np.random.Generator, style: QuestionStyle) -> Question | None:

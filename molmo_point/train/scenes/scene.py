@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,7 @@ class Thing:
         point: (x, y) in continuous pixels, on the thing: its centre where that is visible.
         box: (left, top, right, bottom) in continuous pixels, of the whole thing, hidden parts included.
         visible: Share of it that nothing covers and the picture's edge does not cut off, 0-1.
+        text: What is written on it, on pages.
     """
 
     kind: Kind
@@ -79,6 +80,18 @@ class Thing:
     point: tuple[float, float]
     box: tuple[float, float, float, float]
     visible: float
+    text: str = ""
+
+    @property
+    def area(self) -> float:
+        """Of its box, in square pixels, at least 1."""
+        left, top, right, bottom = self.box
+        return max(1.0, (right - left) * (bottom - top))
+
+
+def no_letters() -> np.ndarray[Any, np.dtype[np.float32]]:
+    """What a scene has written on it."""
+    return np.zeros((0, 4), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,12 +103,14 @@ class Scene:
         image: (H, W, 3) uint8 RGB.
         things: Everything in it, from back to front.
         owner: (H, W) int16: index in `things` of the thing seen at a pixel (holes count as the thing's), NOTHING for background.
+        letters: (n, 4) float32, on pages: class, x and y of the middle in pixels, and height of every letter.
     """
 
     seed: int
     image: Bytes
     things: tuple[Thing, ...]
     owner: np.ndarray[Any, np.dtype[np.int16]]
+    letters: np.ndarray[Any, np.dtype[np.float32]] = field(default_factory=no_letters)
 
     def region(self, index: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """(H, W) bool: where thing `index` is seen."""
@@ -169,7 +184,7 @@ def _choose(
         kind = _any_kind(rng, style)
         colour = _any_colour(rng) if kind.coloured else None
     pattern = PATTERNS[int(rng.integers(len(PATTERNS)))] if kind.family == "shape" else "plain"
-    font = int(rng.integers(8)) if kind.family in ("letter", "digit") else 0
+    font = int(rng.integers(8)) if kind.family in ("letter", "digit", "solid") else 0
     turn = 0.0 if rng.random() < 0.4 else float(np.clip(rng.normal(0, 15), -35, 35))
     return _Plan(kind, colour, sprite(kind, colour, pattern, font), centre, side, turn)
 

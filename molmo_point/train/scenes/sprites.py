@@ -12,6 +12,7 @@ from PIL import Image, ImageChops, ImageDraw
 from molmo_point.errors import UsageError
 from molmo_point.train.scenes.fonts import emoji_font, text_fonts
 from molmo_point.train.scenes.kinds import COLOURS, Kind
+from molmo_point.train.scenes.solids import solid
 
 SIDE = 128
 """Longer side of a sprite in pixels; scenes scale it down, never far up."""
@@ -33,7 +34,7 @@ class Sprite:
     silhouette: Image.Image
 
 
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=2048)
 def sprite(kind: Kind, colour: str | None = None, pattern: str = "plain", font: int = 0) -> Sprite:
     """Draw one kind of thing.
 
@@ -41,7 +42,7 @@ def sprite(kind: Kind, colour: str | None = None, pattern: str = "plain", font: 
         kind: What.
         colour: A name in COLOURS for shapes, letters and digits; None for emoji.
         pattern: A name in PATTERNS, for shapes.
-        font: Which of the installed text fonts, counted round, for letters and digits.
+        font: Which of the installed text fonts, counted round, for letters and digits; which pose, for solids.
     """
     if kind.family == "emoji":
         picture = _cut(_emoji(kind.glyph))
@@ -51,6 +52,9 @@ def sprite(kind: Kind, colour: str | None = None, pattern: str = "plain", font: 
     if kind.family == "shape":
         mask, silhouette = _shape_mask(kind.glyph)
         return Sprite(_patterned(mask, COLOURS[colour], pattern), silhouette)
+    if kind.family == "solid":
+        picture = _cut(solid(kind.glyph, COLOURS[colour], font, SIDE))
+        return Sprite(picture, _filled(picture.getchannel("A")))
     mask, silhouette = _character_mask(kind.glyph, font)
     picture = Image.new("RGBA", mask.size, COLOURS[colour])
     picture.putalpha(mask)

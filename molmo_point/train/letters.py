@@ -1,0 +1,55 @@
+"""Which letters every patch of a page shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from molmo_point.config import PreprocessConfig
+from molmo_point.preprocess.crops import ImageCrops
+from molmo_point.preprocess.resize import Placement, place
+from molmo_point.train.scenes.scene import Scene
+from molmo_point.train.spelling import CLASSES
+
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+LEGIBLE = 6.0
+"""Letters lower than so many pixels, after the picture was fitted to its crops, are not asked for."""
+
+
+def letters_in_patches(
+    scene: Scene, cut: ImageCrops, config: PreprocessConfig
+) -> tuple[Flags, Flags]:
+    """Return letters [n, P, CLASSES] whose middle lies in a patch, and for which crops [n] that is known."""
+    count, patches = cut.crops.shape[:2]
+    letters = np.zeros((count, patches, CLASSES), bool)
+    lettered = np.zeros(count, bool)
+    if not len(scene.letters):
+        return letters, lettered
+    height, width = scene.image.shape[:2]
+    side, step = config.grid_size, config.window_patches
+    low = place(width, height, config.crop_size, config.crop_size)
+    typical = float(np.median(scene.letters[:, 3]))
+    columns = cut.grid[1]
+    views = [(low, 0, 0)]
+    views += [
+        (cut.placement, index // columns * step, index % columns * step)
+        for index in range(count - 1)
+    ]
+    for crop, (view, top, left) in enumerate(views):
+        lettered[crop] = typical * view.height / height >= LEGIBLE
+        row, column = _patch(scene, view, config.patch_size)
+        row, column = row - top, column - left
+        inside = (row >= 0) & (row < side) & (column >= 0) & (column < side)
+        kinds = scene.letters[inside, 0].astype(int)
+        letters[crop, row[inside] * side + column[inside], kinds] = True
+    return letters, lettered
+
+
+def _patch(scene: Scene, view: Placement, patch: int) -> tuple[Any, Any]:
+    """Row and column of the patch of a canvas that holds the middle of each letter."""
+    height, width = scene.image.shape[:2]
+    x = scene.letters[:, 1] / width * view.width + view.left
+    y = scene.letters[:, 2] / height * view.height + view.top
+    return (y // patch).astype(int), (x // patch).astype(int)

@@ -1,0 +1,108 @@
+"""What is written on controls: known labels, and made-up words of which some are never shown to training."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+from typing import Literal
+
+import numpy as np
+
+Words = Literal["training", "known", "unseen"]
+"""Which words a page draws: what training sees; known labels only; or only what training never sees."""
+
+# fmt: off
+ONSETS = (
+    "b", "bl", "br", "c", "ch", "cl", "cr", "d", "dr", "f", "fl", "fr", "g", "gl", "gr", "h", "j", "k", "l", "m", "n",
+    "p", "pl", "pr", "qu", "r", "s", "sc", "sh", "sl", "sn", "sp", "st", "t", "th", "tr", "v", "w", "y", "z",
+)
+NUCLEI = ("a", "e", "i", "o", "u", "ai", "ea", "ee", "io", "oa", "oo", "ou")
+CODAS = (
+    "b", "ck", "d", "f", "g", "l", "ll", "m", "n", "nd", "ng", "nt", "p", "r", "rd", "rk", "rn", "rt", "s", "st", "t",
+    "th", "x",
+)
+# fmt: on
+
+MADE_UP = 0.45
+"""Share of made-up words in training: what is read must not hang on a list."""
+
+
+def is_kept(word: str) -> bool:
+    """Whether a word is kept for evaluation: one of eight, by its hash, large or small letters alike."""
+    digest = hashlib.blake2b(word.lower().encode(), digest_size=2).digest()
+    return int.from_bytes(digest, "big") % 8 == 0
+
+
+@functools.cache
+def known_labels(kept: bool) -> tuple[str, ...]:
+    """Labels of real interfaces: those that training draws, or those kept for evaluation."""
+    text = resources.files(__package__).joinpath("labels.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return tuple(line for line in lines if kept == any(is_kept(word) for word in line.split()))
+
+
+def made_up(rng: np.random.Generator, kept: bool) -> str:
+    """Make a pronounceable word of 3 to 10 letters.
+
+    Args:
+        kept: A word that training never draws.
+    """
+    while True:
+        parts = []
+        for _ in range(1 + int(rng.integers(3))):
+            parts += [_any(rng, ONSETS), _any(rng, NUCLEI)]
+            if rng.random() < 0.45:
+                parts.append(_any(rng, CODAS))
+        word = "".join(parts)
+        if 3 <= len(word) <= 10 and is_kept(word) == kept:
+            return word
+
+
+def draw_label(rng: np.random.Generator, words: Words) -> str:
+    """Draw what is written on one control, one to three words."""
+    kept = words == "unseen"
+    share = {"training": MADE_UP, "known": 0.0, "unseen": 0.5}[words]
+    if rng.random() >= share:
+        labels = known_labels(kept)
+        return labels[int(rng.integers(len(labels)))]
+    count = 1 if rng.random() < 0.75 else 2
+    label = " ".join(made_up(rng, kept) for _ in range(count))
+    return label.capitalize() if rng.random() < 0.7 else label.title()
+
+
+def look_alike(rng: np.random.Generator, label: str, words: Words) -> str:
+    """Change a label by a letter or a word, so that it is easily taken for the other.
+
+    Args:
+        words: Its words come from the same side: no evaluation word is asked for in training, seen or not.
+    """
+    kept = words == "unseen"
+    for _ in range(20):
+        parts = label.split()
+        if len(parts) > 1 and rng.random() < 0.4:
+            parts[int(rng.integers(len(parts)))] = made_up(rng, kept)
+        else:
+            at = int(rng.integers(len(parts)))
+            parts[at] = _misspelled(rng, parts[at])
+        changed = " ".join(parts)
+        fits = words != "training" or not any(is_kept(part) for part in parts)
+        if fits and changed.lower() != label.lower():
+            return changed
+    return made_up(rng, kept)
+
+
+def _misspelled(rng: np.random.Generator, word: str) -> str:
+    at = int(rng.integers(len(word)))
+    letter = "aeiourstlnm"[int(rng.integers(11))]
+    draw = rng.random()
+    if draw < 0.6:
+        return word[:at] + letter + word[at + 1 :]
+    if draw < 0.8 or len(word) < 4:
+        return word[:at] + letter + word[at:]
+    return word[:at] + word[at + 1 :]
+
+
+def _any(rng: np.random.Generator, choices: Sequence[str]) -> str:
+    return choices[int(rng.integers(len(choices)))]
