@@ -167,8 +167,9 @@ class Gate:
             return True
         if frame in self._contexts:
             return self._contexts[frame] == self._ours
-        browser = self._page.context.browser
-        return browser is None or len(browser.contexts) <= 1
+        context = self._page.context
+        # A pointer that was never closed outlives its context: what is asked in another one then is not its business.
+        return context.browser is None or all(one == context for one in context.browser.contexts)
 
 
 def _top_level(request: Any) -> bool:

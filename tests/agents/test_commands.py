@@ -285,9 +285,8 @@ def test_allowing_risks_is_explicit(page: Any, site: Site) -> None:
     pointer = FakePointer({"b": [(160 / 900, 130 / 600)]})
     from molmo_agents import WebPointer
 
-    assert WebPointer(page, pointer).click("b").status == "needs_confirmation"
-    assert (
-        WebPointer(page, pointer, Policy(confirm=allow_risks(["buy"]))).click("b").status
-        == "delivered"
-    )
+    with WebPointer(page, pointer) as web:
+        assert web.click("b").status == "needs_confirmation"
+    with WebPointer(page, pointer, Policy(confirm=allow_risks(["buy"]))) as web:
+        assert web.click("b").status == "delivered"
     assert AsyncWebPointer is not None

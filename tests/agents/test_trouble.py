@@ -54,6 +54,27 @@ def test_a_closed_page(page: Any, site: Site) -> None:
         WebPointer(page, at())
 
 
+def test_a_pointer_that_was_never_closed_is_nobody_else_s_trouble(
+    browser: Any, site: Site, canary: Site
+) -> None:
+    site.routes["/"] = "<p>first"
+    canary.routes["/"] = "<iframe src='/inner'></iframe>"
+    canary.routes["/inner"] = "<p id=there>there"
+    context = browser.new_context()
+    first = context.new_page()
+    first.goto(site.url)
+    forgotten = WebPointer(first, FakePointer())
+    assert forgotten.look().ok
+    context.close()
+    other = browser.new_context()
+    try:
+        page = other.new_page()
+        page.goto(canary.url)
+        page.frame_locator("iframe").locator("#there").wait_for(timeout=20_000)
+    finally:
+        other.close()
+
+
 def test_a_crashed_page(page: Any, site: Site) -> None:
     web = WebPointer(opened(page, site), at())
     assert web.click("ok").ok
