@@ -18,12 +18,12 @@ FILE = "calibration.json"
 
 
 class Calibration(BaseModel):
-    """Logistic maps from raw certainties to probabilities, and a line from raw variances to real ones.
+    """Logistic maps from raw certainties to probabilities, and a power law from raw variances to real ones.
 
     Attributes:
         score_weights, score_bias: Logistic regression on `score_features`; 1 = the point is on the asked thing.
-        variance_scale, variance_floor: variance = scale * raw + floor, in norm units squared: where the middle of the thing
-            lies about the point, given that the point is on the right thing.
+        variance_scale, variance_power, variance_floor: variance = scale * raw ** power + floor, in norm units squared: where
+            the middle of the thing lies about the point, given that the point is on the right thing.
         absent_weight, absent_bias: Logistic map on the log odds of the raw probability of "none".
         measured_on: What it was fitted on, in words.
     """
@@ -33,6 +33,7 @@ class Calibration(BaseModel):
     score_weights: tuple[float, float, float]
     score_bias: float
     variance_scale: float = Field(ge=0)
+    variance_power: float = Field(default=1.0, ge=0, le=1)
     variance_floor: float = Field(ge=0)
     absent_weight: float
     absent_bias: float
@@ -46,7 +47,7 @@ class Calibration(BaseModel):
 
     def variance(self, raw: float) -> float:
         """Return the variance of one axis."""
-        return self.variance_scale * raw + self.variance_floor
+        return float(self.variance_scale * raw**self.variance_power + self.variance_floor)
 
     def absent(self, raw: float) -> float:
         """Return the probability that nothing matches."""

@@ -7,6 +7,7 @@ quality = measure(apply(calibration, collect(pointer, others)))
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -137,11 +138,12 @@ def fit(samples: Samples, measured_on: str) -> Calibration:
     weights = logistic_regression(features, np.array([s.hit for s in samples.points], float))
     doubts = np.array([[logit(s.probability)] for s in samples.absences])
     absent = logistic_regression(doubts, np.array([s.absent for s in samples.absences], float))
-    scale, floor = _fit_variance([s for s in samples.points if s.offset is not None])
+    scale, power, floor = _fit_variance([s for s in samples.points if s.offset is not None])
     return Calibration(
         score_weights=(float(weights[0]), float(weights[1]), float(weights[2])),
         score_bias=float(weights[3]),
         variance_scale=scale,
+        variance_power=power,
         variance_floor=floor,
         absent_weight=float(absent[0]),
         absent_bias=float(absent[1]),
@@ -172,25 +174,32 @@ def logistic_regression(features: Floats, labels: Floats, *, ridge: float = 1e-2
     return np.append(scaled, weights[-1] - (scaled * mean).sum())
 
 
-def _fit_variance(hits: Sequence[PointSample]) -> tuple[float, float]:
-    """Find (scale, floor) of variance = scale * raw + floor that cover 50 % and 90 % of the hits best.
+POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""How steeply real variances may follow raw ones; less than 1 where a model's doubts are exaggerated."""
 
-    Coverage is what is promised, so coverage is what is fitted: a grid over shares of floor and scale, each brought to cover 90 %
-    exactly, the one that then comes nearest to 50 % is taken.
+
+def _fit_variance(hits: Sequence[PointSample]) -> tuple[float, float, float]:
+    """Find (scale, power, floor) of variance = scale * raw ** power + floor that cover 50 % and 90 % of the hits best.
+
+    Coverage is what is promised, so coverage is what is fitted: a grid over powers and shares of floor and scale, each brought to
+    cover about 90 %, the one is taken whose worse gap is the smallest, a gap at 50 % counting two thirds of one at 90 %.
     """
     raw = np.array([sample.variances for sample in hits])
     squared = np.array([sample.offset for sample in hits if sample.offset]) ** 2
     typical = float(np.median(raw))
-    best, least = (1.0, 0.0), math.inf
-    for share in np.linspace(0, 1, 21):
-        shape = (1 - share) * raw / typical + share
+    best, least = (1.0, 1.0, 0.0), math.inf
+    for power, share in itertools.product(POWERS, np.linspace(0, 1, 21)):
+        shape = (1 - share) * (raw / typical) ** power + share
         distance = (squared / shape).sum(1)
-        # A 2D Gaussian's 90 % ellipse has a squared radius of -2 ln 0.1.
-        factor = float(np.quantile(distance, 0.9)) / (-2 * math.log(0.1))
-        gap = abs(float((distance / factor <= -2 * math.log(0.5)).mean()) - 0.5)
-        if gap < least:
-            best, least = ((1 - share) * factor / typical, share * factor), gap
-    return float(best[0]), float(best[1])
+        for covered in np.linspace(0.86, 0.94, 17):
+            # A 2D Gaussian's 90 % ellipse has a squared radius of -2 ln 0.1.
+            factor = float(np.quantile(distance, covered)) / (-2 * math.log(0.1))
+            half = float((distance / factor <= -2 * math.log(0.5)).mean())
+            gap = max(abs(half - 0.5) * 2 / 3, abs(covered - 0.9))
+            if gap < least:
+                scale = (1 - share) * factor / typical**power
+                best, least = (float(scale), power, float(share * factor)), gap
+    return best
 
 
 def apply(calibration: Calibration, samples: Samples) -> Samples:
