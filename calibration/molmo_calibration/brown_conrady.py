@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from molmo_calibration.arrays import BoolArray, FloatArray, frozen
-from molmo_calibration.radial import first_fold, inverse_scale
+from molmo_calibration.radial import FARTHEST, first_fold, inverse_scale
 
 __all__ = ["BrownConrady"]
 
@@ -28,14 +28,20 @@ _WALK = 32
 # The least area, in units of that in the middle, that the lens may shrink to near the fold.
 _LEAST_AREA = 0.02
 
+# Where tangential and prism terms are looked at for a fold: directions, radii, rounds of them.
+_DIRECTIONS = 48
+_RADII = 64
+_ROUNDS = 3
+
 
 class BrownConrady:
     """A lens with 14 coefficients, of which the last may be zero.
 
     Attributes:
         coefficients: (14,) float64, read-only.
-        limit: largest undistorted radius sqrt(x² + y²) at which the image still moves outwards
-            with the ray; beyond it the picture folds over itself. inf where it never does.
+        limit: largest undistorted radius sqrt(x² + y²) up to which the image moves outwards with
+            the ray in every direction; beyond it the picture folds over itself somewhere. inf
+            where it never does.
     """
 
     def __init__(self, coefficients: FloatArray) -> None:
@@ -45,11 +51,13 @@ class BrownConrady:
         k1, k2, _, _, k3, k4, k5, k6 = self.coefficients[:8]
         self._numerator = np.array([1.0, k1, k2, k3])
         self._denominator = np.array([1.0, k4, k5, k6])
-        self.limit = first_fold(self._numerator, self._denominator)
-        # Inside this radius no other root is near; outside, points are solved with care.
-        self._safe = 0.8 * self.limit
         self._rational = bool(np.any(self._denominator[1:]))
         self._prism = bool(np.any(self.coefficients[8:12]))
+        self.limit = first_fold(self._numerator, self._denominator)
+        if self._prism or np.any(self.coefficients[2:4]):
+            self.limit = self._first_fold_askew(self.limit)
+        # Inside this radius no other root is near; outside, points are solved with care.
+        self._safe = 0.8 * self.limit
         self._guess, self._guess_limit = inverse_scale(
             self._numerator, self._denominator, self.limit
         )
@@ -125,12 +133,26 @@ class BrownConrady:
         return np.asarray(inner)
 
     def valid(self, x: FloatArray, y: FloatArray) -> BoolArray:
-        """Where the lens has an inverse: inside `limit` and not mirrored, (n,) bool."""
-        inside = np.asarray(x * x + y * y < self.limit**2)
-        if not self.coefficients[:12].any():
-            return inside
-        _, _, a, b, c, d = self._bend_with_slopes(x, y)
-        return np.asarray(inside & (a * d - b * c > _LEAST_AREA))
+        """Where the lens has an inverse: inside `limit`, (n,) bool."""
+        return np.asarray(x * x + y * y < self.limit**2)
+
+    def _first_fold_askew(self, farthest: float) -> float:
+        """The least radius at which any direction folds, when the lens is not round."""
+        angles = np.linspace(0.0, 2.0 * np.pi, _DIRECTIONS, endpoint=False)[:, None]
+        low, high = 0.0, min(farthest, FARTHEST)
+        for round_ in range(_ROUNDS):
+            radii = np.linspace(low, high, _RADII)
+            if round_ == 0:
+                # Even steps of the viewing angle are dense where pictures are.
+                radii = np.tan(np.linspace(0.0, np.arctan(high), _RADII))
+            _, _, a, b, c, d = self._bend_with_slopes(
+                radii * np.cos(angles), radii * np.sin(angles)
+            )
+            bad = np.flatnonzero((a * d - b * c <= _LEAST_AREA).any(axis=0))
+            if bad.size == 0:
+                return farthest
+            low, high = float(radii[max(bad[0] - 1, 0)]), float(radii[bad[0]])
+        return low
 
     def _bend(self, x: FloatArray, y: FloatArray) -> Columns:
         k1, k2, p1, p2, k3 = self.coefficients[:5]
@@ -191,11 +213,12 @@ class BrownConrady:
         moves outwards, which is the one `valid` admits.
         """
         u, v, step = np.zeros_like(x), np.zeros_like(x), np.full_like(x, np.inf)
-        for share in np.linspace(0.0, 1.0, _WALK + 1)[1:]:
-            for _ in range(2):
-                u, v, step = self._newton(u, v, x * share, y * share)
-        for _ in range(_WALK):
-            u, v, step = self._newton(u, v, x, y)
+        shares = np.concatenate([np.linspace(0.0, 1.0, _WALK + 1)[1:].repeat(2), np.ones(_WALK)])
+        for share in shares:
+            u, v, step = self._newton(u, v, x * share, y * share)
+            # A step beyond the fold would go on to some other root, or for ever.
+            back = np.minimum(1.0, self.limit / np.maximum(np.hypot(u, v), 1e-300))
+            u, v = u * back, v * back
         lost = ~(step < _CONVERGED * (1.0 + np.abs(u) + np.abs(v)))
         u[lost] = v[lost] = np.nan
         return u, v

@@ -10,14 +10,18 @@ import numpy as np
 
 from molmo_calibration.arrays import BoolArray, FloatArray
 
-__all__ = ["first_fold", "inverse_scale"]
+__all__ = ["FARTHEST", "first_fold", "inverse_scale"]
 
 # Where the profile has flattened to a twentieth of its slope in the middle, one pixel covers
 # twenty times the angle and the inverse multiplies every error by twenty: the fold in practice.
 FLAT = 0.05
 
+# Where it has grown twenty times as steep, the denominator is about to vanish: no glass does that,
+# it is a fit beyond the data that it was made from, and its inverse would be noise.
+STEEP = 20.0
+
 # No picture holds a ray with |x/z| beyond this (89 degrees); a fold behind it does not matter.
-_FARTHEST = 60.0
+FARTHEST = 60.0
 
 _SEARCH_STEPS = 2000
 _SEARCH_ROUNDS = 4
@@ -28,9 +32,9 @@ _GUESS_RADIUS = 1.5
 
 
 def first_fold(
-    numerator: FloatArray, denominator: FloatArray, farthest: float = _FARTHEST
+    numerator: FloatArray, denominator: FloatArray, farthest: float = FARTHEST
 ) -> float:
-    """The radius at which r N(r²)/D(r²) stops growing.
+    """The radius at which r N(r²)/D(r²) stops growing, or grows out of all bounds (a pole of D).
 
     Args:
         numerator: (4,) coefficients of N from the constant upwards, or more.
@@ -48,8 +52,8 @@ def first_fold(
         s = r * r
         above, below = np.polyval(n, s), np.polyval(d, s)
         change = np.polyval(n_slope, s) * below - above * np.polyval(d_slope, s)
-        slope = above * below + 2.0 * s * change - FLAT * below * below
-        return np.asarray((slope > 0) & (below > 0))
+        slope, unit = above * below + 2.0 * s * change, below * below
+        return np.asarray((slope > FLAT * unit) & (slope < STEEP * unit) & (below > 0))
 
     # Sampling cannot be upset by tiny or huge coefficients, as a search for roots can. Even
     # steps of the viewing angle are dense where pictures are.

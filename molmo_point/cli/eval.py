@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -97,7 +98,8 @@ class Asking:
         from molmo_point.evaluate.run import evaluate
 
         examples = world_examples(world, self.first, self.pictures, self.questions, self.style)
-        with Progress(console=Console(stderr=True), transient=True) as bar:
+        # Closed here and now: pages hold a browser until they are.
+        with closing(examples), Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(world, total=None)
             return evaluate(
                 pointer,

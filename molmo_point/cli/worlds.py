@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -50,7 +50,7 @@ WORLDS = (*SCENES, *PAGES)
 
 def world_examples(
     world: str, first: int, pictures: int, questions: int, style: Style
-) -> Iterator[Example]:
+) -> Generator[Example]:
     """Draw the pictures of a world and questions about them.
 
     Args:
@@ -86,7 +86,7 @@ def world_examples(
 
 def scene_examples(
     first: int, pictures: int, questions: int, style: Style, asked: QuestionStyle | None = None
-) -> Iterator[Example]:
+) -> Generator[Example]:
     """Draw held-out scenes and questions about them.
 
     Args:
@@ -111,7 +111,7 @@ def scene_examples(
             yield _example(scene, question)
 
 
-def page_examples(first: int, pictures: int, questions: int, pages: Pages) -> Iterator[Example]:
+def page_examples(first: int, pictures: int, questions: int, pages: Pages) -> Generator[Example]:
     """Render held-out pages, with fonts, looks and icons that training never draws, and ask about them."""
     import numpy as np
 

@@ -94,11 +94,15 @@ class PageBrowser:
 
     def close(self) -> None:
         """Stop Chromium."""
-        if self._browser is not None:
-            self._browser.close()
-        if self._playwright is not None:
-            self._playwright.stop()
+        browser, playwright = self._browser, self._playwright
         self._browser = self._playwright = self._page = None
+        try:
+            if browser is not None:
+                browser.close()
+        finally:
+            # Whatever became of Chromium: a driver left behind forbids every later one in this thread.
+            if playwright is not None:
+                playwright.stop()
 
     def draw(self, seed: int, style: PageStyle) -> Scene:
         """Render the page of a seed; the counterpart of `draw_page`.
@@ -125,6 +129,7 @@ class PageBrowser:
         try:
             self._page.set_viewport_size({"width": width, "height": height})
             self._page.set_content(content, timeout=TIMEOUT_MS)
+            self._page.evaluate("document.fonts.ready.then(() => true)")
             boxes = self._page.evaluate(READ_BOXES)
             shot = self._page.screenshot(timeout=TIMEOUT_MS)
         except Error as error:
