@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from molmo_point.cli.worlds import PAGES, WORLDS, page_examples, world_examples
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
-    from molmo_point.evaluate.calibrate import Quality
+    from molmo_point.evaluate.calibrate import Quality, Samples
     from molmo_point.evaluate.examples import Example
+    from molmo_point.pointer import Pointer
 
-FIRST_SCENE = 30_000
-"""Far from the scenes that `molmo-point eval` starts with: what is fitted here does not help there."""
+FIRST = 30_000
+"""Far from the pictures that `molmo-point eval` starts with: what is fitted here does not help there."""
+
+MIXTURE = "scenes,things,pages"
+"""What a model of our own is used for."""
+
+OWN = "own questions"
+
+MEASURES = {
+    "expected calibration error": "expected_calibration_error",
+    "AUROC of the score, hit against miss": "auroc",
+    "50 % ellipses cover": "coverage_50",
+    "90 % ellipses cover": "coverage_90",
+    "AUROC of absence": "absence_auroc",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -32,86 +49,112 @@ def calibrate(
             '{"image": "desk.png", "query": "mugs", "boxes": [[left, top, right, bottom], ...]} in pixels.'
         ),
     ] = None,
+    worlds: Annotated[
+        str,
+        typer.Option(
+            help=f"Without --examples: which held-out pictures, by commas, of {', '.join(WORLDS)}. "
+            "Pages are drawn without Chromium where there is none."
+        ),
+    ] = MIXTURE,
     pictures: Annotated[
-        int, typer.Option(min=2, help="Without --examples: held-out scenes to draw.")
-    ] = 600,
-    questions: Annotated[int, typer.Option(min=1, help="Questions about each scene.")] = 4,
+        int, typer.Option(min=2, help="Without --examples: pictures of each world.")
+    ] = 300,
+    questions: Annotated[int, typer.Option(min=1, help="Questions about each picture.")] = 4,
     out: Annotated[
         Path, typer.Option(help="Folder for calibration.json and reliability.png.")
     ] = Path(),
 ) -> None:
     """Fit on every other picture, measure on the rest, write calibration.json: put it beside the checkpoint's weights."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from molmo_point.api import load
     from molmo_point.engine.calibration import FILE
     from molmo_point.evaluate import calibrate as certainty
     from molmo_point.evaluate.reliability import draw_reliability
 
+    halves = _own(examples) if examples else _drawn(worlds.split(","), pictures, questions)
+    source = "questions of the user" if examples else f"{pictures} drawn pictures each of {worlds}"
     pointer = load(model, calibrated=False)
-    source = "questions of the user" if examples else f"{pictures} drawn scenes"
-    samples = []
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("questions", total=None)
-        for half in _halves(examples, pictures, questions):
-            asked = _counted(half, lambda: bar.advance(task))
-            samples.append(certainty.collect(pointer, asked))
-    fitted = certainty.fit(samples[0], f"every other one of {source}")
-    judged = certainty.apply(fitted, samples[1])
-    quality = certainty.measure(judged)
+    first, second = (_collect(pointer, half) for half in halves)
+    fitted = certainty.fit(certainty.joined(first.values()), f"every other one of {source}")
+    judged = {name: certainty.apply(fitted, samples) for name, samples in second.items()}
+    mixture = certainty.joined(judged.values())
+    quality = certainty.measure(mixture)
     out.mkdir(parents=True, exist_ok=True)
     partial = out / f"{FILE}.part"
     partial.write_text(fitted.model_dump_json(indent=1) + "\n", encoding="utf-8")
     partial.replace(out / FILE)
-    draw_reliability(judged, quality, out / "reliability.png")
-    typer.echo(_table(certainty.measure(samples[1]), quality))
+    draw_reliability(mixture, quality, out / "reliability.png", parts=judged)
+    raw = certainty.measure(certainty.joined(second.values()))
+    each = {name: certainty.measure(samples) for name, samples in judged.items()}
+    typer.echo(_table(raw, quality, each))
     typer.echo(f"written: {out / FILE}, {out / 'reliability.png'}", err=True)
 
 
-def _halves(
-    path: Path | None, pictures: int, questions: int
-) -> tuple[Iterable[Example], Iterable[Example]]:
-    """Return what to fit on and what to measure on; no picture is in both."""
-    if path is not None:
-        from molmo_point.evaluate.labelled import read_labelled
+def _collect(pointer: Pointer, worlds: Mapping[str, Iterable[Example]]) -> dict[str, Samples]:
+    """Ask every question, with a bar on stderr."""
+    from rich.console import Console
+    from rich.progress import Progress
 
-        groups: dict[int, list[Example]] = {}
-        for example in read_labelled(path):
-            groups.setdefault(id(example.image), []).append(example)
-        by_picture = list(groups.values())
-        return chain(*by_picture[::2]), chain(*by_picture[1::2])
-    from molmo_point.cli.eval import scene_examples
-    from molmo_point.train.recipe import find_recipe
+    from molmo_point.evaluate.calibrate import collect
 
-    style = find_recipe("nano").stages[-1].scenes[-1].style
+    samples = {}
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        for name, asked in worlds.items():
+            task = bar.add_task(name, total=None)
+
+            def counted(asked: Iterable[Example] = asked, task: int = task) -> Iterator[Example]:
+                for example in asked:
+                    yield example
+                    bar.advance(task)  # type: ignore[arg-type]
+
+            samples[name] = collect(pointer, counted())
+    return samples
+
+
+Halves = tuple[dict[str, "Iterable[Example]"], dict[str, "Iterable[Example]"]]
+"""What to fit on and what to measure on, by world; no picture is in both."""
+
+
+def _own(path: Path) -> Halves:
+    """The questions of a file, picture by picture in turn."""
+    from molmo_point.evaluate.labelled import read_labelled
+
+    groups: dict[int, list[Example]] = {}
+    for example in read_labelled(path):
+        groups.setdefault(id(example.image), []).append(example)
+    by_picture = list(groups.values())
+    return {OWN: chain(*by_picture[::2])}, {OWN: chain(*by_picture[1::2])}
+
+
+def _drawn(worlds: list[str], pictures: int, questions: int) -> Halves:
+    """Held-out pictures of each world, the first half and the second."""
     half = pictures // 2
     return (
-        scene_examples(FIRST_SCENE, half, questions, style),
-        scene_examples(FIRST_SCENE + half, pictures - half, questions, style),
+        {world: _world(world, FIRST, half, questions) for world in worlds},
+        {world: _world(world, FIRST + half, pictures - half, questions) for world in worlds},
     )
 
 
-def _counted(examples: Iterable[Example], done: Callable[[], None]) -> Iterator[Example]:
-    for example in examples:
-        yield example
-        done()
+def _world(world: str, first: int, pictures: int, questions: int) -> Iterable[Example]:
+    from molmo_point.train.recipe import find_recipe
+
+    if world in PAGES:
+        return page_examples(first, pictures, questions, PAGES[world], spare=True)
+    style = find_recipe("nano").stages[-1].scenes[-1].style
+    return world_examples(world, first, pictures, questions, style)
 
 
-def _table(raw: Quality, calibrated: Quality) -> str:
+def _table(raw: Quality, calibrated: Quality, each: Mapping[str, Quality]) -> str:
+    """Columns: all together calibrated and raw, then each world, where there are several."""
+    worlds = each if len(each) > 1 else {}
+    columns = [calibrated, raw, *worlds.values()]
     rows = [
-        ("points judged (misses)", f"{calibrated.points} ({calibrated.misses})", ""),
-        ("expected calibration error", *_both(raw, calibrated, "expected_calibration_error")),
-        ("AUROC of the score, hit against miss", *_both(raw, calibrated, "auroc")),
-        ("50 % ellipses cover", *_both(raw, calibrated, "coverage_50")),
-        ("90 % ellipses cover", *_both(raw, calibrated, "coverage_90")),
-        ("AUROC of absence", *_both(raw, calibrated, "absence_auroc")),
+        "| measured on the other half | calibrated | raw |"
+        + "".join(f" {name} |" for name in worlds),
+        "|---" * (1 + len(columns)) + "|",
+        "| points judged (misses) |" + "".join(f" {q.points} ({q.misses}) |" for q in columns),
     ]
-    lines = [f"| {name} | {now} | {before} |" for name, now, before in rows]
-    return "\n".join(
-        ["| measured on the other half | calibrated | raw |", "|---|---|---|", *lines]
-    )
-
-
-def _both(raw: Quality, calibrated: Quality, name: str) -> tuple[str, str]:
-    return f"{getattr(calibrated, name):.3f}", f"{getattr(raw, name):.3f}"
+    rows += [
+        f"| {title} |" + "".join(f" {getattr(quality, name):.3f} |" for quality in columns)
+        for title, name in MEASURES.items()
+    ]
+    return "\n".join(rows)

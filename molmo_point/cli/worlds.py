@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import logging
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from molmo_point.train.pages.labels import Words
     from molmo_point.train.scenes.questions import Question, QuestionStyle
     from molmo_point.train.scenes.scene import Scene, Style
+
+logger = logging.getLogger(__name__)
 
 SMALL = ((224, 224), (320, 240), (240, 320), (336, 336))
 FIRST_PAGE = 1 << 20
@@ -111,28 +115,55 @@ def scene_examples(
             yield _example(scene, question)
 
 
-def page_examples(first: int, pictures: int, questions: int, pages: Pages) -> Generator[Example]:
-    """Render held-out pages, with fonts, looks and icons that training never draws, and ask about them."""
+def page_examples(
+    first: int, pictures: int, questions: int, pages: Pages, *, spare: bool = False
+) -> Generator[Example]:
+    """Render held-out pages, with fonts, looks and icons that training never draws, and ask about them.
+
+    Args:
+        spare: Draw the pages with Pillow where Chromium cannot be had.
+
+    Raises:
+        BrowserFailed: There is no Chromium, and `spare` is off.
+        MissingExtra: The same for playwright.
+    """
     import numpy as np
 
-    from molmo_point.train.pages.browser import PageBrowser
     from molmo_point.train.pages.draw import PageStyle
     from molmo_point.train.pages.questions import PageQuestions, draw_page_questions
     from molmo_point.train.seeds import held_out_seed
 
-    style: PageStyle = PageStyle(sizes=pages.sizes, text=pages.text, words=pages.words)
-    with PageBrowser() as browser:
+    style = PageStyle(sizes=pages.sizes, text=pages.text, words=pages.words)
+    how = PageQuestions(plain=1.0)
+    # Icons are few among the controls: many questions are drawn, and those about icons kept.
+    count = 40 if pages.icons else questions
+    with _page_drawer(spare) as draw:
         for index in range(first, first + pictures):
-            page = browser.draw(held_out_seed(FIRST_PAGE + index), style)
+            page = draw(held_out_seed(FIRST_PAGE + index), style)
             rng = np.random.default_rng([page.seed, 2, 0])
-            how = PageQuestions(plain=1.0)
-            # Icons are few among the controls: many questions are drawn, and those about icons kept.
-            count = 40 if pages.icons else questions
             drawn = draw_page_questions(page, rng, count, how, pages.words)
             if pages.icons:
                 drawn = [question for question in drawn if question.form == "icon"][:questions]
             for question in drawn:
                 yield _example(page, question)
+
+
+@contextmanager
+def _page_drawer(spare: bool) -> Iterator[Callable[[int, PageStyle], Scene]]:
+    """Chromium, or Pillow where there is none and that is allowed."""
+    from molmo_point.errors import MissingExtra
+    from molmo_point.train.pages.browser import BrowserFailed, PageBrowser
+    from molmo_point.train.pages.draw import draw_page
+
+    with ExitStack() as stack:
+        try:
+            draw = stack.enter_context(PageBrowser()).draw
+        except (BrowserFailed, MissingExtra) as error:
+            if not spare:
+                raise
+            logger.warning("pages are drawn by Pillow instead of Chromium: %s", error)
+            draw = draw_page
+        yield draw
 
 
 def _example(scene: Scene, question: Question) -> Example:

@@ -92,6 +92,15 @@ def collect(pointer: Pointer, examples: Iterable[Example]) -> Samples:
     return Samples(tuple(points), tuple(absences))
 
 
+def joined(samples: Iterable[Samples]) -> Samples:
+    """Return the samples of several sets of questions as one."""
+    every = tuple(samples)
+    return Samples(
+        tuple(point for one in every for point in one.points),
+        tuple(answer for one in every for answer in one.absences),
+    )
+
+
 def _judge(point: Point, regions: Sequence[Region]) -> PointSample:
     assert point.covariance is not None
     assert point.score is not None
@@ -237,13 +246,18 @@ def measure(samples: Samples, *, bins: int = 10) -> Quality:
     return Quality(
         expected_calibration_error=error,
         auroc=auroc(scores[hits], scores[~hits]),
-        coverage_50=float((distance <= -2 * math.log(0.5)).mean()),
-        coverage_90=float((distance <= -2 * math.log(0.1)).mean()),
+        coverage_50=_share(distance <= -2 * math.log(0.5)),
+        coverage_90=_share(distance <= -2 * math.log(0.1)),
         absence_auroc=auroc(doubts[gone], doubts[~gone]),
         points=len(scores),
         misses=int((~hits).sum()),
         bins=table,
     )
+
+
+def _share(flags: np.ndarray[Any, np.dtype[np.bool_]]) -> float:
+    """How many are true; NaN where there are none at all."""
+    return float(flags.mean()) if len(flags) else math.nan
 
 
 def auroc(positives: Floats, negatives: Floats) -> float:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from molmo_point.errors import MissingExtra
-from molmo_point.evaluate.calibrate import Quality, Samples
+from molmo_point.evaluate.calibrate import Floats, Quality, Samples, measure
+
+_PART: dict[str, Any] = {"linewidth": 1, "alpha": 0.6}
+"""How the line of one part is drawn."""
 
 
-def draw_reliability(samples: Samples, quality: Quality, path: Path) -> Path:
+def draw_reliability(
+    samples: Samples, quality: Quality, path: Path, *, parts: Mapping[str, Samples] | None = None
+) -> Path:
     """Draw both plots side by side into a PNG.
 
     Args:
         samples: Calibrated samples that nothing was fitted on; quality: what was measured on them.
+        parts: The same samples by where they come from: a fainter line each, where there are several.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -26,8 +33,18 @@ def draw_reliability(samples: Samples, quality: Quality, path: Path) -> Path:
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
+    named = parts if parts is not None and len(parts) > 1 else {}
+    for name, part in named.items():
+        bins = measure(part).bins
+        left.plot(
+            *zip(*((score, share) for score, share, _ in bins), strict=True), label=name, **_PART
+        )
+        right.plot(*_covered(part), label=name, **_PART)
     _reliability(left, quality)
     _coverage(right, samples)
+    if named:
+        left.legend(loc="lower right")
+        right.legend(loc="lower right")
     figure.savefig(path, dpi=110)
     return path
 
@@ -48,7 +65,8 @@ def _reliability(axes: Any, quality: Quality) -> None:
     )
 
 
-def _coverage(axes: Any, samples: Samples) -> None:
+def _covered(samples: Samples) -> tuple[Floats, Floats]:
+    """Shares that ellipses promise, and the shares of hits whose thing's middle they cover."""
     distance = np.array(
         [
             sum(o * o / v for o, v in zip(sample.offset, sample.variances, strict=True))
@@ -58,12 +76,17 @@ def _coverage(axes: Any, samples: Samples) -> None:
     )
     promised = np.linspace(0.02, 0.98, 49)
     covered = [(distance <= -2 * math.log(1 - share)).mean() for share in promised]
+    return promised, np.array(covered)
+
+
+def _coverage(axes: Any, samples: Samples) -> None:
+    hits = sum(sample.offset is not None for sample in samples.points)
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
-    axes.plot(promised, covered)
+    axes.plot(*_covered(samples))
     axes.set(
         xlabel="size of the ellipse (share that it promises)",
         ylabel="share of things whose middle lies in it",
         xlim=(0, 1),
         ylim=(0, 1.02),
-        title=f"{len(distance)} points that hit",
+        title=f"{hits} points that hit",
     )

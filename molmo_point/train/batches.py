@@ -16,6 +16,7 @@ from torch import Tensor
 
 from molmo_point.train.examples import NO_PATCH, NO_TARGET, Answer, Picture
 from molmo_point.train.spelling import SLOTS
+from molmo_point.train.words import NO_WORD, WORDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,8 @@ class Batch:
         places: [B, T, 2] float32, centre of what a token shows, in percent; NaN where nothing.
         things: [B, T] int64, the thing shown (its index in its own picture), negative where none.
         spells: [B, T, SLOTS] int64, the first letters of what is written where an image token looks; -1 where nothing is.
+        words: [B, T, WORDS] int64, classes of the words written where an image token looks; NO_WORD where there are no more.
+        shares: [B, T, WORDS] float32, how much of the token's text each of them is.
         letters: [N, P, CLASSES] bool, which letters have their middle in a patch.
         lettered: [N] bool, whether that is known of a crop.
         targets, weights, values: [B, T], see `Answer`.
@@ -64,6 +67,8 @@ class Batch:
     places: Tensor
     things: Tensor
     spells: Tensor
+    words: Tensor
+    shares: Tensor
     letters: Tensor
     lettered: Tensor
     targets: Tensor
@@ -138,6 +143,8 @@ class _Rows:
         self.colours = np.full(shape, -1, np.int64)
         self.things = np.full(shape, NO_PATCH, np.int64)
         self.spells = np.full((*shape, SLOTS), -1, np.int64)
+        self.words = np.full((*shape, WORDS), NO_WORD, np.int64)
+        self.shares = np.zeros((*shape, WORDS), np.float32)
         self.offsets = np.zeros((*shape, 2), np.float32)
         self.places = np.full((*shape, 2), np.nan, np.float32)
         self.targets = np.full(shape, NO_TARGET, np.int64)
@@ -166,6 +173,8 @@ class _Rows:
         self.places[row, seen] = picture.points[shown]
         self.spells[row, seen] = picture.spells[shown]
         self.offsets[row, :length] = picture.offsets
+        self.words[row, :length] = picture.words
+        self.shares[row, :length] = picture.shares
 
     def answer(self, row: int, number: int, at: int, picture: Picture, answer: Answer) -> int:
         """Append an answer at column `at`; return the column behind it."""
@@ -203,7 +212,7 @@ class _Rows:
         self.read_at.append(words)
 
     def tensors(self) -> dict[str, Tensor]:
-        names = "ids positions segments shows colours offsets places things spells targets weights values"
+        names = "ids positions segments shows colours offsets places things spells words shares targets weights values"
         out = {name: torch.from_numpy(getattr(self, name)) for name in names.split()}
         width = self.ids.shape[1]
         none = np.zeros((0, width), bool)

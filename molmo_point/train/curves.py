@@ -15,6 +15,7 @@ TITLES = {
     "cells": "image tokens on a thing that name it",
     "ground": "image tokens on background that say so",
     "letters": "letters of labels that image tokens spell",
+    "words": "known words that image tokens read",
     "asked_letters": "letters of what is asked for, known where it is looked for",
     "numbers": "coordinates within 2 %",
     "absent": '"There are none." where none is',

@@ -25,6 +25,7 @@ from molmo_point.train.scenes.questions import Question
 from molmo_point.train.scenes.scene import NOTHING, Scene
 from molmo_point.train.spelling import SLOTS, spelled
 from molmo_point.train.vocabulary import opening_tokens
+from molmo_point.train.words import NO_WORD, WORDS, words_in_cells
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Ints = np.ndarray[Any, np.dtype[np.int32]]
@@ -52,6 +53,8 @@ class Picture:
         prefix: [F] int32 token ids.
         shows: [F] int32, index of the thing that an image token shows, NOTHING for background, NO_PATCH for other tokens.
         offsets: [F, 2] float32, from a token's centre to the centre of the thing it shows, in token sides; 0 where none.
+        words: [F, WORDS] int32, classes of the words that are written where a token looks, NO_WORD where there are no more.
+        shares: [F, WORDS] float32, how much of the token's text each of them is.
         kinds, colours: [things] int32, class numbers; colour -1 where a thing has none.
         points: [things, 2] float64, in percent of width and height.
         spells: [things, SLOTS] int32, first letters of what is written on a thing; -1 where nothing is.
@@ -66,6 +69,8 @@ class Picture:
     prefix: Ints
     shows: Ints
     offsets: Floats
+    words: Ints
+    shares: Floats
     kinds: Ints
     colours: Ints
     points: np.ndarray[Any, np.dtype[np.float64]]
@@ -118,7 +123,7 @@ def see(scene: Scene, config: PreprocessConfig, tokenizer: Tokenizer) -> Picture
     prefix = image_prefix(cut, config, tokenizer.special)
     same = cut.grid == (1, 1) and np.array_equal(cut.crops[0], cut.crops[1])
     where = np.zeros(2, np.int32) if same else np.arange(len(cut.crops), dtype=np.int32)
-    shows, offsets = _token_contents(scene, cut.grid, cut.placement, config, len(prefix.input_ids))
+    contents = _token_contents(scene, cut.grid, cut.placement, config, len(prefix.input_ids))
     height, width = scene.image.shape[:2]
     classes = {kind.name: index for index, kind in enumerate(all_kinds())}
     colours = {name: index for index, name in enumerate(COLOURS)}
@@ -129,8 +134,10 @@ def see(scene: Scene, config: PreprocessConfig, tokenizer: Tokenizer) -> Picture
         masks=cut.masks,
         token_at=prefix.image_input_idx,
         prefix=prefix.input_ids,
-        shows=shows,
-        offsets=offsets,
+        shows=contents.shows,
+        offsets=contents.offsets,
+        words=contents.words,
+        shares=contents.shares,
         kinds=np.array([classes[t.kind.name] for t in scene.things], np.int32),
         colours=np.array([colours.get(t.colour or "", -1) for t in scene.things], np.int32),
         points=_percent([t.point for t in scene.things], width, height),
@@ -149,14 +156,24 @@ def _percent(
     return np.clip(array / np.array([width / 100, height / 100]), 0, 100)
 
 
+@dataclass(frozen=True, eq=False)
+class _Contents:
+    """`shows`, `offsets`, `words` and `shares` of a Picture."""
+
+    shows: Ints
+    offsets: Floats
+    words: Ints
+    shares: Floats
+
+
 def _token_contents(
     scene: Scene,
     grid: tuple[int, int],
     placement: Placement,
     config: PreprocessConfig,
     length: int,
-) -> tuple[Ints, Floats]:
-    """Return `shows` [F] and `offsets` [F, 2] of a Picture."""
+) -> _Contents:
+    """Find out what every token of the prefix shows, in the low view and in the crops."""
     height, width = scene.image.shape[:2]
     side = config.token_grid
     low = place(width, height, config.crop_size, config.crop_size)
@@ -164,14 +181,18 @@ def _token_contents(
     assert canvas_size(*grid, config) == (placement.canvas_width, placement.canvas_height)
     shows = np.full(length, NO_PATCH, np.int32)
     offsets = np.zeros((length, 2), np.float32)
+    words = np.full((length, WORDS), NO_WORD, np.int32)
+    shares = np.zeros((length, WORDS), np.float32)
+    cell = config.patch_size * config.pool_size
     start = 2  # the begin token and <im_start>
     for view, (rows, columns) in views:
-        owners, places = _cells(scene, view, rows, columns, config.patch_size * config.pool_size)
+        owners, places = _cells(scene, view, rows, columns, cell)
         at = start + (np.arange(rows)[:, None] * (columns + 1) + np.arange(columns)[None, :])
         shows[at] = owners
         offsets[at] = places
+        words[at], shares[at] = words_in_cells(scene, view, rows, columns, cell)
         start += rows * (columns + 1) + 2
-    return shows, offsets
+    return _Contents(shows, offsets, words, shares)
 
 
 def _cells(

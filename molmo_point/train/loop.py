@@ -20,12 +20,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from molmo_point.model.molmo import Molmo
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.train.batches import Batch, collate
+from molmo_point.train.beginning import begin_decoder, begin_labels, begin_words
 from molmo_point.train.cached import CachedPictures
 from molmo_point.train.claim import claim
 from molmo_point.train.cost import begin_cost, write_cost
 from molmo_point.train.curves import draw_curves
-from molmo_point.train.network import begin_decoder, begin_vision, begin_words, new_network
+from molmo_point.train.network import begin_vision, new_network
 from molmo_point.train.objectives import Taught, answer_losses
+from molmo_point.train.pages.labels import label_forms
 from molmo_point.train.progress import Progress
 from molmo_point.train.published import publish
 from molmo_point.train.recipe import Recipe, StageRecipe
@@ -156,6 +158,9 @@ class Run:
                 begin_decoder(self.network, self._tokenizer, self.recipe.model)
             else:
                 begin_words(self.network, self._tokenizer, set(started.new_words))
+                unread = set(started.new_words) & set(label_forms())
+                if unread:
+                    begin_labels(self.network, self._tokenizer, self.recipe.model, unread)
 
     def _sample(self, stage: StageRecipe) -> Batch:
         """Draw pictures that tell how to begin; their seeds are not those of the stage."""

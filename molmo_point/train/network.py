@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Container
 from dataclasses import dataclass
 
 import torch
@@ -11,10 +9,10 @@ from torch import nn
 
 from molmo_point.config import VisionConfig
 from molmo_point.model.connector import Connector
-from molmo_point.model.decoder import DecoderBlock
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.vision import VisionBlock
 from molmo_point.preprocess.tokenizer import Tokenizer
+from molmo_point.train.pages.labels import label_words
 from molmo_point.train.recipe import ModelRecipe, Recipe
 from molmo_point.train.scenes.kinds import COLOURS, all_kinds
 from molmo_point.train.teaching import TeachingHeads
@@ -24,12 +22,6 @@ NEW_TOKENS = 8
 
 FAINT = 0.005
 """Directions in which patches vary less than this share of their brightness are not enlarged to full size."""
-
-TOKENS_AWAY = 220
-"""Tokens between a question and the far end of its picture, for nano's sizes."""
-
-COPIED, LIKENESS = 1.5, 2.5
-"""Sizes of the first weights that copy words and that compare them with what is seen."""
 
 PLACE_SIZE = 3.0
 """Amplitude of the channels that carry a patch's place; patches begin at about a half."""
@@ -58,7 +50,9 @@ def new_network(recipe: Recipe, tokenizer: Tokenizer) -> Network:
         model.vision.positional_embedding.copy_(_places(model.config.vision))
         _look_near(model)
         patch_features = recipe.model.vision_width * len(recipe.model.feature_layers)
-        heads = TeachingHeads(recipe.model.width, len(all_kinds()), len(COLOURS), patch_features)
+        heads = TeachingHeads(
+            recipe.model.width, len(all_kinds()), len(COLOURS), len(label_words()), patch_features
+        )
     return Network(model, heads)
 
 
@@ -185,84 +179,3 @@ def begin_vision(model: Molmo, patches: torch.Tensor, seed: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         reserve_places(model)
-
-
-@torch.no_grad()
-def begin_decoder(network: Network, tokenizer: Tokenizer, recipe: ModelRecipe) -> None:
-    """Start the decoder from what dense pretraining learned.
-
-    The taught heads begin as readers of the question and lookers for what is like it (`_lead_words`).
-    """
-    begin_words(network, tokenizer)
-    _lead_words(network, recipe)
-
-
-@torch.no_grad()
-def begin_words(
-    network: Network, tokenizer: Tokenizer, only: Container[str] | None = None
-) -> None:
-    """Let a word begin as the direction in which the classifier looks for its kind: question and picture speak one language.
-
-    Args:
-        only: Words that begin so; None = all.
-    """
-    embedding = network.model.decoder.embedding.weight
-    scale = float(embedding.std())
-    kinds, colours = network.heads.kind.weight[1:], network.heads.colour.weight
-    named = [(pair, kinds[index]) for index, kind in enumerate(all_kinds()) for pair in kind.names]
-    named += [((name, name), colours[index]) for index, name in enumerate(COLOURS)]
-    alone: dict[str, list[torch.Tensor]] = {}
-    shared: dict[str, list[torch.Tensor]] = {}
-    for names, direction in named:
-        unit = direction / direction.norm() * scale * direction.numel() ** 0.5
-        for name in set(names):
-            words = set(re.findall(r"[A-Za-z]+", name))
-            for word in words:
-                (alone if name == word else shared).setdefault(word, []).append(unit)
-    head = network.model.decoder.head.weight
-    for word in sorted({*alone, *shared}):
-        if only is not None and word not in only:
-            continue
-        # "dog" is the dog, not half a hot dog; "letter" belongs to two dozen kinds and so to none of them.
-        units = alone.get(word) or shared[word]
-        if len(units) <= 4:
-            for ids in (tokenizer.encode(word), tokenizer.encode(f" {word}")):
-                if len(ids) == 1:
-                    embedding[ids[0]] = torch.stack(units).mean(0)
-                    # A label repeats the question: what reads a word writes it.
-                    head[ids[0]] += units[0] / units[0].norm()
-
-
-@torch.no_grad()
-def _lead_words(network: Network, recipe: ModelRecipe) -> None:
-    """Let the taught heads begin as what they are taught: readers copy the words asked for, lookers look for what is like them.
-
-    Both work in the subspace in which kinds differ most. Only rotary dimensions that turn by less than a radian across the
-    picture's tokens compare contents; the faster ones begin at zero.
-    """
-    model, width = network.model, recipe.width
-    size = width // recipe.heads
-    half = size // 2
-    frequencies = recipe.rope_theta ** (-torch.arange(half) / half)
-    slow = torch.nonzero(frequencies * TOKENS_AWAY < 1)[:, 0]
-    rows = torch.cat([slow, slow + half])
-    kinds = network.heads.kind.weight[1:]
-    directions = torch.cat([kinds - kinds.mean(0), network.heads.colour.weight])
-    basis = torch.linalg.svd(directions, full_matrices=False).Vh
-    reader, looker = (
-        model.decoder.blocks[max(0, recipe.taught_layer - 1)],
-        model.decoder.blocks[recipe.taught_layer],
-    )
-    assert isinstance(reader, DecoderBlock)
-    assert isinstance(looker, DecoderBlock)
-    for head in range(recipe.taught_heads):
-        part = basis[head * len(rows) : (head + 1) * len(rows)]
-        mine = head * size + rows[: len(part)]
-        whole = slice(head * size, (head + 1) * size)
-        reader.attention.qkv.weight[2 * width :][whole] = 0
-        reader.attention.qkv.weight[2 * width + mine] = part
-        reader.attention.out.weight[:, whole] = 0
-        reader.attention.out.weight[:, mine] = COPIED * part.T
-        for start in (0, width):
-            looker.attention.qkv.weight[start:][whole] = 0
-            looker.attention.qkv.weight[start + mine] = LIKENESS * part

@@ -17,6 +17,7 @@ RATIOS = {
     "cells": ("cells_right", "cells"),
     "ground": ("ground_right", "ground"),
     "letters": ("letters_right", "letters"),
+    "words": ("words_right", "words"),
     "asked_letters": ("asked_letters_right", "asked_letters"),
     "numbers": ("numbers_near", "numbers"),
     "absent": ("absent_right", "absent"),

@@ -31,6 +31,8 @@ CLASS_ROWS = {
     "heads.kind.bias": "kinds",
     "heads.colour.weight": "colours",
     "heads.colour.bias": "colours",
+    "heads.word.weight": "words",
+    "heads.word.bias": "words",
 }
 """Tensors of the teaching heads whose rows are classes."""
 
@@ -132,7 +134,7 @@ def _read(start: str) -> tuple[dict[str, Tensor], dict[str, list[str]], dict[str
     """Return tensors under the names of a state, the names of their classes, and the vocabulary."""
     folder = Path(start).expanduser()
     state = folder / STATE_FILE
-    nothing: dict[str, list[str]] = {"kinds": [], "colours": []}
+    nothing: dict[str, list[str]] = {"kinds": [], "colours": [], "words": []}
     if state.exists():
         try:
             with safe_open(state, "pt") as file:
@@ -143,7 +145,7 @@ def _read(start: str) -> tuple[dict[str, Tensor], dict[str, list[str]], dict[str
         if known is None:
             # Rows without names would be taken for other classes.
             tensors = {name: t for name, t in tensors.items() if name not in CLASS_ROWS}
-        return tensors, known or nothing, _vocabulary(folder / "tokenizer.json")
+        return tensors, {**nothing, **(known or {})}, _vocabulary(folder / "tokenizer.json")
     folder = resolve(start)
     model = load_weights(folder, MolmoConfig.from_folder(folder))
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from molmo_point.errors import UsageError
+from molmo_point.train.pages.labels import label_words
 from molmo_point.train.scenes.kinds import COLOURS, all_kinds
 from molmo_point.train.stream import TrainingStopped
 
@@ -24,8 +25,15 @@ CLASSES = "classes"
 
 
 def class_names() -> dict[str, list[str]]:
-    """Return the names of the classes of the teaching heads, row by row; row 0 of the kinds is background."""
-    return {"kinds": ["", *(kind.name for kind in all_kinds())], "colours": list(COLOURS)}
+    """Return the names of the classes of the teaching heads, row by row.
+
+    Row 0 of the kinds is background, of the words any other word.
+    """
+    return {
+        "kinds": ["", *(kind.name for kind in all_kinds())],
+        "colours": list(COLOURS),
+        "words": ["", *label_words()],
+    }
 
 
 @dataclass

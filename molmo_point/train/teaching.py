@@ -25,6 +25,14 @@ LEVEL = 0.6
 """Size that image embeddings are held near; those of words begin with 0.3."""
 
 
+UNKNOWN = 0.2
+"""Weight of a word without a class of its own beside one that has it."""
+
+
+SEEN = 0.25
+"""Share of a token's text that a word must have to count as right in the report."""
+
+
 SPOT_SOFTNESS = 2.0
 """Standard deviation in percent of a crop of the labels that say where in its crop a thing is."""
 
@@ -37,6 +45,7 @@ class LossWeights(BaseModel):
         dense: What each image token shows, read off the connector's output.
         spot: Where in its crop the thing is that an image token shows, read off the same.
         spell: The first letters of what is written where an image token looks, read off the same.
+        word: Which words are written where an image token looks, read off the same.
         letters: Which letters every patch shows, read off the vision tower.
         name: The first letters of what is asked for, read off the decoder below the taught heads by the head of `spell`.
         place: Where in the picture the thing is that a token shows, read off the decoder below the taught heads.
@@ -51,6 +60,7 @@ class LossWeights(BaseModel):
     dense: float = 0.3
     spot: float = 0.3
     spell: float = 0.3
+    word: float = 0.3
     letters: float = 0.3
     name: float = 0.3
     place: float = 0.3
@@ -76,7 +86,9 @@ class Losses:
 class TeachingHeads(nn.Module):
     """Read-outs that exist during training only."""
 
-    def __init__(self, width: int, kinds: int, colours: int, patch_features: int) -> None:
+    def __init__(
+        self, width: int, kinds: int, colours: int, words: int, patch_features: int
+    ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.kind = nn.Linear(width, kinds + 1)
@@ -86,6 +98,7 @@ class TeachingHeads(nn.Module):
         self.place = nn.Linear(width, 2 * NUMBERS)
         self.spot = nn.Linear(width, 2 * NUMBERS)
         self.spell = nn.Linear(width, SLOTS * CLASSES)
+        self.word = nn.Linear(width, words + 1)
         self.name_norm = nn.LayerNorm(width)
         self.letter_norm = nn.LayerNorm(patch_features)
         self.letters = nn.Linear(patch_features, CLASSES)
@@ -161,13 +174,42 @@ def dense_losses(heads: TeachingHeads, seen: Seen, batch: Batch) -> Losses:
         "ground_right": float((right & ~shown).sum()),
     }
     spell, letter_counts = spell_loss(heads, x, batch.spells.view(-1, SLOTS)[at])
+    word, word_counts = _word_loss(
+        heads, x, batch.words.flatten(0, 1)[at], batch.shares.flatten(0, 1)[at]
+    )
     parts = {
         "dense": kind + 0.3 * colour + 0.5 * offset + 0.05 * size,
         "spot": spot,
         "spell": spell,
+        "word": word,
         "letters": _letter_loss(heads, seen, batch),
     }
-    return Losses(parts, {**counts, **letter_counts})
+    return Losses(parts, {**counts, **letter_counts, **word_counts})
+
+
+def _word_loss(
+    heads: TeachingHeads, x: Tensor, words: Tensor, shares: Tensor
+) -> tuple[Tensor, dict[str, float]]:
+    """Compare the words that image tokens show with what the head reads off them.
+
+    Args:
+        x: [N, D], normalised.
+        words: [N, WORDS] classes, negative where there are no more; 0 = a word that is not known.
+        shares: [N, WORDS] float.
+    """
+    written = shares.sum(-1) > 0
+    if not written.any():
+        return x.sum() * 0, {}
+    words, shares = words[written], shares[written]
+    logs = heads.word(x[written]).float().log_softmax(-1)
+    # Half of all words are unknown: at full weight their one class would drown the known ones.
+    weights = shares * torch.where(words > 0, 1.0, UNKNOWN)
+    loss = -(weights * logs.gather(1, words.clamp_min(0))).sum() / weights.sum()
+    guess = logs.argmax(-1)
+    known = words[:, 0] > 0
+    right = ((words == guess[:, None]) & (shares >= SEEN) & (words > 0)).any(-1)
+    counts = {"words": float(known.sum()), "words_right": float((right & known).sum())}
+    return loss, counts
 
 
 def spell_loss(heads: TeachingHeads, x: Tensor, spells: Tensor) -> tuple[Tensor, dict[str, float]]:

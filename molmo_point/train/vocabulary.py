@@ -20,6 +20,7 @@ from molmo_point.preprocess.tokenizer import (
     IMAGE_PATCH,
     IMAGE_START,
 )
+from molmo_point.train.pages.labels import label_forms
 from molmo_point.train.scenes.kinds import COLOUR_SYNONYMS, COLOURS, all_kinds
 from molmo_point.train.scenes.questions import COUNT_TEMPLATES, POINT_TEMPLATES
 
@@ -53,7 +54,8 @@ def known_words() -> tuple[str, ...]:
     """Return every word that has a token of its own, sorted."""
     names = [name for kind in all_kinds() for pair in kind.names for name in pair]
     texts = [*names, *COLOURS, *COLOUR_SYNONYMS, *POINT_TEMPLATES, *COUNT_TEMPLATES, PHRASES]
-    return tuple(sorted({word for text in texts for word in re.findall(r"[A-Za-z]+", text)}))
+    words = {word for text in texts for word in re.findall(r"[A-Za-z]+", text)}
+    return tuple(sorted({*words, *label_forms()}))
 
 
 def opening_tokens() -> tuple[str, ...]:

@@ -133,7 +133,11 @@ def run_sync(
     return judge(case, outcome, truth, site, canary)
 
 
-def run_naive(
+NAIVE_S = 60.0
+"""A page that starves a bare mouse command of its answer for so long has beaten the naive way, too."""
+
+
+async def run_naive(
     case: Case, context: Any, site: Site, canary: Site, file: str, frames: int, cpu: float
 ) -> bool:
     """Click as a naive agent does, after a fixed number of frames of hovering; return whether the page got what it should.
@@ -141,37 +145,62 @@ def run_naive(
     The place is the picture's, as it was before `think`; there is no second look, no hit test, no condition.
     """
     install(case, site, canary, file)
-    page = context.new_page()
-    page.goto(site.url + "/case")
-    context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": cpu})
-    oracle = Oracle(page)
-    image = load_image(page.screenshot(scale="css"))
+    page = await context.new_page()
+    await page.goto(site.url + "/case")
+    session = await context.new_cdp_session(page)
+    await session.send("Emulation.setCPUThrottlingRate", {"rate": cpu})
+    image = load_image(await page.screenshot(scale="css"))
     query = str(case.args[0])
     height, width, _ = image.shape
     places = (
         [[x * width, y * height] for x, y in magenta(image)]
         if query == MAGENTA
-        else oracle.places(query)
+        else await places_on(page, query)
     )
-    if case.think:
-        page.evaluate(fill(case.think, site, canary, file))
+    think = fill(case.think, site, canary, file)
     try:
-        if places:
-            page.mouse.move(*places[0])
-            if frames:
-                page.evaluate(
-                    "(n) => new Promise((f) => { const g = () => (n-- > 0 ? requestAnimationFrame(g) : f()); g(); })",
-                    frames,
-                )
-            page.mouse.down()
-            page.mouse.up()
-        page.wait_for_timeout(60)
-        good = bool(page.evaluate(case.truth)) if case.truth else True
+        pressed = _press_blindly(page, places, frames, think, case.truth)
+        good = await asyncio.wait_for(pressed, NAIVE_S)
     except Exception:
-        # The page it was to stay on is gone.
+        # The page it was to stay on is gone, or answers nobody.
         good = False
-    page.close()
+    await page.close()
     return good and not canary.log
+
+
+async def _press_blindly(
+    page: Any, places: list[list[float]], frames: int, think: str, truth: str
+) -> bool:
+    if think:
+        await page.evaluate(think)
+    if places:
+        await page.mouse.move(*places[0])
+        if frames:
+            await page.evaluate(
+                "(n) => new Promise((f) => { const g = () => (n-- > 0 ? requestAnimationFrame(g) : f()); g(); })",
+                frames,
+            )
+        await page.mouse.down()
+        await page.mouse.up()
+    await page.wait_for_timeout(60)
+    return bool(await page.evaluate(truth)) if truth else True
+
+
+async def places_on(page: Any, query: str) -> list[list[float]]:
+    """Ask the page and its frames where something is, in CSS px of the viewport."""
+    found = list(await page.main_frame.evaluate(FIND, query))
+    for frame in page.frames[1:]:
+        try:
+            inner = await frame.evaluate(FIND, query)
+            if inner:
+                owner = await frame.frame_element()
+                x, y = await owner.evaluate(
+                    "(e) => { const r = e.getBoundingClientRect(); return [r.left + e.clientLeft, r.top + e.clientTop] }"
+                )
+                found += [[x + px, y + py] for px, py in inner]
+        except Exception:
+            continue
+    return found
 
 
 async def run_async(
@@ -187,18 +216,7 @@ async def run_async(
 
     async def places(query: str) -> list[list[float]]:
         nonlocal asked
-        found = list(await page.main_frame.evaluate(FIND, query))
-        for frame in page.frames[1:]:
-            try:
-                inner = await frame.evaluate(FIND, query)
-                if inner:
-                    owner = await frame.frame_element()
-                    x, y = await owner.evaluate(
-                        "(e) => { const r = e.getBoundingClientRect(); return [r.left + e.clientLeft, r.top + e.clientTop] }"
-                    )
-                    found += [[x + px, y + py] for px, py in inner]
-            except Exception:
-                continue
+        found = await places_on(page, query)
         asked += 1
         norm = to_norm(holder["web"], found)
         if asked == 1 and think:

@@ -28,40 +28,24 @@ def types():
     return RosTypes("jazzy")
 
 
-FAKE = Path(__file__).parent / "fake_ros"
-SHELL = ("node", "serving", "declaring", "rclpy_types", "point_node", "point_client")
-
-
 @pytest.fixture(
     scope="module",
     params=["fake", pytest.param("real", marks=pytest.mark.ros2)],
 )
 def ros(request):
     """A world with an rclpy: the small fake, and the real one where it is sourced together with the built workspace."""
+    from ros_world import alone, world
+
     if request.param == "real":
         for name in ("rclpy", "molmo_point_msgs.msg", "vision_msgs.msg"):
             pytest.importorskip(name, reason=f"needs a sourced ROS 2 with {name}")
-        yield from _world()
+        with alone(), world() as rclpy:
+            yield rclpy
         return
     from fake_ros_path import fake_world
 
-    with fake_world():
-        yield from _world()
-
-
-def _world():
-    import rclpy
-
-    _forget_shell()
-    rclpy.init()
-    yield rclpy
-    rclpy.try_shutdown()
-    _forget_shell()
-
-
-def _forget_shell():
-    for name in SHELL:
-        sys.modules.pop(f"molmo_point_ros.{name}", None)
+    with fake_world(), world() as rclpy:
+        yield rclpy
 
 
 @pytest.fixture

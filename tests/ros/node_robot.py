@@ -14,29 +14,15 @@ CAMERA = {
 }
 
 
-class Robot:
-    """A node under test, a camera that publishes to it, and a client."""
+class Camera:
+    """Publishes a scene from a node: pictures, depth, calibration and transforms."""
 
-    def __init__(self, ros, pointer=None, connect=None, **values):
+    def __init__(self, helper):
         import molmo_point_ros.rclpy_types as rclpy_types
-        from molmo_point_ros.node import PointNode
-        from rclpy.parameter import Parameter
 
-        self.pointer = pointer or FakePointer(find_ball)
-        overrides = [Parameter(name, value=value) for name, value in {**CAMERA, **values}.items()]
-        self.node = PointNode(
-            connect or (lambda endpoint: self.pointer), parameter_overrides=overrides
-        )
-        self.helper = ros.create_node("helper")
+        self.helper = helper
         self.scene = Scene(rclpy_types)
         self.stamp_ns = self.scene.start_ns
-
-    def up(self):
-        from rclpy.lifecycle import TransitionCallbackReturn as Return
-
-        assert self.node.trigger_configure() == Return.SUCCESS
-        assert self.node.trigger_activate() == Return.SUCCESS
-        return self
 
     def publisher(self, kind, topic, latched=False):
         from molmo_point_ros.interface import Quality
@@ -53,15 +39,42 @@ class Robot:
             self._depth = self.publisher("sensor_msgs/msg/Image", "/camera/depth")
             self._info = self.publisher("sensor_msgs/msg/CameraInfo", "/camera/camera_info")
             self._tf = self.publisher("tf2_msgs/msg/TFMessage", "/tf")
-            fixed = self.publisher("tf2_msgs/msg/TFMessage", "/tf_static", latched=True)
-            fixed.publish(self.scene.tf_static())
-            for publisher in (self._image, self._depth, self._info, self._tf):
-                wait_for(lambda p=publisher: p.get_subscription_count() >= 1)
+            self._fixed = self.publisher("tf2_msgs/msg/TFMessage", "/tf_static", latched=True)
+            self._fixed.publish(self.scene.tf_static())
+        for publisher in (self._image, self._depth, self._info, self._tf):
+            wait_for(lambda p=publisher: p.get_subscription_count() >= 1)
         self.stamp_ns += SECOND // 10
         self._info.publish(self.scene.info())
         self._tf.publish(self.scene.tf(self.stamp_ns))
         self._depth.publish(self.scene.depth(self.stamp_ns))
         self._image.publish(self.scene.image(self.stamp_ns))
+        return self.stamp_ns
+
+
+class Robot(Camera):
+    """A node under test, a camera that publishes to it, and a client."""
+
+    def __init__(self, ros, pointer=None, connect=None, **values):
+        from molmo_point_ros.node import PointNode
+        from rclpy.parameter import Parameter
+
+        super().__init__(ros.create_node("helper"))
+        self.pointer = pointer or FakePointer(find_ball)
+        overrides = [Parameter(name, value=value) for name, value in {**CAMERA, **values}.items()]
+        self.node = PointNode(
+            connect or (lambda endpoint: self.pointer), parameter_overrides=overrides
+        )
+
+    def up(self):
+        from rclpy.lifecycle import TransitionCallbackReturn as Return
+
+        assert self.node.trigger_configure() == Return.SUCCESS
+        assert self.node.trigger_activate() == Return.SUCCESS
+        return self
+
+    def show(self):
+        """As `Camera.show`, and wait until the node has it."""
+        super().show()
         session = self.node.session
         wait_for(lambda: session.feeds["camera"].newest_stamp_ns() == self.stamp_ns)
         wait_for(lambda: session.feeds["camera"].info is not None)

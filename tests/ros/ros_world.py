@@ -1,8 +1,47 @@
-"""What both rclpy contract tests and node tests need: an executor spinning in a thread, and waiting with a limit."""
+"""What both rclpy contract tests and node tests need: an rclpy, an executor spinning in a thread, and waiting with a limit."""
 
 import contextlib
+import os
+import sys
 import threading
 import time
+
+SHELL = ("node", "serving", "declaring", "rclpy_types", "point_node", "point_client")
+
+
+@contextlib.contextmanager
+def alone():
+    """A corner of the network of our own: robots in the same room neither hear these tests nor disturb them."""
+    ours = {
+        "ROS_DOMAIN_ID": str(1 + os.getpid() % 100),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+    }
+    ours = {name: value for name, value in ours.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            del os.environ[name]
+
+
+@contextlib.contextmanager
+def world():
+    """The rclpy that is importable now, initialized, and no module of ours that has seen another one."""
+    import rclpy
+
+    _forget_shell()
+    rclpy.init()
+    try:
+        yield rclpy
+    finally:
+        rclpy.try_shutdown()
+        _forget_shell()
+
+
+def _forget_shell():
+    for name in SHELL:
+        sys.modules.pop(f"molmo_point_ros.{name}", None)
 
 
 @contextlib.contextmanager

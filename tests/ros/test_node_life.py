@@ -17,6 +17,10 @@ from molmo_point.testing import FakePointer
     [
         {"depth_strategy": "pixel", "depth_min_m": 9.0, "depth_max_m": 8.0},
         {"server_endpoint": "gpu"},
+        {"depth_min_m": -1.0},
+        {"request_timeout_s": "soon"},
+        {"cameras": "front"},
+        {"max_queue": 1.5},
     ],
 )
 def test_parameters_that_cannot_be_used_fail_the_configuration(robot, values):
@@ -122,6 +126,15 @@ def test_live_parameters_change_while_it_runs_and_the_others_are_refused(robot):
     assert "one of depth, plane, views" in wrong.reason
     robot.node.trigger_deactivate()
     assert set_one("server_endpoint", "tcp://other:5555").successful
+
+
+def test_whole_numbers_are_taken_for_floats(robot):
+    from rclpy.parameter import Parameter
+
+    robot = robot(request_timeout_s=5).up()
+    assert robot.node.session.settings.request_timeout_s == 5.0
+    assert robot.node.set_parameters([Parameter("tf_timeout_s", value=1)])[0].successful
+    assert robot.node.session.settings.tf_timeout_s == 1.0
 
 
 def test_every_parameter_of_the_table_is_declared(robot):

@@ -216,6 +216,70 @@ def test_parameter_overrides_come_before_defaults(ros):
     node.destroy_node()
 
 
+def test_a_parameter_keeps_its_type_unless_that_is_dynamic(ros):
+    from rcl_interfaces.msg import ParameterDescriptor
+    from rclpy.exceptions import ParameterException
+    from rclpy.parameter import Parameter
+
+    late = [Parameter("strict", value=1), Parameter("loose", value=1)]
+    node = ros.create_node("tuned", parameter_overrides=late)
+    with pytest.raises(ParameterException):
+        node.declare_parameter("strict", 1.0)
+    node.declare_parameter("loose", 1.0, ParameterDescriptor(dynamic_typing=True))
+    assert node.get_parameter("loose").value == 1
+    node.declare_parameter("speed", 1.0)
+    refused = node.set_parameters([Parameter("speed", value=2)])[0]
+    assert not refused.successful
+    assert "type" in refused.reason
+    assert node.set_parameters([Parameter("loose", value="fast")])[0].successful
+    node.destroy_node()
+
+
+def test_a_range_is_checked_before_the_callback_and_when_it_is_put_on(ros):
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+    from rcl_interfaces.msg import SetParametersResult as Result
+    from rclpy.exceptions import ParameterException
+    from rclpy.parameter import Parameter
+
+    node, asked = ros.create_node("tuned"), []
+
+    def callback(parameters):
+        asked.extend(p.value for p in parameters)
+        return Result(successful=True, reason="")
+
+    narrow = ParameterDescriptor(
+        floating_point_range=[FloatingPointRange(from_value=0.0, to_value=2.0, step=0.0)],
+        integer_range=[IntegerRange(from_value=0, to_value=2, step=1)],
+    )
+    node.declare_parameter("speed", 1.0, narrow)
+    node.declare_parameter("count", 1)
+    node.set_descriptor("count", narrow)
+    node.add_on_set_parameters_callback(callback)
+    for name, fits, wrong in (("speed", 2.0, 2.5), ("count", 2, 3)):
+        assert node.set_parameters([Parameter(name, value=fits)])[0].successful
+        assert "range" in node.set_parameters([Parameter(name, value=wrong)])[0].reason
+    assert asked == [2.0, 2]
+    node.declare_parameter("far", 9.0)
+    with pytest.raises(ParameterException):
+        node.set_descriptor("far", narrow)
+    assert node.get_parameter("far").value == 9.0
+    node.destroy_node()
+
+
+def test_a_lifecycle_publisher_is_forgotten_with_its_own_call(ros):
+    """`destroy_publisher` would leave it among the entities that every later activation goes through."""
+    from std_msgs.msg import String
+
+    node, _ = lifecycle_node("quiet")
+    with spinning(node):
+        publisher = node.create_lifecycle_publisher(String, "/managed", quality())
+        wait_for(lambda: node.count_publishers("/managed") == 1)
+        node.destroy_lifecycle_publisher(publisher)
+        wait_for(lambda: node.count_publishers("/managed") == 0)
+        node.trigger_configure()
+        node.trigger_activate()
+
+
 def test_an_action_streams_feedback_and_gives_its_result(ros):
     from molmo_point_msgs.action import Point
     from rclpy.action import ActionClient, ActionServer

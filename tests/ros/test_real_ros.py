@@ -19,7 +19,7 @@ from ros_world import result, wait_for
 from molmo_point.points import Point
 from molmo_point.testing import FakePointer
 
-pytestmark = pytest.mark.ros2
+pytestmark = [pytest.mark.ros2, pytest.mark.parametrize("ros", ["real"], indirect=True)]
 pytest.importorskip("rclpy", reason="needs a sourced ROS 2 with the built workspace")
 
 SOAK_S = float(os.environ.get("MOLMO_POINT_SOAK_S", "600"))

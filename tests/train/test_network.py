@@ -113,7 +113,7 @@ def test_taught_heads_begin_as_readers_and_lookers(
     tokenizer: Tokenizer, begun: tuple[Network, torch.Tensor]
 ) -> None:
     """A word read by the reader, seen through the looker, is most like the directions of its own kind."""
-    from molmo_point.train.network import begin_decoder
+    from molmo_point.train.beginning import begin_decoder
 
     network, _ = begun
     recipe = find_recipe("nano").model

@@ -80,7 +80,15 @@ def test_words_and_kinds_are_found_by_name_when_the_tables_grow(
     """A kind in front of all others moves every class and every word."""
     before = kinds_module.all_kinds()
     extra = kinds_module.Kind("emoji", "🧿", (("aaardvark", "aaardvarks"),), False)
-    places = ("kinds", "scenes.questions", "state", "vocabulary", "network", "examples")
+    places = (
+        "kinds",
+        "scenes.questions",
+        "state",
+        "vocabulary",
+        "network",
+        "beginning",
+        "examples",
+    )
     for place in ("scenes.kinds", *places[1:]):
         monkeypatch.setattr(f"molmo_point.train.{place}.all_kinds", lambda: (extra, *before))
     recipe = make_recipe(seed=9)

@@ -15,9 +15,10 @@ from molmo_point.config import MolmoConfig
 from molmo_point.engine.local import LocalPointer
 from molmo_point.errors import UsageError
 from molmo_point.train import loop, state, stream
+from molmo_point.train.beginning import begin_decoder
 from molmo_point.train.cached import CachedPictures
 from molmo_point.train.loop import train
-from molmo_point.train.network import begin_decoder, new_network
+from molmo_point.train.network import new_network
 from molmo_point.train.objectives import Taught, answer_losses
 from molmo_point.train.pages.draw import PageStyle
 from molmo_point.train.progress import Progress
@@ -258,7 +259,7 @@ def test_training_lowers_the_loss(tmp_path: Path, make_recipe: MakeRecipe) -> No
         torch.stack(list(parts.values())).sum().backward()
         optimizer.step()
         history.append({name: part.item() for name, part in parts.items()})
-    taught = {"dense", "spot", "spell", "letters", "name", "place", "look", "read"}
+    taught = {"dense", "spot", "spell", "word", "letters", "name", "place", "look", "read"}
     assert set(history[0]) == {"answer", *taught}
     for name, first in history[0].items():
         # Soft labels of places leave a loss of more than two fifths however well they are learned.

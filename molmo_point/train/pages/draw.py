@@ -80,8 +80,14 @@ def draw_page(seed: int, style: PageStyle) -> Scene:
     picture = np.asarray(sheet.image)
     if rng.random() < 0.2:
         picture = weathered(picture, rng)
-    letters = sheet.letters()
-    return Scene(seed, np.ascontiguousarray(picture), tuple(sheet.things), sheet.owner, letters)
+    return Scene(
+        seed,
+        np.ascontiguousarray(picture),
+        tuple(sheet.things),
+        sheet.owner,
+        sheet.letters(),
+        tuple(sheet.writings),
+    )
 
 
 def _page(pen: Pen) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib import resources
 from typing import Literal
@@ -25,7 +26,7 @@ CODAS = (
 )
 # fmt: on
 
-MADE_UP = 0.45
+MADE_UP = 0.3
 """Share of made-up words in training: what is read must not hang on a list."""
 
 
@@ -41,6 +42,28 @@ def known_labels(kept: bool) -> tuple[str, ...]:
     text = resources.files(__package__).joinpath("labels.txt").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return tuple(line for line in lines if kept == any(is_kept(word) for word in line.split()))
+
+
+@functools.cache
+def label_words() -> tuple[str, ...]:
+    """Every word of the labels that training draws, in small letters, sorted: each has a class and tokens of its own."""
+    found = (re.findall("[a-z]+", label.lower()) for label in known_labels(kept=False))
+    return tuple(sorted({word for words in found for word in words}))
+
+
+def label_forms() -> tuple[str, ...]:
+    """Every word of `label_words` as it is written: in small letters, and with a large one in front."""
+    return tuple(form for word in label_words() for form in (word, word.capitalize()))
+
+
+@functools.cache
+def _classes() -> dict[str, int]:
+    return {word: index for index, word in enumerate(label_words(), start=1)}
+
+
+def word_classes(text: str) -> tuple[int, ...]:
+    """Return the class of every word of a text, its place in `label_words` counted from 1; 0 = any other word."""
+    return tuple(_classes().get(word, 0) for word in re.findall("[a-z]+", text.lower()))
 
 
 def made_up(rng: np.random.Generator, kept: bool) -> str:

@@ -187,7 +187,7 @@ def links(pen: Pen, left: float, top: float, right: float, bottom: float) -> flo
 def words(pen: Pen, left: float, top: float, right: float, bottom: float) -> float | None:
     """A line full of labels, each a link or a heading."""
     look = pen.sheet.look
-    step = look.size * pen.rng.uniform(1.15, 1.5)
+    step = look.size * pen.rng.uniform(1.15, 2.0)
     x, ink = left, look.ink if pen.rng.random() < 0.6 else look.link
     role, style = ("heading", "bold") if pen.rng.random() < 0.2 else ("link", pen.style(0.15))
     if top + step > bottom:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from molmo_point.train.pages.looks import FACES, Look, Rgb
 from molmo_point.train.scenes.fonts import find_font
 from molmo_point.train.scenes.kinds import Kind
-from molmo_point.train.scenes.scene import NOTHING, Thing
+from molmo_point.train.scenes.scene import NOTHING, Thing, Writing
 from molmo_point.train.spelling import letter_class
 
 Box = tuple[float, float, float, float]
@@ -46,6 +46,7 @@ class Sheet:
         self.pen = ImageDraw.Draw(self.image)
         self.owner = np.full((height, width), NOTHING, np.int16)
         self.things: list[Thing] = []
+        self.writings: list[Writing] = []
         self._letters: list[tuple[int, float, float, float]] = []
 
     def letters(self) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -79,6 +80,7 @@ class Sheet:
             if sign != " "
         ]
         right = ends[-1] if ends else x
+        self.writings.append(Writing(text, (x, y - size * 0.45, right, y + size * 0.45)))
         if underlined:
             low = y + size * 0.42
             self.pen.line([(x, low), (right, low)], fill=ink, width=1)

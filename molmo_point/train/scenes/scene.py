@@ -89,6 +89,19 @@ class Thing:
         return max(1.0, (right - left) * (bottom - top))
 
 
+@dataclass(frozen=True)
+class Writing:
+    """A line of text on a page.
+
+    Attributes:
+        text: As it is written.
+        box: (left, top, right, bottom) in pixels, of its letters.
+    """
+
+    text: str
+    box: tuple[float, float, float, float]
+
+
 def no_letters() -> np.ndarray[Any, np.dtype[np.float32]]:
     """What a scene has written on it."""
     return np.zeros((0, 4), np.float32)
@@ -104,6 +117,7 @@ class Scene:
         things: Everything in it, from back to front.
         owner: (H, W) int16: index in `things` of the thing seen at a pixel (holes count as the thing's), NOTHING for background.
         letters: (n, 4) float32, on pages: class, x and y of the middle in pixels, and height of every letter.
+        writings: Every line of text that Pillow wrote, whether it belongs to a control or not.
     """
 
     seed: int
@@ -111,6 +125,7 @@ class Scene:
     things: tuple[Thing, ...]
     owner: np.ndarray[Any, np.dtype[np.int16]]
     letters: np.ndarray[Any, np.dtype[np.float32]] = field(default_factory=no_letters)
+    writings: tuple[Writing, ...] = ()
 
     def region(self, index: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """(H, W) bool: where thing `index` is seen."""

@@ -4,6 +4,7 @@ from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode
+from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 ARGUMENTS = {
@@ -23,10 +24,14 @@ ARGUMENTS = {
     "use_sim_time": ("false", "Take the time from /clock."),
 }
 
+TEXTS = ("server_endpoint", "target_frame", "image_topic", "info_topic", "depth_topic")
+
 
 def generate_launch_description():
     """One lifecycle node that configures and activates itself (parameter autostart)."""
     value = {name: LaunchConfiguration(name) for name in ARGUMENTS}
+    # As text, whatever it looks like: read as YAML, a frame called `on` would be a bool.
+    text = {name: ParameterValue(value[name], value_type=str) for name in TEXTS}
     node = LifecycleNode(
         package="molmo_point_ros",
         executable="point_node",
@@ -36,11 +41,11 @@ def generate_launch_description():
         parameters=[
             value["params_file"],
             {
-                "server_endpoint": value["server_endpoint"],
-                "target_frame": value["target_frame"],
-                "camera.image_topic": value["image_topic"],
-                "camera.info_topic": value["info_topic"],
-                "camera.depth_topic": value["depth_topic"],
+                "server_endpoint": text["server_endpoint"],
+                "target_frame": text["target_frame"],
+                "camera.image_topic": text["image_topic"],
+                "camera.info_topic": text["info_topic"],
+                "camera.depth_topic": text["depth_topic"],
                 "use_sim_time": value["use_sim_time"],
             },
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
+from rclpy.exceptions import ParameterException
 
 from molmo_point_ros.errors import ParameterError
 from molmo_point_ros.parameters import CAMERA_PARAMETERS, NODE_PARAMETERS, Parameter, find
@@ -31,7 +33,7 @@ class Declared:
         self.running = False
         for parameter in NODE_PARAMETERS:
             _declare(node, parameter, "")
-        self.cameras = [str(name) for name in node.get_parameter("cameras").value]
+        self.cameras = _names(node.get_parameter("cameras").value)
         for camera in self.cameras:
             for parameter in CAMERA_PARAMETERS:
                 _declare(node, parameter, f"{camera}.")
@@ -75,8 +77,24 @@ class Declared:
         return True
 
 
+def _names(cameras: Any) -> list[str]:
+    """Names to declare parameters for; none where `cameras` is no list, which configure then names."""
+    names = _plain(cameras)
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
 def _declare(node: Any, parameter: Parameter, prefix: str) -> None:
-    descriptor = ParameterDescriptor(description=parameter.text)
+    name = prefix + parameter.name
+    # Typed by our own checks: those of rclpy end the process at a `5` where a `5.0` is meant, while ours take it, and
+    # fail the configuration with a sentence where a value cannot be.
+    loose = ParameterDescriptor(description=parameter.text, dynamic_typing=True)
+    node.declare_parameter(name, parameter.default, loose)
+    with contextlib.suppress(ParameterException):
+        node.set_descriptor(name, _descriptor(parameter))
+
+
+def _descriptor(parameter: Parameter) -> Any:
+    descriptor = ParameterDescriptor(description=parameter.text, dynamic_typing=True)
     if parameter.choices:
         descriptor.additional_constraints = f"one of {', '.join(parameter.choices)}"
     if parameter.low is not None and parameter.high is not None:
@@ -88,7 +106,7 @@ def _declare(node: Any, parameter: Parameter, prefix: str) -> None:
             descriptor.integer_range = [
                 IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high), step=1)
             ]
-    node.declare_parameter(prefix + parameter.name, parameter.default, descriptor)
+    return descriptor
 
 
 def _plain(value: Any) -> Any:

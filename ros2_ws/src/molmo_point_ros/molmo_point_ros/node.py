@@ -171,7 +171,7 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
             self._servers = None
         for publisher in (*self._publishers.values(), self._diagnostics):
             if publisher is not None:
-                self.destroy_publisher(publisher)
+                self.destroy_lifecycle_publisher(publisher)
         self._publishers, self._diagnostics = {}, None
         if self._pointer is not None:
             self._pointer.close()

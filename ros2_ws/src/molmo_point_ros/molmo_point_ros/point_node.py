@@ -13,6 +13,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from molmo_point_ros.asking import Asker
 from molmo_point_ros.follower import new_follower
 from molmo_point_ros.node import PointNode
+from molmo_point_ros.parameters import find
 from molmo_point_ros.reaching import connect
 from molmo_point_ros.settings import Settings
 from molmo_point_ros.standing import Follower
@@ -20,6 +21,9 @@ from molmo_point_ros.standing import Follower
 RETRY_S = 5.0
 SPARE_THREADS = 4
 """Beside the requests that wait for the model: sensors, diagnostics, goal and cancel handling, services."""
+
+THREADS = int(find("max_queue", ()).high or 0) + SPARE_THREADS
+"""As many as `max_queue` may ever be set to; the executor starts them as they are needed."""
 
 
 def start(node: PointNode, stopped: threading.Event) -> None:
@@ -42,23 +46,38 @@ def run(
     """Spin a node until it is told to stop."""
     rclpy.init(args=args)
     node = PointNode(connect, follower or new_follower(), **options)
-    threads = int(node.get_parameter("max_queue").value) + SPARE_THREADS
-    executor = MultiThreadedExecutor(num_threads=threads)
+    executor = MultiThreadedExecutor(num_threads=THREADS)
     executor.add_node(node)
     stopped = threading.Event()
     starter = threading.Thread(target=start, args=(node, stopped), daemon=True)
     if node.get_parameter("autostart").value:
         starter.start()
     try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        spin(node, executor)
     finally:
         stopped.set()
         node.trigger_shutdown()
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
+
+
+def spin(node: PointNode, executor: MultiThreadedExecutor) -> None:
+    """Spin until the node is told to stop; an exception in a callback is logged and does not end it.
+
+    rclpy lets such exceptions out of `spin`, also those of its own: a lifecycle manager that asks for a transition by its
+    number from the wrong state would end the process.
+    """
+    while True:
+        try:
+            executor.spin()
+            return
+        except (KeyboardInterrupt, ExternalShutdownException):
+            return
+        except Exception as error:
+            if not rclpy.ok():
+                return
+            node.get_logger().error(f"a callback failed: {type(error).__name__}: {error}")
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -58,6 +58,7 @@ class ActionServer:
         callback_group=None,
         goal_callback=lambda goal: GoalResponse.ACCEPT,
         cancel_callback=lambda goal: CancelResponse.REJECT,
+        result_timeout=900,
     ):
         self.node, self.action_type, self.name = node, action_type, node.resolve(action_name)
         self.execute, self.group = execute_callback, callback_group

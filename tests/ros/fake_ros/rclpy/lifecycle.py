@@ -41,8 +41,8 @@ class LifecycleNode(Node):
     def create_lifecycle_publisher(self, msg_type, topic, qos_profile, **_):
         return LifecyclePublisher(self, self.create_publisher(msg_type, topic, qos_profile))
 
-    def destroy_publisher(self, publisher):
-        super().destroy_publisher(getattr(publisher, "publisher", publisher))
+    def destroy_lifecycle_publisher(self, publisher):
+        self.destroy_publisher(publisher.publisher)
 
     def on_configure(self, state):
         return TransitionCallbackReturn.SUCCESS

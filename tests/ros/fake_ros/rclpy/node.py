@@ -2,24 +2,26 @@ import logging
 import threading
 import time
 
-from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.msg import ParameterDescriptor
 
 from rclpy import graph
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock
-from rclpy.parameter import Parameter
+from rclpy.exceptions import (
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+    ParameterAlreadyDeclaredException,
+    ParameterNotDeclaredException,
+)
+from rclpy.parameter import Parameter, judged, kind_of, refusal
 from rclpy.qos import as_profile
-
-
-class ParameterAlreadyDeclaredException(Exception):
-    pass
 
 
 class Node:
     def __init__(self, node_name, *, namespace="/", parameter_overrides=None, **_):
         self._name, self._namespace = node_name, namespace.rstrip("/")
         self._overrides = {p.name: p.value for p in parameter_overrides or ()}
-        self._parameters = {}
+        self._parameters, self._descriptors, self._kinds = {}, {}, {}
         self._on_set = []
         self._clock = Clock()
         self._timers = []
@@ -101,10 +103,27 @@ class Node:
     def declare_parameter(self, name, value=None, descriptor=None):
         if name in self._parameters:
             raise ParameterAlreadyDeclaredException(name)
-        self._parameters[name] = Parameter(name, None, self._overrides.get(name, value))
-        return self._parameters[name]
+        descriptor, kind = descriptor or ParameterDescriptor(), kind_of(value)
+        parameter = Parameter(name, value=self._overrides.get(name, value))
+        verdict = judged(parameter, descriptor, kind)
+        if not verdict.successful:
+            wrong_type = not descriptor.dynamic_typing and parameter.type_ != kind
+            raise (
+                InvalidParameterTypeException if wrong_type else InvalidParameterValueException
+            )(f"{name}: {verdict.reason}")
+        self._descriptors[name], self._kinds[name] = descriptor, kind
+        self._parameters[name] = parameter
+        return parameter
+
+    def set_descriptor(self, name, descriptor):
+        verdict = judged(self.get_parameter(name), descriptor, self._kinds[name])
+        if not verdict.successful:
+            raise InvalidParameterValueException(f"{name}: {verdict.reason}")
+        self._descriptors[name] = descriptor
 
     def get_parameter(self, name):
+        if name not in self._parameters:
+            raise ParameterNotDeclaredException(name)
         return self._parameters[name]
 
     def add_on_set_parameters_callback(self, callback):
@@ -114,12 +133,21 @@ class Node:
         return [self._set(parameter) for parameter in parameters]
 
     def _set(self, parameter):
+        name = parameter.name
+        if name not in self._parameters:
+            raise ParameterNotDeclaredException(name)
+        descriptor = self._descriptors[name]
+        if parameter.value is None and not descriptor.dynamic_typing:
+            return refusal("Static parameter cannot be undeclared")
+        verdict = judged(parameter, descriptor, self._kinds[name])
+        # As in rclpy: type and range first, then the callbacks.
         for callback in self._on_set:
-            result = callback([parameter])
-            if not result.successful:
-                return result
-        self._parameters[parameter.name] = parameter
-        return SetParametersResult(successful=True, reason="")
+            if not verdict.successful:
+                return verdict
+            verdict = callback([parameter])
+        if verdict.successful:
+            self._parameters[name] = parameter
+        return verdict
 
 
 class Timer:

@@ -1,0 +1,207 @@
+"""How the decoder begins: words as what they look like, and the taught heads as what they will be taught.
+
+Question and picture then speak one language from the first step: a word begins as the direction in which the classifier of the
+image embeddings looks for its kind, or for the word itself where it is written on a page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+
+import torch
+from torch import Tensor
+
+from molmo_point.model.decoder import DecoderBlock
+from molmo_point.preprocess.tokenizer import Tokenizer
+from molmo_point.train.network import Network
+from molmo_point.train.pages.labels import label_forms, label_words
+from molmo_point.train.recipe import ModelRecipe
+from molmo_point.train.scenes.kinds import COLOURS, all_kinds
+
+TOKENS_AWAY = 220
+"""Tokens between a question and the far end of its picture, for nano's sizes."""
+
+COPIED, LIKENESS = 1.5, 2.5
+"""Sizes of the first weights that copy words and that compare them with what is seen."""
+
+BLENDED = 0.5
+"""Share of its new direction that a word takes on which already means something: "home" is an icon, too."""
+
+
+@torch.no_grad()
+def begin_decoder(network: Network, tokenizer: Tokenizer, recipe: ModelRecipe) -> None:
+    """Start the decoder from what dense pretraining learned.
+
+    The taught heads begin as readers of the question and lookers for what is like it (`_lead_kinds`, `_lead_written`).
+    """
+    begin_words(network, tokenizer)
+    _lead_kinds(network, recipe)
+    begin_labels(network, tokenizer, recipe, label_forms())
+
+
+def begin_labels(
+    network: Network, tokenizer: Tokenizer, recipe: ModelRecipe, new: Container[str]
+) -> None:
+    """Start what a decoder that knows kinds already needs for labels.
+
+    Args:
+        new: As for `begin_label_words`.
+    """
+    begin_label_words(network, tokenizer, new)
+    if recipe.word_heads:
+        _lead_written(network, recipe)
+
+
+@torch.no_grad()
+def begin_words(
+    network: Network, tokenizer: Tokenizer, only: Container[str] | None = None
+) -> None:
+    """Let a word begin as the direction in which the classifier looks for its kind: question and picture speak one language.
+
+    Args:
+        only: Words that begin so; None = all.
+    """
+    embedding = network.model.decoder.embedding.weight
+    scale = float(embedding.std())
+    kinds, colours = network.heads.kind.weight[1:], network.heads.colour.weight
+    named = [(pair, kinds[index]) for index, kind in enumerate(all_kinds()) for pair in kind.names]
+    named += [((name, name), colours[index]) for index, name in enumerate(COLOURS)]
+    alone: dict[str, list[torch.Tensor]] = {}
+    shared: dict[str, list[torch.Tensor]] = {}
+    for names, direction in named:
+        unit = direction / direction.norm() * scale * direction.numel() ** 0.5
+        for name in set(names):
+            words = set(re.findall(r"[A-Za-z]+", name))
+            for word in words:
+                (alone if name == word else shared).setdefault(word, []).append(unit)
+    head = network.model.decoder.head.weight
+    for word in sorted({*alone, *shared}):
+        if only is not None and word not in only:
+            continue
+        # "dog" is the dog, not half a hot dog; "letter" belongs to two dozen kinds and so to none of them.
+        units = alone.get(word) or shared[word]
+        if len(units) <= 4:
+            for ids in (tokenizer.encode(word), tokenizer.encode(f" {word}")):
+                if len(ids) == 1:
+                    embedding[ids[0]] = torch.stack(units).mean(0)
+                    # A label repeats the question: what reads a word writes it.
+                    head[ids[0]] += units[0] / units[0].norm()
+
+
+@torch.no_grad()
+def begin_label_words(network: Network, tokenizer: Tokenizer, new: Container[str]) -> None:
+    """Let the words of labels begin as the directions in which the classifier looks for them.
+
+    Args:
+        new: Words whose embedding has not learned anything yet, as they are written; the others keep theirs and lean over.
+    """
+    embedding = network.model.decoder.embedding.weight
+    head = network.model.decoder.head.weight
+    length = float(embedding.std()) * embedding.shape[1] ** 0.5
+    directions = _word_directions(network)
+    usual = head.mean(0)
+    for word, direction in zip(label_words(), directions, strict=True):
+        unit = direction / direction.norm()
+        for form in (word, f" {word}", word.capitalize(), f" {word.capitalize()}"):
+            ids = tokenizer.encode(form)
+            if len(ids) != 1:
+                continue
+            if form.strip() in new:
+                embedding[ids[0]] = length * unit
+                head[ids[0]] = usual + unit
+            else:
+                embedding[ids[0]] += BLENDED * length * unit
+
+
+def _word_directions(network: Network) -> Tensor:
+    """[words, D]: what an image embedding has more of where a word is written than where any other is."""
+    weight = network.heads.word.weight[1:] * network.heads.norm.weight
+    return weight - weight.mean(0)
+
+
+@torch.no_grad()
+def _lead_kinds(network: Network, recipe: ModelRecipe) -> None:
+    """Let the taught heads begin as what they are taught: readers copy the words asked for, lookers look for what is like them.
+
+    Both work in the subspace in which kinds differ most. Only rotary dimensions that turn by less than a radian across the
+    picture's tokens compare contents; the faster ones begin at zero.
+    """
+    width = recipe.width
+    size = width // recipe.heads
+    rows = _slow_rows(recipe)
+    kinds = network.heads.kind.weight[1:]
+    directions = torch.cat([kinds - kinds.mean(0), network.heads.colour.weight])
+    basis = torch.linalg.svd(directions, full_matrices=False).Vh
+    reader, looker = _taught_blocks(network, recipe)
+    for head in range(recipe.taught_heads - recipe.word_heads):
+        part = basis[head * len(rows) : (head + 1) * len(rows)]
+        mine = head * size + rows[: len(part)]
+        whole = _rows(size, head)
+        reader.attention.qkv.weight[2 * width :][whole] = 0
+        reader.attention.qkv.weight[2 * width + mine] = part
+        reader.attention.out.weight[:, whole] = 0
+        reader.attention.out.weight[:, mine] = COPIED * part.T
+        for start in (0, width):
+            looker.attention.qkv.weight[start:][whole] = 0
+            looker.attention.qkv.weight[start + mine] = LIKENESS * part
+
+
+@torch.no_grad()
+def _lead_written(network: Network, recipe: ModelRecipe) -> None:
+    """Let the last of the taught heads begin as readers and lookers for what is written, as `_lead_kinds` does for kinds.
+
+    Where heads for kinds have learned already, the new ones read the same words of a question as these do, and carry off the
+    same from where they look.
+    """
+    width = recipe.width
+    size = width // recipe.heads
+    slow = _slow_rows(recipe)
+    basis = torch.linalg.svd(_word_directions(network), full_matrices=False).Vh
+    reader, looker = _taught_blocks(network, recipe)
+    first = recipe.taught_heads - recipe.word_heads
+    for number in range(recipe.word_heads):
+        source, target = (_rows(size, head) for head in (number % first, first + number))
+        for block in (reader, looker):
+            attention = block.attention
+            for norm in (attention.q_norm, attention.k_norm):
+                if norm is not None:
+                    norm.weight[target] = norm.weight[source]
+        weight, out = reader.attention.qkv.weight, reader.attention.out.weight
+        for start in (0, width):
+            weight[start:][target] = weight[start:][source]
+        part = basis[number * size : (number + 1) * size]
+        weight[2 * width :][target] = 0
+        weight[2 * width :][target][: len(part)] = part
+        out[:, target] = 0
+        out[:, target][:, : len(part)] = COPIED * part.T
+        weight, out = looker.attention.qkv.weight, looker.attention.out.weight
+        part = basis[number * len(slow) : (number + 1) * len(slow)]
+        rows = target.start + slow[: len(part)]
+        for start in (0, width):
+            likeness = weight[start:][source][slow].norm(dim=1).mean()
+            weight[start:][target] = 0
+            weight[start + rows] = likeness * part
+        weight[2 * width :][target] = weight[2 * width :][source]
+        out[:, target] = out[:, source]
+
+
+def _rows(size: int, head: int) -> slice:
+    return slice(head * size, (head + 1) * size)
+
+
+def _slow_rows(recipe: ModelRecipe) -> Tensor:
+    """Rows of a head that turn by less than a radian across the picture's tokens."""
+    half = recipe.width // recipe.heads // 2
+    frequencies = recipe.rope_theta ** (-torch.arange(half) / half)
+    slow = torch.nonzero(frequencies * TOKENS_AWAY < 1)[:, 0]
+    return torch.cat([slow, slow + half])
+
+
+def _taught_blocks(network: Network, recipe: ModelRecipe) -> tuple[DecoderBlock, DecoderBlock]:
+    """The block whose heads read the question, and the one whose heads look."""
+    blocks = network.model.decoder.blocks
+    reader, looker = blocks[max(0, recipe.taught_layer - 1)], blocks[recipe.taught_layer]
+    assert isinstance(reader, DecoderBlock)
+    assert isinstance(looker, DecoderBlock)
+    return reader, looker

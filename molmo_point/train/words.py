@@ -1,0 +1,94 @@
+"""Which words every image token of a page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from molmo_point.preprocess.resize import Placement
+from molmo_point.train.letters import LEGIBLE
+from molmo_point.train.pages.labels import word_classes
+from molmo_point.train.scenes.scene import Scene, Writing
+
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+Ints = np.ndarray[Any, np.dtype[np.int32]]
+
+WORDS = 4
+"""Words that a token is taught at most: those of which it shows most."""
+
+NO_WORD = -1
+
+LEAST = 0.06
+"""Share of a token that text must cover: about one letter of 11 pixels."""
+
+FAINTEST = 0.1
+"""A word with less than this share of a token's text is not seen in it."""
+
+
+def words_in_cells(
+    scene: Scene, view: Placement, rows: int, columns: int, side: int
+) -> tuple[Ints, Floats]:
+    """Say what is written in each cell of a canvas.
+
+    A cell that shows any of a line shows all words of that line, because a label is looked for as a whole: what says
+    "Forgot password" is no "Password".
+
+    Args:
+        side: Of a cell, in pixels of the canvas.
+
+    Returns:
+        Classes [rows, columns, WORDS], see `word_classes`, NO_WORD where there are no more; and how much of the cell's text
+        each of them is, summing to 1 where there is any.
+    """
+    classes = np.full((rows * columns, WORDS), NO_WORD, np.int32)
+    shares = np.zeros((rows * columns, WORDS), np.float32)
+    lines = [(line, found) for line in scene.writings if (found := word_classes(line.text))]
+    height = scene.image.shape[0]
+    lines = [
+        (line, found)
+        for line, found in lines
+        if (line.box[3] - line.box[1]) * view.height / height >= LEGIBLE
+    ]
+    if not lines:
+        return classes.reshape(rows, columns, WORDS), shares.reshape(rows, columns, WORDS)
+    covered = _covered(scene, [line for line, _ in lines], view, rows, columns, side)
+    there = sorted({word for _, found in lines for word in found})
+    parts = np.zeros((len(there), len(lines)))
+    for number, (_, found) in enumerate(lines):
+        for word in found:
+            parts[there.index(word), number] += 1 / len(found)
+    amounts = (parts @ covered).T
+    total = amounts.sum(1)
+    kept = min(WORDS, len(there))
+    best = np.argsort(-amounts, axis=1, kind="stable")[:, :kept]
+    share = np.take_along_axis(amounts, best, 1) / np.maximum(total, 1e-9)[:, None]
+    seen = (share >= FAINTEST) & (total >= LEAST * side * side)[:, None]
+    share = np.where(seen, share, 0)
+    classes[:, :kept] = np.where(seen, np.array(there)[best], NO_WORD)
+    shares[:, :kept] = share / np.maximum(share.sum(1), 1e-9)[:, None]
+    return classes.reshape(rows, columns, WORDS), shares.reshape(rows, columns, WORDS)
+
+
+def _covered(
+    scene: Scene, lines: Sequence[Writing], view: Placement, rows: int, columns: int, side: int
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Area that each line covers of each cell, [lines, rows * columns] in square pixels of the canvas."""
+    height, width = scene.image.shape[:2]
+    boxes = np.array([line.box for line in lines])
+    x = boxes[:, [0, 2]] / width * view.width + view.left
+    y = boxes[:, [1, 3]] / height * view.height + view.top
+    across = _overlap(x, columns, side)
+    down = _overlap(y, rows, side)
+    return (down[:, :, None] * across[:, None, :]).reshape(len(boxes), rows * columns)
+
+
+def _overlap(
+    spans: np.ndarray[Any, Any], count: int, side: int
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Length that each span [n, 2] has in common with each of `count` cells."""
+    starts = np.arange(count) * side
+    low = np.maximum(spans[:, :1], starts)
+    high = np.minimum(spans[:, 1:], starts + side)
+    return np.maximum(high - low, 0.0)

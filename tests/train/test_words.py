@@ -1,0 +1,299 @@
+"""Words of labels: what a token is taught is what is written there, and every known word has its class and its tokens."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from molmo_point.config import PreprocessConfig
+from molmo_point.model.decoder import DecoderBlock
+from molmo_point.preprocess.crops import crop_image, token_grid
+from molmo_point.preprocess.resize import Placement, place
+from molmo_point.preprocess.tokenizer import Tokenizer
+from molmo_point.train import vocabulary
+from molmo_point.train.beginning import begin_decoder, begin_labels, begin_words
+from molmo_point.train.claim import claim
+from molmo_point.train.examples import NO_PATCH, see
+from molmo_point.train.loop import train
+from molmo_point.train.network import Network, new_network
+from molmo_point.train.pages.draw import PageStyle, draw_page
+from molmo_point.train.pages.labels import (
+    is_kept,
+    known_labels,
+    label_forms,
+    label_words,
+    word_classes,
+)
+from molmo_point.train.recipe import Recipe
+from molmo_point.train.scenes.scene import Scene, Writing
+from molmo_point.train.seeds import training_seed
+from molmo_point.train.start import begin_from, read_start
+from molmo_point.train.state import CLASSES
+from molmo_point.train.stream import Drawer, fresh_batches
+from molmo_point.train.teaching import TeachingHeads, dense_losses, look
+from molmo_point.train.vocabulary import build_tokenizer, save_tokenizer
+from molmo_point.train.words import NO_WORD, WORDS, words_in_cells
+
+CONFIG = PreprocessConfig(crop_size=224, patch_size=16, margins=(2, 2), max_crops=4)
+CELL = 32
+MOSAIC = PageStyle(sizes=((224, 224),), text=(10, 24), mosaic=True)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    folder: Path = tmp_path_factory.mktemp("tokenizer")
+    save_tokenizer(build_tokenizer(), folder)
+    return Tokenizer(folder)
+
+
+def page(index: int, style: PageStyle = MOSAIC) -> Scene:
+    return draw_page(training_seed(0, "words", index), style)
+
+
+def written(scene: Scene, view: Placement, row: int, column: int) -> dict[int, float]:
+    """Pixels of each word's line in a cell of a canvas, counted one by one at four times the resolution."""
+    height, width = scene.image.shape[:2]
+    step = (np.arange(4 * CELL) + 0.5) / 4
+    x = (column * CELL + step - view.left) / view.width * width
+    y = (row * CELL + step - view.top) / view.height * height
+    found: dict[int, float] = {}
+    for line in scene.writings:
+        left, top, right, bottom = line.box
+        area = float(((x >= left) & (x < right)).sum() * ((y >= top) & (y < bottom)).sum())
+        classes = word_classes(line.text)
+        for word in classes:
+            found[word] = found.get(word, 0.0) + area / len(classes)
+    return {word: area for word, area in found.items() if area}
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_a_token_is_taught_the_words_that_are_written_there(index: int) -> None:
+    """Against pixels that are counted one by one, in the small view and in the crops."""
+    scene = page(index, MOSAIC if index % 2 else PageStyle(sizes=((320, 240),), text=(12, 24)))
+    cut = crop_image(scene.image, CONFIG)
+    height, width = scene.image.shape[:2]
+    views = [
+        (place(width, height, 224, 224), (7, 7)),
+        (cut.placement, token_grid(*cut.grid, CONFIG)),
+    ]
+    taught = 0
+    for view, (rows, columns) in views:
+        classes, shares = words_in_cells(scene, view, rows, columns, CELL)
+        assert classes.shape == shares.shape == (rows, columns, WORDS)
+        for row, column in np.ndindex(rows, columns):
+            there = written(scene, view, row, column)
+            total = sum(there.values())
+            told = {
+                int(word): float(share)
+                for word, share in zip(classes[row, column], shares[row, column], strict=True)
+                if word != NO_WORD
+            }
+            if not told:
+                continue
+            taught += 1
+            assert sum(told.values()) == pytest.approx(1, abs=1e-5)
+            best = max(told, key=lambda word: told[word])
+            assert there[best] >= 0.8 * max(there.values())
+            for word in told:
+                assert there[word] / total > 0.05
+    assert taught > 15
+
+
+def test_the_tokens_of_a_label_spell_it() -> None:
+    """The cell under the middle of a large line of text is taught that line's words."""
+    scene = page(3, PageStyle(sizes=((224, 224),), text=(20, 24)))
+    view = place(224, 224, 224, 224)
+    classes, _ = words_in_cells(scene, view, 7, 7, CELL)
+    for line in scene.writings:
+        left, top, right, bottom = line.box
+        inside = left >= 0 and right <= 224 and top >= 0 and bottom <= 224
+        if inside and right - left > 40:
+            x, y = (left + right) / 2, (top + bottom) / 2
+            cell = classes[int(y // CELL), int(x // CELL)]
+            assert set(word_classes(line.text)) & set(cell.tolist()), line
+
+
+def test_all_words_of_a_label_are_taught_at_each_of_its_tokens() -> None:
+    image = np.zeros((224, 224, 3), np.uint8)
+    owner = np.full((224, 224), -1, np.int16)
+    box = (4.0, 4.0, 120.0, 20.0)
+    scene = Scene(0, image, (), owner, writings=(Writing("LOG OUT zzyzx", box),))
+    classes, shares = words_in_cells(scene, place(224, 224, 224, 224), 7, 7, CELL)
+    log, out = (1 + label_words().index(word) for word in ("log", "out"))
+    for column in range(4):
+        assert sorted(classes[0, column].tolist()) == sorted([log, out, 0, NO_WORD])
+        assert shares[0, column, :3] == pytest.approx([1 / 3] * 3)
+    assert (classes[1:] == NO_WORD).all()
+    assert not shares[1:].any()
+
+
+def test_text_too_small_to_read_is_not_taught(tokenizer: Tokenizer) -> None:
+    scene = page(1, PageStyle(sizes=((1280, 800),), text=(12, 14)))
+    picture = see(scene, CONFIG, tokenizer)
+    low = np.nonzero(picture.shows != NO_PATCH)[0][:49]
+    assert not picture.shares[low].any()
+    assert scene.writings
+
+
+def test_no_word_of_evaluation_has_a_class() -> None:
+    assert len(label_words()) > 350
+    assert not [word for word in label_words() if is_kept(word)]
+    assert word_classes("Zzyzx save") == (0, 1 + label_words().index("save"))
+    for label in known_labels(kept=False):
+        assert 0 not in word_classes(label), label
+
+
+def test_every_known_label_is_a_token_a_word(tokenizer: Tokenizer) -> None:
+    for label in known_labels(kept=False):
+        for text in (label, label.lower()):
+            words = re.findall("[A-Za-z]+", text)
+            if re.fullmatch("[A-Za-z]+( [A-Za-z]+)*", text) and text not in ("OK", "FAQ"):
+                ids = tokenizer.encode(f"Point to {text}")[2:]
+                assert len(ids) == len(words), text
+                assert tokenizer.decode(ids) == f" {text}"
+
+
+def test_words_are_learned_and_counted(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    """Unknown words count less than known ones, and a picture without text teaches none."""
+    recipe = make_recipe()
+    claim(recipe, tmp_path)
+    network = new_network(recipe, Tokenizer(tmp_path))
+    mixes = [
+        {"page": {"sizes": [[96, 80]], "text": [10, 12]}},
+        {"style": {"sizes": [[64, 48]], "things": [1, 4]}},
+    ]
+    counts = []
+    for mix in mixes:
+        stage = recipe.stages[0].model_copy(update={"batch": 4})
+        stage = stage.model_validate({**stage.model_dump(), "scenes": [mix]})
+        drawer = Drawer(0, stage, tmp_path, network.model.config.preprocess)
+        batch = next(fresh_batches(drawer, 0, 0)).batch
+        assert batch is not None
+        losses = dense_losses(network.heads, look(network.model, batch), batch)
+        counts.append(losses.counts)
+        losses.parts["word"].backward()
+        grad = network.heads.word.weight.grad
+        if mix is mixes[0]:
+            assert float(losses.parts["word"].detach()) > 0.5 * np.log(len(label_words()))
+            assert grad is not None
+            assert float(grad.abs().max()) > 0
+        else:
+            assert float(losses.parts["word"].detach()) == 0
+    assert counts[0]["words"] > 5
+    assert 0 <= counts[0]["words_right"] <= counts[0]["words"]
+    assert "words" not in counts[1]
+
+
+@pytest.fixture(scope="module")
+def unlettered(
+    tmp_path_factory: pytest.TempPathFactory, make_recipe: Callable[..., Recipe]
+) -> Path:
+    """A run from before words had classes and tokens."""
+    folder = tmp_path_factory.mktemp("runs") / "old"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vocabulary, "label_forms", lambda: ())
+        train(make_recipe(), folder, workers=0)
+    path = folder / "state.safetensors"
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        tensors = {
+            key: file.get_tensor(key)
+            for key in file.keys()  # noqa: SIM118 - not a dict
+            if not key.startswith(("heads.word.", "optimizer."))
+        }
+    classes = json.loads(metadata[CLASSES])
+    del classes["words"]
+    save_file(tensors, path, metadata={**metadata, CLASSES: json.dumps(classes)})
+    return folder
+
+
+def begun(start: Path, folder: Path, recipe: Recipe) -> tuple[Network, Tokenizer]:
+    claim(recipe, folder)
+    tokenizer = Tokenizer(folder)
+    network = new_network(recipe, tokenizer)
+    begin_from(str(start), network, folder)
+    return network, tokenizer
+
+
+@torch.no_grad()
+def test_a_run_from_before_words_goes_on_with_them(
+    unlettered: Path, tmp_path: Path, make_recipe: Callable[..., Recipe]
+) -> None:
+    network, tokenizer = begun(unlettered, tmp_path / "new", make_recipe(seed=9))
+    started = read_start(tmp_path / "new")
+    assert started is not None
+    assert set(started.anew) == {"heads.word.weight", "heads.word.bias"}
+    assert {"checkout", "Checkout"} <= set(started.new_words)
+    before = Tokenizer(unlettered)
+    old = {}
+    with safe_open(unlettered / "state.safetensors", "pt") as file:
+        for name in ("embedding", "head"):
+            old[name] = file.get_tensor(f"model.decoder.{name}.weight")
+    decoder = network.model.decoder
+    for text in (" dog", "61", '" alt="', " the", "</points>"):
+        mine, theirs = tokenizer.encode(text)[0], before.encode(text)[0]
+        assert torch.equal(decoder.embedding.weight[mine], old["embedding"][theirs])
+        assert torch.equal(decoder.head.weight[mine], old["head"][theirs])
+    assert len(before.encode(" checkout")) > 1 == len(tokenizer.encode(" checkout"))
+
+
+@torch.no_grad()
+def test_new_words_begin_as_what_is_looked_for_and_the_old_heads_stay(
+    unlettered: Path, tmp_path: Path, make_recipe: Callable[..., Recipe]
+) -> None:
+    sizes = {**make_recipe().model.model_dump(), "taught_heads": 2, "word_heads": 1}
+    recipe = make_recipe(seed=9, model=sizes)
+    network, tokenizer = begun(unlettered, tmp_path / "new", recipe)
+    blocks = network.model.decoder.blocks
+    before = [block.attention.qkv.weight.clone() for block in blocks]
+    started = read_start(tmp_path / "new")
+    assert started is not None
+    begin_words(network, tokenizer, set(started.new_words))
+    begin_labels(network, tokenizer, recipe.model, set(started.new_words) & set(label_forms()))
+    half = recipe.model.width // recipe.model.heads
+    for block, old in zip(blocks, before, strict=True):
+        assert isinstance(block, DecoderBlock)
+        for part in range(3):
+            rows = slice(part * 2 * half, part * 2 * half + half)
+            assert torch.equal(block.attention.qkv.weight[rows], old[rows])
+    directions = network.heads.word.weight[1:] * network.heads.norm.weight
+    directions = directions - directions.mean(0)
+    for word in ("checkout", "invoice"):
+        unit = directions[label_words().index(word)]
+        for form in (word, f" {word.capitalize()}"):
+            row = network.model.decoder.embedding.weight[tokenizer.encode(form)[0]]
+            assert float(torch.cosine_similarity(row, unit, 0)) > 0.999
+
+
+@torch.no_grad()
+def test_word_heads_begin_by_looking_for_the_word_that_is_read(
+    tokenizer: Tokenizer, make_recipe: Callable[..., Recipe]
+) -> None:
+    """What the new reader copies of a word, the new looker finds most in the direction of that word."""
+    sizes = {**make_recipe().model.model_dump(), "width": 64, "heads": 4, "taught_heads": 3}
+    recipe = make_recipe(model={**sizes, "word_heads": 2, "rope_theta": 1e6}).model
+    network = new_network(make_recipe(model=recipe.model_dump()), tokenizer)
+    assert isinstance(network.heads, TeachingHeads)
+    begin_decoder(network, tokenizer, recipe)
+    width, size = recipe.width, recipe.width // recipe.heads
+    reader, looker = (network.model.decoder.blocks[at].attention for at in (0, 1))
+    rows = slice(size, 3 * size)
+    query, key = (looker.qkv.weight[at:][rows] for at in (0, width))
+    assert torch.equal(query, key)
+    directions = network.heads.word.weight[1:] * network.heads.norm.weight
+    directions = directions - directions.mean(0)
+    ranks = []
+    for index, word in enumerate(label_words()):
+        row = network.model.decoder.embedding.weight[tokenizer.encode(f" {word}")[0]]
+        read = reader.out.weight[:, rows] @ (reader.qkv.weight[2 * width :][rows] @ row)
+        alike = torch.cosine_similarity((directions @ key.T), (query @ read)[None])
+        ranks.append(int((alike > alike[index]).sum()))
+    assert float(np.mean(np.array(ranks) == 0)) > 0.9
