@@ -36,8 +36,9 @@ from molmo_agents.pointers import choose_pointer
 from benchmarks.report import hardware
 from molmo_point.points import Point
 from molmo_point.testing import FakePointer
-from tests.agents.cases import note_file, run_naive, run_sync
+from tests.agents.cases import note_file, run_sync
 from tests.agents.conftest import Site
+from tests.agents.many import all_naive, in_thread
 from tests.agents.oracle import HELPER
 from tests.agents.pages import CASES
 
@@ -96,13 +97,8 @@ def pages(options: argparse.Namespace) -> None:
             case for case in CASES if case.verb == "click" and (case.think or "hover" in case.name)
         ]
         for frames, name in ((0, "raw mouse"), (2, "wait two frames")):
-            good = 0
-            for case in racing:
-                with _servers() as (site, canary):
-                    good += run_naive(
-                        case, context, site, canary, note_file(folder), frames, options.cpu
-                    )
-            print(f"{name}: {good}/{len(racing)} of the racing pages as they should be")
+            good = in_thread(all_naive(racing, note_file(folder), frames, options.cpu), 3600)
+            print(f"{name}: {sum(good)}/{len(racing)} of the racing pages as they should be")
         browser.close()
     print(*wrong, sep="\n")
     print(f"{len(CASES) * options.runs} runs at CPU/{options.cpu:g}: {len(wrong)} wrong")

@@ -149,39 +149,32 @@ def _lead_kinds(network: Network, recipe: ModelRecipe) -> None:
 
 @torch.no_grad()
 def _lead_written(network: Network, recipe: ModelRecipe) -> None:
-    """Let the last of the taught heads begin as readers and lookers for what is written, as `_lead_kinds` does for kinds.
+    """Let the readers copy what is written, too, and the last of the taught heads begin as lookers for it.
 
-    Where heads for kinds have learned already, the new ones read the same words of a question as these do, and carry off the
-    same from where they look.
+    The readers for kinds have rows to spare, those that `_slow_rows` leaves: no head of their block has to give up what it does.
+    The new lookers carry off the same from where they look as those for kinds; they are as large as the heads they replace,
+    because queries and keys are normalised over all heads together, and louder ones would drown the others.
     """
     width = recipe.width
     size = width // recipe.heads
     slow = _slow_rows(recipe)
+    spare = torch.tensor([row for row in range(size) if row not in slow.tolist()])
     basis = torch.linalg.svd(_word_directions(network), full_matrices=False).Vh
     reader, looker = _taught_blocks(network, recipe)
     first = recipe.taught_heads - recipe.word_heads
+    for head in range(first):
+        part = basis[head * len(spare) : (head + 1) * len(spare)]
+        mine = head * size + spare[: len(part)]
+        reader.attention.qkv.weight[2 * width + mine] = part
+        reader.attention.out.weight[:, mine] = COPIED * part.T
+    weight, out = looker.attention.qkv.weight, looker.attention.out.weight
     for number in range(recipe.word_heads):
         source, target = (_rows(size, head) for head in (number % first, first + number))
-        for block in (reader, looker):
-            attention = block.attention
-            for norm in (attention.q_norm, attention.k_norm):
-                if norm is not None:
-                    norm.weight[target] = norm.weight[source]
-        weight, out = reader.attention.qkv.weight, reader.attention.out.weight
-        for start in (0, width):
-            weight[start:][target] = weight[start:][source]
-        part = basis[number * size : (number + 1) * size]
-        weight[2 * width :][target] = 0
-        weight[2 * width :][target][: len(part)] = part
-        out[:, target] = 0
-        out[:, target][:, : len(part)] = COPIED * part.T
-        weight, out = looker.attention.qkv.weight, looker.attention.out.weight
         part = basis[number * len(slow) : (number + 1) * len(slow)]
-        rows = target.start + slow[: len(part)]
         for start in (0, width):
-            likeness = weight[start:][source][slow].norm(dim=1).mean()
+            loudness = weight[start:][target].norm() / max(1, len(part)) ** 0.5
             weight[start:][target] = 0
-            weight[start + rows] = likeness * part
+            weight[start + target.start + slow[: len(part)]] = loudness * part
         weight[2 * width :][target] = weight[2 * width :][source]
         out[:, target] = out[:, source]
 

@@ -43,6 +43,7 @@ class CachedPictures:
                 self._encode(waiting, precision)
                 waiting = []
                 progress.filling(len(self._items), self._count)
+        self._drawer.close()
 
     def _encode(
         self,

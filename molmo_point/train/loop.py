@@ -247,7 +247,11 @@ class Run:
                 self.network.heads,
                 seen.features,
                 batch,
-                Taught(recipe.taught_layer, recipe.taught_heads),
+                Taught(
+                    recipe.taught_layer,
+                    recipe.taught_heads,
+                    recipe.taught_heads - recipe.word_heads,
+                ),
                 stage.losses.softness,
                 self._tokenizer.encode("0")[0],
             )

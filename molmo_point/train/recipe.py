@@ -25,9 +25,10 @@ class ModelRecipe(_Part):
     """Sizes of the network; the defaults are nano's.
 
     Attributes:
-        taught_layer: Block whose heads are taught where to look; those of the block before are taught to read the question.
+        taught_layer: Block whose heads are taught where to look.
         taught_heads: How many of them.
-        word_heads: How many of these, the last ones, begin as lookers for what is written instead of for kinds and colours.
+        word_heads: How many of these, the last ones, begin as lookers for what is written; the others begin as lookers for kinds and
+            colours, and as many heads of the block before are taught to read the question.
     """
 
     crop_size: int = 224

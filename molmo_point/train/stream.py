@@ -16,6 +16,7 @@ from molmo_point.errors import PointError
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.train.batches import Batch, collate
 from molmo_point.train.examples import Answer, AnswerWriter, Picture, see
+from molmo_point.train.pages.browser import PageBrowser
 from molmo_point.train.pages.draw import draw_page, written_words
 from molmo_point.train.pages.questions import draw_page_questions
 from molmo_point.train.recipe import Mix, StageRecipe
@@ -73,6 +74,7 @@ class Drawer:
         self._config = config
         self._held_out = held_out
         self._writer = AnswerWriter(self.tokenizer, cut=stage.cut)
+        self._browser: PageBrowser | None = None
         self._bounds = np.cumsum([mix.weight for mix in stage.scenes])
 
     def scene(self, index: int) -> Scene:
@@ -83,7 +85,20 @@ class Drawer:
             else training_seed(self._run, self.stage.name, index)
         )
         mix = self._mix(seed)
-        return draw_scene(seed, mix.style) if mix.page is None else draw_page(seed, mix.page)
+        if mix.page is None:
+            return draw_scene(seed, mix.style)
+        # Looks at held-out pictures come in between, from another process: they do without a browser.
+        if mix.page.chromium and not self._held_out:
+            if self._browser is None:
+                self._browser = PageBrowser().__enter__()
+            return self._browser.draw(seed, mix.page)
+        return draw_page(seed, mix.page)
+
+    def close(self) -> None:
+        """Stop the browser, if there is one; a worker that is ended takes its browser along by itself."""
+        if self._browser is not None:
+            self._browser.close()
+            self._browser = None
 
     def _mix(self, seed: int) -> Mix:
         draw = np.random.default_rng([seed, 1]).random() * self._bounds[-1]
@@ -159,6 +174,8 @@ def fresh_batches(drawer: Drawer, first: int, workers: int) -> Iterator[Drawn]:
                 f"a process that draws pictures died: {error}; start the command again to go on from the saved state"
             ) from error
         raise
+    finally:
+        drawer.close()
 
 
 class _Counting(torch.utils.data.Sampler[int]):

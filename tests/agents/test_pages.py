@@ -7,25 +7,20 @@ proves little about races.
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
-from collections.abc import Coroutine
-from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
-from molmo_agents.browser import Screen, context_options, launch
+from molmo_agents.browser import context_options
 
-from tests.agents.cases import note_file, run_async, run_naive, run_sync
+from tests.agents.cases import note_file, run_sync
 from tests.agents.conftest import Site
+from tests.agents.many import SCREEN, all_async, all_naive, in_thread
 from tests.agents.pages import CASES, Case
 
 pytestmark = pytest.mark.browser
 RUNS = 5
 """How often each page runs where everything is run."""
-SCREEN = Screen(900, 600)
-Result = TypeVar("Result")
 
 RACES = [
     case
@@ -80,62 +75,18 @@ def test_page_on_a_slow_machine(
 @pytest.mark.parametrize("frames", [0, 2], ids=["raw mouse", "two frames"])
 def test_naive_ways_go_wrong_here(frames: int, chromium: str, tmp_path: Path) -> None:
     """The pages are as hard as they are said to be: pressing at once, or after a fixed wait, does not get through them."""
-    good = _in_thread(_all_naive(CLICKS, note_file(tmp_path), frames, 6.0), 590)
+    good = in_thread(all_naive(CLICKS, note_file(tmp_path), frames, 6.0), 590)
     assert len(good) == len(CLICKS)
     assert good.count(False) >= 5
 
 
-async def _all_naive(cases: list[Case], file: str, frames: int, cpu: float) -> list[bool]:
-    from playwright.async_api import async_playwright
-
-    good = []
-    async with async_playwright() as playwright:
-        browser = await launch(playwright, extra=("--site-per-process",))
-        context = await browser.new_context(**context_options(SCREEN, downloads=True))
-        for case in cases:
-            with closing(Site()) as site, closing(Site()) as canary:
-                good.append(await run_naive(case, context, site, canary, file, frames, cpu))
-        await browser.close()
-    return good
-
-
-async def _all_async(cases: list[Case], file: str, cpu: float) -> dict[str, list[str]]:
-    from playwright.async_api import async_playwright
-
-    wrong: dict[str, list[str]] = {}
-    async with async_playwright() as playwright:
-        browser = await launch(playwright, extra=("--site-per-process",))
-        context = await browser.new_context(**context_options(SCREEN, downloads=True))
-        for case in cases:
-            site, canary = Site(), Site()
-            try:
-                found = await asyncio.wait_for(
-                    run_async(case, context, site, canary, file, cpu), 300
-                )
-            except Exception as error:
-                found = [f"{type(error).__name__}: {error}"]
-            finally:
-                site.close()
-                canary.close()
-            if found:
-                wrong[case.name] = found
-        await browser.close()
-    return wrong
-
-
-def _in_thread(work: Coroutine[Any, Any, Result], timeout_s: float) -> Result:
-    """Playwright's two faces do not share a thread: this one gets its own, with its own event loop and browser."""
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result(timeout=timeout_s)
-
-
 def test_pages_async(chromium: str, tmp_path: Path) -> None:
-    assert _in_thread(_all_async(SOME, note_file(tmp_path), 1.0), 590) == {}
+    assert in_thread(all_async(SOME, note_file(tmp_path), 1.0), 590) == {}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(14_400)
 @pytest.mark.parametrize("cpu", [1, 6], ids=["full speed", "six times slower"])
 def test_pages_async_five_times(chromium: str, tmp_path: Path, cpu: int) -> None:
-    work = _all_async(CASES * RUNS, note_file(tmp_path), float(cpu))
-    assert _in_thread(work, 14_000) == {}
+    work = all_async(CASES * RUNS, note_file(tmp_path), float(cpu))
+    assert in_thread(work, 14_000) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import molmo_point as mp
+from molmo_point.cli import calibrate as command
 from molmo_point.cli.app import build
 from molmo_point.engine.calibration import read_calibration
 from molmo_point.errors import ImageError, UsageError
 from molmo_point.evaluate import calibrate as certainty
 from molmo_point.evaluate.calibrate import AbsenceSample, PointSample, Samples
+from molmo_point.evaluate.examples import Example
 from molmo_point.evaluate.labelled import read_labelled
 from molmo_point.evaluate.reliability import draw_reliability
 from molmo_point.testing import FakePointer
+from molmo_point.train.scenes.fonts import MissingFont
 
 
 class Doubtful(FakePointer):
@@ -80,6 +84,84 @@ def test_own_questions_give_a_calibration_that_loads(
     assert calibration.score(0.5, 4e-4, 4e-4) == pytest.approx(0.75, abs=0.15)
     assert (out / "reliability.png").read_bytes().startswith(b"\x89PNG")
     assert "expected calibration error" in result.output
+
+
+class Knowing(FakePointer):
+    """Points at the right place in half of its answers, and is surer then; the other half at a corner."""
+
+    def __init__(self, halves: tuple[dict[str, Iterable[Example]], ...]) -> None:
+        super().__init__({})
+        self._rng = np.random.default_rng(0)
+        self.truth = {}
+        for half in halves:
+            for example in (example for world in half.values() for example in world):
+                self.truth[np.asarray(example.image).tobytes(), example.query] = example.regions
+
+    def point(self, image: Any, query: str, **options: Any) -> mp.Pointing:
+        height, width = image.shape[:2]
+        blank = mp.Pointing(
+            query=query, status=mp.Status.NOT_FOUND, image_size=(width, height)
+        ).with_(absent_probability=float(self._rng.uniform(0, 0.7)))
+        regions = self.truth[image.tobytes(), query]
+        if not regions:
+            return blank.with_(absent_probability=float(self._rng.uniform(0.3, 1)))
+        right = self._rng.uniform() < 0.5
+        x, y = certainty.middle(regions[0]) if right else (0.99, 0.99)
+        x, y = (min(max(at + float(self._rng.normal(0, 0.004)), 0), 1) for at in (x, y))
+        raw = float(self._rng.uniform(0.3, 0.9) if right else self._rng.uniform(0.1, 0.7))
+        point = mp.Point(x=x, y=y, label=query, score=raw, covariance=(1e-4, 0.0, 1e-4))
+        return blank.with_(points=(point,), status=mp.Status.FOUND)
+
+    def count(self, image: Any, query: str, **options: Any) -> mp.Pointing:
+        return self.point(image, query)
+
+
+def test_a_mixture_of_worlds_is_measured_whole_and_world_by_world(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where there is no Chromium, pages are drawn by Pillow, and a warning says so."""
+    monkeypatch.setattr("molmo_point.train.pages.browser.NAMES", ())
+    try:
+        fake = Knowing(command._drawn(["scenes", "pages"], 24, 4))
+    except MissingFont as error:
+        pytest.skip(str(error))
+    monkeypatch.setattr("molmo_point.api.load", lambda name, **options: fake)
+    arguments = ["calibrate", "--worlds", "scenes,pages", "--pictures", "24", "--out"]
+    result = CliRunner().invoke(build(), [*arguments, str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "drawn by Pillow instead of Chromium" in caplog.text
+    heading, _, judged, *rows = result.stdout.splitlines()
+    assert heading == "| measured on the other half | calibrated | raw | scenes | pages |"
+    columns = [column.strip() for column in judged.split("|")[2:-1]]
+    whole, raw, *parts = (int(column.split()[0]) for column in columns)
+    assert whole == raw == sum(parts)
+    assert all(0 < part < whole for part in parts)
+    assert len(rows) == 5
+    calibration = read_calibration(tmp_path)
+    assert calibration is not None
+    assert calibration.measured_on == "every other one of 24 drawn pictures each of scenes,pages"
+
+
+def test_no_picture_is_in_both_halves() -> None:
+    try:
+        halves = command._drawn(["scenes", "things"], 8, 2)
+        pictures = [
+            {np.asarray(e.image).tobytes() for world in half.values() for e in world}
+            for half in halves
+        ]
+    except MissingFont as error:
+        pytest.skip(str(error))
+    assert all(len(each) == 8 for each in pictures)
+    assert not pictures[0] & pictures[1]
+
+
+def test_a_world_that_is_not_there_is_refused_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("molmo_point.api.load", lambda name, **options: pytest.fail("loaded"))
+    result = CliRunner().invoke(build(), ["calibrate", "--worlds", "scenes,moon"])
+    assert isinstance(result.exception, UsageError)
+    assert "no world is called 'moon'" in str(result.exception)
 
 
 def test_too_few_questions_are_refused(questions: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The ROS package is no part of the pip install's import path under every layout: put its source folder there."""
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 
@@ -14,6 +15,9 @@ for folder in (
 ):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
+
+# Generated messages of Jazzy and later check what they are given only where this is set before they are imported.
+os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
 
 pytest.importorskip(
     "rosbags", reason='message classes come from rosbags: pip install "molmo-point[bag]"'

@@ -59,6 +59,7 @@ class Robot(Camera):
         from rclpy.parameter import Parameter
 
         super().__init__(ros.create_node("helper"))
+        self._clients = {}
         self.pointer = pointer or FakePointer(find_ball)
         overrides = [Parameter(name, value=value) for name, value in {**CAMERA, **values}.items()]
         self.node = PointNode(
@@ -93,16 +94,25 @@ class Robot(Camera):
 
     def goal(self, feedback=None, **fields):
         from molmo_point_msgs.action import Point as Action
-        from rclpy.action import ActionClient
 
-        client = ActionClient(self.helper, Action, "/point_node/point")
-        assert client.wait_for_server(timeout_sec=5)
+        client = self.action_client()
         fields = {"query": "ball", "compute_position": True, **fields}
         return result(client.send_goal_async(Action.Goal(**fields), feedback_callback=feedback))
 
+    def action_client(self, name="/point_node/point"):
+        from molmo_point_msgs.action import Point as Action
+        from rclpy.action import ActionClient
+
+        if name not in self._clients:
+            self._clients[name] = ActionClient(self.helper, Action, name)
+        assert self._clients[name].wait_for_server(timeout_sec=10)
+        return self._clients[name]
+
     def call(self, kind, name, request):
-        client = self.helper.create_client(kind, name)
-        assert client.wait_for_service(timeout_sec=5)
+        if name not in self._clients:
+            self._clients[name] = self.helper.create_client(kind, name)
+        client = self._clients[name]
+        assert client.wait_for_service(timeout_sec=10)
         return result(client.call_async(request))
 
 

@@ -2,9 +2,17 @@
 
 import contextlib
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
+
+EXECUTABLE = (
+    *(sys.executable, "-c", "from molmo_point_ros.point_node import main; main()"),
+    "--ros-args",
+)
+"""`ros2 run molmo_point_ros point_node --ros-args`, of these sources."""
 
 SHELL = ("node", "serving", "declaring", "rclpy_types", "point_node", "point_client")
 
@@ -86,3 +94,34 @@ def result(future, timeout_s=20.0):
     """Wait for a future of rclpy."""
     wait_for(future.done, timeout_s, "the answer")
     return future.result()
+
+
+@contextlib.contextmanager
+def running(*command):
+    """A process in its own group; afterwards it is interrupted as by Ctrl-C. Yields a function that reads its output so far."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        os.set_blocking(process.stdout.fileno(), False)
+        lines = []
+
+        def output():
+            with contextlib.suppress(TypeError):
+                lines.append(process.stdout.read() or "")
+            return "".join(lines)
+
+        try:
+            yield process, output
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise

@@ -137,6 +137,20 @@ def test_whole_numbers_are_taken_for_floats(robot):
     assert robot.node.session.settings.tf_timeout_s == 1.0
 
 
+def test_another_camera_counts_from_the_next_configure_on(robot):
+    from rclpy.parameter import Parameter
+
+    robot = robot().up()
+    other = Parameter("cameras", value=["left", "right"])
+    assert "next configure" in robot.node.set_parameters([other])[0].reason
+    robot.node.trigger_deactivate()
+    robot.node.trigger_cleanup()
+    assert robot.node.set_parameters([other])[0].successful
+    robot.up()
+    assert [*robot.node.session.feeds] == ["left", "right"]
+    assert robot.node.get_parameter("right.image_topic").value == "image_raw"
+
+
 def test_every_parameter_of_the_table_is_declared(robot):
     from molmo_point_ros.parameters import defaults
 

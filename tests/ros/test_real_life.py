@@ -1,16 +1,11 @@
 """A node's life as other processes of a real ROS 2 see it: lifecycle and parameter services, its executable, its launch file."""
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
 from molmo_point_ros.codes import Code
 from robot_scene import find_ball
-from ros_world import result, wait_for
+from ros_world import EXECUTABLE, result, running, spinning, wait_for
 
 from molmo_point.testing import FakePointer
 
@@ -180,43 +175,6 @@ def test_a_node_is_activated_and_deactivated_again_and_again_while_pictures_come
     assert result(robot.goal().get_result_async()).result.code == Code.SUCCEEDED
 
 
-@contextlib.contextmanager
-def running(*command):
-    """A process in its own group; afterwards it is interrupted as by Ctrl-C. Yields a function that reads its output so far."""
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    ) as process:
-        os.set_blocking(process.stdout.fileno(), False)
-        lines = []
-
-        def output():
-            with contextlib.suppress(TypeError):
-                lines.append(process.stdout.read() or "")
-            return "".join(lines)
-
-        try:
-            yield process, output
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGINT)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                raise
-
-
-EXECUTABLE = (
-    *(sys.executable, "-c", "from molmo_point_ros.point_node import main; main()"),
-    "--ros-args",
-)
-
-
 def test_the_executable_waits_for_its_server_and_ends_with_ctrl_c(ros):
     with running(*EXECUTABLE, "-p", "server_endpoint:=tcp://127.0.0.1:9") as (process, output):
         wait_for(lambda: "requests are MODEL_ERROR until it answers" in output(), 30, "a warning")
@@ -245,7 +203,6 @@ def test_a_transition_asked_for_by_number_from_the_wrong_state_does_not_end_the_
     """rclpy raises inside its own service: the exception reaches `spin`."""
     from lifecycle_msgs.msg import Transition
     from lifecycle_msgs.srv import ChangeState, GetState
-    from ros_world import spinning
 
     helper = ros.create_node("manager")
     request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE))
@@ -264,7 +221,6 @@ def test_a_transition_asked_for_by_number_from_the_wrong_state_does_not_end_the_
 def test_the_launch_file_starts_the_node_with_its_arguments(ros):
     """Installed by colcon; without that there is nothing to launch."""
     from rcl_interfaces.srv import GetParameters
-    from ros_world import spinning
 
     pytest.importorskip("launch_ros", reason="needs launch_ros")
     index = pytest.importorskip("ament_index_python", reason="needs ament_index_python")

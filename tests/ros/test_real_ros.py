@@ -4,15 +4,12 @@
 late joiner, parameters) run against the real rclpy, too; this file needs it.
 """
 
-import os
-import resource
 import threading
 import time
 
 import numpy as np
 import pytest
 from molmo_point_ros.codes import Code, PositionStatus
-from node_robot import answers_of
 from robot_scene import BALL_ODOM, SECOND, find_ball
 from ros_world import result, wait_for
 
@@ -21,8 +18,6 @@ from molmo_point.testing import FakePointer
 
 pytestmark = [pytest.mark.ros2, pytest.mark.parametrize("ros", ["real"], indirect=True)]
 pytest.importorskip("rclpy", reason="needs a sourced ROS 2 with the built workspace")
-
-SOAK_S = float(os.environ.get("MOLMO_POINT_SOAK_S", "600"))
 
 
 class Thinking(FakePointer):
@@ -107,24 +102,3 @@ def test_simulated_time_that_is_set_back_clears_the_session(robot):
     assert session.feeds["camera"].newest_stamp_ns() is None
     robot.show()
     assert result(robot.goal().get_result_async()).result.code == Code.SUCCEEDED
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_a_soak_loses_no_answer_and_no_memory(robot):
-    robot = robot().up()
-    heard = answers_of(robot)
-    robot.show()
-    begun, end = None, time.monotonic() + SOAK_S
-    asked = 0
-    while time.monotonic() < end:
-        robot.show()
-        assert result(robot.goal().get_result_async()).result.code == Code.SUCCEEDED
-        asked += 1
-        del heard[:-1]
-        if begun is None and asked == 100:
-            begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (begun or 1)
-    print(f"{asked} goals in {SOAK_S:.0f} s, peak memory x {grown:.3f} since the 100th")
-    assert asked > 100
-    assert grown < 1.1

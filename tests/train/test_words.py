@@ -77,7 +77,8 @@ def written(scene: Scene, view: Placement, row: int, column: int) -> dict[int, f
 @pytest.mark.parametrize("index", range(6))
 def test_a_token_is_taught_the_words_that_are_written_there(index: int) -> None:
     """Against pixels that are counted one by one, in the small view and in the crops."""
-    scene = page(index, MOSAIC if index % 2 else PageStyle(sizes=((320, 240),), text=(12, 24)))
+    size = ((224, 224), (320, 240), (240, 320))[index % 3]
+    scene = page(index, PageStyle(sizes=(size,), text=(12, 24), mosaic=index % 2 == 0))
     cut = crop_image(scene.image, CONFIG)
     height, width = scene.image.shape[:2]
     views = [
@@ -119,6 +120,21 @@ def test_the_tokens_of_a_label_spell_it() -> None:
             x, y = (left + right) / 2, (top + bottom) / 2
             cell = classes[int(y // CELL), int(x // CELL)]
             assert set(word_classes(line.text)) & set(cell.tolist()), line
+
+
+def test_every_token_of_a_picture_has_the_words_of_its_own_view(tokenizer: Tokenizer) -> None:
+    scene = page(4, PageStyle(sizes=((320, 240),), text=(16, 24)))
+    cut = crop_image(scene.image, CONFIG)
+    picture = see(scene, CONFIG, tokenizer)
+    patches = np.nonzero(picture.shows != NO_PATCH)[0]
+    low = words_in_cells(scene, place(320, 240, 224, 224), 7, 7, CELL)
+    rows, columns = token_grid(*cut.grid, CONFIG)
+    high = words_in_cells(scene, cut.placement, rows, columns, CELL)
+    for mine, *views in zip((picture.words, picture.shares), low, high, strict=True):
+        wanted = np.concatenate([view.reshape(-1, WORDS) for view in views])
+        assert np.array_equal(mine[patches], wanted)
+    assert (picture.words[patches[:49]] > 0).any()
+    assert (picture.words[patches[49:]] > 0).any()
 
 
 def test_all_words_of_a_label_are_taught_at_each_of_its_tokens() -> None:
@@ -245,6 +261,24 @@ def test_a_run_from_before_words_goes_on_with_them(
     assert len(before.encode(" checkout")) > 1 == len(tokenizer.encode(" checkout"))
 
 
+def test_words_are_found_by_name_when_their_table_changes(
+    tmp_path: Path, make_recipe: Callable[..., Recipe]
+) -> None:
+    train(make_recipe(), tmp_path / "old", workers=0, steps=1)
+    path = tmp_path / "old" / "state.safetensors"
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    weight = tensors["heads.word.weight"].clone()
+    classes = json.loads(metadata[CLASSES])
+    classes["words"] = classes["words"][::-1]
+    for name in ("heads.word.weight", "heads.word.bias"):
+        tensors[name] = tensors[name].flip(0).contiguous()
+    save_file(tensors, path, metadata={**metadata, CLASSES: json.dumps(classes)})
+    network, _ = begun(tmp_path / "old", tmp_path / "new", make_recipe(seed=9))
+    assert torch.equal(network.heads.word.weight, weight)
+
+
 @torch.no_grad()
 def test_new_words_begin_as_what_is_looked_for_and_the_old_heads_stay(
     unlettered: Path, tmp_path: Path, make_recipe: Callable[..., Recipe]
@@ -295,5 +329,5 @@ def test_word_heads_begin_by_looking_for_the_word_that_is_read(
         row = network.model.decoder.embedding.weight[tokenizer.encode(f" {word}")[0]]
         read = reader.out.weight[:, rows] @ (reader.qkv.weight[2 * width :][rows] @ row)
         alike = torch.cosine_similarity((directions @ key.T), (query @ read)[None])
-        ranks.append(int((alike > alike[index]).sum()))
-    assert float(np.mean(np.array(ranks) == 0)) > 0.9
+        ranks.append(int((alike >= alike[index]).sum()))
+    assert float(np.mean(np.array(ranks) == 1)) > 0.9

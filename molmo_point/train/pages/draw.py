@@ -29,6 +29,7 @@ class PageStyle:
         text: Smallest and largest running text in pixels.
         words: Which words are written; "training" is turned into "known" for held-out seeds.
         unseen: Whether held-out pages have fonts, icons and a family of styles that training never draws.
+        chromium: Training pages are rendered by Chromium, ten times slower than Pillow draws, and with letters as users see them.
         mosaic: No pages, but blocks of different looks crowded with text: what reading is learned from fastest.
     """
 
@@ -37,6 +38,7 @@ class PageStyle:
     words: Words = "training"
     unseen: bool = True
     mosaic: bool = False
+    chromium: bool = False
 
     def __post_init__(self) -> None:
         fits = (

@@ -31,7 +31,7 @@ def generate_launch_description():
     """One lifecycle node that configures and activates itself (parameter autostart)."""
     value = {name: LaunchConfiguration(name) for name in ARGUMENTS}
     # As text, whatever it looks like: read as YAML, a frame called `on` would be a bool.
-    text = {name: ParameterValue(value[name], value_type=str) for name in TEXTS}
+    as_text = {name: ParameterValue(value[name], value_type=str) for name in TEXTS}
     node = LifecycleNode(
         package="molmo_point_ros",
         executable="point_node",
@@ -41,11 +41,11 @@ def generate_launch_description():
         parameters=[
             value["params_file"],
             {
-                "server_endpoint": text["server_endpoint"],
-                "target_frame": text["target_frame"],
-                "camera.image_topic": text["image_topic"],
-                "camera.info_topic": text["info_topic"],
-                "camera.depth_topic": text["depth_topic"],
+                "server_endpoint": as_text["server_endpoint"],
+                "target_frame": as_text["target_frame"],
+                "camera.image_topic": as_text["image_topic"],
+                "camera.info_topic": as_text["info_topic"],
+                "camera.depth_topic": as_text["depth_topic"],
                 "use_sim_time": value["use_sim_time"],
             },
         ],

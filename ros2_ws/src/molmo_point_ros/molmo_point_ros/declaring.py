@@ -31,50 +31,62 @@ class Declared:
         self._node = node
         self._changed = changed
         self.running = False
+        self._known: set[str] = set()
         for parameter in NODE_PARAMETERS:
             _declare(node, parameter, "")
-        self.cameras = _names(node.get_parameter("cameras").value)
-        for camera in self.cameras:
-            for parameter in CAMERA_PARAMETERS:
-                _declare(node, parameter, f"{camera}.")
+        self.cameras: list[str] = []
+        self._declare_cameras()
         node.add_on_set_parameters_callback(self._on_set)
 
     def settings(self) -> Settings:
-        """Return the parameters as settings.
+        """Return the parameters as settings; declares those of cameras that are new.
 
         Raises:
             ParameterError: They cannot be used.
         """
-        return Settings.of(self._values())
+        self._declare_cameras()
+        return Settings.of(self._values(self.cameras))
 
-    def _values(self) -> dict[str, Any]:
+    def _declare_cameras(self) -> None:
+        self.cameras = _names(self._node.get_parameter("cameras").value)
+        for camera in self.cameras:
+            if camera not in self._known:
+                self._known.add(camera)
+                for parameter in CAMERA_PARAMETERS:
+                    _declare(self._node, parameter, f"{camera}.")
+
+    def _values(self, cameras: Sequence[str]) -> dict[str, Any]:
         names = [p.name for p in NODE_PARAMETERS]
-        names += [f"{camera}.{p.name}" for camera in self.cameras for p in CAMERA_PARAMETERS]
-        return {name: _plain(self._node.get_parameter(name).value) for name in names}
+        names += [f"{camera}.{p.name}" for camera in cameras for p in CAMERA_PARAMETERS]
+        known = [name for name in names if self._node.has_parameter(name)]
+        return {name: _plain(self._node.get_parameter(name).value) for name in known}
 
     def _on_set(self, parameters: Sequence[Any]) -> Any:
-        ours = {p.name: _plain(p.value) for p in parameters if self._is_ours(p.name)}
+        given = {p.name: _plain(p.value) for p in parameters}
+        cameras = _names(given.get("cameras", self._node.get_parameter("cameras").value))
+        ours = {name: value for name, value in given.items() if _is_ours(name, cameras)}
         try:
             if self.running:
                 for name in ours:
-                    if not find(name, self.cameras).live:
+                    if not find(name, cameras).live:
                         raise ParameterError(
                             f"{name} counts from the next configure on: deactivate and clean up the node first"
                         )
-            settings = Settings.of({**self._values(), **ours})
+            settings = Settings.of({**self._values(cameras), **ours})
         except ParameterError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if self.running and ours:
             self._changed(settings)
         return SetParametersResult(successful=True, reason="")
 
-    def _is_ours(self, name: str) -> bool:
-        """Whether a parameter is in the tables; `use_sim_time` and rclpy's others are not ours to judge."""
-        try:
-            find(name, self.cameras)
-        except ParameterError:
-            return False
-        return True
+
+def _is_ours(name: str, cameras: Sequence[str]) -> bool:
+    """Whether a parameter is in the tables; `use_sim_time` and rclpy's others are not ours to judge."""
+    try:
+        find(name, cameras)
+    except ParameterError:
+        return False
+    return True
 
 
 def _names(cameras: Any) -> list[str]:

@@ -121,6 +121,9 @@ class Node:
             raise InvalidParameterValueException(f"{name}: {verdict.reason}")
         self._descriptors[name] = descriptor
 
+    def has_parameter(self, name):
+        return name in self._parameters
+
     def get_parameter(self, name):
         if name not in self._parameters:
             raise ParameterNotDeclaredException(name)

@@ -1,0 +1,119 @@
+"""Ten minutes of a robot's day: the executable, a server on a socket, a camera at 30 Hz, goals without end, some withdrawn."""
+
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from molmo_point_ros.codes import Code
+from node_robot import CAMERA, Camera
+from robot_scene import BALL_ODOM, find_ball
+from ros_world import EXECUTABLE, result, running, spinning, wait_for
+
+from molmo_point.service.run import ServeOptions, Service
+from molmo_point.testing import FakePointer
+
+pytestmark = [pytest.mark.ros2, pytest.mark.parametrize("ros", ["real"], indirect=True)]
+pytest.importorskip("rclpy", reason="needs a sourced ROS 2 with the built workspace")
+
+SOAK_S = float(os.environ.get("MOLMO_POINT_SOAK_S", "600"))
+WARM_S = min(90.0, SOAK_S / 4)
+"""After this the buffers of pictures, transforms and results (30 s) are full."""
+
+
+class Client:
+    """Sends goals one after the other, some with a picture of their own, and withdraws every tenth."""
+
+    def __init__(self, helper, scene):
+        from molmo_point_msgs.action import Point
+        from rclpy.action import ActionClient
+
+        self._goal = Point.Goal
+        self._picture, self._info = scene.image(scene.start_ns), scene.info()
+        self._action = ActionClient(helper, Point, "/point_node/point")
+        assert self._action.wait_for_server(timeout_sec=60)
+        self.ended, self.took = {}, []
+
+    def ask(self, number):
+        goal = self._goal(query="ball", compute_position=True)
+        if number % 10 == 3:
+            goal.image, goal.camera_info = self._picture, self._info
+        begun = time.monotonic()
+        handle = result(self._action.send_goal_async(goal))
+        assert handle.accepted
+        if number % 10 == 7:
+            handle.cancel_goal_async()
+        answer = result(handle.get_result_async()).result
+        self.took.append(time.monotonic() - begun)
+        self.ended[Code(answer.code)] = self.ended.get(Code(answer.code), 0) + 1
+        if answer.code == Code.SUCCEEDED and number % 10 != 3:
+            at = answer.answer.points[0].position
+            assert np.linalg.norm(BALL_ODOM - [at.x, at.y, at.z]) < 0.002, answer.answer
+        return answer.code
+
+
+def memory_mb(process):
+    """Resident memory of a process in MB."""
+    pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(int(SOAK_S) + 600)
+def test_a_soak_loses_no_answer_and_no_memory(ros):
+    from molmo_point_msgs.msg import PointArray
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{found.getsockname()[1]}"
+    values = {**CAMERA, "server_endpoint": address}
+    options = [part for name, value in values.items() for part in ("-p", f"{name}:={value}")]
+    helper, heard, stop = ros.create_node("helper"), [], threading.Event()
+    service = Service(
+        lambda: FakePointer(find_ball, delay_s=0.02),
+        ServeOptions(zmq=address, publish=None, http=None),
+    )
+    with service, spinning(helper), running(*EXECUTABLE, *options) as (process, output):
+        helper.create_subscription(PointArray, "/point_node/points", heard.append, 10)
+        camera = Camera(helper)
+        client = Client(helper, camera.scene)
+        wait_for(lambda: "answers with fake" in output(), 60, "the node")
+
+        def film():
+            while not stop.wait(1 / 30):
+                camera.show()
+
+        filming = threading.Thread(target=film)
+        filming.start()
+        try:
+            wait_for(lambda: client.ask(0) == Code.SUCCEEDED, 30, "the first answer")
+            memory = _soak(client, process, output)
+        finally:
+            stop.set()
+            filming.join(10)
+    assert process.returncode == 0, output()
+    print(
+        f"{sum(client.ended.values())} goals in {SOAK_S:.0f} s: "
+        + ", ".join(f"{code.name} {count}" for code, count in client.ended.items())
+        + f"; goal to result median {np.median(client.took) * 1e3:.0f} ms, 99 % "
+        f"{np.percentile(client.took, 99) * 1e3:.0f} ms; {len(heard)} answers heard; "
+        f"memory after {WARM_S:.0f} s {memory[0]:.1f} MB, at the end {memory[-1]:.1f} MB, most {max(memory):.1f} MB"
+    )
+    assert set(client.ended) <= {Code.SUCCEEDED, Code.CANCELED}
+    assert len(client.took) > 100
+    assert memory[-1] < 1.1 * memory[0]
+
+
+def _soak(client, process, output):
+    begun, memory, number = time.monotonic(), [], 0
+    while (now := time.monotonic() - begun) < SOAK_S:
+        number += 1
+        client.ask(number)
+        if now > WARM_S + len(memory) * SOAK_S / 40:
+            memory.append(memory_mb(process))
+            print(f"{now:.0f} s: {memory[-1]:.1f} MB, {number} goals", flush=True)
+            output()
+    return memory
