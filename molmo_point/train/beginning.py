@@ -33,24 +33,11 @@ BLENDED = 0.5
 def begin_decoder(network: Network, tokenizer: Tokenizer, recipe: ModelRecipe) -> None:
     """Start the decoder from what dense pretraining learned.
 
-    The taught heads begin as readers of the question and lookers for what is like it (`_lead_kinds`, `_lead_written`).
+    The taught heads begin as readers of the question and lookers for what is like it (`_lead_words`).
     """
     begin_words(network, tokenizer)
-    _lead_kinds(network, recipe)
-    begin_labels(network, tokenizer, recipe, label_forms())
-
-
-def begin_labels(
-    network: Network, tokenizer: Tokenizer, recipe: ModelRecipe, new: Container[str]
-) -> None:
-    """Start what a decoder that knows kinds already needs for labels.
-
-    Args:
-        new: As for `begin_label_words`.
-    """
-    begin_label_words(network, tokenizer, new)
-    if recipe.word_heads:
-        _lead_written(network, recipe)
+    begin_label_words(network, tokenizer, label_forms())
+    _lead_words(network, recipe)
 
 
 @torch.no_grad()
@@ -121,23 +108,33 @@ def _word_directions(network: Network) -> Tensor:
 
 
 @torch.no_grad()
-def _lead_kinds(network: Network, recipe: ModelRecipe) -> None:
+def _lead_words(network: Network, recipe: ModelRecipe) -> None:
     """Let the taught heads begin as what they are taught: readers copy the words asked for, lookers look for what is like them.
 
-    Both work in the subspace in which kinds differ most. Only rotary dimensions that turn by less than a radian across the
-    picture's tokens compare contents; the faster ones begin at zero.
+    Both work in the subspace in which kinds, colours and words of labels differ most. Only rotary dimensions that turn by less
+    than a radian across the picture's tokens compare contents; the faster ones begin at zero.
     """
-    width = recipe.width
+    model, width = network.model, recipe.width
     size = width // recipe.heads
-    rows = _slow_rows(recipe)
+    half = size // 2
+    frequencies = recipe.rope_theta ** (-torch.arange(half) / half)
+    slow = torch.nonzero(frequencies * TOKENS_AWAY < 1)[:, 0]
+    rows = torch.cat([slow, slow + half])
     kinds = network.heads.kind.weight[1:]
-    directions = torch.cat([kinds - kinds.mean(0), network.heads.colour.weight])
+    directions = torch.cat(
+        [kinds - kinds.mean(0), network.heads.colour.weight, _word_directions(network)]
+    )
     basis = torch.linalg.svd(directions, full_matrices=False).Vh
-    reader, looker = _taught_blocks(network, recipe)
-    for head in range(recipe.taught_heads - recipe.word_heads):
+    reader, looker = (
+        model.decoder.blocks[max(0, recipe.taught_layer - 1)],
+        model.decoder.blocks[recipe.taught_layer],
+    )
+    assert isinstance(reader, DecoderBlock)
+    assert isinstance(looker, DecoderBlock)
+    for head in range(recipe.taught_heads):
         part = basis[head * len(rows) : (head + 1) * len(rows)]
         mine = head * size + rows[: len(part)]
-        whole = _rows(size, head)
+        whole = slice(head * size, (head + 1) * size)
         reader.attention.qkv.weight[2 * width :][whole] = 0
         reader.attention.qkv.weight[2 * width + mine] = part
         reader.attention.out.weight[:, whole] = 0
@@ -145,56 +142,3 @@ def _lead_kinds(network: Network, recipe: ModelRecipe) -> None:
         for start in (0, width):
             looker.attention.qkv.weight[start:][whole] = 0
             looker.attention.qkv.weight[start + mine] = LIKENESS * part
-
-
-@torch.no_grad()
-def _lead_written(network: Network, recipe: ModelRecipe) -> None:
-    """Let the readers copy what is written, too, and the last of the taught heads begin as lookers for it.
-
-    The readers for kinds have rows to spare, those that `_slow_rows` leaves: no head of their block has to give up what it does.
-    The new lookers carry off the same from where they look as those for kinds; they are as large as the heads they replace,
-    because queries and keys are normalised over all heads together, and louder ones would drown the others.
-    """
-    width = recipe.width
-    size = width // recipe.heads
-    slow = _slow_rows(recipe)
-    spare = torch.tensor([row for row in range(size) if row not in slow.tolist()])
-    basis = torch.linalg.svd(_word_directions(network), full_matrices=False).Vh
-    reader, looker = _taught_blocks(network, recipe)
-    first = recipe.taught_heads - recipe.word_heads
-    for head in range(first):
-        part = basis[head * len(spare) : (head + 1) * len(spare)]
-        mine = head * size + spare[: len(part)]
-        reader.attention.qkv.weight[2 * width + mine] = part
-        reader.attention.out.weight[:, mine] = COPIED * part.T
-    weight, out = looker.attention.qkv.weight, looker.attention.out.weight
-    for number in range(recipe.word_heads):
-        source, target = (_rows(size, head) for head in (number % first, first + number))
-        part = basis[number * len(slow) : (number + 1) * len(slow)]
-        for start in (0, width):
-            loudness = weight[start:][target].norm() / max(1, len(part)) ** 0.5
-            weight[start:][target] = 0
-            weight[start + target.start + slow[: len(part)]] = loudness * part
-        weight[2 * width :][target] = weight[2 * width :][source]
-        out[:, target] = out[:, source]
-
-
-def _rows(size: int, head: int) -> slice:
-    return slice(head * size, (head + 1) * size)
-
-
-def _slow_rows(recipe: ModelRecipe) -> Tensor:
-    """Rows of a head that turn by less than a radian across the picture's tokens."""
-    half = recipe.width // recipe.heads // 2
-    frequencies = recipe.rope_theta ** (-torch.arange(half) / half)
-    slow = torch.nonzero(frequencies * TOKENS_AWAY < 1)[:, 0]
-    return torch.cat([slow, slow + half])
-
-
-def _taught_blocks(network: Network, recipe: ModelRecipe) -> tuple[DecoderBlock, DecoderBlock]:
-    """The block whose heads read the question, and the one whose heads look."""
-    blocks = network.model.decoder.blocks
-    reader, looker = blocks[max(0, recipe.taught_layer - 1)], blocks[recipe.taught_layer]
-    assert isinstance(reader, DecoderBlock)
-    assert isinstance(looker, DecoderBlock)
-    return reader, looker

@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from molmo_point.model.molmo import Molmo
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.train.batches import Batch, collate
-from molmo_point.train.beginning import begin_decoder, begin_labels, begin_words
+from molmo_point.train.beginning import begin_decoder, begin_label_words, begin_words
 from molmo_point.train.cached import CachedPictures
 from molmo_point.train.claim import claim
 from molmo_point.train.cost import begin_cost, write_cost
@@ -160,7 +160,7 @@ class Run:
                 begin_words(self.network, self._tokenizer, set(started.new_words))
                 unread = set(started.new_words) & set(label_forms())
                 if unread:
-                    begin_labels(self.network, self._tokenizer, self.recipe.model, unread)
+                    begin_label_words(self.network, self._tokenizer, unread)
 
     def _sample(self, stage: StageRecipe) -> Batch:
         """Draw pictures that tell how to begin; their seeds are not those of the stage."""
@@ -247,11 +247,7 @@ class Run:
                 self.network.heads,
                 seen.features,
                 batch,
-                Taught(
-                    recipe.taught_layer,
-                    recipe.taught_heads,
-                    recipe.taught_heads - recipe.word_heads,
-                ),
+                Taught(recipe.taught_layer, recipe.taught_heads),
                 stage.losses.softness,
                 self._tokenizer.encode("0")[0],
             )

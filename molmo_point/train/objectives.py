@@ -22,12 +22,11 @@ from molmo_point.train.teaching import NUMBERS, Losses, TeachingHeads, soft_numb
 class Taught:
     """Which attention heads are taught where to look: heads 0 .. heads-1 of block `layer`.
 
-    Heads 0 .. readers-1 of the block before are taught to read what is asked for, so that the lookers know it.
+    As many of the block before are taught to read what is asked for, so that the lookers know it.
     """
 
     layer: int = 2
     heads: int = 2
-    readers: int = 2
 
 
 def answer_losses(
@@ -64,9 +63,7 @@ def answer_losses(
         for hook in hooks:
             hook.remove()
     answer, counts = _answer_loss(model, hidden, batch, softness, first_number)
-    lookers, readers = (
-        _Attention(model, batch, mask, heads) for heads in (taught.heads, taught.readers)
-    )
+    attention = _Attention(model, batch, mask, taught.heads)
     flat_below = below[-1].reshape(-1, below[-1].shape[-1])
     name, name_counts = spell_loss(
         heads, heads.name_norm(flat_below[batch.name_rows]), batch.names
@@ -75,8 +72,8 @@ def answer_losses(
         "answer": answer,
         "name": name,
         "place": _place_loss(heads, below[-1], batch, softness),
-        "look": lookers.loss(looker, below[-1], batch.look_rows, batch.look_at),
-        "read": readers.loss(reader, below[0], batch.read_rows, batch.read_at),
+        "look": attention.loss(looker, below[-1], batch.look_rows, batch.look_at),
+        "read": attention.loss(reader, below[0], batch.read_rows, batch.read_at),
     }
     named = {f"asked_{key}": value for key, value in name_counts.items()}
     return Losses(parts, {**counts, **named})

@@ -22,14 +22,7 @@ class _Part(BaseModel):
 
 
 class ModelRecipe(_Part):
-    """Sizes of the network; the defaults are nano's.
-
-    Attributes:
-        taught_layer: Block whose heads are taught where to look.
-        taught_heads: How many of them.
-        word_heads: How many of these, the last ones, begin as lookers for what is written; the others begin as lookers for kinds and
-            colours, and as many heads of the block before are taught to read the question.
-    """
+    """Sizes of the network; the defaults are nano's."""
 
     crop_size: int = 224
     patch_size: int = 16
@@ -48,7 +41,6 @@ class ModelRecipe(_Part):
     rope_theta: float = 10_000.0
     taught_layer: int = 2
     taught_heads: int = 2
-    word_heads: int = 0
 
     @model_validator(mode="after")
     def _fits(self) -> ModelRecipe:
@@ -58,10 +50,6 @@ class ModelRecipe(_Part):
             raise ValueError(
                 f"taught_layer {self.taught_layer} and taught_heads {self.taught_heads} are not among "
                 f"{self.layers} layers of {self.heads} heads"
-            )
-        if not 0 <= self.word_heads < self.taught_heads:
-            raise ValueError(
-                f"word_heads {self.word_heads} is not below taught_heads {self.taught_heads}"
             )
         return self
 

@@ -100,8 +100,9 @@ def chromium() -> str:
         pytest.skip(str(missing))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Any]:
+    """Closed with its module: Playwright's sync face allows no second one in a thread while the first is open."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -14,12 +14,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from molmo_point.config import PreprocessConfig
-from molmo_point.model.decoder import DecoderBlock
 from molmo_point.preprocess.crops import crop_image, token_grid
 from molmo_point.preprocess.resize import Placement, place
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.train import vocabulary
-from molmo_point.train.beginning import begin_decoder, begin_labels, begin_words
+from molmo_point.train.beginning import begin_decoder, begin_label_words, begin_words
 from molmo_point.train.claim import claim
 from molmo_point.train.examples import NO_PATCH, see
 from molmo_point.train.loop import train
@@ -38,7 +37,7 @@ from molmo_point.train.seeds import training_seed
 from molmo_point.train.start import begin_from, read_start
 from molmo_point.train.state import CLASSES
 from molmo_point.train.stream import Drawer, fresh_batches
-from molmo_point.train.teaching import TeachingHeads, dense_losses, look
+from molmo_point.train.teaching import dense_losses, look
 from molmo_point.train.vocabulary import build_tokenizer, save_tokenizer
 from molmo_point.train.words import NO_WORD, WORDS, words_in_cells
 
@@ -280,24 +279,24 @@ def test_words_are_found_by_name_when_their_table_changes(
 
 
 @torch.no_grad()
-def test_new_words_begin_as_what_is_looked_for_and_the_old_heads_stay(
+def test_new_words_begin_as_what_is_looked_for_and_all_else_stays(
     unlettered: Path, tmp_path: Path, make_recipe: Callable[..., Recipe]
 ) -> None:
-    sizes = {**make_recipe().model.model_dump(), "taught_heads": 2, "word_heads": 1}
-    recipe = make_recipe(seed=9, model=sizes)
-    network, tokenizer = begun(unlettered, tmp_path / "new", recipe)
-    blocks = network.model.decoder.blocks
-    before = [block.attention.qkv.weight.clone() for block in blocks]
+    network, tokenizer = begun(unlettered, tmp_path / "new", make_recipe(seed=9))
+    before = {name: t.clone() for name, t in network.model.state_dict().items()}
+    known = tokenizer.encode(" the")[0], tokenizer.encode(" home")[0]
     started = read_start(tmp_path / "new")
     assert started is not None
     begin_words(network, tokenizer, set(started.new_words))
-    begin_labels(network, tokenizer, recipe.model, set(started.new_words) & set(label_forms()))
-    half = recipe.model.width // recipe.model.heads
-    for block, old in zip(blocks, before, strict=True):
-        assert isinstance(block, DecoderBlock)
-        for part in range(3):
-            rows = slice(part * 2 * half, part * 2 * half + half)
-            assert torch.equal(block.attention.qkv.weight[rows], old[rows])
+    begin_label_words(network, tokenizer, set(started.new_words) & set(label_forms()))
+    rows = network.model.decoder.embedding.weight
+    old = before["decoder.embedding.weight"]
+    assert torch.equal(rows[known[0]], old[known[0]])
+    # "home" is an icon, too: it leans over, and stays nearer to what it was.
+    assert 0.5 < float(torch.cosine_similarity(rows[known[1]], old[known[1]], 0)) < 0.999
+    for name, tensor in network.model.state_dict().items():
+        if "embedding" not in name and "head" not in name:
+            assert torch.equal(tensor, before[name]), name
     directions = network.heads.word.weight[1:] * network.heads.norm.weight
     directions = directions - directions.mean(0)
     for word in ("checkout", "invoice"):
@@ -308,26 +307,24 @@ def test_new_words_begin_as_what_is_looked_for_and_the_old_heads_stay(
 
 
 @torch.no_grad()
-def test_word_heads_begin_by_looking_for_the_word_that_is_read(
+def test_taught_heads_begin_by_looking_for_the_word_that_is_read(
     tokenizer: Tokenizer, make_recipe: Callable[..., Recipe]
 ) -> None:
-    """What the new reader copies of a word, the new looker finds most in the direction of that word."""
+    """What the reader copies of a word, the looker finds most in the direction of that word."""
     sizes = {**make_recipe().model.model_dump(), "width": 64, "heads": 4, "taught_heads": 3}
-    recipe = make_recipe(model={**sizes, "word_heads": 2, "rope_theta": 1e6}).model
-    network = new_network(make_recipe(model=recipe.model_dump()), tokenizer)
-    assert isinstance(network.heads, TeachingHeads)
-    begin_decoder(network, tokenizer, recipe)
-    width, size = recipe.width, recipe.width // recipe.heads
+    recipe = make_recipe(model={**sizes, "rope_theta": 1e6})
+    network = new_network(recipe, tokenizer)
+    begin_decoder(network, tokenizer, recipe.model)
+    width = recipe.model.width
     reader, looker = (network.model.decoder.blocks[at].attention for at in (0, 1))
-    rows = slice(size, 3 * size)
-    query, key = (looker.qkv.weight[at:][rows] for at in (0, width))
-    assert torch.equal(query, key)
+    rows = slice(0, 3 * (width // recipe.model.heads))
+    key = looker.qkv.weight[width:][rows]
     directions = network.heads.word.weight[1:] * network.heads.norm.weight
     directions = directions - directions.mean(0)
-    ranks = []
+    first = 0
     for index, word in enumerate(label_words()):
         row = network.model.decoder.embedding.weight[tokenizer.encode(f" {word}")[0]]
         read = reader.out.weight[:, rows] @ (reader.qkv.weight[2 * width :][rows] @ row)
-        alike = torch.cosine_similarity((directions @ key.T), (query @ read)[None])
-        ranks.append(int((alike >= alike[index]).sum()))
-    assert float(np.mean(np.array(ranks) == 1)) > 0.9
+        alike = torch.cosine_similarity((directions @ key.T), (key @ read)[None])
+        first += int((alike >= alike[index]).sum()) == 1
+    assert first > 0.9 * len(label_words())
