@@ -295,7 +295,8 @@ async function copy() {
 
 const firstPicture = (items) => [...items].find((file) => file.type.startsWith("image/"));
 
-for (const id of ["choose", "again-choose"]) $(id).addEventListener("click", () => $("file").click());
+// After the key press, not within it: Chromium opens no file dialog from inside the event of the Enter key.
+for (const id of ["choose", "again-choose"]) $(id).addEventListener("click", () => setTimeout(() => $("file").click()));
 for (const id of ["camera", "again-camera"]) $(id).addEventListener("click", startCamera);
 $("file").addEventListener("change", (event) => {
   if (event.target.files[0]) show(event.target.files[0]);
