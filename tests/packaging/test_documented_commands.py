@@ -1,0 +1,70 @@
+"""Every command line in the documentation is one that the programs understand."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import molmo_agents.cli
+import molmo_calibration.cli
+import pytest
+import typer
+
+from molmo_point.cli.app import build
+
+ROOT = Path(__file__).parents[2]
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+PROGRAMS = {
+    "molmo-point": typer.main.get_command(build()),
+    "molmo-web": typer.main.get_command(molmo_agents.cli.app),
+    "molmo-calibrate": typer.main.get_command(molmo_calibration.cli.app),
+}
+ENDS = {"|", ">", ">>", "2>", "&&", "&", ";"}
+
+
+def command_lines() -> Iterator[Any]:
+    """Every line of a code block that begins with one of our programs."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        blocks = re.findall(r"^```\w*\n(.*?)^```|^((?: {4}.*\n)+)", text, re.M | re.S)
+        for block in map("".join, blocks):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = line.split()
+                if words and words[0] in PROGRAMS:
+                    yield pytest.param(line.strip(), id=f"{page.stem}: {line.strip()[:60]}")
+
+
+LINES = list(command_lines())
+
+
+def understand(line: str) -> None:
+    """Parse a command line as its program does, without running it."""
+    words = shlex.split(line, comments=True)
+    stop = next((n for n, word in enumerate(words) if word in ENDS), len(words))
+    name, *arguments = words[:stop]
+    # An ellipsis stands for more of the same; an option in brackets may be left out.
+    arguments = [word.strip("[]") for word in arguments if word not in ("...", "…")]
+    command: Any = PROGRAMS[name]
+    while arguments and arguments[0] in getattr(command, "commands", {}):
+        command, arguments = command.commands[arguments[0]], arguments[1:]
+    assert not getattr(command, "commands", None), f"{name} has no command {arguments[:1]}"
+    command.make_context(name, arguments)
+
+
+def test_the_documentation_has_commands() -> None:
+    assert len(LINES) >= 25
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_documented_command_is_understood(line: str) -> None:
+    understand(line)
+
+
+def test_a_wrong_one_is_noticed() -> None:
+    with pytest.raises(Exception, match="No such option"):
+        understand("molmo-point serve --modell nano")
+    with pytest.raises(Exception, match="no command"):
+        understand("molmo-web pressed page")
