@@ -50,10 +50,11 @@ def crop_image(image: np.ndarray[Any, np.dtype[np.uint8]], config: PreprocessCon
     """
     height, width = image.shape[:2]
     rows, columns = choose_tiling(width, height, config)
-    values = image.astype(np.float32)
-    canvas, where = onto_canvas(values, *canvas_size(rows, columns, config))
+    # Divided by the deviation while it is scaled; the mean goes off when patches are cut, black margins included.
+    gain = [1 / (255 * deviation) for deviation in config.std]
+    canvas, where = onto_canvas(image, *canvas_size(rows, columns, config), gain)
     side, step, grid = config.crop_size, config.window_patches, config.grid_size
-    low, _ = onto_canvas(values, side, side)
+    low, _ = onto_canvas(image, side, side, gain)
     crops = np.empty((1 + rows * columns, grid, grid, config.patch_size**2 * 3), np.float32)
     crops[0] = _patches(low, config)
     # Crops begin at whole patches: the canvas is cut into patches once, and neighbours share them.
@@ -118,14 +119,13 @@ def _kept(position: int, count: int, side: int, before: int, after: int) -> np.n
 
 
 def _patches(canvas: Floats, config: PreprocessConfig) -> Floats:
-    """(H, W, 3) in 0-1 -> [H/patch, W/patch, patch*patch*3] normalised; values inside a patch in (row, column, channel) order."""
+    """(H, W, 3) in deviations -> [H/patch, W/patch, patch*patch*3] normalised; inside a patch in (row, column, channel) order."""
     patch = config.patch_size
     rows, columns = canvas.shape[0] // patch, canvas.shape[1] // patch
-    # Mean and deviation of one row of a patch: long rows are added up faster than triples.
-    mean, std = (np.tile(np.array(v, np.float32), patch) for v in (config.mean, config.std))
+    # Means of one row of a patch: long rows are subtracted faster than triples.
+    mean = np.tile(np.array(config.mean, np.float32) / np.array(config.std, np.float32), patch)
     strips = canvas.reshape(rows, patch, columns, patch * 3).transpose(0, 2, 1, 3)
     out = np.subtract(strips, mean, order="C")
-    out /= std
     return out.reshape(rows, columns, patch * patch * 3)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +64,13 @@ def place(width: int, height: int, canvas_width: int, canvas_height: int) -> Pla
     )
 
 
-def resize(image: np.ndarray[Any, Any], width: int, height: int) -> Floats:
+UNIT = (1 / 255, 1 / 255, 1 / 255)
+"""Gains that bring 0-255 to 0-1."""
+
+
+def resize(
+    image: np.ndarray[Any, Any], width: int, height: int, gain: Sequence[float] = UNIT
+) -> Floats:
     """Scale a picture bilinearly with antialiasing (triangle filter, half-pixel centres), in float32.
 
     The filter's weights are computed as torch's `interpolate(mode="bilinear", antialias=True)` does, in float32: positions in
@@ -71,38 +78,41 @@ def resize(image: np.ndarray[Any, Any], width: int, height: int) -> Floats:
 
     Args:
         image: (H, W, 3), values 0-255.
+        gain: What the channels are multiplied with on the way; it costs nothing here.
 
     Returns:
-        (height, width, 3) float32 in 0-1.
+        (height, width, 3) float32; with the default gain in 0-1, which rounding may exceed by 1e-7.
     """
     rows, columns = image.shape[:2]
-    if (rows, columns) == (height, width):
-        return image.astype(np.float32) / np.float32(255.0)
-    out = image.astype(np.float32, copy=False).reshape(rows, columns * 3)
+    gains = np.asarray(gain, np.float32)
+    if columns == width and rows == height:
+        return image * gains
+    out = image.reshape(rows, columns * 3)
     if rows != height:
         out = _resample_rows(out, height)
-    if columns != width:
-        out = _resample_columns(out, width)
-    # Weights add up to one within rounding, so that 1 is exceeded by 1e-7 at most.
-    out *= np.float32(1 / 255.0)
-    return np.minimum(out, 1.0, out=out).reshape(height, width, 3)
+    if columns == width:
+        return out.reshape(height, width, 3) * gains
+    return _resample_columns(out, width, gains).reshape(height, width, 3)
 
 
-def _resample_rows(image: Floats, size: int) -> Floats:
+def _resample_rows(image: np.ndarray[Any, Any], size: int) -> Floats:
     """Resample the first axis of [N, M] to `size`."""
     out = np.empty((size, image.shape[1]), np.float32)
     for start, first, weights in _band(len(image), size):
-        rows = image[first : first + weights.shape[1]]
+        # To float32 block by block: what a product reads is still in the cache.
+        rows = image[first : first + weights.shape[1]].astype(np.float32, copy=False)
         np.matmul(weights, rows, out=out[start : start + len(weights)])
     return out
 
 
-def _resample_columns(image: Floats, size: int) -> Floats:
-    """Resample the columns of [N, M * 3], three interleaved channels, to [N, size * 3]."""
+def _resample_columns(image: np.ndarray[Any, Any], size: int, gains: Floats) -> Floats:
+    """Resample the columns of [N, M * 3], three interleaved channels, to [N, size * 3], and multiply the channels."""
+    image = image.astype(np.float32, copy=False)
     out = np.empty((len(image), size * 3), np.float32)
-    for start, first, weights in _band_of_channels(image.shape[1] // 3, size):
+    bands = _band_of_channels(image.shape[1] // 3, size, tuple(gains.tolist()))
+    for start, first, weights in bands:
         columns = image[:, first : first + len(weights)]
-        out[:, start : start + weights.shape[1]] = columns @ weights
+        np.matmul(columns, weights, out=out[:, start : start + weights.shape[1]])
     return out
 
 
@@ -135,12 +145,14 @@ def _band(size_in: int, size_out: int) -> list[tuple[int, int, Floats]]:
 
 
 @functools.lru_cache(maxsize=64)
-def _band_of_channels(size_in: int, size_out: int) -> list[tuple[int, int, Floats]]:
+def _band_of_channels(
+    size_in: int, size_out: int, gains: tuple[float, float, float]
+) -> list[tuple[int, int, Floats]]:
     """`_band` for three interleaved channels: (first output column, first input column, [columns in, columns out]).
 
     Each channel by itself: a block with zeros between the channels is still faster than moving the picture about.
     """
-    three = np.eye(3, dtype=np.float32)
+    three = np.diag(np.array(gains, np.float32))
     return [
         (3 * start, 3 * first, np.kron(weights.T, three))
         for start, first, weights in _band(size_in, size_out)
@@ -148,19 +160,23 @@ def _band_of_channels(size_in: int, size_out: int) -> list[tuple[int, int, Float
 
 
 def onto_canvas(
-    image: np.ndarray[Any, Any], canvas_width: int, canvas_height: int
+    image: np.ndarray[Any, Any],
+    canvas_width: int,
+    canvas_height: int,
+    gain: Sequence[float] = UNIT,
 ) -> tuple[Floats, Placement]:
     """Scale, centre and pad with black.
 
     Args:
         image: (H, W, 3) RGB, values 0-255.
+        gain: As in `resize`.
 
     Returns:
-        The canvas, (canvas_height, canvas_width, 3) float32 in 0-1, and where the picture lies on it.
+        The canvas, (canvas_height, canvas_width, 3) float32, and where the picture lies on it.
     """
     height, width = image.shape[:2]
     where = place(width, height, canvas_width, canvas_height)
-    scaled = resize(image, where.width, where.height)
+    scaled = resize(image, where.width, where.height, gain)
     if scaled.shape[:2] == (canvas_height, canvas_width):
         return scaled, where
     canvas = np.zeros((canvas_height, canvas_width, 3), np.float32)

@@ -6,7 +6,7 @@ code as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -233,11 +233,11 @@ def test_mistake_in_the_configuration_is_noticed(setting: str) -> None:
 
 
 def eight_bit_resize(patch: Patch) -> None:
-    def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    def resize(image: np.ndarray, width: int, height: int, gain: Sequence[float]) -> np.ndarray:
         small = Image.fromarray(image.astype(np.uint8)).resize(
             (width, height), Image.Resampling.BILINEAR
         )
-        return np.asarray(small, np.float32) / 255
+        return np.asarray(small, np.float32) * np.asarray(gain, np.float32)
 
     patch.setattr(resize_module, "resize", resize)
 
@@ -245,11 +245,14 @@ def eight_bit_resize(patch: Patch) -> None:
 def padded_after_normalising(patch: Patch) -> None:
     original = crops_module.onto_canvas
 
-    def onto_canvas(image: np.ndarray, width: int, height: int) -> tuple[np.ndarray, object]:
-        canvas, where = original(image, width, height)
+    def onto_canvas(
+        image: np.ndarray, width: int, height: int, gain: Sequence[float]
+    ) -> tuple[np.ndarray, object]:
+        canvas, where = original(image, width, height, gain)
         inside = np.zeros(canvas.shape[:2], bool)
         inside[where.top : where.top + where.height, where.left : where.left + where.width] = True
-        canvas[~inside] = crops_module.PreprocessConfig().mean
+        config = crops_module.PreprocessConfig()
+        canvas[~inside] = np.array(config.mean) / np.array(config.std)
         return canvas, where
 
     patch.setattr(crops_module, "onto_canvas", onto_canvas)
