@@ -5,6 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-for name in ("load", "core", "engine", "drafting"):
+for name in ("load", "core", "preprocess", "engine", "drafting"):
     print(f"\n## python -m benchmarks.{name}", flush=True)
     subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False)

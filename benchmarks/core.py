@@ -10,9 +10,7 @@ the tokens they chose.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +20,7 @@ import numpy as np
 
 from benchmarks.random_checkpoint import MID, write_checkpoint
 from benchmarks.report import hardware, spread, table
+from benchmarks.side import Side
 from molmo_point.config import MolmoConfig
 from molmo_point.images import load_image
 from molmo_point.preprocess.crops import crop_image
@@ -29,33 +28,8 @@ from molmo_point.preprocess.inputs import image_prefix
 from molmo_point.preprocess.prompt import wrap
 from molmo_point.preprocess.tokenizer import Tokenizer
 
+WORKER = Path(__file__).parent / "core_worker.py"
 IMAGE = Path(__file__).parents[1] / "tests" / "golden" / "images" / "img0_336x336.png"
-
-
-class Side:
-    """A worker process."""
-
-    def __init__(self, python: str, arguments: list[str]) -> None:
-        worker = str(Path(__file__).parent / "core_worker.py")
-        self.process = subprocess.Popen(
-            [python, worker, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self._line()
-
-    def _line(self) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit("a worker ended before its answer: see its message above")
-        return line
-
-    def run(self, command: str) -> tuple[float, int]:
-        """Return seconds and the token chosen."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        seconds, token = json.loads(self._line())
-        return seconds, token
 
 
 def write_inputs(folder: Path, file: Path) -> int:
@@ -87,14 +61,16 @@ def main() -> None:
     inputs = base / "inputs.npz"
     length = write_inputs(folder, inputs)
     common = [str(folder), str(inputs), str(arguments.threads), arguments.dtype]
-    ours = Side(sys.executable, ["ours", *common])
+    ours = Side(WORKER, sys.executable, ["ours", *common])
     other_name = "published code" if arguments.reference else "plain path"
     if arguments.reference:
         other = Side(
-            arguments.reference_python, ["reference", *common, str(arguments.reference.resolve())]
+            WORKER,
+            arguments.reference_python,
+            ["reference", *common, str(arguments.reference.resolve())],
         )
     else:
-        other = Side(sys.executable, ["plain", *common])
+        other = Side(WORKER, sys.executable, ["plain", *common])
     print(hardware())
     rows = measure(ours, other, arguments)
     title = f"One picture of 336x336, {length} tokens, {arguments.dtype}, {arguments.threads} thread(s); ms, median (range)"

@@ -1,13 +1,12 @@
 """What the engine saves, each beside the plain way of doing it, interleaved in one run.
 
-    python -m benchmarks.engine [view] [screenshot] [batch] [stages] [bandwidth] [preprocess] [--folder CHECKPOINT]
+    python -m benchmarks.engine [view] [screenshot] [batch] [stages] [bandwidth] [--folder CHECKPOINT]
 
 view        ten questions on one picture against ten separate answers
 screenshot  a picture of which a corner changed, against a new one
 batch       answers per second at batch 1, 2, 4, 8 (on a random model of 12 layers of 1024, unless --folder)
 stages      where the time of one answer goes
 bandwidth   decoding against the memory bandwidth measured in the same run (bfloat16)
-preprocess  a 1920x1080 picture against torch's resize as the published image processor does it
 """
 
 from __future__ import annotations
@@ -24,12 +23,9 @@ import molmo_point as mp
 from benchmarks.random_checkpoint import MID, write_checkpoint
 from benchmarks.report import hardware, spread, table
 from benchmarks.timing import alternate, clock, ratio
-from molmo_point.config import PreprocessConfig
 from molmo_point.engine.generate import Decoding, Limits, NoDraft, generate
 from molmo_point.engine.local import LocalPointer
-from molmo_point.preprocess.crops import crop_image
 from molmo_point.preprocess.prompt import wrap
-from molmo_point.preprocess.resize import place
 
 
 def view(pointer: LocalPointer, rounds: int) -> None:
@@ -171,62 +167,12 @@ def bandwidth(folder: Path, tokens: int) -> None:
     )
 
 
-def preprocess(rounds: int) -> None:
-    """Ours against the steps of the published processor (its torch resize), the same crops within 1e-4."""
-    image = np.random.default_rng(3).integers(0, 255, (1080, 1920, 3), dtype=np.uint8)
-    config = PreprocessConfig()
-    cut = crop_image(image, config)
-    rows, columns = cut.grid
-
-    def fit(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """Resize, pad and normalise as the published processor does."""
-        x = torch.from_numpy(image).permute(2, 0, 1).float() / 255
-        where = place(1920, 1080, width, height)
-        x = torch.nn.functional.interpolate(
-            x[None], size=(where.height, where.width), mode="bilinear", antialias=True
-        )[0]
-        scaled = x.clip(0, 1).permute(1, 2, 0).numpy()
-        below, right = height - where.height - where.top, width - where.width - where.left
-        padding = [[where.top, below], [where.left, right]]
-        mask = np.pad(np.ones_like(scaled[:, :, 0], dtype=bool), padding)
-        padded = np.pad(scaled, [*padding, [0, 0]])
-        padded -= np.array(config.mean, np.float32)[None, None, :]
-        padded /= np.array(config.std, np.float32)[None, None, :]
-        return padded, mask
-
-    def patches(view: np.ndarray) -> np.ndarray:
-        return view.reshape(24, 14, 24, 14, -1).transpose(0, 2, 1, 3, 4).reshape(576, -1)
-
-    def published() -> np.ndarray:
-        canvas, inside = fit(224 * rows + 112, 224 * columns + 112)
-        low, _ = fit(336, 336)
-        places = [(224 * i, 224 * j) for i in range(rows) for j in range(columns)]
-        crops = np.stack([canvas[y : y + 336, x : x + 336] for y, x in places])
-        masks = np.stack([inside[y : y + 336, x : x + 336] for y, x in places])
-        np.stack([patches(mask).astype(np.float32).mean(-1) for mask in masks])
-        return np.concatenate([patches(low)[None], np.stack([patches(crop) for crop in crops])])
-
-    assert np.abs(published() - cut.crops).max() < 1e-4
-    seconds = alternate(rounds, published=published, ours=lambda: crop_image(image, config))
-    table(
-        "Preprocessing 1920x1080, ms",
-        ("as published", "ours", "ratio"),
-        [
-            (
-                spread(seconds["published"]),
-                spread(seconds["ours"]),
-                ratio(seconds["published"], seconds["ours"]),
-            )
-        ],
-    )
-
-
 def main() -> None:
     """Run the chosen parts."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parts = ("view", "screenshot", "batch", "stages", "bandwidth", "preprocess")
+    parts = ("view", "screenshot", "batch", "stages", "bandwidth")
     parser.add_argument("parts", nargs="*", choices=[*parts, []], default=[])
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--layers", type=int, default=12)
@@ -249,8 +195,6 @@ def main() -> None:
     if "screenshot" in chosen:
         screenshot(mp.load("nano", max_new_tokens=1), arguments.rounds)
         screenshot(mp.load(mid()), 2)
-    if "preprocess" in chosen:
-        preprocess(arguments.rounds)
     if "stages" in chosen:
         stages(mp.load("nano"))
     if "batch" in chosen:

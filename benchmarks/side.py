@@ -1,0 +1,41 @@
+"""One side of a comparison in a process of its own, perhaps with another Python: told what to do, it says how long it took."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+
+class Side:
+    """A worker process: one command a line on its stdin, one line of JSON back, the first when it is ready.
+
+    Args:
+        worker: Its script.
+        python: The interpreter.
+        arguments: Of the script.
+    """
+
+    def __init__(self, worker: Path, python: str, arguments: list[str]) -> None:
+        self.process = subprocess.Popen(
+            [python, str(worker), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._line()
+
+    def run(self, command: str) -> Any:
+        """Return what the worker answers: (seconds, whatever is compared)."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        return json.loads(self._line())
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("a worker ended before its answer: see its message above")
+        return line
