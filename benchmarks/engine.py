@@ -12,6 +12,7 @@ bandwidth   decoding against the memory bandwidth measured in the same run (bflo
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
 from pathlib import Path
@@ -26,6 +27,8 @@ from benchmarks.timing import alternate, clock, ratio
 from molmo_point.engine.generate import Decoding, Limits, NoDraft, generate
 from molmo_point.engine.local import LocalPointer
 from molmo_point.preprocess.prompt import wrap
+
+NANO = Path(mp.__file__).parent / "nano"
 
 
 def view(pointer: LocalPointer, rounds: int) -> None:
@@ -116,12 +119,12 @@ def batch(pointer: LocalPointer, tokens: int) -> None:
 
 
 def stages(pointer: LocalPointer) -> None:
-    """Where one answer's time goes."""
-    image = np.random.default_rng(2).integers(0, 255, (480, 640, 3), dtype=np.uint8)
+    """Where one answer's time goes, from a file to points: the demo's own question."""
+    query = json.loads((NANO / "demo.json").read_text())["query"]
     timings = []
     for _ in range(3):
         pointer.close()
-        timings.append(pointer.point(image, "the red mug").timing)
+        timings.append(pointer.point(NANO / "demo.png", query).timing)
     names = ("preprocess_s", "vision_s", "prefill_s", "decode_s", "total_s")
     rows = [(name[:-2], spread([getattr(timing, name) for timing in timings])) for name in names]
     rows.append(("tokens", str(timings[0].new_tokens)))
