@@ -13,8 +13,8 @@ for folder in (
     ROOT / "calibration",
     Path(__file__).parent,
 ):
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    # First, also where it is in the path already: a built workspace that is sourced has a copy of its own.
+    sys.path.insert(0, str(folder))
 
 # Generated messages of Jazzy and later check what they are given only where this is set before they are imported.
 os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
@@ -69,5 +69,6 @@ def robot(ros):
 
     yield make_robot
     for robot, stack in made:
-        robot.node.trigger_shutdown()
+        with contextlib.suppress(RuntimeError):  # a test has shut it down already
+            robot.node.trigger_shutdown()
         stack.close()

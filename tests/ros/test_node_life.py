@@ -102,7 +102,7 @@ def test_a_full_life_frees_everything_and_starts_again(robot):
     robot.node.trigger_cleanup()
     assert robot.pointer.closed
     wait_for(lambda: robot.helper.count_publishers("/point_node/points") == 0)
-    assert not robot.node._publishers
+    assert not robot.node._outlets
     robot.up()
     robot.show()
     assert result(robot.goal().get_result_async()).result.code == Code.SUCCEEDED
@@ -190,17 +190,22 @@ def test_the_overlay_is_only_made_while_somebody_watches(robot):
         watched.append,
         profile(SENSOR),
     )
-    wait_for(lambda: robot.node._publishers["overlay"].get_subscription_count() > 0)
+    wait_for(lambda: robot.node._outlets["overlay"].get_subscription_count() > 0)
     result(robot.goal().get_result_async())
     wait_for(lambda: watched)
     assert (watched[0].encoding, watched[0].header.frame_id) == ("rgb8", "camera_optical")
 
 
 def client_run(robot, *arguments):
-    """Run point_client against the robot's node in this process."""
+    """Run point_client against the robot's node, on a node of its own that it spins itself."""
+    import rclpy
     from molmo_point_ros.point_client import ask, parse
 
-    return ask(robot.helper, parse(list(arguments)))
+    node = rclpy.create_node("point_client")
+    try:
+        return ask(node, parse(list(arguments)))
+    finally:
+        node.destroy_node()
 
 
 def test_the_client_prints_what_was_found(robot, capsys):

@@ -83,7 +83,7 @@ def test_every_kind_of_subscriber_hears_the_answers(robot, reliable, latched):
     robot.helper.create_subscription(
         PointArray, "/point_node/points", heard.append, profile(reliable, latched)
     )
-    wait_for(lambda: robot.node._publishers["points"].get_subscription_count() > 0)
+    wait_for(lambda: robot.node._outlets["points"].get_subscription_count() > 0)
     result(robot.goal().get_result_async())
     wait_for(lambda: heard)
 
@@ -106,7 +106,7 @@ def test_only_a_transient_local_late_joiner_gets_the_last_answer(robot, latched)
         if latched:
             wait_for(lambda: heard)
         else:
-            wait_for(lambda: robot.node._publishers["points"].get_subscription_count() > 0)
+            wait_for(lambda: robot.node._outlets["points"].get_subscription_count() > 0)
             time.sleep(0.5)
     assert [m.query for m in heard] == (["last ball"] if latched else [])
 
@@ -176,6 +176,7 @@ def bridge(ros):
         "parameters": {**parameters, "query": "ball", "camera.reliability": "reliable"},
         "domain": int(os.environ["ROS_DOMAIN_ID"]),
         "network": "localhost-only",
+        "node": "molmo_point",
     }
     child = subprocess.Popen(
         [sys.executable, CHILD, json.dumps(options)],
@@ -197,6 +198,7 @@ def test_the_bridge_is_a_node_on_the_graph_and_answers_what_rclpy_publishes(ros,
             PointArray, "/molmo_point/points", heard.append, profile(True, True)
         )
         wait_for(lambda: "molmo_point" in helper.get_node_names(), 30, "the bridge on the graph")
+        wait_for(lambda: helper.count_publishers("/molmo_point/points") == 1, 30, "its topic")
         (info,) = helper.get_publishers_info_by_topic("/molmo_point/points")
         frozen = json.loads((MESSAGES / "type_hashes.json").read_text())
         assert (info.node_name, info.topic_type) == (

@@ -2,7 +2,7 @@
 
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
@@ -19,7 +19,7 @@ ARGUMENTS = {
     "info_topic": ("/camera/color/camera_info", "Their calibration."),
     "depth_topic": (
         "/camera/aligned_depth_to_color/image_raw",
-        "Depth registered to the pictures; empty: none.",
+        "Depth registered to the pictures; none: there is none.",
     ),
     "use_sim_time": ("false", "Take the time from /clock."),
 }
@@ -32,6 +32,11 @@ def generate_launch_description():
     value = {name: LaunchConfiguration(name) for name in ARGUMENTS}
     # As text, whatever it looks like: read as YAML, a frame called `on` would be a bool.
     as_text = {name: ParameterValue(value[name], value_type=str) for name in TEXTS}
+    # `ros2 launch` takes no empty arguments.
+    depth = PythonExpression(
+        ["'' if '", value["depth_topic"], "' == 'none' else '", value["depth_topic"], "'"]
+    )
+    as_text["depth_topic"] = ParameterValue(depth, value_type=str)
     node = LifecycleNode(
         package="molmo_point_ros",
         executable="point_node",

@@ -53,7 +53,7 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
         self.requests_group = ReentrantCallbackGroup()
         self._sensors_group = MutuallyExclusiveCallbackGroup()
         self._pointer: Asker | None = None
-        self._publishers: dict[str, Any] = {}
+        self._outlets: dict[str, Any] = {}
         self._diagnostics: Any = None
         self._servers: Servers | None = None
         self._subscriptions_made: list[Any] = []
@@ -82,15 +82,15 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
 
     def on_cleanup(self, state: Any) -> TransitionCallbackReturn:
         """Disconnect and free everything."""
-        return self._transition("clean up", self._free)
+        return self._transition("clean up", self.free)
 
     def on_shutdown(self, state: Any) -> TransitionCallbackReturn:
         """As deactivate and clean up, from any state."""
-        return self._transition("shut down", self._free)
+        return self._transition("shut down", self.free)
 
     def on_error(self, state: Any) -> TransitionCallbackReturn:
         """Free everything, so that the node can be configured again."""
-        return self._transition("recover", self._free)
+        return self._transition("recover", self.free)
 
     def _transition(self, name: str, work: Callable[[], None]) -> TransitionCallbackReturn:
         """Run one transition; rclpy swallows exceptions of these callbacks, so they are logged here."""
@@ -116,7 +116,7 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
             self.get_logger().warning(f"{error}; requests are MODEL_ERROR until it answers")
         self._pointer = pointer
         for output in LIVE_OUTPUTS:
-            self._publishers[output.name] = self.create_lifecycle_publisher(
+            self._outlets[output.name] = self.create_lifecycle_publisher(
                 message_class(output.type_name), f"~/{output.name}", profile(output.quality)
             )
         self._diagnostics = self.create_lifecycle_publisher(
@@ -164,15 +164,16 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
             self.destroy_subscription(subscription)
         self._subscriptions_made = []
 
-    def _free(self) -> None:
+    def free(self) -> None:
+        """Give everything back; also where the middleware is gone and no transition is possible any more."""
         self._deactivate()
         if self._servers is not None:
             self._servers.destroy()
             self._servers = None
-        for publisher in (*self._publishers.values(), self._diagnostics):
+        for publisher in (*self._outlets.values(), self._diagnostics):
             if publisher is not None:
                 self.destroy_lifecycle_publisher(publisher)
-        self._publishers, self._diagnostics = {}, None
+        self._outlets, self._diagnostics = {}, None
         if self._pointer is not None:
             self._pointer.close()
             self._pointer = None
@@ -201,11 +202,11 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
         settings = self.session.settings if self.session else self.declared.settings()
 
         def watched(name: str) -> bool:
-            publisher = self._publishers.get(name)
+            publisher = self._outlets.get(name)
             return publisher is not None and publisher.get_subscription_count() > 0
 
         for output, message in results(make, answer, settings, watched=watched):
-            publisher = self._publishers.get(output.name)
+            publisher = self._outlets.get(output.name)
             if publisher is not None:
                 publisher.publish(message)
 

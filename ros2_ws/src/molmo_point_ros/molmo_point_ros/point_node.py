@@ -29,8 +29,14 @@ THREADS = int(find("max_queue", ()).high or 0) + SPARE_THREADS
 def start(node: PointNode, stopped: threading.Event) -> None:
     """Configure and activate, again and again until it works: a robot's parts boot in any order."""
     while not stopped.is_set():
-        if node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            node.trigger_activate()
+        try:
+            if node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+                node.trigger_activate()
+                return
+        except RuntimeError as error:
+            # Somebody else changed the state meanwhile, or the node is about to end: theirs is the last word.
+            if not stopped.is_set() and rclpy.ok():
+                node.get_logger().warning(f"autostart leaves the node as it is: {error}")
             return
         node.get_logger().warning(f"trying to configure again in {RETRY_S:g} s")
         stopped.wait(RETRY_S)
@@ -56,10 +62,18 @@ def run(
         spin(node, executor)
     finally:
         stopped.set()
-        node.trigger_shutdown()
+        shut_down(node)
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
+
+
+def shut_down(node: PointNode) -> None:
+    """Take the node to its end, whatever state it is in; on Ctrl-C rclpy has closed the graph before anybody is asked."""
+    try:
+        node.trigger_shutdown()
+    except RuntimeError:
+        node.free()
 
 
 def spin(node: PointNode, executor: MultiThreadedExecutor) -> None:

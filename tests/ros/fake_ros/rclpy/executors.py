@@ -31,8 +31,9 @@ class MultiThreadedExecutor:
             thread.start()
         for thread in threads:
             thread.join()
-        if self._failure is not None:
-            raise self._failure
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     def shutdown(self, timeout_sec=None):
         with self._news:
@@ -44,25 +45,29 @@ class MultiThreadedExecutor:
         while True:
             with self._news:
                 taken = self._next()
-                while taken is None and not self._stopped:
+                while taken is None and not self._over():
                     self._news.wait()
                     taken = self._next()
-                if self._stopped:
+                if taken is None or self._stopped:
                     return
             group, work = taken
             try:
                 work()
             except Exception as error:
-                # As in rclpy, an exception in a callback ends the spinning.
+                # As in rclpy, an exception in a callback ends the spinning, which can begin again.
                 traceback.print_exc()
                 self._failure = error
-                self.shutdown()
             finally:
                 group.leave()
                 with self._news:
                     self._news.notify_all()
 
+    def _over(self):
+        return self._stopped or self._failure is not None
+
     def _next(self):
+        if self._over():
+            return None
         for index, (group, work) in enumerate(self._work):
             if group.enter():
                 del self._work[index]

@@ -24,7 +24,9 @@ class Node:
         self._parameters, self._descriptors, self._kinds = {}, {}, {}
         self._on_set = []
         self._clock = Clock()
-        self._timers = []
+        # Private in rclpy, too: a subclass that takes one of these names for itself breaks the node.
+        self._publishers, self._subscriptions, self._timers = [], [], []
+        self._clients, self._services = [], []
         self.default_callback_group = MutuallyExclusiveCallbackGroup()
         self.executor = None
 
@@ -48,12 +50,17 @@ class Node:
             executor.schedule(group or self.default_callback_group, work)
 
     def create_publisher(self, msg_type, topic, qos_profile, **_):
-        return graph.Publisher(self, msg_type, self.resolve(topic), as_profile(qos_profile))
+        publisher = graph.Publisher(self, msg_type, self.resolve(topic), as_profile(qos_profile))
+        self._publishers.append(publisher)
+        return publisher
 
     def create_subscription(self, msg_type, topic, callback, qos_profile, *, callback_group=None):
-        return graph.Subscription(
-            self, msg_type, self.resolve(topic), callback, as_profile(qos_profile), callback_group
+        quality = as_profile(qos_profile)
+        subscription = graph.Subscription(
+            self, msg_type, self.resolve(topic), callback, quality, callback_group
         )
+        self._subscriptions.append(subscription)
+        return subscription
 
     def count_publishers(self, topic):
         with graph.lock:
@@ -66,12 +73,14 @@ class Node:
 
     def create_service(self, srv_type, srv_name, callback, *, callback_group=None):
         service = Service(self, srv_type, self.resolve(srv_name), callback, callback_group)
+        self._services.append(service)
         with graph.lock:
             graph.services[service.name] = service
         return service
 
     def create_client(self, srv_type, srv_name, *, callback_group=None):
-        return Client(self, srv_type, self.resolve(srv_name))
+        self._clients.append(Client(self, srv_type, self.resolve(srv_name)))
+        return self._clients[-1]
 
     def destroy_publisher(self, publisher):
         with graph.lock:
