@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -41,7 +46,10 @@ def train_command(
         int | None, typer.Option(min=1, help="Stop after so many steps, state saved. [to the end]")
     ] = None,
 ) -> None:
-    """Train a model; prints the folder of the checkpoint, which `--model` of the other commands takes."""
+    """Train a model; prints the folder of the checkpoint, which `--model` of the other commands takes.
+
+    Ctrl+C and SIGTERM end it after the step that it is in, state saved; the same command goes on.
+    """
     import torch
 
     from molmo_point.train.loop import train
@@ -50,12 +58,37 @@ def train_command(
 
     torch.set_num_threads(threads)
     chosen = find_recipe(recipe)
-    checkpoint = train(
-        chosen,
-        folder or Path("runs") / chosen.name,
-        device=device,
-        workers=workers,
-        progress=Progress(sys.stderr),
-        steps=steps,
-    )
+    with _asked_to_stop() as stop:
+        checkpoint = train(
+            chosen,
+            folder or Path("runs") / chosen.name,
+            device=device,
+            workers=workers,
+            progress=Progress(sys.stderr),
+            steps=steps,
+            stop=stop,
+        )
     typer.echo(str(checkpoint))
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """While it is open, the signals that end a program are only noted; gives a function that says whether one came.
+
+    The processes that draw only note Ctrl+C, too: a terminal sends it to all of them, and the one that trains ends them.
+    """
+    asked = False
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    # Only the main thread may say what signals do; elsewhere they are not ours to handle.
+    ours = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, note) for number in signals} if ours else {}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

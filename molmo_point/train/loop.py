@@ -11,7 +11,7 @@ runs/nano/curves.png
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -52,6 +52,7 @@ def train(
     workers: int = 1,
     progress: Progress | None = None,
     steps: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Path:
     """Train a model, or go on with a run that was interrupted.
 
@@ -61,6 +62,7 @@ def train(
         workers: Processes that draw pictures; 0 draws in this one.
         progress: Where to report; None is silent.
         steps: Stop after so many steps of this call, state saved; None goes on to the end.
+        stop: Asked before every step: stop here, state saved?
 
     Returns:
         The folder of the finished (or so far best known) checkpoint.
@@ -70,7 +72,7 @@ def train(
         TrainingStopped: Disk full, a drawing process died, the loss is not a number, too many pictures failed.
     """
     run = Run(recipe, Path(folder), torch.device(device), workers, progress or Progress(None))
-    run.go(steps)
+    run.go(steps, stop)
     return run.folder / "checkpoint"
 
 
@@ -106,13 +108,13 @@ class Run:
         """The network that is shipped."""
         return self.network.model
 
-    def go(self, steps: int | None) -> None:
+    def go(self, steps: int | None, stop: Callable[[], bool]) -> None:
         """Run all stages that are left."""
         left = steps
         while self.place.stage < len(self.recipe.stages):
             stage = self.recipe.stages[self.place.stage]
             self._begin(stage)
-            done, left = self._stage(stage, left)
+            done, left = self._stage(stage, left, stop)
             if not done:
                 self.save()
                 return
@@ -169,13 +171,15 @@ class Run:
         pictures = [drawer.picture(drawer.scene(index)) for index in range(SAMPLE_PICTURES)]
         return collate([(picture, []) for picture in pictures]).to(self._device)
 
-    def _stage(self, stage: StageRecipe, steps: int | None) -> tuple[bool, int | None]:
+    def _stage(
+        self, stage: StageRecipe, steps: int | None, stop: Callable[[], bool]
+    ) -> tuple[bool, int | None]:
         """Train until the stage's budget or `steps` are used up; return whether the stage is done, and the steps left."""
         batches = self._batches(stage)
         started = _cpu_seconds(self.place)
         try:
             while spent(stage, self.place) < 1:
-                if steps is not None and steps <= 0:
+                if stop() or (steps is not None and steps <= 0):
                     return False, 0
                 drawn = next(batches)
                 self._step(stage, drawn)

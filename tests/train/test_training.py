@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,17 +19,14 @@ from molmo_point.errors import UsageError
 from molmo_point.train import loop, state, stream
 from molmo_point.train.beginning import begin_decoder
 from molmo_point.train.cached import CachedPictures
-from molmo_point.train.claim import claim
 from molmo_point.train.loop import train
 from molmo_point.train.network import new_network
 from molmo_point.train.objectives import Taught, answer_losses
-from molmo_point.train.pages.browser import NAMES, PageBrowser
 from molmo_point.train.pages.draw import PageStyle
 from molmo_point.train.progress import Progress
 from molmo_point.train.published import config_json, preprocessor_json
 from molmo_point.train.recipe import Mix, Recipe, find_recipe, read_recipe
 from molmo_point.train.schedule import rate, spent
-from molmo_point.train.seeds import training_seed
 from molmo_point.train.state import Place
 from molmo_point.train.stream import Drawer, TrainingStopped, fresh_batches
 from molmo_point.train.teaching import TeachingHeads, dense_losses, image_features, look
@@ -207,8 +205,6 @@ def test_a_generator_that_always_throws_stops_the_run(
 def test_a_killed_drawing_process_stops_the_run_with_its_cause(
     tmp_path: Path, make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import os
-    import signal
 
     def killed(_self: Drawer, _index: int) -> object:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -365,28 +361,3 @@ def test_a_broken_recipe_says_what_is_wrong(tmp_path: Path, text: str, words: st
 def test_a_recipe_that_is_not_there_lists_those_that_are() -> None:
     with pytest.raises(UsageError, match=r"recipes: .*nano"):
         find_recipe("micro")
-
-
-def test_pages_by_chromium_are_drawn_in_the_worker(
-    tmp_path: Path, make_recipe: MakeRecipe
-) -> None:
-    """What a worker hands over is the page that a browser here shows; held-out looks need no browser."""
-    pytest.importorskip("playwright")
-    if not any(map(shutil.which, NAMES)):
-        pytest.skip(f"no Chromium (looked for {', '.join(NAMES)})")
-    recipe = make_recipe()
-    claim(recipe, tmp_path)
-    page = PageStyle(sizes=((96, 80),), text=(10, 12), chromium=True)
-    stage = recipe.stages[0].model_copy(update={"scenes": (Mix(page=page),), "batch": 1})
-    config = recipe.model.config(10, 8).preprocess
-    drawer = Drawer(0, stage, tmp_path, config)
-    batches = fresh_batches(drawer, 3, 1)
-    drawn = next(batches)
-    batches.close()  # type: ignore[attr-defined]
-    assert drawn.batch is not None, drawn.reason
-    with PageBrowser() as browser:
-        scene = browser.draw(training_seed(0, stage.name, 3), page)
-    assert torch.equal(drawn.batch.crops, torch.from_numpy(drawer.picture(scene).crops))
-    held_out = Drawer(0, stage, tmp_path, config, held_out=True)
-    assert len(held_out.scene(0).writings) > 0
-    assert held_out._browser is None

@@ -314,6 +314,11 @@ def test_taught_heads_begin_by_looking_for_the_word_that_is_read(
     sizes = {**make_recipe().model.model_dump(), "width": 64, "heads": 4, "taught_heads": 3}
     recipe = make_recipe(model={**sizes, "rope_theta": 1e6})
     network = new_network(recipe, tokenizer)
+    # Words differ where kinds do not: a subspace of kinds alone would be blind to them.
+    for part in (network.heads.kind, network.heads.colour):
+        part.weight[:, :32] = 0
+    network.heads.word.weight[:, 32:] = 0
+    network.heads.word.weight *= 3
     begin_decoder(network, tokenizer, recipe.model)
     width = recipe.model.width
     reader, looker = (network.model.decoder.blocks[at].attention for at in (0, 1))
@@ -321,6 +326,8 @@ def test_taught_heads_begin_by_looking_for_the_word_that_is_read(
     key = looker.qkv.weight[width:][rows]
     directions = network.heads.word.weight[1:] * network.heads.norm.weight
     directions = directions - directions.mean(0)
+    kept = (directions @ key.T).norm() / (key.norm(dim=1).max() * directions.norm())
+    assert float(kept) > 0.7
     first = 0
     for index, word in enumerate(label_words()):
         row = network.model.decoder.embedding.weight[tokenizer.encode(f" {word}")[0]]
