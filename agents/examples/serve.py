@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+
+from molmo_agents.loopback import serving
 
 PAGES = Path(__file__).parent / "pages"
 
@@ -19,19 +19,9 @@ class Handler(SimpleHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def pages(port: int = 0) -> Iterator[str]:
+def pages(port: int = 0) -> AbstractContextManager[str]:
     """Serve while the block runs; gives the address."""
-    handler = functools.partial(Handler, directory=str(PAGES))
-    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-    threading.Thread(
-        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-    ).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    return serving(functools.partial(Handler, directory=str(PAGES)), port)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Serve pages of our own on a free loopback port."""
+"""Serve pages on a loopback port, in a thread of their own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+
+def start(handler: Callable[..., BaseHTTPRequestHandler], port: int = 0) -> ThreadingHTTPServer:
+    """Begin to serve; 0 takes a free port. Ends with the server's `shutdown` and `server_close`."""
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    ).start()
+    return server
+
+
+def origin_of(server: ThreadingHTTPServer) -> str:
+    """Where it serves."""
+    return f"http://127.0.0.1:{server.server_address[1]}"
+
+
+@contextmanager
+def serving(handler: Callable[..., BaseHTTPRequestHandler], port: int = 0) -> Iterator[str]:
+    """Serve while the block runs; gives the origin."""
+    server = start(handler, port)
+    try:
+        yield origin_of(server)
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @contextmanager
@@ -30,13 +55,5 @@ def serve_html(page: Callable[[str], str | None]) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(
-        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-    ).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(Handler) as origin:
+        yield origin

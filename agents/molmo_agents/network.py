@@ -128,6 +128,9 @@ class Gate:
             with suppress(Exception):
                 for info in (yield from self._send("Target.getTargets"))["targetInfos"]:
                     self._target({"targetInfo": info})
+                # And a frame before it was heard of. One that is found nowhere is judged as a page: that is the stricter rule.
+                if frame not in self._contexts:
+                    yield from self._worlds.find(frame)
         top = document and (frame in self._pages or not self._known(frame))
         with suppress(Exception):
             if self._concerns(frame) and self._refused(
@@ -159,11 +162,11 @@ class Gate:
                     yield from self._send("Target.closeTarget", targetId=info["targetId"])
 
     def _known(self, frame: str) -> bool:
-        return frame in self._contexts or frame in self._worlds.frame_ids
+        return frame in self._contexts or self._worlds.has(frame)
 
     def _concerns(self, frame: str) -> bool:
         """Whether a request is one of our context's, as far as the browser says."""
-        if frame in self._worlds.frame_ids:
+        if self._worlds.has(frame):
             return True
         if frame in self._contexts:
             return self._contexts[frame] == self._ours

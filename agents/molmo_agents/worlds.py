@@ -8,6 +8,7 @@ other origins live in other processes and have sessions of their own; closed sha
 from __future__ import annotations
 
 import json
+from collections import deque
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
@@ -18,6 +19,9 @@ from molmo_agents.steps import Steps, call
 WORLD = "molmo-agents"
 MAX_DEPTH = 12
 """Frames within frames that are followed; more is a page that nests itself."""
+
+REMEMBERED = 1000
+"""Frames that are gone and still known: their last requests may be heard of after their end."""
 
 
 def probe_source() -> str:
@@ -80,7 +84,8 @@ class Worlds:
         self._foreign: dict[str, tuple[Any, Any]] = {}
         self._main: World | None = None
         self.session: Any = None
-        self.frame_ids: set[str] = set()
+        self._frame_ids: set[str] = set()
+        self._gone: deque[str] = deque(maxlen=REMEMBERED)
         self.told: list[tuple[str, str]] = []
         """(document, event) of each guarded event, as it happened: it outlives the document."""
 
@@ -108,6 +113,21 @@ class Worlds:
         wait = self._answer_s + more_s
         return (yield from call(session, "send", method, params, timeout_s=wait))
 
+    def _send_into(
+        self, session: Any, method: str, more_s: float = 0.0, **params: Any
+    ) -> Steps[Any]:
+        """As `send`, about a document that may go away meanwhile.
+
+        Raises:
+            WorldLost: It did, or the command failed otherwise.
+        """
+        try:
+            return (yield from self.send(session, method, more_s, **params))
+        except PageGone:
+            raise
+        except Exception as error:
+            raise WorldLost(f"the document is gone: {str(error)[:200]}") from error
+
     def main(self, known: bool = False) -> Steps[World]:
         """Return the world of the page's main document; with `known` the one of the latest look, without asking again."""
         if known and self._main is not None:
@@ -131,22 +151,17 @@ class Worlds:
         self, world: World, source: str, *args: Any, by_value: bool = True, more_s: float = 0.0
     ) -> Steps[Any]:
         """Call a JavaScript function in a document; by value, or as a remote object for other CDP commands."""
-        try:
-            answer = yield from self.send(
-                world.session,
-                "Runtime.callFunctionOn",
-                more_s,
-                functionDeclaration=source,
-                executionContextId=world.context,
-                arguments=[{"value": argument} for argument in args],
-                returnByValue=by_value,
-                awaitPromise=True,
-                objectGroup=WORLD,
-            )
-        except PageGone:
-            raise
-        except Exception as error:
-            raise WorldLost(f"the document is gone: {str(error)[:200]}") from error
+        answer = yield from self._send_into(
+            world.session,
+            "Runtime.callFunctionOn",
+            more_s,
+            functionDeclaration=source,
+            executionContextId=world.context,
+            arguments=[{"value": argument} for argument in args],
+            returnByValue=by_value,
+            awaitPromise=True,
+            objectGroup=WORLD,
+        )
         if "exceptionDetails" in answer:
             details = answer["exceptionDetails"]
             text = details.get("exception", {}).get("description") or details.get("text", "")
@@ -197,11 +212,22 @@ class Worlds:
         frame_id = node.get("frameId")
         if frame_id is None:
             return None
-        self.frame_ids.add(frame_id)
+        self._frame_ids.add(frame_id)
         if "contentDocument" in node:
             return (yield from self._world(parent.session, frame_id))
         session = yield from self._foreign_session(frame_id)
         return None if session is None else (yield from self._world(session, frame_id))
+
+    def has(self, frame_id: str) -> bool:
+        """Whether a frame is or was one of this page, as far as has been heard."""
+        return frame_id in self._frame_ids or frame_id in self._gone
+
+    def find(self, frame_id: str) -> Steps[bool]:
+        """The same; the page is asked about a frame that has not been heard of: news of different sessions overtake each other."""
+        if not self.has(frame_id):
+            tree = yield from self.send(self.session, "Page.getFrameTree")
+            self._note(tree["frameTree"])
+        return self.has(frame_id)
 
     def object_id(self, world: World, expression: str) -> Steps[str | None]:
         """Return a remote object id for a JavaScript expression, for CDP commands that take one."""
@@ -215,7 +241,7 @@ class Worlds:
         if ours is None:
             return None
         node = (yield from self._describe(world, ours))["node"]
-        theirs = yield from self.send(
+        theirs = yield from self._send_into(
             world.session,
             "DOM.resolveNode",
             backendNodeId=node["backendNodeId"],
@@ -225,7 +251,7 @@ class Worlds:
         return found
 
     def _describe(self, world: World, object_id: str) -> Steps[dict[str, Any]]:
-        answer: dict[str, Any] = yield from self.send(
+        answer: dict[str, Any] = yield from self._send_into(
             world.session, "DOM.describeNode", objectId=object_id, depth=0, pierce=True
         )
         return answer
@@ -240,14 +266,14 @@ class Worlds:
             closed = [r for r in node.get("shadowRoots", ()) if r["shadowRootType"] == "closed"]
             if not closed:
                 return raw
-            root = yield from self.send(
+            root = yield from self._send_into(
                 link.world.session,
                 "DOM.resolveNode",
                 backendNodeId=closed[0]["backendNodeId"],
                 executionContextId=link.world.context,
                 objectGroup=WORLD,
             )
-            answer = yield from self.send(
+            answer = yield from self._send_into(
                 link.world.session,
                 "Runtime.callFunctionOn",
                 functionDeclaration="function (x, y) { return molmo.leafAt(x, y, this) ? molmo.hit(x, y, this) : null; }",
@@ -273,17 +299,12 @@ class Worlds:
                 return world
             except WorldLost:
                 del self._contexts[key]
-        try:
-            made = yield from self.send(
-                session, "Page.createIsolatedWorld", frameId=frame_id, worldName=WORLD
-            )
-        except PageGone:
-            raise
-        except Exception as error:
-            raise WorldLost(f"the frame is gone: {str(error)[:200]}") from error
+        made = yield from self._send_into(
+            session, "Page.createIsolatedWorld", frameId=frame_id, worldName=WORLD
+        )
         world = World(session, frame_id, made["executionContextId"])
         yield from self.run(world, "() => {" + self._source + "\n}")
-        yield from self.send(
+        yield from self._send_into(
             session, "Runtime.addBinding", name="molmoTell", executionContextId=world.context
         )
         self._contexts[key] = world.context
@@ -300,17 +321,17 @@ class Worlds:
                 continue
             try:
                 session = yield from call(self._page.context, "new_cdp_session", frame)
+                tree = (yield from self._send_into(session, "Page.getFrameTree"))["frameTree"]
+                yield from self._prepare(session)
+            except WorldLost:
+                continue
             except PageGone:
                 raise
-            except (
-                Exception
-            ):  # this frame lives in its parent's process and has no session of its own
+            except Exception:
+                # This frame lives in its parent's process and has no session of its own.
                 continue
-            tree = (yield from self.send(session, "Page.getFrameTree"))["frameTree"]
-            found = tree["frame"]["id"]
             self._note(tree)
-            self._foreign[found] = (session, frame)
-            yield from self._prepare(session)
+            self._foreign[tree["frame"]["id"]] = (session, frame)
         known = self._foreign.get(frame_id)
         return None if known is None else known[0]
 
@@ -332,8 +353,8 @@ class Worlds:
                 continue
 
     def _prepare(self, session: Any) -> Steps[None]:
-        yield from self.send(session, "Page.enable")
-        yield from self.send(
+        yield from self._send_into(session, "Page.enable")
+        yield from self._send_into(
             session,
             "Page.addScriptToEvaluateOnNewDocument",
             source=self._source,
@@ -349,14 +370,15 @@ class Worlds:
             self.told.append((note["document"], note["entry"]))
 
     def _attached(self, event: dict[str, Any]) -> None:
-        self.frame_ids.add(event["frameId"])
+        self._frame_ids.add(event["frameId"])
 
     def _detached(self, event: dict[str, Any]) -> None:
-        self.frame_ids.discard(event["frameId"])
+        self._frame_ids.discard(event["frameId"])
+        self._gone.append(event["frameId"])
         for key in [key for key in self._contexts if key[1] == event["frameId"]]:
             del self._contexts[key]
 
     def _note(self, tree: dict[str, Any]) -> None:
-        self.frame_ids.add(tree["frame"]["id"])
+        self._frame_ids.add(tree["frame"]["id"])
         for child in tree.get("childFrames", ()):
             self._note(child)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molmo_point.cli.worlds import PAGES, WORLDS, page_examples, world_examples
+from molmo_point.cli.whole_file import write_whole
+from molmo_point.cli.worlds import WORLDS, world_examples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from molmo_point.evaluate.calibrate import Quality, Samples
     from molmo_point.evaluate.examples import Example
@@ -79,9 +80,7 @@ def calibrate(
     mixture = certainty.joined(judged.values())
     quality = certainty.measure(mixture)
     out.mkdir(parents=True, exist_ok=True)
-    partial = out / f"{FILE}.part"
-    partial.write_text(fitted.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    partial.replace(out / FILE)
+    write_whole(out / FILE, fitted.model_dump_json(indent=1) + "\n")
     draw_reliability(mixture, quality, out / "reliability.png", parts=judged)
     raw = certainty.measure(certainty.joined(second.values()))
     each = {name: certainty.measure(samples) for name, samples in judged.items()}
@@ -100,13 +99,7 @@ def _collect(pointer: Pointer, worlds: Mapping[str, Iterable[Example]]) -> dict[
     with Progress(console=Console(stderr=True), transient=True) as bar:
         for name, asked in worlds.items():
             task = bar.add_task(name, total=None)
-
-            def counted(asked: Iterable[Example] = asked, task: int = task) -> Iterator[Example]:
-                for example in asked:
-                    yield example
-                    bar.advance(task)  # type: ignore[arg-type]
-
-            samples[name] = collect(pointer, counted())
+            samples[name] = collect(pointer, bar.track(asked, task_id=task))
     return samples
 
 
@@ -127,20 +120,18 @@ def _own(path: Path) -> Halves:
 
 def _drawn(worlds: list[str], pictures: int, questions: int) -> Halves:
     """Held-out pictures of each world, the first half and the second."""
-    half = pictures // 2
-    return (
-        {world: _world(world, FIRST, half, questions) for world in worlds},
-        {world: _world(world, FIRST + half, pictures - half, questions) for world in worlds},
-    )
-
-
-def _world(world: str, first: int, pictures: int, questions: int) -> Iterable[Example]:
     from molmo_point.train.recipe import find_recipe
 
-    if world in PAGES:
-        return page_examples(first, pictures, questions, PAGES[world], spare=True)
     style = find_recipe("nano").stages[-1].scenes[-1].style
-    return world_examples(world, first, pictures, questions, style)
+
+    def some(first: int, count: int) -> dict[str, Iterable[Example]]:
+        return {
+            world: world_examples(world, first, count, questions, style, spare=True)
+            for world in worlds
+        }
+
+    half = pictures // 2
+    return some(FIRST, half), some(FIRST + half, pictures - half)
 
 
 def _table(raw: Quality, calibrated: Quality, each: Mapping[str, Quality]) -> str:

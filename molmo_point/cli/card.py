@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+from molmo_point.cli.whole_file import write_whole
 from molmo_point.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,9 +48,7 @@ def write_card(model: Path, reports: Path, out: Path) -> None:
         raise UsageError(
             f"the card cannot be written from {reports} and {model}: {error}; fill the folder with molmo-point eval --table"
         ) from error
-    partial = out.with_name(out.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(out)
+    write_whole(out, text)
 
 
 def wrapped(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from molmo_point.cli.whole_file import write_whole
 from molmo_point.cli.worlds import WORLDS, scene_examples, world_examples
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def evaluate_command(
     report = asking.report(pointer, world)
     text = report.model_dump_json(indent=1)
     if out is not None:
-        _write(out, text)
+        write_whole(out, text + "\n")
     typer.echo(text if as_json else report.table())
 
 
@@ -117,15 +118,8 @@ def _write_table(pointer: Pointer, worlds: tuple[str, ...], asking: Asking, fold
     reports: dict[str, Report] = {}
     for world in worlds:
         reports[world] = asking.report(pointer, world)
-        _write(folder / f"{world}.json", reports[world].model_dump_json(indent=1))
+        write_whole(folder / f"{world}.json", reports[world].model_dump_json(indent=1) + "\n")
         made = make_table(pointer.model, reports)
-        _write(folder / "table.json", made.model_dump_json(indent=1))
-        _write(folder / "table.md", made.markdown().rstrip())
+        write_whole(folder / "table.json", made.model_dump_json(indent=1) + "\n")
+        write_whole(folder / "table.md", made.markdown().rstrip() + "\n")
     return made.markdown()
-
-
-def _write(path: Path, text: str) -> None:
-    """Write beside, then rename."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)

@@ -53,7 +53,13 @@ WORLDS = (*SCENES, *PAGES)
 
 
 def world_examples(
-    world: str, first: int, pictures: int, questions: int, style: Style
+    world: str,
+    first: int,
+    pictures: int,
+    questions: int,
+    style: Style,
+    *,
+    spare: bool = False,
 ) -> Generator[Example]:
     """Draw the pictures of a world and questions about them.
 
@@ -63,6 +69,7 @@ def world_examples(
         pictures: How many.
         questions: Most questions about each.
         style: Of "scenes".
+        spare: See `page_examples`.
 
     Raises:
         UsageError: No such world.
@@ -84,7 +91,7 @@ def world_examples(
         counts = replace(plain, counting=1.0, absent=0.1, most=40, relations=0.0)
         return scene_examples(first, pictures, questions, crowd, counts)
     if world in PAGES:
-        return page_examples(first, pictures, questions, PAGES[world])
+        return page_examples(first, pictures, questions, PAGES[world], spare=spare)
     raise UsageError(f"no world is called {world!r}: expected one of {', '.join(WORLDS)}")
 
 

@@ -17,7 +17,7 @@ except ImportError:
     raise MissingExtra("httpx", "client", "connecting over HTTP") from None
 from pydantic import ValidationError
 
-from molmo_point.client.link import Replies
+from molmo_point.client.link import GONE_S, Replies, checked_patience
 from molmo_point.client.remote import RemotePointer
 from molmo_point.client.withdrawal import Withdrawal
 from molmo_point.errors import Cancelled, ServerGone, ServiceError, TimedOut, UsageError
@@ -37,9 +37,6 @@ from molmo_point.wire import (
 
 GRACE_S = 1.0
 """How much longer than the server's deadline its answer "truncated" is waited for."""
-
-GONE_S = 10.0
-"""Longer than a server takes to start again on most machines."""
 
 _PATHS = {
     Op.POINT: "/v1/point",
@@ -93,9 +90,7 @@ class HttpLink:
     """Connections to one server, kept alive."""
 
     def __init__(self, url: str, token: str | None = None, gone_after_s: float = GONE_S) -> None:
-        if gone_after_s <= 0:
-            raise UsageError(f"expected gone_after_s above 0 s, got {gone_after_s}")
-        self._gone_after_s = gone_after_s
+        self._gone_after_s = checked_patience(gone_after_s)
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.Client(base_url=self.url, headers=headers)

@@ -6,9 +6,24 @@ from collections.abc import Generator
 from typing import Protocol
 
 from molmo_point.client.withdrawal import Withdrawal
+from molmo_point.errors import UsageError
 from molmo_point.wire import Picture, Reply, Request, ServerInfo
 
+GONE_S = 10.0
+"""After so long without a server nobody is there; longer than one takes to start again on most machines."""
+
 Replies = Generator[Reply, None, None]
+
+
+def checked_patience(gone_after_s: float) -> float:
+    """Return it, if a server can be waited for so long.
+
+    Raises:
+        UsageError: Not above 0 s.
+    """
+    if gone_after_s <= 0:
+        raise UsageError(f"expected gone_after_s above 0 s, got {gone_after_s}")
+    return gone_after_s
 
 
 class Link(Protocol):

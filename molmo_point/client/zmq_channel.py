@@ -12,7 +12,7 @@ import zmq
 
 from molmo_point.client.handshake import Handshake
 from molmo_point.client.key import ClientKey
-from molmo_point.client.link import Replies
+from molmo_point.client.link import GONE_S, Replies
 from molmo_point.client.withdrawal import Withdrawal
 from molmo_point.errors import Cancelled, PointError, ServerGone, ServiceError, TimedOut
 from molmo_point.wire import (
@@ -29,9 +29,6 @@ from molmo_point.wire import (
 
 PROBE_S = 1.0
 """After so much silence the server is asked whether it still knows the request: after a restart it does not."""
-
-GONE_S = 10.0
-"""After so much silence, probes included, nobody is there: a live server answers a probe at once, whatever its model does."""
 
 GRACE_S = 1.0
 """How much longer than the server's deadline its answer "truncated" is waited for."""

@@ -10,10 +10,10 @@ from typing import Any, Union
 import zmq
 
 from molmo_point.client.key import ClientKey, read_key
-from molmo_point.client.link import Replies
+from molmo_point.client.link import GONE_S, Replies, checked_patience
 from molmo_point.client.remote import RemotePointer
 from molmo_point.client.withdrawal import Withdrawal
-from molmo_point.client.zmq_channel import GONE_S, ZmqChannel
+from molmo_point.client.zmq_channel import ZmqChannel
 from molmo_point.errors import ServiceError, UsageError
 from molmo_point.wire import Op, Picture, Request, ServerInfo, error_from
 from molmo_point.wire.pictures import ArrayEncoding
@@ -66,10 +66,8 @@ class ZmqLink:
     def __init__(
         self, url: str, key: ClientKey | None = None, gone_after_s: float = GONE_S
     ) -> None:
-        if gone_after_s <= 0:
-            raise UsageError(f"expected gone_after_s above 0 s, got {gone_after_s}")
         self.url = url
-        self._gone_after_s = gone_after_s
+        self._gone_after_s = checked_patience(gone_after_s)
         self._key = key
         # The process-wide context: one ZeroMQ thread, however many servers are talked to.
         self._context: zmq.Context[Any] = zmq.Context.instance()

@@ -51,7 +51,8 @@ def crop_image(image: np.ndarray[Any, np.dtype[np.uint8]], config: PreprocessCon
     height, width = image.shape[:2]
     rows, columns = choose_tiling(width, height, config)
     # Divided by the deviation while it is scaled; the mean goes off when patches are cut, black margins included.
-    gain = [1 / (255 * deviation) for deviation in config.std]
+    red, green, blue = (1 / (255 * deviation) for deviation in config.std)
+    gain = red, green, blue
     canvas, where = onto_canvas(image, *canvas_size(rows, columns, config), gain)
     side, step, grid = config.crop_size, config.window_patches, config.grid_size
     low, _ = onto_canvas(image, side, side, gain)

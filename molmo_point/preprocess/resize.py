@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,13 +63,13 @@ def place(width: int, height: int, canvas_width: int, canvas_height: int) -> Pla
     )
 
 
-UNIT = (1 / 255, 1 / 255, 1 / 255)
+Gain = tuple[float, float, float]
+
+UNIT: Gain = (1 / 255, 1 / 255, 1 / 255)
 """Gains that bring 0-255 to 0-1."""
 
 
-def resize(
-    image: np.ndarray[Any, Any], width: int, height: int, gain: Sequence[float] = UNIT
-) -> Floats:
+def resize(image: np.ndarray[Any, Any], width: int, height: int, gain: Gain = UNIT) -> Floats:
     """Scale a picture bilinearly with antialiasing (triangle filter, half-pixel centres), in float32.
 
     The filter's weights are computed as torch's `interpolate(mode="bilinear", antialias=True)` does, in float32: positions in
@@ -84,15 +83,12 @@ def resize(
         (height, width, 3) float32; with the default gain in 0-1, which rounding may exceed by 1e-7.
     """
     rows, columns = image.shape[:2]
-    gains = np.asarray(gain, np.float32)
-    if columns == width and rows == height:
-        return image * gains
     out = image.reshape(rows, columns * 3)
     if rows != height:
         out = _resample_rows(out, height)
-    if columns == width:
-        return out.reshape(height, width, 3) * gains
-    return _resample_columns(out, width, gains).reshape(height, width, 3)
+    if columns != width:
+        return _resample_columns(out, width, gain).reshape(height, width, 3)
+    return out.reshape(height, width, 3) * np.array(gain, np.float32)
 
 
 def _resample_rows(image: np.ndarray[Any, Any], size: int) -> Floats:
@@ -105,12 +101,11 @@ def _resample_rows(image: np.ndarray[Any, Any], size: int) -> Floats:
     return out
 
 
-def _resample_columns(image: np.ndarray[Any, Any], size: int, gains: Floats) -> Floats:
+def _resample_columns(image: np.ndarray[Any, Any], size: int, gain: Gain) -> Floats:
     """Resample the columns of [N, M * 3], three interleaved channels, to [N, size * 3], and multiply the channels."""
     image = image.astype(np.float32, copy=False)
     out = np.empty((len(image), size * 3), np.float32)
-    bands = _band_of_channels(image.shape[1] // 3, size, tuple(gains.tolist()))
-    for start, first, weights in bands:
+    for start, first, weights in _band_of_channels(image.shape[1] // 3, size, gain):
         columns = image[:, first : first + len(weights)]
         np.matmul(columns, weights, out=out[:, start : start + weights.shape[1]])
     return out
@@ -145,14 +140,12 @@ def _band(size_in: int, size_out: int) -> list[tuple[int, int, Floats]]:
 
 
 @functools.lru_cache(maxsize=64)
-def _band_of_channels(
-    size_in: int, size_out: int, gains: tuple[float, float, float]
-) -> list[tuple[int, int, Floats]]:
+def _band_of_channels(size_in: int, size_out: int, gain: Gain) -> list[tuple[int, int, Floats]]:
     """`_band` for three interleaved channels: (first output column, first input column, [columns in, columns out]).
 
     Each channel by itself: a block with zeros between the channels is still faster than moving the picture about.
     """
-    three = np.diag(np.array(gains, np.float32))
+    three = np.diag(np.array(gain, np.float32))
     return [
         (3 * start, 3 * first, np.kron(weights.T, three))
         for start, first, weights in _band(size_in, size_out)
@@ -163,7 +156,7 @@ def onto_canvas(
     image: np.ndarray[Any, Any],
     canvas_width: int,
     canvas_height: int,
-    gain: Sequence[float] = UNIT,
+    gain: Gain = UNIT,
 ) -> tuple[Floats, Placement]:
     """Scale, centre and pad with black.
 

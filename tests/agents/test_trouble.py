@@ -381,3 +381,24 @@ def test_a_long_life_leaks_nothing(page: Any, site: Site, steps: int) -> None:
     assert after["JSEventListeners"] <= before["JSEventListeners"] + 5
     assert after["Documents"] <= before["Documents"] + 2
     assert after["JSHeapUsedSize"] <= before["JSHeapUsedSize"] * 1.1 + 300_000
+
+
+def test_a_frame_that_comes_and_goes_is_never_taken_for_a_page(page: Any, site: Site) -> None:
+    """Its request may reach us before the news that the frame exists, or after the news that it is gone."""
+    site.routes["/in"] = "<p>in</p>"
+    opened(
+        page,
+        site,
+        HELPER + "<body><button data-q=ok data-id=ok>OK</button><div id=f></div><script>"
+        "let n = 0; const put = () => { if (n++ < 120) {"
+        f" f.innerHTML = '<iframe src={site.other_url}/in></iframe>';"
+        " setTimeout(put, n % 7 * 4) } else document.title = 'done' };"
+        "</script>",
+    )
+    with WebPointer(page, at(), Policy(resources=(site.other_url,)), Options(zoom=False)) as web:
+        assert web.look().ok
+        page.evaluate("put()")
+        page.wait_for_function("document.title === 'done'", timeout=60_000)
+        outcome = web.click("ok")
+    assert outcome.ok, outcome.message
+    assert web._session.gate.total_blocked == 0

@@ -18,6 +18,7 @@ from molmo_point.cli import train as train_command
 from molmo_point.cli import worlds
 from molmo_point.cli.card import write_card
 from molmo_point.errors import UsageError
+from molmo_point.evaluate.examples import Example
 from molmo_point.evaluate.run import evaluate
 from molmo_point.evaluate.table import Table, make_table
 from molmo_point.testing import FakePointer
@@ -52,17 +53,22 @@ def test_scenes_come_in_both_sizes_and_stay_the_same() -> None:
     assert [e.query for e in more] == [e.query for e in one if np.asarray(e.image).shape[0] == 480]
 
 
+def right_points(example: Example) -> list[tuple[float, float]]:
+    """The middle pixel of each region."""
+    points = []
+    for region in example.regions:
+        rows, columns = np.nonzero(region.inside)
+        height, width = region.inside.shape
+        middle = len(rows) // 2
+        points.append(((columns[middle] + 0.5) / width, (rows[middle] + 0.5) / height))
+    return points
+
+
 def test_a_perfect_pointer_scores_one(app: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fake that is told the truth: each answer is the middle pixel of each region."""
     truth = {}
     for example in eval_command.scene_examples(0, 4, 3, STYLE):
-        points = []
-        for region in example.regions:
-            rows, columns = np.nonzero(region.inside)
-            height, width = region.inside.shape
-            middle = len(rows) // 2
-            points.append(((columns[middle] + 0.5) / width, (rows[middle] + 0.5) / height))
-        truth[np.asarray(example.image).tobytes(), example.query] = points
+        truth[np.asarray(example.image).tobytes(), example.query] = right_points(example)
     fake = FakePointer(lambda image, query: truth[image.tobytes(), query])
     monkeypatch.setattr(molmo_point, "load", lambda _name: fake)
     result = CliRunner().invoke(app, ["eval", "--pictures", "4", "--questions", "3", "--json"])
@@ -110,13 +116,8 @@ def perfect_pointer(world: str, pictures: int) -> FakePointer:
     truth: dict[str, list[tuple[np.ndarray, list[tuple[float, float]]]]] = {}
     with closing(worlds.world_examples(world, 0, pictures, 3, STYLE)) as examples:
         for example in examples:
-            points = []
-            for region in example.regions:
-                rows, columns = np.nonzero(region.inside)
-                height, width = region.inside.shape
-                middle = len(rows) // 2
-                points.append(((columns[middle] + 0.5) / width, (rows[middle] + 0.5) / height))
-            truth.setdefault(example.query, []).append((np.asarray(example.image), points))
+            picture = np.asarray(example.image)
+            truth.setdefault(example.query, []).append((picture, right_points(example)))
 
     def answer(image: np.ndarray, query: str) -> list[tuple[float, float]]:
         alike = [pair for pair in truth[query] if pair[0].shape == image.shape]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from molmo_agents.loopback import origin_of, start
 from molmo_point.errors import MissingExtra
 
 
@@ -44,16 +44,12 @@ class MiniwobPages:
 
     def __init__(self) -> None:
         handler = functools.partial(_Handler, directory=str(pages_folder()))
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-        ).start()
+        self._server = start(handler)
 
     @property
     def origin(self) -> str:
         """Where it serves."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return origin_of(self._server)
 
     def url(self, task: str) -> str:
         """Return the address of a task's page."""

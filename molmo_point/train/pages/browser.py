@@ -115,10 +115,6 @@ class PageBrowser:
         from playwright.sync_api import Error
 
         held_out = is_held_out(seed)
-        if not held_out and style.words != "training":
-            raise UsageError(
-                f"words of evaluation ({style.words!r}) are drawn on held-out pages only: expected words='training'"
-            )
         rng = np.random.default_rng([seed, 7])
         width, height = style.sizes[int(rng.integers(len(style.sizes)))]
         unseen = held_out and style.unseen

@@ -53,7 +53,15 @@ class PageStyle:
 
 
 def written_words(style: PageStyle, held_out: bool) -> Words:
-    """Return which words a page has: no held-out page has training's made-up words."""
+    """Return which words a page has: no held-out page has training's made-up words.
+
+    Raises:
+        UsageError: A training page with words of evaluation.
+    """
+    if not held_out and style.words != "training":
+        raise UsageError(
+            f"words of evaluation ({style.words!r}) are drawn on held-out pages only: expected words='training'"
+        )
     return "known" if held_out and style.words == "training" else style.words
 
 
@@ -64,10 +72,6 @@ def draw_page(seed: int, style: PageStyle) -> Scene:
         seed: From `training_seed` or `held_out_seed`: what is kept for evaluation comes with the latter only.
     """
     held_out = is_held_out(seed)
-    if not held_out and style.words != "training":
-        raise UsageError(
-            f"words of evaluation ({style.words!r}) are drawn on held-out pages only: expected words='training'"
-        )
     rng = np.random.default_rng(seed)
     width, height = style.sizes[int(rng.integers(len(style.sizes)))]
     unseen = held_out and style.unseen

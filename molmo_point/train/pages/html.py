@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from molmo_point.train.pages.controls import icons
-from molmo_point.train.pages.labels import Words, draw_label
-from molmo_point.train.pages.looks import Look, Rgb
+from molmo_point.train.pages.labels import Words, fresh_label
+from molmo_point.train.pages.looks import Look, Rgb, is_light
 
 FONT_NAMES = {
     "DejaVuSans": "DejaVu Sans",
@@ -54,11 +54,7 @@ class Writer:
 
     def label(self) -> str:
         """Draw a label that is not on the page yet."""
-        while True:
-            label = draw_label(self.rng, self.words)
-            if label.lower() not in self.used:
-                self.used.add(label.lower())
-                return label
+        return fresh_label(self.rng, self.words, self.used)
 
     def labels(self, fewest: int, most: int) -> list[str]:
         """Draw several."""
@@ -260,5 +256,4 @@ def _rgb(colour: Rgb) -> str:
 
 def _on(colour: Rgb) -> str:
     """Black or white, whichever can be read on a colour."""
-    red, green, blue = colour
-    return "#111" if 0.3 * red + 0.59 * green + 0.11 * blue > 160 else "#fff"
+    return "#111" if is_light(colour) else "#fff"

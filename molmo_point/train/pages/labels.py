@@ -95,6 +95,15 @@ def draw_label(rng: np.random.Generator, words: Words) -> str:
     return label.capitalize() if rng.random() < 0.7 else label.title()
 
 
+def fresh_label(rng: np.random.Generator, words: Words, used: set[str]) -> str:
+    """Draw a label that is not on the page yet, and note it down in `used`, in small letters."""
+    while True:
+        label = draw_label(rng, words)
+        if label.lower() not in used:
+            used.add(label.lower())
+            return label
+
+
 def look_alike(rng: np.random.Generator, label: str, words: Words) -> str:
     """Change a label by a letter or a word, so that it is easily taken for the other.
 

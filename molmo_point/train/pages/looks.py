@@ -146,6 +146,12 @@ def draw_look(
     )
 
 
+def is_light(colour: Rgb) -> bool:
+    """Whether black is read more easily on a colour than white."""
+    red, green, blue = colour
+    return 0.3 * red + 0.59 * green + 0.11 * blue > 160
+
+
 def _tinted(shade: int, tint: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Rgb:
     red, green, blue = (int(np.clip(shade + part, 0, 255)) for part in tint)
     return red, green, blue

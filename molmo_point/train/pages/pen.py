@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from molmo_point.train.pages.controls import Icon, icons
-from molmo_point.train.pages.labels import Words, draw_label
-from molmo_point.train.pages.looks import Rgb
+from molmo_point.train.pages.labels import Words, fresh_label
+from molmo_point.train.pages.looks import Rgb, is_light
 from molmo_point.train.pages.sheet import Box, Sheet, face
 from molmo_point.train.scenes.fonts import emoji_font
 from molmo_point.train.scenes.kinds import kind_of
@@ -35,11 +35,7 @@ class Pen:
 
     def label(self) -> str:
         """Draw a label that is not on the page yet."""
-        while True:
-            label = draw_label(self.rng, self.words)
-            if label.lower() not in self.used:
-                self.used.add(label.lower())
-                return label
+        return fresh_label(self.rng, self.words, self.used)
 
     def style(self, bold: float = 0.1) -> str:
         """Draw a face."""
@@ -101,8 +97,7 @@ def tick(sheet: Sheet, box: Box, role: str) -> None:
 
 def ink_on(fill: Rgb) -> Rgb:
     """Black or white, whichever can be read on a colour."""
-    bright = 0.3 * fill[0] + 0.59 * fill[1] + 0.11 * fill[2]
-    return (20, 20, 20) if bright > 160 else (255, 255, 255)
+    return (20, 20, 20) if is_light(fill) else (255, 255, 255)
 
 
 def legible(ink: Rgb, ground: Rgb) -> Rgb:

@@ -42,13 +42,14 @@ def solid(name: str, rgb: tuple[int, int, int], pose: int, side: int) -> Image.I
     rng = np.random.default_rng([SOLIDS.index(name), pose % POSES])
     turn = _turned(rng.uniform(0, math.tau), rng.uniform(0.45, 0.8))
     light = np.array([rng.uniform(-0.8, 0.8), rng.uniform(0.4, 0.9), 0.8])
+    light /= np.linalg.norm(light)
     # Four rays a pixel: their mean smooths the edges.
     across = (np.arange(2 * side) + 0.5) / side - 1
     x, y = np.meshgrid(across, -across)
     depth, normal = _hit(name, 1.5 * x, 1.5 * y, turn)
     seen = depth > FAR / 2
-    lit = np.clip(normal @ (light / np.linalg.norm(light)), 0, 1)
-    half = light / np.linalg.norm(light) + np.array([0.0, 0.0, 1.0])
+    lit = np.clip(normal @ light, 0, 1)
+    half = light + np.array([0.0, 0.0, 1.0])
     gloss = np.clip(normal @ (half / np.linalg.norm(half)), 0, 1) ** 30
     shade = (0.35 + 0.75 * lit)[..., None] * np.array(rgb) + 90 * gloss[..., None]
     picture = np.zeros((2 * side, 2 * side, 4), np.uint8)

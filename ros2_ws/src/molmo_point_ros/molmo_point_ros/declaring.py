@@ -31,7 +31,6 @@ class Declared:
         self._node = node
         self._changed = changed
         self.running = False
-        self._known: set[str] = set()
         for parameter in NODE_PARAMETERS:
             _declare(node, parameter, "")
         self.cameras: list[str] = []
@@ -50,9 +49,8 @@ class Declared:
     def _declare_cameras(self) -> None:
         self.cameras = _names(self._node.get_parameter("cameras").value)
         for camera in self.cameras:
-            if camera not in self._known:
-                self._known.add(camera)
-                for parameter in CAMERA_PARAMETERS:
+            for parameter in CAMERA_PARAMETERS:
+                if not self._node.has_parameter(f"{camera}.{parameter.name}"):
                     _declare(self._node, parameter, f"{camera}.")
 
     def _values(self, cameras: Sequence[str]) -> dict[str, Any]:
