@@ -223,7 +223,7 @@ class Worlds:
         return frame_id in self._frame_ids or frame_id in self._gone
 
     def find(self, frame_id: str) -> Steps[bool]:
-        """The same; the page is asked about a frame that has not been heard of: news of different sessions overtake each other."""
+        """The same; the page is asked about a frame not heard of: news of different sessions overtake each other."""
         if not self.has(frame_id):
             tree = yield from self.send(self.session, "Page.getFrameTree")
             self._note(tree["frameTree"])
