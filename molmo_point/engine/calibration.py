@@ -16,14 +16,18 @@ from molmo_point.errors import CheckpointError
 
 FILE = "calibration.json"
 
+LEAST_VARIANCE = 1e-8
+"""Norm units squared: a tenth of what the last digit of a coordinate leaves open. Keeps logarithms finite."""
+
 
 class Calibration(BaseModel):
-    """Logistic maps from raw certainties to probabilities, and a power law from raw variances to real ones.
+    """Logistic maps from raw certainties to probabilities, and a power law from raw variances and scores to real variances.
 
     Attributes:
         score_weights, score_bias: Logistic regression on `score_features`; 1 = the point is on the asked thing.
-        variance_scale, variance_power, variance_floor: variance = scale * raw ** power + floor, in norm units squared: where
-            the middle of the thing lies about the point, given that the point is on the right thing.
+        variance_scale, variance_power, variance_doubt: variance = scale * raw ** power * ((1 - score) / score) ** doubt, with the
+            raw score, in norm units squared: where the middle of the thing lies about the point, given that the point is on the
+            right thing. How far a point is off shows in how little the model believes in it, often more than in its digits.
         absent_weight, absent_bias: Logistic map on the log odds of the raw probability of "none".
         measured_on: What it was fitted on, in words.
     """
@@ -32,9 +36,9 @@ class Calibration(BaseModel):
 
     score_weights: tuple[float, float, float]
     score_bias: float
-    variance_scale: float = Field(ge=0)
-    variance_power: float = Field(default=1.0, ge=0, le=1)
-    variance_floor: float = Field(ge=0)
+    variance_scale: float = Field(gt=0)
+    variance_power: float = 1.0
+    variance_doubt: float = 0.0
     absent_weight: float
     absent_bias: float
     measured_on: str
@@ -45,9 +49,20 @@ class Calibration(BaseModel):
         weighted = sum(w * f for w, f in zip(self.score_weights, features, strict=True))
         return sigmoid(weighted + self.score_bias)
 
-    def variance(self, raw: float) -> float:
-        """Return the variance of one axis."""
-        return float(self.variance_scale * raw**self.variance_power + self.variance_floor)
+    def variance(self, raw: float, score: float) -> float:
+        """Return the variance of one axis, from the raw one and the raw score."""
+        spread = self.variance_power * math.log(max(raw, LEAST_VARIANCE))
+        return self.variance_scale * math.exp(spread - self.variance_doubt * logit(score))
+
+    def point(
+        self, score: float, variance_x: float, variance_y: float
+    ) -> tuple[float, float, float]:
+        """Return score and variances of a point from the raw ones."""
+        return (
+            self.score(score, variance_x, variance_y),
+            self.variance(variance_x, score),
+            self.variance(variance_y, score),
+        )
 
     def absent(self, raw: float) -> float:
         """Return the probability that nothing matches."""
@@ -58,8 +73,8 @@ def score_features(raw: float, variance_x: float, variance_y: float) -> tuple[fl
     """Return what the score is computed from: log odds of the raw score, and log standard deviations of both axes."""
     return (
         logit(raw),
-        0.5 * math.log(max(variance_x, 1e-8)),
-        0.5 * math.log(max(variance_y, 1e-8)),
+        0.5 * math.log(max(variance_x, LEAST_VARIANCE)),
+        0.5 * math.log(max(variance_y, LEAST_VARIANCE)),
     )
 
 

@@ -137,8 +137,7 @@ class Trace:
         score = min(1.0, x.near * y.near * opened)
         xx, yy = x.variance, y.variance
         if self._calibration:
-            score = self._calibration.score(score, xx, yy)
-            xx, yy = self._calibration.variance(xx), self._calibration.variance(yy)
+            score, xx, yy = self._calibration.point(score, xx, yy)
         return point.model_copy(update={"score": score, "covariance": (xx, 0.0, yy)})
 
     def _opening_probability(self, span: Span, token_spans: Sequence[Span]) -> float:

@@ -7,7 +7,6 @@ quality = measure(apply(calibration, collect(pointer, others)))
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from molmo_point.engine.calibration import Calibration, logit, score_features
+from molmo_point.engine.calibration import (
+    LEAST_VARIANCE,
+    Calibration,
+    logit,
+    score_features,
+)
 from molmo_point.errors import UsageError
 from molmo_point.evaluate.examples import Box, Example, Mask, Region
 from molmo_point.pointer import Pointer
@@ -147,13 +151,13 @@ def fit(samples: Samples, measured_on: str) -> Calibration:
     weights = logistic_regression(features, np.array([s.hit for s in samples.points], float))
     doubts = np.array([[logit(s.probability)] for s in samples.absences])
     absent = logistic_regression(doubts, np.array([s.absent for s in samples.absences], float))
-    scale, power, floor = _fit_variance([s for s in samples.points if s.offset is not None])
+    scale, power, doubt = _fit_variance([s for s in samples.points if s.offset is not None])
     return Calibration(
         score_weights=(float(weights[0]), float(weights[1]), float(weights[2])),
         score_bias=float(weights[3]),
         variance_scale=scale,
         variance_power=power,
-        variance_floor=floor,
+        variance_doubt=doubt,
         absent_weight=float(absent[0]),
         absent_bias=float(absent[1]),
         measured_on=measured_on,
@@ -183,50 +187,68 @@ def logistic_regression(features: Floats, labels: Floats, *, ridge: float = 1e-2
     return np.append(scaled, weights[-1] - (scaled * mean).sum())
 
 
-POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""How steeply real variances may follow raw ones; less than 1 where a model's doubts are exaggerated."""
-
-
 def _fit_variance(hits: Sequence[PointSample]) -> tuple[float, float, float]:
-    """Find (scale, power, floor) of variance = scale * raw ** power + floor that cover 50 % and 90 % of the hits best.
+    """Find (scale, power, doubt) of `Calibration.variance`.
 
-    Coverage is what is promised, so coverage is what is fitted: a grid over powers and shares of floor and scale, each brought to
-    cover about 90 %, the one is taken whose worse gap is the smallest, a gap at 50 % counting two thirds of one at 90 %.
+    The powers are the most likely ones if offsets are Gaussian. They are not, quite: real ones have longer tails. Coverage is what
+    is promised, so the scale is the one of the smallest worse gap to 50 % and 90 %, a gap at 50 % counting two thirds.
     """
-    raw = np.array([sample.variances for sample in hits])
-    squared = np.array([sample.offset for sample in hits if sample.offset]) ** 2
-    typical = float(np.median(raw))
-    best, least = (1.0, 1.0, 0.0), math.inf
-    for power, share in itertools.product(POWERS, np.linspace(0, 1, 21)):
-        shape = (1 - share) * (raw / typical) ** power + share
-        distance = (squared / shape).sum(1)
-        for covered in np.linspace(0.86, 0.94, 17):
-            # A 2D Gaussian's 90 % ellipse has a squared radius of -2 ln 0.1.
-            factor = float(np.quantile(distance, covered)) / (-2 * math.log(0.1))
-            half = float((distance / factor <= -2 * math.log(0.5)).mean())
-            gap = max(abs(half - 0.5) * 2 / 3, abs(covered - 0.9))
-            if gap < least:
-                scale = (1 - share) * factor / typical**power
-                best, least = (float(scale), power, float(share * factor)), gap
-    return best
+    features = np.array(
+        [
+            [math.log(max(variance, LEAST_VARIANCE)), -logit(sample.score)]
+            for sample in hits
+            for variance in sample.variances
+        ]
+    )
+    squares = np.array([o * o for sample in hits for o in sample.offset or ()])
+    power, doubt, level = variance_regression(features, squares)
+    shape = np.exp(features @ [power, doubt] + level)
+    distance = (squares / shape).reshape(-1, 2).sum(1)
+    # A 2D Gaussian's 90 % ellipse has a squared radius of -2 ln 0.1.
+    factors = np.quantile(distance, np.linspace(0.86, 0.94, 81)) / (-2 * math.log(0.1))
+
+    def gap(factor: float) -> float:
+        half, most = (_share(distance / factor <= -2 * math.log(rest)) for rest in (0.5, 0.1))
+        return max(abs(half - 0.5) * 2 / 3, abs(most - 0.9))
+
+    return float(min(factors, key=gap) * math.exp(level)), float(power), float(doubt)
+
+
+def variance_regression(features: Floats, squares: Floats, *, ridge: float = 1e-6) -> Floats:
+    """Return weights and, last, the bias of the logarithm of a variance: the most likely ones (Fisher scoring).
+
+    Args:
+        features: [N, F]; squares: [N], squared deviations from 0.
+    """
+    x = np.column_stack([features, np.ones(len(features))])
+    curvature = x.T @ x + ridge * len(x) * np.eye(x.shape[1])
+    weights = np.zeros(x.shape[1])
+    weights[-1] = math.log(max(float(squares.mean()), LEAST_VARIANCE))
+
+    def loss(weights: Floats) -> float:
+        return float((x @ weights + squares * np.exp(-x @ weights)).sum())
+
+    for _ in range(100):
+        step = np.linalg.solve(curvature, x.T @ (1 - squares * np.exp(-x @ weights)))
+        while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-9:
+            step = step / 2
+        weights = weights - step
+        if np.abs(step).max() < 1e-6:
+            break
+    return weights
 
 
 def apply(calibration: Calibration, samples: Samples) -> Samples:
     """Return raw samples as the calibration makes them."""
     return Samples(
-        tuple(
-            replace(
-                sample,
-                score=calibration.score(sample.score, *sample.variances),
-                variances=(
-                    calibration.variance(sample.variances[0]),
-                    calibration.variance(sample.variances[1]),
-                ),
-            )
-            for sample in samples.points
-        ),
+        tuple(_calibrated(calibration, sample) for sample in samples.points),
         tuple(replace(s, probability=calibration.absent(s.probability)) for s in samples.absences),
     )
+
+
+def _calibrated(calibration: Calibration, sample: PointSample) -> PointSample:
+    score, xx, yy = calibration.point(sample.score, *sample.variances)
+    return replace(sample, score=score, variances=(xx, yy))
 
 
 def measure(samples: Samples, *, bins: int = 10) -> Quality:

@@ -114,7 +114,8 @@ CALIBRATION = Calibration(
     score_weights=(1.0, 0.0, 0.0),
     score_bias=-1.0,
     variance_scale=4.0,
-    variance_floor=0.5,
+    variance_power=0.5,
+    variance_doubt=2.0,
     absent_weight=1.0,
     absent_bias=1.0,
     measured_on="a test",
@@ -127,7 +128,8 @@ def test_calibration_is_applied() -> None:
     trace, point = answer(WHOLE, SURE_WHOLE, doubt, CALIBRATION)
     assert raw.covariance is not None
     assert point.covariance is not None
-    assert point.covariance[0] == pytest.approx(4 * raw.covariance[0] + 0.5)
+    against = 0.3 / 0.7
+    assert point.covariance[0] == pytest.approx(4 * raw.covariance[0] ** 0.5 * against**2, rel=1e-4)
     assert point.score == pytest.approx(1 / (1 + math.exp(1.0 - math.log(0.7 / 0.3))), rel=1e-4)
     expected = 1 / (1 + math.exp(-(math.log(0.3 / 0.7) + 1)))
     assert trace.absent_probability() == pytest.approx(expected, rel=1e-4)

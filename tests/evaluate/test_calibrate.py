@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from molmo_point.evaluate.calibrate import (
     logistic_regression,
     measure,
     middle,
+    variance_regression,
 )
 from molmo_point.evaluate.examples import Box, Example, Mask
 from molmo_point.points import Point
@@ -59,6 +61,36 @@ def test_logistic_regression_recovers_known_weights() -> None:
     chance = 1 / (1 + np.exp(-(1.5 * features[:, 0] - 0.4 * features[:, 1] + 0.7)))
     labels = (rng.random(len(chance)) < chance).astype(float)
     np.testing.assert_allclose(logistic_regression(features, labels), [1.5, -0.4, 0.7], atol=0.08)
+
+
+def test_variance_regression_recovers_known_weights() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(20_000, 2)) * [1, 3] + [0, -9]
+    deviation = np.exp((0.8 * features[:, 0] - 0.3 * features[:, 1] - 6) / 2)
+    squares = rng.normal(0, deviation) ** 2
+    np.testing.assert_allclose(variance_regression(features, squares), [0.8, -0.3, -6], atol=0.08)
+
+
+def test_offsets_that_grow_with_doubt_are_covered_at_every_score() -> None:
+    """The digits say nothing here; how far a point is off shows in its score alone."""
+
+    def samples(seed: int) -> Samples:
+        rng = np.random.default_rng(seed)
+        points = []
+        for _ in range(15_000):
+            score = rng.uniform(0.05, 0.99)
+            deviation = 0.02 * ((1 - score) / score) ** 0.4
+            offset = tuple(rng.normal(0, deviation, 2)) if rng.random() < score else None
+            variances = tuple(rng.uniform(1e-5, 1e-3, 2))
+            points.append(PointSample(score, variances, offset is not None, offset))
+        return Samples(tuple(points), overconfident(seed, 100).absences)
+
+    calibration, others = fit(samples(1), "a test"), samples(2)
+    for low in (0.1, 0.4, 0.7):
+        some = tuple(point for point in others.points if low <= point.score < low + 0.3)
+        quality = measure(apply(calibration, replace(others, points=some)))
+        assert quality.coverage_50 == pytest.approx(0.5, abs=0.06)
+        assert quality.coverage_90 == pytest.approx(0.9, abs=0.04)
 
 
 def test_separable_data_stays_finite() -> None:
