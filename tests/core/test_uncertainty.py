@@ -129,7 +129,9 @@ def test_calibration_is_applied() -> None:
     assert raw.covariance is not None
     assert point.covariance is not None
     against = 0.3 / 0.7
-    assert point.covariance[0] == pytest.approx(4 * raw.covariance[0] ** 0.5 * against**2, rel=1e-4)
+    assert point.covariance[0] == pytest.approx(
+        4 * raw.covariance[0] ** 0.5 * against**2, rel=1e-4
+    )
     assert point.score == pytest.approx(1 / (1 + math.exp(1.0 - math.log(0.7 / 0.3))), rel=1e-4)
     expected = 1 / (1 + math.exp(-(math.log(0.3 / 0.7) + 1)))
     assert trace.absent_probability() == pytest.approx(expected, rel=1e-4)
