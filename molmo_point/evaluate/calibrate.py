@@ -190,8 +190,8 @@ def logistic_regression(features: Floats, labels: Floats, *, ridge: float = 1e-2
 def _fit_variance(hits: Sequence[PointSample]) -> tuple[float, float, float]:
     """Find (scale, power, doubt) of `Calibration.variance`.
 
-    The powers are the most likely ones if offsets are Gaussian. They are not, quite: real ones have longer tails. Coverage is what
-    is promised, so the scale is the one of the smallest worse gap to 50 % and 90 %, a gap at 50 % counting two thirds.
+    The powers are the most likely ones if offsets are Gaussian. They are not, quite: real ones have longer tails. Coverage is
+    what is promised, so the scale is the one of the smallest worse gap to 50 % and 90 %, a gap at 50 % counting two thirds.
     """
     features = np.array(
         [

@@ -12,7 +12,7 @@ import molmo_point
 from molmo_point.errors import PointError, QueryError
 from molmo_point.pointer import Pointer
 from molmo_point.service.job import Job, Listener, Owner, Transport
-from molmo_point.service.line import Line
+from molmo_point.service.line import Errand, Line
 from molmo_point.service.memory import Memory
 from molmo_point.service.metrics import Metrics
 from molmo_point.service.settings import Settings
@@ -59,6 +59,10 @@ class Desk:
     def stop(self, timeout_s: float = 10.0) -> None:
         """Refuse what waits, finish what is at work; returns after `timeout_s` seconds at the latest."""
         self.worker.stop(timeout_s)
+
+    def while_idle(self, errand: Errand | None) -> None:
+        """Have the worker do something while no question waits; None to end that."""
+        self._line.errand = errand
 
     def info(self) -> ServerInfo:
         """Say what this server is and how it is, at once."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
 
 from molmo_point.errors import Busy, Superseded
 from molmo_point.service.job import Job
@@ -13,12 +15,27 @@ MAX_SHARE = 0.75
 """Of the places, for one caller: whoever floods the server leaves a quarter of it to the others."""
 
 
+class Errand(Protocol):
+    """What whoever takes jobs does while there are none."""
+
+    def help(self, timeout_s: float, enough: Callable[[], bool]) -> bool:
+        """Do it until `enough()` or for `timeout_s` seconds; return False where there is nothing to do any more."""
+        ...
+
+    def wake(self) -> None:
+        """Make `help` look whether it is enough; from any thread."""
+        ...
+
+
 class Line:
     """A bounded queue of jobs.
 
     Args:
         capacity: Jobs that wait.
         max_bytes: Of their pictures together.
+
+    Attributes:
+        errand: What `take` does while it waits.
     """
 
     def __init__(self, capacity: int, max_bytes: int) -> None:
@@ -28,6 +45,7 @@ class Line:
         self._jobs: list[Job] = []
         self._changed = threading.Condition()
         self._closed = False
+        self.errand: Errand | None = None
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -52,6 +70,7 @@ class Line:
                 self._jobs = [other for other in self._jobs if other not in outdated]
                 self._jobs.append(job)
                 self._changed.notify()
+        self._wake()
         for other in outdated:
             other.fail(
                 Superseded(f"a newer frame of camera {other.request.camera} took its place")
@@ -81,9 +100,9 @@ class Line:
         Returns:
             Jobs to be answered together; empty when none came within `wait_s` seconds or the line is closed.
         """
+        if not self._jobs and wait_s > 0:
+            self._wait(wait_s)
         with self._changed:
-            if not self._jobs:
-                self._changed.wait(wait_s)
             if not self._jobs:
                 return []
             first = self._jobs[0]
@@ -92,6 +111,18 @@ class Line:
                 taken = [job for job in self._jobs if _batchable(job)][:most]
             self._jobs = [job for job in self._jobs if job not in taken]
             return taken
+
+    def _wait(self, wait_s: float) -> None:
+        errand = self.errand
+        if errand is not None and errand.help(wait_s, lambda: bool(self._jobs) or self._closed):
+            return
+        with self._changed:
+            if not self._jobs and not self._closed:
+                self._changed.wait(wait_s)
+
+    def _wake(self) -> None:
+        if self.errand is not None:
+            self.errand.wake()
 
     def remove(self, job: Job) -> None:
         """Take a waiting job out; does nothing when it is at work or answered."""
@@ -105,6 +136,7 @@ class Line:
             self._closed = True
             waiting, self._jobs = self._jobs, []
             self._changed.notify_all()
+        self._wake()
         for job in waiting:
             job.fail(Busy("the server is stopping"))
 

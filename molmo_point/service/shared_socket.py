@@ -1,8 +1,9 @@
-"""A ZeroMQ socket that one thread reads and any thread writes.
+"""A ZeroMQ socket that two threads read in turn and any thread writes.
 
 Handing a reply to the reading thread first would cost a thread switch for each answer: under load half of what the bridge costs.
 ZeroMQ allows a socket in several threads as long as a lock is between them, with one catch: any call may take the socket's
-"something has arrived" signal, so whoever has written looks for messages and wakes the reader.
+"something has arrived" signal. So whoever has written, or stops reading before there is nothing left, looks for messages and
+wakes the readers.
 """
 
 from __future__ import annotations
@@ -16,19 +17,47 @@ from typing import Any
 import zmq
 
 
+class Ear:
+    """One thread's way to wait for a socket."""
+
+    def __init__(self, socket: zmq.Socket[Any]) -> None:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+        self._poll = select.poll()
+        # ZeroMQ's own descriptor only says that something has changed, and only once: see `SharedSocket.receive`.
+        self._poll.register(int(socket.getsockopt(zmq.FD)), select.POLLIN)
+        self._poll.register(self._reader, select.POLLIN)
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until there may be something to receive, `wake` is called, or the time is over."""
+        for descriptor, _ in self._poll.poll(max(0.0, timeout_s) * 1000):
+            if descriptor == self._reader:
+                os.read(descriptor, 4096)
+
+    def wake(self) -> None:
+        """Make `wait` return, now or the next time; from any thread."""
+        # A full pipe means that a wake-up is on its way already; a closed one that nobody waits any more.
+        with contextlib.suppress(BlockingIOError, OSError):
+            os.write(self._writer, b"\0")
+
+    def close(self) -> None:
+        """Free the descriptors; nobody may be waiting."""
+        os.close(self._reader)
+        os.close(self._writer)
+
+
 class SharedSocket:
-    """Wraps a bound socket; owns it from then on."""
+    """Wraps a bound socket; owns it from then on.
+
+    Attributes:
+        ears: One for each of the two threads that may read.
+    """
 
     def __init__(self, socket: zmq.Socket[Any]) -> None:
         self._socket = socket
         self._lock = threading.Lock()
-        self._wake_reader, self._wake_writer = os.pipe()
-        os.set_blocking(self._wake_reader, False)
-        os.set_blocking(self._wake_writer, False)
-        self._poll = select.poll()
-        # ZeroMQ's own descriptor only says that something has changed, and only once: see `receive`.
-        self._poll.register(int(socket.getsockopt(zmq.FD)), select.POLLIN)
-        self._poll.register(self._wake_reader, select.POLLIN)
+        self.ears = (Ear(socket), Ear(socket))
         self._closed = False
 
     @property
@@ -36,19 +65,22 @@ class SharedSocket:
         """Where it is bound."""
         return self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
-    def wait(self, timeout_s: float) -> None:
-        """Wait until there may be something to receive, `wake` is called, or the time is over. For the reading thread."""
-        for descriptor, _ in self._poll.poll(timeout_s * 1000):
-            if descriptor == self._wake_reader:
-                os.read(descriptor, 4096)
-
     def receive(self) -> list[zmq.Frame] | None:
-        """Return the next message, or None. To be called until it returns None before the next `wait`."""
+        """Return the next message, or None. To be called until it returns None before the next wait; else call `leave`."""
         with self._lock:
+            if self._closed:
+                return None
             try:
                 return self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return None
+
+    def leave(self) -> None:
+        """Stop reading before `receive` returned None: the other reader hears of what is left."""
+        with self._lock:
+            arrived = not self._closed and self._arrived()
+        if arrived:
+            self.wake()
 
     def send(self, frames: list[bytes]) -> bool:
         """Send without waiting, from any thread; return whether it could be sent."""
@@ -61,23 +93,25 @@ class SharedSocket:
             except zmq.ZMQError:
                 # The peer is gone, or does not read and its pipe is full.
                 sent = False
-            arrived = bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+            arrived = self._arrived()
         if arrived:
             self.wake()
         return sent
 
     def wake(self) -> None:
-        """Make `wait` return."""
-        # A full pipe means that a wake-up is on its way already; a closed one that nobody waits any more.
-        with contextlib.suppress(BlockingIOError, OSError):
-            os.write(self._wake_writer, b"\0")
+        """Make both ears' waits return."""
+        for ear in self.ears:
+            ear.wake()
 
     def close(self, linger_ms: int) -> None:
-        """Close the socket; what was sent gets `linger_ms` milliseconds to leave. Closing twice is allowed."""
+        """Close the socket; what was sent gets `linger_ms` milliseconds to leave. Nobody may be waiting. Twice is allowed."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             self._socket.close(linger_ms)
-            os.close(self._wake_reader)
-            os.close(self._wake_writer)
+            for ear in self.ears:
+                ear.close()
+
+    def _arrived(self) -> bool:
+        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)

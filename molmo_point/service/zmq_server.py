@@ -1,4 +1,4 @@
-"""The ZeroMQ side of the server: one thread that owns the sockets and never waits for the model.
+"""The ZeroMQ side of the server: its sockets are read while the model works, too, and never wait for it.
 
 ROUTER takes questions and gives replies, PUB gives out answers under `points/<camera>`. A peer that is silent, slow, half dead or
 speaks nonsense costs a refusal or its own connection, never somebody else's answer.
@@ -15,9 +15,11 @@ import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
 from molmo_point.errors import PointError, UsageError
+from molmo_point.service.answering import internal
 from molmo_point.service.desk import Desk
 from molmo_point.service.exposure import check_exposure, host_of
 from molmo_point.service.keys import Doorkeeper, server_key
+from molmo_point.service.reading import Reading
 from molmo_point.service.shared_socket import SharedSocket
 from molmo_point.service.standing import Standing
 from molmo_point.wire import (
@@ -103,15 +105,18 @@ class ZmqServer:
             desk.publish_port = _port(self.publish_address)
             desk.subscribe(self._publish)
         self._standing = Standing(desk)
+        self._reading = Reading(self._router, self._handle)
         self._thread = threading.Thread(target=self._run, name="molmo-zmq", daemon=True)
 
     def start(self) -> None:
         """Begin to serve."""
         self._thread.start()
+        self._desk.while_idle(self._reading)
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Send what is ready to be sent and close the sockets; returns after `timeout_s` seconds at the latest."""
         self._stop.set()
+        self._reading.close()
         self._router.wake()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
@@ -163,12 +168,12 @@ class ZmqServer:
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                self._router.wait(1.0)
-                while (frames := self._router.receive()) is not None:
-                    self._handle(frames)
+                self._reading.read(1.0)
         except Exception:
             log.exception("the ZeroMQ thread failed")
         finally:
+            self._desk.while_idle(None)
+            self._reading.close()
             self._standing.stop()
             self._close()
 
@@ -193,6 +198,11 @@ class ZmqServer:
             self._desk.metrics.refused("zmq", error)
             name = name or peek_id(frames)
             listener(Reply(id=name, type="error", error=error_body(error)))
+        except Exception as error:
+            # A fault of ours, found by one message: it must not end the thread for all the others.
+            log.exception("a message could not be handled")
+            failure = error_body(internal(error))
+            listener(Reply(id=name or peek_id(frames), type="error", error=failure))
 
     def _dispatch(
         self, peer: bytes, request: Request, payload: Buffer | None, listener: Any
