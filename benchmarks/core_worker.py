@@ -40,13 +40,13 @@ class Ours:
         positions = torch.arange(ids.shape[1])[None]
         hidden = self.model.decoder(x, positions, cache=self.cache)
         self.cache.keep(range(ids.shape[1]))
-        self.token = self.model.decoder.head(hidden[:, -1:]).argmax(-1)
+        self.token = self.model.decoder.logits(hidden[:, -1:]).argmax(-1)
 
     def decode(self) -> None:
         positions = torch.tensor([[self.cache.length]])
         hidden = self.model.decoder(self.model.embed(self.token), positions, cache=self.cache)
         self.cache.keep(range(1))
-        self.token = self.model.decoder.head(hidden).argmax(-1)
+        self.token = self.model.decoder.logits(hidden).argmax(-1)
 
 
 class Plain(Ours):

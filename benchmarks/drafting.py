@@ -114,7 +114,7 @@ def width(pointer: LocalPointer, rounds: int) -> None:
         positions = torch.arange(cache.length, cache.length + tokens, device=model.device)[None]
         hidden = model.decoder(model.embed(ids), positions, cache=cache)
         # To the CPU: a GPU is waited for.
-        model.decoder.head(hidden[0]).argmax(-1).tolist()
+        model.decoder.logits(hidden[0]).argmax(-1).tolist()
 
     widths = (1, 2, 4, 8, 12, 16, 21, 32, 48)
     seconds = alternate(rounds, **{str(n): functools.partial(read, n) for n in widths})

@@ -120,9 +120,9 @@ class BatchDecoder:
         """Choose all rows' tokens. The output head is the largest matrix of all: it is read once for all rows."""
         wanted = [hidden[row, r.first_row : len(r.tokens)] for row, r in enumerate(readings)]
         with torch.inference_mode():
-            logits = self._model.decoder.head(torch.cat(wanted)).float()
+            logits = self._model.decoder.logits(torch.cat(wanted)).float()
         results = []
-        for row, own in enumerate(logits.split([len(part) for part in wanted])):
+        for row, own in enumerate(torch.split(logits, [len(part) for part in wanted])):
             step, kept = self._jobs[row].decoding.settle(own)
             self._cache.keep(row, kept)
             results.append((self._jobs[row], step))

@@ -175,4 +175,4 @@ def _pass(model: Molmo, cache: KVCache, reading: Reading) -> Tensor:
         before = torch.ones(ids.shape[1], cache.length, dtype=torch.bool)
         mask = torch.cat([before, reading.sees()], dim=1)[None, None].to(model.device)
     hidden = model.decoder(model.embed(ids), positions, mask=mask, cache=cache)
-    return model.decoder.head(hidden[0, reading.first_row :]).float()
+    return model.decoder.logits(hidden[0, reading.first_row :]).float()

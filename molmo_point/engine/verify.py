@@ -171,7 +171,7 @@ def _continue(model: Molmo, x: Tensor, count: int) -> list[int]:
     positions = torch.arange(length, device=x.device)[None]
     hidden = model.decoder(x, positions, cache=cache)
     cache.keep(range(length))
-    first = int(model.decoder.head(hidden[:, -1]).argmax())
+    first = int(model.decoder.logits(hidden[:, -1]).argmax())
     decoding = Decoding([first], stop=-1, limits=Limits(count - 1), drafter=NoDraft())
     steps = generate(model, cache, decoding)
     return [first, *(token for step in steps for token in step.tokens)]

@@ -15,6 +15,7 @@ from molmo_point.config import DecoderConfig
 from molmo_point.model.kv_cache import KVCache
 from molmo_point.model.layers import RMSNorm, attend, rotary_table, rotate
 from molmo_point.model.mixture import MixtureOfExperts
+from molmo_point.model.one_row import fastest_kernel
 
 
 class Cache(Protocol):
@@ -106,7 +107,7 @@ class DecoderBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Embeddings in, hidden states out; `head` makes logits of those that are needed."""
+    """Embeddings in, hidden states out; `logits` makes scores of those that are needed."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -139,9 +140,16 @@ class Decoder(nn.Module):
         """
         rotary = rotary_table(positions, self.config.head_dim, self.config.rope_theta)
         x = x.float()
-        for layer, block in enumerate(self.blocks):
-            x = block(x, rotary, mask, cache, layer)
+        with fastest_kernel(x, self.norm.weight):
+            for layer, block in enumerate(self.blocks):
+                x = block(x, rotary, mask, cache, layer)
         return self.norm(x)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return [..., embedding_size] in the decoder's type, from [..., D] as `forward` returns it."""
+        with fastest_kernel(hidden, self.norm.weight):
+            scores: Tensor = self.head(hidden)
+        return scores
 
     @torch.no_grad()
     def allocate_cache(self, capacity: int, batch: int = 1) -> KVCache:

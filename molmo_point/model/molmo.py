@@ -88,4 +88,4 @@ class Molmo(nn.Module):
         cache: Cache | None = None,
     ) -> Tensor:
         """Return logits [B, T, embedding_size] at every position; arguments as in `Decoder.forward`."""
-        return self.decoder.head(self.decoder(embeddings, positions, mask=mask, cache=cache))
+        return self.decoder.logits(self.decoder(embeddings, positions, mask=mask, cache=cache))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import zmq
 
-from molmo_point.service.shared_socket import SharedSocket
+from molmo_point.service.shared_socket import EXCLUSIVE, SharedSocket
 
 LEAVE_S = 5.0
 """How long a helper may take to come back from the one message it is at when the socket closes."""
@@ -29,33 +29,31 @@ class Reading:
     def __init__(self, socket: SharedSocket, handle: Callable[[list[zmq.Frame]], None]) -> None:
         self._socket = socket
         self._handle = handle
-        self._own, self._helpers = socket.ears
+        self._helpers, self._own = socket.ears
         # Messages are handled in the order of their arrival, whoever reads them.
         self._turn = threading.Lock()
-        self._unhelped = threading.Event()
-        self._unhelped.set()
         self._helping = threading.Lock()
         self._helper: int | None = None
-        self._closed = False
+        # Two who wait for the same message would be in each other's way.
+        self._closed = not EXCLUSIVE
 
     def read(self, timeout_s: float) -> None:
         """Wait for messages and handle them, unless a helper does. For the socket's own thread."""
         self._own.wait(timeout_s)
-        if self._unhelped.wait(timeout_s):
-            self._drain(lambda: False)
+        self._drain(lambda: False)
 
     def help(self, timeout_s: float, enough: Callable[[], bool]) -> bool:
-        """Read in the other thread's place until `enough()` or for `timeout_s` seconds; return False once closed."""
+        """Read in the other thread's place until `enough()` or for `timeout_s` seconds; return False where that cannot be."""
         with self._helping:
             if self._closed:
                 return False
             self._helper = threading.get_ident()
-            self._unhelped.clear()
             try:
                 self._help(time.monotonic() + timeout_s, enough)
             finally:
                 self._helper = None
-                self._unhelped.set()
+                # A message that came this moment woke nobody but us.
+                self._socket.leave()
         return True
 
     def _help(self, end: float, enough: Callable[[], bool]) -> None:
@@ -73,7 +71,6 @@ class Reading:
                 if frames is None:
                     return
                 self._handle(frames)
-        self._socket.leave()
 
     def wake(self) -> None:
         """Make a helper look whether it is enough; from any thread."""

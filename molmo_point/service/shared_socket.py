@@ -16,6 +16,9 @@ from typing import Any
 
 import zmq
 
+EXCLUSIVE: int = getattr(select, "EPOLLEXCLUSIVE", 0)
+"""On Linux one message wakes one ear: the first of those that wait, in the order in which they were made."""
+
 
 class Ear:
     """One thread's way to wait for a socket."""
@@ -24,14 +27,15 @@ class Ear:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
-        self._poll = select.poll()
+        self._poll = select.epoll() if EXCLUSIVE else select.poll()
         # ZeroMQ's own descriptor only says that something has changed, and only once: see `SharedSocket.receive`.
-        self._poll.register(int(socket.getsockopt(zmq.FD)), select.POLLIN)
+        self._poll.register(int(socket.getsockopt(zmq.FD)), select.POLLIN | EXCLUSIVE)
         self._poll.register(self._reader, select.POLLIN)
 
     def wait(self, timeout_s: float) -> None:
         """Wait until there may be something to receive, `wake` is called, or the time is over."""
-        for descriptor, _ in self._poll.poll(max(0.0, timeout_s) * 1000):
+        timeout = max(0.0, timeout_s)
+        for descriptor, _ in self._poll.poll(timeout if EXCLUSIVE else timeout * 1000):
             if descriptor == self._reader:
                 os.read(descriptor, 4096)
 
@@ -45,13 +49,15 @@ class Ear:
         """Free the descriptors; nobody may be waiting."""
         os.close(self._reader)
         os.close(self._writer)
+        if isinstance(self._poll, select.epoll):
+            self._poll.close()
 
 
 class SharedSocket:
     """Wraps a bound socket; owns it from then on.
 
     Attributes:
-        ears: One for each of the two threads that may read.
+        ears: One for each of the two threads that may read. On Linux the second hears what comes while the first does not wait.
     """
 
     def __init__(self, socket: zmq.Socket[Any]) -> None:

@@ -90,7 +90,7 @@ def _answer_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     targets = batch.targets.view(-1)
     rows = torch.nonzero(targets >= 0)[:, 0]
-    logits = model.decoder.head(hidden.reshape(-1, hidden.shape[-1])[rows]).float()
+    logits = model.decoder.logits(hidden.reshape(-1, hidden.shape[-1])[rows]).float()
     targets, values = targets[rows], batch.values.view(-1)[rows]
     weights = batch.weights.view(-1)[rows]
     logs = logits.log_softmax(-1)

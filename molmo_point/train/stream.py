@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import torch
@@ -165,6 +167,7 @@ def fresh_batches(drawer: Drawer, first: int, workers: int) -> Iterator[Drawn]:
         num_workers=workers,
         prefetch_factor=2 if workers else None,
         timeout=WORKER_TIMEOUT_S if workers else 0,
+        worker_init_fn=_outlive_one_sigterm,
     )
     try:
         yield from loader
@@ -176,6 +179,15 @@ def fresh_batches(drawer: Drawer, first: int, workers: int) -> Iterator[Drawn]:
         raise
     finally:
         drawer.close()
+
+
+def _outlive_one_sigterm(_worker: int) -> None:
+    """A service manager sends SIGTERM to every process; the one that trains saves its state first, and ends the others."""
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, note)
 
 
 class _Counting(torch.utils.data.Sampler[int]):

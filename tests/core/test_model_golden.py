@@ -96,7 +96,7 @@ def test_greedy_tokens_are_exact(family: Loaded, case: str) -> None:
         cache = model.decoder.allocate_cache(length + 24)
         hidden = model.decoder(x, torch.arange(length)[None], cache=cache)
         cache.keep(range(length))
-        first = int(model.decoder.head(hidden[:, -1]).argmax())
+        first = int(model.decoder.logits(hidden[:, -1]).argmax())
     decoding = Decoding([first], stop=-1, limits=Limits(23), drafter=NoDraft())
     steps = list(generate(model, cache, decoding))
     tokens = [first, *(token for step in steps for token in step.tokens)]

@@ -15,7 +15,7 @@ from molmo_point.config import PreprocessConfig
 from molmo_point.errors import UsageError
 from molmo_point.preprocess.crops import crop_image
 from molmo_point.train.letters import letters_in_patches
-from molmo_point.train.pages.browser import NAMES, PageBrowser, _scene
+from molmo_point.train.pages.browser import NAMES, BrowserFailed, PageBrowser, _scene
 from molmo_point.train.pages.controls import ROLES, icons
 from molmo_point.train.pages.draw import PageStyle, draw_page
 from molmo_point.train.pages.html import Control
@@ -249,6 +249,15 @@ def test_chromium_draws_the_same_page_again(browser: PageBrowser) -> None:
     assert np.array_equal(one.image, other.image)
     assert one.things == other.things
     assert one.image.shape == (240, 320, 3)
+
+
+def test_a_browser_that_died_costs_one_page(browser: PageBrowser) -> None:
+    before = browser.draw(held_out_seed(1), STYLE)
+    assert browser._browser is not None
+    browser._browser.close()
+    with pytest.raises(BrowserFailed, match="could not be rendered"):
+        browser.draw(held_out_seed(0), STYLE)
+    assert np.array_equal(browser.draw(held_out_seed(1), STYLE).image, before.image)
 
 
 def test_chromium_shows_every_control_where_it_says(browser: PageBrowser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -64,6 +65,27 @@ def test_signals_that_end_programs_only_ask_to_stop(
     assert result.exit_code == 0, result.output
     assert asked == [False, True]
     assert signal.getsignal(number) is before
+
+
+def test_the_process_that_draws_outlives_the_signal_meant_for_all(
+    tmp_path: Path, make_recipe: MakeRecipe
+) -> None:
+    """Service managers send it to every process; the one that trains must still be able to save."""
+    recipe = make_recipe()
+    claim(recipe, tmp_path)
+    batches = fresh_batches(
+        Drawer(0, recipe.stages[0], tmp_path, recipe.model.config(10, 8).preprocess), 0, 1
+    )
+    assert next(batches).batch is not None
+    (worker,) = multiprocessing.active_children()
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGTERM)
+    for _ in range(6):  # more than were drawn ahead
+        assert next(batches).batch is not None
+    assert worker.is_alive()
+    batches.close()  # type: ignore[attr-defined]
+    worker.join(30)
+    assert not worker.is_alive()
 
 
 def test_pages_by_chromium_are_drawn_in_the_worker(

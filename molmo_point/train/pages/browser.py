@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +62,14 @@ class PageBrowser:
         self._playwright: Playwright | None = None
         self._browser: Browser | None = None
         self._page: Page | None = None
+        self._entered = False
 
     def __enter__(self) -> PageBrowser:
+        self._entered = True
+        self._open()
+        return self
+
+    def _open(self) -> Page:
         try:
             from playwright.sync_api import Error, sync_playwright
         except ImportError:
@@ -79,10 +86,10 @@ class PageBrowser:
             )
             self._page = self._browser.new_page()
         except Error as error:
-            self.close()
+            self._end()
             raise BrowserFailed(f"{path} does not start: {error}") from error
         self._page.set_default_timeout(TIMEOUT_MS)
-        return self
+        return self._page
 
     def __exit__(
         self,
@@ -94,11 +101,17 @@ class PageBrowser:
 
     def close(self) -> None:
         """Stop Chromium."""
+        self._entered = False
+        self._end()
+
+    def _end(self) -> None:
         browser, playwright = self._browser, self._playwright
         self._browser = self._playwright = self._page = None
         try:
             if browser is not None:
-                browser.close()
+                # One that is dead already cannot be closed any more.
+                with suppress(Exception):
+                    browser.close()
         finally:
             # Whatever became of Chromium: a driver left behind forbids every later one in this thread.
             if playwright is not None:
@@ -108,10 +121,11 @@ class PageBrowser:
         """Render the page of a seed; the counterpart of `draw_page`.
 
         Raises:
-            BrowserFailed: Chromium does not answer in time.
+            BrowserFailed: Chromium died or does not answer in time; the next page is rendered by a new one.
         """
-        if self._page is None:
+        if not self._entered:
             raise UsageError("the browser is closed: use it as a context manager")
+        page = self._page or self._open()
         from playwright.sync_api import Error
 
         held_out = is_held_out(seed)
@@ -123,12 +137,14 @@ class PageBrowser:
         rows = max(2, round(ROWS_PER_100_PX * height / 100 * 12 / look.size))
         content = write_page(writer, rows)
         try:
-            self._page.set_viewport_size({"width": width, "height": height})
-            self._page.set_content(content, timeout=TIMEOUT_MS)
-            self._page.evaluate("document.fonts.ready.then(() => true)")
-            boxes = self._page.evaluate(READ_BOXES)
-            shot = self._page.screenshot(timeout=TIMEOUT_MS)
+            page.set_viewport_size({"width": width, "height": height})
+            page.set_content(content, timeout=TIMEOUT_MS)
+            page.evaluate("document.fonts.ready.then(() => true)")
+            boxes = page.evaluate(READ_BOXES)
+            shot = page.screenshot(timeout=TIMEOUT_MS)
         except Error as error:
+            # Dead or stuck, whatever it is: the next page gets another browser.
+            self._end()
             raise BrowserFailed(f"page {seed} could not be rendered: {error}") from error
         image = np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
         return _scene(seed, image, writer.controls, boxes)

@@ -1,0 +1,79 @@
+"""Which kernel multiplies one row: the switch is the process's, so it must always come back."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+
+from molmo_point.config import DecoderConfig
+from molmo_point.model.decoder import Decoder
+from molmo_point.model.one_row import Switch, fastest_kernel, mkldnn
+
+CONFIG = DecoderConfig(
+    d_model=64,
+    layers=2,
+    heads=4,
+    kv_heads=2,
+    ffn_width=128,
+    vocab_size=50,
+    embedding_size=50,
+    new_embedding_size=4,
+)
+
+
+def seen_during(rows: int, dtype: torch.dtype) -> bool:
+    with fastest_kernel(torch.zeros(1, rows, 8), torch.zeros(8, dtype=dtype)):
+        return bool(mkldnn.enabled)
+
+
+def test_only_one_row_in_bfloat16_goes_without() -> None:
+    assert seen_during(1, torch.bfloat16) is False
+    assert seen_during(2, torch.bfloat16) is True
+    assert seen_during(1, torch.float32) is True
+    assert mkldnn.enabled
+
+
+def test_it_comes_back_after_an_error_and_as_it_was() -> None:
+    switch = Switch()
+    with pytest.raises(ZeroDivisionError), switch.off():
+        raise ZeroDivisionError
+    assert mkldnn.enabled
+    mkldnn.enabled = False
+    try:
+        with switch.off():
+            pass
+        assert not mkldnn.enabled
+    finally:
+        mkldnn.enabled = True
+
+
+def test_it_comes_back_when_the_last_of_several_threads_is_done() -> None:
+    switch = Switch()
+    inside, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with switch.off():
+            inside.set()
+            assert leave.wait(30)
+
+    thread = threading.Thread(target=other)
+    with switch.off():
+        thread.start()
+        assert inside.wait(30)
+    assert not mkldnn.enabled
+    leave.set()
+    thread.join(30)
+    assert mkldnn.enabled
+
+
+def test_both_kernels_say_the_same() -> None:
+    torch.manual_seed(0)
+    decoder = Decoder(CONFIG).to(torch.bfloat16)
+    x, positions = torch.randn(1, 1, 64), torch.tensor([[3]])
+    with torch.inference_mode():
+        one = decoder.logits(decoder(x, positions))
+        two = decoder.logits(decoder(x.repeat(2, 1, 1), positions))
+    assert mkldnn.enabled
+    torch.testing.assert_close(one[0], two[0], atol=0.03, rtol=0.03)
