@@ -25,7 +25,9 @@ system:
 	@bash tests/install_system.sh
 
 test: venv system
-	@$(BIN)/python -m pytest
+	@# Browsers mostly wait: two at a time. Everything else has the machine for itself.
+	@$(BIN)/python -m pytest tests/agents -n 2 --dist worksteal
+	@$(BIN)/python -m pytest --ignore tests/agents
 
 check: venv
 	$(BIN)/ruff format --check .

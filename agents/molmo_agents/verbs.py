@@ -66,6 +66,8 @@ def perform(
 
 def _guarded_run(s: Session, verb: str, steps: Steps[Outcome], p: Progress) -> Steps[Outcome]:
     try:
+        if s.watch.crashed:
+            raise PageGone("the page crashed")
         yield from s.open()
         forbidden = s.forbids(verb)
         if forbidden is not None:

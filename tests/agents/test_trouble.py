@@ -76,13 +76,18 @@ def test_a_pointer_that_was_never_closed_is_nobody_else_s_trouble(
 
 
 def test_a_crashed_page(page: Any, site: Site) -> None:
-    web = WebPointer(opened(page, site), at())
+    web = WebPointer(opened(page, site), at(), Policy(), Options(answer_s=3.0))
     assert web.click("ok").ok
     with pytest.raises(Exception, match=r"crash|ERR_ABORTED|closed"):
         page.goto("chrome://crash", timeout=3000)
     outcome = web.click("ok")
     assert outcome.status == "error"
     assert "crash" in outcome.message
+    # Now that it is known, nothing is waited for any more.
+    again = web.click("ok")
+    assert again.status == "error"
+    assert "crash" in again.message
+    assert again.timings["total"] < 1
 
 
 def test_a_page_that_hangs_in_its_handler(page: Any, site: Site) -> None:
@@ -91,7 +96,7 @@ def test_a_page_that_hangs_in_its_handler(page: Any, site: Site) -> None:
         BUTTON
         + "<script>document.querySelector('button').onclick = () => { for (;;) {} };</script>"
     )
-    options = Options(settle_requests_s=0.5, answer_s=3.0)
+    options = Options(settle_requests_s=0.5, answer_s=2.0)
     web = WebPointer(opened(page, site, hang), at(), Policy(), options)
     outcome = web.click("ok")
     assert outcome.status in ("delivered", "error")
