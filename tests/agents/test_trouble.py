@@ -87,7 +87,7 @@ def test_a_crashed_page(page: Any, site: Site) -> None:
     again = web.click("ok")
     assert again.status == "error"
     assert "crash" in again.message
-    assert again.timings["total"] < 1
+    assert again.timings["total"] < 3.0
 
 
 def test_a_page_that_hangs_in_its_handler(page: Any, site: Site) -> None:
