@@ -87,7 +87,7 @@ def capture(s: Session, state: dict[str, Any], region: Box | None, scale: float)
 
 
 def rest(s: Session, seconds: float) -> Steps[None]:
-    """Wait until two pictures in a row are the same, `seconds` or four pictures at most: what moves has moved on by then."""
+    """Wait until two pictures in a row are the same; after `seconds` and four pictures, what moves has moved on."""
     end = time.monotonic() + seconds
     last = yield from capture(s, {}, None, 1.0)
     taken = 1

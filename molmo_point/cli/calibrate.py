@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molmo_point.cli.whole_file import write_whole
 from molmo_point.cli.worlds import WORLDS, world_examples
+from molmo_point.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

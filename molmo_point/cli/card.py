@@ -9,8 +9,8 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from molmo_point.cli.whole_file import write_whole
 from molmo_point.errors import UsageError
+from molmo_point.whole_file import write_whole
 
 if TYPE_CHECKING:
     from molmo_point.evaluate.report import Report

@@ -12,6 +12,7 @@ from molmo_point.config import MolmoConfig
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.weights import save_weights
 from molmo_point.train.recipe import Recipe
+from molmo_point.whole_file import write_whole
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
@@ -101,7 +102,5 @@ def preprocessor_json(config: MolmoConfig) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write JSON beside, then rename."""
-    partial = path.with_suffix(path.suffix + ".part")
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    """Write JSON, whole or not at all."""
+    write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
