@@ -29,6 +29,7 @@ class Hit:
         box: The rectangle of the element that holds the point.
         whole: Its bounding box.
         invisible_frame: A frame on the way there is transparent.
+        frame_moved: A frame on the way there, or that was there at the latest look, is not where it was then.
     """
 
     nothing: bool
@@ -37,14 +38,16 @@ class Hit:
     box: Box
     whole: Box
     invisible_frame: bool = False
+    frame_moved: bool = False
 
     @classmethod
     def of(cls, resolved: Resolved, listener: bool = False) -> Hit:
         """Read what the walk brought back; `listener`: an element there listens for presses though nothing shows it."""
         found = resolved.raw.get("found")
+        frames = (bool(resolved.raw.get(name)) for name in ("invisible_frame", "frame_moved"))
         if found is None:
             empty = Box(0, 0, 0, 0)
-            return cls(True, False, {}, empty, empty, bool(resolved.raw.get("invisible_frame")))
+            return cls(True, False, {}, empty, empty, *frames)
         raw = dict(found)
         if not raw["kind"] and listener:
             raw["kind"] = "listener"
@@ -64,7 +67,7 @@ class Hit:
             raw,
             page_box(raw["box"]),
             page_box(raw["whole"]),
-            bool(resolved.raw.get("invisible_frame")),
+            *frames,
         )
 
     @property
@@ -110,8 +113,11 @@ def fresh(hit: Hit, pixels_same: bool) -> bool:
 
     A control with a name must be the same element, in the same place, with the same name: then an animation on it does no
     harm, and a row of look-alikes that moved up by one is found out although no pixel differs. Without a name (an icon) the
-    pixels around must be unchanged as well; where there is no control (a canvas), they alone decide.
+    pixels around must be unchanged as well; where there is no control (a canvas), they alone decide. What lies in a frame is
+    where it was only if the frame is.
     """
+    if hit.frame_moved:
+        return False
     if _remembered(hit):
         same = bool(hit.raw["same"])
         return same if hit.raw["name"] else same and pixels_same

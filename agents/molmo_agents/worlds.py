@@ -179,18 +179,19 @@ class Worlds:
     def _resolve(self, main: World, x: float, y: float) -> Steps[Resolved]:
         link = Link(main, x, y)
         links = [link]
-        invisible = False
+        frames = {"invisible_frame": False, "frame_moved": False}
         for _ in range(MAX_DEPTH):
             raw = yield from self.ask(link.world, "hit", link.x, link.y)
             if raw.get("host"):
                 raw = yield from self._into_closed(link, raw)
+            frames["frame_moved"] |= bool(raw.get("moved"))
             if "frame" not in raw:
-                return Resolved({**raw, "invisible_frame": invisible}, tuple(links))
+                return Resolved({**raw, **frames}, tuple(links))
             frame = raw["frame"]
-            invisible = invisible or frame["invisible"]
+            frames["invisible_frame"] |= bool(frame["invisible"])
             world = yield from self.child(link.world, "molmo.target")
             if world is None:
-                return Resolved({"nothing": True, "invisible_frame": invisible}, tuple(links))
+                return Resolved({"nothing": True, **frames}, tuple(links))
             link = Link(
                 world,
                 frame["x"],
@@ -201,7 +202,7 @@ class Worlds:
                 link.sy * frame["sy"],
             )
             links.append(link)
-        return Resolved({"nothing": True, "invisible_frame": invisible}, tuple(links))
+        return Resolved({"nothing": True, **frames}, tuple(links))
 
     def child(self, parent: World, element: str) -> Steps[World | None]:
         """Return the world of the document inside the frame element that the expression `element` names, or None."""

@@ -91,7 +91,11 @@ def save_weights(model: Molmo, folder: str | Path, *, dialect: Dialect | None = 
     }
     target = Path(folder) / "model.safetensors"
     partial = target.with_suffix(".part")
+    # The library makes files that only their owner may read; a checkpoint is as readable as the files beside it.
+    partial.touch()
+    mode = partial.stat().st_mode
     save_file(tensors, partial, metadata={"format": "pt"})
+    partial.chmod(mode)
     os.replace(partial, target)
 
 

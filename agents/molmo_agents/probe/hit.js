@@ -186,16 +186,26 @@
   };
   M.inside = inside;
 
+  // Whether a frame is where it was at the latest look; its own document cannot tell, and its old picture may be shown for a while.
+  const still = (e) => {
+    const before = M.seen.get(e), now = box(e.getBoundingClientRect());
+    return Boolean(before) && e.isConnected && ["x", "y", "width", "height"].every((k) => Math.abs(before.box[k] - now[k]) <= 1);
+  };
+  const frameLeft = (x, y) => M.frames.some((e) => {
+    const b = M.seen.get(e).box;
+    return x >= b.x && y >= b.y && x < b.x + b.width && y < b.y + b.height && !still(e);
+  });
+
   const HOSTS = new Set("article aside blockquote body div footer h1 h2 h3 h4 h5 h6 header main nav p section span".split(" "));
   M.hit = (x, y, root) => {
     if (x < 0 || y < 0 || x >= innerWidth || y >= innerHeight) return { outside: true, viewport: [innerWidth, innerHeight] };
     const leaf = M.leafAt(x, y, root);
     M.leaf = leaf;
     M.target = null;
-    if (!leaf) return { nothing: true };
+    if (!leaf) return { nothing: true, moved: frameLeft(x, y) };
     if (leaf.localName === "iframe" || leaf.localName === "frame") {
       M.target = leaf;
-      return { frame: inside(leaf, x, y), same: M.seen.has(leaf) };
+      return { frame: inside(leaf, x, y), moved: !still(leaf) };
     }
     const closed = !leaf.shadowRoot && (leaf.localName.includes("-") || HOSTS.has(leaf.localName));
     const [target, kind] = actionable(leaf);
@@ -204,7 +214,7 @@
     for (let e = leaf; e && e !== document.body && e !== document.documentElement && M.chain.length < 8; e = parentOf(e)) M.chain.push(e);
     const under = beneath(x, y, target || leaf);
     const found = M.describe(M.target, kind, x, y, leaf);
-    return { host: closed, found: { ...found, beneath: under ? { name: nameOf(under, "native"), tag: under.localName } : null, area: (found.whole.width * found.whole.height) / (innerWidth * innerHeight) } };
+    return { host: closed, moved: frameLeft(x, y), found: { ...found, beneath: under ? { name: nameOf(under, "native"), tag: under.localName } : null, area: (found.whole.width * found.whole.height) / (innerWidth * innerHeight) } };
   };
 
   M.deep = function* (selector, root) {
