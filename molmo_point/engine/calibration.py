@@ -34,7 +34,7 @@ class Calibration(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    score_weights: tuple[float, float, float]
+    score_weights: tuple[float, float, float, float]
     score_bias: float
     variance_scale: float = Field(gt=0)
     variance_power: float = 1.0
@@ -43,9 +43,9 @@ class Calibration(BaseModel):
     absent_bias: float
     measured_on: str
 
-    def score(self, raw: float, variance_x: float, variance_y: float) -> float:
+    def score(self, raw: float, variance_x: float, variance_y: float, absent: float) -> float:
         """Return the probability that a point is on the asked thing."""
-        features = score_features(raw, variance_x, variance_y)
+        features = score_features(raw, variance_x, variance_y, absent)
         weighted = sum(w * f for w, f in zip(self.score_weights, features, strict=True))
         return sigmoid(weighted + self.score_bias)
 
@@ -55,11 +55,11 @@ class Calibration(BaseModel):
         return self.variance_scale * math.exp(spread - self.variance_doubt * logit(score))
 
     def point(
-        self, score: float, variance_x: float, variance_y: float
+        self, score: float, variance_x: float, variance_y: float, absent: float
     ) -> tuple[float, float, float]:
-        """Return score and variances of a point from the raw ones."""
+        """Return score and variances of a point from the raw ones and the answer's raw probability of "none"."""
         return (
-            self.score(score, variance_x, variance_y),
+            self.score(score, variance_x, variance_y, absent),
             self.variance(variance_x, score),
             self.variance(variance_y, score),
         )
@@ -69,12 +69,15 @@ class Calibration(BaseModel):
         return sigmoid(self.absent_weight * logit(raw) + self.absent_bias)
 
 
-def score_features(raw: float, variance_x: float, variance_y: float) -> tuple[float, float, float]:
-    """Return what the score is computed from: log odds of the raw score, and log standard deviations of both axes."""
+def score_features(
+    raw: float, variance_x: float, variance_y: float, absent: float
+) -> tuple[float, float, float, float]:
+    """Return what the score is computed from: log odds of the point, log standard deviations of both axes, log odds of none."""
     return (
         logit(raw),
         0.5 * math.log(max(variance_x, LEAST_VARIANCE)),
         0.5 * math.log(max(variance_y, LEAST_VARIANCE)),
+        logit(absent),
     )
 
 

@@ -137,7 +137,7 @@ class Trace:
         score = min(1.0, x.near * y.near * opened)
         xx, yy = x.variance, y.variance
         if self._calibration:
-            score, xx, yy = self._calibration.point(score, xx, yy)
+            score, xx, yy = self._calibration.point(score, xx, yy, math.prod(self._none))
         return point.model_copy(update={"score": score, "covariance": (xx, 0.0, yy)})
 
     def _opening_probability(self, span: Span, token_spans: Sequence[Span]) -> float:

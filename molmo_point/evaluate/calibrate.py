@@ -36,12 +36,14 @@ class PointSample:
         score: 0-1; variances: (x, y) in norm units squared.
         hit: It lies on an asked thing.
         offset: From the point to the middle of the thing it lies on, norm units; None for a miss.
+        absent: The answer's probability that there is nothing, 0-1.
     """
 
     score: float
     variances: tuple[float, float]
     hit: bool
     offset: tuple[float, float] | None
+    absent: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,12 @@ def collect(pointer: Pointer, examples: Iterable[Example]) -> Samples:
     for example in examples:
         ask = pointer.count if example.mode == "count" else pointer.point
         pointing = ask(example.image, example.query)
-        points += [_judge(point, example.regions) for point in pointing.points if point.covariance]
-        if pointing.absent_probability is not None:
-            absences.append(AbsenceSample(pointing.absent_probability, not example.regions))
+        none = pointing.absent_probability
+        points += [
+            _judge(p, example.regions, none or 0.0) for p in pointing.points if p.covariance
+        ]
+        if none is not None:
+            absences.append(AbsenceSample(none, not example.regions))
     return Samples(tuple(points), tuple(absences))
 
 
@@ -105,7 +110,7 @@ def joined(samples: Iterable[Samples]) -> Samples:
     )
 
 
-def _judge(point: Point, regions: Sequence[Region]) -> PointSample:
+def _judge(point: Point, regions: Sequence[Region], absent: float) -> PointSample:
     assert point.covariance is not None
     assert point.score is not None
     xx, _, yy = point.covariance
@@ -114,7 +119,7 @@ def _judge(point: Point, regions: Sequence[Region]) -> PointSample:
     if on:
         offsets = [(x - point.x, y - point.y) for x, y in map(middle, on)]
         offset = min(offsets, key=lambda pair: math.hypot(*pair))
-    return PointSample(point.score, (xx, yy), bool(on), offset)
+    return PointSample(point.score, (xx, yy), bool(on), offset, absent)
 
 
 def middle(region: Region) -> tuple[float, float]:
@@ -147,14 +152,14 @@ def fit(samples: Samples, measured_on: str) -> Calibration:
         raise UsageError(
             f"expected at least 20 of each to fit on, got {', '.join(lacking)}: ask more questions"
         )
-    features = np.array([score_features(s.score, *s.variances) for s in samples.points])
+    features = np.array([score_features(s.score, *s.variances, s.absent) for s in samples.points])
     weights = logistic_regression(features, np.array([s.hit for s in samples.points], float))
     doubts = np.array([[logit(s.probability)] for s in samples.absences])
     absent = logistic_regression(doubts, np.array([s.absent for s in samples.absences], float))
     scale, power, doubt = _fit_variance([s for s in samples.points if s.offset is not None])
     return Calibration(
-        score_weights=(float(weights[0]), float(weights[1]), float(weights[2])),
-        score_bias=float(weights[3]),
+        score_weights=tuple(weights[:-1].tolist()),
+        score_bias=float(weights[-1]),
         variance_scale=scale,
         variance_power=power,
         variance_doubt=doubt,
@@ -191,7 +196,7 @@ def _fit_variance(hits: Sequence[PointSample]) -> tuple[float, float, float]:
     """Find (scale, power, doubt) of `Calibration.variance`.
 
     The powers are the most likely ones if offsets are Gaussian. They are not, quite: real ones have longer tails. Coverage is
-    what is promised, so the scale is the one of the smallest worse gap to 50 % and 90 %, a gap at 50 % counting two thirds.
+    what is promised, so the scale is the one of the smallest worse gap to 50 % and 90 %.
     """
     features = np.array(
         [
@@ -205,11 +210,11 @@ def _fit_variance(hits: Sequence[PointSample]) -> tuple[float, float, float]:
     shape = np.exp(features @ [power, doubt] + level)
     distance = (squares / shape).reshape(-1, 2).sum(1)
     # A 2D Gaussian's 90 % ellipse has a squared radius of -2 ln 0.1.
-    factors = np.quantile(distance, np.linspace(0.86, 0.94, 81)) / (-2 * math.log(0.1))
+    factors = np.quantile(distance, np.linspace(0.84, 0.94, 101)) / (-2 * math.log(0.1))
 
     def gap(factor: float) -> float:
         half, most = (_share(distance / factor <= -2 * math.log(rest)) for rest in (0.5, 0.1))
-        return max(abs(half - 0.5) * 2 / 3, abs(most - 0.9))
+        return max(abs(half - 0.5), abs(most - 0.9))
 
     return float(min(factors, key=gap) * math.exp(level)), float(power), float(doubt)
 
@@ -247,7 +252,7 @@ def apply(calibration: Calibration, samples: Samples) -> Samples:
 
 
 def _calibrated(calibration: Calibration, sample: PointSample) -> PointSample:
-    score, xx, yy = calibration.point(sample.score, *sample.variances)
+    score, xx, yy = calibration.point(sample.score, *sample.variances, sample.absent)
     return replace(sample, score=score, variances=(xx, yy))
 
 

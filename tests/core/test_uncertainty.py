@@ -111,7 +111,7 @@ def test_digits_that_are_no_tokens_give_no_belief() -> None:
 
 
 CALIBRATION = Calibration(
-    score_weights=(1.0, 0.0, 0.0),
+    score_weights=(1.0, 0.0, 0.0, -0.5),
     score_bias=-1.0,
     variance_scale=4.0,
     variance_power=0.5,
@@ -132,7 +132,9 @@ def test_calibration_is_applied() -> None:
     assert point.covariance[0] == pytest.approx(
         4 * raw.covariance[0] ** 0.5 * against**2, rel=1e-4
     )
-    assert point.score == pytest.approx(1 / (1 + math.exp(1.0 - math.log(0.7 / 0.3))), rel=1e-4)
+    # Log odds of the point, less half of those of "none", less the bias.
+    odds = math.log(0.7 / 0.3) - 0.5 * math.log(0.3 / 0.7) - 1.0
+    assert point.score == pytest.approx(1 / (1 + math.exp(-odds)), rel=1e-4)
     expected = 1 / (1 + math.exp(-(math.log(0.3 / 0.7) + 1)))
     assert trace.absent_probability() == pytest.approx(expected, rel=1e-4)
 
