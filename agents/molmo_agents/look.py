@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from molmo_agents.errors import PageGone
 from molmo_agents.screen import Box, Frame
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps, pause
@@ -66,6 +67,10 @@ def look(s: Session, region: Box | None = None, scale: float = 1.0) -> Steps[Fra
     return frame
 
 
+NO_FRAME = "Unable to capture screenshot"
+"""How Chromium says that its compositor has nothing to show yet."""
+
+
 def capture(s: Session, state: dict[str, Any], region: Box | None, scale: float) -> Steps[bytes]:
     """Return PNG bytes. Not Playwright's screenshot: that waits for fonts, for ever where one never comes."""
     options: dict[str, Any] = {"format": "png", "optimizeForSpeed": True}
@@ -82,8 +87,20 @@ def capture(s: Session, state: dict[str, Any], region: Box | None, scale: float)
             "height": region.height,
             "scale": scale,
         }
-    answer = yield from s.worlds.send(s.worlds.session, "Page.captureScreenshot", **options)
-    return base64.b64decode(answer["data"])
+    end = time.monotonic() + s.options.answer_s
+    while True:
+        try:
+            answer = yield from s.worlds.send(
+                s.worlds.session, "Page.captureScreenshot", **options
+            )
+            return base64.b64decode(answer["data"])
+        except PageGone:
+            raise
+        except Exception as error:
+            # On a busy machine there may be no frame to show for a moment.
+            if NO_FRAME not in str(error) or time.monotonic() > end:
+                raise
+        yield from pause(s.page, 0.1)
 
 
 def rest(s: Session, seconds: float) -> Steps[None]:

@@ -75,6 +75,30 @@ def test_a_pointer_that_was_never_closed_is_nobody_else_s_trouble(
         other.close()
 
 
+def test_a_moment_without_a_picture_is_waited_for(
+    page: Any, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chromium on a busy machine says that it cannot take a picture now; the next one succeeds."""
+    from playwright.sync_api import Error as PlaywrightError
+
+    opened(page, site)
+    with WebPointer(page, at(), Policy(), Options(zoom=False)) as web:
+        assert web.look().ok
+        session = web._session.worlds.session
+        send, refused = session.send, []
+
+        def busy(method: str, params: Any = None) -> Any:
+            if method == "Page.captureScreenshot" and len(refused) < 2:
+                refused.append(method)
+                raise PlaywrightError(f"Protocol error ({method}): Unable to capture screenshot")
+            return send(method, params)
+
+        monkeypatch.setattr(session, "send", busy)
+        outcome = web.click("ok")
+    assert outcome.ok, outcome.message
+    assert len(refused) == 2
+
+
 def test_a_crashed_page(page: Any, site: Site) -> None:
     web = WebPointer(opened(page, site), at(), Policy(), Options(answer_s=3.0))
     assert web.click("ok").ok
