@@ -81,7 +81,7 @@ def test_own_questions_give_a_calibration_that_loads(
     calibration = read_calibration(out)
     assert calibration is not None
     # What was right 1.5 times as often as it said is now believed about that.
-    assert calibration.score(0.5, 4e-4, 4e-4) == pytest.approx(0.75, abs=0.15)
+    assert calibration.score(0.5, 4e-4, 4e-4, 0.25) == pytest.approx(0.75, abs=0.15)
     assert (out / "reliability.png").read_bytes().startswith(b"\x89PNG")
     assert "expected calibration error" in result.output
 
