@@ -92,6 +92,11 @@ class Batch:
         }
         return replace(self, **moved)
 
+    def rows(self) -> list[tuple[int, int]]:
+        """For each picture its tokens, and those with its questions; padding follows them."""
+        pictures, used = (self.segments == 0).sum(1), (self.segments >= 0).sum(1)
+        return list(zip(pictures.tolist(), used.tolist(), strict=True))
+
     def attention_mask(self) -> Tensor:
         """[B, 1, T, T] bool: a token sees the picture and what comes before it in its own question."""
         seg = self.segments

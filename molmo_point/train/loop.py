@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from molmo_point.model.molmo import Molmo
 from molmo_point.preprocess.tokenizer import Tokenizer
@@ -28,6 +27,7 @@ from molmo_point.train.curves import draw_curves
 from molmo_point.train.network import begin_vision, new_network
 from molmo_point.train.objectives import Taught, answer_losses
 from molmo_point.train.pages.labels import label_forms
+from molmo_point.train.plain_attention import fastest_attention
 from molmo_point.train.progress import Progress
 from molmo_point.train.published import publish
 from molmo_point.train.recipe import Recipe, StageRecipe
@@ -240,9 +240,7 @@ class Run:
 
     def _losses(self, stage: StageRecipe, batch: Batch) -> Losses:
         recipe = self.recipe.model
-        # The fused kernels' backward pass in bfloat16 is slow on CPUs; on a GPU they are what is wanted.
-        backends = [SDPBackend.MATH] if self._device.type == "cpu" else list(_GPU_BACKENDS)
-        with self._precision(), sdpa_kernel(backends):
+        with self._precision(), fastest_attention(self._device):
             seen = look(self.model, batch)
             if stage.kind == "dense":
                 return dense_losses(self.network.heads, seen, batch)
@@ -289,9 +287,6 @@ class Run:
     def save(self) -> None:
         """Write the state."""
         save_state(self.folder, self.place, self._modules(), self.optimizer)
-
-
-_GPU_BACKENDS = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
 
 class _cpu_seconds:

@@ -15,6 +15,7 @@ from molmo_point.model.decoder import DecoderBlock
 from molmo_point.model.layers import rotary_table
 from molmo_point.model.molmo import Molmo
 from molmo_point.train.batches import Batch
+from molmo_point.train.plain_attention import fastest_attention
 from molmo_point.train.teaching import NUMBERS, Losses, TeachingHeads, soft_numbers, spell_loss
 
 
@@ -58,7 +59,8 @@ def answer_losses(
         for block in (reader, looker)
     ]
     try:
-        hidden = model.decoder(x, batch.positions, mask=mask)
+        with fastest_attention(x.device, mask, batch.rows()):
+            hidden = model.decoder(x, batch.positions, mask=mask)
     finally:
         for hook in hooks:
             hook.remove()
