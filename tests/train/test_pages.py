@@ -18,6 +18,7 @@ from molmo_point.train.letters import letters_in_patches
 from molmo_point.train.pages.browser import NAMES, BrowserFailed, PageBrowser, _scene
 from molmo_point.train.pages.controls import ROLES, icons
 from molmo_point.train.pages.draw import PageStyle, draw_page
+from molmo_point.train.pages.frameworks import Framework, draw_framework
 from molmo_point.train.pages.html import Control
 from molmo_point.train.pages.labels import (
     draw_label,
@@ -283,6 +284,27 @@ def test_a_page_of_evaluation_has_words_never_trained_on(browser: PageBrowser) -
         labels = [t.text for t in drawn.things if t.text]
         assert labels
         assert all(any(map(is_kept, label.split())) for label in labels)
+
+
+def test_pages_of_evaluation_wear_a_framework_that_training_never_sees(
+    browser: PageBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worn: list[str] = []
+
+    def drawn(rng: np.random.Generator, unseen: bool) -> Framework | None:
+        framework = draw_framework(rng, unseen)
+        worn.extend([framework.name] if framework else [])
+        return framework
+
+    monkeypatch.setattr("molmo_point.train.pages.browser.draw_framework", drawn)
+    for index in range(12):
+        browser.draw(training_seed(0, "frameworks", index), STYLE)
+    assert worn
+    assert "pico" not in worn
+    worn.clear()
+    for index in range(12):
+        browser.draw(held_out_seed(index), STYLE)
+    assert set(worn) == {"pico"}
 
 
 def test_the_point_of_a_field_is_in_the_field_not_in_its_label() -> None:

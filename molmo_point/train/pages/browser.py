@@ -13,6 +13,7 @@ from PIL import Image
 
 from molmo_point.errors import MissingExtra, PointError, UsageError
 from molmo_point.train.pages.draw import PageStyle, written_words
+from molmo_point.train.pages.frameworks import draw_framework
 from molmo_point.train.pages.html import Control, Writer, write_page
 from molmo_point.train.pages.looks import draw_look
 from molmo_point.train.scenes.kinds import kind_of
@@ -133,11 +134,13 @@ class PageBrowser:
         width, height = style.sizes[int(rng.integers(len(style.sizes)))]
         unseen = held_out and style.unseen
         look = draw_look(rng, style.text, unseen)
-        writer = Writer(rng, look, written_words(style, held_out), unseen)
+        words, framework = written_words(style, held_out), draw_framework(rng, unseen)
+        writer = Writer(rng, look, words, unseen, framework)
         rows = max(2, round(ROWS_PER_100_PX * height / 100 * 12 / look.size))
         content = write_page(writer, rows)
         try:
             page.set_viewport_size({"width": width, "height": height})
+            page.emulate_media(color_scheme="dark" if writer.dark else "light")
             page.set_content(content, timeout=TIMEOUT_MS)
             page.evaluate("document.fonts.ready.then(() => true)")
             boxes = page.evaluate(READ_BOXES)

@@ -1,4 +1,4 @@
-"""A page as HTML: the same controls, words and families of styles as `draw`, laid out by a browser.
+"""A page as HTML: controls and words of `draw`, in its families of styles or in a framework's, laid out by a browser.
 
 Every control carries `data-k`, its index; parts of one control (a field and its label) carry the same one.
 """
@@ -11,20 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from molmo_point.train.pages.controls import icons
+from molmo_point.train.pages.frameworks import Framework
 from molmo_point.train.pages.labels import Words, fresh_label
-from molmo_point.train.pages.looks import Look, Rgb, is_light
-
-FONT_NAMES = {
-    "DejaVuSans": "DejaVu Sans",
-    "DejaVuSansMono": "DejaVu Sans Mono",
-    "DejaVuSansCondensed": "DejaVu Sans Condensed",
-    "DejaVuSerif": "DejaVu Serif",
-    "LiberationSans": "Liberation Sans",
-    "LiberationSerif": "Liberation Serif",
-    "LiberationMono": "Liberation Mono",
-    "LiberationSansNarrow": "Liberation Sans Narrow",
-}
-"""Names by which a browser finds the fonts of `looks.FACES`."""
+from molmo_point.train.pages.looks import Look
+from molmo_point.train.pages.style_sheet import style_sheet
 
 
 @dataclass(frozen=True)
@@ -41,6 +31,7 @@ class Writer:
     """Writes the HTML of one page.
 
     Attributes:
+        framework: The style sheet that it wears, None for one of ours.
         controls: What was written so far, by index.
         used: Labels and icons that are on the page.
     """
@@ -49,8 +40,14 @@ class Writer:
     look: Look
     words: Words
     unseen: bool
+    framework: Framework | None = None
     controls: list[Control] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
+
+    @property
+    def dark(self) -> bool:
+        """Whether the page is light on dark: if its look is, and its framework can be."""
+        return self.look.dark and (self.framework is None or self.framework.dark)
 
     def label(self) -> str:
         """Draw a label that is not on the page yet."""
@@ -64,6 +61,17 @@ class Writer:
         """Note down a control; return the attribute that marks its elements."""
         self.controls.append(Control("control", role, text))
         return f'data-k="{len(self.controls) - 1}"'
+
+    def classes(self, part: str, own: str = "") -> str:
+        """Return an attribute with the classes that a part of a control has.
+
+        Args:
+            own: Those of our style sheet.
+        """
+        choices = self.framework.classes.get(part, ()) if self.framework else ()
+        if choices:
+            own = f"{own} {choices[int(self.rng.integers(len(choices)))]}".strip()
+        return f'class="{own}"' if own else ""
 
     def chance(self, share: float) -> bool:
         """Whether something with this chance happens."""
@@ -88,10 +96,15 @@ def write_page(writer: Writer, rows: int) -> str:
         _menu,
     ]
     kinds += [_dropdown, _switch, _signs]
-    body.append('<div class="main">')
+    body.append('<div class="content">')
     body += [kinds[int(writer.rng.integers(len(kinds)))](writer) for _ in range(rows)]
     body.append("</div>")
-    return f"<!doctype html><html><head><style>{_css(writer)}</style></head><body>{''.join(body)}</body></html>"
+    styles = "".join(
+        f"<style>{sheet}</style>"
+        for sheet in style_sheet(writer.rng, writer.look, writer.framework)
+    )
+    dark = ' data-theme="dark" data-bs-theme="dark"' if writer.dark else ""
+    return f"<!doctype html><html{dark}><head>{styles}</head><body>{''.join(body)}</body></html>"
 
 
 def _bar(w: Writer) -> str:
@@ -100,7 +113,7 @@ def _bar(w: Writer) -> str:
     parts += [_link(w, text) for text in w.labels(1, 3)]
     if w.chance(0.4):
         parts.append(_sign(w))
-    return f'<div class="bar">{" ".join(parts)}</div>'
+    return f"<div {w.classes('bar', 'strip')}>{' '.join(parts)}</div>"
 
 
 def _heading(w: Writer) -> str:
@@ -124,29 +137,33 @@ def _field(w: Writer) -> str:
     text = w.label()
     mark, shown = w.mark("field", text), html.escape(text)
     kind = "password" if w.chance(0.1) else "text"
+    dress = w.classes("field")
     draw = w.rng.random()
     if draw < 0.35:
-        return f'<div class="row"><input type="{kind}" placeholder="{shown}" {mark}></div>'
+        return (
+            f'<div class="line"><input type="{kind}" {dress} placeholder="{shown}" {mark}></div>'
+        )
     value = f' value="{html.escape(w.label().lower())}"' if w.chance(0.3) else ""
     between = "<br>" if draw < 0.7 else " "
-    return f'<div class="row"><label {mark}>{shown}</label>{between}<input type="{kind}"{value} {mark}></div>'
+    return f'<div class="line"><label {mark}>{shown}</label>{between}<input type="{kind}" {dress}{value} {mark}></div>'
 
 
 def _buttons(w: Writer) -> str:
     parts = []
     for number, text in enumerate(w.labels(1, 3)):
         mark, shown = w.mark("button", text), html.escape(text)
-        main = "main-button" if number == 0 and w.look.filled else ""
+        main = number == 0 and w.look.filled
+        dress = w.classes("main", "press main-button") if main else w.classes("button", "press")
         if w.chance(0.2):
-            parts.append(f'<input type="submit" class="button {main}" value="{shown}" {mark}>')
+            parts.append(f'<input type="submit" {dress} value="{shown}" {mark}>')
         else:
-            parts.append(f'<button class="button {main}" {mark}>{shown}</button>')
-    return f'<div class="row">{" ".join(parts)}</div>'
+            parts.append(f"<button {dress} {mark}>{shown}</button>")
+    return f'<div class="line">{" ".join(parts)}</div>'
 
 
 def _links(w: Writer) -> str:
     between = "<br>" if w.chance(0.4) else " &nbsp; "
-    return f'<div class="row">{between.join(_link(w, text) for text in w.labels(1, 4))}</div>'
+    return f'<div class="line">{between.join(_link(w, text) for text in w.labels(1, 4))}</div>'
 
 
 def _ticks(w: Writer) -> str:
@@ -156,41 +173,48 @@ def _ticks(w: Writer) -> str:
     for text in w.labels(1, 4):
         mark = w.mark(role, text)
         on = " checked" if w.chance(0.4) else ""
-        parts.append(f'<label {mark}><input type="{role}"{on} {mark}> {html.escape(text)}</label>')
-    return f'<div class="row">{between.join(parts)}</div>'
+        parts.append(
+            f'<label {mark}><input type="{role}" {w.classes("tick")}{on} {mark}> {html.escape(text)}</label>'
+        )
+    return f'<div class="line">{between.join(parts)}</div>'
 
 
 def _tabs(w: Writer) -> str:
     chosen = int(w.rng.integers(3))
     parts = [
-        f'<span class="tab{" chosen" if number == chosen else ""}" {w.mark("tab", text)}>{html.escape(text)}</span>'
+        f"<a {w.classes(*('chosen', 'leaf chosen') if number == chosen else ('tab', 'leaf'))} "
+        f"{w.mark('tab', text)}>{html.escape(text)}</a>"
         for number, text in enumerate(w.labels(2, 4))
     ]
-    return f'<div class="tabs">{"".join(parts)}</div>'
+    return f"<div {w.classes('tabs', 'leaves')}>{''.join(parts)}</div>"
 
 
 def _menu(w: Writer) -> str:
     parts = [
-        f"<li {w.mark('menu item', text)}>{html.escape(text)}</li>" for text in w.labels(2, 4)
+        f"<li {w.classes('entry')} {w.mark('menu item', text)}>{html.escape(text)}</li>"
+        for text in w.labels(2, 4)
     ]
-    return f'<ul class="menu">{"".join(parts)}</ul>'
+    return f"<ul {w.classes('menu', 'choices')}>{''.join(parts)}</ul>"
 
 
 def _dropdown(w: Writer) -> str:
     text = w.label()
-    return f'<div class="row"><select {w.mark("dropdown", text)}><option>{html.escape(text)}</option></select></div>'
+    dress, shown = w.classes("select"), html.escape(text)
+    return f'<div class="line"><select {dress} {w.mark("dropdown", text)}><option>{shown}</option></select></div>'
 
 
 def _switch(w: Writer) -> str:
     text = w.label()
     mark = w.mark("switch", text)
     on = " on" if w.chance(0.5) else ""
-    knob = f'<i class="switch{on}" {mark}><i class="knob" {mark}></i></i>'
-    return f'<div class="row">{knob} <label {mark}>{html.escape(text)}</label></div>'
+    knob = f'<i class="slider{on}" {mark}><i class="knob" {mark}></i></i>'
+    return f'<div class="line">{knob} <label {mark}>{html.escape(text)}</label></div>'
 
 
 def _signs(w: Writer) -> str:
-    return f'<div class="row">{" ".join(_sign(w) for _ in range(int(w.rng.integers(1, 5))))}</div>'
+    return (
+        f'<div class="line">{" ".join(_sign(w) for _ in range(int(w.rng.integers(1, 5))))}</div>'
+    )
 
 
 def _sign(w: Writer) -> str:
@@ -202,58 +226,3 @@ def _sign(w: Writer) -> str:
     sign = icon.unseen if w.unseen else icon.glyphs[int(w.rng.integers(len(icon.glyphs)))]
     framed = " framed" if w.chance(0.3) else ""
     return f'<span class="sign{framed}" data-k="{len(w.controls) - 1}">{sign}</span>'
-
-
-def _css(w: Writer) -> str:
-    """The family's style sheet, written by us: what it stands for is only alike."""
-    look, rng = w.look, w.rng
-    on = _on(look.primary)
-    border = f"{look.border}px solid {_rgb(look.line)}"
-    shadow = {
-        "material": "box-shadow:0 1px 3px rgba(0,0,0,.5);",
-        "heavy": "box-shadow:3px 3px 0 #000;",
-        "soft": "box-shadow:0 1px 6px rgba(0,0,0,.15);",
-    }.get(look.family, "")
-    if look.family == "classic":
-        shadow = "box-shadow:inset 1px 1px #fff,inset -1px -1px #808080;"
-    if look.family == "heavy":
-        border = "3px solid #000"
-    gap = round(look.size * rng.uniform(0.2, 0.7))
-    italic = "font-style:italic;" if look.italic > 0.1 else ""
-    capitals = "text-transform:uppercase;" if look.capitals else ""
-    high = rng.uniform(0.15, 0.5)
-    return f"""
-*{{box-sizing:border-box}}
-body{{margin:0;background:{_rgb(look.ground)};color:{_rgb(look.ink)};{italic}
- font:{look.size}px '{FONT_NAMES[look.font]}';overflow:hidden}}
-.main{{padding:{gap}px {gap + 4}px}} .row,.tabs,p,h2,h3,h4,ul{{margin:0 0 {gap}px 0;padding:0}}
-h2{{font-size:1.5em}} h3{{font-size:1.25em}} h4{{font-size:1.1em}}
-.bar{{background:{_rgb(look.primary)};color:{on};padding:{gap}px}} .bar a{{color:{on};margin-left:8px}}
-a{{color:{_rgb(look.link)};text-decoration:{"underline" if look.underlined else "none"}}}
-input,button,select{{font:inherit;color:inherit}}
-input[type=text],input[type=password],select{{background:{_rgb(look.panel)};border:{border};
- border-radius:{look.radius}px;padding:{high}em {look.pad}px;max-width:95%;width:{round(rng.uniform(45, 95))}%}}
-select{{width:auto}} ::placeholder{{color:{_rgb(look.faint)}}}
-.button{{background:{_rgb(look.panel)};border:{border};border-radius:{look.radius}px;{capitals}
- padding:{high}em {max(3, look.pad)}px;{shadow}margin:0 3px 3px 0}}
-.main-button{{background:{_rgb(look.primary)};color:{on}}}
-.tabs{{border-bottom:1px solid {_rgb(look.line)}}} .tab{{display:inline-block;padding:{high}em {look.pad}px}}
-.chosen{{border-bottom:2px solid {_rgb(look.primary)};font-weight:bold}}
-.menu{{list-style:none;border:{border};background:{_rgb(look.panel)};width:fit-content;border-radius:{look.radius}px}}
-.menu li{{padding:{high}em {look.pad + 6}px}}
-.switch{{display:inline-block;width:2.2em;height:1.2em;border-radius:1em;background:{_rgb(look.line)};vertical-align:middle}}
-.switch.on{{background:{_rgb(look.primary)};text-align:right}}
-.knob{{display:inline-block;width:1em;height:1em;margin:.1em;border-radius:1em;background:#fff}}
-.sign{{display:inline-block;font:normal {round(look.size * rng.uniform(1.2, 1.8))}px 'DejaVu Sans','Noto Color Emoji';
- padding:2px 4px}}
-.framed{{border:{border};border-radius:{look.radius}px}}
-"""
-
-
-def _rgb(colour: Rgb) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
-
-
-def _on(colour: Rgb) -> str:
-    """Black or white, whichever can be read on a colour."""
-    return "#111" if is_light(colour) else "#fff"

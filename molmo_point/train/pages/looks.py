@@ -67,6 +67,7 @@ class Look:
         underlined: Whether links are.
         italic: Chance that a piece of text is italic.
         pad: Space inside a control, beside its text, in pixels.
+        dark: Whether the page is light on dark.
     """
 
     family: str
@@ -87,6 +88,7 @@ class Look:
     underlined: bool
     italic: float
     pad: int
+    dark: bool
 
 
 def draw_look(
@@ -143,6 +145,7 @@ def draw_look(
         underlined=bool(rng.random() < 0.6),
         italic=0.5 if rng.random() < 0.12 else 0.04,
         pad=round(size * rng.uniform(0.4, 1.0)),
+        dark=bool(dark),
     )
 
 
