@@ -48,7 +48,7 @@ PAGES = {
     "pages-1280": Pages("known", ((1280, 800),), (12, 24)),
     "icons": Pages("known", SMALL, (10, 24), icons=True),
 }
-SCENES = ("scenes", "things", "counting")
+SCENES = ("scenes", "things", "counting", "crowds")
 WORLDS = (*SCENES, *PAGES)
 
 
@@ -64,7 +64,8 @@ def world_examples(
     """Draw the pictures of a world and questions about them.
 
     Args:
-        world: One of WORLDS. "scenes" draws `style`; "things" all kinds there are; "counting" 1 to 15 small things of few kinds.
+        world: One of WORLDS. "scenes" draws `style`; "things" all kinds there are; "counting" 1 to 15 small things of few kinds,
+            "crowds" up to 40 smaller ones.
         first: Number of the first picture; picture n is the same for ever where the same fonts and Chromium are installed.
         pictures: How many.
         questions: Most questions about each.
@@ -85,8 +86,10 @@ def world_examples(
     if world == "things":
         every = SceneStyle(things=(1, 9), scale=(0.14, 0.38))
         return scene_examples(first, pictures, questions, every, plain)
-    if world == "counting":
+    if world in ("counting", "crowds"):
         crowd = SceneStyle(things=(1, 16), scale=(0.07, 0.2), repeat=0.8, kinds=style.kinds)
+        if world == "crowds":
+            crowd = replace(crowd, things=(16, 40), scale=(0.05, 0.1), repeat=0.95)
         crowd = replace(crowd, families=style.families)
         counts = replace(plain, counting=1.0, absent=0.1, most=40, relations=0.0)
         return scene_examples(first, pictures, questions, crowd, counts)

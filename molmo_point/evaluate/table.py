@@ -127,6 +127,9 @@ def _rows(world: str, report: Report) -> Iterable[Row]:
     if world == "counting":
         yield from _counting(report.outcomes)
         return
+    if world == "crowds":
+        yield from _crowds(report.outcomes)
+        return
     overall = report.overall
     # Floors are asked of all kinds together, not of the easier scenes that a recipe draws.
     bounds = (0.85, 0.95, 0.05, 0.01) if world == "things" else (None,) * 4
@@ -164,6 +167,14 @@ def _counting(outcomes: Sequence[Outcome]) -> Iterable[Row]:
         exact = rate(sum(o.points == o.things for o in mine), len(mine))
         what = f"count exact, {low}-{high} things"
         yield Row(world="counting", what=what, rate=exact, floor=floor, goal=goal)
+
+
+def _crowds(outcomes: Sequence[Outcome]) -> Iterable[Row]:
+    mine = [o for o in outcomes if o.mode == "count" and 16 <= o.things <= 40]
+    exact = rate(sum(o.points == o.things for o in mine), len(mine))
+    yield Row(world="crowds", what="count exact, 16-40 things", rate=exact)
+    near = rate(sum(abs(o.points - o.things) <= 0.1 * o.things for o in mine), len(mine))
+    yield Row(world="crowds", what="count within a tenth, 16-40 things", rate=near)
 
 
 def _number(row: Row) -> str:

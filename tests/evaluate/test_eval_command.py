@@ -171,6 +171,12 @@ def test_counting_asks_for_counts_of_small_things() -> None:
     assert max(len(example.regions) for example in examples) > 5
 
 
+def test_crowds_ask_for_counts_of_many_things() -> None:
+    examples = list(worlds.world_examples("crowds", 0, 9, 3, STYLE))
+    assert {example.mode for example in examples} == {"count"}
+    assert 16 <= max(len(example.regions) for example in examples) <= 40
+
+
 def test_a_world_that_is_not_there_is_named() -> None:
     with pytest.raises(UsageError, match="expected one of scenes, things"):
         worlds.world_examples("moon", 0, 1, 1, STYLE)

@@ -70,6 +70,14 @@ def test_counts_are_exact_or_wrong_in_their_range() -> None:
     assert row(table, "count exact, 6-15 things").rate is not None
 
 
+def test_crowds_are_exact_or_near() -> None:
+    counts = [(20, 20), (20, 18), (20, 17), (40, 44), (15, 15)]
+    outcomes = [asked(things, points, points, mode="count") for things, points in counts]
+    table = make_table("fake", {"crowds": of(*outcomes)})
+    assert row(table, "count exact, 16-40 things").value == 0.25
+    assert row(table, "count within a tenth, 16-40 things").value == 0.75
+
+
 @pytest.mark.parametrize(
     ("value", "at_most", "reached"),
     [
