@@ -10,11 +10,12 @@ import molmo_point
 from molmo_point.cli.worlds import scene_examples
 from molmo_point.evaluate.report import Report
 from molmo_point.evaluate.run import evaluate
-from molmo_point.train.recipe import read_recipe
+from molmo_point.train.recipe import find_recipe
 from molmo_point.train.scenes.kinds import kinds_named
 
 FOLDER = Path(molmo_point.__file__).parent / "nano"
-STYLE = read_recipe(FOLDER / "training.json").stages[-1].scenes[-1].style
+STYLE = find_recipe("nano").stages[-1].scenes[-1].style
+"""What the card calls "scenes", whatever the last run was trained on."""
 
 
 @pytest.fixture(scope="module")
