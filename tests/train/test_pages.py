@@ -286,6 +286,25 @@ def test_a_page_of_evaluation_has_words_never_trained_on(browser: PageBrowser) -
         assert all(any(map(is_kept, label.split())) for label in labels)
 
 
+def test_what_a_dialog_covers_is_not_asked_for(
+    browser: PageBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("molmo_point.train.pages.html.DIALOGS", 1.0)
+    style = PageStyle(sizes=((336, 336),))
+    for index in range(6):
+        drawn = browser.draw(training_seed(0, "dialogs", index), style)
+        over = [thing for thing in drawn.things[-9:] if thing.visible]
+        assert any(thing.kind.name == "button" for thing in over)
+        left, top = (min(thing.box[axis] for thing in over) for axis in (0, 1))
+        right, bottom = (max(thing.box[axis] for thing in over) for axis in (2, 3))
+        for thing in drawn.things:
+            x, y = thing.point
+            if thing not in over and left < x < right and top < y < bottom:
+                assert not thing.visible
+        # Behind the veil nothing can be pressed.
+        assert all(thing in over for thing in drawn.things if thing.visible)
+
+
 def test_pages_of_evaluation_wear_a_framework_that_training_never_sees(
     browser: PageBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ class Framework:
         name: Of its file, without ".css".
         base: Size of running text in root font sizes (rem).
         dark: Whether it has a dark scheme.
+        submits: Whether its buttons may be `<input type=submit>`: in some their words are not to be seen then.
         classes: Part of a control ("button", "main", "field", "select", "tabs", "tab", "chosen", "menu", "entry", "tick", "bar")
             -> classes to choose from; a part that is missing is addressed by its element alone.
     """
@@ -28,6 +29,7 @@ class Framework:
     name: str
     base: float = 1.0
     dark: bool = False
+    submits: bool = True
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @functools.cached_property
@@ -91,6 +93,7 @@ FRAMEWORKS = (
     Framework(
         "chota",
         base=1.6,
+        submits=False,
         classes={
             "button": (
                 "button",

@@ -17,6 +17,10 @@ from molmo_point.train.pages.looks import Look
 from molmo_point.train.pages.style_sheet import style_sheet
 
 
+DIALOGS = 0.15
+"""How many pages have a dialog open; what it covers is not asked for."""
+
+
 @dataclass(frozen=True)
 class Control:
     """A control on the page: a family and a glyph of `kind_of`, and what is written on it."""
@@ -99,6 +103,8 @@ def write_page(writer: Writer, rows: int) -> str:
     body.append('<div class="content">')
     body += [kinds[int(writer.rng.integers(len(kinds)))](writer) for _ in range(rows)]
     body.append("</div>")
+    if writer.chance(DIALOGS):
+        body.append(_dialog(writer))
     styles = "".join(
         f"<style>{sheet}</style>"
         for sheet in style_sheet(writer.rng, writer.look, writer.framework)
@@ -114,6 +120,12 @@ def _bar(w: Writer) -> str:
     if w.chance(0.4):
         parts.append(_sign(w))
     return f"<div {w.classes('bar', 'strip')}>{' '.join(parts)}</div>"
+
+
+def _dialog(w: Writer) -> str:
+    kinds = [_paragraph, _field, _ticks, _dropdown]
+    parts = [_heading(w), kinds[int(w.rng.integers(len(kinds)))](w), _buttons(w)]
+    return f'<div class="veil"></div><dialog open><article>{"".join(parts)}</article></dialog>'
 
 
 def _heading(w: Writer) -> str:
@@ -154,7 +166,7 @@ def _buttons(w: Writer) -> str:
         mark, shown = w.mark("button", text), html.escape(text)
         main = number == 0 and w.look.filled
         dress = w.classes("main", "press main-button") if main else w.classes("button", "press")
-        if w.chance(0.2):
+        if w.chance(0.2) and (w.framework is None or w.framework.submits):
             parts.append(f'<input type="submit" {dress} value="{shown}" {mark}>')
         else:
             parts.append(f"<button {dress} {mark}>{shown}</button>")

@@ -29,8 +29,9 @@ def style_sheet(rng: np.random.Generator, look: Look, framework: Framework | Non
 
 
 def _shared(rng: np.random.Generator, look: Look) -> str:
-    """What no framework knows: icons, switches, and that nothing scrolls."""
+    """What no framework knows: icons, switches, where a dialog is, and that nothing scrolls or moves."""
     return f"""
+*{{transition:none!important;animation:none!important}}
 body{{overflow:hidden;{"font-style:italic;" if look.italic > 0.1 else ""}}}
 .slider{{display:inline-block;width:2.2em;height:1.2em;border-radius:1em;background:{_rgb(look.line)};vertical-align:middle}}
 .slider.on{{background:{_rgb(look.primary)};text-align:right}}
@@ -39,6 +40,9 @@ body{{overflow:hidden;{"font-style:italic;" if look.italic > 0.1 else ""}}}
  padding:2px 4px}}
 .framed{{border:{max(1, look.border)}px solid {_rgb(look.line)};border-radius:{look.radius}px}}
 .leaf{{display:inline-block}}
+.veil{{position:fixed;inset:0;background:rgba(0,0,0,{rng.uniform(0.1, 0.6):.2f});z-index:1}}
+dialog{{position:fixed!important;z-index:2;inset:0!important;margin:auto!important;width:fit-content!important;
+ height:fit-content!important;min-width:45%;max-width:92%;max-height:96%}}
 """
 
 
@@ -73,6 +77,7 @@ def _own(rng: np.random.Generator, look: Look) -> str:
     high = rng.uniform(0.15, 0.5)
     return f"""
 *{{box-sizing:border-box}}
+dialog{{background:{_rgb(look.ground)};color:{_rgb(look.ink)};border:{border};border-radius:{look.radius}px;padding:{gap}px {gap + 4}px}}
 body{{margin:0;background:{_rgb(look.ground)};color:{_rgb(look.ink)};font-family:'{FONT_NAMES[look.font]}';font-size:{look.size}px}}
 .content{{padding:{gap}px {gap + 4}px}} .line,.leaves,p,h2,h3,h4,ul{{margin:0 0 {gap}px 0;padding:0}}
 h2{{font-size:1.5em}} h3{{font-size:1.25em}} h4{{font-size:1.1em}}
