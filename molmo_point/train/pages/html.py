@@ -16,7 +16,6 @@ from molmo_point.train.pages.labels import Words, fresh_label
 from molmo_point.train.pages.looks import Look
 from molmo_point.train.pages.style_sheet import style_sheet
 
-
 DIALOGS = 0.15
 """How many pages have a dialog open; what it covers is not asked for."""
 

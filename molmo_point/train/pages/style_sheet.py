@@ -77,7 +77,8 @@ def _own(rng: np.random.Generator, look: Look) -> str:
     high = rng.uniform(0.15, 0.5)
     return f"""
 *{{box-sizing:border-box}}
-dialog{{background:{_rgb(look.ground)};color:{_rgb(look.ink)};border:{border};border-radius:{look.radius}px;padding:{gap}px {gap + 4}px}}
+dialog{{background:{_rgb(look.ground)};color:{_rgb(look.ink)};border:{border};border-radius:{look.radius}px;
+ padding:{gap}px {gap + 4}px}}
 body{{margin:0;background:{_rgb(look.ground)};color:{_rgb(look.ink)};font-family:'{FONT_NAMES[look.font]}';font-size:{look.size}px}}
 .content{{padding:{gap}px {gap + 4}px}} .line,.leaves,p,h2,h3,h4,ul{{margin:0 0 {gap}px 0;padding:0}}
 h2{{font-size:1.5em}} h3{{font-size:1.25em}} h4{{font-size:1.1em}}
