@@ -27,7 +27,7 @@ class ModelRecipe(_Part):
     crop_size: int = 224
     patch_size: int = 16
     margins: tuple[int, int] = (2, 2)
-    max_crops: int = 4
+    max_crops: int = 12
     vision_width: int = 144
     vision_layers: int = 5
     vision_heads: int = 4
