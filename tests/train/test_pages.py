@@ -305,6 +305,25 @@ def test_what_a_dialog_covers_is_not_asked_for(
         assert all(thing in over for thing in drawn.things if thing.visible)
 
 
+def test_a_sentence_that_names_a_control_is_none(
+    browser: PageBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("molmo_point.train.pages.html.DIALOGS", 0.0)
+    style = PageStyle(sizes=((336, 336),))
+    for index in range(6):
+        seed = training_seed(0, "mentions", index)
+        monkeypatch.setattr("molmo_point.train.pages.html.MENTIONS", 0.0)
+        without = browser.draw(seed, style)
+        monkeypatch.setattr("molmo_point.train.pages.html.MENTIONS", 1.0)
+        named = browser.draw(seed, style)
+        assert [t.text for t in named.things] == [t.text for t in without.things]
+        # It stands on top, and what is below has moved down with its regions.
+        first = next(index for index, thing in enumerate(without.things) if thing.visible)
+        down = named.things[first].box[1] - without.things[first].box[1]
+        assert down > 5
+        assert not (named.owner[: int(down) - 2] != -1).any()
+
+
 def test_pages_of_evaluation_wear_a_framework_that_training_never_sees(
     browser: PageBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:

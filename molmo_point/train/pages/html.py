@@ -20,6 +20,20 @@ DIALOGS = 0.15
 """How many pages have a dialog open; what it covers is not asked for."""
 
 
+MENTIONS = 0.2
+"""How many pages begin with a sentence that names a control: words that are no place to click."""
+
+SENTENCES = (
+    'Click on the "{}" button.',
+    'Click the link "{}".',
+    'Select "{}" and click Submit.',
+    "Press {} to go on.",
+    'Find "{}" and press it.',
+    "You can change this later under {}.",
+    "Do not forget to choose {}!",
+)
+
+
 @dataclass(frozen=True)
 class Control:
     """A control on the page: a family and a glyph of `kind_of`, and what is written on it."""
@@ -102,6 +116,8 @@ def write_page(writer: Writer, rows: int) -> str:
     body.append('<div class="content">')
     body += [kinds[int(writer.rng.integers(len(kinds)))](writer) for _ in range(rows)]
     body.append("</div>")
+    if writer.chance(MENTIONS):
+        body.insert(0, _mention(writer))
     if writer.chance(DIALOGS):
         body.append(_dialog(writer))
     styles = "".join(
@@ -138,6 +154,16 @@ def _paragraph(w: Writer) -> str:
     if w.chance(0.4):
         parts.append(_link(w, w.label()))
     return f"<p>{' '.join(parts)}</p>"
+
+
+def _mention(w: Writer) -> str:
+    """A sentence about a control of the page, which is none itself."""
+    named = [control.text for control in w.controls if control.text]
+    if not named:
+        return ""
+    sentence = SENTENCES[int(w.rng.integers(len(SENTENCES)))]
+    text = sentence.format(named[int(w.rng.integers(len(named)))])
+    return f'<div {w.classes("bar", "strip") if w.chance(0.5) else ""}>{html.escape(text)}</div>'
 
 
 def _link(w: Writer, text: str) -> str:
