@@ -163,7 +163,7 @@ def _mention(w: Writer) -> str:
         return ""
     sentence = SENTENCES[int(w.rng.integers(len(SENTENCES)))]
     text = sentence.format(named[int(w.rng.integers(len(named)))])
-    return f'<div {w.classes("bar", "strip") if w.chance(0.5) else ""}>{html.escape(text)}</div>'
+    return f"<div {w.classes('bar', 'strip') if w.chance(0.5) else ''}>{html.escape(text)}</div>"
 
 
 def _link(w: Writer, text: str) -> str:
