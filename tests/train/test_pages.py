@@ -190,6 +190,7 @@ def test_training_seeds_get_no_words_of_evaluation(words: str) -> None:
 
 def test_questions_are_answered_by_what_they_name() -> None:
     forms: Counter[str] = Counter()
+    quoted = 0
     for index in range(150):
         drawn = page(index)
         texts = {t.text.lower() for t in drawn.things if t.text}
@@ -199,7 +200,11 @@ def test_questions_are_answered_by_what_they_name() -> None:
             query = question.query.lower().removeprefix("the ")
             if question.form in ("label", "label and role"):
                 assert {t.text.lower() for t in targets} == {question.label.lower()}
-                assert query.startswith(question.label.lower())
+                named = query.replace('"', "")
+                assert named.startswith(question.label.lower()) or named.endswith(
+                    question.label.lower()
+                )
+                quoted += '"' in query
             if question.form.startswith("absent"):
                 assert not targets
                 assert question.label.lower() not in texts
@@ -218,6 +223,7 @@ def test_questions_are_answered_by_what_they_name() -> None:
     assert set(forms) == {"label", "label and role", "role", "position", "icon", *absent}
     share = sum(forms[form] for form in absent) / forms.total()
     assert 0.25 < share < 0.5
+    assert 0.1 < quoted / (forms["label"] + forms["label and role"]) < 0.3
 
 
 def test_roles_and_icons_have_names_of_their_own() -> None:

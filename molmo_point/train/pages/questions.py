@@ -26,6 +26,7 @@ class PageQuestions:
         roles: Chance that all controls of one role are asked for, for points or a count.
         positions: Chance that the first or last control of a role is asked for.
         plain: Chance of the wording that `molmo_point.markup` uses.
+        quoted: Chance that a label stands in quotation marks, as in: the "Save" button.
     """
 
     absent: float = 0.35
@@ -33,6 +34,7 @@ class PageQuestions:
     roles: float = 0.1
     positions: float = 0.06
     plain: float = 0.85
+    quoted: float = 0.2
 
 
 def draw_page_questions(
@@ -129,10 +131,12 @@ class _Asker:
         rng = self._rng
         draw = rng.random()
         text = text.lower() if draw < 0.3 else text
+        text = f'"{text}"' if rng.random() < self._style.quoted else text
         if rng.random() < 0.55:
             return text, "label"
         name = kind.names[0][0] if rng.random() < 0.7 else self._name(kind, False)
-        return f"{text} {name}", "label and role"
+        words = (name, text) if rng.random() < 0.2 else (text, name)
+        return " ".join(words), "label and role"
 
     def _name(self, kind: Kind, several: bool) -> str:
         names = kind.names[int(self._rng.integers(len(kind.names)))]
