@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,14 +44,17 @@ class Episode:
         Raises:
             UsageError: The page did not open.
         """
+        from playwright.sync_api import TimeoutError  # comes with the page
+
         opened = web.goto(pages.url(task))
         if not opened.ok:
             raise UsageError(f"the task {task!r} did not open: {opened.message}")
         page = web.page
         page.evaluate(_START, seed)
         page.wait_for_function("() => WOB_TASK_READY", timeout=10_000)
-        # Icons that come through CSS have no width until they are fetched.
-        page.wait_for_load_state("networkidle", timeout=10_000)
+        # Icons that come through CSS have no width until they are fetched. A machine that is too busy to become idle plays on.
+        with suppress(TimeoutError):
+            page.wait_for_load_state("networkidle", timeout=10_000)
         return cls(task, seed, str(page.evaluate(_SAID)), page)
 
     @property
