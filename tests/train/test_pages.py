@@ -330,6 +330,21 @@ def test_a_sentence_that_names_a_control_is_none(
         assert not (named.owner[: int(down) - 2] != -1).any()
 
 
+def test_some_training_pages_are_nearly_empty(
+    browser: PageBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    style = PageStyle(sizes=((336, 336),), text=(10, 12))
+    before = browser.draw(held_out_seed(3), style)
+    full = browser.draw(training_seed(0, "sparse", 3), style)
+    monkeypatch.setattr("molmo_point.train.pages.browser.SPARSE", 1.0)
+    sparse = [browser.draw(training_seed(0, "sparse", index), style) for index in range(8)]
+    assert len(sparse[3].things) != len(full.things)
+    highest = [min(t.box[1] for t in drawn.things if t.visible) for drawn in sparse]
+    assert max(highest) > 100
+    # Pages of evaluation are what they were.
+    assert np.array_equal(browser.draw(held_out_seed(3), style).image, before.image)
+
+
 def test_pages_of_evaluation_wear_a_framework_that_training_never_sees(
     browser: PageBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:

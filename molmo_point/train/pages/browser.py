@@ -31,6 +31,9 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--force-device-scale-factor=1", "--hi
 ROWS_PER_100_PX = 4.0
 """Rows that fill a page of 12 px text; what does not fit is cut off and not asked for."""
 
+SPARSE = 0.2
+"""How many training pages are nearly empty: a row or three somewhere in a white field."""
+
 READ_BOXES = """() => {
   const out = [];
   for (const node of document.querySelectorAll('[data-k]')) {
@@ -136,8 +139,11 @@ class PageBrowser:
         look = draw_look(rng, style.text, unseen)
         words, framework = written_words(style, held_out), draw_framework(rng, unseen)
         writer = Writer(rng, look, words, unseen, framework)
-        rows = max(2, round(ROWS_PER_100_PX * height / 100 * 12 / look.size))
-        content = write_page(writer, rows)
+        rows, corner = max(2, round(ROWS_PER_100_PX * height / 100 * 12 / look.size)), (0, 0)
+        if not held_out and rng.random() < SPARSE:
+            rows = int(rng.integers(1, 4))
+            corner = (int(rng.uniform(0, 0.4) * width), int(rng.uniform(0, 0.6) * height))
+        content = write_page(writer, rows, corner)
         try:
             page.set_viewport_size({"width": width, "height": height})
             page.emulate_media(color_scheme="dark" if writer.dark else "light")

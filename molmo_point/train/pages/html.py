@@ -95,8 +95,12 @@ class Writer:
         return bool(self.rng.random() < share)
 
 
-def write_page(writer: Writer, rows: int) -> str:
-    """Write a whole document with about so many rows."""
+def write_page(writer: Writer, rows: int, corner: tuple[int, int] = (0, 0)) -> str:
+    """Write a whole document with about so many rows.
+
+    Args:
+        corner: Empty pixels to the left of the rows and above them.
+    """
     body = []
     if writer.chance(0.4):
         body.append(_bar(writer))
@@ -113,7 +117,8 @@ def write_page(writer: Writer, rows: int) -> str:
         _menu,
     ]
     kinds += [_dropdown, _switch, _signs]
-    body.append('<div class="content">')
+    left, top = corner
+    body.append(f'<div class="content" style="margin:{top}px 0 0 {left}px">')
     body += [kinds[int(writer.rng.integers(len(kinds)))](writer) for _ in range(rows)]
     body.append("</div>")
     if writer.chance(MENTIONS):
