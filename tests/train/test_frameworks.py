@@ -127,7 +127,7 @@ def test_a_page_says_its_classes_and_its_scheme() -> None:
 
 
 def test_every_sheet_is_in_the_package_with_its_licence() -> None:
-    folder = frameworks.resources.files(frameworks.__package__).joinpath("frameworks")
+    folder = frameworks.resources.files(frameworks.__package__).joinpath("css")
     licences = folder.joinpath("LICENSES.txt").read_text(encoding="utf-8")
     files = {file.name for file in folder.iterdir()} - {"LICENSES.txt"}
     assert files == {f"{one.name}.css" for one in EVERY}

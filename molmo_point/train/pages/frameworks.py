@@ -1,4 +1,4 @@
-"""Style sheets that others wrote (`frameworks/`, their licences beside them), and how they want to be addressed."""
+"""Style sheets that others wrote (`css/`, their licences beside them), and how they want to be addressed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Framework:
     @functools.cached_property
     def css(self) -> str:
         """The whole style sheet."""
-        file = resources.files(__package__) / "frameworks" / f"{self.name}.css"
+        file = resources.files(__package__) / "css" / f"{self.name}.css"
         return file.read_text(encoding="utf-8")
 
 
