@@ -118,8 +118,12 @@ class Trace:
         """Return the probability of "There are none.", as far as the answer went along with it; None before the first token."""
         if not self._none:
             return None
-        raw = math.prod(self._none)
+        raw = self._raw_absence()
         return self._calibration.absent(raw) if self._calibration else min(1.0, raw)
+
+    def _raw_absence(self) -> float:
+        """Probability of "There are none." as the model has it; not yet fitted to what was measured."""
+        return math.prod(self._none)
 
     def with_belief(
         self, point: Point, spans: tuple[Span, Span], text: str, token_spans: Sequence[Span]
@@ -137,7 +141,7 @@ class Trace:
         score = min(1.0, x.near * y.near * opened)
         xx, yy = x.variance, y.variance
         if self._calibration:
-            score, xx, yy = self._calibration.point(score, xx, yy, math.prod(self._none))
+            score, xx, yy = self._calibration.point(score, xx, yy, self._raw_absence())
         return point.model_copy(update={"score": score, "covariance": (xx, 0.0, yy)})
 
     def _opening_probability(self, span: Span, token_spans: Sequence[Span]) -> float:

@@ -240,8 +240,10 @@ class Run:
 
     def _losses(self, stage: StageRecipe, batch: Batch) -> Losses:
         recipe = self.recipe.model
-        with self._precision(), fastest_attention(self._device):
-            seen = look(self.model, batch)
+        with self._precision():
+            # Not around everything: it looks at every call of torch within it.
+            with fastest_attention(self._device):
+                seen = look(self.model, batch)
             if stage.kind == "dense":
                 return dense_losses(self.network.heads, seen, batch)
             answers = answer_losses(

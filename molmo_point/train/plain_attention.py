@@ -49,14 +49,14 @@ class PlainAttention(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        named = dict(kwargs or {})
-        if func is not F.scaled_dot_product_attention or named.pop("is_causal", False):
-            return func(*args, **dict(kwargs or {}))
+        named = kwargs or {}
+        if func is not F.scaled_dot_product_attention or named.get("is_causal"):
+            return func(*args, **named)
         query, key, value = args
-        if named.pop("enable_gqa", False):
+        if named.get("enable_gqa"):
             group = query.shape[1] // key.shape[1]
             key, value = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)
-        mask = named.pop("attn_mask", None)
+        mask: Tensor | None = named.get("attn_mask")
         if self._mask is not None and mask is self._mask:
             return packed_attention(query, key, value, self._mask, self._rows)
         return plain_attention(query, key, value, mask)

@@ -19,7 +19,6 @@ from molmo_point.train.pages.style_sheet import style_sheet
 DIALOGS = 0.15
 """How many pages have a dialog open; what it covers is not asked for."""
 
-
 MENTIONS = 0.2
 """How many pages begin with a sentence that names a control: words that are no place to click."""
 
