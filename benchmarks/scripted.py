@@ -18,7 +18,7 @@ class ScriptedDecoding(Decoding):
         super().__init__(prompt, stop=script[-1], limits=Limits(len(script) + 64), drafter=drafter)
         self._script = list(script)
 
-    def settle(self, logits: Tensor) -> tuple[Step, list[int]]:
+    def settle(self, logits: Tensor, hidden: Tensor) -> tuple[Step, list[int]]:
         """Take a pass's result; what the network said is replaced by the script."""
         said, draft = len(self._answer), self._reading.draft
         rows = [self._script[said]]
@@ -30,4 +30,4 @@ class ScriptedDecoding(Decoding):
             rows.append(self._script[end] if right else self._script[-1])
         scripted = torch.zeros_like(logits)
         scripted[range(len(rows)), rows] = 1.0
-        return super().settle(scripted)
+        return super().settle(scripted, hidden)

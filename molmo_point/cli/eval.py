@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate_command", "register", "scene_examples"]
 
+MORE = {"counting": 2, "icons": 4}
+"""So many times the pictures: few hold many things of a kind, or an icon to ask for."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -80,7 +83,7 @@ class Asking:
     """How much is asked.
 
     Attributes:
-        pictures, questions, first: See `world_examples`.
+        pictures, questions, first: See `world_examples`; of some worlds MORE.
         timeout_s: For each question.
         style: What the world "scenes" draws.
     """
@@ -98,7 +101,8 @@ class Asking:
 
         from molmo_point.evaluate.run import evaluate
 
-        examples = world_examples(world, self.first, self.pictures, self.questions, self.style)
+        pictures = self.pictures * MORE.get(world, 1)
+        examples = world_examples(world, self.first, pictures, self.questions, self.style)
         # Closed here and now: pages hold a browser until they are.
         with closing(examples), Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(world, total=None)

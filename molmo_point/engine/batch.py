@@ -123,7 +123,7 @@ class BatchDecoder:
             logits = self._model.decoder.logits(torch.cat(wanted)).float()
         results = []
         for row, own in enumerate(torch.split(logits, [len(part) for part in wanted])):
-            step, kept = self._jobs[row].decoding.settle(own)
+            step, kept = self._jobs[row].decoding.settle(own, wanted[row])
             self._cache.keep(row, kept)
             results.append((self._jobs[row], step))
         return results

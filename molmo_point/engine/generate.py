@@ -54,10 +54,12 @@ class Step:
     Attributes:
         tokens: One or more token ids.
         logits: [len(tokens), V] float32, row i chose tokens[i].
+        hidden: [len(tokens), D], what the logits were made from.
     """
 
     tokens: list[int]
     logits: Tensor
+    hidden: Tensor
 
 
 class Drafter(Protocol):
@@ -131,11 +133,12 @@ class Decoding:
         """Most tokens that the prompt, the answer and a draft can take together."""
         return len(self._answer) + len(self._pending) + self._limits.max_new_tokens
 
-    def settle(self, logits: Tensor) -> tuple[Step, list[int]]:
+    def settle(self, logits: Tensor, hidden: Tensor) -> tuple[Step, list[int]]:
         """Take a pass's result.
 
         Args:
             logits: [1 + len(draft), V] float32, from the reading's `first_row` on.
+            hidden: [1 + len(draft), D], what they were made from.
 
         Returns:
             What is settled now, and which of the tokens that were read stay in the cache, in order.
@@ -150,7 +153,7 @@ class Decoding:
         if settled[-1] == self._stop:
             self.ending = Ending.STOP
         count = len(reading.pending)
-        return Step(settled, logits[rows]), [*range(count), *(count + node for node in path)]
+        return Step(settled, logits[rows], hidden[rows]), [*range(count), *(count + node for node in path)]
 
 
 def generate(model: Molmo, cache: KVCache, decoding: Decoding) -> Iterator[Step]:
@@ -160,14 +163,14 @@ def generate(model: Molmo, cache: KVCache, decoding: Decoding) -> Iterator[Step]
         cache: Holds the tokens before the prompt, with room for the prompt and the answer. Written to.
     """
     while reading := decoding.next_reading(cache.capacity - cache.length):
-        step, kept = decoding.settle(_pass(model, cache, reading))
+        step, kept = decoding.settle(*_pass(model, cache, reading))
         cache.keep(kept)
         yield step
 
 
 @torch.inference_mode()
-def _pass(model: Molmo, cache: KVCache, reading: Reading) -> Tensor:
-    """Read tokens behind the cache; return float32 logits [1 + len(draft), V] from the last settled one on."""
+def _pass(model: Molmo, cache: KVCache, reading: Reading) -> tuple[Tensor, Tensor]:
+    """Read tokens behind the cache; return logits and hidden states as `Decoding.settle` takes them."""
     ids = torch.tensor([reading.tokens], device=model.device)
     positions = cache.length + torch.tensor([reading.offsets()], device=model.device)
     mask = None
@@ -175,4 +178,5 @@ def _pass(model: Molmo, cache: KVCache, reading: Reading) -> Tensor:
         before = torch.ones(ids.shape[1], cache.length, dtype=torch.bool)
         mask = torch.cat([before, reading.sees()], dim=1)[None, None].to(model.device)
     hidden = model.decoder(model.embed(ids), positions, mask=mask, cache=cache)
-    return model.decoder.logits(hidden[0, reading.first_row :]).float()
+    hidden = hidden[0, reading.first_row :]
+    return model.decoder.logits(hidden).float(), hidden

@@ -52,7 +52,7 @@ def passes(answer: Sequence[int], stop: int, drafter: Drafter, seed: int = 0) ->
             rows.append(answer[following] if known else babble.randrange(400))
         logits = torch.zeros(len(rows), max(*answer, 400) + 1)
         logits[range(len(rows)), rows] = 1.0
-        step, kept = decoding.settle(logits)
+        step, kept = decoding.settle(logits, torch.zeros(len(rows), 1))
         said += step.tokens
         assert kept[: len(reading.pending)] == list(range(len(reading.pending)))
         assert len(kept) == len(reading.pending) + len(step.tokens) - 1

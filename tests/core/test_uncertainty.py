@@ -47,7 +47,7 @@ def answer(
         logits = torch.full((1, len(words)), -50.0)
         for other, probability in doubts.get(index, {piece: 1.0}).items():
             logits[0, words.index(other)] = math.log(probability)
-        trace.record(Step([words.index(piece)], logits))
+        trace.record(Step([words.index(piece)], logits, torch.zeros(1, 2)))
         spans.append((len(text), len(text) + len(piece)))
         text += piece
     first = text.index("<point") + len("<point")

@@ -391,6 +391,14 @@ def test_what_is_cut_off_or_covered_is_not_asked_for(box: list[object]) -> None:
     assert thing.visible == 0
 
 
+def test_what_has_no_pixel_of_its_own_is_not_asked_for() -> None:
+    boxes = [[0, 5.0, 5.0, 45.0, 15.0, True, False], [1, 4.0, 4.0, 50.0, 20.0, True, False]]
+    image = np.zeros((60, 100, 3), np.uint8)
+    controls = [Control("control", "link", "More"), Control("control", "button", "Save")]
+    covered, above = _scene(held_out_seed(0), image, controls, boxes).things
+    assert (covered.visible, above.visible) == (0, 1)
+
+
 def test_a_closed_browser_says_so() -> None:
     with pytest.raises(UsageError, match="is closed"):
         PageBrowser().draw(held_out_seed(0), STYLE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -189,7 +190,13 @@ def _scene(
         point = ((left + right) / 2, (top + bottom) / 2)
         kind = kind_of(control.family, control.glyph)
         things.append(Thing(kind, None, point, around, visible, control.text))
-    return Scene(seed, np.ascontiguousarray(image), tuple(things), owner)
+    # One that others cover wholly has no place to be pointed at, whatever its middle says.
+    seen = {int(index) for index in np.unique(owner)}
+    whole = tuple(
+        thing if index in seen else replace(thing, visible=0.0)
+        for index, thing in enumerate(things)
+    )
+    return Scene(seed, np.ascontiguousarray(image), whole, owner)
 
 
 def _inside(box: list[Any], width: int, height: int) -> bool:
