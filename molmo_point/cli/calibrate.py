@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FIRST = 30_000
 """Far from the pictures that `molmo-point eval` starts with: what is fitted here does not help there."""
 
-MIXTURE = "scenes,things,pages"
+MIXTURE = "scenes,things,counting,pages,pages-unseen,pages-640"
 """What a model of our own is used for."""
 
 OWN = "own questions"
@@ -69,13 +69,14 @@ def calibrate(
     from molmo_point.api import load
     from molmo_point.engine.calibration import FILE
     from molmo_point.evaluate import calibrate as certainty
+    from molmo_point.evaluate.fit import fit
     from molmo_point.evaluate.reliability import draw_reliability
 
     halves = _own(examples) if examples else _drawn(worlds.split(","), pictures, questions)
     source = "questions of the user" if examples else f"{pictures} drawn pictures each of {worlds}"
     pointer = load(model, calibrated=False)
     first, second = (_collect(pointer, half) for half in halves)
-    fitted = certainty.fit(certainty.joined(first.values()), f"every other one of {source}")
+    fitted = fit(certainty.joined(first.values()), f"every other one of {source}")
     judged = {name: certainty.apply(fitted, samples) for name, samples in second.items()}
     mixture = certainty.joined(judged.values())
     quality = certainty.measure(mixture)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from molmo_point.engine.calibration import Floats
 from molmo_point.engine.detokenize import Detokenizer
 from molmo_point.engine.generate import Ending, Step
 from molmo_point.engine.uncertainty import Trace
@@ -100,6 +101,11 @@ class PointAnswer:
         self._blank = blank
         self._told = 0
         effort.begin()
+
+    @property
+    def state(self) -> Floats:
+        """What the decoder had come to at the question's end; see `Trace.state`."""
+        return self._trace.state
 
     def take(self, step: Step) -> list[Point]:
         """Return the points that a step completes."""

@@ -1,6 +1,6 @@
 """A checkpoint's calibration: how its raw certainties relate to what was measured on held-out data.
 
-A small JSON file, `calibration.json`, beside the weights, written by `molmo_point.evaluate.calibrate`. Without it raw numbers are
+A small JSON file, `calibration.json`, beside the weights, written by `molmo-point calibrate`. Without it raw numbers are
 handed out, marked `calibrated=False`.
 """
 
@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import json
 import math
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from molmo_point.errors import CheckpointError
 
 FILE = "calibration.json"
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 LEAST_VARIANCE = 1e-8
 """Norm units squared: a tenth of what the last digit of a coordinate leaves open. Keeps logarithms finite."""
@@ -25,6 +30,9 @@ class Calibration(BaseModel):
 
     Attributes:
         score_weights, score_bias: Logistic regression on `score_features`; 1 = the point is on the asked thing.
+        probe: Its further weights: of the decoder's output at the end of the question, after the last norm, from which the first
+            token is chosen [D]. It knows which questions tend to be answered wrongly (Kadavath et al., "Language Models (Mostly)
+            Know What They Know", 2022). Empty where it was not seen to help.
         variance_scale, variance_power, variance_doubt: variance = scale * raw ** power * ((1 - score) / score) ** doubt, with the
             raw score, in norm units squared: where the middle of the thing lies about the point, given that the point is on the
             right thing. How far a point is off shows in how little the model believes in it, often more than in its digits.
@@ -36,6 +44,7 @@ class Calibration(BaseModel):
 
     score_weights: tuple[float, float, float, float]
     score_bias: float
+    probe: tuple[float, ...] = ()
     variance_scale: float = Field(gt=0)
     variance_power: float = 1.0
     variance_doubt: float = 0.0
@@ -43,11 +52,24 @@ class Calibration(BaseModel):
     absent_bias: float
     measured_on: str
 
-    def score(self, raw: float, variance_x: float, variance_y: float, absent: float) -> float:
+    @cached_property
+    def _probe(self) -> Floats:
+        return np.array(self.probe)
+
+    def hint(self, state: Floats | None) -> float:
+        """Return what the probe reads in a state [D]: log odds that are added to those of each point of the answer.
+
+        None and a calibration without a probe give 0.
+        """
+        return float(self._probe @ state) if self.probe and state is not None else 0.0
+
+    def score(
+        self, raw: float, variance_x: float, variance_y: float, absent: float, hint: float = 0.0
+    ) -> float:
         """Return the probability that a point is on the asked thing."""
         features = score_features(raw, variance_x, variance_y, absent)
         weighted = sum(w * f for w, f in zip(self.score_weights, features, strict=True))
-        return sigmoid(weighted + self.score_bias)
+        return sigmoid(weighted + self.score_bias + hint)
 
     def variance(self, raw: float, score: float) -> float:
         """Return the variance of one axis, from the raw one and the raw score."""
@@ -55,11 +77,11 @@ class Calibration(BaseModel):
         return self.variance_scale * math.exp(spread - self.variance_doubt * logit(score))
 
     def point(
-        self, score: float, variance_x: float, variance_y: float, absent: float
+        self, score: float, variance_x: float, variance_y: float, absent: float, hint: float = 0.0
     ) -> tuple[float, float, float]:
-        """Return score and variances of a point from the raw ones and the answer's raw probability of "none"."""
+        """Return score and variances of a point from the raw ones, the answer's raw probability of "none", and its hint."""
         return (
-            self.score(score, variance_x, variance_y, absent),
+            self.score(score, variance_x, variance_y, absent, hint),
             self.variance(variance_x, score),
             self.variance(variance_y, score),
         )
@@ -92,16 +114,25 @@ def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
-def read_calibration(folder: Path) -> Calibration | None:
+def read_calibration(folder: Path, width: int) -> Calibration | None:
     """Read the calibration beside a checkpoint, or None where there is none.
 
+    Args:
+        width: Of the checkpoint's decoder.
+
     Raises:
-        CheckpointError: The file is there but damaged.
+        CheckpointError: The file is there but damaged, or another model's.
     """
     path = folder / FILE
     if not path.exists():
         return None
     try:
-        return Calibration.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        calibration = Calibration.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, ValidationError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
+    if calibration.probe and len(calibration.probe) != width:
+        raise CheckpointError(
+            f"{path} is another model's: expected a probe of {width} weights, got {len(calibration.probe)}; "
+            "make one for this checkpoint with molmo-point calibrate"
+        )
+    return calibration

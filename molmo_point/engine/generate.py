@@ -153,7 +153,10 @@ class Decoding:
         if settled[-1] == self._stop:
             self.ending = Ending.STOP
         count = len(reading.pending)
-        return Step(settled, logits[rows], hidden[rows]), [*range(count), *(count + node for node in path)]
+        return Step(settled, logits[rows], hidden[rows]), [
+            *range(count),
+            *(count + node for node in path),
+        ]
 
 
 def generate(model: Molmo, cache: KVCache, decoding: Decoding) -> Iterator[Step]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from molmo_point.config import MolmoConfig
-from molmo_point.engine.calibration import read_calibration
+from molmo_point.engine.calibration import Floats, read_calibration
 from molmo_point.engine.drafts import Kind
 from molmo_point.engine.engine import Engine, EngineOptions
 from molmo_point.engine.picture import EncodedPicture
@@ -63,7 +63,9 @@ class LocalPointer:
 
             model = join(model, mesh)
         options = options or EngineOptions()
-        calibration = read_calibration(folder) if options.calibrated else None
+        calibration = None
+        if options.calibrated:
+            calibration = read_calibration(folder, config.decoder.d_model)
         return cls(Engine(model, tokenizer, name, options, calibration))
 
     @property
@@ -153,6 +155,23 @@ class LocalPointer:
             for news in scheduler.step():
                 if isinstance(news.result, Pointing):
                     done[news.key] = news.result
+
+    def examine(
+        self, image: ImageLike, query: str, *, kind: Kind = "point"
+    ) -> tuple[Pointing, Floats]:
+        """Point or count, and hand out what the decoder had come to at the question's end: what a calibration's probe reads.
+
+        Returns:
+            The answer, and the decoder's output [D] from which its first token was chosen.
+        """
+        engine = self._engine
+        picture, cost = engine.encode(image)
+        request = engine.ask_points(picture, cost, query, kind, time.perf_counter(), None)
+        for step in engine.run(picture, request.decoding):
+            request.answer.take(step)
+        assert request.decoding.ending is not None
+        _, pointing = request.answer.finish(request.decoding.ending)
+        return pointing, request.answer.state
 
     def schedule(self) -> Scheduler:
         """Return a decoder for many questions at once that join as they come: for a server's loop."""

@@ -11,20 +11,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from molmo_point.engine.calibration import Calibration
+from molmo_point.engine.calibration import Calibration, Floats
 from molmo_point.engine.drafts import NONE
 from molmo_point.engine.generate import Step
 from molmo_point.points import Point
 from molmo_point.preprocess.tokenizer import Tokenizer
 
 Span = tuple[int, int]
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 NEAR = 0.03
 """Within this share of the picture's side a place counts as the same one."""
 
@@ -86,6 +84,9 @@ class Trace:
 
     Args:
         calibration: Measured for this checkpoint, or None: then the raw numbers are handed out.
+
+    Attributes:
+        state: The decoder's output from which the first token was chosen [D]; empty before that.
     """
 
     def __init__(self, numbers: NumberTokens, calibration: Calibration | None) -> None:
@@ -95,9 +96,14 @@ class Trace:
         self._tokens: list[TokenBelief] = []
         self._none: list[float] = []
         self._on_none_path = True
+        self._hint = 0.0
+        self.state: Floats = np.zeros(0)
 
     def record(self, step: Step) -> None:
         """Take what one pass settled."""
+        if not self._tokens:
+            self.state = step.hidden[0].double().cpu().numpy()
+            self._hint = self._calibration.hint(self.state) if self._calibration else 0.0
         probabilities = step.logits.softmax(-1)
         chosen = torch.tensor(step.tokens, device=probabilities.device)[:, None]
         own = probabilities.gather(1, chosen)[:, 0].tolist()
@@ -141,7 +147,7 @@ class Trace:
         score = min(1.0, x.near * y.near * opened)
         xx, yy = x.variance, y.variance
         if self._calibration:
-            score, xx, yy = self._calibration.point(score, xx, yy, self._raw_absence())
+            score, xx, yy = self._calibration.point(score, xx, yy, self._raw_absence(), self._hint)
         return point.model_copy(update={"score": score, "covariance": (xx, 0.0, yy)})
 
     def _opening_probability(self, span: Span, token_spans: Sequence[Span]) -> float:

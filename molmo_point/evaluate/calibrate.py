@@ -1,4 +1,4 @@
-"""Fit a checkpoint's calibration on held-out questions, and measure on others whether its certainties keep what they promise.
+"""Set a pointer's certainties beside the truth, and measure whether they keep what they promise.
 
 samples = collect(pointer, examples)            # a pointer without calibration: raw numbers
 calibration = fit(samples, "500 held-out scenes")
@@ -14,18 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from molmo_point.engine.calibration import (
-    LEAST_VARIANCE,
-    Calibration,
-    logit,
-    score_features,
-)
+from molmo_point.engine.calibration import Calibration, Floats
+from molmo_point.engine.local import LocalPointer
 from molmo_point.errors import UsageError
 from molmo_point.evaluate.examples import Box, Example, Mask, Region
 from molmo_point.pointer import Pointer
-from molmo_point.points import Point
-
-Floats = np.ndarray[Any, np.dtype[np.float64]]
+from molmo_point.points import Point, Pointing
 
 
 @dataclass(frozen=True)
@@ -37,6 +31,7 @@ class PointSample:
         hit: It lies on an asked thing.
         offset: From the point to the middle of the thing it lies on, norm units; None for a miss.
         absent: The answer's probability that there is nothing, 0-1.
+        state: What a probe reads [D]; see `LocalPointer.examine`. None where it cannot be had.
     """
 
     score: float
@@ -44,6 +39,7 @@ class PointSample:
     hit: bool
     offset: tuple[float, float] | None
     absent: float = 0.0
+    state: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -90,15 +86,21 @@ def collect(pointer: Pointer, examples: Iterable[Example]) -> Samples:
     points: list[PointSample] = []
     absences: list[AbsenceSample] = []
     for example in examples:
-        ask = pointer.count if example.mode == "count" else pointer.point
-        pointing = ask(example.image, example.query)
+        pointing, state = _answer(pointer, example)
         none = pointing.absent_probability
-        points += [
-            _judge(p, example.regions, none or 0.0) for p in pointing.points if p.covariance
-        ]
+        judged = [_judge(p, example.regions) for p in pointing.points if p.covariance]
+        points += [replace(sample, absent=none or 0.0, state=state) for sample in judged]
         if none is not None:
             absences.append(AbsenceSample(none, not example.regions))
     return Samples(tuple(points), tuple(absences))
+
+
+def _answer(pointer: Pointer, example: Example) -> tuple[Pointing, Floats | None]:
+    """Ask; a model in this process shows what it had come to, too."""
+    if isinstance(pointer, LocalPointer):
+        return pointer.examine(example.image, example.query, kind=example.mode)
+    ask = pointer.count if example.mode == "count" else pointer.point
+    return ask(example.image, example.query), None
 
 
 def joined(samples: Iterable[Samples]) -> Samples:
@@ -110,7 +112,7 @@ def joined(samples: Iterable[Samples]) -> Samples:
     )
 
 
-def _judge(point: Point, regions: Sequence[Region], absent: float) -> PointSample:
+def _judge(point: Point, regions: Sequence[Region]) -> PointSample:
     assert point.covariance is not None
     assert point.score is not None
     xx, _, yy = point.covariance
@@ -119,7 +121,7 @@ def _judge(point: Point, regions: Sequence[Region], absent: float) -> PointSampl
     if on:
         offsets = [(x - point.x, y - point.y) for x, y in map(middle, on)]
         offset = min(offsets, key=lambda pair: math.hypot(*pair))
-    return PointSample(point.score, (xx, yy), bool(on), offset, absent)
+    return PointSample(point.score, (xx, yy), bool(on), offset)
 
 
 def middle(region: Region) -> tuple[float, float]:
@@ -133,116 +135,6 @@ def middle(region: Region) -> tuple[float, float]:
     raise UsageError(f"expected a Box or a Mask, got {type(region).__name__}: it has no middle")
 
 
-def fit(samples: Samples, measured_on: str) -> Calibration:
-    """Fit a calibration to raw samples.
-
-    Raises:
-        UsageError: Fewer than 20 hits or misses, absent or present questions: too little to fit anything on.
-    """
-    hits = sum(sample.hit for sample in samples.points)
-    gone = sum(sample.absent for sample in samples.absences)
-    few = {
-        "hits": hits,
-        "misses": len(samples.points) - hits,
-        "absent questions": gone,
-        "present questions": len(samples.absences) - gone,
-    }
-    lacking = [f"{count} {name}" for name, count in few.items() if count < 20]
-    if lacking:
-        raise UsageError(
-            f"expected at least 20 of each to fit on, got {', '.join(lacking)}: ask more questions"
-        )
-    features = np.array([score_features(s.score, *s.variances, s.absent) for s in samples.points])
-    weights = logistic_regression(features, np.array([s.hit for s in samples.points], float))
-    doubts = np.array([[logit(s.probability)] for s in samples.absences])
-    absent = logistic_regression(doubts, np.array([s.absent for s in samples.absences], float))
-    scale, power, doubt = _fit_variance([s for s in samples.points if s.offset is not None])
-    return Calibration(
-        score_weights=tuple(weights[:-1].tolist()),
-        score_bias=float(weights[-1]),
-        variance_scale=scale,
-        variance_power=power,
-        variance_doubt=doubt,
-        absent_weight=float(absent[0]),
-        absent_bias=float(absent[1]),
-        measured_on=measured_on,
-    )
-
-
-def logistic_regression(features: Floats, labels: Floats, *, ridge: float = 1e-2) -> Floats:
-    """Return weights and, last, the bias (Newton's method, a little ridge on standardised features).
-
-    Args:
-        features: [N, F]; labels: [N], 0 or 1.
-    """
-    mean, deviation = features.mean(0), features.std(0) + 1e-9
-    x = np.column_stack([(features - mean) / deviation, np.ones(len(features))])
-    penalty = ridge * np.eye(x.shape[1])
-    penalty[-1, -1] = 0
-    weights = np.zeros(x.shape[1])
-    for _ in range(50):
-        guess = 1 / (1 + np.exp(-np.clip(x @ weights, -30, 30)))
-        gradient = x.T @ (guess - labels) + penalty @ weights
-        curvature = (x * (guess * (1 - guess))[:, None]).T @ x + penalty
-        step = np.linalg.solve(curvature + 1e-9 * np.eye(len(weights)), gradient)
-        weights -= step
-        if np.abs(step).max() < 1e-9:
-            break
-    scaled = weights[:-1] / deviation
-    return np.append(scaled, weights[-1] - (scaled * mean).sum())
-
-
-def _fit_variance(hits: Sequence[PointSample]) -> tuple[float, float, float]:
-    """Find (scale, power, doubt) of `Calibration.variance`.
-
-    The powers are the most likely ones if offsets are Gaussian. They are not, quite: real ones have longer tails. Coverage is
-    what is promised, so the scale is the one of the smallest worse gap to 50 % and 90 %.
-    """
-    features = np.array(
-        [
-            [math.log(max(variance, LEAST_VARIANCE)), -logit(sample.score)]
-            for sample in hits
-            for variance in sample.variances
-        ]
-    )
-    squares = np.array([o * o for sample in hits for o in sample.offset or ()])
-    power, doubt, level = variance_regression(features, squares)
-    shape = np.exp(features @ [power, doubt] + level)
-    distance = (squares / shape).reshape(-1, 2).sum(1)
-    # A 2D Gaussian's 90 % ellipse has a squared radius of -2 ln 0.1.
-    factors = np.quantile(distance, np.linspace(0.84, 0.94, 101)) / (-2 * math.log(0.1))
-
-    def gap(factor: float) -> float:
-        half, most = (_share(distance / factor <= -2 * math.log(rest)) for rest in (0.5, 0.1))
-        return max(abs(half - 0.5), abs(most - 0.9))
-
-    return float(min(factors, key=gap) * math.exp(level)), float(power), float(doubt)
-
-
-def variance_regression(features: Floats, squares: Floats, *, ridge: float = 1e-6) -> Floats:
-    """Return weights and, last, the bias of the logarithm of a variance: the most likely ones (Fisher scoring).
-
-    Args:
-        features: [N, F]; squares: [N], squared deviations from 0.
-    """
-    x = np.column_stack([features, np.ones(len(features))])
-    curvature = x.T @ x + ridge * len(x) * np.eye(x.shape[1])
-    weights = np.zeros(x.shape[1])
-    weights[-1] = math.log(max(float(squares.mean()), LEAST_VARIANCE))
-
-    def loss(weights: Floats) -> float:
-        return float((x @ weights + squares * np.exp(-x @ weights)).sum())
-
-    for _ in range(100):
-        step = np.linalg.solve(curvature, x.T @ (1 - squares * np.exp(-x @ weights)))
-        while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-9:
-            step = step / 2
-        weights = weights - step
-        if np.abs(step).max() < 1e-6:
-            break
-    return weights
-
-
 def apply(calibration: Calibration, samples: Samples) -> Samples:
     """Return raw samples as the calibration makes them."""
     return Samples(
@@ -252,7 +144,8 @@ def apply(calibration: Calibration, samples: Samples) -> Samples:
 
 
 def _calibrated(calibration: Calibration, sample: PointSample) -> PointSample:
-    score, xx, yy = calibration.point(sample.score, *sample.variances, sample.absent)
+    hint = calibration.hint(sample.state)
+    score, xx, yy = calibration.point(sample.score, *sample.variances, sample.absent, hint)
     return replace(sample, score=score, variances=(xx, yy))
 
 
@@ -273,8 +166,8 @@ def measure(samples: Samples, *, bins: int = 10) -> Quality:
     return Quality(
         expected_calibration_error=error,
         auroc=auroc(scores[hits], scores[~hits]),
-        coverage_50=_share(distance <= -2 * math.log(0.5)),
-        coverage_90=_share(distance <= -2 * math.log(0.1)),
+        coverage_50=share(distance <= -2 * math.log(0.5)),
+        coverage_90=share(distance <= -2 * math.log(0.1)),
         absence_auroc=auroc(doubts[gone], doubts[~gone]),
         points=len(scores),
         misses=int((~hits).sum()),
@@ -282,7 +175,7 @@ def measure(samples: Samples, *, bins: int = 10) -> Quality:
     )
 
 
-def _share(flags: np.ndarray[Any, np.dtype[np.bool_]]) -> float:
+def share(flags: np.ndarray[Any, np.dtype[np.bool_]]) -> float:
     """How many are true; NaN where there are none at all."""
     return float(flags.mean()) if len(flags) else math.nan
 

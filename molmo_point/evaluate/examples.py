@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -80,7 +80,7 @@ class Example:
     image: ImageLike
     query: str
     regions: Sequence[Region]
-    mode: str = "point"
+    mode: Literal["point", "count"] = "point"
     group: str = ""
 
     def __post_init__(self) -> None:

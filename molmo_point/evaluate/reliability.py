@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from molmo_point.engine.calibration import Floats
 from molmo_point.errors import MissingExtra
-from molmo_point.evaluate.calibrate import Floats, Quality, Samples, measure
+from molmo_point.evaluate.calibrate import Quality, Samples, measure
 
 _PART: dict[str, Any] = {"linewidth": 1, "alpha": 0.6}
 """How the line of one part is drawn."""

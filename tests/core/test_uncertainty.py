@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from molmo_point.engine.calibration import Calibration, read_calibration
+from molmo_point.engine.calibration import Calibration, logit, read_calibration
 from molmo_point.engine.generate import Step
 from molmo_point.engine.uncertainty import NumberTokens, Trace
 from molmo_point.errors import CheckpointError
@@ -17,6 +17,10 @@ from molmo_point.points import Point
 
 DIGITS = [str(number) for number in range(10)]
 WHOLE = [str(number) for number in range(101)]
+
+
+STATE = [0.5, 0.25]
+"""The decoder's output at the end of the question."""
 
 
 class FakeTokenizer:
@@ -47,7 +51,9 @@ def answer(
         logits = torch.full((1, len(words)), -50.0)
         for other, probability in doubts.get(index, {piece: 1.0}).items():
             logits[0, words.index(other)] = math.log(probability)
-        trace.record(Step([words.index(piece)], logits, torch.zeros(1, 2)))
+        trace.record(
+            Step([words.index(piece)], logits, torch.tensor([STATE if index == 0 else [9.0, 9.0]]))
+        )
         spans.append((len(text), len(text) + len(piece)))
         text += piece
     first = text.index("<point") + len("<point")
@@ -139,11 +145,29 @@ def test_calibration_is_applied() -> None:
     assert trace.absent_probability() == pytest.approx(expected, rel=1e-4)
 
 
+def test_a_probe_reads_what_the_decoder_had_come_to_at_the_end_of_the_question() -> None:
+    doubt = {0: {" <point": 0.7, " There": 0.3}}
+    _, without = answer(WHOLE, SURE_WHOLE, doubt, CALIBRATION)
+    probing = CALIBRATION.model_copy(update={"probe": (2.0, -1.0)})
+    trace, point = answer(WHOLE, SURE_WHOLE, doubt, probing)
+    assert trace.state.tolist() == STATE
+    assert without.score is not None
+    assert point.score is not None
+    assert logit(point.score) == pytest.approx(logit(without.score) + 0.75, abs=1e-9)
+    assert point.covariance == without.covariance
+
+
 def test_calibration_file(tmp_path: Path) -> None:
-    assert read_calibration(tmp_path) is None
+    assert read_calibration(tmp_path, 2) is None
     path = tmp_path / "calibration.json"
     path.write_text(CALIBRATION.model_dump_json())
-    assert read_calibration(tmp_path) == CALIBRATION
+    assert read_calibration(tmp_path, 2) == CALIBRATION
+    path.write_text(CALIBRATION.model_copy(update={"probe": (1.0, 2.0)}).model_dump_json())
+    assert read_calibration(tmp_path, 2) is not None
+    with pytest.raises(
+        CheckpointError, match="another model's: expected a probe of 3 weights, got 2"
+    ):
+        read_calibration(tmp_path, 3)
     path.write_text(json.dumps({"score_bias": 1}))
     with pytest.raises(CheckpointError, match="damaged"):
-        read_calibration(tmp_path)
+        read_calibration(tmp_path, 2)

@@ -16,13 +16,12 @@ from molmo_point.evaluate.calibrate import (
     apply,
     auroc,
     collect,
-    fit,
-    logistic_regression,
     measure,
     middle,
-    variance_regression,
 )
 from molmo_point.evaluate.examples import Box, Example, Mask
+from molmo_point.evaluate.fit import fit
+from molmo_point.evaluate.regression import logistic_regression, variance_regression
 from molmo_point.points import Point
 from molmo_point.testing import FakePointer
 
@@ -53,6 +52,35 @@ def test_fit_repairs_overconfidence_on_samples_it_never_saw() -> None:
     assert after.coverage_50 == pytest.approx(0.5, abs=0.06)
     assert after.auroc == pytest.approx(before.auroc, abs=0.02)
     assert sum(count for _, _, count in after.bins) == after.points == 3000
+
+
+def with_states(seed: int, count: int, told: float) -> Samples:
+    """Hits happen as a hidden state says, `told` log odds a unit; the score says nothing."""
+    rng = np.random.default_rng(seed)
+    points = []
+    for _ in range(count):
+        state = rng.normal(size=16)
+        hit = bool(rng.random() < 1 / (1 + math.exp(-told * state[3])))
+        offset = (0.01, 0.01) if hit else None
+        points.append(PointSample(rng.uniform(0.1, 0.9), (1e-4, 1e-4), hit, offset, state=state))
+    return Samples(tuple(points), overconfident(seed, 200).absences)
+
+
+def test_a_probe_is_fitted_where_the_states_tell_something() -> None:
+    calibration, others = fit(with_states(1, 2000, 2.0), "a test"), with_states(2, 2000, 2.0)
+    assert int(np.argmax(np.abs(calibration.probe))) == 3
+    before, after = measure(others), measure(apply(calibration, others))
+    assert before.auroc < 0.55
+    assert after.auroc > 0.8
+    assert after.expected_calibration_error < 0.05
+
+
+def test_states_that_tell_nothing_are_not_learned_by_heart() -> None:
+    assert fit(with_states(1, 400, 0.0), "a test").probe == ()
+
+
+def test_points_without_states_have_no_probe() -> None:
+    assert fit(overconfident(1), "a test").probe == ()
 
 
 def test_logistic_regression_recovers_known_weights() -> None:

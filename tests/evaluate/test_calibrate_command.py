@@ -78,7 +78,7 @@ def test_own_questions_give_a_calibration_that_loads(
     )
     assert result.exit_code == 0, result.output
     assert asked == {"name": "m", "calibrated": False}
-    calibration = read_calibration(out)
+    calibration = read_calibration(out, 192)
     assert calibration is not None
     # What was right 1.5 times as often as it said is now believed about that.
     assert calibration.score(0.5, 4e-4, 4e-4, 0.25) == pytest.approx(0.75, abs=0.15)
@@ -137,7 +137,7 @@ def test_a_mixture_of_worlds_is_measured_whole_and_world_by_world(
     assert whole == raw == sum(parts)
     assert all(0 < part < whole for part in parts)
     assert len(rows) == 5
-    calibration = read_calibration(tmp_path)
+    calibration = read_calibration(tmp_path, 192)
     assert calibration is not None
     assert calibration.measured_on == "every other one of 24 drawn pictures each of scenes,pages"
 

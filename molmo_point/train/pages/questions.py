@@ -164,8 +164,7 @@ class _Asker:
         else:
             templates = COUNT_TEMPLATES if counting else POINT_TEMPLATES + CLICK_TEMPLATES
             prompt = templates[int(rng.integers(len(templates)))].format(query)
-        mode = "count" if counting else "point"
-        return Question(mode, query, prompt, targets, form, label)
+        return Question("count" if counting else "point", query, prompt, targets, form, label)
 
 
 def _on_page(label: str, texts: list[str]) -> bool:

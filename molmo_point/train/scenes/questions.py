@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from typing import Literal
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class Question:
         label: What is written on the control that is asked for, on pages.
     """
 
-    mode: str
+    mode: Literal["point", "count"]
     query: str
     prompt: str
     targets: tuple[int, ...]
