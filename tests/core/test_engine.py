@@ -21,6 +21,7 @@ from molmo_point.engine.generate import Decoding, Drafter, Ending, Limits, NoDra
 from molmo_point.engine.local import LocalPointer
 from molmo_point.errors import QueryError, UsageError
 from molmo_point.images import load_image
+from molmo_point.markup import count_prompt, point_prompt
 from molmo_point.preprocess.prompt import wrap
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -230,6 +231,40 @@ def test_batches_admit_late_and_end_early(pointer: LocalPointer) -> None:
             tokens[job.key] += step.tokens
     assert [tokens[key] for key in range(4)] == [plain[:length] for length in lengths]
     assert order.index(0) < order.index(3)
+
+
+def test_hidden_states_are_those_that_the_tokens_were_chosen_from(pointer: LocalPointer) -> None:
+    plain = decode(pointer, "Where?", NoDraft())
+    picture, _ = pointer.engine.encode(load_image(IMAGE))
+    prompt = pointer.engine.tokenizer.encode(wrap("Where?"))
+
+    def decoding(seed: int) -> Decoding:
+        drafter = CorruptedOracle(plain, seed)
+        return Decoding(prompt, stop=-1, limits=Limits(16), drafter=drafter)
+
+    cache = picture.cache.fork(picture.cache.length + len(prompt) + 40)
+    steps = list(generate(pointer.network, cache, decoding(0)))
+    batch = BatchDecoder(pointer.network, 2, picture.cache.length + len(prompt) + 40)
+    jobs = [Job(picture.cache, decoding(seed), seed) for seed in (1, 2)]
+    steps += [step for _, step in batch.run(iter(jobs)) if step is not None]
+    assert any(len(step.tokens) > 1 for step in steps)
+    for step in steps:
+        with torch.inference_mode():
+            logits = pointer.network.decoder.logits(step.hidden).float()
+        torch.testing.assert_close(logits, step.logits)
+        assert logits.argmax(-1).tolist() == step.tokens
+
+
+def test_examining_is_pointing_and_shows_the_state(pointer: LocalPointer) -> None:
+    for kind, ask, prompt in (
+        ("point", pointer.point, point_prompt("cat")),
+        ("count", pointer.count, count_prompt("cat")),
+    ):
+        answer, state = pointer.examine(IMAGE, "cat", kind=kind)
+        assert answer.text == ask(IMAGE, "cat").text
+        head = pointer.network.decoder.head.weight.double()
+        (first,) = decode(pointer, prompt, NoDraft(), 1)
+        assert (head @ torch.from_numpy(state)).argmax().item() == first
 
 
 def test_padded_passes_change_nothing(pointer: LocalPointer) -> None:
