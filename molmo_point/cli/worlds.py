@@ -179,10 +179,15 @@ def _page_drawer(spare: bool) -> Iterator[Callable[[int, PageStyle], Scene]]:
 def _example(scene: Scene, question: Question) -> Example:
     from molmo_point.evaluate.examples import Example, Mask
 
+    height, width = scene.image.shape[:2]
+    places = {target: scene.things[target].point for target in question.targets}
     return Example(
         image=scene.image,
         query=question.query,
-        regions=[Mask(scene.region(target)) for target in question.targets],
+        regions=[
+            Mask(scene.region(target), (x / width, y / height))
+            for target, (x, y) in places.items()
+        ],
         mode=question.mode,
         group=f"{question.form}, {question.mode}",
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,51 @@ LEAST_VARIANCE = 1e-8
 """Norm units squared: a tenth of what the last digit of a coordinate leaves open. Keeps logarithms finite."""
 
 
+class Spread(BaseModel):
+    """How far off along one axis: variance = scale * raw ** power * ((1 - score) / score) ** doubt * exp(probe . state).
+
+    In norm units squared, from the raw variance and the raw score: where the middle of the thing lies about the point, given that
+    the point is on the right thing. How far a point is off shows in how little the model believes in it, often more than in its
+    digits; and in what it is that was asked for.
+
+    Attributes:
+        scale, power, doubt: As above.
+        probe: See `Calibration`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scale: float = Field(gt=0)
+    power: float = 1.0
+    doubt: float = 0.0
+    probe: tuple[float, ...] = ()
+
+    def variance(self, raw: float, score: float, hint: float) -> float:
+        """Return the variance from the raw one, the raw score, and what the probe reads."""
+        spread, doubt = spread_features(raw, score)
+        return self.scale * math.exp(self.power * spread + self.doubt * doubt + hint)
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What the probes of a calibration read in one answer's state: log odds, and logarithms of variances."""
+
+    score: float = 0.0
+    spread_x: float = 0.0
+    spread_y: float = 0.0
+
+
 class Calibration(BaseModel):
-    """Logistic maps from raw certainties to probabilities, and a power law from raw variances and scores to real variances.
+    """Logistic maps from raw certainties to probabilities, and power laws from raw to real variances.
+
+    A probe is a vector of weights of the decoder's output at the end of the question, after the last norm, from which the first
+    token is chosen [D]. It knows which questions tend to be answered wrongly (Kadavath et al., "Language Models (Mostly) Know
+    What They Know", 2022), and which things are wide. Empty where it was not seen to help.
 
     Attributes:
         score_weights, score_bias: Logistic regression on `score_features`; 1 = the point is on the asked thing.
-        probe: Its further weights: of the decoder's output at the end of the question, after the last norm, from which the first
-            token is chosen [D]. It knows which questions tend to be answered wrongly (Kadavath et al., "Language Models (Mostly)
-            Know What They Know", 2022). Empty where it was not seen to help.
-        variance_scale, variance_power, variance_doubt: variance = scale * raw ** power * ((1 - score) / score) ** doubt, with the
-            raw score, in norm units squared: where the middle of the thing lies about the point, given that the point is on the
-            right thing. How far a point is off shows in how little the model believes in it, often more than in its digits.
+        score_probe: Its further weights.
+        spread_x, spread_y: Of the two axes.
         absent_weight, absent_bias: Logistic map on the log odds of the raw probability of "none".
         measured_on: What it was fitted on, in words.
     """
@@ -44,46 +78,34 @@ class Calibration(BaseModel):
 
     score_weights: tuple[float, float, float, float]
     score_bias: float
-    probe: tuple[float, ...] = ()
-    variance_scale: float = Field(gt=0)
-    variance_power: float = 1.0
-    variance_doubt: float = 0.0
+    score_probe: tuple[float, ...] = ()
+    spread_x: Spread
+    spread_y: Spread
     absent_weight: float
     absent_bias: float
     measured_on: str
 
-    @cached_property
-    def _probe(self) -> Floats:
-        return np.array(self.probe)
+    @property
+    def probes(self) -> tuple[tuple[float, ...], ...]:
+        """Those of the score and of both axes; each as wide as the decoder, or empty."""
+        return self.score_probe, self.spread_x.probe, self.spread_y.probe
 
-    def hint(self, state: Floats | None) -> float:
-        """Return what the probe reads in a state [D]: log odds that are added to those of each point of the answer.
-
-        None and a calibration without a probe give 0.
-        """
-        return float(self._probe @ state) if self.probe and state is not None else 0.0
-
-    def score(
-        self, raw: float, variance_x: float, variance_y: float, absent: float, hint: float = 0.0
-    ) -> float:
-        """Return the probability that a point is on the asked thing."""
-        features = score_features(raw, variance_x, variance_y, absent)
-        weighted = sum(w * f for w, f in zip(self.score_weights, features, strict=True))
-        return sigmoid(weighted + self.score_bias + hint)
-
-    def variance(self, raw: float, score: float) -> float:
-        """Return the variance of one axis, from the raw one and the raw score."""
-        spread = self.variance_power * math.log(max(raw, LEAST_VARIANCE))
-        return self.variance_scale * math.exp(spread - self.variance_doubt * logit(score))
+    def hints(self, state: Floats | None) -> Hints:
+        """Return what the probes read in a state [D]; nothing in None."""
+        if state is None:
+            return Hints()
+        return Hints(*(float(np.array(p) @ state) if p else 0.0 for p in self.probes))
 
     def point(
-        self, score: float, variance_x: float, variance_y: float, absent: float, hint: float = 0.0
+        self, score: float, variance_x: float, variance_y: float, absent: float, hints: Hints
     ) -> tuple[float, float, float]:
-        """Return score and variances of a point from the raw ones, the answer's raw probability of "none", and its hint."""
+        """Return score and variances of a point from the raw ones, the answer's raw probability of "none", and its hints."""
+        features = score_features(score, variance_x, variance_y, absent)
+        odds = sum(w * f for w, f in zip(self.score_weights, features, strict=True))
         return (
-            self.score(score, variance_x, variance_y, absent, hint),
-            self.variance(variance_x, score),
-            self.variance(variance_y, score),
+            sigmoid(odds + self.score_bias + hints.score),
+            self.spread_x.variance(variance_x, score, hints.spread_x),
+            self.spread_y.variance(variance_y, score, hints.spread_y),
         )
 
     def absent(self, raw: float) -> float:
@@ -101,6 +123,11 @@ def score_features(
         0.5 * math.log(max(variance_y, LEAST_VARIANCE)),
         logit(absent),
     )
+
+
+def spread_features(raw: float, score: float) -> tuple[float, float]:
+    """Return what a variance is computed from: the logarithm of the raw one, the log odds against the point."""
+    return math.log(max(raw, LEAST_VARIANCE)), -logit(score)
 
 
 def logit(probability: float) -> float:
@@ -130,9 +157,10 @@ def read_calibration(folder: Path, width: int) -> Calibration | None:
         calibration = Calibration.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, ValidationError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
-    if calibration.probe and len(calibration.probe) != width:
+    wrong = {len(probe) for probe in calibration.probes} - {0, width}
+    if wrong:
         raise CheckpointError(
-            f"{path} is another model's: expected a probe of {width} weights, got {len(calibration.probe)}; "
+            f"{path} is another model's: expected probes of {width} weights, got {wrong.pop()}; "
             "make one for this checkpoint with molmo-point calibrate"
         )
     return calibration

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molmo_point.engine.calibration import Calibration, Floats
+from molmo_point.engine.calibration import Calibration, Floats, Hints
 from molmo_point.engine.drafts import NONE
 from molmo_point.engine.generate import Step
 from molmo_point.points import Point
@@ -96,14 +96,15 @@ class Trace:
         self._tokens: list[TokenBelief] = []
         self._none: list[float] = []
         self._on_none_path = True
-        self._hint = 0.0
+        self._hints = Hints()
         self.state: Floats = np.zeros(0)
 
     def record(self, step: Step) -> None:
         """Take what one pass settled."""
         if not self._tokens:
             self.state = step.hidden[0].double().cpu().numpy()
-            self._hint = self._calibration.hint(self.state) if self._calibration else 0.0
+            if self._calibration:
+                self._hints = self._calibration.hints(self.state)
         probabilities = step.logits.softmax(-1)
         chosen = torch.tensor(step.tokens, device=probabilities.device)[:, None]
         own = probabilities.gather(1, chosen)[:, 0].tolist()
@@ -147,7 +148,9 @@ class Trace:
         score = min(1.0, x.near * y.near * opened)
         xx, yy = x.variance, y.variance
         if self._calibration:
-            score, xx, yy = self._calibration.point(score, xx, yy, self._raw_absence(), self._hint)
+            score, xx, yy = self._calibration.point(
+                score, xx, yy, self._raw_absence(), self._hints
+            )
         return point.model_copy(update={"score": score, "covariance": (xx, 0.0, yy)})
 
     def _opening_probability(self, span: Span, token_spans: Sequence[Span]) -> float:

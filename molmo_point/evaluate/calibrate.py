@@ -1,7 +1,7 @@
 """Set a pointer's certainties beside the truth, and measure whether they keep what they promise.
 
 samples = collect(pointer, examples)            # a pointer without calibration: raw numbers
-calibration = fit(samples, "500 held-out scenes")
+calibration = fit(samples, "500 held-out scenes")             # molmo_point.evaluate.fit
 quality = measure(apply(calibration, collect(pointer, others)))
 """
 
@@ -16,8 +16,7 @@ import numpy as np
 
 from molmo_point.engine.calibration import Calibration, Floats
 from molmo_point.engine.local import LocalPointer
-from molmo_point.errors import UsageError
-from molmo_point.evaluate.examples import Box, Example, Mask, Region
+from molmo_point.evaluate.examples import Example, Region
 from molmo_point.pointer import Pointer
 from molmo_point.points import Point, Pointing
 
@@ -119,20 +118,9 @@ def _judge(point: Point, regions: Sequence[Region]) -> PointSample:
     on = [region for region in regions if region.contains(point.x, point.y)]
     offset = None
     if on:
-        offsets = [(x - point.x, y - point.y) for x, y in map(middle, on)]
+        offsets = [(x - point.x, y - point.y) for x, y in (region.middle for region in on)]
         offset = min(offsets, key=lambda pair: math.hypot(*pair))
     return PointSample(point.score, (xx, yy), bool(on), offset)
-
-
-def middle(region: Region) -> tuple[float, float]:
-    """Return the centre of a box, the centroid of a mask; norm units."""
-    if isinstance(region, Box):
-        return (region.left + region.right) / 2, (region.top + region.bottom) / 2
-    if isinstance(region, Mask):
-        rows, columns = np.nonzero(region.inside)
-        height, width = region.inside.shape
-        return float((columns.mean() + 0.5) / width), float((rows.mean() + 0.5) / height)
-    raise UsageError(f"expected a Box or a Mask, got {type(region).__name__}: it has no middle")
 
 
 def apply(calibration: Calibration, samples: Samples) -> Samples:
@@ -144,8 +132,8 @@ def apply(calibration: Calibration, samples: Samples) -> Samples:
 
 
 def _calibrated(calibration: Calibration, sample: PointSample) -> PointSample:
-    hint = calibration.hint(sample.state)
-    score, xx, yy = calibration.point(sample.score, *sample.variances, sample.absent, hint)
+    hints = calibration.hints(sample.state)
+    score, xx, yy = calibration.point(sample.score, *sample.variances, sample.absent, hints)
     return replace(sample, score=score, variances=(xx, yy))
 
 

@@ -23,6 +23,10 @@ class Region(Protocol):
     def contains(self, x: float, y: float) -> bool:
         """Whether a point is on the thing."""
 
+    @property
+    def middle(self) -> tuple[float, float]:
+        """The best place to point at it, (x, y)."""
+
 
 @dataclass(frozen=True)
 class Box:
@@ -43,26 +47,42 @@ class Box:
     def contains(self, x: float, y: float) -> bool:
         return self.left <= x <= self.right and self.top <= y <= self.bottom
 
+    @property
+    def middle(self) -> tuple[float, float]:
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
 
 class Mask:
     """A region of any form.
 
     Args:
         inside: (H, W) bool, True on the thing; row 0 is the top.
+        middle: Where one would point, (x, y); None for the centroid.
     """
 
-    def __init__(self, inside: np.ndarray[Any, Any]) -> None:
+    def __init__(
+        self, inside: np.ndarray[Any, Any], middle: tuple[float, float] | None = None
+    ) -> None:
         if inside.ndim != 2 or inside.dtype != np.bool_ or 0 in inside.shape:
             raise UsageError(
                 f"expected a mask (H, W) of bool, got shape {inside.shape} of {inside.dtype}"
             )
         self.inside = inside
+        self._middle = middle
 
     def contains(self, x: float, y: float) -> bool:
         height, width = self.inside.shape
         # The far edge belongs to the last pixel.
         column, row = min(int(x * width), width - 1), min(int(y * height), height - 1)
         return bool(self.inside[row, column])
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        if self._middle is not None:
+            return self._middle
+        rows, columns = np.nonzero(self.inside)
+        height, width = self.inside.shape
+        return float((columns.mean() + 0.5) / width), float((rows.mean() + 0.5) / height)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,10 @@
-"""Two regressions with a little ridge: of a probability, and of a variance."""
+"""Two regressions with a little ridge, both linear in their features: of a probability, and of a variance."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,27 +14,37 @@ PLAIN_RIDGE = 1e-2
 """Enough where there are few features: it keeps separable data finite."""
 
 
-def logistic_regression(features: Floats, labels: Floats, *, ridge: float = PLAIN_RIDGE) -> Floats:
-    """Return weights and, last, the bias (Newton's method, a little ridge on standardised features).
+@dataclass(frozen=True)
+class Regression:
+    """One of the two.
+
+    Attributes:
+        fit: (features [N, F], targets [N], ridge) to weights and, last, the bias.
+        loss: (linear predictions [N], targets [N]) to each one's loss.
+    """
+
+    fit: Callable[[Floats, Floats, float], Floats]
+    loss: Callable[[Floats, Floats], Floats]
+
+
+def logistic_regression(features: Floats, labels: Floats, ridge: float = PLAIN_RIDGE) -> Floats:
+    """Return weights and, last, the bias of the log odds (Newton's method, ridge on standardised features).
 
     Args:
         features: [N, F]; labels: [N], 0 or 1.
     """
-    mean, deviation = features.mean(0), features.std(0) + 1e-9
-    x = np.column_stack([(features - mean) / deviation, np.ones(len(features))])
-    penalty = ridge * np.eye(x.shape[1])
-    penalty[-1, -1] = 0
+    x, mean, deviation = _standardised(features)
+    penalty = _penalty(x, ridge)
     weights = np.zeros(x.shape[1])
     for _ in range(50):
         guess = 1 / (1 + np.exp(-np.clip(x @ weights, -30, 30)))
-        gradient = x.T @ (guess - labels) + penalty @ weights
-        curvature = (x * (guess * (1 - guess))[:, None]).T @ x + penalty
-        step = np.linalg.solve(curvature + 1e-9 * np.eye(len(weights)), gradient)
+        gradient = x.T @ (guess - labels) + penalty * weights
+        curvature = (x * (guess * (1 - guess))[:, None]).T @ x + np.diag(penalty + 1e-9)
+        step = np.linalg.solve(curvature, gradient)
         weights -= step
         if np.abs(step).max() < 1e-9:
             break
-    scaled = weights[:-1] / deviation
-    return np.append(scaled, weights[-1] - (scaled * mean).sum())
+    return _unstandardised(weights, mean, deviation)
 
 
 def log_loss(odds: Floats, labels: Floats) -> Floats:
@@ -40,25 +52,55 @@ def log_loss(odds: Floats, labels: Floats) -> Floats:
     return np.logaddexp(0, np.where(labels > 0.5, -odds, odds))
 
 
-def variance_regression(features: Floats, squares: Floats, *, ridge: float = 1e-6) -> Floats:
+def variance_regression(features: Floats, squares: Floats, ridge: float = PLAIN_RIDGE) -> Floats:
     """Return weights and, last, the bias of the logarithm of a variance: the most likely ones (Fisher scoring).
 
     Args:
         features: [N, F]; squares: [N], squared deviations from 0.
     """
-    x = np.column_stack([features, np.ones(len(features))])
-    curvature = x.T @ x + ridge * len(x) * np.eye(x.shape[1])
+    x, mean, deviation = _standardised(features)
+    penalty = _penalty(x, ridge)
+    scoring = np.linalg.inv(x.T @ x / 2 + np.diag(penalty + 1e-9))
     weights = np.zeros(x.shape[1])
     weights[-1] = math.log(max(float(squares.mean()), LEAST_VARIANCE))
 
     def loss(weights: Floats) -> float:
-        return float((x @ weights + squares * np.exp(-x @ weights)).sum())
+        return float(variance_loss(x @ weights, squares).sum() + weights @ (penalty * weights) / 2)
 
-    for _ in range(100):
-        step = np.linalg.solve(curvature, x.T @ (1 - squares * np.exp(-x @ weights)))
+    for _ in range(200):
+        step = scoring @ (x.T @ (1 - squares * np.exp(-x @ weights)) / 2 + penalty * weights)
         while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-9:
             step = step / 2
         weights = weights - step
         if np.abs(step).max() < 1e-6:
             break
-    return weights
+    return _unstandardised(weights, mean, deviation)
+
+
+def variance_loss(logarithms: Floats, squares: Floats) -> Floats:
+    """Return each square's negative log likelihood [N], but for a constant, under a Gaussian of that log variance [N]."""
+    return (logarithms + squares * np.exp(-logarithms)) / 2
+
+
+PROBABILITY = Regression(logistic_regression, log_loss)
+VARIANCE = Regression(variance_regression, variance_loss)
+
+
+def _standardised(features: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the features [N, F + 1] with mean 0 and deviation 1 and a last column of ones; means; deviations."""
+    mean, deviation = features.mean(0), features.std(0) + 1e-9
+    return (
+        np.column_stack([(features - mean) / deviation, np.ones(len(features))]),
+        mean,
+        deviation,
+    )
+
+
+def _penalty(x: Floats, ridge: float) -> Floats:
+    """Ridge on every weight but the bias."""
+    return np.append(np.full(x.shape[1] - 1, ridge), 0.0)
+
+
+def _unstandardised(weights: Floats, mean: Floats, deviation: Floats) -> Floats:
+    scaled = weights[:-1] / deviation
+    return np.append(scaled, weights[-1] - (scaled * mean).sum())

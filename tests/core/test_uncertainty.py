@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from molmo_point.engine.calibration import Calibration, logit, read_calibration
+from molmo_point.engine.calibration import Calibration, Spread, logit, read_calibration
 from molmo_point.engine.generate import Step
 from molmo_point.engine.uncertainty import NumberTokens, Trace
 from molmo_point.errors import CheckpointError
@@ -119,9 +119,8 @@ def test_digits_that_are_no_tokens_give_no_belief() -> None:
 CALIBRATION = Calibration(
     score_weights=(1.0, 0.0, 0.0, -0.5),
     score_bias=-1.0,
-    variance_scale=4.0,
-    variance_power=0.5,
-    variance_doubt=2.0,
+    spread_x=Spread(scale=4.0, power=0.5, doubt=2.0),
+    spread_y=Spread(scale=1.0),
     absent_weight=1.0,
     absent_bias=1.0,
     measured_on="a test",
@@ -138,6 +137,7 @@ def test_calibration_is_applied() -> None:
     assert point.covariance[0] == pytest.approx(
         4 * raw.covariance[0] ** 0.5 * against**2, rel=1e-4
     )
+    assert point.covariance[2] == pytest.approx(raw.covariance[2], rel=1e-4)
     # Log odds of the point, less half of those of "none", less the bias.
     odds = math.log(0.7 / 0.3) - 0.5 * math.log(0.3 / 0.7) - 1.0
     assert point.score == pytest.approx(1 / (1 + math.exp(-odds)), rel=1e-4)
@@ -148,13 +148,17 @@ def test_calibration_is_applied() -> None:
 def test_a_probe_reads_what_the_decoder_had_come_to_at_the_end_of_the_question() -> None:
     doubt = {0: {" <point": 0.7, " There": 0.3}}
     _, without = answer(WHOLE, SURE_WHOLE, doubt, CALIBRATION)
-    probing = CALIBRATION.model_copy(update={"probe": (2.0, -1.0)})
+    spread_x = CALIBRATION.spread_x.model_copy(update={"probe": (0.0, 4.0)})
+    probing = CALIBRATION.model_copy(update={"score_probe": (2.0, -1.0), "spread_x": spread_x})
     trace, point = answer(WHOLE, SURE_WHOLE, doubt, probing)
     assert trace.state.tolist() == STATE
     assert without.score is not None
     assert point.score is not None
     assert logit(point.score) == pytest.approx(logit(without.score) + 0.75, abs=1e-9)
-    assert point.covariance == without.covariance
+    assert without.covariance is not None
+    assert point.covariance is not None
+    assert point.covariance[0] == pytest.approx(math.e * without.covariance[0])
+    assert point.covariance[2] == without.covariance[2]
 
 
 def test_calibration_file(tmp_path: Path) -> None:
@@ -162,10 +166,10 @@ def test_calibration_file(tmp_path: Path) -> None:
     path = tmp_path / "calibration.json"
     path.write_text(CALIBRATION.model_dump_json())
     assert read_calibration(tmp_path, 2) == CALIBRATION
-    path.write_text(CALIBRATION.model_copy(update={"probe": (1.0, 2.0)}).model_dump_json())
+    path.write_text(CALIBRATION.model_copy(update={"score_probe": (1.0, 2.0)}).model_dump_json())
     assert read_calibration(tmp_path, 2) is not None
     with pytest.raises(
-        CheckpointError, match="another model's: expected a probe of 3 weights, got 2"
+        CheckpointError, match="another model's: expected probes of 3 weights, got 2"
     ):
         read_calibration(tmp_path, 3)
     path.write_text(json.dumps({"score_bias": 1}))

@@ -17,7 +17,6 @@ from molmo_point.evaluate.calibrate import (
     auroc,
     collect,
     measure,
-    middle,
 )
 from molmo_point.evaluate.examples import Box, Example, Mask
 from molmo_point.evaluate.fit import fit
@@ -68,19 +67,44 @@ def with_states(seed: int, count: int, told: float) -> Samples:
 
 def test_a_probe_is_fitted_where_the_states_tell_something() -> None:
     calibration, others = fit(with_states(1, 2000, 2.0), "a test"), with_states(2, 2000, 2.0)
-    assert int(np.argmax(np.abs(calibration.probe))) == 3
+    assert int(np.argmax(np.abs(calibration.score_probe))) == 3
     before, after = measure(others), measure(apply(calibration, others))
     assert before.auroc < 0.55
     assert after.auroc > 0.8
     assert after.expected_calibration_error < 0.05
 
 
+def test_wide_things_are_known_by_their_states() -> None:
+    """x is ten times less certain where the state says so; y is not."""
+
+    def samples(seed: int) -> Samples:
+        rng = np.random.default_rng(seed)
+        points = []
+        for _ in range(3000):
+            state = rng.normal(size=16)
+            offset = (rng.normal(0, 0.01 * math.exp(state[5])), rng.normal(0, 0.01))
+            points.append(PointSample(0.5, (1e-4, 1e-4), True, offset, state=state))
+        others = [PointSample(0.5, (1e-4, 1e-4), False, None, state=np.zeros(16))] * 50
+        return Samples((*points, *others), overconfident(seed, 200).absences)
+
+    calibration, others = fit(samples(1), "a test"), samples(2)
+    assert calibration.spread_x.probe[5] == pytest.approx(2.0, abs=0.2)
+    wide, narrow = (
+        tuple(p for p in others.points if p.state is not None and sign * p.state[5] > 1)
+        for sign in (1, -1)
+    )
+    for some in (wide, narrow):
+        quality = measure(apply(calibration, replace(others, points=some)))
+        assert quality.coverage_50 == pytest.approx(0.5, abs=0.06)
+        assert quality.coverage_90 == pytest.approx(0.9, abs=0.04)
+
+
 def test_states_that_tell_nothing_are_not_learned_by_heart() -> None:
-    assert fit(with_states(1, 400, 0.0), "a test").probe == ()
+    assert fit(with_states(1, 400, 0.0), "a test").probes == ((), (), ())
 
 
 def test_points_without_states_have_no_probe() -> None:
-    assert fit(overconfident(1), "a test").probe == ()
+    assert fit(overconfident(1), "a test").probes == ((), (), ())
 
 
 def test_logistic_regression_recovers_known_weights() -> None:
@@ -152,7 +176,8 @@ def test_collect_sets_answers_beside_the_truth() -> None:
 def test_middle_of_a_mask_is_its_centroid() -> None:
     inside = np.zeros((10, 20), bool)
     inside[2:4, 10:14] = True
-    assert middle(Mask(inside)) == pytest.approx((0.6, 0.3))
+    assert Mask(inside).middle == pytest.approx((0.6, 0.3))
+    assert Mask(inside, (0.55, 0.25)).middle == (0.55, 0.25)
 
 
 def test_too_little_to_fit_on_says_of_what() -> None:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import molmo_point as mp
 from molmo_point.cli import calibrate as command
 from molmo_point.cli.app import build
-from molmo_point.engine.calibration import read_calibration
+from molmo_point.engine.calibration import Hints, read_calibration
 from molmo_point.errors import ImageError, UsageError
 from molmo_point.evaluate import calibrate as certainty
 from molmo_point.evaluate.calibrate import AbsenceSample, PointSample, Samples
@@ -81,7 +81,8 @@ def test_own_questions_give_a_calibration_that_loads(
     calibration = read_calibration(out, 192)
     assert calibration is not None
     # What was right 1.5 times as often as it said is now believed about that.
-    assert calibration.score(0.5, 4e-4, 4e-4, 0.25) == pytest.approx(0.75, abs=0.15)
+    score, _, _ = calibration.point(0.5, 4e-4, 4e-4, 0.25, Hints())
+    assert score == pytest.approx(0.75, abs=0.15)
     assert (out / "reliability.png").read_bytes().startswith(b"\x89PNG")
     assert "expected calibration error" in result.output
 
@@ -106,7 +107,7 @@ class Knowing(FakePointer):
         if not regions:
             return blank.with_(absent_probability=float(self._rng.uniform(0.3, 1)))
         right = self._rng.uniform() < 0.5
-        x, y = certainty.middle(regions[0]) if right else (0.99, 0.99)
+        x, y = regions[0].middle if right else (0.99, 0.99)
         x, y = (min(max(at + float(self._rng.normal(0, 0.004)), 0), 1) for at in (x, y))
         raw = float(self._rng.uniform(0.3, 0.9) if right else self._rng.uniform(0.1, 0.7))
         point = mp.Point(x=x, y=y, label=query, score=raw, covariance=(1e-4, 0.0, 1e-4))

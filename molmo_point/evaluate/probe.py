@@ -1,0 +1,76 @@
+"""A regression on a few features, and on what the decoder had come to, where that helps.
+
+A probe has as many weights as the decoder is wide. With few points it learns them by heart: how much ridge it needs, and whether
+there is one at all, is what points say that it was not fitted on.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from molmo_point.engine.calibration import Floats
+from molmo_point.evaluate.regression import PLAIN_RIDGE, Regression
+
+RIDGES = (10.0, 100.0, 300.0, 1000.0)
+
+FOLDS = 5
+BLOCK = 50
+"""Points that are held out together, if there are so many: those of one picture are neighbours, and not independent."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A fitted regression.
+
+    Attributes:
+        weights: Of the features [F].
+        probe: Of the states [D], or [0].
+        bias: A constant.
+        held_out: Linear predictions [N] of the points that it was fitted on, each by a fit without it.
+    """
+
+    weights: Floats
+    probe: Floats
+    bias: float
+    held_out: Floats
+
+
+def fit_with_probe(
+    regression: Regression, features: Floats, states: Floats | None, targets: Floats
+) -> Fitted:
+    """Fit on features [N, F] alone, or with states [N, D], whichever held-out points prefer.
+
+    The probe's held-out loss must be less by twice the standard error of the difference.
+
+    Args:
+        states: None where they are not known.
+        targets: [N], as the regression takes them.
+    """
+    ridge, used = PLAIN_RIDGE, features
+    held_out = _held_out(regression, features, targets, PLAIN_RIDGE)
+    if states is not None:
+        wide = np.hstack([features, states])
+        ways = {ridge: _held_out(regression, wide, targets, ridge) for ridge in RIDGES}
+        losses = {ridge: regression.loss(way, targets) for ridge, way in ways.items()}
+        best = min(RIDGES, key=lambda ridge: losses[ridge].mean())
+        gain = regression.loss(held_out, targets) - losses[best]
+        if gain.mean() > 2 * gain.std() / math.sqrt(len(gain)):
+            ridge, used, held_out = best, wide, ways[best]
+    weights = regression.fit(used, targets, ridge)
+    own = features.shape[1]
+    return Fitted(weights[:own], weights[own:-1], float(weights[-1]), held_out)
+
+
+def _held_out(regression: Regression, features: Floats, targets: Floats, ridge: float) -> Floats:
+    """Return each point's linear prediction by weights that were fitted without it."""
+    block = max(1, min(BLOCK, len(targets) // FOLDS))
+    fold = np.arange(len(targets)) // block % FOLDS
+    predictions = np.zeros(len(targets))
+    for number in np.unique(fold):
+        out = fold == number
+        weights = regression.fit(features[~out], targets[~out], ridge)
+        predictions[out] = features[out] @ weights[:-1] + weights[-1]
+    return predictions
