@@ -102,7 +102,7 @@ class Trace:
     def record(self, step: Step) -> None:
         """Take what one pass settled."""
         if not self._tokens:
-            self.state = step.hidden[0].double().cpu().numpy()
+            self.state = step.hidden[0].cpu().double().numpy()
             if self._calibration:
                 self._hints = self._calibration.hints(self.state)
         probabilities = step.logits.softmax(-1)
@@ -112,7 +112,7 @@ class Trace:
             self._follow_none(row, token)
             digits = None
             if token in self._numbers.place:
-                digits = row[self._ids.to(row.device)].double().cpu().numpy()
+                digits = row[self._ids.to(row.device)].cpu().double().numpy()
             self._tokens.append(TokenBelief(probability, digits))
 
     def _follow_none(self, row: Tensor, token: int) -> None:
