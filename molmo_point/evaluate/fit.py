@@ -23,6 +23,9 @@ from molmo_point.evaluate.regression import PROBABILITY, VARIANCE, logistic_regr
 LEAST = 20
 """Of each kind of sample."""
 
+PROMISED = {0.5: 0.06, 0.9: 0.04}
+"""Coverage of the ellipses, and how far from it is still kept."""
+
 
 def fit(samples: Samples, measured_on: str) -> Calibration:
     """Fit a calibration to raw samples.
@@ -77,7 +80,7 @@ def _fit_spreads(hits: Sequence[PointSample]) -> tuple[Spread, Spread]:
     """Fit both axes.
 
     The weights are the most likely ones if offsets are Gaussian. They are not, quite: real ones have longer tails. Coverage is
-    what is promised, so both variances are scaled by the factor with the smallest worse gap to 50 % and 90 %, on held-out points.
+    what is promised, so both variances are scaled by the factor that comes nearest to keeping it, on held-out points.
     """
     states = _states(hits)
     squares = np.array([[part * part for part in s.offset or ()] for s in hits])
@@ -101,8 +104,10 @@ def _fairest_factor(distances: Floats) -> float:
     factors = np.quantile(distances, np.linspace(0.84, 0.94, 101)) / (-2 * math.log(0.1))
 
     def gap(factor: float) -> float:
-        half, most = (share(distances / factor <= -2 * math.log(rest)) for rest in (0.5, 0.1))
-        return max(abs(half - 0.5), abs(most - 0.9))
+        return max(
+            abs(share(distances / factor <= -2 * math.log(1 - promised)) - promised) / slack
+            for promised, slack in PROMISED.items()
+        )
 
     return float(min(factors, key=gap))
 
