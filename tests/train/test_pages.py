@@ -314,7 +314,8 @@ def test_what_a_dialog_covers_is_not_asked_for(
 def test_a_sentence_that_names_a_control_is_none(
     browser: PageBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("molmo_point.train.pages.html.DIALOGS", 0.0)
+    for part in ("DIALOGS", "PANELS"):
+        monkeypatch.setattr(f"molmo_point.train.pages.html.{part}", 0.0)
     style = PageStyle(sizes=((336, 336),))
     for index in range(6):
         seed = training_seed(0, "mentions", index)
@@ -328,6 +329,25 @@ def test_a_sentence_that_names_a_control_is_none(
         down = named.things[first].box[1] - without.things[first].box[1]
         assert down > 5
         assert not (named.owner[: int(down) - 2] != -1).any()
+
+
+def test_panels_and_closing_signs_are_for_training_only(
+    browser: PageBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("molmo_point.train.pages.html.DIALOGS", 1.0)
+    style = PageStyle(sizes=((336, 336),))
+    drawn: dict[float, list[Scene]] = {}
+    for share in (0.0, 1.0):
+        for part in ("PANELS", "CLOSERS"):
+            monkeypatch.setattr(f"molmo_point.train.pages.html.{part}", share)
+        seeds = [training_seed(0, "panels", 0), held_out_seed(0), held_out_seed(1)]
+        drawn[share] = [browser.draw(seed, style) for seed in seeds]
+    with_all, without = drawn[1.0], drawn[0.0]
+    closing = [t for t in with_all[0].things if t.kind.name == "close icon"]
+    assert [thing.visible for thing in closing] == [1]
+    assert not [t for t in without[0].things if t.kind.name == "close icon"]
+    for one, other in zip(with_all[1:], without[1:], strict=True):
+        assert np.array_equal(one.image, other.image)
 
 
 def test_some_training_pages_are_nearly_empty(

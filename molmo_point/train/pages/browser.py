@@ -32,7 +32,7 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--force-device-scale-factor=1", "--hi
 ROWS_PER_100_PX = 4.0
 """Rows that fill a page of 12 px text; what does not fit is cut off and not asked for."""
 
-SPARSE = 0.2
+SPARSE = 0.3
 """How many training pages are nearly empty: a row or three somewhere in a white field."""
 
 READ_BOXES = """() => {

@@ -12,6 +12,9 @@ import numpy as np
 SHARE = 0.5
 """How many of the pages that Chromium renders wear one of them."""
 
+BARE = "bare"
+"""A page without a style sheet looks as the browser has it: the oldest framework of all, and common on small tools' pages."""
+
 
 @dataclass(frozen=True)
 class Framework:
@@ -34,7 +37,9 @@ class Framework:
 
     @functools.cached_property
     def css(self) -> str:
-        """The whole style sheet."""
+        """The whole style sheet; nothing for BARE."""
+        if self.name == BARE:
+            return ""
         file = resources.files(__package__) / "css" / f"{self.name}.css"
         return file.read_text(encoding="utf-8")
 
@@ -120,6 +125,7 @@ FRAMEWORKS = (
     Framework("water", dark=True),
     Framework("simple", base=1.15, dark=True),
     Framework("mvp", dark=True),
+    Framework(BARE),
 )
 """For training, and for evaluation on pages that are like those of training."""
 

@@ -22,6 +22,12 @@ DIALOGS = 0.15
 MENTIONS = 0.2
 """How many pages begin with a sentence that names a control: words that are no place to click."""
 
+PANELS = 0.2
+"""How many training pages have running text beside them, nothing of which is asked for."""
+
+CLOSERS = 0.6
+"""How many dialogs of training pages have a sign that closes them."""
+
 SENTENCES = (
     'Click on the "{}" button.',
     'Click the link "{}".',
@@ -122,6 +128,9 @@ def write_page(writer: Writer, rows: int, corner: tuple[int, int] = (0, 0)) -> s
     body.append("</div>")
     if writer.chance(MENTIONS):
         body.insert(0, _mention(writer))
+    # Pages for evaluation stay what they were: their results are compared over the years.
+    if not writer.unseen and writer.chance(PANELS):
+        body.insert(0, _panel(writer))
     if writer.chance(DIALOGS):
         body.append(_dialog(writer))
     styles = "".join(
@@ -144,6 +153,8 @@ def _bar(w: Writer) -> str:
 def _dialog(w: Writer) -> str:
     kinds = [_paragraph, _field, _ticks, _dropdown]
     parts = [_heading(w), kinds[int(w.rng.integers(len(kinds)))](w), _buttons(w)]
+    if not w.unseen and w.chance(CLOSERS):
+        parts.insert(0, f'<div style="text-align:right">{_sign(w, "close")}</div>')
     return f'<div class="veil"></div><dialog open><article>{"".join(parts)}</article></dialog>'
 
 
@@ -157,7 +168,17 @@ def _paragraph(w: Writer) -> str:
     parts = [html.escape(text.lower()) for text in w.labels(2, 9)]
     if w.chance(0.4):
         parts.append(_link(w, w.label()))
+    if not w.unseen and w.chance(0.5):
+        links = [_link(w, text) for text in w.labels(1, 4)]
+        for link in links:
+            parts.insert(int(w.rng.integers(len(parts) + 1)), link)
     return f"<p>{' '.join(parts)}</p>"
+
+
+def _panel(w: Writer) -> str:
+    side, width = ("right", "left")[int(w.chance(0.3))], int(w.rng.integers(25, 55))
+    lines = "".join(f"<p>{html.escape(text)}</p>" for text in w.labels(2, 6))
+    return f'<div style="float:{side};width:{width}%;padding:4px">{lines}</div>'
 
 
 def _mention(w: Writer) -> str:
@@ -258,8 +279,11 @@ def _signs(w: Writer) -> str:
     )
 
 
-def _sign(w: Writer) -> str:
+def _sign(w: Writer, meaning: str | None = None) -> str:
+    """An icon: any, or the one with that meaning."""
     icon = icons()[int(w.rng.integers(len(icons())))]
+    if meaning is not None:
+        icon = next(icon for icon in icons() if icon.meaning == meaning)
     if f"{icon.meaning} icon" in w.used:
         return ""
     w.used.add(f"{icon.meaning} icon")
