@@ -24,6 +24,9 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 LEAST_VARIANCE = 1e-8
 """Norm units squared: a tenth of what the last digit of a coordinate leaves open. Keeps logarithms finite."""
 
+MOST_VARIANCE = 1 / 3
+"""Anywhere along the side, seen from its edge: no more is meant, whatever a probe reads in a picture unlike those of its fit."""
+
 
 class Spread(BaseModel):
     """How far off along one axis: variance = scale * raw ** power * ((1 - score) / score) ** doubt * exp(probe . state).
@@ -47,7 +50,8 @@ class Spread(BaseModel):
     def variance(self, raw: float, score: float, hint: float) -> float:
         """Return the variance from the raw one, the raw score, and what the probe reads."""
         spread, doubt = spread_features(raw, score)
-        return self.scale * math.exp(self.power * spread + self.doubt * doubt + hint)
+        level = math.log(self.scale) + self.power * spread + self.doubt * doubt + hint
+        return math.exp(min(max(level, math.log(LEAST_VARIANCE)), math.log(MOST_VARIANCE)))
 
 
 @dataclass(frozen=True)

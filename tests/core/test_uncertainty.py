@@ -161,6 +161,13 @@ def test_a_probe_reads_what_the_decoder_had_come_to_at_the_end_of_the_question()
     assert point.covariance[2] == without.covariance[2]
 
 
+@pytest.mark.parametrize(("hint", "variance"), [(1e4, 1 / 3), (-1e4, 1e-8)])
+def test_no_probe_takes_a_variance_beyond_the_picture_or_below_its_digits(
+    hint: float, variance: float
+) -> None:
+    assert Spread(scale=2.0).variance(1e-3, 0.7, hint) == pytest.approx(variance)
+
+
 def test_calibration_file(tmp_path: Path) -> None:
     assert read_calibration(tmp_path, 2) is None
     path = tmp_path / "calibration.json"
