@@ -79,8 +79,8 @@ def _fit_score(points: Sequence[PointSample]) -> Fitted:
 def _fit_spreads(hits: Sequence[PointSample]) -> tuple[Spread, Spread]:
     """Fit both axes.
 
-    The weights are the most likely ones if offsets are Gaussian. They are not, quite: real ones have longer tails. Coverage is
-    what is promised, so both variances are scaled by the factor that comes nearest to keeping it, on held-out points.
+    Offsets have longer tails than Gaussians. Coverage is what is promised, so both variances are scaled by the factor that comes
+    nearest to keeping it, on held-out points.
     """
     states = _states(hits)
     squares = np.array([[part * part for part in s.offset or ()] for s in hits])

@@ -1,4 +1,4 @@
-"""Two regressions with a little ridge, both linear in their features: of a probability, and of a variance."""
+"""Two regressions with ridge, both linear in their features: of a probability, and of a variance."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from molmo_point.engine.calibration import LEAST_VARIANCE, Floats
 
 PLAIN_RIDGE = 1e-2
 """Enough where there are few features: it keeps separable data finite."""
+
+FREEDOM = 3.0
+"""Degrees of freedom of the offsets' distribution: long tails."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,10 @@ def log_loss(odds: Floats, labels: Floats) -> Floats:
 
 
 def variance_regression(features: Floats, squares: Floats, ridge: float = PLAIN_RIDGE) -> Floats:
-    """Return weights and, last, the bias of the logarithm of a variance: the most likely ones (Fisher scoring).
+    """Return weights and, last, the bias of the logarithm of a squared scale: the most likely ones under Student's t.
+
+    A Gaussian would follow the few that are far off, and be too wide for all others (Lange et al., "Robust Statistical Modeling
+    Using the t Distribution", 1989).
 
     Args:
         features: [N, F]; squares: [N], squared deviations from 0.
@@ -62,13 +68,15 @@ def variance_regression(features: Floats, squares: Floats, ridge: float = PLAIN_
     penalty = _penalty(x, ridge)
     scoring = np.linalg.inv(x.T @ x / 2 + np.diag(penalty + 1e-9))
     weights = np.zeros(x.shape[1])
-    weights[-1] = math.log(max(float(squares.mean()), LEAST_VARIANCE))
+    weights[-1] = math.log(max(float(np.median(squares)), LEAST_VARIANCE))
 
     def loss(weights: Floats) -> float:
         return float(variance_loss(x @ weights, squares).sum() + weights @ (penalty * weights) / 2)
 
     for _ in range(200):
-        step = scoring @ (x.T @ (1 - squares * np.exp(-x @ weights)) / 2 + penalty * weights)
+        ratio = squares * np.exp(-x @ weights)
+        ratio *= (FREEDOM + 1) / (FREEDOM + ratio)
+        step = scoring @ (x.T @ (1 - ratio) / 2 + penalty * weights)
         while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-9:
             step = step / 2
         weights = weights - step
@@ -78,8 +86,9 @@ def variance_regression(features: Floats, squares: Floats, ridge: float = PLAIN_
 
 
 def variance_loss(logarithms: Floats, squares: Floats) -> Floats:
-    """Return each square's negative log likelihood [N], but for a constant, under a Gaussian of that log variance [N]."""
-    return (logarithms + squares * np.exp(-logarithms)) / 2
+    """Return each square's negative log likelihood [N], but for a constant, under Student's t of that log squared scale [N]."""
+    tail = np.log1p(squares * np.exp(-logarithms) / FREEDOM)
+    return (logarithms + (FREEDOM + 1) * tail) / 2
 
 
 PROBABILITY = Regression(logistic_regression, log_loss)
