@@ -16,6 +16,9 @@ from molmo_point.evaluate.calibrate import Quality, Samples, measure
 _PART: dict[str, Any] = {"linewidth": 1, "alpha": 0.6}
 """How the line of one part is drawn."""
 
+FEW = 20
+"""A part's bin of fewer points says nothing."""
+
 
 def draw_reliability(
     samples: Samples, quality: Quality, path: Path, *, parts: Mapping[str, Samples] | None = None
@@ -36,10 +39,8 @@ def draw_reliability(
     left, right = figure.subplots(1, 2)
     named = parts if parts is not None and len(parts) > 1 else {}
     for name, part in named.items():
-        bins = measure(part).bins
-        left.plot(
-            *zip(*((score, share) for score, share, _ in bins), strict=True), label=name, **_PART
-        )
+        bins = [(score, share) for score, share, count in measure(part).bins if count >= FEW]
+        left.plot(*np.array(bins).reshape(-1, 2).T, label=name, **_PART)
         right.plot(*_covered(part), label=name, **_PART)
     _reliability(left, quality)
     _coverage(right, samples)
@@ -54,7 +55,7 @@ def _reliability(axes: Any, quality: Quality) -> None:
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
     scores, shares, sizes = (np.array(column) for column in zip(*quality.bins, strict=True))
     errors = 1.96 * np.sqrt(shares * (1 - shares) / sizes)
-    axes.errorbar(scores, shares, yerr=errors, fmt="o", capsize=3)
+    axes.errorbar(scores, shares, yerr=errors, fmt="ko", capsize=3)
     for score, share, size in quality.bins:
         axes.annotate(f"{size}", (score, share), xytext=(6, -10), textcoords="offset points")
     axes.set(
@@ -83,7 +84,7 @@ def _covered(samples: Samples) -> tuple[Floats, Floats]:
 def _coverage(axes: Any, samples: Samples) -> None:
     hits = sum(sample.offset is not None for sample in samples.points)
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
-    axes.plot(*_covered(samples))
+    axes.plot(*_covered(samples), color="black")
     axes.set(
         xlabel="size of the ellipse (share that it promises)",
         ylabel="share of things whose middle lies in it",
