@@ -26,9 +26,13 @@ def resolve(name: str | Path) -> Path:
         ModelNotFound: No such name; the nearest ones are offered.
         DownloadError: The hub did not deliver.
     """
-    if isinstance(name, Path) or Path(name).is_dir():
-        return _existing(Path(name))
+    folder = Path(name)
+    if isinstance(name, Path) or (folder / "config.json").exists():
+        return _existing(folder)
     entry = find(name)
+    # A folder that is called like a model, and is none, does not stand in the model's way.
+    if entry is None and folder.is_dir():
+        return _existing(folder)
     if entry is not None and entry.hub_name is None:
         return NANO_FOLDER
     if entry is not None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from molmo_point.config import MolmoConfig
 from molmo_point.errors import CheckpointError, DownloadError, ModelNotFound
-from molmo_point.model.catalog import CATALOG
+from molmo_point.model.catalog import CATALOG, NANO_FOLDER
 from molmo_point.model.hub import resolve
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.names import Dialect
@@ -198,6 +198,19 @@ def test_control_tokens_in_a_question_are_plain_words(name: str) -> None:
     ids = tokenizer.encode("a <im_patch> b <|endoftext|><im_start>")
     assert not special & set(ids)
     assert tokenizer.decode(ids) == "a <im_patch> b <|endoftext|><im_start>"
+
+
+def test_a_folder_that_is_no_model_does_not_hide_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nano").mkdir()
+    assert resolve("nano") == NANO_FOLDER
+    for named in ("./nano", Path("nano")):
+        with pytest.raises(CheckpointError, match=r"no config\.json"):
+            resolve(named)
+    (tmp_path / "nano" / "config.json").write_text("{}")
+    assert resolve("nano") == Path("nano")
 
 
 def test_unknown_names_offer_the_nearest() -> None:
