@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report import table
+from molmo_point.engine.calibration import logit, sigmoid
 from molmo_point.evaluate.table import Row, Table
 from molmo_point.train.cost import read_cost
 
@@ -59,13 +60,12 @@ def expected(checkpoints: Sequence[Checkpoint], key: tuple[str, str], hours: flo
     """Go on along the line through the last checkpoints."""
     last = checkpoints[-LAST:]
     x = np.log([one.hours for one in last])
-    share = np.clip([one.value(key) for one in last], 0.005, 0.995)
-    slope, level = np.polyfit(x, np.log(share / (1 - share)), 1)
-    return float(1 / (1 + np.exp(-(slope * np.log(hours) + level))))
+    slope, level = np.polyfit(x, [logit(one.value(key)) for one in last], 1)
+    return sigmoid(float(slope * np.log(hours) + level))
 
 
 def draw(checkpoints: Sequence[Checkpoint], out: Path) -> None:
-    """Draw the results over the hours, their expectation dashed, floors dotted."""
+    """Draw the results over the hours, their expectation dashed, floors as bars on the right."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -13,7 +13,7 @@ import torch
 from molmo_point.config import MolmoConfig
 from molmo_point.engine.calibration import Floats, read_calibration
 from molmo_point.engine.drafts import Kind
-from molmo_point.engine.engine import Engine, EngineOptions
+from molmo_point.engine.engine import Engine, EngineOptions, PointRequest
 from molmo_point.engine.picture import EncodedPicture
 from molmo_point.engine.scheduler import Scheduler
 from molmo_point.model.molmo import Molmo
@@ -167,11 +167,7 @@ class LocalPointer:
         engine = self._engine
         picture, cost = engine.encode(image)
         request = engine.ask_points(picture, cost, query, kind, time.perf_counter(), None)
-        for step in engine.run(picture, request.decoding):
-            request.answer.take(step)
-        assert request.decoding.ending is not None
-        _, pointing = request.answer.finish(request.decoding.ending)
-        return pointing, request.answer.state
+        return drain(_written(engine, request)), request.answer.state
 
     def schedule(self) -> Scheduler:
         """Return a decoder for many questions at once that join as they come: for a server's loop."""
@@ -256,8 +252,11 @@ def _points(
     started: float,
     timeout_s: float | None,
 ) -> PointStream:
-    request = engine.ask_points(picture, cost, query, kind, started, timeout_s)
-    for step in engine.run(picture, request.decoding):
+    return _written(engine, engine.ask_points(picture, cost, query, kind, started, timeout_s))
+
+
+def _written(engine: Engine, request: PointRequest) -> PointStream:
+    for step in engine.run(request.picture, request.decoding):
         yield from request.answer.take(step)
     assert request.decoding.ending is not None
     late, pointing = request.answer.finish(request.decoding.ending)

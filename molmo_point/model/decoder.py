@@ -114,13 +114,11 @@ class Decoder(nn.Module):
         self.config = config
         # Input-only rows follow the vocabulary in one table: the reference concatenates two on every pass.
         rows = config.embedding_size + config.new_embedding_size
-        empty = torch.empty(rows, config.d_model)
         # Drawing random numbers for the meta device imports torch's compiler: a second, for weights that are read from a file.
-        self.embedding = (
-            nn.Embedding.from_pretrained(empty, freeze=False)  # type: ignore[no-untyped-call]
-            if empty.is_meta
-            else nn.Embedding(rows, config.d_model)
-        )
+        drawn = None
+        if torch.get_default_device().type == "meta":
+            drawn = torch.empty(rows, config.d_model)
+        self.embedding = nn.Embedding(rows, config.d_model, _weight=drawn)
         self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.d_model, config.norm_eps)
         self.head = nn.Linear(config.d_model, config.embedding_size, bias=False)

@@ -30,13 +30,11 @@ def resolve(name: str | Path) -> Path:
     if isinstance(name, Path) or (folder / "config.json").exists():
         return _existing(folder)
     entry = find(name)
-    # A folder that is called like a model, and is none, does not stand in the model's way.
-    if entry is None and folder.is_dir():
-        return _existing(folder)
-    if entry is not None and entry.hub_name is None:
-        return NANO_FOLDER
+    # Before folders: one that is called like a model, and is none, does not stand in the model's way.
     if entry is not None:
-        return download(str(entry.hub_name))
+        return NANO_FOLDER if entry.hub_name is None else download(entry.hub_name)
+    if folder.is_dir():
+        return _existing(folder)
     if name.startswith((".", "~", os.sep)) or not _looks_like_repository(name):
         raise ModelNotFound(_unknown(name))
     return download(name)
