@@ -16,6 +16,7 @@ from torch import Tensor
 
 from molmo_point.train.examples import NO_PATCH, NO_TARGET, Answer, Picture
 from molmo_point.train.spelling import SLOTS
+from molmo_point.train.vocabulary import NUMBERS
 from molmo_point.train.words import NO_WORD, WORDS
 
 
@@ -49,6 +50,10 @@ class Batch:
         read_at: [R, T] bool: which words.
         decisions: [Q'] int64, index into [B * T]: the tokens after which "none" or something is said.
         absent: [Q'] bool, whether "none" is right.
+        openings: [K, 3] int64, index into [B * T]: of every point the question's end, the token after which its x is written, and
+            that after which its y is; y negative for a point of a foil.
+        boxes: [K, 4] float32, left, top, right, bottom in percent of what each of them shows; NaN for a foil.
+        elsewhere: [K, NUMBERS] bool, the whole numbers of x where something else lies that was asked for.
         name_rows: [R'] int64, index into [B * T]: tokens that know how what is asked for is spelled.
         names: [R', SLOTS] int64, how.
     """
@@ -80,6 +85,9 @@ class Batch:
     read_at: Tensor
     decisions: Tensor
     absent: Tensor
+    openings: Tensor
+    boxes: Tensor
+    elsewhere: Tensor
     name_rows: Tensor
     names: Tensor
 
@@ -161,6 +169,9 @@ class _Rows:
         self.read_at: list[np.ndarray[Any, Any]] = []
         self.decisions: list[int] = []
         self.absent: list[bool] = []
+        self.openings: list[tuple[int, int, int]] = []
+        self.boxes: list[np.ndarray[Any, Any]] = []
+        self.elsewhere: list[np.ndarray[Any, Any]] = []
         self.name_rows: list[int] = []
         self.names: list[tuple[int, ...]] = []
 
@@ -208,9 +219,25 @@ class _Rows:
                 self.names.append(answer.name)
         for position, word in answer.copies:
             self._reads(row * width + at + position, column == at + word)
-        self.decisions.append(row * width + at + answer.looks[0][0])
-        self.absent.append(answer.absent)
+        if answer.foil is None:
+            self.decisions.append(row * width + at + answer.looks[0][0])
+            self.absent.append(answer.absent)
+        self._openings(row * width + at, picture, answer)
         return end
+
+    def _openings(self, at: int, picture: Picture, answer: Answer) -> None:
+        if answer.foil is not None:
+            asked_at, x_at = answer.foil
+            self.openings.append((at + asked_at, at + x_at, -1))
+            self.boxes.append(np.full(4, np.nan, np.float32))
+            self.elsewhere.append(np.zeros(NUMBERS, bool))
+            return
+        (asked_at, asked), *places = answer.looks
+        for (x_at, (thing,)), (y_at, _) in zip(places[::2], places[1::2], strict=True):
+            self.openings.append((at + asked_at, at + x_at, at + y_at))
+            self.boxes.append(picture.boxes[thing])
+            others = picture.boxes[[other for other in asked if other != thing]]
+            self.elsewhere.append(_covered(others[:, 0], others[:, 2]))
 
     def _reads(self, place: int, words: np.ndarray[Any, Any]) -> None:
         self.read_rows.append(place)
@@ -229,6 +256,15 @@ class _Rows:
             "read_at": torch.from_numpy(np.stack(self.read_at) if self.read_at else none),
             "decisions": torch.tensor(self.decisions, dtype=torch.long),
             "absent": torch.tensor(self.absent, dtype=torch.bool),
+            "openings": torch.tensor(self.openings, dtype=torch.long).view(-1, 3),
+            "boxes": torch.from_numpy(np.array(self.boxes, np.float32).reshape(-1, 4)),
+            "elsewhere": torch.from_numpy(np.array(self.elsewhere, bool).reshape(-1, NUMBERS)),
             "name_rows": torch.tensor(self.name_rows, dtype=torch.long),
             "names": torch.tensor(self.names, dtype=torch.long).view(-1, SLOTS),
         }
+
+
+def _covered(starts: np.ndarray[Any, Any], ends: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """[NUMBERS] bool: the whole percents that lie in one of the intervals [n], [n]; a token k stands for [k, k + 1)."""
+    number = np.arange(NUMBERS)[:, None]
+    return np.asarray(((number + 1 > starts) & (number < ends)).any(1))

@@ -20,6 +20,7 @@ TITLES = {
     "numbers": "coordinates within 2 %",
     "absent": '"There are none." where none is',
     "present": "something where something is",
+    "sure": "points of which it is known beforehand whether they will be right",
 }
 
 

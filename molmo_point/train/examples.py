@@ -57,6 +57,7 @@ class Picture:
         shares: [F, WORDS] float32, how much of the token's text each of them is.
         kinds, colours: [things] int32, class numbers; colour -1 where a thing has none.
         points: [things, 2] float64, in percent of width and height.
+        boxes: [things, 4] float32, left, top, right, bottom, in percent of width and height.
         spells: [things, SLOTS] int32, first letters of what is written on a thing; -1 where nothing is.
         letters: [n, P, CLASSES] bool, which letters have their middle in a patch.
         lettered: [n] bool, whether that is known of a crop: of pages, where the letters are large enough to be read.
@@ -74,6 +75,7 @@ class Picture:
     kinds: Ints
     colours: Ints
     points: np.ndarray[Any, np.dtype[np.float64]]
+    boxes: Floats
     spells: Ints
     letters: Flags
     lettered: Flags
@@ -88,11 +90,13 @@ class Answer:
         targets: [L] int32, the id to predict after each token, or NO_TARGET.
         weights: [L] float32, weight of that prediction in the loss.
         values: [L] float32, where the next token is a whole number of a coordinate, the coordinate in percent; NaN elsewhere.
-        looks: (position in `ids`, indices of things): where to look at that token; no things = none is there.
+        looks: (position in `ids`, indices of things): where to look at that token; no things = none is there. First at the
+            question's end for all that is asked for, then for every point where its x and its y begin. Of a foil: none.
         absent: Whether the answer is that there are none.
         asked: (start, end) in `ids` of the words that are asked for.
         copies: (position in `ids`, position of the word in the question that comes next in the label).
         name: First letters of the label that is asked for, empty where none is.
+        foil: (position of the question's end, position where the x of a point begins) of a foil, see `AnswerWriter.foil`.
     """
 
     ids: Ints
@@ -104,6 +108,7 @@ class Answer:
     asked: tuple[int, int]
     copies: tuple[tuple[int, int], ...]
     name: tuple[int, ...] = ()
+    foil: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,9 @@ def see(scene: Scene, config: PreprocessConfig, tokenizer: Tokenizer) -> Picture
         kinds=np.array([classes[t.kind.name] for t in scene.things], np.int32),
         colours=np.array([colours.get(t.colour or "", -1) for t in scene.things], np.int32),
         points=_percent([t.point for t in scene.things], width, height),
+        boxes=_percent([(t.box[:2], t.box[2:]) for t in scene.things], width, height)
+        .reshape(-1, 4)
+        .astype(np.float32),
         spells=np.array(
             [spelled(t.text) if t.text else (-1,) * SLOTS for t in scene.things], np.int32
         ).reshape(-1, SLOTS),
@@ -150,7 +158,7 @@ def see(scene: Scene, config: PreprocessConfig, tokenizer: Tokenizer) -> Picture
 
 
 def _percent(
-    points: Sequence[tuple[float, float]], width: int, height: int
+    points: Sequence[tuple[Any, ...]], width: int, height: int
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     array = np.array(points, np.float64).reshape(-1, 2)
     return np.clip(array / np.array([width / 100, height / 100]), 0, 100)
@@ -264,16 +272,42 @@ class AnswerWriter:
         chosen = points[list(question.targets)].reshape(-1, 2)
         order = written_order(chosen)
         things = [question.targets[index] for index in order]
-        text = " " + format_points(
-            chosen, question.query, counting=question.mode == "count", scale=100.0
-        )
         prompt = self._tokenizer.encode(wrap(question.prompt))
-        answer = [*self._tokenizer.encode(text), self._tokenizer.special.end_of_text]
+        answer = [*self._text(question, chosen), self._tokenizer.special.end_of_text]
         if things and cut_draw < self._cut and self._alt in answer:
             answer = answer[: answer.index(self._alt) + 1]
         asked = _find(prompt, self._tokenizer.encode(f" {question.query}"))
         name = spelled(question.label) if question.label else ()
         return self._weighted(prompt, answer, chosen[order], things, asked, name)
+
+    def foil(self, question: Question, points: np.ndarray[Any, Any]) -> Answer:
+        """Begin a wrong answer to a question for what is not there, up to its first number: nothing of it is to be learned, but
+        that a point that begins like this is wrong.
+
+        Args:
+            points: [n, 2], as `write`; as many as the wrong answer has.
+        """
+        prompt = self._tokenizer.encode(wrap(question.prompt))
+        wrong = self._text(question, points)
+        opening = next(index for index, token in enumerate(wrong) if token in self._opening)
+        ids = np.array([*prompt, *wrong[: opening + 1]], np.int32)
+        nothing = np.full(len(ids), NO_TARGET, np.int32)
+        return Answer(
+            ids,
+            nothing,
+            np.zeros(len(ids), np.float32),
+            np.full(len(ids), np.nan, np.float32),
+            looks=(),
+            absent=True,
+            asked=(0, len(prompt)),
+            copies=(),
+            foil=(len(prompt) - 1, len(ids) - 1),
+        )
+
+    def _text(self, question: Question, points: np.ndarray[Any, Any]) -> list[int]:
+        counting = question.mode == "count"
+        text = format_points(points, question.query, counting=counting, scale=100.0)
+        return self._tokenizer.encode(" " + text)
 
     def _weighted(
         self,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from molmo_point.markup.writer import NONE_TEXT
 from molmo_point.model.molmo import Molmo
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.train.batches import Batch, collate
@@ -254,6 +255,7 @@ class Run:
                 Taught(recipe.taught_layer, recipe.taught_heads),
                 stage.losses.softness,
                 self._tokenizer.encode("0")[0],
+                self._tokenizer.encode(f" {NONE_TEXT}")[0],
             )
             if stage.kind == "decoder":
                 return answers

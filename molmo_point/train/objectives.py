@@ -15,8 +15,10 @@ from molmo_point.model.decoder import DecoderBlock
 from molmo_point.model.layers import rotary_table
 from molmo_point.model.molmo import Molmo
 from molmo_point.train.batches import Batch
+from molmo_point.train.knowing import sure_loss
 from molmo_point.train.plain_attention import fastest_attention
-from molmo_point.train.teaching import NUMBERS, Losses, TeachingHeads, soft_numbers, spell_loss
+from molmo_point.train.teaching import Losses, TeachingHeads, soft_numbers, spell_loss
+from molmo_point.train.vocabulary import NUMBERS
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,13 @@ def answer_losses(
     taught: Taught,
     softness: float,
     first_number: int,
+    none: int,
 ) -> Losses:
     """Decode the packed questions, and compare answers, places and looks.
 
     Args:
         first_number: Id of the token "0"; those of "1" ... "100" follow.
+        none: Id of the token that "There are none." begins with.
     """
     flat = batch.ids.reshape(-1)
     x = model.decoder.embedding(flat)
@@ -64,6 +68,7 @@ def answer_losses(
     finally:
         for hook in hooks:
             hook.remove()
+    sure, sure_counts = sure_loss(model, heads, hidden, batch, first_number, none)
     answer, counts = _answer_loss(model, hidden, batch, softness, first_number)
     attention = _Attention(model, batch, mask, taught.heads)
     flat_below = below[-1].reshape(-1, below[-1].shape[-1])
@@ -72,13 +77,14 @@ def answer_losses(
     )
     parts = {
         "answer": answer,
+        "sure": sure,
         "name": name,
         "place": _place_loss(heads, below[-1], batch, softness),
         "look": attention.loss(looker, below[-1], batch.look_rows, batch.look_at),
         "read": attention.loss(reader, below[0], batch.read_rows, batch.read_at),
     }
     named = {f"asked_{key}": value for key, value in name_counts.items()}
-    return Losses(parts, {**counts, **named})
+    return Losses(parts, {**counts, **named, **sure_counts})
 
 
 def _block(model: Molmo, index: int) -> DecoderBlock:

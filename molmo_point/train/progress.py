@@ -22,6 +22,7 @@ RATIOS = {
     "numbers": ("numbers_near", "numbers"),
     "absent": ("absent_right", "absent"),
     "present": ("present_right", "present"),
+    "sure": ("judged_right", "judged"),
 }
 """Accuracies that are reported: name -> (right, all)."""
 

@@ -16,10 +16,7 @@ from torch import Tensor, nn
 from molmo_point.model.molmo import Molmo
 from molmo_point.train.batches import Batch
 from molmo_point.train.spelling import CLASSES, SLOTS
-
-NUMBERS = 101
-"""Whole-number tokens 0-100, whose ids follow each other."""
-
+from molmo_point.train.vocabulary import NUMBERS
 
 LEVEL = 0.6
 """Size that image embeddings are held near; those of words begin with 0.3."""
@@ -51,6 +48,7 @@ class LossWeights(BaseModel):
         place: Where in the picture the thing is that a token shows, read off the decoder below the taught heads.
         look: Where the taught heads look.
         read: Whether the heads of the block before read the words that are asked for.
+        sure: Whether the network knows, before it writes a point, that it will be right; see `knowing`.
         softness: Standard deviation in percent of the labels of whole numbers: a near miss is nearly right.
     """
 
@@ -66,6 +64,7 @@ class LossWeights(BaseModel):
     place: float = 0.3
     look: float = 0.5
     read: float = 0.3
+    sure: float = 0.0
     softness: float = 1.0
 
 
@@ -102,6 +101,7 @@ class TeachingHeads(nn.Module):
         self.name_norm = nn.LayerNorm(width)
         self.letter_norm = nn.LayerNorm(patch_features)
         self.letters = nn.Linear(patch_features, CLASSES)
+        self.sure = nn.Linear(width, 1)
 
 
 @dataclass(frozen=True)

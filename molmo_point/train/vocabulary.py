@@ -27,6 +27,9 @@ from molmo_point.train.scenes.questions import COUNT_TEMPLATES, POINT_TEMPLATES
 if TYPE_CHECKING:
     import tokenizers
 
+NUMBERS = 101
+"""Whole-number tokens 0-100, whose ids follow each other."""
+
 IMAGE_TOKENS = (IMAGE_START, IMAGE_END, IMAGE_PATCH, IMAGE_COLUMN, "<|image|>")
 MOST_POINTS = 60
 """Points of one answer whose ` x12="` is one token; from there on it is spelled."""
@@ -77,7 +80,7 @@ def build_tokenizer(words: Iterable[str] | None = None) -> tokenizers.Tokenizer:
     spelled = _byte_letters()
     known = known_words() if words is None else tuple(words)
     pieces = [
-        *(str(number) for number in range(101)),
+        *(str(number) for number in range(NUMBERS)),
         *opening_tokens(),
         '" alt="',
         '">',

@@ -18,8 +18,8 @@ from molmo_point.train.examples import NO_PATCH, NO_TARGET, AnswerWriter, see, w
 from molmo_point.train.scenes.questions import Question, QuestionStyle, draw_questions
 from molmo_point.train.scenes.scene import NOTHING, Scene, Style, draw_scene
 from molmo_point.train.seeds import training_seed
-from molmo_point.train.teaching import NUMBERS, soft_numbers
-from molmo_point.train.vocabulary import build_tokenizer, save_tokenizer
+from molmo_point.train.teaching import soft_numbers
+from molmo_point.train.vocabulary import NUMBERS, build_tokenizer, save_tokenizer
 
 CONFIG = PreprocessConfig(crop_size=96, patch_size=16, margins=(2, 2), max_crops=4)
 STYLE = Style(sizes=((96, 96), (160, 120), (120, 200)), things=(1, 8), scale=(0.15, 0.4))
