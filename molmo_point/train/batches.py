@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molmo_point.train.examples import NO_PATCH, NO_TARGET, Answer, Picture
+from molmo_point.train.examples import BEHIND, NO_PATCH, NO_TARGET, Answer, Picture
 from molmo_point.train.spelling import SLOTS
 from molmo_point.train.vocabulary import NUMBERS
 from molmo_point.train.words import NO_WORD, WORDS
@@ -50,10 +50,13 @@ class Batch:
         read_at: [R, T] bool: which words.
         decisions: [Q'] int64, index into [B * T]: the tokens after which "none" or something is said.
         absent: [Q'] bool, whether "none" is right.
-        openings: [K, 3] int64, index into [B * T]: of every point the question's end, the token after which its x is written, and
-            that after which its y is; y negative for a point of a foil.
+        spots: [K, 4] int64, index into [B * T]: of every point the question's end, the tokens that its x and its y are written
+            after, and its last one.
         boxes: [K, 4] float32, left, top, right, bottom in percent of what each of them shows; NaN for a foil.
         elsewhere: [K, NUMBERS] bool, the whole numbers of x where something else lies that was asked for.
+        foils: [K] bool, whether the point is a foil.
+        foreseen: [K] bool, whether it can be told what comes of the network's own point there: not of a foil, where there is
+            something to point at.
         name_rows: [R'] int64, index into [B * T]: tokens that know how what is asked for is spelled.
         names: [R', SLOTS] int64, how.
     """
@@ -85,9 +88,11 @@ class Batch:
     read_at: Tensor
     decisions: Tensor
     absent: Tensor
-    openings: Tensor
+    spots: Tensor
     boxes: Tensor
     elsewhere: Tensor
+    foils: Tensor
+    foreseen: Tensor
     name_rows: Tensor
     names: Tensor
 
@@ -169,7 +174,9 @@ class _Rows:
         self.read_at: list[np.ndarray[Any, Any]] = []
         self.decisions: list[int] = []
         self.absent: list[bool] = []
-        self.openings: list[tuple[int, int, int]] = []
+        self.spots: list[tuple[int, int, int, int]] = []
+        self.foils: list[bool] = []
+        self.foreseen: list[bool] = []
         self.boxes: list[np.ndarray[Any, Any]] = []
         self.elsewhere: list[np.ndarray[Any, Any]] = []
         self.name_rows: list[int] = []
@@ -222,22 +229,38 @@ class _Rows:
         if answer.foil is None:
             self.decisions.append(row * width + at + answer.looks[0][0])
             self.absent.append(answer.absent)
-        self._openings(row * width + at, picture, answer)
+        self._points(row * width + at, picture, answer)
         return end
 
-    def _openings(self, at: int, picture: Picture, answer: Answer) -> None:
+    def _points(self, at: int, picture: Picture, answer: Answer) -> None:
         if answer.foil is not None:
-            asked_at, x_at = answer.foil
-            self.openings.append((at + asked_at, at + x_at, -1))
-            self.boxes.append(np.full(4, np.nan, np.float32))
-            self.elsewhere.append(np.zeros(NUMBERS, bool))
+            nothing = np.full(4, np.nan, np.float32), np.zeros(NUMBERS, bool)
+            self._point(at, answer.foil, *nothing, foil=True, foreseen=answer.absent)
             return
-        (asked_at, asked), *places = answer.looks
-        for (x_at, (thing,)), (y_at, _) in zip(places[::2], places[1::2], strict=True):
-            self.openings.append((at + asked_at, at + x_at, at + y_at))
-            self.boxes.append(picture.boxes[thing])
+        (end, asked), *places = answer.looks
+        for (x, (thing,)), (y, _) in zip(places[::2], places[1::2], strict=True):
             others = picture.boxes[[other for other in asked if other != thing]]
-            self.elsewhere.append(_covered(others[:, 0], others[:, 2]))
+            elsewhere = _covered(others[:, 0], others[:, 2])
+            self._point(
+                at, (end, x, y), picture.boxes[thing], elsewhere, foil=False, foreseen=True
+            )
+
+    def _point(
+        self,
+        at: int,
+        places: tuple[int, int, int],
+        box: np.ndarray[Any, Any],
+        elsewhere: np.ndarray[Any, Any],
+        *,
+        foil: bool,
+        foreseen: bool,
+    ) -> None:
+        end, x, y = places
+        self.spots.append((at + end, at + x, at + y, at + y + BEHIND))
+        self.boxes.append(box)
+        self.elsewhere.append(elsewhere)
+        self.foils.append(foil)
+        self.foreseen.append(foreseen)
 
     def _reads(self, place: int, words: np.ndarray[Any, Any]) -> None:
         self.read_rows.append(place)
@@ -256,7 +279,9 @@ class _Rows:
             "read_at": torch.from_numpy(np.stack(self.read_at) if self.read_at else none),
             "decisions": torch.tensor(self.decisions, dtype=torch.long),
             "absent": torch.tensor(self.absent, dtype=torch.bool),
-            "openings": torch.tensor(self.openings, dtype=torch.long).view(-1, 3),
+            "spots": torch.tensor(self.spots, dtype=torch.long).view(-1, 4),
+            "foils": torch.tensor(self.foils, dtype=torch.bool),
+            "foreseen": torch.tensor(self.foreseen, dtype=torch.bool),
             "boxes": torch.from_numpy(np.array(self.boxes, np.float32).reshape(-1, 4)),
             "elsewhere": torch.from_numpy(np.array(self.elsewhere, bool).reshape(-1, NUMBERS)),
             "name_rows": torch.tensor(self.name_rows, dtype=torch.long),

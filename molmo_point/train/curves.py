@@ -21,6 +21,7 @@ TITLES = {
     "absent": '"There are none." where none is',
     "present": "something where something is",
     "sure": "points of which it is known beforehand whether they will be right",
+    "written": "points of which it is known behind them whether they are right",
 }
 
 

@@ -37,6 +37,9 @@ NO_PATCH = -2
 NO_TARGET = -1
 """In `Answer.targets`: nothing is learned from what follows this token."""
 
+BEHIND = 3
+"""From the token that a number begins after to its last one: whole part, point, digit."""
+
 SAMPLES = 4
 """Every image token looks at SAMPLES x SAMPLES places of the map of owners to find out what it shows."""
 
@@ -96,7 +99,8 @@ class Answer:
         asked: (start, end) in `ids` of the words that are asked for.
         copies: (position in `ids`, position of the word in the question that comes next in the label).
         name: First letters of the label that is asked for, empty where none is.
-        foil: (position of the question's end, position where the x of a point begins) of a foil, see `AnswerWriter.foil`.
+        foil: (position of the question's end, positions where x and y of its only point begin) of a foil, see
+            `AnswerWriter.foil`.
     """
 
     ids: Ints
@@ -108,7 +112,7 @@ class Answer:
     asked: tuple[int, int]
     copies: tuple[tuple[int, int], ...]
     name: tuple[int, ...] = ()
-    foil: tuple[int, int] | None = None
+    foil: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -281,16 +285,15 @@ class AnswerWriter:
         return self._weighted(prompt, answer, chosen[order], things, asked, name)
 
     def foil(self, question: Question, points: np.ndarray[Any, Any]) -> Answer:
-        """Begin a wrong answer to a question for what is not there, up to its first number: nothing of it is to be learned, but
-        that a point that begins like this is wrong.
+        """Begin a wrong answer, up to the end of its first point. Nothing of it is to be learned but that it is wrong.
 
         Args:
-            points: [n, 2], as `write`; as many as the wrong answer has.
+            points: [n, 2] in percent, as many as a wrong answer like this would have.
         """
         prompt = self._tokenizer.encode(wrap(question.prompt))
         wrong = self._text(question, points)
-        opening = next(index for index, token in enumerate(wrong) if token in self._opening)
-        ids = np.array([*prompt, *wrong[: opening + 1]], np.int32)
+        x, y = [index for index, token in enumerate(wrong) if token in self._opening][:2]
+        ids = np.array([*prompt, *wrong[: y + BEHIND + 1]], np.int32)
         nothing = np.full(len(ids), NO_TARGET, np.int32)
         return Answer(
             ids,
@@ -298,10 +301,10 @@ class AnswerWriter:
             np.zeros(len(ids), np.float32),
             np.full(len(ids), np.nan, np.float32),
             looks=(),
-            absent=True,
+            absent=not question.targets,
             asked=(0, len(prompt)),
             copies=(),
-            foil=(len(prompt) - 1, len(ids) - 1),
+            foil=(len(prompt) - 1, len(prompt) + x, len(prompt) + y),
         )
 
     def _text(self, question: Question, points: np.ndarray[Any, Any]) -> list[int]:
@@ -333,7 +336,7 @@ class AnswerWriter:
             weights[at] = self._weights.whole
             weights[at + 2] = self._weights.digit
             # After the digit it is decided whether there is another point.
-            weights[at + 3] = self._weights.next_point if axis else self._weights.other
+            weights[at + BEHIND] = self._weights.next_point if axis else self._weights.other
             looks.append((at, (things[point],)))
         copies = [
             (at + k, asked[0] + k)

@@ -23,6 +23,7 @@ RATIOS = {
     "absent": ("absent_right", "absent"),
     "present": ("present_right", "present"),
     "sure": ("judged_right", "judged"),
+    "written": ("written_right", "written"),
 }
 """Accuracies that are reported: name -> (right, all)."""
 

@@ -18,11 +18,12 @@ from molmo_point.errors import PointError
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.train.batches import Batch, collate
 from molmo_point.train.examples import Answer, AnswerWriter, Picture, see
+from molmo_point.train.foils import wrong_points
 from molmo_point.train.pages.browser import PageBrowser
 from molmo_point.train.pages.draw import draw_page, written_words
 from molmo_point.train.pages.questions import draw_page_questions
 from molmo_point.train.recipe import Mix, StageRecipe
-from molmo_point.train.scenes.questions import Question, draw_questions
+from molmo_point.train.scenes.questions import draw_questions
 from molmo_point.train.scenes.scene import Scene, draw_scene
 from molmo_point.train.seeds import held_out_seed, training_seed
 
@@ -122,14 +123,13 @@ class Drawer:
             words = written_words(page, self._held_out)
             questions = draw_page_questions(scene, rng, count, self.stage.page_questions, words)
         answers = [self._writer.write(q, picture.points, float(rng.random())) for q in questions]
-        return [*answers, *self._foils(questions, rng)]
-
-    def _foils(self, questions: list[Question], rng: np.random.Generator) -> list[Answer]:
-        """Where the network is to know when it is wrong: what it writes when it points at what is not there."""
         if not self.stage.losses.sure:
-            return []
-        absent = [question for question in questions if not question.targets]
-        return [self._writer.foil(q, 100 * rng.random((1 + rng.integers(2), 2))) for q in absent]
+            return answers
+        wrong = [(question, wrong_points(question, picture, rng)) for question in questions]
+        return [
+            *answers,
+            *(self._writer.foil(q, points) for q, points in wrong if points is not None),
+        ]
 
     def sample(self, index: int) -> tuple[Picture, list[Answer]]:
         """Draw one picture with its answers."""

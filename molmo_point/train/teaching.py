@@ -48,7 +48,7 @@ class LossWeights(BaseModel):
         place: Where in the picture the thing is that a token shows, read off the decoder below the taught heads.
         look: Where the taught heads look.
         read: Whether the heads of the block before read the words that are asked for.
-        sure: Whether the network knows, before it writes a point, that it will be right; see `knowing`.
+        sure: Whether the network knows which of its points are right; see `knowing`.
         softness: Standard deviation in percent of the labels of whole numbers: a near miss is nearly right.
     """
 
@@ -101,7 +101,7 @@ class TeachingHeads(nn.Module):
         self.name_norm = nn.LayerNorm(width)
         self.letter_norm = nn.LayerNorm(patch_features)
         self.letters = nn.Linear(patch_features, CLASSES)
-        self.sure = nn.Linear(width, 1)
+        self.sure = nn.Linear(width, 3)
 
 
 @dataclass(frozen=True)
