@@ -102,10 +102,10 @@ class PointAnswer:
         self._told = 0
         effort.begin()
 
-    @property
-    def state(self) -> Floats:
-        """What the decoder had come to at the question's end; see `Trace.state`."""
-        return self._trace.state
+    def states(self) -> list[Floats | None]:
+        """Return for each point so far what the decoder had come to; see `Trace.state`."""
+        spans = self._text.detokenizer.spans
+        return [self._trace.state(y, spans) for _, y in self._parser.spans]
 
     def take(self, step: Step) -> list[Point]:
         """Return the points that a step completes."""

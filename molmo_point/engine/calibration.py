@@ -6,9 +6,10 @@ handed out, marked `calibrated=False`.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,28 @@ LEAST_VARIANCE = 1e-8
 
 MOST_VARIANCE = 1 / 3
 """Anywhere along the side, seen from its edge: no more is meant, whatever a probe reads in a picture unlike those of its fit."""
+
+
+NEAREST_EDGE = 0.02
+"""Added to a point's distance from an edge, in norm units: keeps the logarithm finite, and edges as wide as what they cut off."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What is known of a point before any calibration.
+
+    Attributes:
+        score: 0-1; variances: (x, y) in norm units squared; see `uncertainty`.
+        absent: The answer's probability that there is nothing, 0-1.
+        place: (x, y) of the point, norm.
+        state: What probes read [2 D], see `Trace.state`; None where it cannot be had.
+    """
+
+    score: float
+    variances: tuple[float, float]
+    absent: float = field(default=0.0, kw_only=True)
+    place: tuple[float, float] = field(default=(0.5, 0.5), kw_only=True)
+    state: Floats | None = field(default=None, kw_only=True)
 
 
 class Spread(BaseModel):
@@ -54,21 +77,12 @@ class Spread(BaseModel):
         return math.exp(min(max(level, math.log(LEAST_VARIANCE)), math.log(MOST_VARIANCE)))
 
 
-@dataclass(frozen=True)
-class Hints:
-    """What the probes of a calibration read in one answer's state: log odds, and logarithms of variances."""
-
-    score: float = 0.0
-    spread_x: float = 0.0
-    spread_y: float = 0.0
-
-
 class Calibration(BaseModel):
     """Logistic maps from raw certainties to probabilities, and power laws from raw to real variances.
 
-    A probe is a vector of weights of the decoder's output at the end of the question, after the last norm, from which the first
-    token is chosen [D]. It knows which questions tend to be answered wrongly (Kadavath et al., "Language Models (Mostly) Know
-    What They Know", 2022), and which things are wide. Empty where it was not seen to help.
+    A probe is a vector of weights of what the decoder has come to at the end of the question and at the end of the point [2 D].
+    It knows which questions tend to be answered wrongly (Kadavath et al., "Language Models (Mostly) Know What They Know", 2022),
+    and which things are wide. Empty where it was not seen to help.
 
     Attributes:
         score_weights, score_bias: Logistic regression on `score_features`; 1 = the point is on the asked thing.
@@ -80,7 +94,7 @@ class Calibration(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    score_weights: tuple[float, float, float, float]
+    score_weights: tuple[float, float, float, float, float, float]
     score_bias: float
     score_probe: tuple[float, ...] = ()
     spread_x: Spread
@@ -91,25 +105,28 @@ class Calibration(BaseModel):
 
     @property
     def probes(self) -> tuple[tuple[float, ...], ...]:
-        """Those of the score and of both axes; each as wide as the decoder, or empty."""
+        """Those of the score and of both axes; each twice as wide as the decoder, or empty."""
         return self.score_probe, self.spread_x.probe, self.spread_y.probe
 
-    def hints(self, state: Floats | None) -> Hints:
-        """Return what the probes read in a state [D]; nothing in None."""
-        if state is None:
-            return Hints()
-        return Hints(*(float(np.array(p) @ state) if p else 0.0 for p in self.probes))
+    @functools.cached_property
+    def _probe_rows(self) -> Floats:
+        """[3, 2 D]: the probes, zeros for those that are empty."""
+        width = max(map(len, self.probes))
+        return np.array([probe or (0.0,) * width for probe in self.probes])
 
-    def point(
-        self, score: float, variance_x: float, variance_y: float, absent: float, hints: Hints
-    ) -> tuple[float, float, float]:
-        """Return score and variances of a point from the raw ones, the answer's raw probability of "none", and its hints."""
-        features = score_features(score, variance_x, variance_y, absent)
-        odds = sum(w * f for w, f in zip(self.score_weights, features, strict=True))
+    def point(self, raw: Raw) -> tuple[float, tuple[float, float]]:
+        """Return score and variances (x, y) of a point."""
+        hints = [0.0] * 3
+        if raw.state is not None and any(self.probes):
+            hints = (self._probe_rows @ raw.state).tolist()
+        odds = sum(w * f for w, f in zip(self.score_weights, score_features(raw), strict=True))
+        x, y = raw.variances
         return (
-            sigmoid(odds + self.score_bias + hints.score),
-            self.spread_x.variance(variance_x, score, hints.spread_x),
-            self.spread_y.variance(variance_y, score, hints.spread_y),
+            sigmoid(odds + self.score_bias + hints[0]),
+            (
+                self.spread_x.variance(x, raw.score, hints[1]),
+                self.spread_y.variance(y, raw.score, hints[2]),
+            ),
         )
 
     def absent(self, raw: float) -> float:
@@ -117,15 +134,17 @@ class Calibration(BaseModel):
         return sigmoid(self.absent_weight * logit(raw) + self.absent_bias)
 
 
-def score_features(
-    raw: float, variance_x: float, variance_y: float, absent: float
-) -> tuple[float, float, float, float]:
-    """Return what the score is computed from: log odds of the point, log standard deviations of both axes, log odds of none."""
+def score_features(raw: Raw) -> tuple[float, ...]:
+    """Return what the score is computed from, besides the state.
+
+    Log odds of the point, log standard deviations of both axes, log odds of none, and for both axes the logarithm of the distance
+    from the nearer edge: what lies there is cut off, or was missed.
+    """
     return (
-        logit(raw),
-        0.5 * math.log(max(variance_x, LEAST_VARIANCE)),
-        0.5 * math.log(max(variance_y, LEAST_VARIANCE)),
-        logit(absent),
+        logit(raw.score),
+        *(0.5 * math.log(max(variance, LEAST_VARIANCE)) for variance in raw.variances),
+        logit(raw.absent),
+        *(math.log(NEAREST_EDGE + max(0.0, min(part, 1 - part))) for part in raw.place),
     )
 
 
@@ -149,7 +168,7 @@ def read_calibration(folder: Path, width: int) -> Calibration | None:
     """Read the calibration beside a checkpoint, or None where there is none.
 
     Args:
-        width: Of the checkpoint's decoder.
+        width: Of the checkpoint's decoder, D.
 
     Raises:
         CheckpointError: The file is there but damaged, or another model's.
@@ -161,10 +180,10 @@ def read_calibration(folder: Path, width: int) -> Calibration | None:
         calibration = Calibration.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, ValidationError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
-    wrong = {len(probe) for probe in calibration.probes} - {0, width}
+    wrong = {len(probe) for probe in calibration.probes} - {0, 2 * width}
     if wrong:
         raise CheckpointError(
-            f"{path} is another model's: expected probes of {width} weights, got {wrong.pop()}; "
+            f"{path} is another model's: expected probes of {2 * width} weights, got {wrong.pop()}; "
             "make one for this checkpoint with molmo-point calibrate"
         )
     return calibration

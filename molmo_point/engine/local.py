@@ -158,16 +158,17 @@ class LocalPointer:
 
     def examine(
         self, image: ImageLike, query: str, *, kind: Kind = "point"
-    ) -> tuple[Pointing, Floats]:
-        """Point or count, and hand out what the decoder had come to at the question's end: what a calibration's probe reads.
+    ) -> tuple[Pointing, list[Floats | None]]:
+        """Point or count, and hand out what the decoder had come to at each point: what a calibration's probes read.
 
         Returns:
-            The answer, and the decoder's output [D] from which its first token was chosen.
+            The answer, and for each of its points the decoder's output at the end of the question and of the point [2 D]; None
+            for a point that is not written in digits.
         """
         engine = self._engine
         picture, cost = engine.encode(image)
         request = engine.ask_points(picture, cost, query, kind, time.perf_counter(), None)
-        return drain(_written(engine, request)), request.answer.state
+        return drain(_written(engine, request)), request.answer.states()
 
     def schedule(self) -> Scheduler:
         """Return a decoder for many questions at once that join as they come: for a server's loop."""

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molmo_point.engine.calibration import Calibration, Floats, Hints
+from molmo_point.engine.calibration import Calibration, Floats, Raw
 from molmo_point.engine.drafts import NONE
 from molmo_point.engine.generate import Step
 from molmo_point.points import Point
@@ -60,10 +60,12 @@ class TokenBelief:
     Attributes:
         probability: Of this token, where it was written.
         digits: Where it is a number: the probabilities of all number tokens there, in the order of `NumberTokens.ids`.
+        state: Of the first token, and of one behind a number: the decoder's output from which it was chosen [D].
     """
 
     probability: float
     digits: Floats | None
+    state: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,6 @@ class Trace:
 
     Args:
         calibration: Measured for this checkpoint, or None: then the raw numbers are handed out.
-
-    Attributes:
-        state: The decoder's output from which the first token was chosen [D]; empty before that.
     """
 
     def __init__(self, numbers: NumberTokens, calibration: Calibration | None) -> None:
@@ -96,24 +95,20 @@ class Trace:
         self._tokens: list[TokenBelief] = []
         self._none: list[float] = []
         self._on_none_path = True
-        self._hints = Hints()
-        self.state: Floats = np.zeros(0)
 
     def record(self, step: Step) -> None:
         """Take what one pass settled."""
-        if not self._tokens:
-            self.state = step.hidden[0].cpu().double().numpy()
-            if self._calibration:
-                self._hints = self._calibration.hints(self.state)
         probabilities = step.logits.softmax(-1)
         chosen = torch.tensor(step.tokens, device=probabilities.device)[:, None]
         own = probabilities.gather(1, chosen)[:, 0].tolist()
-        for row, token, probability in zip(probabilities, step.tokens, own, strict=True):
+        rows = zip(probabilities, step.hidden, step.tokens, own, strict=True)
+        for row, hidden, token, probability in rows:
             self._follow_none(row, token)
             digits = None
             if token in self._numbers.place:
                 digits = row[self._ids.to(row.device)].cpu().double().numpy()
-            self._tokens.append(TokenBelief(probability, digits))
+            kept = not self._tokens or self._tokens[-1].digits is not None
+            self._tokens.append(TokenBelief(probability, digits, hidden if kept else None))
 
     def _follow_none(self, row: Tensor, token: int) -> None:
         if self._on_none_path and len(self._tokens) < len(self._numbers.none):
@@ -148,10 +143,36 @@ class Trace:
         score = min(1.0, x.near * y.near * opened)
         xx, yy = x.variance, y.variance
         if self._calibration:
-            score, xx, yy = self._calibration.point(
-                score, xx, yy, self._raw_absence(), self._hints
+            score, (xx, yy) = self._calibration.point(
+                Raw(
+                    score,
+                    (xx, yy),
+                    absent=self._raw_absence(),
+                    place=(point.x, point.y),
+                    state=self.state(spans[1], token_spans),
+                )
             )
         return point.model_copy(update={"score": score, "covariance": (xx, 0.0, yy)})
+
+    def state(self, span: Span, token_spans: Sequence[Span]) -> Floats | None:
+        """Return what the decoder had come to at the end of the question and at the end of a point, one behind the other [2 D].
+
+        Both are its output after the last norm: that from which the answer's first token was chosen, and that from which the
+        first one behind the number was.
+
+        Args:
+            span, token_spans: As in `with_belief`, of the y of a point.
+
+        Returns:
+            None where the number is not written in digits alone.
+        """
+        last = _tokens_of(span, token_spans)[-1]
+        question, *behind = (
+            token.state for token in (self._tokens[0], *self._tokens[last + 1 :][:1])
+        )
+        if question is None or not behind or behind[0] is None:
+            return None
+        return torch.cat([question, behind[0]]).cpu().double().numpy()
 
     def _opening_probability(self, span: Span, token_spans: Sequence[Span]) -> float:
         """Probability of the token before the number: that there is a (further) point at all."""

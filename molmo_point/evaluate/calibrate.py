@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from molmo_point.engine.calibration import Calibration, Floats
+from molmo_point.engine.calibration import Calibration, Floats, Raw
 from molmo_point.engine.local import LocalPointer
 from molmo_point.evaluate.examples import Example, Region
 from molmo_point.pointer import Pointer
@@ -22,23 +22,16 @@ from molmo_point.points import Point, Pointing
 
 
 @dataclass(frozen=True)
-class PointSample:
+class PointSample(Raw):
     """One point of an answer, beside the truth.
 
     Attributes:
-        score: 0-1; variances: (x, y) in norm units squared.
         hit: It lies on an asked thing.
         offset: From the point to the middle of the thing it lies on, norm units; None for a miss.
-        absent: The answer's probability that there is nothing, 0-1.
-        state: What a probe reads [D]; see `LocalPointer.examine`. None where it cannot be had.
     """
 
-    score: float
-    variances: tuple[float, float]
     hit: bool
     offset: tuple[float, float] | None
-    absent: float = 0.0
-    state: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -85,21 +78,24 @@ def collect(pointer: Pointer, examples: Iterable[Example]) -> Samples:
     points: list[PointSample] = []
     absences: list[AbsenceSample] = []
     for example in examples:
-        pointing, state = _answer(pointer, example)
+        pointing, states = _answer(pointer, example)
         none = pointing.absent_probability
-        judged = [_judge(p, example.regions) for p in pointing.points if p.covariance]
-        points += [replace(sample, absent=none or 0.0, state=state) for sample in judged]
+        for point, state in zip(pointing.points, states, strict=True):
+            if point.covariance:
+                sample = _judge(point, example.regions)
+                points.append(replace(sample, absent=none or 0.0, state=state))
         if none is not None:
             absences.append(AbsenceSample(none, not example.regions))
     return Samples(tuple(points), tuple(absences))
 
 
-def _answer(pointer: Pointer, example: Example) -> tuple[Pointing, Floats | None]:
-    """Ask; a model in this process shows what it had come to, too."""
+def _answer(pointer: Pointer, example: Example) -> tuple[Pointing, list[Floats | None]]:
+    """Ask; a model in this process shows what it had come to at each point, too."""
     if isinstance(pointer, LocalPointer):
         return pointer.examine(example.image, example.query, kind=example.mode)
     ask = pointer.count if example.mode == "count" else pointer.point
-    return ask(example.image, example.query), None
+    pointing = ask(example.image, example.query)
+    return pointing, [None] * len(pointing.points)
 
 
 def joined(samples: Iterable[Samples]) -> Samples:
@@ -120,7 +116,7 @@ def _judge(point: Point, regions: Sequence[Region]) -> PointSample:
     if on:
         offsets = [(x - point.x, y - point.y) for x, y in (region.middle for region in on)]
         offset = min(offsets, key=lambda pair: math.hypot(*pair))
-    return PointSample(point.score, (xx, yy), bool(on), offset)
+    return PointSample(point.score, (xx, yy), bool(on), offset, place=(point.x, point.y))
 
 
 def apply(calibration: Calibration, samples: Samples) -> Samples:
@@ -132,9 +128,8 @@ def apply(calibration: Calibration, samples: Samples) -> Samples:
 
 
 def _calibrated(calibration: Calibration, sample: PointSample) -> PointSample:
-    hints = calibration.hints(sample.state)
-    score, xx, yy = calibration.point(sample.score, *sample.variances, sample.absent, hints)
-    return replace(sample, score=score, variances=(xx, yy))
+    score, variances = calibration.point(sample)
+    return replace(sample, score=score, variances=variances)
 
 
 def measure(samples: Samples, *, bins: int = 10) -> Quality:

@@ -70,7 +70,7 @@ def _check_enough(samples: Samples) -> None:
 
 
 def _fit_score(points: Sequence[PointSample]) -> Fitted:
-    features = np.array([score_features(s.score, *s.variances, s.absent) for s in points])
+    features = np.array([score_features(sample) for sample in points])
     return fit_with_probe(
         PROBABILITY, features, _states(points), np.array([s.hit for s in points], float)
     )

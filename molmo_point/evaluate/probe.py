@@ -14,7 +14,8 @@ import numpy as np
 from molmo_point.engine.calibration import Floats
 from molmo_point.evaluate.regression import PLAIN_RIDGE, Regression
 
-RIDGES = (10.0, 100.0, 300.0, 1000.0)
+RIDGES = (30.0, 100.0, 200.0, 400.0, 800.0, 1600.0)
+"""Of the states alone: features are few."""
 
 FOLDS = 5
 BLOCK = 50
@@ -27,7 +28,7 @@ class Fitted:
 
     Attributes:
         weights: Of the features [F].
-        probe: Of the states [D], or [0].
+        probe: Of the states [S], or [0].
         bias: A constant.
         held_out: Linear predictions [N] of the points that it was fitted on, each by a fit without it.
     """
@@ -41,30 +42,34 @@ class Fitted:
 def fit_with_probe(
     regression: Regression, features: Floats, states: Floats | None, targets: Floats
 ) -> Fitted:
-    """Fit on features [N, F] alone, or with states [N, D], whichever held-out points prefer.
+    """Fit on features [N, F] alone, or with states, whichever held-out points prefer.
 
     The probe's held-out loss must be less by twice the standard error of the difference.
 
     Args:
-        states: None where they are not known.
+        states: [N, S]; None where they are not known.
         targets: [N], as the regression takes them.
     """
-    ridge, used = PLAIN_RIDGE, features
-    held_out = _held_out(regression, features, targets, PLAIN_RIDGE)
+    ridge, used = np.full(features.shape[1], PLAIN_RIDGE), features
+    held_out = _held_out(regression, features, targets, ridge)
     if states is not None:
         wide = np.hstack([features, states])
-        ways = {ridge: _held_out(regression, wide, targets, ridge) for ridge in RIDGES}
+        ridges = {
+            ridge: np.repeat([PLAIN_RIDGE, ridge], [features.shape[1], states.shape[1]])
+            for ridge in RIDGES
+        }
+        ways = {ridge: _held_out(regression, wide, targets, ridges[ridge]) for ridge in RIDGES}
         losses = {ridge: regression.loss(way, targets) for ridge, way in ways.items()}
         best = min(RIDGES, key=lambda ridge: losses[ridge].mean())
         gain = regression.loss(held_out, targets) - losses[best]
         if gain.mean() > 2 * gain.std() / math.sqrt(len(gain)):
-            ridge, used, held_out = best, wide, ways[best]
+            ridge, used, held_out = ridges[best], wide, ways[best]
     weights = regression.fit(used, targets, ridge)
     own = features.shape[1]
     return Fitted(weights[:own], weights[own:-1], float(weights[-1]), held_out)
 
 
-def _held_out(regression: Regression, features: Floats, targets: Floats, ridge: float) -> Floats:
+def _held_out(regression: Regression, features: Floats, targets: Floats, ridge: Floats) -> Floats:
     """Return each point's linear prediction by weights that were fitted without it."""
     block = max(1, min(BLOCK, len(targets) // FOLDS))
     fold = np.arange(len(targets)) // block % FOLDS

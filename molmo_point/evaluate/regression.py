@@ -22,15 +22,17 @@ class Regression:
     """One of the two.
 
     Attributes:
-        fit: (features [N, F], targets [N], ridge) to weights and, last, the bias.
+        fit: (features [N, F], targets [N], ridge, one or [F]) to weights and, last, the bias.
         loss: (linear predictions [N], targets [N]) to each one's loss.
     """
 
-    fit: Callable[[Floats, Floats, float], Floats]
+    fit: Callable[[Floats, Floats, Floats | float], Floats]
     loss: Callable[[Floats, Floats], Floats]
 
 
-def logistic_regression(features: Floats, labels: Floats, ridge: float = PLAIN_RIDGE) -> Floats:
+def logistic_regression(
+    features: Floats, labels: Floats, ridge: Floats | float = PLAIN_RIDGE
+) -> Floats:
     """Return weights and, last, the bias of the log odds (Newton's method, ridge on standardised features).
 
     Args:
@@ -55,7 +57,9 @@ def log_loss(odds: Floats, labels: Floats) -> Floats:
     return np.logaddexp(0, np.where(labels > 0.5, -odds, odds))
 
 
-def variance_regression(features: Floats, squares: Floats, ridge: float = PLAIN_RIDGE) -> Floats:
+def variance_regression(
+    features: Floats, squares: Floats, ridge: Floats | float = PLAIN_RIDGE
+) -> Floats:
     """Return weights and, last, the bias of the logarithm of a squared scale: the most likely ones under Student's t.
 
     A Gaussian would follow the few that are far off, and be too wide for all others (Lange et al., "Robust Statistical Modeling
@@ -105,9 +109,9 @@ def _standardised(features: Floats) -> tuple[Floats, Floats, Floats]:
     )
 
 
-def _penalty(x: Floats, ridge: float) -> Floats:
+def _penalty(x: Floats, ridge: Floats | float) -> Floats:
     """Ridge on every weight but the bias."""
-    return np.append(np.full(x.shape[1] - 1, ridge), 0.0)
+    return np.append(np.broadcast_to(ridge, x.shape[1] - 1), 0.0)
 
 
 def _unstandardised(weights: Floats, mean: Floats, deviation: Floats) -> Floats:

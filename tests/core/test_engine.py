@@ -21,12 +21,12 @@ from molmo_point.engine.generate import Decoding, Drafter, Ending, Limits, NoDra
 from molmo_point.engine.local import LocalPointer
 from molmo_point.errors import QueryError, UsageError
 from molmo_point.images import load_image
-from molmo_point.markup import count_prompt, point_prompt
 from molmo_point.preprocess.prompt import wrap
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FAMILIES = ("tiny-d", "tiny-o", "tiny-moe", "tiny-72b")
 IMAGE = GOLDEN / "images/img2_300x820.png"
+DEMO = Path(mp.__file__).parent / "nano/demo.png"
 
 
 def load(name: str, **options: object) -> LocalPointer:
@@ -255,16 +255,22 @@ def test_hidden_states_are_those_that_the_tokens_were_chosen_from(pointer: Local
         assert logits.argmax(-1).tolist() == step.tokens
 
 
-def test_examining_is_pointing_and_shows_the_state(pointer: LocalPointer) -> None:
-    for kind, ask, prompt in (
-        ("point", pointer.point, point_prompt("cat")),
-        ("count", pointer.count, count_prompt("cat")),
-    ):
-        answer, state = pointer.examine(IMAGE, "cat", kind=kind)
-        assert answer.text == ask(IMAGE, "cat").text
-        head = pointer.network.decoder.head.weight.double()
-        (first,) = decode(pointer, prompt, NoDraft(), 1)
-        assert (head @ torch.from_numpy(state)).argmax().item() == first
+@pytest.mark.parametrize("drafts", [True, False])
+def test_examining_is_pointing_and_shows_what_the_decoder_had_come_to(drafts: bool) -> None:
+    nano = mp.load("nano", drafts=drafts)
+    head = nano.network.decoder.head.weight.double()
+    for kind, ask in (("point", nano.point), ("count", nano.count)):
+        answer, states = nano.examine(DEMO, "burgers", kind=kind)
+        assert answer.text == ask(DEMO, "burgers").text
+        assert len(states) == len(answer.points) > 1
+        for number, state in enumerate(states, start=2):
+            assert state is not None
+            begun, closed = (
+                nano.engine.tokenizer.decode([int((head @ part).argmax())])
+                for part in torch.from_numpy(state).chunk(2)
+            )
+            assert answer.text.startswith(begun)
+            assert closed == ('" alt="' if number > len(states) else f'" x{number}="')
 
 
 def test_padded_passes_change_nothing(pointer: LocalPointer) -> None:

@@ -19,8 +19,8 @@ DIGITS = [str(number) for number in range(10)]
 WHOLE = [str(number) for number in range(101)]
 
 
-STATE = [0.5, 0.25]
-"""The decoder's output at the end of the question."""
+STATES = [[0.5, 0.25], [2.0, -1.0]]
+"""The decoder's output at the end of the question and at the end of the point; it is 9 everywhere else."""
 
 
 class FakeTokenizer:
@@ -42,24 +42,28 @@ def answer(
     doubts: dict[int, dict[str, float]],
     calibration: Calibration | None = None,
 ) -> tuple[Trace, Point]:
-    """Write an answer whose tokens are certain but for `doubts`: {token index: {text: probability}}."""
+    """Write an answer whose tokens are certain but for `doubts`: {token index: {text: probability}}; it ends in a quote."""
     tokenizer = FakeTokenizer(vocabulary)
     words = tokenizer.vocabulary
     trace = Trace(NumberTokens(tokenizer), calibration)  # type: ignore[arg-type]
     text, spans = "", []
+    pieces = [*pieces, '"']
+    states = {0: STATES[0], len(pieces) - 1: STATES[1]}
     for index, piece in enumerate(pieces):
         logits = torch.full((1, len(words)), -50.0)
         for other, probability in doubts.get(index, {piece: 1.0}).items():
             logits[0, words.index(other)] = math.log(probability)
         trace.record(
-            Step([words.index(piece)], logits, torch.tensor([STATE if index == 0 else [9.0, 9.0]]))
+            Step([words.index(piece)], logits, torch.tensor([states.get(index, [9.0, 9.0])]))
         )
         spans.append((len(text), len(text) + len(piece)))
         text += piece
     first = text.index("<point") + len("<point")
     middle = text.index('"')
     point = Point(x=0.5, y=0.5)
-    return trace, trace.with_belief(point, ((first, middle), (middle + 1, len(text))), text, spans)
+    return trace, trace.with_belief(
+        point, ((first, middle), (middle + 1, len(text) - 1)), text, spans
+    )
 
 
 SURE = [" <point", "6", "3", ".", "5", '"', "4", "4", ".", "0"]
@@ -117,7 +121,7 @@ def test_digits_that_are_no_tokens_give_no_belief() -> None:
 
 
 CALIBRATION = Calibration(
-    score_weights=(1.0, 0.0, 0.0, -0.5),
+    score_weights=(1.0, 0.0, 0.0, -0.5, 0.0, 0.25),
     score_bias=-1.0,
     spread_x=Spread(scale=4.0, power=0.5, doubt=2.0),
     spread_y=Spread(scale=1.0),
@@ -138,25 +142,30 @@ def test_calibration_is_applied() -> None:
         4 * raw.covariance[0] ** 0.5 * against**2, rel=1e-4
     )
     assert point.covariance[2] == pytest.approx(raw.covariance[2], rel=1e-4)
-    # Log odds of the point, less half of those of "none", less the bias.
-    odds = math.log(0.7 / 0.3) - 0.5 * math.log(0.3 / 0.7) - 1.0
+    # Log odds of the point, less half of those of "none", a quarter of how far up y lies, less the bias.
+    odds = math.log(0.7 / 0.3) - 0.5 * math.log(0.3 / 0.7) + 0.25 * math.log(0.02 + 0.5) - 1.0
     assert point.score == pytest.approx(1 / (1 + math.exp(-odds)), rel=1e-4)
     expected = 1 / (1 + math.exp(-(math.log(0.3 / 0.7) + 1)))
     assert trace.absent_probability() == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_probe_reads_what_the_decoder_had_come_to_at_the_end_of_the_question() -> None:
+@pytest.mark.parametrize(("vocabulary", "pieces"), [(DIGITS, SURE), (WHOLE, SURE_WHOLE)])
+def test_probes_read_what_the_decoder_had_come_to(
+    vocabulary: list[str], pieces: list[str]
+) -> None:
     doubt = {0: {" <point": 0.7, " There": 0.3}}
-    _, without = answer(WHOLE, SURE_WHOLE, doubt, CALIBRATION)
-    spread_x = CALIBRATION.spread_x.model_copy(update={"probe": (0.0, 4.0)})
-    probing = CALIBRATION.model_copy(update={"score_probe": (2.0, -1.0), "spread_x": spread_x})
-    trace, point = answer(WHOLE, SURE_WHOLE, doubt, probing)
-    assert trace.state.tolist() == STATE
+    _, without = answer(vocabulary, pieces, doubt, CALIBRATION)
+    spread_x = CALIBRATION.spread_x.model_copy(update={"probe": (0.0, 4.0, 0.5, 1.0)})
+    probing = CALIBRATION.model_copy(
+        update={"score_probe": (2.0, -1.0, 0.0, 3.0), "spread_x": spread_x}
+    )
+    _, point = answer(vocabulary, pieces, doubt, probing)
     assert without.score is not None
     assert point.score is not None
-    assert logit(point.score) == pytest.approx(logit(without.score) + 0.75, abs=1e-9)
+    assert logit(point.score) == pytest.approx(logit(without.score) + 0.75 - 3.0, abs=1e-9)
     assert without.covariance is not None
     assert point.covariance is not None
+    # exp(4 * 0.25 + 0.5 * 2.0 - 1.0)
     assert point.covariance[0] == pytest.approx(math.e * without.covariance[0])
     assert point.covariance[2] == without.covariance[2]
 
@@ -173,10 +182,12 @@ def test_calibration_file(tmp_path: Path) -> None:
     path = tmp_path / "calibration.json"
     path.write_text(CALIBRATION.model_dump_json())
     assert read_calibration(tmp_path, 2) == CALIBRATION
-    path.write_text(CALIBRATION.model_copy(update={"score_probe": (1.0, 2.0)}).model_dump_json())
+    path.write_text(
+        CALIBRATION.model_copy(update={"score_probe": (1.0, 2.0, 3.0, 4.0)}).model_dump_json()
+    )
     assert read_calibration(tmp_path, 2) is not None
     with pytest.raises(
-        CheckpointError, match="another model's: expected probes of 3 weights, got 2"
+        CheckpointError, match="another model's: expected probes of 6 weights, got 4"
     ):
         read_calibration(tmp_path, 3)
     path.write_text(json.dumps({"score_bias": 1}))

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import molmo_point as mp
 from molmo_point.cli import calibrate as command
 from molmo_point.cli.app import build
-from molmo_point.engine.calibration import Hints, read_calibration
+from molmo_point.engine.calibration import Raw, read_calibration
 from molmo_point.errors import ImageError, UsageError
 from molmo_point.evaluate import calibrate as certainty
 from molmo_point.evaluate.calibrate import AbsenceSample, PointSample, Samples
@@ -27,7 +27,7 @@ from molmo_point.train.scenes.fonts import MissingFont
 
 
 class Doubtful(FakePointer):
-    """Right at half past the hour: scores say how often, badly scaled; what is not there is doubted."""
+    """Right on the left, wrong on the right: scores say how often, badly scaled; what is not there is doubted."""
 
     def __init__(self) -> None:
         super().__init__({})
@@ -40,9 +40,10 @@ class Doubtful(FakePointer):
             return blank.with_(absent_probability=doubt)
         raw = float(self._rng.uniform(0.05, 0.6))
         hit = self._rng.uniform() < 1.5 * raw
-        x = 0.5 + float(self._rng.normal(0, 0.03)) if hit else 0.1
+        # As far from the edge either way.
+        x = (0.3 if hit else 0.7) + float(self._rng.normal(0, 0.03))
         covariance = (0.02**2, 0.0, 0.02**2)
-        point = mp.Point(x=x, y=0.5, label=query, score=raw, covariance=covariance)
+        point = mp.Point(x=x, y=0.3, label=query, score=raw, covariance=covariance)
         doubt = float(self._rng.uniform(0.0, 0.5))
         return blank.with_(points=(point,), status=mp.Status.FOUND, absent_probability=doubt)
 
@@ -53,7 +54,7 @@ def questions(tmp_path: Path) -> Path:
     for index in range(300):
         name = f"{index % 10}.png"
         Image.new("RGB", (100, 100), (index % 10, 0, 0)).save(tmp_path / name)
-        boxes = [[30, 30, 70, 70]] if index % 3 else []
+        boxes = [[10, 10, 50, 50]] if index % 3 else []
         query = "mug" if boxes else "zebra"
         lines.append({"image": name, "query": query, "boxes": boxes})
     lines.sort(key=lambda line: str(line["image"]))
@@ -81,7 +82,7 @@ def test_own_questions_give_a_calibration_that_loads(
     calibration = read_calibration(out, 192)
     assert calibration is not None
     # What was right 1.5 times as often as it said is now believed about that.
-    score, _, _ = calibration.point(0.5, 4e-4, 4e-4, 0.25, Hints())
+    score, _ = calibration.point(Raw(0.5, (4e-4, 4e-4), absent=0.25, place=(0.3, 0.3)))
     assert score == pytest.approx(0.75, abs=0.15)
     assert (out / "reliability.png").read_bytes().startswith(b"\x89PNG")
     assert "expected calibration error" in result.output
@@ -179,7 +180,7 @@ def test_pictures_of_neighbouring_lines_are_read_once(questions: Path) -> None:
     assert len(examples) == 300
     assert len({id(example.image) for example in examples}) == 10
     assert sum(not example.regions for example in examples) == 100
-    assert examples[1].regions[0].contains(0.31, 0.69)
+    assert examples[1].regions[0].contains(0.11, 0.49)
 
 
 @pytest.mark.parametrize(
