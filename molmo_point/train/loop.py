@@ -118,6 +118,8 @@ class Run:
             done, left = self._stage(stage, left, stop)
             if not done:
                 self.save()
+                # Another run may start from here.
+                write_cost(self.recipe, self.place, self.folder)
                 return
             self._check(stage)
             self.place.next_stage()

@@ -164,7 +164,10 @@ def test_the_cost_of_the_start_is_added_up(tmp_path: Path, make_recipe: MakeReci
     one = tmp_path / "one"
     train(make_recipe(name="one"), one, workers=0)
     two = make_recipe(name="two", start=str(one))
-    checkpoint = train(two, tmp_path / "two", workers=0, steps=4)
+    train(two, tmp_path / "two", workers=0, steps=4)
+    # Stopped in its second stage: a run that starts from here takes over what was spent.
+    stopped = [(row["run"], row["stage"], row["pictures"]) for row in read_cost(tmp_path / "two")]
+    assert stopped[3:] == [("two", "a", 6), ("two", "b", 2)]
     assert [row["stage"] for row in read_cost(one)] == ["a", "b", "c"]
     assert [row["pictures"] for row in read_cost(one)] == [6, 6, 6]
     checkpoint = train(two, tmp_path / "two", workers=0)
