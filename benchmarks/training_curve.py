@@ -22,7 +22,7 @@ from molmo_point.evaluate.table import Row, Table
 from molmo_point.train.cost import read_cost
 
 HOURS = 10.0
-LAST = 2
+LAST = 3
 """Checkpoints that the line goes through: those before had other data and fewer crops, and bends are not trends."""
 
 SHOWN = {
@@ -84,7 +84,7 @@ def draw(checkpoints: Sequence[Checkpoint], out: Path) -> None:
             axes.plot([end * 0.985, end * 1.015], [floor, floor], color=colour, lw=3)
     axes.set(xlabel="CPU-hours of training", ylabel="share", ylim=(0, 1), xlim=(0, end * 1.02))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small", loc="center left")
+    axes.legend(fontsize="small", loc=(0.5, 0.12))
     figure.savefig(out, dpi=110)
 
 
