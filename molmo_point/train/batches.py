@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molmo_point.train.examples import BEHIND, NO_PATCH, NO_TARGET, Answer, Picture
+from molmo_point.train.answers import BEHIND, NO_TARGET, Answer
+from molmo_point.train.picture import NO_PATCH, Picture
 from molmo_point.train.spelling import SLOTS
 from molmo_point.train.vocabulary import NUMBERS
 from molmo_point.train.words import NO_WORD, WORDS

@@ -11,7 +11,7 @@ import torch
 
 from molmo_point.model.molmo import Molmo
 from molmo_point.train.batches import collate
-from molmo_point.train.examples import Picture
+from molmo_point.train.picture import Picture
 from molmo_point.train.progress import Progress
 from molmo_point.train.scenes.scene import Scene
 from molmo_point.train.stream import Drawer, Drawn, Remembered, without_pixels

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from molmo_point.train.examples import Picture
+from molmo_point.train.picture import Picture
 from molmo_point.train.scenes.questions import Question
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]

@@ -16,12 +16,13 @@ from torch.utils.data import DataLoader, Dataset
 from molmo_point.config import PreprocessConfig
 from molmo_point.errors import PointError
 from molmo_point.preprocess.tokenizer import Tokenizer
+from molmo_point.train.answers import Answer, AnswerWriter
 from molmo_point.train.batches import Batch, collate
-from molmo_point.train.examples import Answer, AnswerWriter, Picture, see
 from molmo_point.train.foils import wrong_points
 from molmo_point.train.pages.browser import PageBrowser
 from molmo_point.train.pages.draw import draw_page, written_words
 from molmo_point.train.pages.questions import draw_page_questions
+from molmo_point.train.picture import Picture, see
 from molmo_point.train.recipe import Mix, StageRecipe
 from molmo_point.train.scenes.questions import draw_questions
 from molmo_point.train.scenes.scene import Scene, draw_scene

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from molmo_point.config import PreprocessConfig
 from molmo_point.markup import parse
 from molmo_point.preprocess.tokenizer import Tokenizer
+from molmo_point.train.answers import NO_TARGET, AnswerWriter, written_order
 from molmo_point.train.batches import collate
-from molmo_point.train.examples import NO_PATCH, NO_TARGET, AnswerWriter, see, written_order
+from molmo_point.train.picture import NO_PATCH, see
 from molmo_point.train.scenes.questions import Question, QuestionStyle, draw_questions
 from molmo_point.train.scenes.scene import NOTHING, Scene, Style, draw_scene
 from molmo_point.train.seeds import training_seed

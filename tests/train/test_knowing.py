@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from molmo_point.preprocess.tokenizer import Tokenizer
+from molmo_point.train.answers import AnswerWriter, written_order
 from molmo_point.train.batches import Batch, collate
-from molmo_point.train.examples import AnswerWriter, see, written_order
 from molmo_point.train.foils import wrong_points
 from molmo_point.train.knowing import sure_loss
+from molmo_point.train.picture import see
 from molmo_point.train.vocabulary import NUMBERS, opening_tokens
 from tests.train.test_examples import CONFIG, questions, scene, tokenizer
 

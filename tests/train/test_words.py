@@ -20,7 +20,6 @@ from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.train import vocabulary
 from molmo_point.train.beginning import begin_decoder, begin_label_words, begin_words
 from molmo_point.train.claim import claim
-from molmo_point.train.examples import NO_PATCH, see
 from molmo_point.train.loop import train
 from molmo_point.train.network import Network, new_network
 from molmo_point.train.pages.draw import PageStyle, draw_page
@@ -31,6 +30,7 @@ from molmo_point.train.pages.labels import (
     label_words,
     word_classes,
 )
+from molmo_point.train.picture import NO_PATCH, see
 from molmo_point.train.recipe import Recipe
 from molmo_point.train.scenes.scene import Scene, Writing
 from molmo_point.train.seeds import training_seed
