@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from molmo_point.engine.calibration import sigmoid
 from molmo_point.errors import UsageError
 from molmo_point.evaluate.calibrate import (
     AbsenceSample,
@@ -72,6 +73,19 @@ def test_a_probe_is_fitted_where_the_states_tell_something() -> None:
     assert before.auroc < 0.55
     assert after.auroc > 0.8
     assert after.expected_calibration_error < 0.05
+
+
+def test_what_the_score_says_is_not_shrunk_for_the_sake_of_the_states() -> None:
+    rng = np.random.default_rng(0)
+    points = []
+    for _ in range(1000):
+        state, odds = rng.normal(size=16), float(rng.normal(0, 1.5))
+        hit = bool(rng.random() < sigmoid(odds + 1.5 * state[3]))
+        offset = (0.01, 0.01) if hit else None
+        points.append(PointSample(sigmoid(odds), (1e-4, 1e-4), hit, offset, state=state))
+    fitted = fit(Samples(tuple(points), overconfident(1, 200).absences), "a test")
+    assert len(fitted.score_probe) == 16
+    assert fitted.score_weights[0] == pytest.approx(1.0, abs=0.15)
 
 
 def test_wide_things_are_known_by_their_states() -> None:

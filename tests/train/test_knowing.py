@@ -20,6 +20,7 @@ from molmo_point.train.batches import Batch, collate
 from molmo_point.train.foils import wrong_points
 from molmo_point.train.knowing import sure_loss
 from molmo_point.train.picture import see
+from molmo_point.train.scenes.questions import Question
 from molmo_point.train.vocabulary import NUMBERS, opening_tokens
 from tests.train.test_examples import CONFIG, questions, scene, tokenizer
 
@@ -88,6 +89,19 @@ def test_foils_are_not_on_what_is_asked_for(tokenizer: Tokenizer, index: int) ->
         for target in question.targets:
             left, top, right, bottom = picture.boxes[target]
             assert not (left <= x <= right and top <= y <= bottom)
+
+
+def test_half_of_what_is_there_has_a_foil_beside_it() -> None:
+    box = np.array([30.0, 40.0, 70.0, 60.0])
+    alone: Any = SimpleNamespace(points=np.array([[50.0, 50.0]]), boxes=box[None])
+    asked = Question("point", "cup", "Point to the cup", (0,), "name")
+    rng = np.random.default_rng(0)
+    drawn = [wrong_points(asked, alone, rng) for _ in range(400)]
+    foils = np.array([points[0] for points in drawn if points is not None])
+    assert 160 < len(foils) < 240
+    beyond = np.abs(foils - [50, 50]) - [20, 10]
+    assert (beyond.max(1) >= 0.5).all()
+    assert (beyond.max(1) <= 0.5 + 3 * 20).all()
 
 
 def batch(
