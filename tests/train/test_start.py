@@ -87,7 +87,7 @@ def test_words_and_kinds_are_found_by_name_when_the_tables_grow(
         "vocabulary",
         "network",
         "beginning",
-        "examples",
+        "picture",
     )
     for place in ("scenes.kinds", *places[1:]):
         monkeypatch.setattr(f"molmo_point.train.{place}.all_kinds", lambda: (extra, *before))
