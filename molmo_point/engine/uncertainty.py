@@ -164,15 +164,15 @@ class Trace:
             span, token_spans: As in `with_belief`, of the y of a point.
 
         Returns:
-            None where the number is not written in digits alone.
+            None where the number is not written in digits alone, or nothing follows it yet.
         """
-        last = _tokens_of(span, token_spans)[-1]
-        question, *behind = (
-            token.state for token in (self._tokens[0], *self._tokens[last + 1 :][:1])
-        )
-        if question is None or not behind or behind[0] is None:
+        following = _tokens_of(span, token_spans)[-1] + 1
+        if following == len(self._tokens):
             return None
-        return torch.cat([question, behind[0]]).cpu().double().numpy()
+        question, behind = self._tokens[0].state, self._tokens[following].state
+        if question is None or behind is None:
+            return None
+        return torch.cat([question, behind]).cpu().double().numpy()
 
     def _opening_probability(self, span: Span, token_spans: Sequence[Span]) -> float:
         """Probability of the token before the number: that there is a (further) point at all."""

@@ -91,7 +91,6 @@ class AnswerWriter:
         self._opening = frozenset(tokenizer.encode(text)[0] for text in opening_tokens())
         self._alt = tokenizer.encode('" alt="')[0]
         self._inner = tokenizer.encode('">')[0]
-        self._point = tokenizer.encode(".")[0]
 
     def write(self, question: Question, points: np.ndarray[Any, Any], cut_draw: float) -> Answer:
         """Write one answer.

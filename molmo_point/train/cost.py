@@ -14,8 +14,8 @@ from molmo_point.train.state import Place
 COST_FILE = "cost.json"
 
 
-def write_cost(recipe: Recipe, place: Place, folder: Path, checkpoint: Path | None = None) -> None:
-    """Write cost.json into the run's folder, and into its checkpoint where one is given.
+def write_cost(recipe: Recipe, place: Place, folder: Path, *others: Path) -> None:
+    """Write cost.json into the run's folder, and into others, such as its checkpoint.
 
     Args:
         folder: The run's own folder: what came before it stands in its cost.json of the beginning, see `begin_cost`.
@@ -28,7 +28,7 @@ def write_cost(recipe: Recipe, place: Place, folder: Path, checkpoint: Path | No
         for stage, (cpu_s, samples) in zip(recipe.stages, spent, strict=False)
         if samples
     ]
-    for place_of_it in (folder, *([checkpoint] if checkpoint else [])):
+    for place_of_it in (folder, *others):
         write_json(place_of_it / COST_FILE, before + rows)
 
 

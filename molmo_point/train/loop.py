@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from molmo_point.markup.writer import NONE_TEXT
+from molmo_point.engine.drafts import NONE
 from molmo_point.model.molmo import Molmo
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.train.batches import Batch, collate
@@ -257,7 +257,8 @@ class Run:
                 Taught(recipe.taught_layer, recipe.taught_heads),
                 stage.losses.softness,
                 self._tokenizer.encode("0")[0],
-                self._tokenizer.encode(f" {NONE_TEXT}")[0],
+                self._tokenizer.encode(NONE)[0],
+                sure=stage.losses.sure > 0,
             )
             if stage.kind == "decoder":
                 return answers

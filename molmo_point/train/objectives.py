@@ -41,12 +41,14 @@ def answer_losses(
     softness: float,
     first_number: int,
     none: int,
+    sure: bool,
 ) -> Losses:
     """Decode the packed questions, and compare answers, places and looks.
 
     Args:
         first_number: Id of the token "0"; those of "1" ... "100" follow.
         none: Id of the token that "There are none." begins with.
+        sure: Whether it is learned which points are right, see `knowing`.
     """
     flat = batch.ids.reshape(-1)
     x = model.decoder.embedding(flat)
@@ -68,7 +70,6 @@ def answer_losses(
     finally:
         for hook in hooks:
             hook.remove()
-    sure, sure_counts = sure_loss(model, heads, hidden, batch, first_number, none)
     answer, counts = _answer_loss(model, hidden, batch, softness, first_number)
     attention = _Attention(model, batch, mask, taught.heads)
     flat_below = below[-1].reshape(-1, below[-1].shape[-1])
@@ -77,14 +78,16 @@ def answer_losses(
     )
     parts = {
         "answer": answer,
-        "sure": sure,
         "name": name,
         "place": _place_loss(heads, below[-1], batch, softness),
         "look": attention.loss(looker, below[-1], batch.look_rows, batch.look_at),
         "read": attention.loss(reader, below[0], batch.read_rows, batch.read_at),
     }
-    named = {f"asked_{key}": value for key, value in name_counts.items()}
-    return Losses(parts, {**counts, **named, **sure_counts})
+    counts |= {f"asked_{key}": value for key, value in name_counts.items()}
+    if sure:
+        parts["sure"], sure_counts = sure_loss(model, heads, hidden, batch, first_number, none)
+        counts |= sure_counts
+    return Losses(parts, counts)
 
 
 def _block(model: Molmo, index: int) -> DecoderBlock:

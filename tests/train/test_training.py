@@ -260,7 +260,7 @@ def test_training_lowers_the_loss(tmp_path: Path, make_recipe: MakeRecipe) -> No
         seen = look(network.model, drawn)
         dense = dense_losses(network.heads, seen, drawn)
         answers = answer_losses(
-            network.model, network.heads, seen.features, drawn, Taught(1, 1), 1.0, 0, none
+            network.model, network.heads, seen.features, drawn, Taught(1, 1), 1.0, 0, none, True
         )
         parts = {**dense.parts, **answers.parts}
         optimizer.zero_grad()
