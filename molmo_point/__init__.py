@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from molmo_point.draw import draw
     from molmo_point.errors import PointError
     from molmo_point.pointer import ImageLike, Pointer, View
-    from molmo_point.points import Point, Pointing, Status, Timing
+    from molmo_point.points import FinishReason, Point, Pointing, Status, Text, Timing
 
 __version__ = "0.1.0"
 
@@ -36,7 +36,9 @@ _LAZY = {
     "View": "pointer",
     "Point": "points",
     "Pointing": "points",
+    "FinishReason": "points",
     "Status": "points",
+    "Text": "points",
     "Timing": "points",
     "load": "api",
     "connect": "api",
@@ -50,12 +52,14 @@ _LAZY = {
 }
 
 __all__ = [
+    "FinishReason",
     "ImageLike",
     "Point",
     "PointError",
     "Pointer",
     "Pointing",
     "Status",
+    "Text",
     "Timing",
     "View",
     "connect",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molmo_point.errors import MissingExtra, UsageError
+from molmo_point.errors import UsageError
+from molmo_point.install import import_failure
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -40,8 +41,10 @@ def load(
     """
     try:
         import torch
-    except ImportError:
-        raise MissingExtra("torch", "engine", "Running a model in this process") from None
+    except ImportError as error:
+        raise import_failure(
+            error, "torch", "engine", "Running a model in this process"
+        ) from error
     from molmo_point.engine.engine import EngineOptions
     from molmo_point.engine.local import LocalPointer
     from molmo_point.model.hub import resolve

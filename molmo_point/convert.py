@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from molmo_point.errors import MissingExtra, UsageError
+from molmo_point.errors import UsageError
+from molmo_point.install import import_failure
 from molmo_point.points import Point, Pointing, Status
 
 if TYPE_CHECKING:
@@ -275,8 +276,8 @@ def to_supervision(pointing: Pointing) -> sv.KeyPoints:
     """
     try:
         import supervision as sv
-    except ImportError:
-        raise MissingExtra("supervision", "supervision", "to_supervision") from None
+    except ImportError as error:
+        raise import_failure(error, "supervision", "supervision", "to_supervision") from error
     import numpy as np
 
     points = pointing.points
@@ -307,8 +308,8 @@ def to_fiftyone(pointing: Pointing) -> fo.Keypoints:
     """
     try:
         import fiftyone as fo
-    except ImportError:
-        raise MissingExtra("fiftyone", "fiftyone", "to_fiftyone") from None
+    except ImportError as error:
+        raise import_failure(error, "fiftyone", "fiftyone", "to_fiftyone") from error
     return fo.Keypoints(
         keypoints=[
             fo.Keypoint(

@@ -8,8 +8,11 @@ PointError                  base of all: catch this one
 │   ├── CheckpointError     a folder that does not hold the weights it promises
 │   ├── MarkupError         values that the point markup cannot express
 │   ├── MissingExtra        an optional dependency is not installed; says which pip line to type
+│   ├── BrokenInstall       an optional dependency is installed but cannot be loaded; says what its import said
 │   └── DownloadError       the hub did not deliver: no connection, no room on the disk
 ├── Cancelled               the caller withdrew the request before it was done
+├── ModelFailed             the model computed numbers that are no answer (NaN), or ran out of memory
+├── BatchError              some items of a batch failed; `results` holds the answers of the others
 └── ServiceError            a pointing server did not do what was asked
     ├── ServerGone          nobody answers at that address
     ├── Refused             the server says no: key, token, policy, bad request
@@ -23,6 +26,7 @@ Every message says what was expected, what came, and what to do. `kind` is the w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -69,14 +73,25 @@ class MarkupError(UsageError):
 
 
 class MissingExtra(UsageError):
-    """An optional dependency is missing; the message holds the pip line that installs it."""
+    """An optional dependency is missing; the message holds the pip line that installs it (`molmo_point.install`)."""
 
     kind = "missing_extra"
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
+    def __init__(self, package: str, purpose: str, install: str) -> None:
         super().__init__(
-            f"{purpose} needs the package '{package}', which is not installed: "
-            f'pip install "molmo-point[{extra}]"'
+            f"{purpose} needs the package '{package}', which is not installed: {install}"
+        )
+
+
+class BrokenInstall(UsageError):
+    """An optional dependency is installed, but importing it fails: a missing system library, or a version that does not fit."""
+
+    kind = "broken_install"
+
+    def __init__(self, package: str, purpose: str, error: ImportError, install: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package '{package}', which is installed but cannot be loaded ({error}): "
+            f"install the system library it names, or bring the package up to date with {install} --upgrade"
         )
 
 
@@ -90,6 +105,31 @@ class Cancelled(PointError):
     """The request was withdrawn by its caller."""
 
     kind = "cancelled"
+
+
+class ModelFailed(PointError):
+    """The model did not produce an answer: its numbers were not finite, or the device ran out of memory."""
+
+    kind = "model_failed"
+
+
+class BatchError(PointError):
+    """Some items of `point_many` failed.
+
+    Attributes:
+        results: For each request, in order, its `Pointing` or the `PointError` that stopped it.
+    """
+
+    kind = "batch"
+
+    def __init__(self, results: Sequence[object]) -> None:
+        self.results = list(results)
+        failures = [(i, r) for i, r in enumerate(self.results) if isinstance(r, PointError)]
+        index, first = failures[0]
+        super().__init__(
+            f"{len(failures)} of {len(self.results)} requests failed; the first is request {index}: {first}. "
+            "The answers of the others are in this error's `results`"
+        )
 
 
 class ServiceError(PointError):

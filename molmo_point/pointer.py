@@ -32,7 +32,7 @@ PointStream = Generator[Point, None, Pointing]
 """Yields each `Point` as soon as its text is complete; returns the whole `Pointing` (`pointing = yield from stream`)."""
 
 TextStream = Generator[str, None, str]
-"""Yields pieces of text as they are decoded; returns the whole text."""
+"""Yields pieces of text as they are decoded; returns the whole text, a `Text` where the pointer knows why it ended."""
 
 
 @runtime_checkable
@@ -50,7 +50,7 @@ class View(Protocol):
         """Count by pointing: `result.count` is the answer, `result.stated_count` what the model wrote."""
 
     def ask(self, question: str, *, timeout_s: float | None = None) -> str:
-        """Answer a free question in text."""
+        """Answer a free question in text: a `Text`, whose `finish_reason` says whether it is whole."""
 
     def stream(self, query: str, *, timeout_s: float | None = None) -> PointStream:
         """Like `point`, but each point leaves as soon as it is complete."""
@@ -109,7 +109,7 @@ class Pointer(Protocol):
         """Count by pointing: `result.count` is the answer."""
 
     def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> str:
-        """Answer a free question about `image` in text."""
+        """Answer a free question about `image` in text: a `Text`, whose `finish_reason` says whether it is whole."""
 
     def stream(
         self,
@@ -133,7 +133,11 @@ class Pointer(Protocol):
     def point_many(
         self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
     ) -> list[Pointing]:
-        """Point in many pictures at once; the answers are those of `point`, in the order of the requests."""
+        """Point in many pictures at once; the answers are those of `point`, in the order of the requests.
+
+        Raises:
+            BatchError: Some requests failed (an unreadable picture, say). All others were answered; `results` holds them.
+        """
 
     def close(self) -> None:
         """Free the model or the connection. Closing twice is allowed."""

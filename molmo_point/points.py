@@ -20,6 +20,9 @@ Covariance = tuple[float, float, float]
 class Status(str, Enum):
     """What kind of answer this is. An error is an exception, never a status."""
 
+    PENDING = "pending"
+    """No answer yet (continuous pointing before the first answer, or after tracking lost every point). Says nothing about
+    whether something matches; `points` is empty."""
     FOUND = "found"
     """At least one point, and the whole answer was read."""
     NOT_FOUND = "not_found"
@@ -31,6 +34,45 @@ class Status(str, Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+class FinishReason(str, Enum):
+    """Why a text ended."""
+
+    STOP = "stop"
+    """The model ended it: the text is whole."""
+    LENGTH = "length"
+    """The token limit came first: the text is cut."""
+    TIMEOUT = "timeout"
+    """The deadline came first: the text is cut."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Text(str):
+    """A free answer: a `str` that knows why it ended.
+
+    Attributes:
+        finish_reason: `stop` for a whole answer; `length` or `timeout` for one that was cut.
+    """
+
+    finish_reason: FinishReason
+
+    def __new__(cls, text: str, finish_reason: FinishReason = FinishReason.STOP) -> Text:
+        self = super().__new__(cls, text)
+        self.finish_reason = FinishReason(finish_reason)
+        return self
+
+    @classmethod
+    def of(cls, text: str) -> Text:
+        """Return `text` as a `Text`; a plain string counts as whole."""
+        return text if isinstance(text, Text) else cls(text)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the model itself ended the text."""
+        return self.finish_reason is FinishReason.STOP
 
 
 class Point(BaseModel):
@@ -111,8 +153,9 @@ class Pointing(BaseModel):
     Attributes:
         query: What was asked for, as the caller wrote it.
         points: In the order of the answer; empty unless something was found.
-        status: found, not_found, truncated or malformed.
+        status: found, not_found, truncated, malformed, or pending (continuous pointing only).
         stated_count: The number the model wrote ("a total of 3"), if any; compare with `count`.
+        duplicates: How many points the model wrote again at a place it had already given; they are not in `points`.
         absent_probability: Probability 0-1 that nothing in the picture matches, or None.
         text: The model's raw answer.
         image_size: (width, height) in pixels of the original image after EXIF rotation.
@@ -128,6 +171,7 @@ class Pointing(BaseModel):
     points: tuple[Point, ...] = ()
     status: Status
     stated_count: int | None = Field(default=None, ge=0)
+    duplicates: int = Field(default=0, ge=0)
     absent_probability: Unit | None = None
     calibrated: bool = False
     """Whether `score`, `covariance` and `absent_probability` went through a calibration measured for this model."""
@@ -149,14 +193,19 @@ class Pointing(BaseModel):
     def _status_fits_points(self) -> Pointing:
         if self.status is Status.FOUND and not self.points:
             raise ValueError("status 'found' needs at least one point; use 'not_found'")
-        if self.status is Status.NOT_FOUND and self.points:
-            raise ValueError(f"status 'not_found' with {len(self.points)} points")
+        if self.status in (Status.NOT_FOUND, Status.PENDING) and self.points:
+            raise ValueError(f"status '{self.status}' with {len(self.points)} points")
         return self
 
     @property
     def count(self) -> int:
         """How many points there are: the count to trust (len of the points, not the number the model wrote)."""
         return len(self.points)
+
+    @property
+    def count_agrees(self) -> bool | None:
+        """Whether the number the model wrote equals `count`; None where it wrote none."""
+        return None if self.stated_count is None else self.stated_count == self.count
 
     def best(self) -> Point | None:
         """Return the point with the highest score (the first one where there are no scores), or None."""

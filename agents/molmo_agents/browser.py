@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from molmo_agents.errors import BrowserMissing
-from molmo_point.errors import MissingExtra, UsageError
+from molmo_point.errors import UsageError
+from molmo_point.install import import_failure
 
 ENVIRONMENT = "MOLMO_CHROMIUM"
 NAMES = (
@@ -125,7 +126,7 @@ def open_page(
     try:
         from playwright.sync_api import sync_playwright
     except ImportError as error:
-        raise MissingExtra("playwright", "agents", "driving a browser") from error
+        raise import_failure(error, "playwright", "agents", "driving a browser") from error
     find_chromium()
     with sync_playwright() as playwright:
         browser = launch(playwright, headless=headless)

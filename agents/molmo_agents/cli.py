@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
-from molmo_point.errors import MissingExtra, PointError, UsageError
+from molmo_point.errors import PointError, UsageError
+from molmo_point.install import import_failure
 
 try:
     import typer
 except ImportError as error:
-    raise MissingExtra("typer", "agents", "the command molmo-web") from error
+    raise import_failure(error, "typer", "agents", "the command molmo-web") from error
 
 from molmo_agents.browser import Screen, open_page
 from molmo_agents.journal import Journal

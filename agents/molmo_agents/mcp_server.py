@@ -21,7 +21,7 @@ from molmo_agents.async_pointer import AsyncWebPointer
 from molmo_agents.browser import Screen, context_options, find_chromium, launch
 from molmo_agents.outcome import Outcome
 from molmo_agents.policy import Confirmation, Policy
-from molmo_point.errors import MissingExtra
+from molmo_point.install import import_failure
 from molmo_point.pointer import Pointer
 
 MAX_SIDE = 1024
@@ -103,7 +103,7 @@ class Desk:
         try:
             from playwright.async_api import async_playwright
         except ImportError as error:
-            raise MissingExtra("playwright", "agents", "driving a browser") from error
+            raise import_failure(error, "playwright", "agents", "driving a browser") from error
         self._playwright = await async_playwright().start()
         self._browser = await launch(self._playwright)
         page = await (await self._browser.new_context(**context_options(self._screen))).new_page()
@@ -146,7 +146,7 @@ def _sdk() -> tuple[Any, Any, Any, Any]:
     try:
         from mcp.types import ToolAnnotations
     except ImportError as error:
-        raise MissingExtra("mcp", "agents", "the MCP server") from error
+        raise import_failure(error, "mcp", "agents", "the MCP server") from error
     try:
         from mcp.server.mcpserver import Context, Image, MCPServer
 

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from molmo_point.errors import MissingExtra, PointError, UsageError
+from molmo_point.errors import PointError, UsageError
+from molmo_point.install import import_failure
 
 FOUND, FAILED, MISTAKE, NOTHING = 0, 1, 2, 3
 
@@ -40,8 +41,8 @@ def _run(words: list[str]) -> None:
     for package in ("typer", "rich"):
         try:
             __import__(package)
-        except ImportError:
-            raise MissingExtra(package, "cli", "The molmo-point command") from None
+        except ImportError as error:
+            raise import_failure(error, package, "", "The molmo-point command") from error
     from molmo_point.cli.app import build
 
     build()(args=words, prog_name="molmo-point")

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from molmo_point.errors import MissingExtra
+from molmo_point.errors import BrokenInstall, MissingExtra
+from molmo_point.install import import_failure
 
 COMMANDS = ("point", "ask", "demo", "models", "doctor")
 """Modules of this package that are always there; `point` also holds `count`."""
@@ -51,20 +52,23 @@ def _include(app: typer.Typer, name: str, extra: str) -> None:
         return
     try:
         importlib.import_module(module).register(app)
-    except ModuleNotFoundError as error:
-        _stand_in(app, name, MissingExtra(error.name or name, extra, f"molmo-point {name}"))
+    except ImportError as error:
+        failure = import_failure(error, error.name or name, extra, f"molmo-point {name}")
+        _stand_in(app, name, extra, failure)
 
 
-def _stand_in(app: typer.Typer, name: str, missing: MissingExtra) -> None:
+def _stand_in(
+    app: typer.Typer, name: str, extra: str, failure: MissingExtra | BrokenInstall
+) -> None:
     """Register a command that says what to install."""
 
     @app.command(
         name,
-        help=f"(needs the extra '{missing.args[0].partition('[')[2].partition(']')[0]}')",
+        help=f"(needs the extra '{extra}')",
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     )
     def stand_in() -> None:
-        raise missing
+        raise failure
 
 
 def _print_version(wanted: bool) -> None:

@@ -10,6 +10,7 @@ import socket
 import time
 
 from molmo_point.cli.doctor import Check
+from molmo_point.install import install_line
 
 PORTS = {"zmq": 5555, "http": 8000}
 """The ports that `molmo-point serve` takes unless told otherwise."""
@@ -30,7 +31,7 @@ def extras() -> list[Check]:
             f"{package} {version}" for package, version in versions.items() if version
         )
         if lacking:
-            advice = f'pip install "molmo-point[{extra}]"'
+            advice = install_line(extra)
             found.append(Check(f"extra {extra}", "missing", f"lacks {', '.join(lacking)}", advice))
         else:
             found.append(Check(f"extra {extra}", "ok", there))
@@ -71,7 +72,7 @@ def devices() -> list[Check]:
     try:
         import torch
     except ImportError:
-        advice = 'pip install "molmo-point[engine]"'
+        advice = install_line("engine")
         return [Check("torch", "missing", "models run on a server only", advice)]
     found = [Check("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")]
     for index in range(torch.cuda.device_count()):

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from molmo_point.errors import MissingExtra, UsageError
+from molmo_point.errors import UsageError
+from molmo_point.install import import_failure
 
 Settings = Annotated[
     list[str] | None,
@@ -26,9 +27,9 @@ def robot_class() -> Any:
     """
     try:
         from molmo_point_ros.robot import Robot
-    except ModuleNotFoundError as error:
-        raise MissingExtra(
-            error.name or "molmo_point_ros", "calibration", "positions for robots"
+    except ImportError as error:
+        raise import_failure(
+            error, error.name or "molmo_point_ros", "calibration", "positions for robots"
         ) from error
     return Robot
 

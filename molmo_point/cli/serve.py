@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molmo_point.errors import MissingExtra, UsageError
+from molmo_point.errors import UsageError
+from molmo_point.install import import_failure
 
 if TYPE_CHECKING:
     from molmo_point.pointer import Pointer
@@ -102,7 +103,7 @@ def _parts() -> Any:
         from molmo_point.service import run
         from molmo_point.service.settings import Settings
     except ImportError as error:
-        raise MissingExtra(error.name or "fastapi", "serve", "serving a model") from error
+        raise import_failure(error, error.name or "fastapi", "serve", "serving a model") from error
     return run, Settings
 
 

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from molmo_point.install import import_failure
+
 try:
     import httpx
-except ImportError:
-    from molmo_point.errors import MissingExtra
-
-    raise MissingExtra("httpx", "client", "connecting over HTTP") from None
+except ImportError as error:
+    raise import_failure(error, "httpx", "client", "connecting over HTTP") from error
 from pydantic import ValidationError
 
 from molmo_point.client.link import GONE_S, Replies, checked_patience

@@ -16,7 +16,7 @@ from molmo_point.client.replies import last_of, pieces_of, pointing_in, points_o
 from molmo_point.client.withdrawal import WithdrawableStream, Withdrawal
 from molmo_point.errors import Busy, Cancelled, ImageError, UsageError
 from molmo_point.pointer import ImageLike, PointStream, TextStream
-from molmo_point.points import Point, Pointing
+from molmo_point.points import Point, Pointing, Text
 from molmo_point.wire import (
     Op,
     Picture,
@@ -109,7 +109,7 @@ class RemotePointer:
         replies = self._ask(Op.COUNT, self.picture(image), query, timeout_s, stamp_ns, frame_id)
         return pointing_in(last_of(replies))
 
-    def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> str:
+    def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> Text:
         """As `Pointer.ask`."""
         return text_in(last_of(self._ask(Op.ASK, self.picture(image), question, timeout_s)))
 

@@ -10,7 +10,7 @@ from molmo_point.client.link import Replies
 from molmo_point.client.replies import last_of, pieces_of, pointing_in, points_of, text_in
 from molmo_point.client.withdrawal import WithdrawableStream, Withdrawal
 from molmo_point.errors import ServiceError, UsageError
-from molmo_point.points import Point, Pointing
+from molmo_point.points import Point, Pointing, Text
 from molmo_point.wire import Op, Picture, Request, ViewGone, ViewInfo
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class RemoteView:
         """As `View.count`."""
         return pointing_in(last_of(self._ask(Op.COUNT, query, timeout_s)))
 
-    def ask(self, question: str, *, timeout_s: float | None = None) -> str:
+    def ask(self, question: str, *, timeout_s: float | None = None) -> Text:
         """As `View.ask`."""
         return text_in(last_of(self._ask(Op.ASK, question, timeout_s)))
 

@@ -7,7 +7,7 @@ from collections import deque
 from molmo_point.client.link import Replies
 from molmo_point.errors import ServiceError
 from molmo_point.pointer import PointStream, TextStream
-from molmo_point.points import Pointing
+from molmo_point.points import FinishReason, Pointing, Text
 from molmo_point.wire import Reply
 
 
@@ -51,9 +51,9 @@ def pointing_in(reply: Reply) -> Pointing:
     return reply.pointing
 
 
-def text_in(reply: Reply) -> str:
+def text_in(reply: Reply) -> Text:
     """Return the answer in text that a reply holds."""
     # An empty answer is left out of the message like every default.
     if reply.type != "text":
         raise ServiceError(f"expected text, the server answered with {reply.type}")
-    return reply.text or ""
+    return Text(reply.text or "", reply.finish_reason or FinishReason.STOP)

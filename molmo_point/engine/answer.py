@@ -13,7 +13,7 @@ from molmo_point.engine.detokenize import Detokenizer
 from molmo_point.engine.generate import Ending, Step
 from molmo_point.engine.uncertainty import Trace
 from molmo_point.markup import MarkupParser
-from molmo_point.points import Point, Pointing, Timing
+from molmo_point.points import FinishReason, Point, Pointing, Text, Timing
 from molmo_point.preprocess.tokenizer import Tokenizer
 
 
@@ -62,6 +62,13 @@ class Effort:
         )
 
 
+_REASONS = {
+    Ending.STOP: FinishReason.STOP,
+    Ending.LENGTH: FinishReason.LENGTH,
+    Ending.DEADLINE: FinishReason.TIMEOUT,
+}
+
+
 class TextAnswer:
     """Free text.
 
@@ -80,6 +87,10 @@ class TextAnswer:
     def finish(self) -> str:
         """Return the last piece."""
         return self.detokenizer.finish()
+
+    def whole(self, ending: Ending | None) -> Text:
+        """Return the whole text and why it ended."""
+        return Text(self.detokenizer.text.strip(), _REASONS[ending or Ending.STOP])
 
 
 class PointAnswer:

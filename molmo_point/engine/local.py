@@ -20,7 +20,7 @@ from molmo_point.model.molmo import Molmo
 from molmo_point.model.share import Share
 from molmo_point.model.weights import Progress, load_weights
 from molmo_point.pointer import ImageLike, PointStream, TextStream
-from molmo_point.points import Pointing, Timing
+from molmo_point.points import Pointing, Text, Timing
 from molmo_point.preprocess.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ class LocalPointer:
         pointing = drain(self._stream(image, query, "count", timeout_s))
         return pointing.with_(stamp_ns=stamp_ns, frame_id=frame_id)
 
-    def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> str:
-        return drain(self.stream_text(image, question, timeout_s=timeout_s))
+    def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> Text:
+        return Text.of(drain(self.stream_text(image, question, timeout_s=timeout_s)))
 
     def stream(
         self,
@@ -204,8 +204,8 @@ class LocalView:
     def count(self, query: str, *, timeout_s: float | None = None) -> Pointing:
         return drain(self._stream(query, "count", timeout_s))
 
-    def ask(self, question: str, *, timeout_s: float | None = None) -> str:
-        return drain(self.stream_text(question, timeout_s=timeout_s))
+    def ask(self, question: str, *, timeout_s: float | None = None) -> Text:
+        return Text.of(drain(self.stream_text(question, timeout_s=timeout_s)))
 
     def stream(self, query: str, *, timeout_s: float | None = None) -> PointStream:
         return self._stream(query, "point", timeout_s)
@@ -281,7 +281,7 @@ def _text(
     rest = answer.finish()
     if rest:
         yield rest
-    return answer.detokenizer.text.strip()
+    return answer.whole(request.decoding.ending)
 
 
 def drain(stream: Generator[object, None, Result]) -> Result:

@@ -20,7 +20,7 @@ from molmo_point.engine.drafts import Kind
 from molmo_point.engine.engine import Engine, PointRequest, TextRequest
 from molmo_point.engine.picture import EncodedPicture
 from molmo_point.pointer import ImageLike
-from molmo_point.points import Point, Pointing, Timing
+from molmo_point.points import Point, Pointing, Text, Timing
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class News:
     key: Hashable
     points: tuple[Point, ...] = ()
     piece: str = ""
-    result: Pointing | str | None = None
+    result: Pointing | Text | None = None
 
 
 class Scheduler:
@@ -118,4 +118,4 @@ def _result(key: Hashable, request: PointRequest | TextRequest) -> News:
         late, pointing = request.answer.finish(ending)
         return News(key, points=tuple(late), result=pointing)
     piece = request.answer.finish()
-    return News(key, piece=piece, result=request.answer.detokenizer.text.strip())
+    return News(key, piece=piece, result=request.answer.whole(ending))

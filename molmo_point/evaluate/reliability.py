@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from molmo_point.engine.calibration import Floats
-from molmo_point.errors import MissingExtra
 from molmo_point.evaluate.calibrate import Quality, Samples, measure
+from molmo_point.install import import_failure
 
 _PART: dict[str, Any] = {"linewidth": 1, "alpha": 0.6}
 """How the line of one part is drawn."""
@@ -32,8 +32,8 @@ def draw_reliability(
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtra("matplotlib", "train", "Drawing reliability plots") from None
+    except ImportError as error:
+        raise import_failure(error, "matplotlib", "train", "Drawing reliability plots") from error
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)

@@ -8,7 +8,8 @@ import os
 import shutil
 from pathlib import Path
 
-from molmo_point.errors import CheckpointError, DownloadError, MissingExtra, ModelNotFound
+from molmo_point.errors import CheckpointError, DownloadError, ModelNotFound
+from molmo_point.install import import_failure
 from molmo_point.model.catalog import CATALOG, NANO_FOLDER, find, hub_cache
 
 FILES = ["*.json", "*.safetensors"]
@@ -54,8 +55,8 @@ def download(repository: str) -> Path:
             LocalEntryNotFoundError,
             RepositoryNotFoundError,
         )
-    except ImportError:
-        raise MissingExtra("huggingface_hub", "engine", "Downloading a model") from None
+    except ImportError as error:
+        raise import_failure(error, "huggingface_hub", "engine", "Downloading a model") from error
     try:
         return Path(snapshot_download(repository, allow_patterns=FILES))
     except (RepositoryNotFoundError, HFValidationError) as error:

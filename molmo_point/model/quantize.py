@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from molmo_point.errors import MissingExtra, UsageError
+from molmo_point.errors import UsageError
+from molmo_point.install import import_failure
 from molmo_point.model.molmo import Molmo
 
 SCHEMES = ("int8", "int4")
@@ -36,8 +37,10 @@ def quantize_decoder(model: Molmo, scheme: str, *, device: torch.device | None =
     try:
         from torchao.quantization import Int8WeightOnlyConfig, IntxWeightOnlyConfig, quantize_
         from torchao.quantization.granularity import PerGroup
-    except ImportError:
-        raise MissingExtra("torchao", "quantize", "Loading with low-bit weights") from None
+    except ImportError as error:
+        raise import_failure(
+            error, "torchao", "quantize", "Loading with low-bit weights"
+        ) from error
     if scheme == "int8":
         config = Int8WeightOnlyConfig()
     else:

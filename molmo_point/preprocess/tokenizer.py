@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from molmo_point.errors import CheckpointError, MissingExtra
+from molmo_point.errors import CheckpointError
+from molmo_point.install import import_failure
 
 END_OF_TEXT = "<|endoftext|>"
 IMAGE_START, IMAGE_END, IMAGE_PATCH, IMAGE_COLUMN = (
@@ -42,8 +43,8 @@ class Tokenizer:
     def __init__(self, folder: str | Path) -> None:
         try:
             import tokenizers
-        except ImportError:
-            raise MissingExtra("tokenizers", "engine", "Running a model here") from None
+        except ImportError as error:
+            raise import_failure(error, "tokenizers", "engine", "Running a model here") from error
         path = Path(folder) / "tokenizer.json"
         if not path.exists():
             raise CheckpointError(

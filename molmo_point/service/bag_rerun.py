@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from molmo_point.errors import MissingExtra
+from molmo_point.install import import_failure
 
 # Values of visualization_msgs/Marker: an ellipsoid that is shown.
 SPHERE, ADD = 2, 0
@@ -28,7 +28,7 @@ class RerunFile:
         try:
             import rerun
         except ImportError as error:
-            raise MissingExtra("rerun-sdk", "rerun", "--rerun") from error
+            raise import_failure(error, "rerun-sdk", "rerun", "--rerun") from error
         self._rerun = rerun
         self._stream = rerun.RecordingStream("molmo-point")
         self._stream.save(str(path))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from molmo_point.errors import Cancelled, PointError, TimedOut
-from molmo_point.points import Point, Pointing
+from molmo_point.points import Point, Pointing, Text
 from molmo_point.wire import Picture, Reply, Request, ViewInfo, error_body
 
 Listener = Callable[[Reply], None]
@@ -133,8 +133,8 @@ class Job:
         self._reply("pointing", pointing=pointing)
 
     def text(self, text: str) -> None:
-        """Finish with an answer in text."""
-        self._reply("text", text=text)
+        """Finish with an answer in text; a plain `str` counts as whole."""
+        self._reply("text", text=str(text), finish_reason=Text.of(text).finish_reason)
 
     def view(self, view: ViewInfo) -> None:
         """Finish with the handle of an opened picture."""

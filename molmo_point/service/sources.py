@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from molmo_point.errors import MissingExtra, ServerGone, UsageError
+from molmo_point.errors import ServerGone, UsageError
 from molmo_point.images import Array
+from molmo_point.install import import_failure
 
 try:
     import cv2
-except ImportError:
-    raise MissingExtra("cv2", "tracking", "reading cameras and videos") from None
+except ImportError as error:
+    raise import_failure(error, "cv2", "tracking", "reading cameras and videos") from error
 
 OPEN_MS = 10_000
 READ_MS = 10_000

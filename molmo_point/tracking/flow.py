@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from molmo_point.errors import MissingExtra
+from molmo_point.install import import_failure
 
 try:
     import cv2
-except ImportError:
-    raise MissingExtra("cv2", "tracking", "following points between answers") from None
+except ImportError as error:
+    raise import_failure(error, "cv2", "tracking", "following points between answers") from error
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]

@@ -6,7 +6,7 @@ import itertools
 import json
 from pathlib import Path
 
-from molmo_point.errors import MissingExtra
+from molmo_point.install import import_failure
 from molmo_point.train.progress import LOG_FILE, RATIOS
 
 CURVES_FILE = "curves.png"
@@ -30,8 +30,10 @@ def draw_curves(folder: str | Path) -> Path:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtra("matplotlib", "train", "Drawing the curves of a training run") from None
+    except ImportError as error:
+        raise import_failure(
+            error, "matplotlib", "train", "Drawing the curves of a training run"
+        ) from error
     folder = Path(folder)
     rows = [
         json.loads(line) for line in (folder / LOG_FILE).read_text(encoding="utf-8").splitlines()

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from molmo_point.errors import MissingExtra
+from molmo_point.install import import_failure
 from molmo_point.preprocess.tokenizer import (
     END_OF_TEXT,
     IMAGE_COLUMN,
@@ -75,8 +75,8 @@ def build_tokenizer(words: Iterable[str] | None = None) -> tokenizers.Tokenizer:
     """
     try:
         from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
-    except ImportError:
-        raise MissingExtra("tokenizers", "train", "Training a model") from None
+    except ImportError as error:
+        raise import_failure(error, "tokenizers", "train", "Training a model") from error
     spelled = _byte_letters()
     known = known_words() if words is None else tuple(words)
     pieces = [

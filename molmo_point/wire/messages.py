@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from molmo_point.points import Point, Pointing
+from molmo_point.points import FinishReason, Point, Pointing
 
 VERSION = 1
 """Of the protocol. Raised only when an old peer would misread a new message; new optional fields do not raise it."""
@@ -170,7 +170,8 @@ class Reply(Header):
     """One reply to a request; a stream is several with rising `seq`, and exactly one has `last` set.
 
     `type` names the field that holds the value: `pointing`, `point`, `text` (also for `piece`), `view`, `server` (for `hello`),
-    `error`. `pending` (still at work) and `done` carry none.
+    `error`. `pending` (still at work) and `done` carry none. `finish_reason` comes with `text`: why the text ended; None from a
+    server that does not say.
     """
 
     v: int = VERSION
@@ -183,6 +184,7 @@ class Reply(Header):
     pointing: Pointing | None = None
     point: Point | None = None
     text: str | None = None
+    finish_reason: FinishReason | None = None
     view: ViewInfo | None = None
     server: ServerInfo | None = None
     error: ErrorBody | None = None

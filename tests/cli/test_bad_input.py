@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from molmo_point.errors import MissingExtra
+from molmo_point.install import install_line, missing
 from molmo_point.testing import FakePointer
 
 if TYPE_CHECKING:
@@ -154,12 +154,12 @@ def test_a_missing_extra_says_what_to_type(
     run: Run, desk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(*_: object, **__: object) -> None:
-        raise MissingExtra("torch", "engine", "Running a model in this process")
+        raise missing("torch", "engine", "Running a model in this process")
 
     monkeypatch.setattr("molmo_point.api.load", load)
     ran = run("point", desk, "mug")
     assert ran.code == 2
-    assert 'pip install "molmo-point[engine]"' in ran.err
+    assert install_line("engine") in ran.err
 
 
 @pytest.mark.parametrize("package", ["typer", "rich"])
@@ -169,4 +169,4 @@ def test_without_typer_or_rich(run: Run, package: str, monkeypatch: pytest.Monke
     assert ran.code == 2
     assert ran.err.count("\n") == 1
     assert f"'{package}'" in ran.err
-    assert 'pip install "molmo-point[cli]"' in ran.err
+    assert install_line() in ran.err

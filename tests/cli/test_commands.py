@@ -17,6 +17,7 @@ from PIL import Image
 
 from molmo_point import __version__, cli
 from molmo_point.cli import app, demo, doctor_checks
+from molmo_point.install import install_line
 from molmo_point.testing import FakePointer
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def test_an_extension_without_its_packages_says_what_to_type(
     ran = run("waltz", "--fast", "now")
     assert ran.code == 2
     assert "needs the package 'violin'" in ran.err
-    assert 'pip install "molmo-point[serve]"' in ran.err
+    assert install_line("serve") in ran.err
     assert "(needs the extra 'serve')" in run("--help").out
 
 
@@ -198,7 +199,7 @@ def test_doctor_finds_what_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch)
     assert checks["extra cli"].state == "ok"
     assert checks["extra dance"].state == "missing"
     assert checks["extra dance"].detail == "lacks no-such-package"
-    assert checks["extra dance"].advice == 'pip install "molmo-point[dance]"'
+    assert checks["extra dance"].advice == install_line("dance")
 
 
 def test_doctor_fails_when_nano_does(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from molmo_point import errors
 from molmo_point.errors import PointError, ServiceError, VersionMismatch
+from molmo_point.install import missing
 from molmo_point.points import Point, Pointing, Status, Timing
 from molmo_point.wire import (
     MAX_REQUEST_HEADER,
@@ -339,7 +340,7 @@ def test_an_error_of_a_newer_server_is_still_a_service_error() -> None:
 
 
 def test_an_error_without_words_of_its_own_goes_as_its_parent() -> None:
-    body = error_body(errors.MissingExtra("torch", "engine", "this"))
+    body = error_body(missing("torch", "engine", "this"))
     assert body.kind == "usage"
     assert "pip install" in body.message
     assert error_body(PointError("x")).kind == "service"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from types import ModuleType
 from typing import Any
@@ -25,6 +26,7 @@ from molmo_point.convert import (
     to_moondream,
     to_supervision,
 )
+from molmo_point.install import install_line
 
 unit = st.floats(0.0, 1.0)
 sizes = st.tuples(st.integers(1, 9000), st.integers(1, 9000))
@@ -208,5 +210,5 @@ def test_a_missing_package_says_what_to_type(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     convert = {"supervision": to_supervision, "fiftyone": to_fiftyone}[package]
-    with pytest.raises(PointError, match=rf'pip install "molmo-point\[{package}\]"'):
+    with pytest.raises(PointError, match=re.escape(install_line(package))):
         convert(KITCHEN)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from molmo_point.install import install_line
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("molmo_point", "agents/molmo_agents", "calibration/molmo_calibration")
 HEAVY = ("torch", "transformers", "cv2", "scipy", "fastapi", "playwright", "matplotlib", "typer")
@@ -48,7 +50,7 @@ def test_missing_torch_names_the_pip_line() -> None:
         "try: mp.load('nano')\n"
         "except mp.PointError as error: print(error)"
     )
-    assert 'pip install "molmo-point[engine]"' in python(code)
+    assert install_line("engine") in python(code)
 
 
 def test_import_contracts() -> None:

@@ -11,7 +11,8 @@ from typing import Any
 from molmo_agents.async_pointer import AsyncWebPointer
 from molmo_agents.outcome import Outcome
 from molmo_agents.policy import Policy
-from molmo_point.errors import MissingExtra, UsageError
+from molmo_point.errors import UsageError
+from molmo_point.install import import_failure
 from molmo_point.pointer import Pointer
 
 DESCRIPTION = "Click what a description in words says, e.g. 'the blue Sign in button'; it is found in the picture."
@@ -60,7 +61,7 @@ async def click_over_cdp(
     try:
         from playwright.async_api import async_playwright
     except ImportError as error:
-        raise MissingExtra("playwright", "agents", "driving a browser") from error
+        raise import_failure(error, "playwright", "agents", "driving a browser") from error
     async with async_playwright() as playwright:
         browser = await playwright.chromium.connect_over_cdp(address, timeout=20_000)
         pages = [page for context in browser.contexts for page in context.pages if page.url == url]

@@ -12,8 +12,9 @@ from molmo_agents.miniwob.command import SCREEN
 from molmo_agents.miniwob.episode import Episode
 from molmo_agents.miniwob.pages import MiniwobPages
 from molmo_agents.sync_pointer import WebPointer
-from molmo_point.errors import MissingExtra, UsageError
+from molmo_point.errors import UsageError
 from molmo_point.images import load_image
+from molmo_point.install import import_failure
 from molmo_point.points import Point
 from molmo_point.testing import FakePointer
 
@@ -21,7 +22,7 @@ try:
     import gymnasium
     from gymnasium import spaces
 except ImportError as error:
-    raise MissingExtra("gymnasium", "agents", "the MiniWoB++ environment") from error
+    raise import_failure(error, "gymnasium", "agents", "the MiniWoB++ environment") from error
 
 VERBS = ("click", "hover")
 MAX_TEXT = 500

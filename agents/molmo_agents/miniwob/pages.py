@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from molmo_agents.loopback import origin_of, start
-from molmo_point.errors import MissingExtra
+from molmo_point.install import missing
 
 
 def pages_folder() -> Path:
@@ -25,7 +25,7 @@ def pages_folder() -> Path:
         folder = Path(place) / "html"
         if (folder / "miniwob" / "click-test.html").is_file():
             return folder
-    raise MissingExtra("miniwob", "agents", "the MiniWoB++ benchmark")
+    raise missing("miniwob", "agents", "the MiniWoB++ benchmark")
 
 
 class _Handler(SimpleHTTPRequestHandler):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from molmo_point.errors import MissingExtra, UsageError
+from molmo_point.errors import UsageError
+from molmo_point.install import import_failure
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
@@ -109,7 +110,9 @@ def new_store(distro: str) -> Typestore:
     try:
         from rosbags.typesys import Stores, get_typestore
     except ImportError as error:
-        raise MissingExtra("rosbags", "bag", "reading and writing ROS 2 messages") from error
+        raise import_failure(
+            error, "rosbags", "bag", "reading and writing ROS 2 messages"
+        ) from error
     store = get_typestore(Stores(f"ros2_{distro}"))
     _announce_gids_as_bytes(store, 24 if distro == "humble" else 16)
     store.register({name: d for name, d in _definitions().items() if name not in store.fielddefs})

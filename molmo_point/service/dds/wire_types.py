@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from molmo_point.errors import MissingExtra
+from molmo_point.install import import_failure
 from molmo_point.service.dds.types import RosTypes
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def require_cyclonedds() -> None:
     try:
         import cyclonedds  # noqa: F401
     except ImportError as error:
-        raise MissingExtra("cyclonedds", "dds", "talking DDS") from error
+        raise import_failure(error, "cyclonedds", "dds", "talking DDS") from error
 
 
 class WireTypes:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from molmo_point.errors import MissingExtra, PointError, UsageError
+from molmo_point.errors import PointError, UsageError
+from molmo_point.install import import_failure
 from molmo_point.train.pages.draw import PageStyle, written_words
 from molmo_point.train.pages.frameworks import draw_framework
 from molmo_point.train.pages.html import Control, Writer, write_page
@@ -77,8 +78,8 @@ class PageBrowser:
     def _open(self) -> Page:
         try:
             from playwright.sync_api import Error, sync_playwright
-        except ImportError:
-            raise MissingExtra("playwright", "agents", "Rendering pages") from None
+        except ImportError as error:
+            raise import_failure(error, "playwright", "agents", "Rendering pages") from error
         path = next(filter(None, map(shutil.which, NAMES)), None)
         if path is None:
             raise BrowserFailed(
