@@ -2,13 +2,14 @@
 # Installs what tests need from the system's packages, where that is possible; without it those tests are skipped, with the reason.
 #   chromium                 web page, web agents, page training pictures
 #   fonts-noto-color-emoji   training pictures
-#   python3-rosidl           the ROS interfaces, parsed by ROS's own tools
+#   python3-rosidl, -empy    the ROS interfaces, parsed by ROS's own tools
+#   libusb-1.0-0             librealsense, which a test compares projection with
 #   poppler-utils            printed calibration boards, measured on the page
 # colcon gets an environment of its own, because it wants another setuptools.
 set -u
 wanted=()
 command -v chromium >/dev/null 2>&1 || wanted+=(chromium)
-for package in fonts-noto-color-emoji fonts-dejavu-core fonts-dejavu-extra fonts-liberation python3-rosidl g++ libzmq3-dev nlohmann-json3-dev poppler-utils; do
+for package in fonts-noto-color-emoji fonts-dejavu-core fonts-dejavu-extra fonts-liberation python3-rosidl python3-empy libusb-1.0-0 g++ libzmq3-dev nlohmann-json3-dev poppler-utils; do
     dpkg -s "$package" >/dev/null 2>&1 || wanted+=("$package")
 done
 if [ ! -x .venv/colcon/bin/colcon ]; then

@@ -47,14 +47,14 @@ def test_computer_tools(chromium: str) -> None:
 
 
 def test_gymnasium(chromium: str) -> None:
-    pytest.importorskip("gymnasium")
+    pytest.importorskip("gymnasium", exc_type=ImportError)
     said = example(sys.executable, "with_gymnasium.py", "--episodes", "2")
     assert said.count("reward +1.0, done=True") == 2
 
 
 @pytest.mark.parametrize("server", ["", "mcp1"], ids=["mcp 2", "mcp 1"])
 def test_mcp_with_both_major_versions(chromium: str, server: str) -> None:
-    pytest.importorskip("mcp")
+    pytest.importorskip("mcp", exc_type=ImportError)
     arguments = ["--server-python", python_of(server)] if server else []
     said = example(sys.executable, "with_mcp.py", *arguments).splitlines()
     assert said[0] == (

@@ -99,7 +99,7 @@ def test_same_seed_same_page(pages: MiniwobPages, page: Any) -> None:
 
 def test_gymnasium_environment(pages: MiniwobPages, chromium: str) -> None:
     """In a process of its own: it brings its own Playwright."""
-    pytest.importorskip("gymnasium")
+    pytest.importorskip("gymnasium", exc_type=ImportError)
     import subprocess
     import sys
 

@@ -70,7 +70,7 @@ class TestAgainstOpenCv:
 class TestAgainstOthers:
     @pytest.mark.parametrize("name", ["none", "plumb_bob5", "equidistant"])
     def test_realsense(self, name: str, cameras: dict[str, Camera], points: np.ndarray) -> None:
-        rs = pytest.importorskip("pyrealsense2", reason="pyrealsense2 is not installed")
+        rs = pytest.importorskip("pyrealsense2", exc_type=ImportError)
         camera = cameras[name]
         kinds = {
             "none": rs.distortion.none,
@@ -110,7 +110,7 @@ class TestAgainstOthers:
         cameras: dict[str, Camera],
         points: np.ndarray,
     ) -> None:
-        pycolmap = pytest.importorskip("pycolmap", reason="pycolmap is not installed")
+        pycolmap = pytest.importorskip("pycolmap", exc_type=ImportError)
         camera = cameras[name]
         focal = [K[0, 0], K[1, 1], K[0, 2] + 0.5, K[1, 2] + 0.5]
         reference = pycolmap.Camera(

@@ -104,7 +104,7 @@ def test_an_empty_stdin(run: Run, stage: Stage, lot: Path) -> None:
 
 def test_models_that_are_none(run: Run, desk: Path, tmp_path: Path) -> None:
     """With the real `load`: the library's own words come through."""
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", exc_type=ImportError)
     tiny = GOLDEN / "models/tiny-d"
     bare, pickled = tmp_path / "bare", tmp_path / "pickled"
     for folder in (bare, pickled):

@@ -75,7 +75,7 @@ def test_metric_reproduces_the_reference(
     case: dict[str, Any], scipy: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if scipy:
-        pytest.importorskip("scipy")
+        pytest.importorskip("scipy", exc_type=ImportError)
     else:
         monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     width, height = case["width"], case["height"]
@@ -94,7 +94,7 @@ def test_metric_reproduces_the_reference(
 def test_our_assignment_costs_what_scipys_does(
     rows: int, columns: int, data: st.DataObject
 ) -> None:
-    pytest.importorskip("scipy")
+    pytest.importorskip("scipy", exc_type=ImportError)
     cost = st.floats(0, 1000, allow_nan=False) | st.integers(0, 3).map(float)
     row = st.lists(cost, min_size=columns, max_size=columns)
     costs = data.draw(st.lists(row, min_size=rows, max_size=rows))

@@ -82,7 +82,7 @@ def test_grey_is_repeated_and_sixteen_bits_lose_their_lower_half(rgb):
 
 @pytest.mark.parametrize(("encoding", "code"), [("yuv422_yuy2", "YUY2"), ("yuv422", "UYVY")])
 def test_yuv_is_opencvs(encoding, code):
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", exc_type=ImportError)
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (20, 30, 2), np.uint8)
     wanted = cv2.cvtColor(pixels, getattr(cv2, f"COLOR_YUV2RGB_{code}"))

@@ -90,9 +90,9 @@ for path in sorted(base.glob("*/*")):
 
 def test_debians_rosidl_parses_every_interface(tmp_path):
     python = "/usr/bin/python3"
-    probe = [python, "-c", "import rosidl_adapter, rosidl_parser"]
+    probe = [python, "-c", "import em, rosidl_adapter, rosidl_parser"]
     if not Path(python).exists() or subprocess.run(probe, capture_output=True).returncode:
-        pytest.skip("needs Debian's python3-rosidl: apt-get install python3-rosidl")
+        pytest.skip("needs Debian's tools: apt-get install python3-rosidl python3-empy")
     command = [python, "-c", ROSIDL, str(MSGS), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -50,7 +50,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def bare_page() -> Iterator[Any]:
     """A page of a Chromium that may not reach anything."""
-    sync_api = pytest.importorskip("playwright.sync_api")
+    sync_api = pytest.importorskip("playwright.sync_api", exc_type=ImportError)
     path = next(filter(None, map(shutil.which, NAMES)))
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))

@@ -243,7 +243,7 @@ def test_a_style_that_cannot_be_drawn_is_refused(style: dict[str, object]) -> No
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[PageBrowser]:
-    pytest.importorskip("playwright")
+    pytest.importorskip("playwright", exc_type=ImportError)
     if not any(map(shutil.which, NAMES)):
         pytest.skip(f"no Chromium (looked for {', '.join(NAMES)})")
     with PageBrowser() as opened:

@@ -92,7 +92,7 @@ def test_pages_by_chromium_are_drawn_in_the_worker(
     tmp_path: Path, make_recipe: MakeRecipe
 ) -> None:
     """What a worker hands over is the page that a browser here shows; held-out looks need no browser."""
-    pytest.importorskip("playwright")
+    pytest.importorskip("playwright", exc_type=ImportError)
     if not any(map(shutil.which, NAMES)):
         pytest.skip(f"no Chromium (looked for {', '.join(NAMES)})")
     recipe = make_recipe()
