@@ -1,0 +1,70 @@
+"""16-bit, 32-bit and float greys to 8 bits: which value is white.
+
+Such files do not say what white is: 1, 255, 1023 (10 bits), 4095, 16383 and 65535 are all usual. White is taken from the image:
+
+1. `top` is its highest value after the highest 0.5 % of the pixels (at least one) are left out: a hot pixel decides nothing.
+2. White is the smallest nominal range that holds `top`: 1 (floats only), 255, 1023, 4095, 16383, 65535. A dark image stays dark.
+3. Where `top` is below half of that range, white slides from the range before (at its end) to this one (at its half), as a
+   power of `top`. So white is a continuous function of `top`: no image turns black because its values grow by a hair, and above 1
+   the brightest parts are never darker than half of white. Above 65535 white is `top` itself.
+
+Black is 0, or the lowest value, found in the same way, where that is negative. Values outside are clipped. NaN and infinities hold
+no brightness: they are black and count for nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+LEFT_OUT = 0.005
+"""Share of the pixels that is left out at each end before black and white are chosen."""
+
+FRACTIONS = 1.0
+WHITES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+
+Grey = np.ndarray[Any, np.dtype[Any]]
+
+
+def to_eight_bits(values: Grey) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return (H, W) uint8 of (H, W) integers or floats of any range, as the module says."""
+    fractions = values.dtype.kind == "f"
+    grey = values.astype(np.float64)
+    finite = np.isfinite(grey)
+    known = grey[finite]
+    if known.size == 0:
+        return np.zeros(values.shape, np.uint8)
+    bottom, top = _range(known)
+    black = min(0.0, bottom)
+    white = white_of(top, fractions)
+    grey = np.where(finite, grey, black)
+    scaled = (grey - black) / (white - black) * 255.0
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def white_of(top: float, fractions: bool) -> float:
+    """Return the value that becomes 255 for an image whose highest values are at `top`; a continuous, rising function of it.
+
+    Args:
+        top: In the image's own units.
+        fractions: Whether the values may be fractions of 1 (floats).
+    """
+    below, *ranges = (FRACTIONS, *WHITES) if fractions else WHITES
+    if top <= below:
+        return below
+    for white in ranges:
+        if top <= white:
+            power = math.log(white / below) / math.log(white / 2 / below)
+            return min(white, below * (top / below) ** power)
+        below = white
+    return top
+
+
+def _range(known: Grey) -> tuple[float, float]:
+    """Return the lowest and the highest value without the outermost ones at each end."""
+    count = known.size
+    outer = min(max(1, round(LEFT_OUT * count)), (count - 1) // 2)
+    places = np.partition(known, (outer, count - 1 - outer))
+    return float(places[outer]), float(places[count - 1 - outer])
