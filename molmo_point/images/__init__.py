@@ -10,7 +10,7 @@ levels         16-bit and float greys to 8 bits
 
 from molmo_point.images.base64_text import decode_base64
 from molmo_point.images.formats import FileFormat, sniff
-from molmo_point.images.load import MAX_PIXELS, Array, load_image
+from molmo_point.images.load import MAX_PIXELS, Array, decode_file, load_image
 from molmo_point.images.source import MAX_FILE_BYTES, file_bytes, printable
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Array",
     "FileFormat",
     "decode_base64",
+    "decode_file",
     "file_bytes",
     "load_image",
     "printable",

@@ -8,8 +8,8 @@ Such files do not say what white is: 1, 255, 1023 (10 bits), 4095, 16383 and 655
    power of `top`. So white is a continuous function of `top`: no image turns black because its values grow by a hair, and above 1
    the brightest parts are never darker than half of white. Above 65535 white is `top` itself.
 
-Black is 0, or the lowest value, found in the same way, where that is negative. Values outside are clipped. NaN and infinities hold
-no brightness: they are black and count for nothing.
+Black is 0, or the lowest value, found in the same way, where that is negative. Values outside are clipped. NaN and infinities
+hold no brightness: they are black and count for nothing.
 """
 
 from __future__ import annotations

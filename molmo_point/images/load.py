@@ -62,10 +62,13 @@ def load_image(source: ImageLike, *, exif: bool = True, max_pixels: int = MAX_PI
         _check_size(source.size, max_pixels, "the image")
         return _to_rgb(source, exif, "the image")
     name, data = file_bytes(source)
-    return _decode(data, name, exif, max_pixels)
+    return decode_file(data, name, exif=exif, max_pixels=max_pixels)
 
 
-def _decode(data: bytes, name: str, exif: bool, max_pixels: int) -> Array:
+def decode_file(
+    data: bytes, name: str, *, exif: bool = True, max_pixels: int = MAX_PIXELS
+) -> Array:
+    """Read the bytes of an image file, called `name` in messages; otherwise as `load_image`."""
     if not data:
         raise ImageError(f"{name} is empty (0 bytes)")
     if sniff(data) == "heic":
@@ -135,7 +138,9 @@ def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1-8; 1 where it cannot be read: damaged metadata is not a damaged image."""
     try:
         value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # Pillow's EXIF reader raises struct.error, KeyError, TypeError, SyntaxError and more
+    except (
+        Exception
+    ):  # Pillow's EXIF reader raises struct.error, KeyError, TypeError, SyntaxError and more
         return 1
     return value if isinstance(value, int) and value in _TURNS else 1
 

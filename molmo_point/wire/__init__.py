@@ -11,6 +11,7 @@ filesize    a picture file's size from its first bytes
 pictures    what a user has, made into a payload; what came in, checked
 """
 
+from molmo_point.images.formats import sniff
 from molmo_point.wire.codec import (
     MAX_REPLY_HEADER,
     MAX_REQUEST_HEADER,
@@ -32,7 +33,7 @@ from molmo_point.wire.failures import (
     error_body,
     error_from,
 )
-from molmo_point.wire.filesize import sniff, stored_size
+from molmo_point.wire.filesize import stored_size
 from molmo_point.wire.messages import (
     QUESTIONS,
     VERSION,

@@ -1,18 +1,17 @@
-"""The size of a picture from the first bytes of its file, without a decoder.
+"""The size of an image from its file's headers, without a decoder.
 
-A server looks at every picture before it queues it: that must be quick, and must not run a decoder on bytes of strangers in the
+A server looks at every image before it queues it: that must be quick, and must not run a decoder on bytes of strangers in the
 thread that serves everybody. The decoder checks again, later, in the worker.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Literal
+from collections.abc import Callable, Iterator
 
 from molmo_point.errors import ImageError
+from molmo_point.images.formats import FileFormat
 from molmo_point.wire.codec import Buffer
-
-FileEncoding = Literal["jpeg", "png", "webp"]
 
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers that begin a frame and hold its size; the three left out are Huffman tables, a reserved one, arithmetic coding."""
@@ -21,31 +20,21 @@ _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD8)})
 """Markers without a length."""
 
 
-def sniff(data: Buffer) -> FileEncoding | None:
-    """Return which of the three file formats `data` begins like, or None."""
-    head = bytes(data[:12])
-    if head.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
-    if head.startswith(b"RIFF") and head[8:] == b"WEBP":
-        return "webp"
-    return None
+_TIFF_SIDES = {3: "H", 4: "I", 16: "Q"}
+"""How a TIFF writes a width or a height, by the type of its entry: SHORT, LONG, and BigTIFF's LONG8."""
+
+_MOST_ENTRIES = 4096
+"""Entries of a TIFF directory and boxes of an AVIF that are looked through; no real file has as many."""
 
 
-def stored_size(data: Buffer, encoding: FileEncoding) -> tuple[int, int]:
-    """Return (width, height) as stored in the file, before EXIF rotation.
+def stored_size(data: Buffer, encoding: FileFormat) -> tuple[int, int]:
+    """Return (width, height) as stored in the file, before EXIF rotation; of an AVIF or HEIC file that of its largest image.
 
     Raises:
         ImageError: The file is cut short or damaged before its size, or says that it is empty.
     """
     try:
-        if encoding == "jpeg":
-            width, height = _jpeg(data)
-        elif encoding == "png":
-            width, height = _png(data)
-        else:
-            width, height = _webp(data)
+        width, height = _SIZES[encoding](data)
     except (IndexError, struct.error, ValueError) as error:
         raise ImageError(
             f"the {encoding} file is damaged or cut short: its size cannot be read ({error})"
@@ -58,12 +47,13 @@ def stored_size(data: Buffer, encoding: FileEncoding) -> tuple[int, int]:
 def _jpeg(data: Buffer) -> tuple[int, int]:
     place, end = 2, len(data)
     while place < end:
-        if data[place] != 0xFF:
-            raise ValueError(f"no marker at byte {place}")
+        if data[place] != 0xFF:  # junk between segments is skipped, as decoders do
+            place += 1
+            continue
         marker = data[place + 1]
         if marker == 0xFF:  # padding
             place += 1
-        elif marker in _JPEG_BARE:
+        elif marker in _JPEG_BARE or marker == 0x00:  # FF 00 between segments is junk too
             place += 2
         elif marker in _JPEG_SIZES:
             height, width = struct.unpack_from(">HH", data, place + 5)
@@ -72,7 +62,7 @@ def _jpeg(data: Buffer) -> tuple[int, int]:
             raise ValueError("the picture begins before its size")
         else:
             (length,) = struct.unpack_from(">H", data, place + 2)
-            place += 2 + length
+            place += 2 + max(2, length)
     raise ValueError("no size in the whole file")
 
 
@@ -95,3 +85,83 @@ def _webp(data: Buffer) -> tuple[int, int]:
         width, height = struct.unpack_from("<HH", data, 26)
         return width & 0x3FFF, height & 0x3FFF
     raise ValueError(f"unknown chunk {kind!r}")
+
+
+def _gif(data: Buffer) -> tuple[int, int]:
+    width, height = struct.unpack_from("<HH", data, 6)
+    return width, height
+
+
+def _bmp(data: Buffer) -> tuple[int, int]:
+    (header,) = struct.unpack_from("<I", data, 14)
+    if header == 12:  # OS/2
+        width, height = struct.unpack_from("<HH", data, 18)
+        return width, height
+    width, height = struct.unpack_from("<ii", data, 18)
+    return width, abs(height)  # negative: rows from the top
+
+
+def _tiff(data: Buffer) -> tuple[int, int]:
+    order = "<" if bytes(data[:2]) == b"II" else ">"
+    (version,) = struct.unpack_from(order + "H", data, 2)
+    big = version == 43
+    offset, count, entry, at = ("Q", "Q", 20, 8) if big else ("I", "H", 12, 4)
+    (place,) = struct.unpack_from(order + offset, data, at)
+    (entries,) = struct.unpack_from(order + count, data, place)
+    place += struct.calcsize("=" + count)
+    sides: dict[int, int] = {}
+    for number in range(min(entries, _MOST_ENTRIES)):
+        here = place + number * entry
+        tag, kind = struct.unpack_from(order + "HH", data, here)
+        if tag in (256, 257) and kind in _TIFF_SIDES:
+            (sides[tag],) = struct.unpack_from(
+                order + _TIFF_SIDES[kind], data, here + (12 if big else 8)
+            )
+    if len(sides) < 2:
+        raise ValueError("no width and height in its first directory")
+    return sides[256], sides[257]
+
+
+def _heif(data: Buffer) -> tuple[int, int]:
+    """AVIF and HEIC: meta > iprp > ipco > ispe, one for each image, tile and thumbnail in the file."""
+    sizes = [
+        struct.unpack_from(">II", data, start + 4)
+        for meta in _boxes(data, 0, len(data), b"meta")
+        for iprp in _boxes(data, meta[0] + 4, meta[1], b"iprp")  # behind meta's version and flags
+        for ipco in _boxes(data, *iprp, b"ipco")
+        for start, _ in _boxes(data, *ipco, b"ispe")
+    ]
+    if not sizes:
+        raise ValueError("no image size (ispe) in it")
+    width, height = max(sizes, key=lambda size: size[0] * size[1])
+    return width, height
+
+
+def _boxes(data: Buffer, start: int, end: int, wanted: bytes) -> Iterator[tuple[int, int]]:
+    """Yield (begin, end) of what the boxes of one kind hold between two places."""
+    for _ in range(_MOST_ENTRIES):
+        if start + 8 > end:
+            return
+        (length,) = struct.unpack_from(">I", data, start)
+        head = 8
+        if length == 1:
+            (length,) = struct.unpack_from(">Q", data, start + 8)
+            head = 16
+        stop = end if length == 0 else start + length
+        if 0 < length < head or stop > end:
+            raise ValueError("a box reaches beyond the one around it")
+        if bytes(data[start + 4 : start + 8]) == wanted:
+            yield start + head, stop
+        start = stop
+
+
+_SIZES: dict[FileFormat, Callable[[Buffer], tuple[int, int]]] = {
+    "jpeg": _jpeg,
+    "png": _png,
+    "webp": _webp,
+    "gif": _gif,
+    "bmp": _bmp,
+    "tiff": _tiff,
+    "avif": _heif,
+    "heic": _heif,
+}

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from molmo_point.images.formats import FileFormat
 from molmo_point.points import FinishReason, Point, Pointing
 
 VERSION = 1
@@ -60,14 +61,14 @@ class ImageHeader(Header):
     """How to read the picture frame.
 
     Attributes:
-        encoding: jpeg, png, webp: a whole file. raw: pixels in rows from the top, without padding.
+        encoding: jpeg, png, webp, gif, avif, bmp, tiff, heic: a whole file. raw: pixels in rows from the top, without padding.
         size: (width, height) as stored in the file, before EXIF rotation. Optional for files; checked where it is given.
         shape: (height, width, 3) or (height, width); raw only.
         dtype: Always uint8; raw only.
         channels: Order of the three channels of raw pixels: rgb, or bgr as OpenCV keeps them.
     """
 
-    encoding: Literal["jpeg", "png", "webp", "raw"]
+    encoding: FileFormat | Literal["raw"]
     size: tuple[Side, Side] | None = None
     shape: tuple[Side, Side, Literal[3]] | tuple[Side, Side] | None = None
     dtype: Literal["uint8"] | None = None

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
 from PIL import Image
 
 from molmo_point.errors import ImageError
-from molmo_point.images import MAX_FILE_BYTES, load_image
+from molmo_point.images import FileFormat, decode_file, file_bytes, load_image, sniff
 from molmo_point.pointer import ImageLike
 from molmo_point.wire.codec import Buffer
-from molmo_point.wire.filesize import sniff, stored_size
+from molmo_point.wire.filesize import stored_size
 from molmo_point.wire.messages import ImageHeader
 
 ArrayEncoding = Literal["raw", "png", "jpeg"]
+
+SENT_AS_FILES: frozenset[FileFormat] = frozenset({"jpeg", "png", "webp"})
+"""Files that every server of this protocol version takes; the other formats came later, so they are read on this side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +59,14 @@ def picture_from(image: ImageLike, arrays: ArrayEncoding = "raw", quality: int =
     Raises:
         ImageError: As in `load_image`; the inside of a file that goes as it is is checked by the server.
     """
-    data = _file_bytes(image)
-    encoding = sniff(data) if data is not None else None
-    if data is not None and encoding is not None:
-        return Picture(ImageHeader(encoding=encoding), data)
-    array = load_image(image)
+    if not isinstance(image, (Image.Image, np.ndarray)):
+        name, data = file_bytes(image)
+        encoding = sniff(data)
+        if encoding is not None and encoding in SENT_AS_FILES:
+            return Picture(ImageHeader(encoding=encoding), data)
+        array = decode_file(data, name)
+    else:
+        array = load_image(image)
     if arrays == "raw":
         height, width = array.shape[:2]
         header = ImageHeader(encoding="raw", shape=(height, width, 3), dtype="uint8")
@@ -71,23 +75,6 @@ def picture_from(image: ImageLike, arrays: ArrayEncoding = "raw", quality: int =
     options = {"quality": quality, "subsampling": 0} if arrays == "jpeg" else {"compress_level": 1}
     Image.fromarray(array).save(buffer, format=arrays.upper(), **options)
     return Picture(ImageHeader(encoding=arrays), buffer.getvalue())
-
-
-def _file_bytes(image: ImageLike) -> bytes | None:
-    """Return the bytes of a file or of bytes; None for all else, and for a file that `load_image` shall complain about."""
-    if isinstance(image, (bytes, bytearray, memoryview)):
-        return bytes(image)
-    if isinstance(image, str) and image.startswith("data:"):
-        return None
-    if isinstance(image, (str, os.PathLike)):
-        path = Path(image)
-        try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                return None
-            return path.read_bytes()
-        except (OSError, ValueError):
-            return None
-    return None
 
 
 def check_picture(picture: Picture, max_pixels: int) -> tuple[int, int]:

@@ -224,7 +224,7 @@ HEADER: dict[str, object] = {"v": VERSION, "id": "a", "op": "point", "query": "m
         ({"frame_id": "x" * 257}, "frame_id"),
         ({"queries": ["x"] * 17}, "queries"),
         ({"image": {"encoding": "jpeg"}}, "without its bytes"),
-        ({"image": {"encoding": "tiff"}}, "encoding"),
+        ({"image": {"encoding": "psd"}}, "encoding"),
         ({"image": {"encoding": "raw"}}, "shape"),
         ({"image": {"encoding": "raw", "shape": [4, 4, 4], "dtype": "uint8"}}, "shape"),
         ({"image": {"encoding": "raw", "shape": [4, 4, 3], "dtype": "float32"}}, "dtype"),
