@@ -1,9 +1,10 @@
 """16-bit, 32-bit and float greys to 8 bits: which value is white.
 
-Such files do not say what white is: 1, 255, 1023 (10 bits), 4095, 16383 and 65535 are all usual. White is taken from the image:
+Such files do not say what white is: 1, 100 (percent), 255, 1023 (10 bits), 4095, 16383 and 65535 are all usual. White is taken
+from the image:
 
 1. `top` is its highest value after the highest 0.5 % of the pixels (at least one) are left out: a hot pixel decides nothing.
-2. White is the smallest nominal range that holds `top`: 1 (floats only), 255, 1023, 4095, 16383, 65535. A dark image stays dark.
+2. White is the smallest nominal range that holds `top`: 1 and 100 (floats only), 255, 1023, 4095, 16383, 65535.
 3. Where `top` is below half of that range, white slides from the range before (at its end) to this one (at its half), as a
    power of `top`. So white is a continuous function of `top`: no image turns black because its values grow by a hair, and above 1
    the brightest parts are never darker than half of white. Above 65535 white is `top` itself.
@@ -22,8 +23,8 @@ import numpy as np
 LEFT_OUT = 0.005
 """Share of the pixels that is left out at each end before black and white are chosen."""
 
-FRACTIONS = 1.0
 WHITES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+FLOAT_WHITES = (1.0, 100.0, *WHITES)
 
 Grey = np.ndarray[Any, np.dtype[Any]]
 
@@ -51,7 +52,7 @@ def white_of(top: float, fractions: bool) -> float:
         top: In the image's own units.
         fractions: Whether the values may be fractions of 1 (floats).
     """
-    below, *ranges = (FRACTIONS, *WHITES) if fractions else WHITES
+    below, *ranges = FLOAT_WHITES if fractions else WHITES
     if top <= below:
         return below
     for white in ranges:
