@@ -37,8 +37,14 @@ def test_every_form_of_it(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "head",
-    ["DATA:image/png;base64,", "Data:;BASE64,", "data:image/png; base64,", "data:image/jpeg;name=a.jpg;base64,", " data:application/octet-stream;base64,"],
-)  # fmt: skip
+    [
+        "DATA:image/png;base64,",
+        "Data:;BASE64,",
+        "data:image/png; base64,",
+        "data:image/jpeg;name=a.jpg;base64,",
+        " data:application/octet-stream;base64,",
+    ],
+)
 def test_heads_of_data_urls(head: str) -> None:
     assert decode_base64(head + "aGVsbG8=") == b"hello"
 

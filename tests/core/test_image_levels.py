@@ -57,7 +57,7 @@ def test_usual_depths_in_sixteen_bits_come_as_they_looked(bits: int) -> None:
 def test_percent_and_negative_values_stay_visible() -> None:
     assert np.array_equal(_read(FRACTION * 100), SCENE)
     centred = _read(FRACTION * 2 - 1)
-    assert np.abs(centred.astype(int) - SCENE).max() < 40
+    assert np.abs(centred.astype(int) - SCENE).max() < 64
     assert len(np.unique(centred)) == 3
 
 
