@@ -12,7 +12,7 @@ def check_query(query: str) -> str:
     """Return the query without outer blanks.
 
     Raises:
-        QueryError: Not text, empty, or longer than MAX_QUERY_CHARACTERS.
+        QueryError: Not text, not UTF-8, empty, or longer than MAX_QUERY_CHARACTERS.
     """
     if not isinstance(query, str):
         raise QueryError(f"expected the query as text, got {type(query).__name__}")
@@ -23,6 +23,12 @@ def check_query(query: str) -> str:
         raise QueryError(
             f"the query has {len(stripped):,} characters, the limit is {MAX_QUERY_CHARACTERS:,}: shorten it"
         )
+    try:
+        stripped.encode()
+    except UnicodeEncodeError as error:
+        raise QueryError(
+            f"the query {stripped!r} is not valid text ({error}): write it in UTF-8"
+        ) from None
     return stripped
 
 
