@@ -27,13 +27,17 @@ Every message says what was expected, what came, and what to do. `kind` is the w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class PointError(Exception):
-    """Base class of every error that molmo-point raises on purpose."""
+    """Base class of every error that molmo-point raises on purpose. Can be pickled (multiprocessing)."""
 
     kind: ClassVar[str] = "internal"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Subclasses have constructors of their own, which do not take the finished message.
+        return _restored, (type(self), self.args, dict(self.__dict__))
 
 
 class UsageError(PointError, ValueError):
@@ -172,3 +176,10 @@ class VersionMismatch(ServiceError):
     """Client and server speak different versions of the wire protocol."""
 
     kind = "version_mismatch"
+
+
+def _restored(kind: type[PointError], args: tuple[Any, ...], fields: dict[str, Any]) -> PointError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error

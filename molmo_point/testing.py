@@ -8,10 +8,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Union
 
-from molmo_point.errors import PointError, QueryError
+from molmo_point.errors import BatchError, PointError
 from molmo_point.images import Array, load_image
-from molmo_point.pointer import ImageLike, PointStream, TextStream
+from molmo_point.pointer import (
+    ImageLike,
+    PointStream,
+    TextStream,
+    check_frame_id,
+    check_stamp,
+    check_timeout,
+)
 from molmo_point.points import Point, Pointing, Status, Timing
+from molmo_point.preprocess.prompt import check_query
 
 Answer = Union[Sequence[Point], Sequence[tuple[float, float]], Pointing, PointError]
 Answerer = Callable[[Array, str], Answer]
@@ -73,6 +81,7 @@ class FakePointer:
 
     def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> str:
         load_image(image)
+        check_timeout(timeout_s)
         self.calls.append(("ask", _checked(question)))
         time.sleep(self._delay_s)
         return self._texts.get(question, "")
@@ -103,7 +112,16 @@ class FakePointer:
     def point_many(
         self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
     ) -> list[Pointing]:
-        return [self.point(image, query, timeout_s=timeout_s) for image, query in requests]
+        results: list[Pointing | PointError] = []
+        for image, query in requests:
+            try:
+                results.append(self.point(image, query, timeout_s=timeout_s))
+            except PointError as error:
+                results.append(error)
+        answers = [result for result in results if isinstance(result, Pointing)]
+        if len(answers) < len(results):
+            raise BatchError(results)
+        return answers
 
     def close(self) -> None:
         self.closed = True
@@ -118,6 +136,8 @@ class FakePointer:
         frame_id: str | None,
     ) -> Pointing:
         array = load_image(image)
+        timeout_s = check_timeout(timeout_s)
+        stamp_ns, frame_id = check_stamp(stamp_ns), check_frame_id(frame_id)
         self.calls.append((kind, _checked(query)))
         start = time.perf_counter()
         size = (array.shape[1], array.shape[0])
@@ -177,8 +197,7 @@ class FakeView:
 
 
 def _checked(query: str) -> str:
-    if not query.strip():
-        raise QueryError("the query is empty: say in a few words what to look for")
+    check_query(query)
     return query
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
+from molmo_point.client.address import scheme_of
 from molmo_point.client.remote import RemotePointer
 from molmo_point.errors import UsageError
 
@@ -22,13 +25,25 @@ def connect(url: str, **options: Any) -> RemotePointer:
         UsageError: Another kind of address.
         ServerGone, Refused, VersionMismatch: As the two classes.
     """
-    scheme = url.partition("://")[0]
+    scheme = scheme_of(url)
     if scheme in ("tcp", "ipc"):
         from molmo_point.client.zmq_client import ZmqPointer
 
-        return ZmqPointer(url, **options)
+        return _made(ZmqPointer, url, options)
     if scheme in ("http", "https"):
         from molmo_point.client.http_client import HttpPointer
 
-        return HttpPointer(url, **options)
+        return _made(HttpPointer, url, options)
     raise UsageError(f"expected tcp://HOST:PORT or http://HOST:PORT, got {url!r}")
+
+
+def _made(kind: Callable[..., RemotePointer], url: str, options: dict[str, Any]) -> RemotePointer:
+    """Connect; an option that this kind of address does not have is refused by name."""
+    known = list(inspect.signature(kind).parameters)[1:]
+    unknown = ", ".join(sorted(set(options) - set(known)))
+    if unknown:
+        raise UsageError(
+            f"unknown option {unknown} for {url}: expected {', '.join(known)} "
+            "(key is for tcp://, token for http://)"
+        )
+    return kind(url, **options)

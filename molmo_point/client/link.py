@@ -7,6 +7,7 @@ from typing import Protocol
 
 from molmo_point.client.withdrawal import Withdrawal
 from molmo_point.errors import UsageError
+from molmo_point.pointer import check_timeout
 from molmo_point.wire import Picture, Reply, Request, ServerInfo
 
 GONE_S = 10.0
@@ -15,15 +16,28 @@ GONE_S = 10.0
 Replies = Generator[Reply, None, None]
 
 
-def checked_patience(gone_after_s: float) -> float:
-    """Return it, if a server can be waited for so long.
+def checked_patience(gone_after_s: object) -> float:
+    """Return how long a silent server is waited for, in seconds.
 
     Raises:
-        UsageError: Not above 0 s.
+        UsageError: Not a number above 0 s.
     """
-    if gone_after_s <= 0:
-        raise UsageError(f"expected gone_after_s above 0 s, got {gone_after_s}")
-    return gone_after_s
+    return checked_wait(gone_after_s, "gone_after_s")
+
+
+def checked_wait(wait_s: object, name: str) -> float:
+    """Return a time that must end, in seconds.
+
+    Raises:
+        UsageError: Not a number above 0 s.
+    """
+    try:
+        seconds = check_timeout(wait_s)
+    except UsageError:
+        seconds = None
+    if not seconds:
+        raise UsageError(f"expected {name} above 0 s, got {wait_s!r}")
+    return seconds
 
 
 class Link(Protocol):

@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import itertools
 import secrets
-import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
-from molmo_point.client.link import Link, Replies
+from pydantic import ValidationError
+
+from molmo_point.client.link import Link, Replies, checked_wait
+from molmo_point.client.many import point_side_by_side
+from molmo_point.client.per_process import PerProcess
 from molmo_point.client.remote_view import RemoteView
 from molmo_point.client.replies import last_of, pieces_of, pointing_in, points_of, text_in
 from molmo_point.client.withdrawal import WithdrawableStream, Withdrawal
-from molmo_point.errors import Busy, Cancelled, ImageError, UsageError
-from molmo_point.pointer import ImageLike, PointStream, TextStream
+from molmo_point.errors import Cancelled, ImageError, UsageError
+from molmo_point.pointer import ImageLike, check_frame_id, check_stamp, check_timeout
 from molmo_point.points import Point, Pointing, Text
+from molmo_point.preprocess.prompt import check_query
 from molmo_point.wire import (
+    ArrayEncoding,
     Op,
     Picture,
     Request,
     ServerInfo,
     error_from,
+    first_problem,
     picture_from,
 )
-from molmo_point.wire.pictures import ArrayEncoding
 
-AT_ONCE = 8
-"""Questions of `point_many` on their way together: as many as a server answers in one batch by default."""
+LONGEST_S = 3600.0
+"""Longest time that one call may take, seconds; servers take no longer ones."""
+
+SHORTEST_S = 0.001
+"""What a timeout of 0 becomes: servers want one above 0."""
 
 
 class RemotePointer:
@@ -41,8 +48,13 @@ class RemotePointer:
         arrays: How pictures that are not JPEG, PNG or WebP files are sent.
         camera: Name of this client's camera: of its waiting frames the newest wins (the others raise `Superseded`), and answers
             are published under `points/<camera>`.
+        again: Further arguments of the constructor of a subclass that takes an address: with them a pickled pointer (for a
+            spawned process) connects again where it is unpickled. They may hold a token: such a pickle is a secret.
+
+    After a fork each process has a name, numbers and connections of its own.
 
     Raises:
+        UsageError: A timeout, camera or encoding that is none.
         ServiceError: As `Link.exchange`.
     """
 
@@ -54,17 +66,20 @@ class RemotePointer:
         connect_timeout_s: float = 5.0,
         arrays: ArrayEncoding = "raw",
         camera: str | None = None,
+        again: dict[str, Any] | None = None,
     ) -> None:
-        if timeout_s <= 0 or connect_timeout_s <= 0:
-            raise UsageError(
-                f"expected timeouts above 0 s, got {timeout_s} and {connect_timeout_s}"
-            )
         self._link = link
-        self._timeout_s = timeout_s
+        self._timeout_s = checked_wait(timeout_s, "timeout_s")
+        connect_timeout_s = checked_wait(connect_timeout_s, "connect_timeout_s")
+        if arrays not in get_args(ArrayEncoding):
+            raise UsageError(
+                f"expected arrays to be one of {', '.join(get_args(ArrayEncoding))}, got {arrays!r}"
+            )
         self._arrays: ArrayEncoding = arrays
         self._camera = camera
-        self._client = secrets.token_hex(16)
-        self._numbers = itertools.count(1)
+        self._again = again
+        self._names = PerProcess(_Names)
+        self.request(Op.HELLO, None, camera=camera)  # raises here if the camera's name is none
         try:
             self._info = link.hello(connect_timeout_s)
         except BaseException:
@@ -80,7 +95,7 @@ class RemotePointer:
 
     def info(self, *, timeout_s: float | None = None) -> ServerInfo:
         """Ask the server what it is and how it is, now; it answers without asking the model."""
-        self._info = self._link.hello(timeout_s or self._timeout_s)
+        self._info = self._link.hello(self.budget(timeout_s))
         return self._info
 
     def point(
@@ -93,7 +108,7 @@ class RemotePointer:
         frame_id: str | None = None,
     ) -> Pointing:
         """As `Pointer.point`."""
-        replies = self._ask(Op.POINT, self.picture(image), query, timeout_s, stamp_ns, frame_id)
+        replies = self._ask(Op.POINT, image, query, timeout_s, stamp_ns, frame_id)
         return pointing_in(last_of(replies))
 
     def count(
@@ -106,12 +121,12 @@ class RemotePointer:
         frame_id: str | None = None,
     ) -> Pointing:
         """As `Pointer.count`."""
-        replies = self._ask(Op.COUNT, self.picture(image), query, timeout_s, stamp_ns, frame_id)
+        replies = self._ask(Op.COUNT, image, query, timeout_s, stamp_ns, frame_id)
         return pointing_in(last_of(replies))
 
     def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> Text:
         """As `Pointer.ask`."""
-        return text_in(last_of(self._ask(Op.ASK, self.picture(image), question, timeout_s)))
+        return text_in(last_of(self._ask(Op.ASK, image, question, timeout_s)))
 
     def stream(
         self,
@@ -124,30 +139,16 @@ class RemotePointer:
     ) -> WithdrawableStream[Point, Pointing]:
         """As `Pointer.stream`; closing the stream withdraws the request, and so does its `cancel`, from any thread."""
         withdrawal = Withdrawal()
-
-        def points() -> PointStream:
-            picture = self.picture(image)
-            replies = self._ask(
-                Op.STREAM, picture, query, timeout_s, stamp_ns, frame_id, withdrawal
-            )
-            return (yield from points_of(replies))
-
-        return WithdrawableStream(points(), withdrawal)
+        replies = self._ask(Op.STREAM, image, query, timeout_s, stamp_ns, frame_id, withdrawal)
+        return WithdrawableStream(points_of(replies), withdrawal)
 
     def stream_text(
         self, image: ImageLike, question: str, *, timeout_s: float | None = None
     ) -> WithdrawableStream[str, str]:
         """As `Pointer.stream_text`; withdrawn as `stream` is."""
         withdrawal = Withdrawal()
-
-        def pieces() -> TextStream:
-            picture = self.picture(image)
-            replies = self._ask(
-                Op.STREAM_TEXT, picture, question, timeout_s, withdrawal=withdrawal
-            )
-            return (yield from pieces_of(replies))
-
-        return WithdrawableStream(pieces(), withdrawal)
+        replies = self._ask(Op.STREAM_TEXT, image, question, timeout_s, withdrawal=withdrawal)
+        return WithdrawableStream(pieces_of(replies), withdrawal)
 
     def open(self, image: ImageLike) -> RemoteView:
         """Have the server encode `image` once; the picture is kept here too, in case the server forgets it."""
@@ -157,14 +158,7 @@ class RemotePointer:
         self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
     ) -> list[Pointing]:
         """As `Pointer.point_many`: the questions travel side by side and the server batches them."""
-        until = time.monotonic() + (timeout_s or self._timeout_s)
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="molmo-many") as pool:
-            futures = [pool.submit(self._patiently, image, q, until) for image, q in requests]
-            try:
-                return [future.result() for future in futures]
-            finally:
-                for future in futures:
-                    future.cancel()
+        return point_side_by_side(self, requests, self.budget(timeout_s))
 
     def close(self) -> None:
         """Close the connections; calls that are under way in other threads end with `Cancelled`."""
@@ -195,12 +189,27 @@ class RemotePointer:
             )
         return picture
 
+    def budget(self, timeout_s: float | None) -> float:
+        """Return the seconds that a call may take: its own timeout, `LONGEST_S` at most, or this pointer's."""
+        if timeout_s is None:
+            return min(self._timeout_s, LONGEST_S)
+        seconds = check_timeout(timeout_s)
+        return LONGEST_S if seconds is None else min(max(seconds, SHORTEST_S), LONGEST_S)
+
     def request(self, op: Op, picture: Picture | None, **fields: Any) -> Request:
-        """Return a request with a new id, in this client's name."""
+        """Return a request with a new id, in this client's and this process's name.
+
+        Raises:
+            UsageError: A field is out of its range.
+        """
         header = picture.header if picture is not None else None
-        return Request(
-            id=str(next(self._numbers)), client=self._client, op=op, image=header, **fields
-        )
+        names = self._names.get()
+        try:
+            return Request(
+                id=str(next(names.numbers)), client=names.client, op=op, image=header, **fields
+            )
+        except ValidationError as error:
+            raise UsageError(first_problem(error)) from None
 
     def exchange(
         self,
@@ -212,8 +221,7 @@ class RemotePointer:
         """Send a request and yield its replies; an error reply is raised."""
         if withdrawal is not None and withdrawal.wished:
             raise Cancelled("the request was withdrawn before it was sent")
-        budget_s = timeout_s or self._timeout_s
-        replies = self._link.exchange(request, picture, budget_s, withdrawal)
+        replies = self._link.exchange(request, picture, self.budget(timeout_s), withdrawal)
         try:
             for reply in replies:
                 if reply.error is not None:
@@ -222,36 +230,49 @@ class RemotePointer:
         finally:
             replies.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._again is None:
+            raise UsageError(
+                "this pointer stands on a connection that cannot be made again elsewhere: connect in the other process"
+            )
+        options = {
+            **self._again,
+            "timeout_s": self._timeout_s,
+            "arrays": self._arrays,
+            "camera": self._camera,
+        }
+        return _connect_again, (type(self), self._link.url, options)
+
     def _ask(
         self,
         op: Op,
-        picture: Picture,
+        image: ImageLike,
         query: str,
         timeout_s: float | None,
         stamp_ns: int | None = None,
         frame_id: str | None = None,
         withdrawal: Withdrawal | None = None,
     ) -> Replies:
+        """Check everything that can be checked here, now; the replies come as they are read."""
+        check_query(query)
+        fields = {"stamp_ns": check_stamp(stamp_ns), "frame_id": check_frame_id(frame_id)}
+        budget_s = self.budget(timeout_s)
+        picture = self.picture(image)
         request = self.request(
-            op,
-            picture,
-            query=query,
-            timeout_s=timeout_s or self._timeout_s,
-            camera=self._camera,
-            stamp_ns=stamp_ns,
-            frame_id=frame_id,
+            op, picture, query=query, timeout_s=budget_s, camera=self._camera, **fields
         )
-        return self.exchange(request, picture, timeout_s, withdrawal)
+        return self.exchange(request, picture, budget_s, withdrawal)
 
-    def _patiently(self, image: ImageLike, query: str, until: float) -> Pointing:
-        """Ask one of many; a full queue is waited for, since it is partly our own doing."""
-        wait_s = 0.05
-        while True:
-            left_s = max(0.001, until - time.monotonic())
-            try:
-                return self.point(image, query, timeout_s=left_s)
-            except Busy:
-                if left_s < 2 * wait_s:
-                    raise
-                time.sleep(wait_s)
-                wait_s = min(1.0, 2 * wait_s)
+
+class _Names:
+    """What a server knows the requests of one process by: (client, id) is never used twice."""
+
+    def __init__(self) -> None:
+        self.client = secrets.token_hex(16)
+        self.numbers = itertools.count(1)
+
+
+def _connect_again(
+    kind: Callable[..., RemotePointer], url: str, options: dict[str, Any]
+) -> RemotePointer:
+    return kind(url, **options)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from molmo_point.client.link import Replies
 from molmo_point.client.replies import last_of, pieces_of, pointing_in, points_of, text_in
 from molmo_point.client.withdrawal import WithdrawableStream, Withdrawal
 from molmo_point.errors import ServiceError, UsageError
 from molmo_point.points import Point, Pointing, Text
+from molmo_point.preprocess.prompt import check_query
 from molmo_point.wire import Op, Picture, Request, ViewGone, ViewInfo
 
 if TYPE_CHECKING:
@@ -81,6 +82,11 @@ class RemoteView:
     ) -> None:
         self.close()
 
+    def __reduce__(self) -> NoReturn:
+        raise UsageError(
+            "an opened view belongs to its process: open the picture in the other one"
+        )
+
     def _close_request(self, info: ViewInfo) -> Request:
         return self._pointer.request(Op.CLOSE, None, view=info.handle)
 
@@ -102,6 +108,13 @@ class RemoteView:
 
     def _ask(
         self, op: Op, query: str, timeout_s: float | None, withdrawal: Withdrawal | None = None
+    ) -> Replies:
+        check_query(query)
+        budget_s = self._pointer.budget(timeout_s)
+        return self._replies(op, query, budget_s, withdrawal)
+
+    def _replies(
+        self, op: Op, query: str, timeout_s: float, withdrawal: Withdrawal | None
     ) -> Replies:
         def ask(handle: str) -> Replies:
             request = self._pointer.request(

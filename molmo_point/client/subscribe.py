@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Union
+from typing import Any, NoReturn, Union
 
 import zmq
 
+from molmo_point.client.address import zmq_address
 from molmo_point.client.handshake import Handshake
 from molmo_point.client.key import read_key
-from molmo_point.errors import TimedOut, UsageError
-from molmo_point.wire import Publication, WireError, decode_publication, topic
+from molmo_point.errors import ServiceError, TimedOut, UsageError
+from molmo_point.wire import Publication, UnknownValue, WireError, decode_publication, topic
 
 QUEUE = 100
 """Publications kept for a subscriber that is busy; three seconds at 30 Hz. Then new ones are dropped."""
@@ -29,7 +30,8 @@ class Subscription:
         key: Union[str, os.PathLike[str], None] = None,
     ) -> None:
         keys = read_key(key) if key is not None else None
-        self._url = url
+        self._url = url = zmq_address(url)
+        self._pid = os.getpid()
         self._camera = camera
         context: zmq.Context[Any] = zmq.Context.instance()
         self._socket = context.socket(zmq.SUB)
@@ -50,7 +52,11 @@ class Subscription:
         Raises:
             Refused: The publisher does not let this client in.
             VersionMismatch: It speaks another version of the protocol.
+            ServiceError: It publishes something that only a newer version knows (a further status); the next call goes on.
+            UsageError: The subscription was made in another process.
         """
+        if self._pid != os.getpid():
+            raise UsageError("a subscription belongs to its process: subscribe again after a fork")
         if not self._socket.poll(int(timeout_s * 1000)):
             problem = self._handshake.problem()
             if problem is not None:
@@ -58,6 +64,8 @@ class Subscription:
             return None
         try:
             publication = decode_publication(self._socket.recv_multipart())
+        except UnknownValue as error:
+            raise ServiceError(f"{self._url} publishes something else: {error}") from error
         except WireError:
             return None  # noise on the channel; the next message may be a good one
         # Topics match by their beginning: "points/a" also brings "points/ab".
@@ -74,9 +82,12 @@ class Subscription:
 
     def close(self) -> None:
         """End the subscription. Closing twice is allowed."""
-        if not self._socket.closed:
+        if self._pid == os.getpid() and not self._socket.closed:
             self._handshake.close()
             self._socket.close(0)
+
+    def __reduce__(self) -> NoReturn:
+        raise UsageError("a subscription belongs to its process: subscribe in the other one")
 
     def __enter__(self) -> Subscription:
         return self

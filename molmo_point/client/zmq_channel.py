@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -73,10 +74,18 @@ class ZmqChannel:
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._wakes.fileno(), zmq.POLLIN)
-        self.usable = True
+        self._pid = os.getpid()
+        self._spoilt = False
+
+    @property
+    def usable(self) -> bool:
+        """Whether another request may use it: nothing broke, and this is the process that made it."""
+        return not self._spoilt and self._pid == os.getpid()
 
     def close(self) -> None:
-        """Close the socket; what it still holds for the server is dropped."""
+        """Close the socket; what it still holds for the server is dropped. After a fork the child leaves it to its parent."""
+        if self._pid != os.getpid():
+            return
         self._handshake.close()
         self._socket.close(0)
         self._wakes.close()
@@ -132,11 +141,12 @@ class ZmqChannel:
     ) -> Replies:
         """Yield the replies to one request in order, each once, and "unknown request" as it comes."""
         now = time.monotonic()
-        until = now + timeout_s + GRACE_S
         heard, probe_at, expected = now, now + PROBE_S, 0
         ever = False
-        # Whoever asks who is there has said how long to wait for that.
-        gone_s = timeout_s + GRACE_S if request.op is Op.HELLO else self._gone_after_s
+        # `hello` is answered at once, so its timeout is also how long a silent server is waited for.
+        hello = request.op is Op.HELLO
+        until = now + timeout_s + (0.0 if hello else GRACE_S)
+        gone_s = timeout_s if hello else self._gone_after_s
         while True:
             if withdrawn():
                 raise Cancelled("the request was withdrawn by its caller")
@@ -165,17 +175,17 @@ class ZmqChannel:
 
     def _check_alive(self) -> None:
         if self._closed():
-            self.usable = False
+            self._spoilt = True
             raise Cancelled("the pointer was closed while this call was under way")
         problem = self._handshake.problem()
         if problem is not None:
-            self.usable = False
+            self._spoilt = True
             raise problem
 
     def _gave_up(self, heard: bool, timeout_s: float, silence_s: float) -> PointError:
         if heard:
             return TimedOut(f"{self._url} gave no complete answer within {timeout_s:.1f} s")
-        self.usable = False
+        self._spoilt = True
         return self._handshake.problem() or ServerGone(
             f"nobody answers at {self._url} ({silence_s:.1f} s): check that the server runs and the address is right"
         )

@@ -9,12 +9,15 @@ from typing import Any, Union
 
 import zmq
 
+from molmo_point.client.address import zmq_address
+from molmo_point.client.diagnosis import why_silent
 from molmo_point.client.key import ClientKey, read_key
 from molmo_point.client.link import GONE_S, Replies, checked_patience
+from molmo_point.client.per_process import PerProcess
 from molmo_point.client.remote import RemotePointer
 from molmo_point.client.withdrawal import Withdrawal
 from molmo_point.client.zmq_channel import ZmqChannel
-from molmo_point.errors import ServiceError, UsageError
+from molmo_point.errors import ServerGone, ServiceError, UsageError
 from molmo_point.wire import Op, Picture, Request, ServerInfo, error_from
 from molmo_point.wire.pictures import ArrayEncoding
 
@@ -57,23 +60,30 @@ class ZmqPointer(RemotePointer):
             connect_timeout_s=connect_timeout_s,
             arrays=arrays,
             camera=camera,
+            again={"key": key, "gone_after_s": gone_after_s},
         )
 
 
+class _Pool:
+    """The idle sockets of one process; sockets do not survive a fork."""
+
+    def __init__(self) -> None:
+        # The process-wide context: one ZeroMQ thread, however many servers are talked to.
+        self.context: zmq.Context[Any] = zmq.Context.instance()
+        self.idle: list[ZmqChannel] = []
+        self.lock = threading.Lock()
+
+
 class ZmqLink:
-    """A pool of sockets to one server."""
+    """A pool of sockets to one server; each process has its own."""
 
     def __init__(
         self, url: str, key: ClientKey | None = None, gone_after_s: float = GONE_S
     ) -> None:
-        self.url = url
+        self.url = zmq_address(url)
         self._gone_after_s = checked_patience(gone_after_s)
         self._key = key
-        # The process-wide context: one ZeroMQ thread, however many servers are talked to.
-        self._context: zmq.Context[Any] = zmq.Context.instance()
-        self._idle: list[ZmqChannel] = []
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._pool = PerProcess(_Pool)
         self._closed = False
 
     def exchange(
@@ -93,34 +103,37 @@ class ZmqLink:
     def hello(self, timeout_s: float) -> ServerInfo:
         """As `Link.hello`."""
         request = Request(id=secrets.token_hex(8), op=Op.HELLO)
-        for reply in self.exchange(request, None, timeout_s):
-            if reply.error is not None:
-                raise error_from(reply.error)
-            if reply.server is not None:
-                return reply.server
+        try:
+            for reply in self.exchange(request, None, timeout_s):
+                if reply.error is not None:
+                    raise error_from(reply.error)
+                if reply.server is not None:
+                    return reply.server
+        except ServerGone:
+            raise ServerGone(
+                f"nobody answers at {self.url} within {timeout_s:.1f} s: {why_silent(self.url)}"
+            ) from None
         raise ServiceError(f"{self.url} did not say what it is")
 
     def close(self) -> None:
         """As `Link.close`."""
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
+        self._closed = True
+        pool = self._pool.get()
+        with pool.lock:
+            idle, pool.idle = pool.idle, []
         for channel in idle:
             channel.close()
 
     def _take(self) -> ZmqChannel:
-        with self._lock:
+        pool = self._pool.get()
+        with pool.lock:
             if self._closed:
                 raise UsageError("this pointer is closed: connect again")
-            if self._pid != os.getpid():
-                # Sockets do not survive a fork.
-                self._idle, self._pid = [], os.getpid()
-                self._context = zmq.Context.instance()
-            if self._idle:
-                return self._idle.pop()
+            if pool.idle:
+                return pool.idle.pop()
         try:
             return ZmqChannel(
-                self._context, self.url, self._key, lambda: self._closed, self._gone_after_s
+                pool.context, self.url, self._key, lambda: self._closed, self._gone_after_s
             )
         except zmq.ZMQError as error:
             raise UsageError(
@@ -128,8 +141,9 @@ class ZmqLink:
             ) from error
 
     def _give_back(self, channel: ZmqChannel) -> None:
-        with self._lock:
+        pool = self._pool.get()
+        with pool.lock:
             if channel.usable and not self._closed:
-                self._idle.append(channel)
+                pool.idle.append(channel)
                 return
         channel.close()

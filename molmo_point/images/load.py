@@ -103,7 +103,10 @@ def _unidentified(data: bytes) -> str:
     """Return what to say of a file that no reader takes."""
     known = sniff(data)
     if known is not None:
-        return f"is damaged or cut short, or a kind of {known.upper()} that is not read: save it as 8-bit PNG or JPEG"
+        return (
+            f"is not a picture that can be read: it begins like {known.upper()}, but is damaged or cut short, or of a kind that "
+            "is not read: save it as 8-bit PNG or JPEG"
+        )
     other = other_kind(data)
     if other is not None:
         return f"is not a picture that can be read: it is {other}"

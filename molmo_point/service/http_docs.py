@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from fastapi import Path
 from pydantic import BaseModel, Field
 
+from molmo_point.preprocess.prompt import MAX_QUERY_CHARACTERS
+
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAGCAIAAABxZ0isAAAAEUlEQVR4nGNwiDLFihgGWgIAWnEnzWgHfyoAAAAASUVORK5CYII="
 """A PNG of 8x6 pixels, so that every example can be sent as it stands."""
 
@@ -68,7 +70,12 @@ _HEADERS: list[dict[str, Any]] = [
 ]
 
 _QUESTION_FIELDS: dict[str, Any] = {
-    "query": {"type": "string", "minLength": 1, "maxLength": 2000, "pattern": r"\S"},
+    "query": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_QUERY_CHARACTERS,
+        "pattern": r"\S",
+    },
     "view": {"type": "string", "pattern": "^[!-~]{1,128}$"},
     "stream": {"type": "boolean", "default": False},
     "timeout_s": {"type": "number", "exclusiveMinimum": 0, "maximum": 3600},

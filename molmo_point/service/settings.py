@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from molmo_point.errors import UsageError
+from molmo_point.preprocess.prompt import MAX_QUERY_CHARACTERS
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Settings:
     max_message_bytes: int = 64 * 1024 * 1024
     max_queue_bytes: int = 512 * 1024 * 1024
     max_pixels: int = 50_000_000
-    max_query_chars: int = 2000
+    max_query_chars: int = MAX_QUERY_CHARACTERS
     default_timeout_s: float = 60.0
     max_views: int = 8
     view_idle_s: float = 120.0

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Any, TypeVar, Union
 
 from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic_core import ErrorDetails, from_json
 
 from molmo_point.errors import VersionMismatch
-from molmo_point.wire.failures import WireError
+from molmo_point.wire.failures import UnknownValue, WireError
 from molmo_point.wire.messages import (
     VERSION,
     Header,
@@ -150,7 +150,10 @@ def _decode(model: type[_Model], frame: Buffer, limit: int) -> _Model:
     try:
         return read(model, header)
     except ValidationError as error:
-        raise WireError(f"the header is not valid: {_first(error)}") from None
+        unknown = _unknown_value(error)
+        raise (UnknownValue if unknown else WireError)(
+            f"the header is not valid: {first_problem(error)}"
+        ) from None
 
 
 def read(model: type[_Model], header: dict[str, Any]) -> _Model:
@@ -181,10 +184,28 @@ def read(model: type[_Model], header: dict[str, Any]) -> _Model:
     return model.model_validate(header)
 
 
-def _first(error: ValidationError) -> str:
-    detail = error.errors(include_url=False, include_context=False)[0]
+def first_problem(error: ValidationError) -> str:
+    """Return in one line which field of a message is wrong; a word that a newer peer may know is named as such."""
+    unknown = _unknown_value(error)
+    detail = (
+        unknown or error.errors(include_url=False, include_context=False, include_input=True)[0]
+    )
     place = ".".join(str(part) for part in detail["loc"]) or "header"
+    if unknown:
+        return f"{place} is {_show(detail['input'])}, which this version of molmo-point does not know: bring this side up to date"
     return f"{place}: {detail['msg']}, got {_show(detail.get('input'))}"
+
+
+def _unknown_value(error: ValidationError) -> ErrorDetails | None:
+    """Return the problem that is a status or finish reason that this version does not have, or None."""
+    words = (
+        detail
+        for detail in error.errors(include_url=False, include_context=False)
+        if detail["type"] == "enum"
+        and detail["loc"][-1] in ("status", "finish_reason")
+        and isinstance(detail["input"], str)
+    )
+    return next(words, None)
 
 
 def _show(value: object) -> str:

@@ -28,6 +28,10 @@ class WireError(UsageError):
     kind = "protocol"
 
 
+class UnknownValue(WireError):
+    """A message of this protocol with a word that only a newer version knows, such as a further status."""
+
+
 class ViewGone(ServiceError):
     """The server no longer holds that opened picture: send the picture again."""
 

@@ -35,7 +35,11 @@ def stored_size(data: Buffer, encoding: FileFormat) -> tuple[int, int]:
     """
     try:
         width, height = _SIZES[encoding](data)
-    except (IndexError, struct.error, ValueError) as error:
+    except (IndexError, struct.error):
+        raise ImageError(
+            f"the {encoding} file is damaged or cut short: its size cannot be read"
+        ) from None
+    except ValueError as error:
         raise ImageError(
             f"the {encoding} file is damaged or cut short: its size cannot be read ({error})"
         ) from None

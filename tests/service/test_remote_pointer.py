@@ -15,6 +15,7 @@ from PIL import Image
 
 from molmo_point.client import RemotePointer, connect
 from molmo_point.errors import (
+    BatchError,
     Busy,
     ImageError,
     QueryError,
@@ -149,8 +150,11 @@ def test_many_questions_are_answered_in_their_order(link: Connect, image: Array)
     pointings = remote.point_many([(image, str(number)) for number in range(60)])
     assert [p.points[0].x for p in pointings] == [n / 100 for n in range(60)]
     assert [p.query for p in pointings] == [str(n) for n in range(60)]
-    with pytest.raises(QueryError, match="empty"):
-        remote.point_many([(image, "1"), (image, "")])
+    with pytest.raises(BatchError, match=r"1 of 3 requests failed.*query is empty") as caught:
+        remote.point_many([(image, "1"), (image, ""), (image, "2")])
+    first, failed, third = caught.value.results
+    assert (first.query, third.query) == ("1", "2")  # type: ignore[attr-defined]
+    assert isinstance(failed, QueryError)
 
 
 def test_every_kind_of_picture_gets_there(link: Connect, image: Array, tmp_path: Any) -> None:

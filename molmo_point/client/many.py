@@ -1,0 +1,75 @@
+"""Many questions side by side over one pointer, each answered or failed for itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from molmo_point.errors import BatchError, Busy, PointError, UsageError
+from molmo_point.pointer import ImageLike
+from molmo_point.points import Pointing
+
+AT_ONCE = 8
+"""Questions on their way together: as many as a server answers in one batch by default."""
+
+
+class Points(Protocol):
+    """What can point in one picture."""
+
+    def point(self, image: ImageLike, query: str, *, timeout_s: float | None = None) -> Pointing:
+        """As `Pointer.point`."""
+
+
+def point_side_by_side(
+    pointer: Points, requests: Iterable[tuple[ImageLike, str]], timeout_s: float
+) -> list[Pointing]:
+    """Return the answers in the order of the requests, all of them within `timeout_s` seconds.
+
+    Raises:
+        BatchError: Some requests failed; all others were answered.
+        UsageError: A request is no pair of a picture and a query.
+    """
+    pairs = [_pair(request, number) for number, request in enumerate(requests)]
+    until = time.monotonic() + timeout_s
+
+    def ask(pair: tuple[ImageLike, str]) -> Pointing | PointError:
+        try:
+            return _patiently(pointer, *pair, until)
+        except PointError as error:
+            return error
+
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="molmo-many") as pool:
+        futures = [pool.submit(ask, pair) for pair in pairs]
+        try:
+            results = [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+    answers = [result for result in results if isinstance(result, Pointing)]
+    if len(answers) < len(results):
+        raise BatchError(results)
+    return answers
+
+
+def _pair(request: object, number: int) -> tuple[ImageLike, str]:
+    if not isinstance(request, (tuple, list)) or len(request) != 2:
+        raise UsageError(
+            f"expected pairs (picture, query), got {type(request).__name__} as request {number}"
+        )
+    return request[0], request[1]
+
+
+def _patiently(pointer: Points, image: ImageLike, query: str, until: float) -> Pointing:
+    """Ask one of many; a full queue is waited for, since it is partly our own doing."""
+    wait_s = 0.05
+    while True:
+        left_s = max(0.001, until - time.monotonic())
+        try:
+            return pointer.point(image, query, timeout_s=left_s)
+        except Busy:
+            if left_s < 2 * wait_s:
+                raise
+            time.sleep(wait_s)
+            wait_s = min(1.0, 2 * wait_s)
