@@ -80,7 +80,7 @@ def _gone(url: str, error: Exception) -> ServerGone:
             f"nobody answers at {url} through the proxy that {proxy} names ({error}): check the proxy, or name "
             f"{httpx.URL(url).host} in NO_PROXY to go without it"
         )
-    if isinstance(error, httpx.RemoteProtocolError):
+    if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadTimeout)):
         return ServerGone(
             f"no HTTP server answers at {url} ({error}): check the address; a ZeroMQ server's begins with tcp://"
         )

@@ -27,7 +27,7 @@ import multiprocessing, sys
 import numpy as np
 import molmo_point as mp
 
-pointer = mp.connect(sys.argv[1], timeout_s=20)
+pointer = mp.connect(sys.argv[1], timeout_s=20, connect_timeout_s=30)
 
 def ask(red):
     frame = np.full((8, 8, 3), red, np.uint8)
@@ -77,7 +77,7 @@ def test_forked_workers_get_answers_about_their_own_pictures(url: str) -> None:
 
 
 def test_a_pickled_pointer_connects_again(url: str) -> None:
-    with connect(url, timeout_s=7.0, camera="front") as pointer:
+    with connect(url, timeout_s=7.0, connect_timeout_s=30, camera="front") as pointer:
         again: RemotePointer = pickle.loads(pickle.dumps(pointer))
         twin = copy.deepcopy(pointer)
     with again, twin:
