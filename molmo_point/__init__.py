@@ -15,11 +15,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from molmo_point.api import connect, load
     from molmo_point.convert import (
+        from_coco,
+        from_gemini,
+        from_label_studio,
+        from_moondream,
+        from_qwen,
         to_coco,
         to_fiftyone,
         to_gemini,
         to_label_studio,
         to_moondream,
+        to_qwen,
         to_supervision,
     )
     from molmo_point.draw import draw
@@ -43,7 +49,13 @@ _LAZY = {
     "load": "api",
     "connect": "api",
     "draw": "draw",
+    "from_coco": "convert",
+    "from_gemini": "convert",
+    "from_label_studio": "convert",
+    "from_moondream": "convert",
+    "from_qwen": "convert",
     "to_moondream": "convert",
+    "to_qwen": "convert",
     "to_supervision": "convert",
     "to_fiftyone": "convert",
     "to_label_studio": "convert",
@@ -64,12 +76,18 @@ __all__ = [
     "View",
     "connect",
     "draw",
+    "from_coco",
+    "from_gemini",
+    "from_label_studio",
+    "from_moondream",
+    "from_qwen",
     "load",
     "to_coco",
     "to_fiftyone",
     "to_gemini",
     "to_label_studio",
     "to_moondream",
+    "to_qwen",
     "to_supervision",
 ]
 

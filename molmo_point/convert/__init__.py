@@ -1,0 +1,49 @@
+"""Pointings in the formats of other tools, and back where the format can hold them.
+
+| format       | coordinates                      | keeps                   | back with           |
+|--------------|----------------------------------|-------------------------|---------------------|
+| Moondream    | 0-1                              | places                  | `from_moondream`    |
+| Gemini       | [y, x], integers 0-1000          | places (to 1/1000), labels | `from_gemini`    |
+| Qwen-VL      | [x, y], integers 0-1000 or pixels | places (to 1/1000), labels | `from_qwen`     |
+| Label Studio | percent                          | places, labels, scores  | `from_label_studio` |
+| COCO         | continuous pixels                | places, labels, scores  | `from_coco`         |
+| FiftyOne     | 0-1                              | places, labels, scores  |                     |
+| supervision  | continuous pixels (float32)      | places, labels, scores  |                     |
+
+The first five are plain dictionaries and lists, ready for `json.dump`; the last two need the package they are for.
+
+The `from_*` functions check before they read: an entry that is damaged is skipped and reported, the others are read.
+"""
+
+from molmo_point.convert.coco import from_coco, to_coco
+from molmo_point.convert.label_studio import from_label_studio, to_label_studio
+from molmo_point.convert.models import (
+    from_gemini,
+    from_moondream,
+    from_qwen,
+    qwen_seen_size,
+    to_gemini,
+    to_moondream,
+    to_qwen,
+)
+from molmo_point.convert.reading import TOLERANCE, Converted, Skipped
+from molmo_point.convert.toolkits import to_fiftyone, to_supervision
+
+__all__ = [
+    "TOLERANCE",
+    "Converted",
+    "Skipped",
+    "from_coco",
+    "from_gemini",
+    "from_label_studio",
+    "from_moondream",
+    "from_qwen",
+    "qwen_seen_size",
+    "to_coco",
+    "to_fiftyone",
+    "to_gemini",
+    "to_label_studio",
+    "to_moondream",
+    "to_qwen",
+    "to_supervision",
+]

@@ -1,0 +1,217 @@
+"""COCO keypoint datasets, to and from pointings."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+from molmo_point.convert.reading import (
+    Converted,
+    Findings,
+    Json,
+    is_list,
+    items,
+    number,
+    side,
+    without_none,
+)
+from molmo_point.errors import UsageError
+from molmo_point.points import Point, Pointing, Status
+
+_WHOLE = (Status.FOUND, Status.NOT_FOUND)
+
+
+def to_coco(
+    pointings: Pointing | Iterable[Pointing], file_names: Sequence[str] | None = None
+) -> Json:
+    """Return a COCO keypoint dataset: one image per pointing, one annotation with one keypoint per point.
+
+    Coordinates are continuous pixels, as COCO's boxes are: pixel (i, j) covers [i, i+1) x [j, j+1). Categories are the labels
+    (the query where there is none) in alphabetic order; boxes have no extent. Each image also carries its "query".
+
+    Args:
+        pointings: One, or one for each picture.
+        file_names: Of the pictures, in the same order; None names them by `frame_id`, else by number.
+
+    Raises:
+        UsageError: As many file names as pointings were expected.
+    """
+    answers = [pointings] if isinstance(pointings, Pointing) else list(pointings)
+    if file_names is None:
+        file_names = [answer.frame_id or f"{n}.jpg" for n, answer in enumerate(answers, start=1)]
+    if len(file_names) != len(answers):
+        raise UsageError(
+            f"expected {len(answers)} file names, one for each pointing, got {len(file_names)}"
+        )
+    names = sorted({point.label or answer.query for answer in answers for point in answer.points})
+    annotations: list[Json] = []
+    for image_id, answer in enumerate(answers, start=1):
+        for point in answer.points:
+            category = names.index(point.label or answer.query) + 1
+            annotations.append(
+                _coco_annotation(point, answer, len(annotations) + 1, image_id, category)
+            )
+    return {
+        "images": [
+            {
+                "id": image_id,
+                "file_name": file_name,
+                "width": answer.image_size[0],
+                "height": answer.image_size[1],
+                "query": answer.query,
+                **_incomplete(answer),
+            }
+            for image_id, (file_name, answer) in enumerate(
+                zip(file_names, answers, strict=True), start=1
+            )
+        ],
+        "annotations": annotations,
+        "categories": [
+            {"id": n, "name": name, "keypoints": ["point"], "skeleton": []}
+            for n, name in enumerate(names, start=1)
+        ],
+    }
+
+
+def _coco_annotation(
+    point: Point, answer: Pointing, annotation_id: int, image_id: int, category_id: int
+) -> Json:
+    x, y = point.pixel(*answer.image_size)
+    return without_none(
+        {
+            "id": annotation_id,
+            "image_id": image_id,
+            "category_id": category_id,
+            "keypoints": [x, y, 2],
+            "num_keypoints": 1,
+            "bbox": [x, y, 0.0, 0.0],
+            "area": 0.0,
+            "iscrowd": 0,
+            "score": point.score,
+        }
+    )
+
+
+def _incomplete(answer: Pointing) -> Json:
+    """Return the status of an answer that is not whole: without it, the image would look as if nothing were there."""
+    return {} if answer.status in _WHOLE else {"status": str(answer.status)}
+
+
+def from_coco(dataset: Json, *, boxes: bool = False) -> Converted:
+    """Make one pointing of each image of a COCO dataset; the inverse of `to_coco`.
+
+    Every labelled keypoint (visibility 1 or 2) becomes a point with the name of its annotation's category. Images without a
+    "query" of their own take the names of their categories. `frame_id` is the file name. A point outside its image by less than
+    `reading.TOLERANCE` is moved onto the edge.
+
+    An annotation that cannot be read, or that has no labelled keypoint (a box or a mask alone), is skipped and reported; the
+    pointing of its image is then `malformed` (points are missing), never `not_found`.
+
+    Args:
+        dataset: With "images", "annotations" and "categories".
+        boxes: Read the centre of the box of an annotation without labelled keypoints.
+
+    Returns:
+        The pointings, in the order of the images; `skipped` says what was not read and why.
+
+    Raises:
+        UsageError: The dataset has another shape, or none of its images can be read.
+    """
+    if is_list(dataset):
+        raise UsageError(
+            "expected a COCO dataset with images, annotations and categories, got a list: a results file has no sizes of images"
+        )
+    categories = _names(items(dataset, "categories", "COCO"))
+    annotations = items(dataset, "annotations", "COCO")
+    images = items(dataset, "images", "COCO")
+    reports, pointings = Findings(), []
+    of_image: dict[Hashable, list[tuple[object, Json]]] = {}
+    known = {_key(image.get("id")) for image in images}
+    for position, annotation in enumerate(annotations):
+        name = annotation.get("id", position)
+        image_id = _key(annotation.get("image_id"))
+        if image_id not in known:
+            reports.note(name, f"there is no image with the id {image_id!r}")
+        of_image.setdefault(image_id, []).append((name, annotation))
+    for number_, image in enumerate(images):
+        findings = Findings(str(image.get("file_name") or f"image {image.get('id', number_)}"))
+        try:
+            size = side(image, "width"), side(image, "height")
+        except UsageError as error:
+            findings.note("-", error)
+        else:
+            for name, annotation in of_image.get(_key(image.get("id")), []):
+                _read(findings, name, annotation, categories, size, boxes)
+            pointings.append(_pointing(findings, image, size))
+        reports.skipped.extend(findings.skipped)
+    if not pointings and images:
+        raise UsageError(f"no image of the COCO dataset can be read; {reports.skipped[0]}")
+    return Converted(pointings, reports.skipped)
+
+
+def _pointing(findings: Findings, image: Json, size: tuple[int, int]) -> Pointing:
+    labels = ", ".join(sorted({label for *_, label, _ in findings.points}))
+    query = image.get("query")
+    pointing = findings.pointing(query if isinstance(query, str) else labels, size, "")
+    file_name = image.get("file_name")
+    pointing = pointing.with_(frame_id=file_name if isinstance(file_name, str) else None)
+    stated = image.get("status")
+    if stated in [str(status) for status in Status if status not in _WHOLE]:
+        return pointing.with_(status=Status(stated))
+    return pointing
+
+
+def _read(
+    findings: Findings,
+    name: object,
+    annotation: Json,
+    categories: Mapping[Hashable, str],
+    size: tuple[int, int],
+    boxes: bool,
+) -> None:
+    label = categories.get(_key(annotation.get("category_id")), "")
+    before = len(findings.points)
+    flat = annotation.get("keypoints") or []
+    if not is_list(flat) or len(flat) % 3:
+        findings.skip(name, f"expected keypoints as [x, y, visibility, ...], got {str(flat)[:60]}")
+        return
+    unreadable = False
+    for at in range(0, len(flat), 3):
+        triple = dict(zip(("x", "y", "visibility"), flat[at : at + 3], strict=True))
+        try:
+            if number(triple, "visibility") > 0:
+                x, y = number(triple, "x") / size[0], number(triple, "y") / size[1]
+                findings.add(x, y, label, annotation.get("score"), name)
+        except UsageError as error:
+            unreadable = True
+            findings.skip(name, f"keypoint {at // 3}: {error}")
+    if len(findings.points) > before or unreadable:
+        return
+    try:
+        if not boxes:
+            raise UsageError("it has no labelled keypoint; boxes=True reads the centre of its box")
+        x, y, width, height = (number(pair, key) for pair, key in _sides(annotation.get("bbox")))
+        centre = ((x + width / 2) / size[0], (y + height / 2) / size[1])
+        findings.add(*centre, label, annotation.get("score"), name)
+    except UsageError as error:
+        findings.skip(name, error)
+
+
+def _sides(box: object) -> list[tuple[Json, str]]:
+    names = ("x", "y", "width", "height")
+    if not is_list(box) or len(box) != len(names):
+        raise UsageError(f"expected bbox as [x, y, width, height], got {str(box)[:60]}")
+    values = dict(zip(names, box, strict=True))
+    return [(values, name) for name in names]
+
+
+def _names(categories: Sequence[Json]) -> dict[Hashable, str]:
+    return {
+        _key(item.get("id")): str(item.get("name") or "")
+        for item in categories
+        if item.get("id") is not None
+    }
+
+
+def _key(value: object) -> Hashable:
+    """Return an id as a dictionary takes it; ids of JSON may be lists by mistake."""
+    return value if isinstance(value, (int, float, str)) or value is None else repr(value)
