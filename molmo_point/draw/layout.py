@@ -57,6 +57,8 @@ def place_labels(
     radius: float,
     canvas: Box,
     taken: Sequence[Box] = (),
+    *,
+    near: bool = False,
 ) -> list[Box | None]:
     """Find a place for each label.
 
@@ -66,6 +68,7 @@ def place_labels(
         radius: Of the markers; labels cover none of them.
         canvas: Labels stay inside.
         taken: Other places that must stay free.
+        near: Only right beside the marker, where no line is needed to see whose label it is.
 
     Returns:
         For each label its box, or None where every place within reach is taken. No two boxes meet, none meets a marker or
@@ -77,7 +80,7 @@ def place_labels(
     for place, size in zip(places, sizes, strict=True):
         free = (
             box
-            for box in _candidates(place, size, radius)
+            for box in _candidates(place, size, radius, _RINGS[:1] if near else _RINGS)
             if box.within(canvas) and not any(box.meets(other) for other in occupied)
         )
         box = next(free, None)
@@ -103,23 +106,28 @@ def quiet_corner(
     return min(corners, key=crowd)
 
 
-def marker_radius(places: Sequence[tuple[float, float]], wanted: float) -> float:
-    """Return the radius at which most markers leave each other room: the wanted one, down to half of it in a crowd."""
+def marker_radius(
+    places: Sequence[tuple[float, float]], wanted: float, least: float = 0.5
+) -> float:
+    """Return the radius at which most markers leave each other room: the wanted one, in a crowd down to `least` of it."""
     if len(places) < 2:
         return wanted
     gaps = sorted(
         min(math.dist(one, other) for m, other in enumerate(places) if m != n)
         for n, one in enumerate(places)
     )
-    return max(0.5 * wanted, min(wanted, 0.45 * gaps[len(gaps) // 4]))
+    return max(least * wanted, min(wanted, 0.45 * gaps[len(gaps) // 4]))
 
 
 def _candidates(
-    place: tuple[float, float], size: tuple[float, float], radius: float
+    place: tuple[float, float],
+    size: tuple[float, float],
+    radius: float,
+    rings: Sequence[float],
 ) -> Iterator[Box]:
     (x, y), (width, height) = place, size
     gap = 0.35 * radius
-    for ring in _RINGS:
+    for ring in rings:
         reach = radius + gap + ring * height
         for degrees in _DIRECTIONS:
             across, down = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))

@@ -77,10 +77,39 @@ def disc(picture: Image.Image, x: float, y: float, radius: float, colour: Colour
     stamp(picture, room, ball(radius * 0.78, (*colour, 255)))
 
 
-def pill(
-    picture: Image.Image, box: Box, fill: tuple[int, int, int, int], shadow_px: float
+def ring(
+    picture: Image.Image, x: float, y: float, radius: float, width: float, colour: Colour
 ) -> None:
-    """Draw a box with round ends on a soft shadow."""
+    """Draw a marker that leaves what is inside it free: a circle of one colour between a dark and a white one."""
+    bands = (
+        (radius + 0.7 * width, (*SHADOW, 160), radius - 1.5 * width),
+        (radius + 0.3 * width, (*WHITE, 235), radius - 1.1 * width),
+        (radius, (*colour, 255), radius - width),
+    )
+
+    def paint(
+        pen: ImageDraw.ImageDraw,
+        at: Callable[[float, float], tuple[float, float]],
+        oversize: float,
+    ) -> None:
+        for outer, fill, inner in bands:
+            box = (*at(x - outer, y - outer), *at(x + outer, y + outer))
+            pen.ellipse(
+                box, outline=fill, width=max(1, round((outer - max(0.0, inner)) * oversize))
+            )
+
+    stamp(picture, Box(x - radius, y - radius, x + radius, y + radius).grown(2 * width), paint)
+
+
+def pill(
+    picture: Image.Image,
+    box: Box,
+    fill: tuple[int, int, int, int],
+    shadow_px: float,
+    corner: float | None = None,
+) -> None:
+    """Draw a box with round corners (of radius `corner`, else round ends) on a soft shadow."""
+    rounding = (box.bottom - box.top) * 0.36 if corner is None else corner
 
     def slab(colour: tuple[int, int, int, int]) -> Painter:
         def paint(
@@ -88,9 +117,10 @@ def pill(
             at: Callable[[float, float], tuple[float, float]],
             oversize: float,
         ) -> None:
-            corner = (box.bottom - box.top) * 0.36 * oversize
             pen.rounded_rectangle(
-                (*at(box.left, box.top), *at(box.right, box.bottom)), corner, fill=colour
+                (*at(box.left, box.top), *at(box.right, box.bottom)),
+                rounding * oversize,
+                fill=colour,
             )
 
         return paint
@@ -132,6 +162,8 @@ def error_ellipse(
     sigmas: float,
     width: float,
     colour: Colour,
+    *,
+    tint: bool = True,
 ) -> None:
     """Draw where a Gaussian lies within so many standard deviations.
 
@@ -141,9 +173,11 @@ def error_ellipse(
         covariance_px: (xx, xy, yy) in pixels squared.
         sigmas: Radius in standard deviations; 2.45 holds 95 %.
         width: Of the outline, in pixels.
-        colour: Of the outline; the inside is tinted with it.
+        colour: Of the outline.
+        tint: Tint the inside with the colour, the less the more of the picture it covers; large ones are outlines only.
     """
     outline = ellipse_outline(x, y, covariance_px, sigmas)
+    alpha = _tint(covariance_px, sigmas, picture.width * picture.height) if tint else 0
     box = Box(*outline.min(axis=0).tolist(), *outline.max(axis=0).tolist()).grown(3 * width)
 
     def paint(
@@ -152,13 +186,21 @@ def error_ellipse(
         oversize: float,
     ) -> None:
         corners = [at(px, py) for px, py in outline.tolist()]
-        pen.polygon(corners, fill=(*colour, 70))
+        if alpha:
+            pen.polygon(corners, fill=(*colour, alpha))
         ring = [*corners, *corners[:2]]
-        pen.line(ring, (*SHADOW, 150), max(1, round(2.9 * width * oversize)), joint="curve")
-        pen.line(ring, (*WHITE, 255), max(1, round(2.1 * width * oversize)), joint="curve")
-        pen.line(ring, (*colour, 255), max(1, round(1.2 * width * oversize)), joint="curve")
+        pen.line(ring, (*SHADOW, 150), max(1, round(2.9 * width * oversize)))
+        pen.line(ring, (*WHITE, 255), max(1, round(2.1 * width * oversize)))
+        pen.line(ring, (*colour, 255), max(1, round(1.2 * width * oversize)))
 
     stamp(picture, box, paint)
+
+
+def _tint(covariance_px: Covariance, sigmas: float, area_px: float) -> int:
+    """Return the opacity 0-255 of an ellipse's inside: 70 up to 2 % of the picture, then less, so that none hides it."""
+    xx, xy, yy = covariance_px
+    area = math.pi * sigmas**2 * math.sqrt(max(0.0, xx * yy - xy * xy))
+    return round(70 * min(1.0, 0.02 * area_px / area)) if 0 < area < 0.2 * area_px else 0
 
 
 def ellipse_outline(

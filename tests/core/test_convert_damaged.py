@@ -281,7 +281,24 @@ def test_what_qwen_sees() -> None:
     assert width / height == pytest.approx(4 / 3, rel=0.04)
 
 
-KEYS = ["id", "image_id", "keypoints", "bbox", "width", "height", "result", "value", "x", "y", "type", "point", "score", "name", "data", "points"]
+KEYS = [
+    "id",
+    "image_id",
+    "keypoints",
+    "bbox",
+    "width",
+    "height",
+    "result",
+    "value",
+    "x",
+    "y",
+    "type",
+    "point",
+    "score",
+    "name",
+    "data",
+    "points",
+]
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 300) | st.floats() | st.text(max_size=3),
     lambda inner: (
