@@ -147,8 +147,20 @@ class Timing(BaseModel):
     crops: int = 0
 
 
+_SHOWN = 4
+"""Points in the `repr` of an answer."""
+
+
+def _short(point: Point, width: int, height: int) -> str:
+    """Return a point in one or two words: pixels, label, score."""
+    x, y = point.pixel(width, height)
+    label = " " + " ".join(point.label.split())[:24] if point.label else ""
+    score = f" {100 * point.score:.0f} %" if point.score is not None else ""
+    return f"({x:.1f}, {y:.1f}){label}{score}"
+
+
 class Pointing(BaseModel):
-    """The answer to one query about one picture.
+    """The answer to one query about one picture. Printed, it is one short line; `model_dump_json()` has everything.
 
     Attributes:
         query: What was asked for, as the caller wrote it.
@@ -206,6 +218,19 @@ class Pointing(BaseModel):
     def count_agrees(self) -> bool | None:
         """Whether the number the model wrote equals `count`; None where it wrote none."""
         return None if self.stated_count is None else self.stated_count == self.count
+
+    def __repr__(self) -> str:
+        width, height = self.image_size
+        shown = ", ".join(_short(point, width, height) for point in self.points[:_SHOWN])
+        more = f", and {self.count - _SHOWN} more" if self.count > _SHOWN else ""
+        points = f": {shown}{more}" if shown else ""
+        size = f"{self.count} point{'' if self.count == 1 else 's'} in {width}x{height}"
+        by = f" by {self.model}" if self.model else ""
+        return (
+            f"<Pointing {' '.join(self.query.split())[:60]!r} {self.status}, {size}{by}{points}>"
+        )
+
+    __str__ = __repr__
 
     def best(self) -> Point | None:
         """Return the point with the highest score (the first one where there are no scores), or None."""

@@ -164,6 +164,9 @@ class RemotePointer:
         """Close the connections; calls that are under way in other threads end with `Cancelled`."""
         self._link.close()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._link.url} {self._info.model or 'loading'}>"
+
     def __enter__(self) -> RemotePointer:
         return self
 

@@ -9,14 +9,18 @@
 | COCO         | continuous pixels                | places, labels, scores  | `from_coco`         |
 | FiftyOne     | 0-1                              | places, labels, scores  |                     |
 | supervision  | continuous pixels (float32)      | places, labels, scores  |                     |
+| JSON lines   | 0-1                              | everything              | `from_jsonl`        |
+| rows, CSV    | 0-1 and pixels                   | places, labels, scores  |                     |
 
-The first five are plain dictionaries and lists, ready for `json.dump`; the last two need the package they are for.
+The first five are plain dictionaries and lists, ready for `json.dump`; FiftyOne and supervision need the package they
+are for.
 
 The `from_*` functions check before they read: an entry that is damaged is skipped and reported, the others are read.
 """
 
 from molmo_point.convert.coco import from_coco, to_coco
 from molmo_point.convert.label_studio import from_label_studio, to_label_studio
+from molmo_point.convert.lines import from_jsonl, to_jsonl
 from molmo_point.convert.models import (
     from_gemini,
     from_moondream,
@@ -27,6 +31,7 @@ from molmo_point.convert.models import (
     to_qwen,
 )
 from molmo_point.convert.reading import TOLERANCE, Converted, Skipped
+from molmo_point.convert.table import to_csv, to_rows
 from molmo_point.convert.toolkits import to_fiftyone, to_supervision
 
 __all__ = [
@@ -35,15 +40,19 @@ __all__ = [
     "Skipped",
     "from_coco",
     "from_gemini",
+    "from_jsonl",
     "from_label_studio",
     "from_moondream",
     "from_qwen",
     "qwen_seen_size",
     "to_coco",
+    "to_csv",
     "to_fiftyone",
     "to_gemini",
+    "to_jsonl",
     "to_label_studio",
     "to_moondream",
     "to_qwen",
+    "to_rows",
     "to_supervision",
 ]

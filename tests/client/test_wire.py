@@ -27,6 +27,7 @@ from molmo_point.wire import (
     ServerInfo,
     Track,
     UnknownRequest,
+    UnknownValue,
     ViewGone,
     ViewInfo,
     WireError,
@@ -403,3 +404,22 @@ def test_what_a_newer_client_adds_is_left_out(request: Request, header: ImageHea
 def test_the_values_themselves_refuse_a_typing_mistake() -> None:
     with pytest.raises(ValueError, match="lable"):
         Point(x=0.5, y=0.5, lable="mug")  # type: ignore[call-arg]
+
+
+def test_a_status_of_a_newer_peer_is_named_and_never_read_as_another() -> None:
+    pointing = {"query": "mug", "status": "occluded", "image_size": [8, 6]}
+    reply = {"v": 1, "id": "1", "type": "pointing", "pointing": pointing}
+    with pytest.raises(UnknownValue, match=r"pointing.status is 'occluded', which this version"):
+        decode_reply([json.dumps(reply).encode()])
+    text = {"v": 1, "id": "1", "type": "text", "text": "a", "finish_reason": "filtered"}
+    with pytest.raises(UnknownValue, match=r"finish_reason is 'filtered', which this version"):
+        decode_reply([json.dumps(text).encode()])
+    publication = {"v": 1, "camera": "front", "pointing": pointing}
+    with pytest.raises(UnknownValue, match="bring this side up to date"):
+        decode_publication([b"points/front", json.dumps(publication).encode()])
+
+
+def test_pending_is_known() -> None:
+    pending = Pointing(query="mug", status=Status.PENDING, image_size=(8, 6))
+    publication = Publication(camera="front", pointing=pending)
+    assert decode_publication(encode_publication(publication)).pointing.status is Status.PENDING
