@@ -18,7 +18,7 @@ from molmo_point.pointer import (
     check_stamp,
     check_timeout,
 )
-from molmo_point.points import Point, Pointing, Status, Timing
+from molmo_point.points import Point, Pointing, Status, Text, Timing
 from molmo_point.preprocess.prompt import check_query
 
 Answer = Union[Sequence[Point], Sequence[tuple[float, float]], Pointing, PointError]
@@ -79,12 +79,12 @@ class FakePointer:
         pointing = self._answer("count", image, query, timeout_s, stamp_ns, frame_id)
         return pointing.with_(stated_count=pointing.count)
 
-    def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> str:
+    def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> Text:
         load_image(image)
         check_timeout(timeout_s)
         self.calls.append(("ask", _checked(question)))
         time.sleep(self._delay_s)
-        return self._texts.get(question, "")
+        return Text.of(self._texts.get(question, ""))
 
     def stream(
         self,
@@ -172,7 +172,7 @@ class FakeView:
     def count(self, query: str, *, timeout_s: float | None = None) -> Pointing:
         return self._pointer.count(self._image, query, timeout_s=timeout_s)
 
-    def ask(self, question: str, *, timeout_s: float | None = None) -> str:
+    def ask(self, question: str, *, timeout_s: float | None = None) -> Text:
         return self._pointer.ask(self._image, question, timeout_s=timeout_s)
 
     def stream(self, query: str, *, timeout_s: float | None = None) -> PointStream:
