@@ -30,10 +30,10 @@ def zmq_address(url: str) -> str:
     Raises:
         UsageError: Not tcp://HOST:PORT or ipc://PATH.
     """
-    url = url.strip()
-    if scheme_of(url) == "ipc":
+    scheme, url = scheme_of(url), url.strip()
+    if scheme == "ipc":
         return "ipc" + url[3:]
-    if scheme_of(url) != "tcp":
+    if scheme != "tcp":
         raise UsageError(f"expected an address like tcp://gpu:5555, got {url!r}")
     parts = _split(url, "tcp://gpu:5555")
     if parts.port is None:
@@ -53,8 +53,8 @@ def http_address(url: str) -> str:
     Raises:
         UsageError: Not http(s)://HOST[:PORT][/PATH].
     """
-    url = url.strip()
-    if scheme_of(url) not in ("http", "https"):
+    scheme, url = scheme_of(url), url.strip()
+    if scheme not in ("http", "https"):
         raise UsageError(f"expected an address like http://gpu:8000, got {url!r}")
     parts = _split(url, "http://gpu:8000")
     if parts.username is not None or parts.password is not None:
@@ -66,7 +66,7 @@ def http_address(url: str) -> str:
             f"expected an address like http://gpu:8000, got {url!r}: leave out what follows ? and #"
         )
     path = re.sub(r"/v1(/.*)?$", "", parts.path.rstrip("/"))
-    return f"{parts.scheme.lower()}://{parts.netloc}{path}"
+    return f"{scheme}://{parts.netloc}{path}"
 
 
 def is_loopback(host: str) -> bool:

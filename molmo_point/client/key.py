@@ -35,6 +35,8 @@ def read_key(path: Union[str, os.PathLike[str]]) -> ClientKey:
     Raises:
         UsageError: No such file, or not a key file.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise UsageError(f"expected the path of a key file, got {type(path).__name__}")
     try:
         return ClientKey.model_validate_json(Path(path).read_bytes())
     except OSError as error:

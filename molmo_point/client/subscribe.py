@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, NoReturn, Union
@@ -30,6 +31,10 @@ class Subscription:
         key: Union[str, os.PathLike[str], None] = None,
     ) -> None:
         keys = read_key(key) if key is not None else None
+        if camera is not None and not re.fullmatch(r"[A-Za-z0-9_.\-]{1,64}", str(camera)):
+            raise UsageError(
+                f"expected a camera's name of letters, digits and _ . -, got {camera!r}"
+            )
         self._url = url = zmq_address(url)
         self._pid = os.getpid()
         self._camera = camera

@@ -15,6 +15,7 @@ import zmq
 from molmo_point.client import connect
 from molmo_point.client.address import http_address, is_loopback, zmq_address
 from molmo_point.client.diagnosis import why_silent
+from molmo_point.client.subscribe import subscribe
 from molmo_point.errors import PointError, ServerGone, ServiceError, UsageError
 from molmo_point.service.run import ServeOptions, Service
 from molmo_point.testing import FakePointer
@@ -110,6 +111,7 @@ def test_wrong_addresses_are_refused_before_anything_is_connected(url: Any, word
         ("tcp://127.0.0.1:9", {"camera": "a/b"}, "camera"),
         ("http://127.0.0.1:9", {"token": "a\nb"}, "the token holds characters"),
         ("http://127.0.0.1:9", {"token": 5}, "expected the token as text"),
+        ("tcp://127.0.0.1:9", {"key": 5}, "expected the path of a key file"),
     ],
 )
 def test_wrong_options_are_refused_by_name(url: str, options: Any, words: str) -> None:
@@ -260,3 +262,12 @@ def test_a_certificate_authority_is_still_read_for_https_on_this_machine(
     monkeypatch.setenv("SSL_CERT_FILE", str(broken))
     with pytest.raises(UsageError, match="SSL_CERT_FILE"):
         connect("https://127.0.0.1:9", connect_timeout_s=0.2)
+
+
+@pytest.mark.parametrize(
+    ("url", "camera"),
+    [(5, None), ("tcp://gpu", None), ("http://gpu:1", None), ("tcp://gpu:1", "a/b"), ("tcp://gpu:1", "caf\udce9")],
+)  # fmt: skip
+def test_subscriptions_check_where_and_to_what(url: Any, camera: Any) -> None:
+    with pytest.raises(UsageError, match="expected"):
+        subscribe(url, camera)
