@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from molmo_point.cli import FAILED
 from molmo_point.cli.opening import (
     AsJson,
     Connect,
@@ -25,6 +26,7 @@ from molmo_point.cli.opening import (
     Where,
     open_pointer,
 )
+from molmo_point.points import Status
 
 if TYPE_CHECKING:
     from molmo_point.service.watch import Watch
@@ -43,7 +45,10 @@ def register(app: typer.Typer) -> None:
 
 def watch(
     source: Annotated[
-        str, typer.Option(help="Number of a camera, a video file, or rtsp://, http://, udp://.")
+        str,
+        typer.Option(
+            help="Number or device file of a camera, a video file, or rtsp://, http://, udp://."
+        ),
     ],
     query: Annotated[list[str], typer.Option(help="What to look for; repeatable.")],
     camera: Annotated[
@@ -64,6 +69,9 @@ def watch(
     pace: Annotated[
         bool, typer.Option(help="Play a file at its own rate; otherwise as fast as it is read.")
     ] = True,
+    reconnect: Annotated[
+        bool, typer.Option(help="Open a camera or a stream again when it stops sending.")
+    ] = True,
     model: Model = None,
     connect: Connect = None,
     key: Key = None,
@@ -78,11 +86,13 @@ def watch(
 
     The model answers as fast as it can; in between, points are carried along with the picture. Each keeps its number for as long
     as it is followed, and says how old the frame is that the model saw it in. Ctrl-C stops.
+
+    Before the first answer, and when every point was lost, the status is `pending`; `not_found` means that the model said so.
+    Exit code 0: something was found; 3: the model answered, and nothing matched; 1: no complete answer came.
     """
     from molmo_point.service.sources import frames as read
     from molmo_point.service.watch import Watch as Watching
 
-    found = 0
     stop = threading.Event()
     where = Where(model, connect, key, token, device, dtype, quantize)
     with (
@@ -101,21 +111,23 @@ def watch(
         with Watching(
             pointer, query, camera=camera, publish=out, timeout_s=timeout, every_s=every
         ) as watching:
-            for frame in read(source, paced=pace):
-                heard = watching.frame(frame.image, stamp_ns=frame.stamp_ns, time_s=frame.time_s)
-                found += sum(len(publication.tracks) for publication in heard)
+            for frame in read(source, paced=pace, reconnect=reconnect, stop=stop):
+                watching.frame(frame.image, stamp_ns=frame.stamp_ns, time_s=frame.time_s)
                 seen += 1
                 if stop.is_set() or seen == frames:
                     break
+            if not stop.is_set():
+                # A short clip ends before the answer; what was asked about its newest frame is still an answer about it.
+                watching.finish(timeout)
         if not quiet:
             _sum_up(seen, time.monotonic() - began, watching)
-    raise typer.Exit(0 if found else NOTHING)
+    raise typer.Exit(0 if say.found else NOTHING if watching.answered else FAILED)
 
 
 def _sum_up(seen: int, seconds: float, watching: Watch) -> None:
     sys.stderr.write(
-        f"{seen} frames at {seen / max(1e-9, seconds):.1f} Hz, {watching.asked} of them asked about, "
-        f"{watching.failed} questions failed\n"
+        f"{seen} frames at {seen / max(1e-9, seconds):.1f} Hz; {watching.asked} were asked about and answered "
+        f"({watching.incomplete} answers incomplete), {watching.failed} without an answer\n"
     )
 
 
@@ -124,14 +136,19 @@ class _Speaker:
 
     def __init__(self, as_json: bool) -> None:
         self._json = as_json
+        self.found = 0
         self._next: dict[str, float] = {}
+        self._told: set[str] = set()
 
     def __call__(self, publication: Publication) -> None:
+        self.found += len(publication.tracks)
         if self._json:
             sys.stdout.write(publication.model_dump_json() + "\n")
             sys.stdout.flush()
             return
-        query = publication.pointing.query
+        query, status = publication.pointing.query, publication.pointing.status
+        if status is Status.PENDING and query not in self._told:
+            return  # nothing is known yet: said by silence
         if time.monotonic() < self._next.get(query, 0.0):
             return
         self._next[query] = time.monotonic() + LINES_S
@@ -139,7 +156,9 @@ class _Speaker:
             f"#{track.id} ({point.x:.3f}, {point.y:.3f}) {track.evidence_age_s:.1f} s old"
             for point, track in zip(publication.pointing.points, publication.tracks, strict=True)
         )
-        sys.stdout.write(f"{query}: {places or 'nothing'}\n")
+        self._told.add(query)
+        nothing = "nothing" if status is Status.NOT_FOUND else "lost, or no answer yet"
+        sys.stdout.write(f"{query}: {places or nothing}\n")
         sys.stdout.flush()
 
 

@@ -2,29 +2,21 @@
 
 Flow from frame to frame says where a patch went, but its small errors add up, and it follows whatever covers the patch. So each
 patch keeps its first look and is aligned with it after every step (Shi and Tomasi's affine consistency, solved by Baker and
-Matthews' inverse compositional Gauss-Newton): the drift goes, and a patch that no longer looks like itself is told apart.
+Matthews' inverse compositional Gauss-Newton): this removes drift, and a patch that no longer looks like itself is detected.
+A patch that is not recognized stays where it was recognized last, moved by the median motion of the others: shadow edges and
+occluders do not carry it away, and it is recognized again when they have passed.
 
 Positions are `uv`: pixels of the working picture, pixel centres on integers, float64 (N, 2).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from molmo_point.install import import_failure
-
-try:
-    import cv2
-except ImportError as error:
-    raise import_failure(error, "cv2", "tracking", "following points between answers") from error
-
-Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
-
-LEVELS = 4
-"""Of the pyramid: patches are looked at in full, half, quarter or eighth resolution, the finest that has texture."""
+from molmo_point.tracking.frame import LEVELS, Bools, Floats, Frame, cv2
 
 WINDOW = (21, 21)
 SIDE = 21
@@ -45,94 +37,52 @@ BACK_PX = 1.0
 ALIKE = 0.75
 """Least correlation with its first look. A patch half covered by something else has about 0.5."""
 
+ALIKE_ELSEWHERE = 0.85
+"""The same where flow did not lead: at the predicted place of a lost patch, or at a new point that may be the same thing."""
+
 JUMP_PX = 4.0
 """How far alignment may move a patch from where the flow put it, in pixels of its level."""
+
+COVERED = 0.9
+"""Largest mean squared difference in a quarter of a patch, in variances: one that something else covers differs by one or more,
+while noise spreads over all four."""
+
+AGREE_PX = (0.3, 0.2)
+"""Where flow there and back agrees, alignment may correct it by this many pixels, and this many of the patch's level, and more in
+noise; beyond, one of them follows something else (a shadow's edge across a large patch, an occluder)."""
+
+PULLED, PULL_MEMORY = 3.0, 0.9
+"""Most of that tolerance that the corrections of about the last ten frames may add up to. Errors of flow cancel each other;
+an edge that wanders over the patch pulls it one way."""
+
+NEAR_PX = 4.0
+"""How far from its predicted place a lost patch is recognized again, pixels."""
+
+CERTAIN = 0.9
+"""Correlation from which a patch's place has no more than its own small error; below, the place grows uncertain."""
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 _STEPS = np.arange(SIDE) - SIDE // 2
 _GRID = np.stack(np.meshgrid(_STEPS, _STEPS), axis=-1).reshape(-1, 2).astype(np.float64)
 _WIDE_STEPS = np.arange(SIDE + 2) - SIDE // 2 - 1
 _WIDE = np.stack(np.meshgrid(_WIDE_STEPS, _WIDE_STEPS), axis=-1).reshape(-1, 2).astype(np.float64)
+_QUARTERS = [((_GRID[:, 0] * x > 0) & (_GRID[:, 1] * y > 0)) for x in (-1, 1) for y in (-1, 1)]
 # The middle counts most: it is the point, the rim may belong to the background.
 _WEIGHT = np.exp(-(_GRID**2).sum(axis=1) / (2 * (SIDE / 3) ** 2))
 _WEIGHT = (_WEIGHT / _WEIGHT.sum()).astype(np.float32)
 
 
-class Frame:
-    """One picture of the camera, in grey, at working size.
-
-    Args:
-        image: (H, W, 3) uint8 RGB or (H, W) uint8.
-        long_side: Pictures that are larger are made smaller; flow does not need more.
-
-    Attributes:
-        grey: (h, w) uint8.
-        size: (w, h).
-    """
-
-    def __init__(self, image: np.ndarray[Any, np.dtype[np.uint8]], long_side: int = 640) -> None:
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
-        scale = long_side / max(grey.shape)
-        if scale < 1:
-            size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-        self.grey: np.ndarray[Any, np.dtype[np.uint8]] = np.ascontiguousarray(grey)
-        self.size = (int(grey.shape[1]), int(grey.shape[0]))
-        self._mosaic: Any = None
-        self._sizes: Floats = np.empty((0, 2), np.float32)
-        self._tops: Floats = np.empty(0, np.float32)
-
-    def release(self) -> None:
-        """Drop the pyramid; the grey picture stays."""
-        self._mosaic = None
-
-    def levels(self) -> int:
-        """Return how many levels the pyramid has; small pictures have fewer."""
-        self._build()
-        return len(self._tops)
-
-    def sample(self, level: Any, places: Floats) -> tuple[Floats, Bools]:
-        """Read grey values between pixels, bilinear.
-
-        Args:
-            level: (N,) level of each row.
-            places: (N, P, 2) float32, uv in pixels of that level.
-
-        Returns:
-            (N, P) float32 grey values, and (N, P) bool: which places lie in the picture.
-        """
-        self._build()
-        most = (self._sizes[level] - 1)[:, None]
-        nearest: Floats = np.minimum(np.maximum(places, 0), most).astype(np.float32)
-        inside: Bools = (nearest == places).all(axis=-1)
-        rows = nearest[..., 1] + self._tops[level][:, None]
-        columns = np.ascontiguousarray(nearest[..., 0])
-        values: Any = cv2.remap(self._mosaic, columns, rows, cv2.INTER_LINEAR)
-        return values, inside
-
-    def _build(self) -> None:
-        """Put all levels of the pyramid below each other in one picture, so that one call reads from all of them."""
-        if self._mosaic is not None:
-            return
-        levels: list[Any] = [self.grey]
-        while len(levels) < LEVELS and min(levels[-1].shape) >= 2 * SIDE:
-            levels.append(cv2.pyrDown(levels[-1]))
-        heights = [level.shape[0] for level in levels]
-        self._tops = np.cumsum([0, *heights[:-1]]).astype(np.float32)
-        sizes: Any = [level.shape[::-1] for level in levels]
-        self._sizes = np.array(sizes).astype(np.float32)
-        self._mosaic = np.zeros((sum(heights), self.size[0]), np.float32)
-        for top, level in zip(self._tops, levels, strict=True):
-            self._mosaic[int(top) : int(top) + level.shape[0], : level.shape[1]] = level
-
-
 class Patches:
-    """Patches that are followed together: where each is, how it was warped since its first look, and whether it still is itself.
+    """Patches that are followed together: where each is, how it was warped since its first look, and whether it is recognized.
 
     Attributes:
         uv: (N, 2) positions in the newest frame.
-        sure_uv: (N, 2) where each was recognized last; moved on by `drift`.
-        doubt: (N,) int: for how many frames in a row it could not be recognized.
+        sure_uv: (N, 2) where each was recognized last, moved since by the median motion of the recognized ones.
+        doubt: (N,) int: for how many frames in a row it could not be recognized; 0 = recognized now.
         residual_px: (N,) how far off the last step's flow there and back was, pixels.
+        blur_px: (N,) standard deviation of the place that the newest frame alone leaves open, pixels: from a weak correlation,
+            or while a patch is in doubt from the distance between where flow went and where it is predicted.
     """
 
     def __init__(self, frame: Frame, uv: Floats) -> None:
@@ -141,6 +91,8 @@ class Patches:
         self.sure_uv = self.uv.copy()
         self.doubt = np.zeros(count, np.int64)
         self.residual_px = np.zeros(count)
+        self.blur_px = np.zeros(count)
+        self._pull = np.zeros((count, 2))
         self._warp = np.tile(np.eye(2), (count, 1, 1))
         self._level = np.zeros(count, np.int64)
         self._look = np.zeros((count, SIDE * SIDE), np.float32)
@@ -151,6 +103,12 @@ class Patches:
 
     def __len__(self) -> int:
         return len(self.uv)
+
+    @property
+    def half_side_px(self) -> Floats:
+        """Half the side of each patch in pixels of the frame, (N,)."""
+        half: Floats = SIDE / 2 * 2.0**self._level
+        return half
 
     def keep(self, mask: Bools) -> None:
         """Drop the patches where `mask`, (N,) bool, is False."""
@@ -166,38 +124,70 @@ class Patches:
         """Follow every patch from one frame to the next."""
         if not len(self):
             return
+        every = np.arange(len(self))
+        start = self.uv.copy()
+        flowed, steady = self._flow(before, after)
+        there = self._align(after, flowed, every)
+        # Alignment with the first look is the stronger evidence; flow alone can be led away by what covers the patch.
+        tolerance = AGREE_PX[0] + AGREE_PX[1] * 2.0**self._level + 2.0 * (1.0 - there.alike)
+        self._pull = PULL_MEMORY * self._pull + (there.uv - flowed)
+        pulled = np.linalg.norm(self._pull, axis=1)
+        agree = (there.moved(flowed) <= tolerance) & (pulled <= PULLED * tolerance)
+        recognized = there.fits(flowed, self._level, ALIKE) & np.where(
+            steady, agree, there.alike > CERTAIN
+        )
+        drift = _common_motion((there.uv - start)[recognized & (self.doubt == 0)], len(self))
+        predicted = self.sure_uv + drift
+        left = np.flatnonzero(~recognized & _within(predicted, after))
+        back = self._align(after, predicted[left], left)
+        near = back.moved(predicted[left]) <= NEAR_PX
+        again = back.fits(predicted[left], self._level[left], ALIKE_ELSEWHERE) & near
+        self._place(there, recognized)
+        self._doubt(flowed, predicted, ~recognized)
+        self._place(back, again, left)
+        stretched = (self.doubt == 0) & (np.abs(np.log(np.linalg.det(self._warp))) > np.log(2.0))
+        if stretched.any():
+            # Twice as large or small by area: sampled too coarsely or finely by now, so it gets a new first look.
+            self._learn(after, np.flatnonzero(stretched))
+
+    def recognize(self, frame: Frame, which: Ints, uv: Floats, within_px: float) -> Bools:
+        """Return whether the first look of each patch of `which`, (M,), is found within `within_px` of `uv`, (M, 2)."""
+        if not len(which):
+            return np.zeros(0, bool)
+        found = self._align(frame, uv, which)
+        near = found.moved(uv) <= within_px
+        return found.fits(uv, self._level[which], ALIKE_ELSEWHERE) & near
+
+    def inside(self, frame: Frame) -> Bools:
+        """Return which positions lie in the image, (N,) bool."""
+        return _within(self.uv, frame)
+
+    def _flow(self, before: Frame, after: Frame) -> tuple[Floats, Bools]:
+        """Return where flow takes the patches, and which of them it brings back to their start."""
         start = self.uv.astype(np.float32)[:, None]
         there, found = _flow(before, after, start)
         back, returned = _flow(after, before, there)
         self.residual_px = np.linalg.norm((back - start)[:, 0].astype(np.float64), axis=1)
         # A point of a coarse level has no more than that level's precision.
-        allowed = BACK_PX * 2.0**self._level
-        steady = found & returned & (self.residual_px <= allowed)
-        flowed = there[:, 0].astype(np.float64)
-        aligned, warp, alike = self._align(after, flowed)
-        moved = np.linalg.norm(aligned - flowed, axis=1) / 2.0**self._level
-        itself = (alike >= ALIKE) & (moved <= JUMP_PX) & _sane(warp)
-        self.uv = np.where(itself[:, None], aligned, flowed)
-        self._warp = np.where(itself[:, None, None], warp, self._warp)
-        # Alignment with the first look is the stronger witness; flow alone can be led away by what covers the patch.
-        self.doubt = np.where(itself & (steady | (alike > 0.9)), 0, self.doubt + 1)
-        self.sure_uv = np.where((self.doubt == 0)[:, None], self.uv, self.sure_uv)
-        stretched = itself & (np.abs(np.log(np.linalg.det(self._warp))) > np.log(2.0))
-        if stretched.any():
-            # Twice as large or small by area: sampled too coarsely or finely by now, so it gets a new first look.
-            self._learn(after, np.flatnonzero(stretched))
+        steady = found & returned & (self.residual_px <= BACK_PX * 2.0**self._level)
+        return there[:, 0].astype(np.float64), steady
 
-    def drift(self, by: Floats) -> None:
-        """Move the places of those that are in doubt by `by`, (2,): with the rest of the picture."""
-        self.sure_uv[self.doubt > 0] += by
+    def _place(self, found: _Aligned, good: Bools, which: Ints | None = None) -> None:
+        """Put the patches of `which` that are `good` where their first look was found."""
+        chosen = np.flatnonzero(good) if which is None else which[good]
+        self.uv[chosen] = self.sure_uv[chosen] = found.uv[good]
+        self._warp[chosen] = found.warp[good]
+        self.doubt[chosen] = 0
+        weak = np.maximum(0.0, CERTAIN - found.alike[good])
+        self.blur_px[chosen] = 2 * weak * self.half_side_px[chosen]
 
-    def inside(self, frame: Frame) -> Bools:
-        """Return which positions lie in the picture, (N,) bool."""
-        limit = np.array(frame.size) - 0.5
-        inside: Bools = ((self.uv >= -0.5) & (self.uv <= limit)).all(axis=1)
-        return inside
+    def _doubt(self, flowed: Floats, predicted: Floats, lost: Bools) -> None:
+        """Leave those that are `lost` at their predicted places."""
+        self.uv[lost] = self.sure_uv[lost] = predicted[lost]
+        self.doubt[lost] += 1
+        self.blur_px[lost] = np.linalg.norm(flowed - predicted, axis=1)[lost]
 
-    def _learn(self, frame: Frame, which: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+    def _learn(self, frame: Frame, which: Ints) -> None:
         """Take the first look of the patches `which` from `frame`, each at the finest level that has texture."""
         left = which
         for level in range(frame.levels()):
@@ -226,38 +216,93 @@ class Patches:
         self._descent[which] = descent
         self._hessian_inverse[which] = np.linalg.inv(hessian + scale[:, None, None] * damping)
 
-    def _align(self, frame: Frame, guess: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return (positions, warps, correlations) that fit the first looks best, starting from `guess`."""
-        uv, warp = guess.copy(), self._warp.copy()
-        scale = 2.0 ** self._level[:, None]
+    def _align(self, frame: Frame, guess: Floats, which: Ints) -> _Aligned:
+        """Return where and how the patches `which` fit their first looks best, starting from `guess`, (M, 2)."""
+        uv, warp = guess.copy(), self._warp[which]
+        if not len(which):
+            return _Aligned(uv, warp, np.zeros(0), np.zeros(0))
+        scale = 2.0 ** self._level[which][:, None]
         for _ in range(ROUNDS):
-            now, look, weight = self._compare(frame, uv, warp)
-            gradient = ((now - look) * weight)[:, None] @ self._descent
-            step = (self._hessian_inverse @ gradient[:, 0, :, None])[..., 0]
+            now, look, weight = self._compare(frame, uv, warp, which)
+            gradient = ((now - look) * weight)[:, None] @ self._descent[which]
+            step = (self._hessian_inverse[which] @ gradient[:, 0, :, None])[..., 0]
             change = np.eye(2) + step[:, [0, 2, 1, 3]].reshape(-1, 2, 2)
             warp = warp @ _inverse(change)
             move = (warp @ step[:, 4:, None])[..., 0]
             uv = uv - move * scale
             if np.abs(move).max() < SETTLED_PX:
                 break
-        now, look, weight = self._compare(frame, uv, warp)
-        return uv, warp, (now * look * weight).sum(axis=1)
+        now, look, weight = self._compare(frame, uv, warp, which)
+        return _Aligned(
+            uv, warp, (now * look * weight).sum(axis=1), _worst_quarter(now, look, weight)
+        )
 
-    def _compare(self, frame: Frame, uv: Floats, warp: Floats) -> tuple[Floats, Floats, Floats]:
+    def _compare(
+        self, frame: Frame, uv: Floats, warp: Floats, which: Ints
+    ) -> tuple[Floats, Floats, Floats]:
         """Return how the patches look now and looked at first, both normalized, and the weight of each of their pixels.
 
-        Pixels outside the picture weigh nothing. All are (N, SIDE * SIDE) float32.
+        Pixels outside the image weigh nothing. All are (M, SIDE * SIDE) float32.
         """
-        centres = uv / 2.0 ** self._level[:, None]
+        level = self._level[which]
+        centres = uv / 2.0 ** level[:, None]
         places = (centres[:, None] + _GRID @ np.swapaxes(warp, 1, 2)).astype(np.float32)
-        now, inside = frame.sample(self._level, places)
+        now, inside = frame.sample(level, places)
         if inside.all():
-            return _normalize(now, _WEIGHT), self._look, _WEIGHT
+            return _normalize(now, _WEIGHT), self._look[which], _WEIGHT
         weight = np.where(inside, _WEIGHT, np.float32(0))
         total = weight.sum(axis=1, keepdims=True)
         # A sliver of a patch is no evidence: it keeps its full weight outside, where it finds only the border.
         weight = np.where(total > 0.4, weight / np.maximum(total, 1e-6), _WEIGHT)
-        return _normalize(now, weight), _normalize(self._look, weight), weight
+        return _normalize(now, weight), _normalize(self._look[which], weight), weight
+
+
+@dataclass(frozen=True, eq=False)
+class _Aligned:
+    """Where alignment ended: places (M, 2), warps (M, 2, 2), correlations with the first looks (M,), and the mean squared
+    difference from them in the quarter of each patch that differs most (M,), in variances of the patch."""
+
+    uv: Floats
+    warp: Floats
+    alike: Floats
+    worst: Floats
+
+    def moved(self, guess: Floats) -> Floats:
+        """Return how far each ended from its guess, pixels, (M,)."""
+        distance: Floats = np.linalg.norm(self.uv - guess, axis=1)
+        return distance
+
+    def fits(self, guess: Floats, level: Ints, alike: float) -> Bools:
+        """Return which are close enough to their first look and to the guess, and plausibly warped, (M,) bool."""
+        moved = self.moved(guess) / 2.0**level
+        whole = (self.alike >= alike) & (self.worst <= COVERED)
+        return np.asarray(whole & (moved <= JUMP_PX) & _sane(self.warp), bool)
+
+
+def _worst_quarter(now: Floats, look: Floats, weight: Floats) -> Floats:
+    """Return the weighted mean squared difference in the worst of each patch's four quarters, (M,)."""
+    squared = (now - look) ** 2 * weight
+    weights = np.broadcast_to(weight, squared.shape)
+    share = [
+        squared[:, quarter].sum(axis=1) / np.maximum(weights[:, quarter].sum(axis=1), 1e-6)
+        for quarter in _QUARTERS
+    ]
+    worst: Floats = np.max(share, axis=0)
+    return worst
+
+
+def _common_motion(moves: Floats, of: int) -> Floats:
+    """Return the motion, (2,), that most of the `of` patches share; zero where those recognized are too few or disagree."""
+    if len(moves) < max(3, of / 3):
+        return np.zeros(2)
+    middle: Floats = np.median(moves, axis=0)
+    agree = np.linalg.norm(moves - middle, axis=1) <= 2.0 + 0.1 * np.linalg.norm(middle)
+    return middle if agree.mean() > 0.5 else np.zeros(2)
+
+
+def _within(uv: Floats, frame: Frame) -> Bools:
+    limit = np.array(frame.size) - 0.5
+    return np.asarray(((uv >= -0.5) & (uv <= limit)).all(axis=1), bool)
 
 
 def _flow(before: Frame, after: Frame, places: Any) -> tuple[Any, Bools]:

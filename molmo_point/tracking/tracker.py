@@ -1,13 +1,12 @@
-"""Points between answers: carried along with the picture, known by a number, dropped when they are lost.
+"""Points between answers: carried along with the image, known by an id, dropped when they are lost.
 
-The model answers about a frame that is long past when the answer comes. The frames since are kept: the points are carried
-through all of them, from the one that was asked about to the newest one.
+The model answers about a frame that is old when the answer comes. The frames since are kept: the points are carried through
+them, from the one that was asked about to the newest one.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,102 +14,96 @@ import numpy as np
 
 from molmo_point.errors import UsageError
 from molmo_point.points import Point, Pointing, Status
-from molmo_point.tracking.flow import Floats, Frame, Patches
+from molmo_point.tracking.catch_up import MAX_UNRECOGNIZED, CatchUp, growth
+from molmo_point.tracking.flow import Patches
+from molmo_point.tracking.frame import Bools, Frame
+from molmo_point.tracking.frame_buffer import BufferedFrame, FrameBuffer
+from molmo_point.tracking.identity import match_points, replaced
 from molmo_point.wire import Track
 
-DOUBTS = 3
-"""Frames in a row that a point may go unrecognized; then it is lost."""
-
 REMEMBER_S = 3.0
-"""How long a lost point keeps its number, for when the model finds it again."""
+"""How long a lost point is looked for; recognized again within this time it keeps its id."""
 
-MISSES = 2
+MAX_MISSES = 2
 """Answers in a row without a point that flow still follows; then the model is believed."""
 
-GATE = 0.05
-"""How far, in parts of the picture's diagonal, an answer may lie from a followed point and still be the same thing."""
-
 UNKNOWN_SIGMA = 0.01
-"""Standard deviation of a point whose model gives none, in parts of the picture: about that of Molmo's single points."""
-
-DRIFT_PX = 0.3
-"""Standard deviation that one second of following adds, in working pixels."""
+"""Standard deviation of a point whose model gives none, in parts of the image: about that of Molmo's single points."""
 
 
 @dataclass(frozen=True)
-class Followed:
+class FollowedPoint:
     """One point that is followed.
 
     Attributes:
-        number: Its identity; never used twice.
+        id: Its identity; never used twice.
         query: What it answers.
         point: As the model gave it.
-        seen_ns: Stamp of the frame that it was seen in.
+        seen_ns: Stamp of the frame that the model saw it in.
         seen_s: Time of that frame, seconds.
         variance_px2: What following has added since, working pixels squared.
         misses: Answers in a row that did not have it.
+        lost_s: When it was lost, seconds; None while it is recognized.
     """
 
-    number: int
+    id: int
     query: str
     point: Point
     seen_ns: int | None
     seen_s: float
     variance_px2: float = 0.0
     misses: int = 0
-
-
-@dataclass(frozen=True)
-class Lost:
-    """A point that was lost: where it was last, and until when its number is kept."""
-
-    number: int
-    query: str
-    uv: tuple[float, float]
-    until_s: float
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A frame that was kept for answers to come."""
-
-    frame: Frame
-    stamp_ns: int | None
-    time_s: float
+    lost_s: float | None = None
 
 
 class Tracker:
-    """Follows the points of one camera. Belongs to one thread at a time; `Carrier` may run in another.
+    """Follows the points of one camera. Belongs to one thread at a time; a `CatchUp` may run in another.
 
     Args:
-        keep: Frames kept for answers to come: at 30 Hz 150 of them are five seconds and 46 MB. An answer about an older frame
-            cannot be used.
+        keep: Most frames kept for answers to come: 150 of them, VGA, are 46 MB.
         long_side: Frames are worked on at this size.
+        keep_s: Frames older than this many seconds are dropped, unless an answer is expected (`expect`).
+
+    Attributes:
+        dropped: How often a point was lost.
 
     Raises:
         MissingExtra: OpenCV is not installed.
     """
 
-    def __init__(self, keep: int = 150, long_side: int = 640) -> None:
+    def __init__(self, keep: int = 150, long_side: int = 640, keep_s: float = 10.0) -> None:
         if keep < 2:
             raise UsageError(f"expected to keep at least 2 frames, got {keep}")
-        self._keep = keep
+        if not keep_s > 0:
+            raise UsageError(f"expected to keep frames for more than 0 s, got {keep_s}")
         self._long_side = long_side
-        self._frames: OrderedDict[int, Kept] = OrderedDict()
+        self._buffer = FrameBuffer(keep_s, keep)
         self._frame_numbers = itertools.count(1)
-        self._numbers = itertools.count(1)
-        self._newest = 0
+        self._ids = itertools.count(1)
         self._image_size = (1, 1)
-        self._followed: list[Followed] = []
+        self._followed: list[FollowedPoint] = []
         self._patches: Patches | None = None
-        self._lost: list[Lost] = []
+        self._last: dict[str, Pointing | None] = {}
+        self._evidence: dict[str, BufferedFrame] = {}
         self.dropped = 0
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """(width, height) of the camera's frames; None before the first."""
+        return self._image_size if len(self._buffer) else None
+
+    def restart(self) -> None:
+        """Forget frames, points and answers: the camera's frames have changed. Ids go on from where they are."""
+        self._buffer.clear()
+        self._followed, self._patches = [], None
+        self._last.clear()
+        self._evidence.clear()
 
     def add_frame(self, image: Any, time_s: float, stamp_ns: int | None = None) -> int:
         """Follow every point into the next frame.
 
         Args:
-            image: (H, W, 3) uint8 RGB; all frames of a camera have one size.
+            image: (H, W, 3) uint8 RGB; all frames of a camera have one size (else call `restart` first).
             time_s: When it was taken, seconds on any clock that does not jump.
             stamp_ns: Its stamp, passed through.
 
@@ -121,79 +114,96 @@ class Tracker:
             UsageError: A frame of another size.
         """
         size = (int(image.shape[1]), int(image.shape[0]))
-        if self._frames and size != self._image_size:
+        before = self._buffer.newest
+        if before is not None and size != self._image_size:
             raise UsageError(f"expected frames of {self._image_size}, got one of {size}")
         self._image_size = size
         frame = Frame(image, self._long_side)
-        before = self._frames.get(self._newest)
-        if before is not None and self._patches is not None:
-            self._follow(before, frame, time_s)
         if before is not None:
+            if self._patches is not None:
+                self._follow(self._patches, before, frame, time_s)
             before.frame.release()
-        self._newest = next(self._frame_numbers)
-        self._frames[self._newest] = Kept(frame, stamp_ns, time_s)
-        while len(self._frames) > self._keep:
-            self._frames.popitem(last=False)
-        return self._newest
+        kept = BufferedFrame(next(self._frame_numbers), frame, stamp_ns, time_s)
+        self._buffer.add(kept)
+        return kept.number
+
+    def expect(self, frame: int) -> None:
+        """An answer about this frame will come: keep it until `release`."""
+        self._buffer.expect(frame)
+
+    def release(self, frame: int) -> None:
+        """No answer about this frame is expected any longer."""
+        self._buffer.release(frame)
 
     def add_answer(self, frame: int, pointing: Pointing) -> bool:
-        """Take in the model's answer about a frame: carry its points to the newest frame and give them their numbers.
+        """Take in the model's answer about a frame: carry its points to the newest frame and give them their ids.
 
         Returns:
             Whether it could be used: False when the frame is no longer kept.
         """
-        carrier = self.carrier(frame, pointing)
-        if carrier is None:
+        catch_up = self.catch_up(frame, pointing)
+        if catch_up is None:
             return False
-        carrier.run()
-        return self.adopt(carrier)
+        catch_up.run()
+        return self.merge(catch_up)
 
-    def carrier(self, frame: int, pointing: Pointing) -> Carrier | None:
-        """Return the work of carrying an answer through the frames kept so far, to be run in any thread, then `adopt`ed."""
-        if frame not in self._frames:
-            return None
-        kept = [entry for number, entry in self._frames.items() if number >= frame]
-        return Carrier(kept, frame, pointing)
+    def catch_up(self, frame: int, pointing: Pointing) -> CatchUp | None:
+        """Return the work of carrying an answer through the frames kept so far, to be run in any thread, then `merge`d."""
+        frames = self._buffer.since(frame)
+        return CatchUp(frames, pointing) if frames else None
 
-    def adopt(self, carrier: Carrier) -> bool:
+    def merge(self, catch_up: CatchUp) -> bool:
         """Carry an answer through the frames that came while it was being carried, and take it in.
 
         Returns:
-            False when those frames are no longer kept.
+            False when the frames are of another time: the tracker was restarted.
         """
-        done = carrier.reached
-        if done not in self._frames:
+        newest = self._buffer.newest
+        rest = self._buffer.after(catch_up.reached)
+        if newest is None or (not rest and newest.number != catch_up.reached):
             return False
-        rest = [entry for number, entry in self._frames.items() if number >= done]
-        carrier.go_on(rest)
-        self._take_in(carrier)
+        if newest.frame.size != catch_up.size:
+            return False
+        catch_up.go_on(rest)
+        self._take_in(catch_up, newest.frame)
         return True
+
+    def answer_failed(self, query: str) -> None:
+        """The newest question about `query` got no answer: what the model said before is no longer known to hold."""
+        self._last[query] = None
 
     def answer(
         self, query: str, model: str = "", frame_id: str | None = None
     ) -> tuple[Pointing, tuple[Track, ...]]:
         """Return the points of a query in the newest frame, and for each what is known about it.
 
+        The status is `found` while a point is recognized, `not_found` if the model's last answer said that nothing matches, and
+        `pending` otherwise: before the first answer, after a failed or incomplete one, and when every point was lost.
+
         Raises:
             UsageError: There is no frame yet.
         """
-        kept = self._frames.get(self._newest)
+        kept = self._buffer.newest
         if kept is None:
             raise UsageError("add a frame before asking where things are")
-        chosen = [i for i, followed in enumerate(self._followed) if followed.query == query]
-        points = tuple(self._point(i, index) for index, i in enumerate(chosen))
+        chosen = [i for i, f in enumerate(self._followed) if f.query == query and f.lost_s is None]
+        points = tuple(self._point(i, index, kept.frame) for index, i in enumerate(chosen))
         tracks = tuple(
             Track(
-                id=self._followed[i].number,
+                id=self._followed[i].id,
                 evidence_stamp_ns=self._followed[i].seen_ns,
                 evidence_age_s=max(0.0, kept.time_s - self._followed[i].seen_s),
             )
             for i in chosen
         )
+        last = self._last.get(query)
+        absent = not points and last is not None and last.status is Status.NOT_FOUND
         pointing = Pointing(
             query=query,
             points=points,
-            status=Status.FOUND if points else Status.NOT_FOUND,
+            status=Status.FOUND if points else Status.NOT_FOUND if absent else Status.PENDING,
+            absent_probability=last.absent_probability if absent and last is not None else None,
+            calibrated=last is not None and last.calibrated,
             image_size=self._image_size,
             model=model,
             stamp_ns=kept.stamp_ns,
@@ -201,93 +211,94 @@ class Tracker:
         )
         return pointing, tracks
 
+    def evidence(self, query: str) -> tuple[int | None, float] | None:
+        """Return the stamp and the age in seconds of the frame that the last complete answer is about; None before one."""
+        seen, newest = self._evidence.get(query), self._buffer.newest
+        if seen is None or newest is None:
+            return None
+        return seen.stamp_ns, max(0.0, newest.time_s - seen.time_s)
+
     def __len__(self) -> int:
-        return len(self._followed)
+        return sum(followed.lost_s is None for followed in self._followed)
 
-    def _follow(self, before: Kept, after: Frame, time_s: float) -> None:
-        patches = self._patches
-        if patches is None:
-            return
-        start = patches.uv.copy()
+    def _follow(
+        self, patches: Patches, before: BufferedFrame, after: Frame, time_s: float
+    ) -> None:
         patches.step(before.frame, after)
-        seconds = max(0.0, time_s - before.time_s)
-        growth = DRIFT_PX**2 * seconds + 0.25 * patches.residual_px**2
+        grown = growth(patches, time_s - before.time_s)
+        seen = patches.inside(after)
         self._followed = [
-            replace(followed, variance_px2=followed.variance_px2 + float(grown))
-            for followed, grown in zip(self._followed, growth, strict=True)
-        ]
-        sure = (patches.doubt == 0) & patches.inside(after)
-        # What is lost moves on with the rest of the picture, so that it is looked for in the right place.
-        drift = np.median((patches.uv - start)[sure], axis=0) if sure.any() else np.zeros(2)
-        patches.drift(drift)
-        self._lost = [
-            replace(lost, uv=(lost.uv[0] + float(drift[0]), lost.uv[1] + float(drift[1])))
-            for lost in self._lost
-            if lost.until_s >= time_s
-        ]
-        alive = (patches.doubt < DOUBTS) & patches.inside(after)
-        self._drop(alive, time_s)
-
-    def _drop(self, alive: Any, time_s: float) -> None:
-        if self._patches is None or alive.all():
-            return
-        for i in np.flatnonzero(~alive):
-            u, v = (float(value) for value in self._patches.sure_uv[i])
-            followed = self._followed[i]
-            self._lost.append(Lost(followed.number, followed.query, (u, v), time_s + REMEMBER_S))
-            self.dropped += 1
-        self._followed = [f for f, stays in zip(self._followed, alive, strict=True) if stays]
-        self._patches.keep(alive)
-
-    def _take_in(self, carrier: Carrier) -> None:
-        query, patches = carrier.pointing.query, carrier.patches
-        diagonal = float(np.hypot(*carrier.size))
-        mine = [i for i, f in enumerate(self._followed) if f.query == query]
-        lost = [entry for entry in self._lost if entry.query == query]
-        places = [self._patches.uv[i] for i in mine] if self._patches is not None else []
-        places += [np.array(entry.uv) for entry in lost]
-        numbers = [self._followed[i].number for i in mine] + [entry.number for entry in lost]
-        matches = _match(patches.uv, np.array(places).reshape(-1, 2), GATE * diagonal)
-        taken = {numbers[old] for old in matches.values()}
-        fresh = [
-            Followed(
-                number=numbers[matches[i]] if i in matches else next(self._numbers),
-                query=query,
-                point=point,
-                seen_ns=carrier.asked.stamp_ns,
-                seen_s=carrier.asked.time_s,
-                variance_px2=float(carrier.variance_px2[i]),
+            self._judged(followed, int(doubt), bool(here), float(more), time_s)
+            for followed, doubt, here, more in zip(
+                self._followed, patches.doubt, seen, grown, strict=True
             )
-            for i, point in enumerate(carrier.points)
         ]
-        self._lost = [entry for entry in self._lost if entry.number not in taken]
+        self._keep([f.lost_s is None or time_s - f.lost_s <= REMEMBER_S for f in self._followed])
+
+    def _judged(
+        self, followed: FollowedPoint, doubt: int, inside: bool, grown: float, time_s: float
+    ) -> FollowedPoint:
+        """Return a point after a frame: recognized, still in doubt, or lost."""
+        lost_s = followed.lost_s
+        if doubt == 0 and inside:
+            lost_s = None
+        elif lost_s is None and (doubt >= MAX_UNRECOGNIZED or not inside):
+            lost_s = time_s
+            self.dropped += 1
+        return replace(followed, variance_px2=followed.variance_px2 + grown, lost_s=lost_s)
+
+    def _keep(self, stays: list[bool]) -> None:
+        if self._patches is None or all(stays):
+            return
+        self._followed = [f for f, stay in zip(self._followed, stays, strict=True) if stay]
+        mask: Bools = np.array(stays, bool)
+        self._patches.keep(mask)
+
+    def _take_in(self, catch_up: CatchUp, newest: Frame) -> None:
+        """Give the points of an answer their ids, and drop what it contradicts."""
+        query, status = catch_up.pointing.query, catch_up.pointing.status
         # Half an answer does not say what is not there.
-        complete = carrier.pointing.status in (Status.FOUND, Status.NOT_FOUND)
-        stays = [self._outlasts(f, query, taken, complete) for f in self._followed]
-        self._followed = [
-            replace(f, misses=f.misses + 1) if f.query == query and complete else f
-            for f, stay in zip(self._followed, stays, strict=True)
-            if stay
-        ]
-        self._followed += fresh
-        if self._patches is None:
-            self._patches = patches
+        complete = status in (Status.FOUND, Status.NOT_FOUND)
+        self._last[query] = catch_up.pointing if complete else None
+        if complete:
+            self._evidence[query] = catch_up.asked
+        mine = [i for i, f in enumerate(self._followed) if f.query == query]
+        new_uv = catch_up.patches.uv
+        patches = self._patches
+        pairs = {} if patches is None else match_points(newest, patches, mine, new_uv)
+        fresh = [i for i in range(len(new_uv)) if i not in pairs]
+        unanswered = [i for i in mine if i not in pairs.values()]
+        gone = set(pairs.values())
+        if complete and patches is not None:
+            gone |= replaced(newest, patches, unanswered, new_uv[fresh])
+            gone |= {i for i in unanswered if self._followed[i].misses + 1 >= MAX_MISSES}
+        ids = {i: self._followed[j].id for i, j in pairs.items()}
+        arrived = [self._arrived(catch_up, i, ids.get(i)) for i in range(len(new_uv))]
+        for i in unanswered if complete else ():
+            self._followed[i] = replace(self._followed[i], misses=self._followed[i].misses + 1)
+        self._keep([i not in gone for i in range(len(self._followed))])
+        self._followed += arrived
+        if patches is None:
+            self._patches = catch_up.patches
         else:
-            self._patches.keep(np.array(stays, bool))
-            self._patches.join(patches)
+            patches.join(catch_up.patches)
 
-    @staticmethod
-    def _outlasts(followed: Followed, query: str, taken: set[int], complete: bool) -> bool:
-        if followed.query != query:
-            return True
-        return followed.number not in taken and (not complete or followed.misses + 1 < MISSES)
+    def _arrived(self, catch_up: CatchUp, i: int, known: int | None) -> FollowedPoint:
+        return FollowedPoint(
+            id=next(self._ids) if known is None else known,
+            query=catch_up.pointing.query,
+            point=catch_up.points[i],
+            seen_ns=catch_up.asked.stamp_ns,
+            seen_s=catch_up.asked.time_s,
+            variance_px2=float(catch_up.variance_px2[i]),
+        )
 
-    def _point(self, i: int, index: int) -> Point:
+    def _point(self, i: int, index: int, frame: Frame) -> Point:
         assert self._patches is not None  # there is a patch for every followed point
         followed = self._followed[i]
-        frame = self._frames[self._newest].frame
         x, y = (self._patches.uv[i] + 0.5) / frame.size
-        spread = followed.variance_px2 / np.square(np.array(frame.size, np.float64))
+        variance = followed.variance_px2 + float(self._patches.blur_px[i]) ** 2
+        spread = variance / np.square(np.array(frame.size, np.float64))
         base = followed.point.covariance or (UNKNOWN_SIGMA**2, 0.0, UNKNOWN_SIGMA**2)
         return Point(
             x=float(np.clip(x, 0, 1)),
@@ -297,63 +308,3 @@ class Tracker:
             covariance=(base[0] + float(spread[0]), base[1], base[2] + float(spread[1])),
             index=index,
         )
-
-
-class Carrier:
-    """The points of one answer on their way through the kept frames. Touches nothing of the tracker.
-
-    Attributes:
-        points: Those of the answer that are still followed.
-        patches: Where they are.
-        reached: Number of the frame they are in.
-    """
-
-    def __init__(self, frames: list[Kept], first: int, pointing: Pointing) -> None:
-        self.pointing = pointing
-        self.asked = frames[0]
-        self.size = frames[0].frame.size
-        self.points = list(pointing.points)
-        self.reached = first
-        # Frames of its own: the tracker's drop their pyramids while this thread may be using them.
-        self._at = Frame(frames[0].frame.grey, max(self.size))
-        uv = np.array([(p.x, p.y) for p in self.points], np.float64).reshape(-1, 2)
-        self.patches = Patches(self._at, uv * self.size - 0.5)
-        self.variance_px2: Floats = np.zeros(len(self.points))
-        self._time_s = frames[0].time_s
-        self._frames = frames
-
-    def run(self) -> None:
-        """Carry through all the frames known at the start."""
-        self.go_on(self._frames)
-        self._frames = []
-
-    def go_on(self, frames: list[Kept]) -> None:
-        """Carry through `frames`, whose first one is where the points are now."""
-        for kept in frames[1:]:
-            after = Frame(kept.frame.grey, max(self.size))
-            self.patches.step(self._at, after)
-            seconds = max(0.0, kept.time_s - self._time_s)
-            self.variance_px2 = (
-                self.variance_px2 + DRIFT_PX**2 * seconds + 0.25 * self.patches.residual_px**2
-            )
-            alive = (self.patches.doubt < DOUBTS) & self.patches.inside(after)
-            self.points = [p for p, stays in zip(self.points, alive, strict=True) if stays]
-            self.variance_px2 = self.variance_px2[alive]
-            self.patches.keep(alive)
-            self._at, self._time_s = after, kept.time_s
-            self.reached += 1
-
-
-def _match(new: Floats, old: Floats, gate_px: float) -> dict[int, int]:
-    """Pair new places with old ones, nearest pairs first, none farther apart than `gate_px`; return {new: old}."""
-    if not len(new) or not len(old):
-        return {}
-    distance = np.linalg.norm(new[:, None] - old[None], axis=-1)
-    pairs: dict[int, int] = {}
-    for flat in np.argsort(distance, axis=None):
-        i, j = divmod(int(flat), len(old))
-        if distance[i, j] > gate_px:
-            break
-        if i not in pairs and j not in pairs.values():
-            pairs[i] = j
-    return pairs

@@ -212,12 +212,16 @@ class Publication(Header):
         camera: Where the picture came from.
         pointing: The points in the frame with its `stamp_ns` and `frame_id`.
         tracks: One for each point, in the same order; empty for a plain answer, whose evidence is the frame itself.
+        evidence_stamp_ns: Stamp of the frame that the model's last complete answer to this query is about; None before one.
+        evidence_age_s: How old that frame is, seconds; None before the first complete answer.
     """
 
     v: int = VERSION
     camera: Name
     pointing: Pointing
     tracks: tuple[Track, ...] = ()
+    evidence_stamp_ns: int | None = None
+    evidence_age_s: Annotated[float, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _one_track_a_point(self) -> Publication:

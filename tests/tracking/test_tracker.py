@@ -252,7 +252,7 @@ def test_large_frames_are_followed_at_working_size() -> None:
 
 
 def test_a_frame_that_is_no_longer_kept_cannot_be_answered() -> None:
-    tracker = Tracker(keep=3)
+    tracker = Tracker(keep_s=0.05)
     first = tracker.add_frame(view(), 0.0)
     for t in range(3):
         tracker.add_frame(view(), t / 30)

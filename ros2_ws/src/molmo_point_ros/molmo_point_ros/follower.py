@@ -68,12 +68,12 @@ class FlowFollower:
         """Carry an answer about an earlier frame to the newest one; too old a frame is let go."""
         with self._lock:
             tracker, number = self._tracker, self._numbers.get(stamp_ns)
-            carrier = None if number is None else tracker.carrier(number, pointing)
+            carrier = None if number is None else tracker.catch_up(number, pointing)
         if carrier is not None:
             carrier.run()
         with self._lock:
             # The tracker may have been replaced meanwhile; its frames are then of another time.
-            if carrier is None or tracker is not self._tracker or not tracker.adopt(carrier):
+            if carrier is None or tracker is not self._tracker or not tracker.merge(carrier):
                 log.info(
                     "an answer about a frame of %d ns came too late to follow its points", stamp_ns
                 )
