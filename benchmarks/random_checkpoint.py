@@ -50,7 +50,7 @@ def write_checkpoint(
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
-    for name in ("tokenizer.json", "tokenizer_config.json"):
+    for name in ("tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"):
         shutil.copy(TOKENIZER / name, folder / name)
     sizes = MolmoConfig.from_folder(folder)
     with torch.device("meta"):

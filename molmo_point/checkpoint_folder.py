@@ -1,0 +1,73 @@
+"""What lies in a checkpoint folder: its JSON files, and folders that look like a checkpoint and are none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from molmo_point.errors import CheckpointError
+
+EXPECTED = "expected the folder of a Molmo checkpoint (config.json, tokenizer.json, *.safetensors)"
+
+_LFS_SIGNATURE = b"version https://git-lfs.github.com/spec/"
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds no checkpoint, and say what it holds instead.
+
+    Raises:
+        CheckpointError: An adapter (LoRA), or no config.json.
+    """
+    adapters = [name for name in _ADAPTER_FILES if (folder / name).exists()]
+    if adapters:
+        raise CheckpointError(_adapter(folder, adapters))
+    if not (folder / "config.json").exists():
+        raise CheckpointError(f"{folder} has no config.json: {EXPECTED}")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        CheckpointError: No such file, a Git LFS pointer, damaged JSON, or something else than an object.
+    """
+    try:
+        refuse_pointer(path)
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.parent} has no {path.name}: {EXPECTED}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected an object")
+    return content
+
+
+def refuse_pointer(path: Path) -> None:
+    """Refuse a Git LFS pointer: the few lines of text that `git clone` leaves in a file's place without git-lfs.
+
+    Raises:
+        CheckpointError: `path` is such a pointer.
+    """
+    with path.open("rb") as file:
+        start = file.read(len(_LFS_SIGNATURE))
+    if start == _LFS_SIGNATURE:
+        raise CheckpointError(
+            f"{path} is a Git LFS pointer, not the file itself: run `git lfs install` and `git lfs pull` in the clone, or "
+            "download the model by its name"
+        )
+
+
+def _adapter(folder: Path, files: list[str]) -> str:
+    base = ""
+    if files[0] == _ADAPTER_FILES[0]:
+        named = read_json(folder / files[0]).get("base_model_name_or_path")
+        base = f" for {named}" if named else ""
+    return (
+        f"{folder} holds an adapter{base} (LoRA: {', '.join(files)}), not a whole model: merge it into its base model "
+        "(in peft: merge_and_unload, then save_pretrained) and give the merged folder"
+    )

@@ -1,0 +1,265 @@
+"""config.json, preprocessor_config.json and processor_config.json, checked key by key and type by type.
+
+The released dense checkpoints and MolmoE-1B spell the decoder's sizes differently: `DenseKeys`, `MixtureKeys`. What may stand in
+the files besides is in `config_keys`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from molmo_point.checkpoint_folder import read_json
+from molmo_point.config_keys import IMAGES, NETWORK, PROCESSOR, ROPE, VISION, KeyTable
+from molmo_point.errors import CheckpointError
+
+Count = Annotated[int, Field(gt=0)]
+Small = Annotated[float, Field(gt=0, lt=1)]
+Pair = Annotated[list[Count], Field(min_length=2, max_length=2)]
+Margins = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)]
+Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
+Spreads = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
+Layers = Annotated[list[int], Field(min_length=1)]
+
+
+class Keys(BaseModel):
+    """Keys that are read; a whole number is no text, and a float is neither NaN nor infinite."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class RopeKeys(Keys):
+    """`rope_parameters` (transformers 5) or `rope_scaling`."""
+
+    rope_theta: Annotated[float, Field(gt=0)] | None = None
+    rope_type: str | None = None
+    type: str | None = None
+
+
+class VisionKeys(Keys):
+    """`vision_backbone`."""
+
+    image_default_input_size: Pair
+    image_emb_dim: Count
+    image_head_dim: Count
+    image_mlp_dim: Count
+    image_norm_eps: Small
+    image_num_heads: Count
+    image_num_key_value_heads: Count | None = None
+    image_num_layers: Count
+    image_num_pos: Count
+    image_patch_size: Count
+    image_pos_patch_size: Count | None = None
+
+
+class NetworkKeys(Keys):
+    """What both dialects of config.json have."""
+
+    model_type: str
+    additional_vocab_size: Annotated[int, Field(ge=0)] | None = None
+    attention_bias: bool | None = None
+    attention_layer_norm: bool | None = None
+    embedding_size: Count | None = None
+    eos_token_id: int | list[int] | None = None
+    head_dim: Count | None = None
+    image_pooling_h: Count | None = None
+    image_pooling_w: Count | None = None
+    layer_norm_eps: Small
+    layer_types: list[str] | None = None
+    max_crops: Count | None = None
+    norm_after: bool | None = None
+    overlap_margins: Margins | None = None
+    qkv_bias: bool | None = None
+    rope_parameters: dict[str, Any] | None = None
+    rope_scaling: dict[str, Any] | None = None
+    rope_theta: Annotated[float, Field(gt=0)] | None = None
+    vision_backbone: dict[str, Any] | None = None
+    vit_layers: Layers | None = None
+    vocab_size: Count
+
+
+class DenseKeys(NetworkKeys):
+    """config.json of 7B-D, 7B-O and 72B."""
+
+    hidden_size: Count
+    intermediate_size: Count
+    max_position_embeddings: Count | None = None
+    num_attention_heads: Count
+    num_hidden_layers: Count
+    num_key_value_heads: Count | None = None
+
+
+class MixtureKeys(NetworkKeys):
+    """config.json of MolmoE-1B, in the names of the training repository."""
+
+    d_model: Count
+    max_position_embeddings: Count | None = None
+    max_sequence_length: Count | None = None
+    mlp_hidden_size: Count | None = None
+    mlp_ratio: Count | None = None
+    moe_num_experts: Annotated[int, Field(ge=0)] | None = None
+    moe_top_k: Annotated[int, Field(ge=0)] | None = None
+    n_heads: Count
+    n_kv_heads: Count | None = None
+    n_layers: Count
+
+
+class ImageKeys(Keys):
+    """preprocessor_config.json: how a picture becomes crops. Nothing of it has a default: a guess would move points."""
+
+    base_image_input_size: Pair
+    image_mean: Channels
+    image_patch_size: Count
+    image_std: Spreads
+    image_token_length_h: Count
+    image_token_length_w: Count
+    max_crops: Count
+    overlap_margins: Margins
+    rescale_factor: float | None = None
+
+
+class ProcessorKeys(Keys):
+    """processor_config.json. transformers 5 writes the image processor's keys into it."""
+
+    image_processor: dict[str, Any] | None = None
+
+
+Read = TypeVar("Read", bound=Keys)
+
+
+def network_keys(config: Mapping[str, Any]) -> DenseKeys | MixtureKeys:
+    """Check config.json.
+
+    Raises:
+        CheckpointError: Another architecture, quantized weights, keys that are unknown or ask for what the network does not do.
+    """
+    kind = config.get("model_type")
+    if kind != "molmo":
+        raise CheckpointError(
+            f"expected a Molmo checkpoint (model_type 'molmo' in config.json), got model_type {kind!r}: this package runs the "
+            "first-generation Molmo models only"
+        )
+    _refuse_quantized(config)
+    if "d_model" in config:
+        return _checked(MixtureKeys, NETWORK, config, "config.json")
+    return _checked(DenseKeys, NETWORK, config, "config.json")
+
+
+def vision_keys(tower: Mapping[str, Any]) -> VisionKeys:
+    """Check `vision_backbone` of config.json; errors as `network_keys`."""
+    return _checked(VisionKeys, VISION, tower, "config.json", "vision_backbone.")
+
+
+def image_keys(image: Mapping[str, Any]) -> ImageKeys:
+    """Check preprocessor_config.json; errors as `network_keys`."""
+    keys = _checked(ImageKeys, IMAGES, image, "preprocessor_config.json")
+    if keys.rescale_factor is not None and abs(keys.rescale_factor * 255 - 1) > 1e-6:
+        raise CheckpointError(
+            f"preprocessor_config.json: rescale_factor = {keys.rescale_factor} (expected 1/255)"
+        )
+    return keys
+
+
+def read_images(folder: Path) -> dict[str, Any]:
+    """Read how pictures are cut: preprocessor_config.json, or what transformers 5 writes in its place.
+
+    Raises:
+        CheckpointError: There is neither, or they contradict each other.
+    """
+    path = folder / "preprocessor_config.json"
+    alone = read_json(path) if path.exists() else None
+    nested = None
+    if (folder / "processor_config.json").exists():
+        content = read_json(folder / "processor_config.json")
+        nested = _checked(
+            ProcessorKeys, PROCESSOR, content, "processor_config.json"
+        ).image_processor
+    if alone is None and nested is None:
+        raise CheckpointError(
+            f"{folder} has no preprocessor_config.json, which says how pictures are cut into crops: copy it from the model that "
+            "these weights come from"
+        )
+    if alone is not None and nested is not None and image_keys(alone) != image_keys(nested):
+        raise CheckpointError(
+            f"{folder}: preprocessor_config.json and `image_processor` of processor_config.json contradict each other"
+        )
+    images = nested if alone is None else alone
+    assert images is not None
+    return images
+
+
+def rope_theta(keys: NetworkKeys) -> float:
+    """Return the base of the rotary positions, wherever it stands.
+
+    Raises:
+        CheckpointError: Nowhere, two values, or positions that are scaled.
+    """
+    places = {"rope_theta": keys.rope_theta}
+    for name in ("rope_parameters", "rope_scaling"):
+        settings = getattr(keys, name) or {}
+        kinds = [settings.get(part) for part in ("rope_type", "type")]
+        if any(kind not in (None, "default") for kind in kinds):
+            raise CheckpointError(
+                f"config.json asks for what no released Molmo does: {name} = {settings} (expected rope_type 'default'): a "
+                "checkpoint whose positions are scaled cannot be run here"
+            )
+        rope = _checked(RopeKeys, ROPE, settings, "config.json", f"{name}.")
+        places[f"{name}.rope_theta"] = rope.rope_theta
+    given = {place: theta for place, theta in places.items() if theta is not None}
+    if not given:
+        raise CheckpointError(
+            "config.json lacks the key 'rope_theta' (or rope_parameters.rope_theta): expected that of a Molmo checkpoint"
+        )
+    if len(set(given.values())) > 1:
+        said = ", ".join(f"{place} = {theta:g}" for place, theta in given.items())
+        raise CheckpointError(
+            f"config.json contradicts itself: {said}; keep the one it was trained with"
+        )
+    return next(iter(given.values()))
+
+
+def _refuse_quantized(config: Mapping[str, Any]) -> None:
+    for key in ("quantization_config", "compression_config"):
+        settings = config.get(key)
+        if not settings:
+            continue
+        method = settings.get("quant_method") if isinstance(settings, dict) else None
+        raise CheckpointError(
+            f"config.json: {key} = {settings!r}: these weights are quantized ({method or 'of an unknown kind'}), which this "
+            "package does not read; load the original model with quantize='int8' or 'int4'"
+        )
+
+
+def _checked(
+    kind: type[Read],
+    table: KeyTable,
+    content: Mapping[str, Any],
+    file: str,
+    prefix: str = "",
+) -> Read:
+    """Check one file's keys; list all that is wrong in one error."""
+    if not isinstance(content, Mapping):
+        raise CheckpointError(
+            f"{file}: expected {prefix.rstrip('.')} as an object, got {content!r}"
+        )
+    taken, problems = table.select(content, kind.model_fields, prefix)
+    keys = None
+    try:
+        keys = kind.model_validate(taken)
+    except ValidationError as error:
+        problems += [_said(dict(found), prefix) for found in error.errors()]
+    if problems or keys is None:
+        raise CheckpointError(
+            f"{file} asks for what no released Molmo does: {', '.join(problems)}"
+        )
+    return keys
+
+
+def _said(found: dict[str, Any], prefix: str) -> str:
+    key = prefix + ".".join(str(part) for part in found["loc"])
+    if found["type"] == "missing":
+        return f"the key {key!r} is missing"
+    return f"{key} = {found['input']!r} ({found['msg'][0].lower()}{found['msg'][1:]})"

@@ -1,0 +1,212 @@
+"""Every key that a checkpoint's JSON files may hold, and what it means here.
+
+A key is read (`config_files`), or has one meaning that the network honours (ONLY: any other value is refused), or has no
+influence on an answer (IGNORED). A key that is in none of these lists is refused: computing on without it would give wrong
+points without an error. `null` means that a key is not set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Values = Mapping[str, tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class KeyTable:
+    """The keys of one file that are not read.
+
+    Attributes:
+        only: {key: the values that the network honours, the usual one first}.
+        ignored: Keys without influence on an answer.
+    """
+
+    only: Values
+    ignored: frozenset[str]
+
+    def select(
+        self, content: Mapping[str, Any], read: Iterable[str], prefix: str = ""
+    ) -> tuple[dict[str, Any], list[str]]:
+        """Pick out what is read.
+
+        Args:
+            read: Names of the keys that are read.
+            prefix: In front of the keys in the problems.
+
+        Returns:
+            The keys that are read, and a list of problems in words, each with its key and value.
+        """
+        known = set(read)
+        taken: dict[str, Any] = {}
+        problems: list[str] = []
+        for key, value in content.items():
+            if key in known:
+                taken[key] = value
+            elif key in self.only:
+                if not _is_one_of(value, (*self.only[key], None)):
+                    problems.append(f"{prefix}{key} = {value!r} (expected {self.only[key][0]!r})")
+            elif key not in self.ignored and value is not None:
+                problems.append(f"{prefix}{key} = {value!r} (unknown key)")
+        return taken, problems
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _is_one_of(value: object, values: Iterable[object]) -> bool:
+    """Whether the value is among them; 1 is not True."""
+    return any(
+        value == other and isinstance(value, bool) == isinstance(other, bool) for other in values
+    )
+
+
+_LIBRARY = _names(
+    """
+    _attn_implementation _attn_implementation_autoset _attn_implementation_internal _commit_hash _flash_attn_2_enabled
+    _from_model_config _name_or_path architectures attn_implementation auto_map base_model chunk_size_feed_forward dtype
+    finetuning_task gradient_checkpointing id2label initializer_range is_decoder keys_to_ignore_at_inference label2id
+    library_name license name_or_path num_labels output_attentions output_hidden_states problem_type return_dict
+    task_specific_params tf_legacy_loss tokenizer_class torch_dtype torchscript transformers_version unsloth_fixed
+    unsloth_version use_bfloat16 use_cache
+    """
+)
+"""Bookkeeping of transformers and of training tools: names, versions, how much is returned, types (the files have their own)."""
+
+_SAMPLING = _names(
+    """
+    do_sample diversity_penalty early_stopping length_penalty max_length max_new_tokens min_length num_beam_groups
+    num_beams num_return_sequences output_scores remove_invalid_values return_dict_in_generate temperature top_k top_p
+    typical_p
+    """
+)
+"""How transformers would sample. Answers here are greedy, whatever these say."""
+
+_TRAINING = _names(
+    """
+    attention_dropout embedding_dropout residual_dropout response_attention_dropout response_residual_dropout
+    image_feature_dropout do_random_scale init_cutoff_factor init_device init_fn init_std new_embedding_init_range
+    llm_load_path vit_load_path loss_token_weighting low_cpu_fsdp gin_bindings moe_capacity_factor moe_lbl_in_fp32
+    moe_log_expert_assignment moe_loss_weight moe_zloss_weight precision default_inference_len pad_to pad_token_id
+    pad_tokenizer sep_token_id bos_token_id decoder_start_token_id
+    """
+)
+"""Used while training, or where texts are padded to one length."""
+
+_IMPLEMENTATION = _names(
+    """
+    alibi_bias_max attention_type block_group_size float32_attention max_window_layers moe_mlp_impl
+    query_pre_attn_scalar rope_full_precision use_position_ids
+    """
+)
+"""How the same numbers are computed, or parameters of things that `ONLY` holds off (ALiBi, windows, soft caps)."""
+
+_NO_PENALTIES: Values = {
+    "bad_words_ids": (None,),
+    "begin_suppress_tokens": (None,),
+    "encoder_no_repeat_ngram_size": (0,),
+    "exponential_decay_length_penalty": (None,),
+    "forced_bos_token_id": (None,),
+    "forced_eos_token_id": (None,),
+    "no_repeat_ngram_size": (0,),
+    "repetition_penalty": (1.0,),
+    "suppress_tokens": (None,),
+}
+"""Rules that change a greedy answer."""
+
+NETWORK = KeyTable(
+    only={
+        "activation_type": ("swiglu",),
+        "add_cross_attention": (False,),
+        "alibi": (False,),
+        "always_start_with_space": (True,),
+        "attention_layer_norm_with_affine": (True,),
+        "attn_logit_softcapping": (None,),
+        "bias_for_layer_norm": (False,),
+        "block_type": ("sequential", "moe"),
+        "clip_qkv": (None,),
+        "cross_attention_hidden_size": (None,),
+        "crop_mode": ("overlap-and-resize-c2",),
+        "final_logit_softcapping": (None,),
+        "fix_image_input_idx": (2,),
+        "hidden_act": ("silu", "swiglu"),
+        "image_padding_embed": ("pad_and_partial_pad",),
+        "image_pooling_2d": ("attention-meanq",),
+        "image_projector": ("mlp",),
+        "include_bias": (False,),
+        "is_encoder_decoder": (False,),
+        "layer_norm_type": ("rms",),
+        "layer_norm_with_affine": (True,),
+        "message_formatting": ("role",),
+        "mlp_bias": (False,),
+        "moe_dropless": (True,),
+        "moe_interleave": (False,),
+        "moe_shared_expert": (False,),
+        "multi_query_attention": (False,),
+        "normalize_input_embeds": (False,),
+        "partial_rotary_factor": (1.0,),
+        "prompt_override": (None,),
+        "prompt_type": ("uber_model",),
+        "pruned_heads": ({},),
+        "rope": (True,),
+        "rope_impl": ("llama",),
+        "scale_logits": (False,),
+        "sliding_window": (False,),
+        "system_prompt_kind": ("demo_or_style",),
+        "tie_encoder_decoder": (False,),
+        "tie_word_embeddings": (False,),
+        "unconditioned": (False,),
+        "use_cls_feature": (False,),
+        "use_col_tokens": (True,),
+        "use_sliding_window": (False,),
+        "weight_tying": (False,),
+        **_NO_PENALTIES,
+    },
+    ignored=_LIBRARY | _SAMPLING | _TRAINING | _IMPLEMENTATION,
+)
+"""config.json, in both dialects."""
+
+ROPE = KeyTable(only={"partial_rotary_factor": (1.0,)}, ignored=frozenset())
+"""`rope_parameters` and `rope_scaling`."""
+
+VISION = KeyTable(
+    only={
+        "image_mlp_activations": ("quick_gelu",),
+        "image_model_type": ("openai",),
+        "resize_mode": ("default",),
+    },
+    ignored=_names(
+        "attention_dropout fsdp_wrap image_dropout_rate initializer_range residual_dropout"
+    ),
+)
+"""`vision_backbone` of config.json."""
+
+IMAGES = KeyTable(
+    only={
+        "do_convert_rgb": (True,),
+        "do_normalize": (True,),
+        "do_rescale": (True,),
+        "do_resize": (True,),
+        "image_padding_mask": (True,),
+    },
+    ignored=_names(
+        """
+    _processor_class auto_map feature_extractor_type image_processor_type processor_class transformers_version
+    """
+    ),
+)
+"""preprocessor_config.json, and `image_processor` of processor_config.json."""
+
+PROCESSOR = KeyTable(
+    only={
+        "always_start_with_space": (True,),
+        "message_format": ("role",),
+        "system_prompt": ("none", "demo_or_style"),
+    },
+    ignored=_names(
+        "_processor_class auto_map chat_template processor_class tokenizer transformers_version"
+    ),
+)
+"""processor_config.json."""
