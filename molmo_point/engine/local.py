@@ -16,6 +16,7 @@ from molmo_point.engine.drafts import Kind
 from molmo_point.engine.engine import Engine, EngineOptions, PointRequest
 from molmo_point.engine.picture import EncodedPicture
 from molmo_point.engine.scheduler import Scheduler
+from molmo_point.errors import CheckpointError
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.share import Share
 from molmo_point.model.weights import Progress, load_weights
@@ -54,6 +55,7 @@ class LocalPointer:
         """
         config = MolmoConfig.from_folder(folder)
         tokenizer = Tokenizer(folder)
+        _check_vocabulary(config, tokenizer, folder)
         share = None if mesh is None else Share(mesh.get_local_rank(), mesh.size())
         model = load_weights(
             folder, config, device=device, dtype=dtype, progress=progress, share=share
@@ -282,6 +284,22 @@ def _text(
     if rest:
         yield rest
     return answer.whole(request.decoding.ending)
+
+
+def _check_vocabulary(config: MolmoConfig, tokenizer: Tokenizer, folder: Path) -> None:
+    """Refuse a tokenizer whose ids the network does not have, or whose end of text is not the one of config.json."""
+    sizes, special = config.decoder, tokenizer.special
+    rows = sizes.embedding_size + sizes.new_embedding_size
+    if tokenizer.largest_id >= rows or special.end_of_text >= sizes.embedding_size:
+        raise CheckpointError(
+            f"the tokenizer in {folder} has ids up to {tokenizer.largest_id} and ends texts with {special.end_of_text}, the "
+            f"network reads {rows} ids and writes {sizes.embedding_size}: they do not belong together"
+        )
+    if config.end_tokens and special.end_of_text not in config.end_tokens:
+        raise CheckpointError(
+            f"config.json in {folder} ends answers with eos_token_id = {list(config.end_tokens)}, this network's do with "
+            f"{special.end_of_text} (<|endoftext|>): a model that was trained with another chat format cannot be run here"
+        )
 
 
 def drain(stream: Generator[object, None, Result]) -> Result:

@@ -8,7 +8,8 @@ import os
 import shutil
 from pathlib import Path
 
-from molmo_point.errors import CheckpointError, DownloadError, ModelNotFound
+from molmo_point.checkpoint_folder import check_folder
+from molmo_point.errors import DownloadError, ModelNotFound
 from molmo_point.install import import_failure
 from molmo_point.model.catalog import CATALOG, NANO_FOLDER, find, hub_cache
 
@@ -94,11 +95,7 @@ def _existing(folder: Path) -> Path:
     folder = folder.expanduser()
     if not folder.is_dir():
         raise ModelNotFound(_unknown(str(folder)))
-    if not (folder / "config.json").exists():
-        raise CheckpointError(
-            f"{folder} has no config.json: expected the folder of a Molmo checkpoint "
-            "(config.json, tokenizer.json, *.safetensors)"
-        )
+    check_folder(folder)
     return folder
 
 

@@ -6,9 +6,9 @@ the wanted type and the files are copied straight into place.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from molmo_point.checkpoint_folder import check_folder, read_json, refuse_pointer
 from molmo_point.config import MolmoConfig
 from molmo_point.errors import CheckpointError
 from molmo_point.model.molmo import Molmo
@@ -25,6 +26,27 @@ from molmo_point.model.share import Share
 
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
+
+PLAIN_DTYPES = frozenset({"F64", "F32", "BF16", "F16"})
+"""Types whose numbers are the weights themselves. All others (8 bits and less, integers) need a scale from elsewhere."""
+
+QUANTIZED_PARTS = (
+    "qweight",
+    "qzeros",
+    "scales",
+    "g_idx",
+    "absmax",
+    "quant_map",
+    "quant_state",
+    "SCB",
+    "weight_format",
+    "weight_scale",
+    "weight_scale_inv",
+    "input_scale",
+    "weight_packed",
+    "weight_zero_point",
+)
+"""Last parts of the names of tensors that GPTQ, AWQ, bitsandbytes and fp8 exporters write beside the weights."""
 
 CHUNK_BYTES = 64 * 1024 * 1024
 """A file is opened anew after this much: its mapped pages count as ours until it is closed."""
@@ -49,8 +71,9 @@ def load_weights(
         The network in evaluation mode, without gradients.
 
     Raises:
-        CheckpointError: Missing, unknown or wrongly shaped tensors (all listed), damaged or missing files, pickled weights.
+        CheckpointError: Missing, unknown or wrongly shaped tensors (all listed); quantized, damaged, missing or pickled weights.
     """
+    check_folder(Path(folder))
     files = find_tensors(Path(folder))
     with torch.device("meta"):
         model = Molmo(config).eval().requires_grad_(False)
@@ -66,14 +89,17 @@ def load_weights(
     sizes = {key: parameters[slot.parameter].element_size() for key, slot in wanted.items()}
     total = sum(sizes[key] * _numel(files[key].shape) for key in wanted)
     done = 0
-    with torch.no_grad():
-        for key, rows, tensor in _read(files, wanted):
-            target = wanted[key].view(parameters[wanted[key].parameter])
-            part = target if rows is None else target[rows]
-            part.copy_(tensor.view(part.shape))
-            done += sizes[key] * tensor.numel()
-            if progress:
-                progress(done, total)
+    try:
+        with torch.no_grad():
+            for key, rows, tensor in _read(files, wanted):
+                target = wanted[key].view(parameters[wanted[key].parameter])
+                part = target if rows is None else target[rows]
+                part.copy_(tensor.view(part.shape))
+                done += sizes[key] * tensor.numel()
+                if progress:
+                    progress(done, total)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{folder} cannot be read to its end: {error}") from error
     return model
 
 
@@ -99,12 +125,13 @@ def save_weights(model: Molmo, folder: str | Path, *, dialect: Dialect | None = 
     os.replace(partial, target)
 
 
+@dataclass(frozen=True)
 class FoundTensor:
-    """Where a tensor lies, and its shape."""
+    """Where a tensor lies, its shape, and its type as safetensors names it ("F32")."""
 
-    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self.path = path
-        self.shape = shape
+    path: Path
+    shape: tuple[int, ...]
+    dtype: str
 
 
 def find_tensors(folder: Path) -> dict[str, FoundTensor]:
@@ -116,9 +143,11 @@ def find_tensors(folder: Path) -> dict[str, FoundTensor]:
     found: dict[str, FoundTensor] = {}
     for path in _weight_files(folder):
         try:
+            refuse_pointer(path)
             with safe_open(path, "pt") as file:
                 for key in file.keys():  # noqa: SIM118 - not a dict
-                    found[key] = FoundTensor(path, tuple(file.get_slice(key).get_shape()))
+                    part = file.get_slice(key)
+                    found[key] = FoundTensor(path, tuple(part.get_shape()), part.get_dtype())
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
                 f"{path} is damaged or cut short ({error}): download it again"
@@ -130,8 +159,10 @@ def _weight_files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.exists():
         try:
-            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError) as error:
+            names = sorted(set(read_json(index)["weight_map"].values()))
+            if not names or not all(isinstance(name, str) and name for name in names):
+                raise KeyError("weight_map")
+        except (KeyError, AttributeError, TypeError) as error:
             raise CheckpointError(f"{index} is damaged: {error!r}; download it again") from error
         paths = [folder / Path(name).name for name in names]
         missing = [path.name for path in paths if not path.exists()]
@@ -175,8 +206,17 @@ def _compare(
         if key in files
         and files[key].shape != (expected := slot.file_shape(parameters[slot.parameter]))
     ]
+    strange = [
+        f"{key} {found.dtype}" for key, found in files.items() if found.dtype not in PLAIN_DTYPES
+    ]
+    scales = [key for key in unknown if key.rsplit(".", 1)[-1].startswith(QUANTIZED_PARTS)]
+    if strange or scales:
+        raise CheckpointError(
+            f"the weights in {folder} are quantized or of a type that needs a scale ({_some(strange or scales)}), which this "
+            "package does not read: load the original model with quantize='int8' or 'int4'"
+        )
     problems = [
-        f"{len(keys)} {title}: {', '.join(sorted(keys)[:8])}{' ...' if len(keys) > 8 else ''}"
+        f"{len(keys)} {title}: {_some(keys)}"
         for title, keys in (
             ("missing", missing),
             ("unknown", unknown),
@@ -190,6 +230,10 @@ def _compare(
             + "; ".join(problems)
         )
     return wanted
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(sorted(names)[:8]) + (" ..." if len(names) > 8 else "")
 
 
 def _read(

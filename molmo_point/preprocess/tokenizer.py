@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from molmo_point.checkpoint_folder import refuse_pointer
 from molmo_point.errors import CheckpointError
 from molmo_point.install import import_failure
 
@@ -52,7 +53,10 @@ class Tokenizer:
                 "or copy tokenizer.json from where the weights came from"
             )
         try:
+            refuse_pointer(path)
             self._inner = tokenizers.Tokenizer.from_file(str(path))
+        except CheckpointError:
+            raise
         except Exception as error:  # the library raises bare Exception
             raise CheckpointError(f"{path} is damaged: {error}") from error
         self._inner.encode_special_tokens = True
@@ -71,6 +75,11 @@ class Tokenizer:
                 f"{path} has no token {token!r}: this is not the tokenizer of a Molmo checkpoint"
             )
         return found
+
+    @property
+    def largest_id(self) -> int:
+        """The largest id there is, special ones included."""
+        return max(self._inner.get_vocab(with_added_tokens=True).values())
 
     @property
     def size(self) -> int:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import molmo_point as mp
 from molmo_point.config import MolmoConfig
 from molmo_point.errors import CheckpointError, DownloadError, ModelNotFound
 from molmo_point.model.catalog import CATALOG, NANO_FOLDER
@@ -152,6 +153,51 @@ def damaged_json(folder: Path) -> None:
     (folder / "config.json").write_text("{")
 
 
+def lora_beside_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    named = {"peft_type": "LORA", "base_model_name_or_path": "allenai/Molmo-7B-D-0924"}
+    (folder / "adapter_config.json").write_text(json.dumps(named))
+    (folder / "non_lora_state_dict.bin").write_bytes(b"")
+
+
+def lfs_weights(folder: Path) -> None:
+    text = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5000000\n"
+    (folder / "model.safetensors").write_text(text)
+
+
+def retype(folder: Path, dtype: torch.dtype) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    key = "model.transformer.blocks.0.att_proj.weight"
+    save_file({**tensors, key: tensors[key].to(dtype)}, folder / "model.safetensors")
+
+
+def float8(folder: Path) -> None:
+    retype(folder, torch.float8_e4m3fn)
+
+
+def integers(folder: Path) -> None:
+    retype(folder, torch.int8)
+
+
+def gptq(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.transformer.blocks.0.att_proj.weight"]
+    base = "model.transformer.blocks.0.att_proj."
+    tensors |= {f"{base}qweight": torch.zeros(2, 2, dtype=torch.int32)}
+    tensors |= {f"{base}scales": torch.ones(2)}
+    save_file(tensors, folder / "model.safetensors")
+
+
+def scale_beside(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.transformer.blocks.0.att_proj.weight_scale_inv"] = torch.ones(1)
+    save_file(tensors, folder / "model.safetensors")
+
+
+def index_of_nothing(folder: Path) -> None:
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": 5}}')
+
+
 def missing_key(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     del config["rope_theta"]
@@ -168,12 +214,49 @@ def missing_key(folder: Path) -> None:
         (unsupported_setting, "clip_qkv = 8.0"),
         (damaged_json, "cannot be read as JSON"),
         (missing_key, "rope_theta"),
+        (lora_beside_weights, r"adapter for allenai/Molmo-7B-D-0924 .* merge"),
+        (lfs_weights, "Git LFS pointer"),
+        (float8, r"att_proj.weight F8_E4M3\), .* load the original model with quantize="),
+        (integers, "att_proj.weight I8"),
+        (gptq, "quantized"),
+        (scale_beside, "quantized .*weight_scale_inv"),
+        (index_of_nothing, "is damaged"),
     ],
 )
 def test_damaged_folders_say_what_is_wrong(folder: Path, damage, words: str) -> None:  # type: ignore[no-untyped-def]
     damage(folder)
     with pytest.raises(CheckpointError, match=words):
         load(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_plain_types_are_read_into_the_wanted_one(folder: Path, dtype: torch.dtype) -> None:
+    retype(folder, dtype)
+    assert {p.dtype for p in load(folder).parameters()} == {torch.float32}
+
+
+def test_an_adapter_alone_says_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
+    (tmp_path / "adapter_model.safetensors").touch()
+    for name in (tmp_path, str(tmp_path)):
+        with pytest.raises(CheckpointError, match=r"holds an adapter .*LoRA.* merge"):
+            resolve(name)
+
+
+def test_a_chat_format_with_another_end_is_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "eos_token_id": 7}))
+    with pytest.raises(CheckpointError, match=r"eos_token_id = \[7\]"):
+        mp.load(folder)
+    end = Tokenizer(folder).special.end_of_text
+    (folder / "config.json").write_text(json.dumps({**config, "eos_token_id": [7, end]}))
+    assert mp.load(folder).network.config.end_tokens == (7, end)
+
+
+def test_a_tokenizer_that_is_too_large_is_refused(folder: Path) -> None:
+    shutil.copy(NANO_FOLDER / "tokenizer.json", folder)
+    with pytest.raises(CheckpointError, match="do not belong together"):
+        mp.load(folder)
 
 
 def test_folder_without_tokenizer(folder: Path) -> None:
