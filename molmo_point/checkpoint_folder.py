@@ -62,6 +62,35 @@ def refuse_pointer(path: Path) -> None:
         )
 
 
+def weight_files(folder: Path) -> list[str]:
+    """Return the names of a checkpoint's weight files, whether they are there or not.
+
+    Raises:
+        CheckpointError: The index is damaged.
+    """
+    index = folder / "model.safetensors.index.json"
+    if not index.exists():
+        return ["model.safetensors"]
+    try:
+        names = sorted(set(read_json(index)["weight_map"].values()))
+        if not names or any(
+            not isinstance(name, str) or Path(name).name != name for name in names
+        ):
+            raise KeyError("weight_map")
+    except (KeyError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{index} is damaged: {error!r}; download it again") from error
+    return names
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether all files of a checkpoint are there."""
+    try:
+        needed = ["config.json", "tokenizer.json", *weight_files(folder)]
+    except CheckpointError:
+        return False
+    return all((folder / name).exists() for name in needed)
+
+
 def _adapter(folder: Path, files: list[str]) -> str:
     base = ""
     if files[0] == _ADAPTER_FILES[0]:

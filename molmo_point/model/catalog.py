@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from molmo_point.checkpoint_folder import is_whole
 from molmo_point.config import DecoderConfig, MolmoConfig
 
 NANO_FOLDER = Path(__file__).parents[1] / "nano"
@@ -52,12 +53,12 @@ class CatalogEntry:
         return int(self.parameters * BYTES_PER_PARAMETER[dtype])
 
     def folder(self) -> Path | None:
-        """Return where the weights lie on this machine, or None when they are not here."""
+        """Return where the weights lie on this machine, or None when they are not here, or not all of them."""
         if self.hub_name is None:
             return NANO_FOLDER if (NANO_FOLDER / "model.safetensors").exists() else None
         repository = hub_cache() / ("models--" + self.hub_name.replace("/", "--"))
-        snapshots = sorted(repository.glob("snapshots/*/config.json"))
-        return snapshots[-1].parent if snapshots else None
+        snapshots = sorted(path.parent for path in repository.glob("snapshots/*/config.json"))
+        return next((folder for folder in reversed(snapshots) if is_whole(folder)), None)
 
 
 def stored_parameters(path: Path) -> int:
@@ -71,9 +72,20 @@ def stored_parameters(path: Path) -> int:
 
 
 def hub_cache() -> Path:
-    """Return the folder in which huggingface_hub keeps downloads, by its own environment variables."""
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-    return Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+    """Return the folder in which huggingface_hub keeps downloads, by its own environment variables.
+
+    Without a home directory (a container's user without an entry in passwd) and without HF_HOME it begins with "~".
+    """
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if os.environ.get(name):
+            return _expanded(os.environ[name])
+    if os.environ.get("HF_HOME"):
+        return _expanded(os.environ["HF_HOME"]) / "hub"
+    return _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface" / "hub"
+
+
+def _expanded(path: str) -> Path:
+    return Path(os.path.expandvars(os.path.expanduser(path)))
 
 
 def _qwen(d_model: int, layers: int, heads: int, kv: int, ffn: int, eps: float) -> MolmoConfig:

@@ -1,31 +1,49 @@
-"""A model's name -> a folder with its files: the package's own, a local one, or one downloaded from the hub."""
+"""A model's name -> a folder with its files: the package's own, a local one, or one downloaded from the hub.
+
+A download begins with the small files. config.json is checked before the weights are fetched: gigabytes for a model that cannot
+be run here help nobody.
+"""
 
 from __future__ import annotations
 
 import difflib
 import errno
+import functools
 import os
-import shutil
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
-from molmo_point.checkpoint_folder import check_folder
-from molmo_point.errors import DownloadError, ModelNotFound
+from molmo_point.checkpoint_folder import check_folder, is_whole, weight_files
+from molmo_point.config import MolmoConfig
+from molmo_point.errors import CheckpointError, DownloadError, ModelNotFound
 from molmo_point.install import import_failure
 from molmo_point.model.catalog import CATALOG, NANO_FOLDER, find, hub_cache
+from molmo_point.model.hub_errors import endpoint, explained, free_bytes
 
-FILES = ["*.json", "*.safetensors"]
-"""What is downloaded: no code, no pickles."""
+SMALL_FILES = ["*.json"]
+"""Sizes, tokenizer, index of the weights. No code, no pickles."""
+
+Announce = Callable[[str], None]
+"""Called with a sentence for the user."""
 
 
-def resolve(name: str | Path) -> Path:
+def _to_stderr(sentence: str) -> None:
+    sys.stderr.write(sentence + "\n")
+
+
+def resolve(name: str | Path, *, announce: Announce = _to_stderr) -> Path:
     """Find the folder of a model, downloading it with a progress bar if need be.
 
     Args:
         name: A folder; a name of `molmo-point models`; or a hub repository "owner/name". HF_HUB_OFFLINE=1 and the other
             environment variables of huggingface_hub hold.
+        announce: Hears how much is about to be downloaded.
 
     Raises:
         ModelNotFound: No such name; the nearest ones are offered.
+        CheckpointError: The folder or the repository holds no Molmo that can be run here.
         DownloadError: The hub did not deliver.
     """
     folder = Path(name)
@@ -34,61 +52,154 @@ def resolve(name: str | Path) -> Path:
     entry = find(name)
     # Before folders: one that is called like a model, and is none, does not stand in the model's way.
     if entry is not None:
-        return NANO_FOLDER if entry.hub_name is None else download(entry.hub_name)
+        return NANO_FOLDER if entry.hub_name is None else download(entry.hub_name, announce)
     if folder.is_dir():
         return _existing(folder)
     if name.startswith((".", "~", os.sep)) or not _looks_like_repository(name):
         raise ModelNotFound(_unknown(name))
-    return download(name)
+    if folder.parent.is_dir():
+        raise ModelNotFound(
+            f"there is a folder {folder.parent}, but no {name} in it: check the path"
+        )
+    return download(name, announce)
 
 
-def download(repository: str) -> Path:
-    """Fetch the weights and tables of a hub repository; what is already there is not fetched again.
+def download(repository: str, announce: Announce = _to_stderr) -> Path:
+    """Fetch the weights and tables of a hub repository; files that are already here are not fetched again.
 
     Raises:
         ModelNotFound: The hub has no such repository, or it may not be read without a token.
-        DownloadError: No connection, disk full, or not on this machine in offline mode.
+        CheckpointError: It holds no Molmo that can be run here; found out before its weights are fetched.
+        DownloadError: No connection, no access, disk full, or not on this machine in offline mode; in one sentence.
     """
     try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import (
-            HFValidationError,
-            LocalEntryNotFoundError,
-            RepositoryNotFoundError,
-        )
+        import huggingface_hub  # noqa: F401
     except ImportError as error:
         raise import_failure(error, "huggingface_hub", "engine", "Downloading a model") from error
+    if str(hub_cache()).startswith("~"):
+        raise DownloadError(
+            "there is no home directory to download to: set HF_HOME to a folder with room"
+        )
     try:
-        return Path(snapshot_download(repository, allow_patterns=FILES))
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise ModelNotFound(f"{_unknown(repository)} ({type(error).__name__})") from error
-    except LocalEntryNotFoundError as error:
-        raise DownloadError(
-            f"{repository} is not on this machine and the hub cannot be reached: connect once, or copy the folder here and "
-            "give its path"
+        return _fetch(repository, announce)
+    except Exception as error:  # of huggingface_hub, its network library, and theirs
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            _remove_incomplete(repository)
+        known = explained(repository, error, _unknown(repository))
+        if known is error:
+            raise
+        raise known from error
+
+
+def _fetch(repository: str, announce: Announce) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        sizes = _listing(repository)
+    except Exception:
+        # Without the hub, what is whole on this machine does.
+        cached = _cached(repository)
+        if cached is None:
+            raise
+        return cached
+    # Both as they are now: the library reads its environment when it is imported.
+    fetch = functools.partial(
+        snapshot_download, repository, cache_dir=hub_cache(), endpoint=endpoint()
+    )
+    folder = Path(fetch(allow_patterns=SMALL_FILES))
+    try:
+        check_folder(folder)
+        MolmoConfig.from_folder(folder)
+        names = weight_files(folder)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{repository} cannot be run here, and its weights were not fetched: {error}"
         ) from error
-    except OSError as error:
-        _remove_incomplete(repository)
-        if error.errno == errno.ENOSPC:
-            free = shutil.disk_usage(_existing_parent(hub_cache())).free
-            raise DownloadError(
-                f"the disk is full ({free / 1e9:.1f} GB free at {hub_cache()}): make room for {repository}, or set HF_HOME to "
-                "a folder on another disk; whole files are kept, the one that broke off was removed"
-            ) from error
+    lacking = [name for name in names if name not in sizes]
+    if lacking:
+        raise CheckpointError(_no_weights(repository, lacking, sizes))
+    _announce_size(repository, {name: sizes[name] for name in names}, folder, announce)
+    folder = Path(fetch(allow_patterns=[*SMALL_FILES, *names]))
+    _check_sizes(folder, {name: sizes[name] for name in names})
+    return folder
+
+
+def _listing(repository: str) -> dict[str, int]:
+    """Return {file: bytes} of a repository."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=endpoint())
+    # First, because it does not repeat what fails. Not every mirror tells sizes here.
+    files: Iterable[Any] = api.model_info(repository, files_metadata=True).siblings or []
+    sizes = {file.rfilename: file.size for file in files}
+    if None in sizes.values():
+        entries: Iterable[Any] = api.list_repo_tree(repository, recursive=True)
+        sizes = {entry.path: entry.size for entry in entries if hasattr(entry, "size")}
+    return {name: size or 0 for name, size in sizes.items()}
+
+
+def _cached(repository: str) -> Path | None:
+    """Return the newest whole snapshot on this machine, or None."""
+    snapshots = (hub_cache() / ("models--" + repository.replace("/", "--"))).glob("snapshots/*")
+    whole = [folder for folder in snapshots if is_whole(folder)]
+    return max(whole, key=lambda folder: folder.stat().st_mtime, default=None)
+
+
+def _no_weights(repository: str, lacking: list[str], sizes: dict[str, int]) -> str:
+    pickled = [name for name in sizes if name.endswith((".bin", ".pt", ".pth"))]
+    instead = ""
+    if pickled:
+        instead = f"; it holds pickled weights ({', '.join(pickled[:3])}), which can run code when read and are refused"
+    return f"{repository} has no {', '.join(lacking[:3])} on the hub{instead}"
+
+
+def _announce_size(
+    repository: str, sizes: dict[str, int], folder: Path, announce: Announce
+) -> None:
+    """Say how much will be fetched and how much room there is.
+
+    Raises:
+        DownloadError: There is not enough room.
+    """
+    needed = sum(size for name, size in sizes.items() if not (folder / name).exists())
+    if not needed:
+        return
+    free = free_bytes()
+    said = f"{_in_words(needed)} to fetch, {_in_words(free)} free at {hub_cache()}"
+    if needed > free:
         raise DownloadError(
-            f"{repository} could not be downloaded: {error}; whole files are kept and not fetched again"
-        ) from error
+            f"the disk is too full for {repository}: {said}; make room, or set HF_HOME to a folder on another disk"
+        )
+    announce(f"{repository}: {said}")
+
+
+def _in_words(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _check_sizes(folder: Path, sizes: dict[str, int]) -> None:
+    """Remove files that are not as long as the hub says, so that they are fetched again.
+
+    Raises:
+        DownloadError: There were some.
+    """
+    short = [
+        name for name, size in sizes.items() if size and (folder / name).stat().st_size != size
+    ]
+    for name in short:
+        (folder / name).resolve().unlink()
+        (folder / name).unlink(missing_ok=True)
+    if short:
+        raise DownloadError(
+            f"{', '.join(short)} did not come whole and was removed: give the same command again"
+        )
 
 
 def _remove_incomplete(repository: str) -> None:
-    """Remove what a broken download left half-written."""
+    """Remove what a download left half-written on a full disk."""
     folder = hub_cache() / ("models--" + repository.replace("/", "--"))
     for partial in folder.glob("blobs/*.incomplete"):
         partial.unlink(missing_ok=True)
-
-
-def _existing_parent(folder: Path) -> Path:
-    return next(parent for parent in (folder, *folder.parents) if parent.exists())
 
 
 def _existing(folder: Path) -> Path:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from molmo_point.checkpoint_folder import check_folder, read_json, refuse_pointer
+from molmo_point.checkpoint_folder import check_folder, refuse_pointer, weight_files
 from molmo_point.config import MolmoConfig
 from molmo_point.errors import CheckpointError
 from molmo_point.model.molmo import Molmo
@@ -157,14 +157,8 @@ def find_tensors(folder: Path) -> dict[str, FoundTensor]:
 
 def _weight_files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
+    paths = [folder / name for name in weight_files(folder)]
     if index.exists():
-        try:
-            names = sorted(set(read_json(index)["weight_map"].values()))
-            if not names or not all(isinstance(name, str) and name for name in names):
-                raise KeyError("weight_map")
-        except (KeyError, AttributeError, TypeError) as error:
-            raise CheckpointError(f"{index} is damaged: {error!r}; download it again") from error
-        paths = [folder / Path(name).name for name in names]
         missing = [path.name for path in paths if not path.exists()]
         if missing:
             raise CheckpointError(
@@ -172,8 +166,8 @@ def _weight_files(folder: Path) -> list[Path]:
                 f"{', '.join(missing[:5])}; download it again"
             )
         return paths
-    if (folder / "model.safetensors").exists():
-        return [folder / "model.safetensors"]
+    if paths[0].exists():
+        return paths
     pickled = [
         path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern)
     ]

@@ -124,6 +124,10 @@ def test_models_that_are_here(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
     snapshot = tmp_path / "models--allenai--MolmoE-1B-0924/snapshots/abc"
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text("{}")
+    (snapshot / "tokenizer.json").write_text("{}")
+    rows = {row["name"]: row for row in map(json.loads, run("models", "--json").out.splitlines())}
+    assert rows["molmoe-1b"]["folder"] is None  # no weights yet
+    (snapshot / "model.safetensors").touch()
     rows = {row["name"]: row for row in map(json.loads, run("models", "--json").out.splitlines())}
     assert rows["molmoe-1b"]["folder"] == str(snapshot)
     assert rows["molmo-72b"]["folder"] is None

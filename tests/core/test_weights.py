@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 from pathlib import Path
@@ -13,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import molmo_point as mp
 from molmo_point.config import MolmoConfig
-from molmo_point.errors import CheckpointError, DownloadError, ModelNotFound
+from molmo_point.errors import CheckpointError, ModelNotFound
 from molmo_point.model.catalog import CATALOG, NANO_FOLDER
 from molmo_point.model.hub import resolve
 from molmo_point.model.molmo import Molmo
@@ -320,33 +319,3 @@ def test_large_tensors_are_read_in_runs_of_rows(
             shutil.copy(MODELS / name / file, tmp_path)
         save_weights(whole, tmp_path, dialect=Dialect.TRAINING)
         assert same(load(tmp_path), whole)
-
-
-def test_full_disk_during_a_download_leaves_nothing_half_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    blobs = tmp_path / "hub/models--allenai--Molmo-7B-D-0924/blobs"
-
-    def download(repository: str, **_: object) -> str:
-        blobs.mkdir(parents=True)
-        (blobs / "whole").write_bytes(b"x")
-        (blobs / "half.incomplete").write_bytes(b"x")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    with pytest.raises(DownloadError, match="the disk is full"):
-        resolve("molmo-7b-d")
-    assert [path.name for path in blobs.iterdir()] == ["whole"]
-
-
-def test_no_connection_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    def download(repository: str, **_: object) -> str:
-        raise LocalEntryNotFoundError("offline")
-
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    with pytest.raises(DownloadError, match="copy the folder here"):
-        resolve("someone/some-molmo")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 
 from PIL import ImageFont
@@ -12,8 +13,8 @@ from molmo_point.errors import UsageError
 FONT_FOLDERS = (
     Path("/usr/share/fonts"),
     Path("/usr/local/share/fonts"),
-    Path.home() / ".local/share/fonts",
-    Path.home() / ".fonts",
+    Path(os.path.expanduser("~/.local/share/fonts")),
+    Path(os.path.expanduser("~/.fonts")),
     Path("/Library/Fonts"),
 )
 EMOJI_FONT = "NotoColorEmoji.ttf"

@@ -1,0 +1,182 @@
+"""Why the hub did not deliver, in one sentence: an error of ours for every error that huggingface_hub lets through.
+
+huggingface_hub stands on requests, httpx or httpx2, by its version, and their errors come through it. So they are told apart by
+the names of their classes, which all three share or nearly so.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from molmo_point.errors import DownloadError, ModelNotFound, PointError
+from molmo_point.model.catalog import hub_cache
+
+KEPT = "Whole files are kept and not fetched again."
+
+_UNREACHABLE = (
+    "is not on this machine and the hub cannot be reached at {endpoint}{proxy}: connect this machine to the network, or copy "
+    "the folder here and give its path"
+)
+_BROKE_OFF = (
+    "could not be fetched to its end: the connection broke off; give the same command again"
+)
+_LATE = "could not be fetched: {endpoint} did not answer in time; give the same command again"
+_NOT_THE_HUB = (
+    "could not be fetched: what answers at {endpoint} is not the hub: open a browser and look for the login page of the network, "
+    "or correct HF_ENDPOINT"
+)
+_NO_ADDRESS = (
+    "could not be fetched: {endpoint} is no http:// or https:// address; correct HF_ENDPOINT"
+)
+_CERTIFICATE = "could not be fetched: the certificate of {endpoint} was not accepted ({said})"
+
+_BY_CLASS = {
+    "OfflineModeIsEnabled": "is not on this machine, and HF_HUB_OFFLINE=1 forbids to fetch it: unset it, or copy the folder "
+    "here and give its path",
+    "RevisionNotFoundError": "has no files on the hub yet (no branch 'main')",
+    "DisabledRepoError": "was disabled by the hub",
+    "ProxyError": "could not be fetched: the proxy of the environment does not work{proxy} ({said})",
+    "UnsupportedProtocol": _NO_ADDRESS,
+    "InvalidURL": _NO_ADDRESS,
+    "InvalidSchema": _NO_ADDRESS,
+    "MissingSchema": _NO_ADDRESS,
+    "SSLError": _CERTIFICATE,
+    "JSONDecodeError": _NOT_THE_HUB,
+    "FileMetadataError": _NOT_THE_HUB,
+    "DecodingError": _NOT_THE_HUB,
+    "TimeoutException": _LATE,
+    "Timeout": _LATE,
+    "TimeoutError": _LATE,
+    "ChunkedEncodingError": _BROKE_OFF,
+    "RemoteProtocolError": _BROKE_OFF,
+    "ReadError": _BROKE_OFF,
+    "WriteError": _BROKE_OFF,
+    "IncompleteRead": _BROKE_OFF,
+    "ConnectionError": _UNREACHABLE,
+    "TransportError": _UNREACHABLE,
+    "ImportError": "could not be fetched: a proxy of the environment needs a package that is missing ({said}){proxy}",
+}
+"""Class name -> what happened to the repository."""
+
+_BY_STATUS = {
+    401: "could not be fetched: the hub did not accept the token (401: {said}); log in again with `hf auth login`, or unset "
+    "HF_TOKEN",
+    403: "may not be read with this account (403): ask its owner for access, or log in with `hf auth login`",
+    404: "has files that the hub does not find (404: {said})",
+    407: "could not be fetched: the proxy wants a password (407)",
+    429: "could not be fetched: the hub takes no more requests from here for now (429); wait some minutes, or log in with "
+    "`hf auth login`, which raises the limit",
+}
+
+
+def explained(repository: str, error: BaseException, unknown: str) -> PointError:
+    """Return what went wrong as an error of ours.
+
+    Args:
+        error: What a call of huggingface_hub raised.
+        unknown: The message for a name that nobody knows.
+    """
+    if isinstance(error, PointError):
+        return error
+    chain = list(_chain(error))
+    names = [cls.__name__ for one in chain for cls in type(one).__mro__]
+    status = next(filter(None, map(_status, chain)), None)
+    if "HFValidationError" in names:
+        return ModelNotFound(unknown)
+    if "GatedRepoError" in names:
+        return DownloadError(
+            f"{repository} is gated: accept its terms at {endpoint()}/{repository}, then log in with `hf auth login` or set "
+            "HF_TOKEN"
+        )
+    if "RepositoryNotFoundError" in names:
+        return ModelNotFound(f"{unknown}. {_private()}")
+    full = next((one for one in chain if getattr(one, "errno", None) in _DISK), None)
+    if full is not None:
+        return DownloadError(_disk(repository, full))
+    if status is not None and (status in _BY_STATUS or status >= 400):
+        return _error(repository, _BY_STATUS.get(status, _other(status)), error)
+    # The outermost library's words are about its cache; the cause is at the end of the chain.
+    for one in reversed(chain):
+        for cls in type(one).__mro__:
+            if cls.__name__ in _BY_CLASS:
+                return _error(repository, _BY_CLASS[cls.__name__], one)
+    if "LocalEntryNotFoundError" in names:
+        return _error(repository, _UNREACHABLE, error)
+    if "Consistency check" in str(error):
+        return _error(repository, _BROKE_OFF, error)
+    return _error(repository, "could not be fetched: {kind}: {said}", error)
+
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and its causes, the outermost first."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _status(error: BaseException) -> int | None:
+    code = getattr(getattr(error, "response", None), "status_code", None)
+    return code if isinstance(code, int) else None
+
+
+def _other(status: int) -> str:
+    if status >= 500:
+        return (
+            f"could not be fetched: the hub is in trouble (it answered {status}); try again later"
+        )
+    return f"could not be fetched: the hub answered {status}: {{said}}"
+
+
+def _error(repository: str, words: str, error: BaseException) -> DownloadError:
+    text = str(getattr(error, "server_message", None) or error) or type(error).__name__
+    said = text.strip().splitlines()[0][:200].rstrip(".")
+    sentence = words.format(
+        endpoint=endpoint(), said=said, kind=type(error).__name__, proxy=_proxy()
+    )
+    return DownloadError(f"{repository} {sentence}. {KEPT}")
+
+
+def endpoint() -> str:
+    """Return the hub's address."""
+    return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+
+
+def _proxy() -> str:
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        if os.environ.get(name):
+            return f" through the proxy {name}={os.environ[name]}"
+    return ""
+
+
+def _private() -> str:
+    from huggingface_hub import get_token
+
+    if get_token() is None:
+        return "If it is a private repository, log in with `hf auth login` or set HF_TOKEN"
+    return "If it is a private repository, the token in use may not read it"
+
+
+def _disk(repository: str, error: BaseException) -> str:
+    cache = hub_cache()
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"the disk is full ({free_bytes() / 1e9:.1f} GB free at {cache}): make room for {repository}, or set HF_HOME to a "
+            f"folder on another disk. {KEPT} The one that broke off was removed."
+        )
+    return f"{cache} cannot be written to ({error}): set HF_HOME to a folder that can be"
+
+
+def free_bytes() -> int:
+    """Return how much room is left where downloads go."""
+    cache = hub_cache().absolute()
+    existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    return shutil.disk_usage(Path(existing)).free
