@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from molmo_point.engine.calibration import Floats
 from molmo_point.engine.detokenize import Detokenizer
 from molmo_point.engine.generate import Ending, Step
+from molmo_point.engine.repeats import Repeats
 from molmo_point.engine.uncertainty import Trace
 from molmo_point.markup import MarkupParser
 from molmo_point.points import FinishReason, Point, Pointing, Text, Timing
@@ -98,25 +99,33 @@ class PointAnswer:
 
     Args:
         trace: Says how sure the model is.
+        repeats: Tells points that were written before.
         blank: The answer's fields that do not depend on the text.
         label: Name of points that leave before their own label has been written.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, effort: Effort, trace: Trace, blank: Pointing, label: str
+        self,
+        tokenizer: Tokenizer,
+        effort: Effort,
+        trace: Trace,
+        repeats: Repeats,
+        blank: Pointing,
+        label: str,
     ) -> None:
         self._text = TextAnswer(tokenizer)
         self._parser = MarkupParser(label=label)
         self._effort = effort
         self._trace = trace
+        self._repeats = repeats
         self._blank = blank
-        self._told = 0
         effort.begin()
 
     def states(self) -> list[Floats | None]:
-        """Return for each point so far what the decoder had come to; see `Trace.state`."""
+        """Return for each distinct point so far what the decoder had come to; see `Trace.state`."""
         spans = self._text.detokenizer.spans
-        return [self._trace.state(y, spans) for _, y in self._parser.spans]
+        written = self._parser.spans
+        return [self._trace.state(written[first][1], spans) for first in self._repeats.firsts]
 
     def take(self, step: Step) -> list[Point]:
         """Return the points that a step completes."""
@@ -128,25 +137,33 @@ class PointAnswer:
         """Return the points that only the end completes, and the whole answer."""
         late = self._feed(self._text.finish())
         parsed = self._parser.finish(cut=ending is not Ending.STOP)
-        points = tuple(self._sure(point, index) for index, point in enumerate(parsed.points))
+        told = self._repeats.count
+        written = [self._sure(point) for point in parsed.points]
+        for point in written[len(self._repeats.groups) :]:
+            self._repeats.is_new(point)
+        points = self._repeats.distinct(written)
         pointing = self._blank.with_(
             points=points,
             status=parsed.status,
             stated_count=parsed.stated_count,
+            duplicates=len(written) - len(points),
             absent_probability=self._trace.absent_probability(),
             text=self._parser.text,
             timing=self._effort.timing(),
         )
-        return [*late, *points[self._told :]], pointing
+        return [*late, *points[told:]], pointing
 
     def _feed(self, piece: str) -> list[Point]:
         fresh = []
-        for point in self._parser.feed(piece):
-            fresh.append(self._sure(point, self._told))
-            self._told += 1
+        for written in self._parser.feed(piece):
+            point = self._sure(written)
+            if self._repeats.is_new(point):
+                fresh.append(point.model_copy(update={"index": self._repeats.count - 1}))
         return fresh
 
-    def _sure(self, point: Point, index: int) -> Point:
+    def _sure(self, point: Point) -> Point:
+        """Return a point as the parser read it, with score and covariance."""
         spans = self._text.detokenizer.spans
-        point = self._trace.with_belief(point, self._parser.spans[index], self._parser.text, spans)
-        return point if point.index == index else point.model_copy(update={"index": index})
+        return self._trace.with_belief(
+            point, self._parser.spans[point.index], self._parser.text, spans
+        )

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from molmo_point.engine.answer import Effort, PointAnswer, TextAnswer
 from molmo_point.engine.batch import BatchDecoder, Job
 from molmo_point.engine.calibration import Calibration
 from molmo_point.engine.drafts import GrammarDrafter, Kind
+from molmo_point.engine.failures import with_memory
 from molmo_point.engine.generate import (
     MAX_DRAFT,
     Decoding,
@@ -26,12 +29,13 @@ from molmo_point.engine.generate import (
 )
 from molmo_point.engine.pace import free_tokens
 from molmo_point.engine.picture import EncodedPicture, PictureEncoder
+from molmo_point.engine.repeats import Repeats
 from molmo_point.engine.uncertainty import NumberTokens, Trace
-from molmo_point.errors import QueryError
+from molmo_point.errors import ModelFailed, QueryError, UsageError
 from molmo_point.images import load_image
 from molmo_point.markup import count_prompt, guess_label, point_prompt
 from molmo_point.model.molmo import Molmo
-from molmo_point.pointer import ImageLike
+from molmo_point.pointer import ImageLike, check_timeout
 from molmo_point.points import Pointing, Status, Timing
 from molmo_point.preprocess.inputs import check_length
 from molmo_point.preprocess.prompt import check_query, wrap
@@ -43,7 +47,9 @@ class EngineOptions:
     """How an engine works. None of these changes an answer's points.
 
     Attributes:
-        max_new_tokens: Most tokens of one answer: 17 to 19 a point with digit-wise tokenizers, so about 40 points.
+        max_new_tokens: Most tokens of one answer: 17 to 19 a point with digit-wise tokenizers, so about 40 points. Answers that
+            need more are `truncated`; the model's positions hold some 2500 beside a large picture. Longer answers take more of
+            `batch_cache_bytes`.
         drafts: Guess forced markup and let the model confirm it: fewer passes.
         draft_width: Tokens that a pass reads for about the price of one: from about 21 on, all digits are drafted side by side.
             None: what was measured for this kind of device (`engine.pace`).
@@ -65,6 +71,29 @@ class EngineOptions:
     crop_cache_bytes: int = 256 * 1024**2
     cuda_graphs: bool = False
     calibrated: bool = True
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if name == "draft_width" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UsageError(
+                    f"expected {name} as a whole number of at least {least}, got {value!r}"
+                )
+        for name in ("drafts", "cuda_graphs", "calibrated"):
+            if not isinstance(getattr(self, name), bool):
+                raise UsageError(f"expected {name} as True or False, got {getattr(self, name)!r}")
+
+
+_LEAST = {
+    "max_new_tokens": 1,
+    "draft_width": 1,
+    "max_batch": 1,
+    "batch_cache_bytes": 0,
+    "picture_cache_bytes": 0,
+    "crop_cache_bytes": 0,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +119,7 @@ class Engine:
     Args:
         name: What `Pointing.model` says.
         calibration: Of this checkpoint; without it scores and covariances are raw.
+        shared: Several processes hold the model together: no pass is repeated where memory runs out.
     """
 
     def __init__(
@@ -99,7 +129,11 @@ class Engine:
         name: str,
         options: EngineOptions,
         calibration: Calibration | None,
+        *,
+        shared: bool = False,
     ) -> None:
+        self._process = os.getpid()
+        self._shared = shared
         self.model = model
         self.tokenizer = tokenizer
         self.name = name
@@ -119,11 +153,14 @@ class Engine:
 
         Raises:
             ImageError: Not a picture.
+            ModelFailed: NaN, or out of memory.
+            UsageError: This process was forked from the one that loaded the model.
         """
+        self._check_process()
         start = time.perf_counter()
-        array = load_image(image)
+        array = with_memory(lambda: load_image(image), self._free)
         decoded = time.perf_counter() - start
-        picture, fresh = self.encoder.encode(array)
+        picture, fresh = with_memory(lambda: self.encoder.encode(array), self._free)
         if not fresh:
             return picture, Timing(preprocess_s=decoded)
         timing = Timing(
@@ -147,6 +184,7 @@ class Engine:
 
         Raises:
             QueryError: Empty, or too long for the model.
+            UsageError: A timeout that is none.
         """
         question = (count_prompt if kind == "count" else point_prompt)(check_query(query))
         prompt = self.tokenizer.encode(wrap(question))
@@ -162,7 +200,8 @@ class Engine:
             calibrated=self._calibration is not None,
         )
         trace = Trace(self._numbers, self._calibration)
-        answer = PointAnswer(self.tokenizer, effort, trace, blank, label)
+        repeats = Repeats(calibrated=self._calibration is not None)
+        answer = PointAnswer(self.tokenizer, effort, trace, repeats, blank, label)
         return PointRequest(picture, decoding, answer)
 
     def ask_text(
@@ -177,19 +216,65 @@ class Engine:
         """Decode one answer."""
         if self.options.cuda_graphs:
             return self._run_graphed(picture, decoding)
+        capacity = picture.cache.length + decoding.longest
         with torch.inference_mode():
-            cache = picture.cache.fork(picture.cache.length + decoding.longest)
-        return generate(self.model, cache, decoding)
+            cache = with_memory(lambda: picture.cache.fork(capacity), self._free)
+        return generate(self.model, cache, decoding, self._free)
 
     def decoder(self, rows: int) -> BatchDecoder:
         """Return a decoder for up to so many answers side by side, or as many as `batch_cache_bytes` allows.
 
+        Where memory is short, it is one for fewer answers.
+
         Raises:
             QueryError: Not even one answer fits the budget; with the numbers.
+            ModelFailed: Not even one answer fits the memory.
         """
+        self._check_process()
         most, capacity = self._batch_size()
-        graphs = self.options.cuda_graphs
-        return BatchDecoder(self.model, min(rows, most), capacity, graphs=graphs)
+        rows = min(rows, most)
+        while True:
+            make = functools.partial(
+                BatchDecoder,
+                self.model,
+                rows,
+                capacity,
+                graphs=self.options.cuda_graphs,
+                free=None if self._shared else self._free,
+            )
+            try:
+                return with_memory(make, self._free)
+            except ModelFailed:
+                if rows == 1 or self._shared:
+                    raise
+                rows //= 2
+
+    def _free(self) -> bool:
+        """Forget pictures and crops, and give cached memory back to the device; return whether that was any."""
+        if self._shared:
+            return False
+        held = self.encoder.pictures.nbytes + self.encoder.crops.nbytes
+        self.encoder.pictures.clear()
+        self.encoder.crops.clear()
+        if self.model.device.type == "cuda":
+            held += torch.cuda.memory_reserved(self.model.device) - torch.cuda.memory_allocated(
+                self.model.device
+            )
+            torch.cuda.empty_cache()
+        return held > 0
+
+    def _check_process(self) -> None:
+        """Refuse to work in a forked process: torch's threads are not there, and a pass would wait for them without end.
+
+        Raises:
+            UsageError: This process was forked from the one that loaded the model.
+        """
+        if os.getpid() != self._process:
+            raise UsageError(
+                f"the model {self.name!r} was loaded in process {self._process}, and this is a fork of it: load it "
+                "in each worker, start workers with multiprocessing's 'spawn', or share one model through `molmo-point serve` "
+                "and `connect`"
+            )
 
     def _run_graphed(self, picture: EncodedPicture, decoding: Decoding) -> Iterator[Step]:
         # Recordings belong to a decoder's cache: one is kept for each answer that was ever written at the same time.
@@ -197,6 +282,8 @@ class Engine:
         job = Job(picture.cache, decoding, None)
         try:
             for _, step in decoder.run([job]):
+                if isinstance(step, ModelFailed):
+                    raise step
                 if step is not None:
                     yield step
         finally:
@@ -212,6 +299,8 @@ class Engine:
         started: float,
         timeout_s: float | None,
     ) -> Decoding:
+        self._check_process()
+        timeout_s = check_timeout(timeout_s)
         limit = self.model.config.decoder.max_positions
         length = picture.cache.length
         check_length(length, len(prompt), 1, limit)

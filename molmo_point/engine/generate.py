@@ -6,8 +6,9 @@ state and its rule for what counts; `generate` here and `batch` drive one or man
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -15,6 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from molmo_point.engine.failures import finite, with_memory
 from molmo_point.engine.tree import DraftTree, Reading
 from molmo_point.model.kv_cache import KVCache
 from molmo_point.model.molmo import Molmo
@@ -142,11 +144,16 @@ class Decoding:
 
         Returns:
             What is settled now, and which of the tokens that were read stay in the cache, in order.
+
+        Raises:
+            ModelFailed: The logits are not finite.
         """
         reading = self._reading
-        chosen: list[int] = logits.argmax(-1).tolist()
+        best = logits.max(-1)
+        chosen: list[int] = best.indices.tolist()
         path = reading.draft.accepted(chosen, self._stop)
         rows = [0, *(1 + node for node in path)]
+        finite(best.values[rows], hidden.dtype)
         settled = [chosen[row] for row in rows]
         self._answer += settled
         self._pending = settled[-1:]
@@ -159,14 +166,21 @@ class Decoding:
         ]
 
 
-def generate(model: Molmo, cache: KVCache, decoding: Decoding) -> Iterator[Step]:
+def generate(
+    model: Molmo, cache: KVCache, decoding: Decoding, free: Callable[[], bool] = lambda: False
+) -> Iterator[Step]:
     """Decode one answer greedily, one `Step` a pass; `decoding.ending` says why it ended.
 
     Args:
         cache: Holds the tokens before the prompt, with room for the prompt and the answer. Written to.
+        free: Frees memory where a pass needs more than there is; see `failures.with_memory`.
+
+    Raises:
+        ModelFailed: The logits are not finite, or memory ran out.
     """
     while reading := decoding.next_reading(cache.capacity - cache.length):
-        step, kept = decoding.settle(*_pass(model, cache, reading))
+        work = functools.partial(_pass, model, cache, reading)
+        step, kept = decoding.settle(*with_memory(work, free))
         cache.keep(kept)
         yield step
 

@@ -16,12 +16,20 @@ from molmo_point.engine.drafts import Kind
 from molmo_point.engine.engine import Engine, EngineOptions, PointRequest
 from molmo_point.engine.picture import EncodedPicture
 from molmo_point.engine.scheduler import Scheduler
-from molmo_point.errors import CheckpointError
+from molmo_point.errors import BatchError, CheckpointError, PointError, UsageError
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.share import Share
 from molmo_point.model.weights import Progress, load_weights
-from molmo_point.pointer import ImageLike, PointStream, TextStream
+from molmo_point.pointer import (
+    ImageLike,
+    PointStream,
+    TextStream,
+    check_frame_id,
+    check_stamp,
+    check_timeout,
+)
 from molmo_point.points import Pointing, Text, Timing
+from molmo_point.preprocess.prompt import check_query
 from molmo_point.preprocess.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -68,7 +76,8 @@ class LocalPointer:
         calibration = None
         if options.calibrated:
             calibration = read_calibration(folder, config.decoder.d_model)
-        return cls(Engine(model, tokenizer, name, options, calibration))
+        shared = mesh is not None
+        return cls(Engine(model, tokenizer, name, options, calibration, shared=shared))
 
     @property
     def model(self) -> str:
@@ -93,8 +102,7 @@ class LocalPointer:
         stamp_ns: int | None = None,
         frame_id: str | None = None,
     ) -> Pointing:
-        pointing = drain(self._stream(image, query, "point", timeout_s))
-        return pointing.with_(stamp_ns=stamp_ns, frame_id=frame_id)
+        return drain(self._stream(image, query, "point", timeout_s, stamp_ns, frame_id))
 
     def count(
         self,
@@ -105,8 +113,7 @@ class LocalPointer:
         stamp_ns: int | None = None,
         frame_id: str | None = None,
     ) -> Pointing:
-        pointing = drain(self._stream(image, query, "count", timeout_s))
-        return pointing.with_(stamp_ns=stamp_ns, frame_id=frame_id)
+        return drain(self._stream(image, query, "count", timeout_s, stamp_ns, frame_id))
 
     def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> Text:
         return Text.of(drain(self.stream_text(image, question, timeout_s=timeout_s)))
@@ -120,8 +127,7 @@ class LocalPointer:
         stamp_ns: int | None = None,
         frame_id: str | None = None,
     ) -> PointStream:
-        pointing = yield from self._stream(image, query, "point", timeout_s)
-        return pointing.with_(stamp_ns=stamp_ns, frame_id=frame_id)
+        return (yield from self._stream(image, query, "point", timeout_s, stamp_ns, frame_id))
 
     def stream_text(
         self, image: ImageLike | None, question: str, *, timeout_s: float | None = None
@@ -129,6 +135,8 @@ class LocalPointer:
         """Answer in pieces; `image` may be None for a question without a picture."""
         started = time.perf_counter()
         engine = self._engine
+        check_query(question)
+        timeout_s = check_timeout(timeout_s)
         picture = engine.encoder.no_picture() if image is None else engine.encode(image)[0]
         return (yield from _text(engine, picture, question, started, timeout_s))
 
@@ -142,20 +150,29 @@ class LocalPointer:
         """Point in many pictures, up to `max_batch` answers side by side.
 
         `timeout_s` is for all of them together: what is not complete by then is `truncated`.
+
+        Raises:
+            BatchError: Some requests failed; all others were answered.
         """
-        started = time.perf_counter()
+        timeout_s = check_timeout(timeout_s)
+        deadline = None if timeout_s is None else time.perf_counter() + timeout_s
         scheduler = self.schedule()
         waiting = enumerate(requests)
-        done: dict[Hashable, Pointing] = {}
+        done: dict[Hashable, Pointing | PointError] = {}
         while True:
             while scheduler.room and (following := next(waiting, None)) is not None:
-                key, (image, query) = following
-                left_s = None if timeout_s is None else timeout_s - (time.perf_counter() - started)
-                scheduler.add(key, image, query, timeout_s=left_s)
+                key, request = following
+                try:
+                    image, query = _pair(request)
+                    scheduler.add(key, image, query, timeout_s=_left(deadline))
+                except PointError as error:
+                    done[key] = error
             if not scheduler.busy:
-                return [done[key] for key in range(len(done))]
+                return _all_or_error([done[key] for key in range(len(done))])
             for news in scheduler.step():
-                if isinstance(news.result, Pointing):
+                if news.error is not None:
+                    done[news.key] = news.error
+                elif isinstance(news.result, Pointing):
                     done[news.key] = news.result
 
     def examine(
@@ -181,11 +198,23 @@ class LocalPointer:
         self._engine.encoder.crops.clear()
 
     def _stream(
-        self, image: ImageLike, query: str, kind: Kind, timeout_s: float | None
+        self,
+        image: ImageLike,
+        query: str,
+        kind: Kind,
+        timeout_s: float | None,
+        stamp_ns: int | None,
+        frame_id: str | None,
     ) -> PointStream:
         started = time.perf_counter()
+        # Before the picture is read, which takes longest.
+        check_query(query)
+        timeout_s = check_timeout(timeout_s)
+        passed_on = {"stamp_ns": check_stamp(stamp_ns), "frame_id": check_frame_id(frame_id)}
         picture, cost = self._engine.encode(image)
-        return (yield from _points(self._engine, picture, cost, query, kind, started, timeout_s))
+        asked = _points(self._engine, picture, cost, query, kind, started, timeout_s)
+        pointing = yield from asked
+        return pointing.with_(**passed_on)
 
 
 class LocalView:
@@ -242,7 +271,7 @@ class LocalView:
 
     def _open(self) -> EncodedPicture:
         if self._picture is None:
-            raise ValueError("this view is closed: open the picture again")
+            raise UsageError("this view is closed: open the picture again")
         return self._picture
 
 
@@ -284,6 +313,25 @@ def _text(
     if rest:
         yield rest
     return answer.whole(request.decoding.ending)
+
+
+def _pair(request: object) -> tuple[ImageLike, str]:
+    if isinstance(request, (tuple, list)) and len(request) == 2:
+        return request[0], request[1]
+    raise UsageError(
+        f"expected each request as (image, query), got {type(request).__name__} {request!r:.100}"
+    )
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.perf_counter())
+
+
+def _all_or_error(results: list[Pointing | PointError]) -> list[Pointing]:
+    pointings = [result for result in results if isinstance(result, Pointing)]
+    if len(pointings) < len(results):
+        raise BatchError(results)
+    return pointings
 
 
 def _check_vocabulary(config: MolmoConfig, tokenizer: Tokenizer, folder: Path) -> None:

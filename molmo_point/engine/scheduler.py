@@ -15,10 +15,12 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from molmo_point.engine.answer import PointAnswer
-from molmo_point.engine.batch import Job
+from molmo_point.engine.batch import Job, Outcome
 from molmo_point.engine.drafts import Kind
 from molmo_point.engine.engine import Engine, PointRequest, TextRequest
+from molmo_point.engine.failures import as_point_error
 from molmo_point.engine.picture import EncodedPicture
+from molmo_point.errors import ModelFailed, PointError
 from molmo_point.pointer import ImageLike
 from molmo_point.points import Point, Pointing, Text, Timing
 
@@ -32,12 +34,14 @@ class News:
         points: That are complete now.
         piece: Of a text that is certain now.
         result: The whole answer, when it has ended.
+        error: Why there is none: the question has left, the others go on.
     """
 
     key: Hashable
     points: tuple[Point, ...] = ()
     piece: str = ""
     result: Pointing | Text | None = None
+    error: PointError | None = None
 
 
 class Scheduler:
@@ -75,7 +79,7 @@ class Scheduler:
             kind: "point", "count", or "text" for a free question.
 
         Raises:
-            ImageError, QueryError: As `LocalPointer.point`; then it has not joined, and the others go on.
+            ImageError, QueryError, ModelFailed: As `LocalPointer.point`; then it has not joined, and the others go on.
         """
         started = time.perf_counter()
         picture, cost = image if isinstance(image, tuple) else self._engine.encode(image)
@@ -97,18 +101,25 @@ class Scheduler:
     def step(self) -> list[News]:
         """Make one pass for all questions at work."""
         news: list[News] = []
-        for job, step in self._decoder.step():
+        for job, outcome in self._decoder.step():
             request = self._questions[job.key][1]
-            if step is None:
-                del self._questions[job.key]
-                news.append(_result(job.key, request))
-                continue
-            fresh = request.answer.take(step)
-            if isinstance(fresh, str):
-                news.append(News(job.key, piece=fresh))
-            else:
-                news.append(News(job.key, points=tuple(fresh)))
+            try:
+                heard = _news(job.key, request, outcome)
+            except Exception as error:  # of one question: the others go on
+                heard = News(job.key, error=as_point_error(error))
+            if heard.error is not None or heard.result is not None:
+                self.drop(job.key)
+            news.append(heard)
         return news
+
+
+def _news(key: Hashable, request: PointRequest | TextRequest, outcome: Outcome) -> News:
+    if outcome is None:
+        return _result(key, request)
+    if isinstance(outcome, ModelFailed):
+        return News(key, error=outcome)
+    fresh = request.answer.take(outcome)
+    return News(key, piece=fresh) if isinstance(fresh, str) else News(key, points=tuple(fresh))
 
 
 def _result(key: Hashable, request: PointRequest | TextRequest) -> News:

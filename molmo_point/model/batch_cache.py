@@ -36,6 +36,7 @@ class BatchKVCache:
         self._rows = torch.arange(rows, device=device)[:, None]
         self._places = torch.empty(0)
         self._seen = 0
+        self._first = 0
 
     @property
     def capacity(self) -> int:
@@ -68,17 +69,18 @@ class BatchKVCache:
                 kept[:, row, :, new] = kept[:, row, :, old]
         self.lengths[row] += len(tokens)
 
-    def aim(self, places: Tensor, seen: int) -> None:
-        """Say where the next pass writes, over the first B rows.
+    def aim(self, places: Tensor, seen: int, first: int = 0) -> None:
+        """Say where the next pass writes, over B rows.
 
         Args:
             places: [B, T] position of each new token in its row, `capacity` for padding.
             seen: Length of the longest row with its new tokens.
+            first: The first of the rows.
         """
-        self._places, self._seen = places, seen
+        self._places, self._seen, self._first = places, seen, first
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the new tokens' keys and values where `aim` said, and return those of the first B rows.
+        """Write the new tokens' keys and values where `aim` said, and return those of the B rows.
 
         Args:
             k, v: [B, K, T, d].
@@ -86,11 +88,11 @@ class BatchKVCache:
         Returns:
             Views [B, K, seen, d]; shorter rows end in places to be masked.
         """
-        count = len(self._places)
-        rows = self._rows[:count]
+        own = slice(self._first, self._first + len(self._places))
+        rows = self._rows[own]
         self.keys[layer][rows, :, self._places] = k.transpose(1, 2)
         self.values[layer][rows, :, self._places] = v.transpose(1, 2)
         return (
-            self.keys[layer, :count, :, : self._seen],
-            self.values[layer, :count, :, : self._seen],
+            self.keys[layer, own, :, : self._seen],
+            self.values[layer, own, :, : self._seen],
         )

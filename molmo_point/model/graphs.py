@@ -46,9 +46,9 @@ class BatchPass:
         return self.ids, self.positions, self.places, self.mask
 
 
-def run_pass(model: Molmo, cache: BatchKVCache, work: BatchPass) -> Tensor:
-    """Run a pass over the first rows of a cache; return hidden states [B, T, D]."""
-    cache.aim(work.places, work.seen)
+def run_pass(model: Molmo, cache: BatchKVCache, work: BatchPass, first: int = 0) -> Tensor:
+    """Run a pass over rows of a cache, from `first` on; return hidden states [B, T, D]."""
+    cache.aim(work.places, work.seen, first)
     return model.decoder(model.embed(work.ids), work.positions, mask=work.mask, cache=cache)
 
 

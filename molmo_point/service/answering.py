@@ -38,7 +38,7 @@ def answer_together(pointer: Pointer, jobs: list[Job]) -> list[Job]:
     jobs = [job for job, _ in asked]
     if not jobs:
         return []
-    left_s = min(job.left_s() for job in jobs)
+    left_s = max(0.0, min(job.left_s() for job in jobs))
     began = time.monotonic()
     pairs = [(picture.image(), job.request.query) for job, picture in asked]
     try:
@@ -66,7 +66,7 @@ def _hand_out(jobs: list[Job], pointings: Sequence[Pointing], began: float) -> l
 
 def ask_view(view: View, job: Job) -> None:
     """Answer a question about an opened picture."""
-    op, query, left_s = job.request.op, job.request.query, job.left_s()
+    op, query, left_s = job.request.op, job.request.query, max(0.0, job.left_s())
     began = time.monotonic()
     if op is Op.POINT:
         job.pointing(stamped(view.point(query, timeout_s=left_s), job, began))
@@ -85,7 +85,7 @@ def ask_picture(pointer: Pointer, job: Job) -> None:
     picture = job.picture
     if picture is None:  # withdrawn this moment
         return
-    op, query, left_s = job.request.op, job.request.query, job.left_s()
+    op, query, left_s = job.request.op, job.request.query, max(0.0, job.left_s())
     image = picture.image()
     began = time.monotonic()
     if op is Op.POINT:

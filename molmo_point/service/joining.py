@@ -99,7 +99,8 @@ class JoiningAnswers:
                 if picture is None:  # withdrawn this moment
                     return True
                 image = picture.image()
-            self._scheduler.add(job, image, request.query, kind=kind, timeout_s=job.left_s())
+            left_s = max(0.0, job.left_s())
+            self._scheduler.add(job, image, request.query, kind=kind, timeout_s=left_s)
         except PointError as error:
             job.fail(error)
             return True
@@ -123,7 +124,10 @@ class JoiningAnswers:
                     job.point(point)
             elif job.request.op is Op.STREAM_TEXT and news.piece:
                 job.piece(news.piece)
-            if news.result is not None:
+            if news.error is not None:
+                del self._began[job]
+                job.fail(news.error)
+            elif news.result is not None:
                 began = self._began.pop(job)
                 if isinstance(news.result, Pointing):
                     job.pointing(stamped(news.result, job, began))
