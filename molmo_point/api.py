@@ -30,14 +30,14 @@ def load(
 
     Args:
         name: "nano" (shipped in the package), a name of `molmo-point models`, a hub repository, or a checkpoint folder.
-        device: "auto" (CUDA, then Apple's MPS, then CPU), or a torch device such as "cuda:1".
+        device: "auto" (CUDA, then Apple's MPS, then CPU), or a torch device such as "cuda:1" that is there.
         dtype: "auto" (bfloat16 on CUDA, float32 elsewhere), "float32", "bfloat16" or "float16".
         quantize: None, "int8" or "int4": language model only, vision and connector keep their type.
         mesh: Processes (of `torchrun`) that hold the model together; each must make the same calls in the same order.
         options: Fields of `molmo_point.engine.engine.EngineOptions`.
 
     Raises:
-        ModelNotFound, CheckpointError, DownloadError, MissingExtra, UsageError.
+        ModelNotFound, CheckpointError, DownloadError, MissingExtra, UsageError; ModelFailed where it does not fit into memory.
     """
     try:
         import torch
@@ -46,9 +46,13 @@ def load(
             error, "torch", "engine", "Running a model in this process"
         ) from error
     from molmo_point.engine.engine import EngineOptions
+    from molmo_point.engine.failures import is_out_of_memory, out_of_memory
     from molmo_point.engine.local import LocalPointer
+    from molmo_point.model.devices import find_device
     from molmo_point.model.hub import resolve
 
+    if not isinstance(name, (str, Path)) or not str(name).strip():
+        raise UsageError(f"expected the model's name or folder, got {name!r}")
     if dtype not in DTYPES:
         raise UsageError(f"expected dtype to be one of {', '.join(DTYPES)}, got {dtype!r}")
     unknown = set(options) - set(EngineOptions.__dataclass_fields__)
@@ -56,21 +60,31 @@ def load(
         raise UsageError(
             f"unknown option {', '.join(sorted(unknown))}: expected {', '.join(EngineOptions.__dataclass_fields__)}"
         )
-    where = _device(torch, device)
+    where = find_device(device)
     kind = getattr(torch, "bfloat16" if where.type == "cuda" else "float32")
     if dtype != "auto":
         kind = getattr(torch, dtype)
+    engine_options = EngineOptions(**options)
+    if quantize is not None:
+        from molmo_point.model.quantize import check_scheme
+
+        check_scheme(quantize)
     folder = resolve(name)
     label = str(name) if not Path(str(name)).is_dir() else folder.resolve().name
     # What is to be quantised waits on the CPU: in its full type it may be too large for the device.
     first = where if quantize is None or mesh is not None else torch.device("cpu")
-    pointer = LocalPointer.from_folder(
-        folder, label, device=first, dtype=kind, options=EngineOptions(**options), mesh=mesh
-    )
-    if quantize is not None:
-        from molmo_point.model.quantize import quantize_decoder
+    try:
+        pointer = LocalPointer.from_folder(
+            folder, label, device=first, dtype=kind, options=engine_options, mesh=mesh
+        )
+        if quantize is not None:
+            from molmo_point.model.quantize import quantize_decoder
 
-        quantize_decoder(pointer.network, quantize, device=where)
+            quantize_decoder(pointer.network, quantize, device=where)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(error) from error
+        raise
     return pointer
 
 
@@ -87,24 +101,3 @@ def connect(url: str, **options: Any) -> Pointer:
     from molmo_point import client
 
     return client.connect(url, **options)
-
-
-def _device(torch: Any, name: str) -> Any:
-    if name == "auto":
-        if torch.cuda.is_available():
-            name = "cuda"
-        elif torch.backends.mps.is_available():
-            name = "mps"
-        else:
-            name = "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(
-            f"expected a device like auto, cpu, cuda, cuda:1 or mps, got {name!r}"
-        ) from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(
-            f"there is no CUDA device here (asked for {name!r}): use device='cpu' or 'auto'"
-        )
-    return device

@@ -161,8 +161,12 @@ class BatchDecoder:
         else:
             return self._settle(first, readings, *read)
         self._free()
-        half = self._together = len(readings) // 2
-        return self._advance(first, readings[:half]) + self._advance(first + half, readings[half:])
+        self._together = len(readings) // 2
+        outcomes: list[Outcome] = []
+        while len(outcomes) < len(readings):
+            done = len(outcomes)
+            outcomes += self._advance(first + done, readings[done : done + self._together])
+        return outcomes
 
     def _pass(self, first: int, readings: list[Reading]) -> tuple[list[Tensor], list[Tensor]]:
         """Return logits and hidden states of the rows from `first` on, as `Decoding.settle` takes them.

@@ -63,7 +63,7 @@ class Spread(BaseModel):
         probe: See `Calibration`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     scale: float = Field(gt=0)
     power: float = 1.0
@@ -92,7 +92,7 @@ class Calibration(BaseModel):
         measured_on: What it was fitted on, in words.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     score_weights: tuple[float, float, float, float, float, float]
     score_bias: float
@@ -178,7 +178,7 @@ def read_calibration(folder: Path, width: int) -> Calibration | None:
         return None
     try:
         calibration = Calibration.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, ValidationError) as error:
+    except (OSError, ValueError, RecursionError, ValidationError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     wrong = {len(probe) for probe in calibration.probes} - {0, 2 * width}
     if wrong:

@@ -171,6 +171,11 @@ class Engine:
         )
         return picture, timing
 
+    def no_picture(self) -> EncodedPicture:
+        """Return what comes before a question without a picture; errors as in `encode`."""
+        self._check_process()
+        return with_memory(self.encoder.no_picture, self._free)
+
     def ask_points(
         self,
         picture: EncodedPicture,

@@ -137,7 +137,7 @@ class LocalPointer:
         engine = self._engine
         check_query(question)
         timeout_s = check_timeout(timeout_s)
-        picture = engine.encoder.no_picture() if image is None else engine.encode(image)[0]
+        picture = engine.no_picture() if image is None else engine.encode(image)[0]
         return (yield from _text(engine, picture, question, started, timeout_s))
 
     def open(self, image: ImageLike) -> LocalView:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molmo_point.engine.failures import finite
 from molmo_point.engine.lru import ByteBudgetCache
 from molmo_point.images import Array
 from molmo_point.model.kv_cache import KVCache
@@ -71,6 +72,9 @@ class PictureEncoder:
 
         Args:
             image: (H, W, 3) uint8 RGB.
+
+        Raises:
+            ModelFailed: What was computed is not finite.
         """
         key = hashlib.blake2b(
             repr(image.shape).encode() + image.tobytes(), digest_size=16
@@ -133,7 +137,10 @@ class PictureEncoder:
             first = [keys.index(key) for key in new]
             model = self._model
             batch = torch.from_numpy(crops[first]).to(model.device, model.dtype)
-            for key, result in zip(new, model.vision(batch), strict=True):
+            results = model.vision(batch)
+            # Before they are remembered.
+            finite(results.amax(), model.dtype)
+            for key, result in zip(new, results, strict=True):
                 features[key] = result
                 self.crops.put(key, result, result.numel() * result.element_size())
         return torch.stack([value for key in keys if (value := features[key]) is not None]), len(
@@ -145,7 +152,8 @@ class PictureEncoder:
         length = x.shape[1]
         cache = self._model.decoder.allocate_cache(length)
         positions = torch.arange(length, device=x.device)[None]
-        self._model.decoder(x, positions, cache=cache)
+        hidden = self._model.decoder(x, positions, cache=cache)
+        finite(hidden.amax(), self._model.dtype)
         cache.keep(range(length))
         return cache
 

@@ -21,6 +21,7 @@ from molmo_point.config import MolmoConfig
 from molmo_point.engine.generate import Decoding, Limits, NoDraft, generate
 from molmo_point.errors import CheckpointError
 from molmo_point.images import load_image
+from molmo_point.model.devices import find_device
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.weights import load_weights
 from molmo_point.preprocess.crops import crop_image
@@ -74,9 +75,10 @@ def verify_folder(
         raise CheckpointError(
             f"{folder} is not a golden folder: expected golden.json and golden.npz beside the checkpoint ({error})"
         ) from None
+    where = find_device(device)
     config = MolmoConfig.from_folder(folder)
     tokenizer = Tokenizer(folder)
-    model = load_weights(folder, config, device=device, dtype=dtype)
+    model = load_weights(folder, config, device=where, dtype=dtype)
     for case in cases:
         arrays = {
             key.split("/", 1)[1]: golden[key]

@@ -16,6 +16,16 @@ from molmo_point.model.molmo import Molmo
 SCHEMES = ("int8", "int4")
 
 
+def check_scheme(scheme: str) -> None:
+    """Refuse a scheme that is none, before anything is loaded.
+
+    Raises:
+        UsageError: With those that there are.
+    """
+    if scheme not in SCHEMES:
+        raise UsageError(f"expected quantize to be one of {', '.join(SCHEMES)}, got {scheme!r}")
+
+
 def quantize_decoder(model: Molmo, scheme: str, *, device: torch.device | None = None) -> Molmo:
     """Replace the weights of the decoder's linear layers, in place.
 
@@ -28,8 +38,7 @@ def quantize_decoder(model: Molmo, scheme: str, *, device: torch.device | None =
         UsageError: Unknown scheme, or a mixture of experts, whose stacked weights torchao does not take.
         MissingExtra: torchao is not installed.
     """
-    if scheme not in SCHEMES:
-        raise UsageError(f"expected quantize to be one of {', '.join(SCHEMES)}, got {scheme!r}")
+    check_scheme(scheme)
     if model.config.decoder.experts:
         raise UsageError(
             "the experts of MolmoE-1B are stacked tensors that torchao cannot quantise: load it in bfloat16 (14.4 GB)"

@@ -1,0 +1,45 @@
+"""A device's name -> a torch device that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from molmo_point.errors import UsageError
+
+_COUNTS: dict[str, Callable[[], int]] = {
+    "cpu": lambda: 1,
+    "cuda": lambda: torch.cuda.device_count() if torch.cuda.is_available() else 0,
+    "mps": lambda: int(torch.backends.mps.is_available()),
+    "xpu": lambda: torch.xpu.device_count() if torch.xpu.is_available() else 0,
+}
+"""Kinds of devices that models run on, and how many of each this machine has."""
+
+
+def find_device(name: str | torch.device) -> torch.device:
+    """Return the device of that name; "auto" is CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        UsageError: No such kind of device, or none here.
+    """
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if _COUNTS[kind]()))
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        device = None
+    if device is None or device.type not in _COUNTS:
+        raise UsageError(
+            f"expected a device like auto, cpu, cuda, cuda:1, mps or xpu, got {str(name)!r}"
+        )
+    count = _COUNTS[device.type]()
+    if not count:
+        raise UsageError(
+            f"there is no {device.type} device here (asked for {str(name)!r}): take 'cpu' or 'auto'"
+        )
+    if device.index is not None and device.index >= count:
+        raise UsageError(
+            f"there are {count} {device.type} devices here, numbered from 0 (asked for {str(name)!r})"
+        )
+    return device
