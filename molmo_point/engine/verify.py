@@ -8,6 +8,7 @@ folder itself and in `images/` up to two folders above.
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,11 @@ FEATURE_TOLERANCE = 2e-3
 LOGIT_TOLERANCE = 1e-2
 CLEAR_MARGIN = 1e-3
 """Where the two best logits are closer than this, which one wins is chance."""
-BFLOAT16_AGREEMENT = 0.9
+LOW_PRECISION_MARGIN = 0.1
+"""In 16 bits: where the two best logits are closer than this many standard deviations of all logits, which one wins is chance."""
+LOW_PRECISION_MISSES = (0.05, 4)
+"""Share of the other positions that may differ, and how many more: of the golden models' 27 to 537, 0 to 13 do (at most 2.7 % and
+3 of 33); with one matrix element moved by 4, which is felt everywhere, 16 to 126 do."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,8 @@ def verify_folder(
         raise CheckpointError(
             f"{folder} is not a golden folder: expected golden.json and golden.npz beside the checkpoint ({error})"
         ) from None
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"the golden files in {folder} are damaged: {error!r}") from error
     where = find_device(device)
     config = MolmoConfig.from_folder(folder)
     tokenizer = Tokenizer(folder)
@@ -110,21 +117,22 @@ def _verify_case(
     feature_error = _feature_error(features, golden)
     last = golden["logits_last8"]
     logit_error = float(np.abs(logits[-len(last) :].numpy() - last).max())
-    agreement, clear = _argmax_agreement(logits, golden["argmax_all"])
+    agreement = _agreement(logits, golden["argmax_all"])
     greedy = _continue(model, x, len(golden["greedy24"]))
     greedy_equal = greedy == golden["greedy24"].tolist()
     if model.dtype is torch.float32:
         tolerance = f"features {FEATURE_TOLERANCE:g}, logits {LOGIT_TOLERANCE:g}, tokens equal"
         close = feature_error <= FEATURE_TOLERANCE and logit_error <= LOGIT_TOLERANCE
-        passed = close and clear and greedy_equal and ids_equal
+        passed = close and not agreement.clear_misses and greedy_equal and ids_equal
     else:
-        tolerance = f"argmax agreement {BFLOAT16_AGREEMENT}"
-        passed = agreement >= BFLOAT16_AGREEMENT and ids_equal
+        share, more = LOW_PRECISION_MISSES
+        tolerance = f"argmax agreement {1 - share} of the clear positions, less {more}"
+        passed = agreement.strong_misses <= share * agreement.strong + more and ids_equal
     return CaseReport(
         name=case["name"],
         feature_error=feature_error,
         logit_error=logit_error,
-        argmax_agreement=agreement,
+        argmax_agreement=agreement.share,
         greedy_equal=greedy_equal,
         ids_equal=bool(ids_equal),
         tolerance=tolerance,
@@ -158,12 +166,33 @@ def _feature_error(features: Tensor | None, golden: dict[str, np.ndarray[Any, An
     return error
 
 
-def _argmax_agreement(logits: Tensor, golden: np.ndarray[Any, Any]) -> tuple[float, bool]:
-    """Return the share of equal positions, and whether all with a clear winner are equal."""
+@dataclass(frozen=True)
+class _Agreement:
+    """How many positions have the same most likely token.
+
+    Attributes:
+        share: Of all positions, 0-1.
+        clear_misses: Other tokens where the winner is clear in float32.
+        strong, strong_misses: Positions whose winner is clear in 16 bits, and other tokens among them.
+    """
+
+    share: float
+    clear_misses: int
+    strong: int
+    strong_misses: int
+
+
+def _agreement(logits: Tensor, golden: np.ndarray[Any, Any]) -> _Agreement:
     top = logits.topk(2, dim=-1)
     equal = top.indices[:, 0].numpy() == golden
-    clear = (top.values[:, 0] - top.values[:, 1]).numpy() > CLEAR_MARGIN
-    return float(equal.mean()), bool(equal[clear].all())
+    margin = (top.values[:, 0] - top.values[:, 1]).numpy()
+    strong = margin > LOW_PRECISION_MARGIN * logits.std(-1).numpy()
+    return _Agreement(
+        share=float(equal.mean()),
+        clear_misses=int((~equal[margin > CLEAR_MARGIN]).sum()),
+        strong=int(strong.sum()),
+        strong_misses=int((~equal[strong]).sum()),
+    )
 
 
 def _continue(model: Molmo, x: Tensor, count: int) -> list[int]:
