@@ -35,9 +35,7 @@ class Repeats:
 
     def is_new(self, point: Point) -> bool:
         """Take the next point; return whether it is none of the earlier ones."""
-        known = (
-            group for group, other in enumerate(self._distinct) if self._is_repeat(point, other)
-        )
+        known = (group for group, other in enumerate(self._distinct) if self.same(point, other))
         group = next(known, len(self._distinct))
         self.groups.append(group)
         if group < len(self._distinct):
@@ -68,7 +66,8 @@ class Repeats:
             kept.append(points[first].model_copy(update={"index": group, "score": best}))
         return tuple(kept)
 
-    def _is_repeat(self, point: Point, other: Point) -> bool:
+    def same(self, point: Point, other: Point) -> bool:
+        """Whether both are at one place."""
         x, y = point.x - other.x, point.y - other.y
         # Half a unit of the last digit against rounding.
         if 100 * max(abs(x), abs(y)) <= NEAR_PERCENT + 0.05:
