@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Callable
@@ -14,11 +15,20 @@ import torch
 from torch import Tensor
 
 import molmo_point as mp
+from molmo_point.engine.calibration import read_calibration
 from molmo_point.engine.failures import is_out_of_memory, with_memory
 from molmo_point.engine.local import LocalPointer
-from molmo_point.errors import BatchError, ImageError, ModelFailed, QueryError, UsageError
+from molmo_point.errors import (
+    BatchError,
+    CheckpointError,
+    ImageError,
+    ModelFailed,
+    QueryError,
+    UsageError,
+)
 from molmo_point.model import devices
 from molmo_point.model.batch_cache import BatchKVCache
+from molmo_point.model.catalog import NANO_FOLDER
 from molmo_point.points import Pointing, Status
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -350,3 +360,12 @@ def test_options_are_checked_before_anything_is_loaded(option: str, value: Any) 
         mp.load("no/such/model", **{option: value})
     with pytest.raises(UsageError, match="expected quantize to be one of"):
         mp.load("no/such/model", quantize="int3")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity"])
+def test_a_calibration_that_is_not_finite_is_damaged(tmp_path: Path, number: str) -> None:
+    content = json.loads((NANO_FOLDER / "calibration.json").read_text())
+    content["score_bias"] = float(number)
+    (tmp_path / "calibration.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"calibration\.json is damaged"):
+        read_calibration(tmp_path, 192)

@@ -1,0 +1,59 @@
+"""A text knows why it ended, whichever way it was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import molmo_point as mp
+from molmo_point.engine.local import LocalPointer, drain
+from molmo_point.points import FinishReason, Text
+
+TINY = Path(__file__).parents[1] / "golden" / "models" / "tiny-d"
+IMAGE = np.full((80, 80, 3), 90, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def short() -> LocalPointer:
+    return mp.load(TINY, max_new_tokens=4)
+
+
+def scheduled(pointer: LocalPointer, timeout_s: float | None) -> object:
+    scheduler = pointer.schedule()
+    scheduler.add("a", IMAGE, "What is this?", kind="text", timeout_s=timeout_s)
+    results = [None]
+    while scheduler.busy:
+        results += [news.result for news in scheduler.step()]
+    return results[-1]
+
+
+WAYS: dict[str, Callable[[LocalPointer, float | None], object]] = {
+    "ask": lambda p, t: p.ask(IMAGE, "What is this?", timeout_s=t),
+    "view": lambda p, t: p.open(IMAGE).ask("What is this?", timeout_s=t),
+    "stream": lambda p, t: drain(p.stream_text(IMAGE, "What is this?", timeout_s=t)),
+    "view stream": lambda p, t: drain(p.open(IMAGE).stream_text("What is this?", timeout_s=t)),
+    "no picture": lambda p, t: drain(p.stream_text(None, "What is this?", timeout_s=t)),
+    "scheduler": scheduled,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("timeout_s", "reason"), [(None, FinishReason.LENGTH), (0.0, FinishReason.TIMEOUT)]
+)
+def test_a_text_that_was_cut_says_so(
+    short: LocalPointer, way: str, timeout_s: float | None, reason: FinishReason
+) -> None:
+    text = WAYS[way](short, timeout_s)
+    assert isinstance(text, Text)
+    assert text.finish_reason is reason
+    assert not text.complete
+
+
+def test_a_text_that_the_model_ended_is_whole() -> None:
+    text = mp.load("nano").ask(IMAGE, "Point to the zebra.")
+    assert isinstance(text, Text)
+    assert text.complete
