@@ -65,6 +65,7 @@ class MolmoConfig:
         folder = Path(folder)
         config = read_json(folder / "config.json")
         try:
+            network_keys(config)  # before the other files, which another architecture may not have
             return cls.from_dicts(config, read_images(folder))
         except CheckpointError as error:
             where = "" if str(folder) in str(error) else f"{folder}: "

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from molmo_point.checkpoint_folder import read_json
+from molmo_point.checkpoint_folder import read_json, weight_files
 from molmo_point.config_keys import IMAGES, NETWORK, PROCESSOR, ROPE, VISION, KeyTable
 from molmo_point.errors import CheckpointError
 
@@ -178,9 +178,13 @@ def read_images(folder: Path) -> dict[str, Any]:
             ProcessorKeys, PROCESSOR, content, "processor_config.json"
         ).image_processor
     if alone is None and nested is None:
+        others = [
+            n for n in ("tokenizer.json", *weight_files(folder)) if not (folder / n).exists()
+        ]
+        also = f" (nor {', '.join(others)})" if others else ""
         raise CheckpointError(
-            f"{folder} has no preprocessor_config.json, which says how pictures are cut into crops: copy it from the model that "
-            "these weights come from"
+            f"{folder} has no preprocessor_config.json{also}, which says how pictures are cut into crops: copy it from the model "
+            "that these weights come from"
         )
     if alone is not None and nested is not None and image_keys(alone) != image_keys(nested):
         raise CheckpointError(
