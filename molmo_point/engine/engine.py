@@ -27,6 +27,7 @@ from molmo_point.engine.generate import (
     Step,
     generate,
 )
+from molmo_point.engine.options import EngineOptions as EngineOptions
 from molmo_point.engine.pace import free_tokens
 from molmo_point.engine.picture import EncodedPicture, PictureEncoder
 from molmo_point.engine.repeats import Repeats
@@ -40,60 +41,6 @@ from molmo_point.points import Pointing, Status, Timing
 from molmo_point.preprocess.inputs import check_length
 from molmo_point.preprocess.prompt import check_query, wrap
 from molmo_point.preprocess.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """How an engine works. None of these changes an answer's points.
-
-    Attributes:
-        max_new_tokens: Most tokens of one answer: 17 to 19 a point with digit-wise tokenizers, so about 40 points. Answers that
-            need more are `truncated`; the model's positions hold some 2500 beside a large picture. Longer answers take more of
-            `batch_cache_bytes`.
-        drafts: Guess forced markup and let the model confirm it: fewer passes.
-        draft_width: Tokens that a pass reads for about the price of one: from about 21 on, all digits are drafted side by side.
-            None: what was measured for this kind of device (`engine.pace`).
-        max_batch: Most answers that `point_many` writes side by side.
-        batch_cache_bytes: Most memory for the keys and values of such a batch; fewer answers run side by side where it is short.
-        picture_cache_bytes: Budget for remembered pictures (their keys and values).
-        crop_cache_bytes: Budget for remembered vision features of crops.
-        cuda_graphs: Decode in passes of a few fixed shapes that are recorded once and replayed. Saves launches on CUDA; on other
-            devices it only pads.
-        calibrated: Use the calibration.json beside the weights, if there is one; False hands out raw scores and covariances.
-    """
-
-    max_new_tokens: int = 768
-    drafts: bool = True
-    draft_width: int | None = None
-    max_batch: int = 8
-    batch_cache_bytes: int = 4 * 1024**3
-    picture_cache_bytes: int = 512 * 1024**2
-    crop_cache_bytes: int = 256 * 1024**2
-    cuda_graphs: bool = False
-    calibrated: bool = True
-
-    def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if name == "draft_width" and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise UsageError(
-                    f"expected {name} as a whole number of at least {least}, got {value!r}"
-                )
-        for name in ("drafts", "cuda_graphs", "calibrated"):
-            if not isinstance(getattr(self, name), bool):
-                raise UsageError(f"expected {name} as True or False, got {getattr(self, name)!r}")
-
-
-_LEAST = {
-    "max_new_tokens": 1,
-    "draft_width": 1,
-    "max_batch": 1,
-    "batch_cache_bytes": 0,
-    "picture_cache_bytes": 0,
-    "crop_cache_bytes": 0,
-}
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import torch
 
 from molmo_point.config import MolmoConfig
 from molmo_point.engine.calibration import Floats, read_calibration
 from molmo_point.engine.drafts import Kind
-from molmo_point.engine.engine import Engine, EngineOptions, PointRequest
-from molmo_point.engine.picture import EncodedPicture
+from molmo_point.engine.engine import Engine, EngineOptions
 from molmo_point.engine.scheduler import Scheduler
+from molmo_point.engine.view import LocalView, drain, points_of, text_of, written
 from molmo_point.errors import BatchError, CheckpointError, PointError, UsageError
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.share import Share
@@ -28,14 +27,12 @@ from molmo_point.pointer import (
     check_stamp,
     check_timeout,
 )
-from molmo_point.points import Pointing, Text, Timing
+from molmo_point.points import Pointing, Text
 from molmo_point.preprocess.prompt import check_query
 from molmo_point.preprocess.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
-
-Result = TypeVar("Result")
 
 
 class LocalPointer:
@@ -138,7 +135,7 @@ class LocalPointer:
         check_query(question)
         timeout_s = check_timeout(timeout_s)
         picture = engine.no_picture() if image is None else engine.encode(image)[0]
-        return (yield from _text(engine, picture, question, started, timeout_s))
+        return (yield from text_of(engine, picture, question, started, timeout_s))
 
     def open(self, image: ImageLike) -> LocalView:
         picture, timing = self._engine.encode(image)
@@ -187,7 +184,7 @@ class LocalPointer:
         engine = self._engine
         picture, cost = engine.encode(image)
         request = engine.ask_points(picture, cost, query, kind, time.perf_counter(), None)
-        return drain(_written(engine, request)), request.answer.states()
+        return drain(written(engine, request)), request.answer.states()
 
     def schedule(self) -> Scheduler:
         """Return a decoder for many questions at once that join as they come: for a server's loop."""
@@ -212,107 +209,9 @@ class LocalPointer:
         timeout_s = check_timeout(timeout_s)
         passed_on = {"stamp_ns": check_stamp(stamp_ns), "frame_id": check_frame_id(frame_id)}
         picture, cost = self._engine.encode(image)
-        asked = _points(self._engine, picture, cost, query, kind, started, timeout_s)
+        asked = points_of(self._engine, picture, cost, query, kind, started, timeout_s)
         pointing = yield from asked
         return pointing.with_(**passed_on)
-
-
-class LocalView:
-    """One picture of a `LocalPointer`, encoded once, open for many questions."""
-
-    def __init__(self, engine: Engine, picture: EncodedPicture, cost: Timing) -> None:
-        self._engine = engine
-        self._picture: EncodedPicture | None = picture
-        self._cost = cost
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        return self._open().image_size
-
-    def point(self, query: str, *, timeout_s: float | None = None) -> Pointing:
-        return drain(self._stream(query, "point", timeout_s))
-
-    def count(self, query: str, *, timeout_s: float | None = None) -> Pointing:
-        return drain(self._stream(query, "count", timeout_s))
-
-    def ask(self, question: str, *, timeout_s: float | None = None) -> Text:
-        return Text.of(drain(self.stream_text(question, timeout_s=timeout_s)))
-
-    def stream(self, query: str, *, timeout_s: float | None = None) -> PointStream:
-        return self._stream(query, "point", timeout_s)
-
-    def stream_text(self, question: str, *, timeout_s: float | None = None) -> TextStream:
-        return _text(self._engine, self._open(), question, time.perf_counter(), timeout_s)
-
-    def close(self) -> None:
-        self._picture = None
-
-    def __enter__(self) -> LocalView:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _stream(self, query: str, kind: Kind, timeout_s: float | None) -> PointStream:
-        # The first question is charged with the picture, the others cost only themselves.
-        picture, cost = self.encoded()
-        return _points(self._engine, picture, cost, query, kind, time.perf_counter(), timeout_s)
-
-    def encoded(self) -> tuple[EncodedPicture, Timing]:
-        """Return the picture as it was read, and what that cost if no question was charged with it yet."""
-        picture = self._open()
-        cost, self._cost = self._cost, Timing()
-        return picture, cost
-
-    def _open(self) -> EncodedPicture:
-        if self._picture is None:
-            raise UsageError("this view is closed: open the picture again")
-        return self._picture
-
-
-def _points(
-    engine: Engine,
-    picture: EncodedPicture,
-    cost: Timing,
-    query: str,
-    kind: Kind,
-    started: float,
-    timeout_s: float | None,
-) -> PointStream:
-    return _written(engine, engine.ask_points(picture, cost, query, kind, started, timeout_s))
-
-
-def _written(engine: Engine, request: PointRequest) -> PointStream:
-    for step in engine.run(request.picture, request.decoding):
-        yield from request.answer.take(step)
-    assert request.decoding.ending is not None
-    late, pointing = request.answer.finish(request.decoding.ending)
-    yield from late
-    return pointing
-
-
-def _text(
-    engine: Engine,
-    picture: EncodedPicture,
-    question: str,
-    started: float,
-    timeout_s: float | None,
-) -> TextStream:
-    request = engine.ask_text(picture, question, started, timeout_s)
-    answer = request.answer
-    for step in engine.run(picture, request.decoding):
-        piece = answer.take(step)
-        if piece:
-            yield piece
-    rest = answer.finish()
-    if rest:
-        yield rest
-    return answer.whole(request.decoding.ending)
 
 
 def _pair(request: object) -> tuple[ImageLike, str]:
@@ -348,13 +247,3 @@ def _check_vocabulary(config: MolmoConfig, tokenizer: Tokenizer, folder: Path) -
             f"config.json in {folder} ends answers with eos_token_id = {list(config.end_tokens)}, this network's do with "
             f"{special.end_of_text} (<|endoftext|>): a model that was trained with another chat format cannot be run here"
         )
-
-
-def drain(stream: Generator[object, None, Result]) -> Result:
-    """Run a stream to its end and return what it returns."""
-    while True:
-        try:
-            next(stream)
-        except StopIteration as end:
-            result: Result = end.value
-            return result

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import molmo_point as mp
-from molmo_point.engine.local import LocalPointer, drain
+from molmo_point.engine.local import LocalPointer
+from molmo_point.engine.view import drain
 from molmo_point.points import FinishReason, Text
 
 TINY = Path(__file__).parents[1] / "golden" / "models" / "tiny-d"
