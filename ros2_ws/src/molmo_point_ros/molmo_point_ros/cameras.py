@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Union
 
-from molmo_calibration import CalibrationError, Camera, NotCalibratedError
+import numpy as np
+from molmo_calibration import CalibrationError, Camera, NotCalibratedError, Roi
 from molmo_calibration.camera_messages import camera_from_message
 
 from molmo_point_ros.codes import PositionStatus
@@ -19,7 +20,9 @@ def camera_of(moment: Moment) -> Union[Camera, Problem]:
             PositionStatus.NO_CAMERA_INFO,
             f"{settings.info_topic or settings.name + '.info_topic'}: expected a sensor_msgs/CameraInfo, none has come",
         )
-    camera = camera_from(moment.info, settings.info_topic, moment.frame_id)
+    camera = camera_from(
+        moment.info, settings.info_topic, moment.frame_id, rectified=settings.rectified
+    )
     if isinstance(camera, Problem):
         return camera
     if camera.image_size != moment.image_size:
@@ -28,13 +31,23 @@ def camera_of(moment: Moment) -> Union[Camera, Problem]:
             f"{settings.info_topic}: expected a calibration for {moment.image_size[0]}x{moment.image_size[1]} "
             f"pixels as on {settings.image_topic}, got one for {camera.image_size[0]}x{camera.image_size[1]}",
         )
-    return camera.rectified() if settings.rectified else camera
+    return camera
 
 
-def camera_from(info: Any, topic: str, frame_id: str) -> Union[Camera, Problem]:
-    """Read a `sensor_msgs/CameraInfo`; its frame is the picture's, which is what /tf knows."""
+def camera_from(
+    info: Any, topic: str, frame_id: str, *, rectified: bool = False
+) -> Union[Camera, Problem]:
+    """Read a `sensor_msgs/CameraInfo`; its frame is the picture's, which is what /tf knows.
+
+    Args:
+        info: The message.
+        topic: Where it came from, for the sentence.
+        frame_id: Of the picture.
+        rectified: The picture is rectified: P alone counts, and a lens that we have no model for does not matter.
+    """
     try:
-        return camera_from_message(info).replace(frame_id=frame_id.lstrip("/"))
+        read = _rectified(info) if rectified else camera_from_message(info)
+        return read.replace(frame_id=frame_id.lstrip("/"))
     except NotCalibratedError as error:
         return Problem(
             PositionStatus.NOT_CALIBRATED, f"{topic}: expected a calibrated camera: {error}"
@@ -43,3 +56,25 @@ def camera_from(info: Any, topic: str, frame_id: str) -> Union[Camera, Problem]:
         return Problem(
             PositionStatus.NOT_CALIBRATED, f"{topic}: expected a usable calibration: {error}"
         )
+
+
+def _rectified(info: Any) -> Camera:
+    """The camera of a rectified picture: K, D and R describe the picture before it was rectified."""
+    projection = np.asarray(info.p, np.float64).reshape(-1)
+    if projection.size != 12 or not projection[0]:
+        raise NotCalibratedError(
+            f"P[0] is {projection[0] if projection.size else 'missing'}, and a rectified picture is described by P alone; "
+            "set rectified to false if the picture is not rectified"
+        )
+    matrix = projection.reshape(3, 4)
+    roi = info.roi
+    return Camera(
+        width=int(info.width),
+        height=int(info.height),
+        matrix=matrix[:, :3],
+        projection=matrix,
+        roi=Roi(int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height))
+        if int(roi.width) and int(roi.height)
+        else None,
+        binning=(max(int(info.binning_x), 1), max(int(info.binning_y), 1)),
+    )

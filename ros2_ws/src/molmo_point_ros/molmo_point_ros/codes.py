@@ -52,6 +52,7 @@ STATUS_NUMBERS = {
     Status.NOT_FOUND: 1,
     Status.TRUNCATED: 2,
     Status.MALFORMED: 3,
+    Status.PENDING: 4,
 }
 """`status` of `PointArray`."""
 
@@ -60,4 +61,5 @@ CODE_OF_STATUS = {
     Status.NOT_FOUND: Code.NO_POINTS,
     Status.TRUNCATED: Code.TRUNCATED,
     Status.MALFORMED: Code.MALFORMED,
+    Status.PENDING: Code.TIMED_OUT,
 }

@@ -14,13 +14,15 @@ from molmo_calibration import (
     StereoNoise,
     Transform,
     depth_at,
-    depth_from_message,
     lift,
 )
 
 from molmo_point_ros.cameras import camera_from
 from molmo_point_ros.codes import PositionStatus
+from molmo_point_ros.depth_units import depth_of, unit_hint
+from molmo_point_ros.errors import MessageError
 from molmo_point_ros.settings import CameraSettings, Settings
+from molmo_point_ros.stamps import SECOND_NS
 from molmo_point_ros.values import FloatArray, Moment, Position, Problem
 
 _STATUS = {
@@ -65,7 +67,9 @@ class DepthReader:
             return Problem(PositionStatus.NO_DEPTH, _missing(moment.camera, settings, moment))
         message = moment.depth[1]
         try:
-            depth = _scaled(depth_from_message(message), moment.camera, message)
+            depth = depth_of(message, moment.camera)
+        except MessageError as error:
+            return Problem(PositionStatus.INVALID_DEPTH, str(error))
         except CalibrationError as error:
             return Problem(PositionStatus.INVALID_DEPTH, f"{topic}: {error}")
         own = _own_camera(moment, depth, camera)
@@ -115,10 +119,11 @@ class DepthReader:
         lifted = lift(self.camera, uv, found, covariance, noise)
         if not lifted.ok:
             status, words = _STATUS[lifted.status]
+            hint = unit_hint(self.depth) if status is PositionStatus.OUT_OF_RANGE else ""
             return Position(
                 status,
                 depth_samples=found.samples,
-                message=f"{self.topic}: {words} around pixel ({uv[0]:.1f}, {uv[1]:.1f})",
+                message=f"{self.topic}: {words} around pixel ({uv[0]:.1f}, {uv[1]:.1f}){hint}",
             )
         moved = lifted.moved(target)
         return Position(
@@ -134,24 +139,26 @@ class DepthReader:
 def _missing(camera: CameraSettings, settings: Settings, moment: Moment) -> str:
     if not camera.depth_topic:
         return f"{camera.name}.depth_topic: expected a topic with depth, none is set"
-    return (
+    wanted = (
         f"{camera.depth_topic}: expected a depth image within {settings.sync_tolerance_s:g} s of the picture of "
-        f"{moment.stamp_ns} ns, none came"
+        f"{moment.stamp_ns} ns"
     )
-
-
-def _scaled(depth: DepthImage, camera: CameraSettings, message: Any) -> DepthImage:
-    if not camera.depth_scale:
-        return depth
-    unit = 1.0 if "32f" in str(message.encoding).lower() else 1e-3
-    return DepthImage(depth.metres * (camera.depth_scale / unit))
+    if moment.nearest_depth_ns is None:
+        return f"{wanted}, none has come on the topic: does the camera publish it, and does its type fit depth_transport?"
+    late_s = (moment.nearest_depth_ns - moment.stamp_ns) / SECOND_NS
+    return (
+        f"{wanted}, the nearest is {abs(late_s):.3f} s {'later' if late_s > 0 else 'earlier'}: synchronize the streams in "
+        "the driver, or raise sync_tolerance_s as far as the scene stands still"
+    )
 
 
 def _own_camera(moment: Moment, depth: DepthImage, camera: Camera) -> Union[Camera, Problem, None]:
     """The depth image's own camera where it is not registered to the picture, None where it is."""
     settings = moment.camera
-    if settings.depth_registered == "true" or not settings.depth_info_topic:
+    if settings.depth_registered == "true":
         return None
+    if not settings.depth_info_topic:
+        return _other_camera(moment)
     if moment.depth_info is None or moment.depth is None:
         return Problem(
             PositionStatus.NO_CAMERA_INFO,
@@ -169,8 +176,34 @@ def _own_camera(moment: Moment, depth: DepthImage, camera: Camera) -> Union[Came
         )
     if settings.depth_registered == "false":
         return own
+    info_frame = _info_frame(moment.depth_info)
+    if info_frame and frame_id and info_frame != frame_id.lstrip("/"):
+        return Problem(
+            PositionStatus.DEPTH_MISMATCH,
+            f"{settings.depth_topic}: expected depth in the frame {info_frame!r} as {settings.depth_info_topic} says, got "
+            f"it in {frame_id!r}: name the camera_info of this depth, or set depth_registered to true or false",
+        )
     same_frame = frame_id.lstrip("/") == moment.frame_id.lstrip("/")
     return None if same_frame and _same_lens(own, camera) else own
+
+
+def _other_camera(moment: Moment) -> Problem | None:
+    """A problem where depth without a camera_info is of another camera than the picture."""
+    assert moment.depth is not None
+    depth_frame = str(moment.depth[1].header.frame_id).lstrip("/")
+    frame = moment.frame_id.lstrip("/")
+    if not depth_frame or not frame or depth_frame == frame:
+        return None
+    return Problem(
+        PositionStatus.DEPTH_MISMATCH,
+        f"{moment.camera.depth_topic}: expected depth registered to the picture, in its frame {frame!r}, got depth in "
+        f"{depth_frame!r}: use the driver's aligned depth, name depth_info_topic, or set depth_registered to true if its "
+        "pixels do lie on those of the picture",
+    )
+
+
+def _info_frame(info: Any) -> str:
+    return str(getattr(getattr(info, "header", None), "frame_id", "") or "").lstrip("/")
 
 
 def _same_shape(a: tuple[int, int], b: tuple[int, int]) -> bool:

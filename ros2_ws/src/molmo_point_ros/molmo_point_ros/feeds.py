@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from molmo_point_ros.buffers import StampedBuffer
+from molmo_point_ros.buffers import JUMP_NS, StampedBuffer
 from molmo_point_ros.errors import NoImage
 from molmo_point_ros.settings import CameraSettings
 from molmo_point_ros.stamps import SECOND_NS, stamp_ns_of
@@ -16,8 +16,11 @@ from molmo_point_ros.stamps import SECOND_NS, stamp_ns_of
 IMAGES_KEPT = 8
 """The newest picture is the one that counts; a few older ones stay for `not_before` and for late callers."""
 
-DEPTHS_KEPT = 45
-"""1.5 s at 30 Hz: depth is frozen together with its picture, so it only has to cover the lag between the two topics."""
+DEPTH_KEPT_S = 2.0
+"""Depth is frozen together with its picture, so it only has to cover the lag between the two topics, whatever their rates."""
+
+DEPTHS_KEPT = 600
+"""Depth images at most: a clock that stands still, or an endless rate, must not fill the memory."""
 
 
 @dataclass
@@ -37,16 +40,20 @@ class CameraFeed:
         self.settings = settings
         self.counts = Counts()
         self._images: StampedBuffer[Any] = StampedBuffer(IMAGES_KEPT)
-        self._depths: StampedBuffer[Any] = StampedBuffer(DEPTHS_KEPT)
+        self._depths: StampedBuffer[Any] = StampedBuffer(DEPTHS_KEPT, DEPTH_KEPT_S)
         self._info: Any = None
         self._depth_info: Any = None
         self._arrived = threading.Condition()
+        self.unset = ""
+        """What was let go because it has no stamp, for a person; empty where nothing was."""
 
     def add_image(self, message: Any) -> int:
         """Keep a picture; returns its stamp in nanoseconds."""
         stamp_ns = stamp_ns_of(message.header)
         with self._arrived:
             self.counts.images += 1
+            if self._is_unset(stamp_ns, self._images, self.settings.image_topic):
+                return stamp_ns
             if self._images.add(stamp_ns, message):
                 self.counts.jumps += 1
                 self._depths.clear()
@@ -55,9 +62,12 @@ class CameraFeed:
 
     def add_depth(self, message: Any) -> None:
         """Keep a depth image."""
+        stamp_ns = stamp_ns_of(message.header)
         with self._arrived:
             self.counts.depths += 1
-            self._depths.add(stamp_ns_of(message.header), message)
+            if self._is_unset(stamp_ns, self._depths, self.settings.depth_topic):
+                return
+            self._depths.add(stamp_ns, message)
             self._arrived.notify_all()
 
     def add_info(self, message: Any) -> None:
@@ -142,6 +152,19 @@ class CameraFeed:
                     self.counts.sync_misses += found is None
                     return found
                 self._arrived.wait(left)
+
+    def nearest_depth_ns(self, stamp_ns: int) -> int | None:
+        """Stamp of the depth image closest to a picture, however far away; None where there is none."""
+        found = self._depths.nearest(stamp_ns, tolerance_ns=2**63)
+        return None if found is None else found[0]
+
+    def _is_unset(self, stamp_ns: int, buffer: StampedBuffer[Any], topic: str) -> bool:
+        """Whether a message among stamped ones has no stamp: it is no clock set back, and nothing can be found for it."""
+        newest = buffer.newest()
+        if stamp_ns or newest is None or newest[0] <= JUMP_NS:
+            return False
+        self.unset = f"{topic}: a message with the stamp 0 among stamped ones was let go"
+        return True
 
     def _complaint(self, newest: tuple[int, Any] | None, not_before_ns: int, now_ns: int) -> str:
         topic = self.settings.image_topic

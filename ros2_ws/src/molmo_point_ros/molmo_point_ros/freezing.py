@@ -15,9 +15,10 @@ from typing import Any
 from molmo_calibration import FrameError, Transform
 
 from molmo_point_ros.codes import PositionStatus
+from molmo_point_ros.compressed_pictures import rgb_of_compressed
 from molmo_point_ros.errors import MessageError, NoImage, RequestError
 from molmo_point_ros.feeds import CameraFeed
-from molmo_point_ros.pictures import DECODERS, rgb_of
+from molmo_point_ros.pictures import rgb_of
 from molmo_point_ros.settings import Settings
 from molmo_point_ros.stamps import SECOND_NS, stamp_ns_of
 from molmo_point_ros.transforms import TransformBuffer
@@ -98,9 +99,11 @@ class Freezer:
         feed = self.feed(request.camera)
         camera = feed.settings
         if own:
-            image = rgb_of(message, "the request's image")
+            image = rgb_of(message, "the request's image", camera.contrast)
+        elif camera.image_transport == "compressed":
+            image = rgb_of_compressed(message, camera.image_topic, camera.contrast)
         else:
-            image = DECODERS[camera.image_transport](message, camera.image_topic)
+            image = rgb_of(message, camera.image_topic, camera.contrast)
         info = feed.info
         if request.camera_info is not None and int(request.camera_info.width) > 0:
             info = request.camera_info
@@ -128,12 +131,15 @@ class Freezer:
             feed = self.feed(camera.name)
             depth = feed.wait_depth(moment.stamp_ns, tolerance_ns, settings.tf_timeout_s)
             changes.update(depth=depth, depth_info=moment.depth_info or feed.depth_info)
+            if depth is None:
+                changes["nearest_depth_ns"] = feed.nearest_depth_ns(moment.stamp_ns)
         if not isinstance(moment.target_from_camera, Transform):
             changes["target_from_camera"] = self._transform(
                 moment.target_frame, moment.frame_id, moment.stamp_ns, deadline
             )
         depth_frame = str(depth[1].header.frame_id) if depth else ""
-        if depth_frame and not isinstance(moment.camera_from_depth, Transform):
+        across = depth_frame and camera.depth_info_topic and camera.depth_registered != "true"
+        if across and not isinstance(moment.camera_from_depth, Transform):
             changes["camera_from_depth"] = self._transform(
                 moment.frame_id, depth_frame, moment.stamp_ns, deadline
             )
@@ -156,5 +162,5 @@ class Freezer:
         except FrameError as error:
             return Problem(
                 PositionStatus.NO_TRANSFORM,
-                f"/tf: expected {target!r} from {source!r} at the picture's stamp {stamp_ns} ns: {error}",
+                f"{self._transforms.topics[0]}: expected {target!r} from {source!r} at the picture's stamp {stamp_ns} ns: {error}",
             )

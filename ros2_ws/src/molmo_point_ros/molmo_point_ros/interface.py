@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from molmo_point_ros.annotations import image_annotations
 from molmo_point_ros.markers import markers
@@ -13,7 +13,9 @@ from molmo_point_ros.publications import (
     Make,
     best_point,
     best_pose,
+    best_pose_stamped,
     detections,
+    detections_3d,
     point_array,
     poses,
 )
@@ -54,6 +56,7 @@ class Output:
         build: Makes the message, or None where the answer has nothing for this topic.
         watched_only: Dear to make: only while somebody subscribes.
         recorded_only: Only in bags, not on the graph.
+        live_only: Only on the graph, not in bags: for those who act at once; a recording has the same with its covariance.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Output:
     build: Callable[[Make, Answer, Settings], Any]
     watched_only: bool = False
     recorded_only: bool = False
+    live_only: bool = False
 
 
 OUTPUTS = (
@@ -75,8 +79,14 @@ OUTPUTS = (
     Output("pose", "geometry_msgs/msg/PoseWithCovarianceStamped", EVENTS,
            "The same with its covariance; the orientation is unknown and its variance says so.",
            lambda make, answer, _: best_pose(make, answer)),
+    Output("pose_stamped", "geometry_msgs/msg/PoseStamped", EVENTS,
+           "The same for Nav2 and MoveIt, which take no covariance; the orientation is that of the frame: set your own.",
+           lambda make, answer, _: best_pose_stamped(make, answer), live_only=True),
     Output("poses", "geometry_msgs/msg/PoseArray", EVENTS, "Every position of the answer.",
            lambda make, answer, _: poses(make, answer)),
+    Output("detections_3d", "vision_msgs/msg/Detection3DArray", EVENTS,
+           "Every position with its covariance, as vision_msgs, in the frame of the positions; sizes are not known (0).",
+           lambda make, answer, _: detections_3d(make, answer), live_only=True),
     Output("markers", "visualization_msgs/msg/MarkerArray", LATEST, "Ellipsoids (90 %) and labels, for RViz.",
            markers),
     Output("overlay", "sensor_msgs/msg/Image", SENSOR, "The picture with the points drawn on it; made only while it is watched.",
@@ -86,6 +96,7 @@ OUTPUTS = (
 )  # fmt: skip
 
 LIVE_OUTPUTS = tuple(output for output in OUTPUTS if not output.recorded_only)
+RECORDED_OUTPUTS = tuple(output for output in OUTPUTS if not output.live_only)
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,10 @@ SERVICES = (
 )  # fmt: skip
 
 
+Role = Literal["picture", "info", "depth", "moving", "fixed", "query"]
+PICTURE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+
+
 @dataclass(frozen=True)
 class Input:
     """A subscription.
@@ -115,6 +130,7 @@ class Input:
         quality: Its QoS.
         text: What it is for.
         receive: Takes a message; returns at once and never raises because of it.
+        role: What it is to a picture: what a recording has to find for one.
     """
 
     topic: str
@@ -122,6 +138,7 @@ class Input:
     quality: Quality
     text: str
     receive: Callable[[Any], None]
+    role: Role
 
 
 def results(
@@ -146,12 +163,12 @@ def results(
 def inputs(session: Session, standing: StandingQuery) -> list[Input]:
     """Return every subscription of a session: its cameras, the transforms and the query text."""
     found = [
-        Input("/tf", "tf2_msgs/msg/TFMessage", Quality(True, False, 100), "Moving transforms.",
-              session.add_transforms),
-        Input("/tf_static", "tf2_msgs/msg/TFMessage", Quality(True, True, 100), "Fixed transforms.",
-              lambda message: session.add_transforms(message, static=True)),
+        Input(session.settings.tf_topic, "tf2_msgs/msg/TFMessage", Quality(True, False, 100), "Moving transforms.",
+              session.add_transforms, "moving"),
+        Input(session.settings.tf_static_topic, "tf2_msgs/msg/TFMessage", Quality(True, True, 100), "Fixed transforms.",
+              lambda message: session.add_transforms(message, static=True), "fixed"),
         Input("~/query_text", "std_msgs/msg/String", EVENTS, "Sets the standing query; empty stops it.",
-              lambda message: standing.set(Request(str(message.data)), session.settings.max_rate_hz)),
+              lambda message: standing.set(Request(str(message.data)), session.settings.max_rate_hz), "query"),
     ]  # fmt: skip
     for name in session.feeds:
         found += _camera_inputs(session, standing, name)
@@ -165,16 +182,18 @@ def _camera_inputs(session: Session, standing: StandingQuery, name: str) -> list
     newest, queued = Quality(reliable), Quality(reliable, depth=DEPTHS_QUEUED)
 
     def picture(message: Any) -> None:
-        feed.add_image(message)
+        session.add_image(name, message)
         standing.offer(name, message)
 
-    compressed = camera.image_transport == "compressed"
-    kind = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
+    pictures = PICTURE_TYPES[camera.image_transport == "compressed"]
+    depths = PICTURE_TYPES[camera.depth_compressed]
     info = "sensor_msgs/msg/CameraInfo"
-    wanted = (
-        (camera.image_topic, kind, newest, "Pictures.", picture),
-        (camera.info_topic, info, newest, "Calibration of the pictures.", feed.add_info),
-        (camera.depth_topic, "sensor_msgs/msg/Image", queued, "Depth.", feed.add_depth),
-        (camera.depth_info_topic, info, newest, "Calibration of the depth.", feed.add_depth_info),
-    )
+    wanted: tuple[tuple[str, str, Quality, str, Callable[[Any], None], Role], ...] = (
+        (camera.image_topic, pictures, newest, "Pictures.", picture, "picture"),
+        (camera.info_topic, info, newest, "Calibration of the pictures.", feed.add_info, "info"),
+        (camera.info_topic, info, LATEST, "The same, sent once before the node was there.", feed.add_info, "info"),
+        (camera.depth_topic, depths, queued, "Depth.", feed.add_depth, "depth"),
+        (camera.depth_info_topic, info, newest, "Calibration of the depth.", feed.add_depth_info, "info"),
+        (camera.depth_info_topic, info, LATEST, "The same, sent once before.", feed.add_depth_info, "info"),
+    )  # fmt: skip
     return [Input(*found) for found in wanted if found[0]]

@@ -19,7 +19,7 @@ from molmo_point_ros.asking import Asker
 from molmo_point_ros.declaring import Declared
 from molmo_point_ros.diagnostics import diagnostics
 from molmo_point_ros.interface import LIVE_OUTPUTS, Input, Quality, inputs, results
-from molmo_point_ros.rclpy_types import make, message_class
+from molmo_point_ros.rclpy_types import make, message_class, quiet_about_qos
 from molmo_point_ros.serving import Servers
 from molmo_point_ros.session import Session
 from molmo_point_ros.settings import Settings
@@ -189,12 +189,14 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
                 if session is not None and session.health.note(source.topic, words):
                     self.get_logger().warning(words)
 
+        beside = source.role == "info" and source.quality.latched
         return self.create_subscription(
             message_class(source.type_name),
             source.topic,
             receive,
             profile(source.quality),
             callback_group=self._sensors_group,
+            **(quiet_about_qos() if beside else {}),
         )
 
     def publish(self, answer: Answer) -> None:

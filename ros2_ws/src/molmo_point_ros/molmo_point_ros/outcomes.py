@@ -41,6 +41,8 @@ def remark(pointing: Pointing) -> str:
     """Return what a person should know about an answer; empty where it speaks for itself."""
     if pointing.status is Status.TRUNCATED:
         return f"the time or token limit came first; the {pointing.count} points so far are given"
+    if pointing.status is Status.PENDING:
+        return "there is no answer yet; it says nothing about whether something matches"
     if pointing.status is Status.MALFORMED:
         return "the model's text could not be read as points; raw_text holds it"
     return ""

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Union
 
+from molmo_point_ros.contrast import CONTRASTS
 from molmo_point_ros.errors import ParameterError
+from molmo_point_ros.reading import read
 
 Value = Union[bool, int, float, str, list[str], list[float]]
 
@@ -46,6 +48,8 @@ NODE_PARAMETERS = (
     Parameter("max_image_age_s", 1.0, "Seconds; an older newest picture is NO_IMAGE. 0 allows any.", 0.0, 3600.0, live=True),
     Parameter("sync_tolerance_s", 0.02, "Seconds between a picture and its depth image at most.", 0.0, 1.0, live=True),
     Parameter("tf_timeout_s", 0.2, "Seconds to wait for transforms and depth that lag behind.", 0.0, 10.0, live=True),
+    Parameter("tf_topic", "/tf", "Moving transforms; a robot in a namespace may have them on /robot1/tf."),
+    Parameter("tf_static_topic", "/tf_static", "Fixed transforms."),
     Parameter("tf_cache_s", 30.0, "Seconds of transforms kept; must exceed the longest answer.", 1.0, 600.0),
     Parameter("target_frame", "", "Frame of the positions, unless a request says otherwise; empty: the camera's.", live=True),
     Parameter("position_source", "depth", "How pixels become metres, unless the camera has nothing for it.",
@@ -76,10 +80,15 @@ CAMERA_PARAMETERS = (
     Parameter("image_topic", "image_raw", "sensor_msgs/Image, or CompressedImage with image_transport compressed."),
     Parameter("image_transport", "raw", "raw or compressed.", choices=("raw", "compressed")),
     Parameter("info_topic", "camera_info", "sensor_msgs/CameraInfo of the image; empty: 2D only."),
-    Parameter("depth_topic", "", "sensor_msgs/Image 16UC1 (mm) or 32FC1 (m); empty: no depth."),
+    Parameter("contrast", "percentile", "How 16-bit grey (infrared, thermal) becomes 8 bits: percentile stretches the 1st to the "
+              "99th percentile, minmax all of it, none takes the upper byte.", choices=CONTRASTS),
+    Parameter("depth_topic", "", "Depth, 16UC1 (mm) or 32FC1 (m), as depth_transport says; empty: no depth."),
+    Parameter("depth_transport", "auto", "raw (sensor_msgs/Image) or compressed (CompressedImage: compressedDepth as PNG or RVL, or "
+              "16-bit PNG); auto: compressed where the topic's last name begins with compressed.",
+              choices=("auto", "raw", "compressed")),
     Parameter("depth_info_topic", "", "sensor_msgs/CameraInfo of the depth image; empty: depth is registered to the image."),
-    Parameter("depth_registered", "auto", "Whether depth pixels lie on image pixels; auto decides by the two camera_infos.",
-              choices=("auto", "true", "false")),
+    Parameter("depth_registered", "auto", "Whether depth pixels lie on image pixels; auto decides by the frames and the two "
+              "camera_infos.", choices=("auto", "true", "false")),
     Parameter("depth_scale", 0.0, "Metres per unit, for drivers that break REP 118; 0: 16UC1 is mm, 32FC1 is m.", 0.0, 1000.0),
     Parameter("rectified", False, "The image is rectified (image_rect): take P of camera_info instead of K and D."),
     Parameter("rotation", 0, "Degrees clockwise (0, 90, 180, 270) that turn the picture upright for the model."),
@@ -93,7 +102,7 @@ def check(parameter: Parameter, value: Any, name: str | None = None) -> Value:
 
     Args:
         parameter: What it has to fit.
-        value: As it came; whole numbers are taken for floats, tuples and arrays for lists.
+        value: As it came: from a parameter file, from rclpy, or as text from a command line. See `reading.read`.
         name: Full name for the message, with the camera's prefix.
 
     Raises:
@@ -101,12 +110,13 @@ def check(parameter: Parameter, value: Any, name: str | None = None) -> Value:
     """
     name = name or parameter.name
     kind = type(parameter.default)
+    value = read(value, parameter.default, parameter.choices)
     if isinstance(parameter.default, list):
         return _check_list(parameter.default, value, name)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
     if type(value) is not kind:
-        raise ParameterError(f"{name}: expected {kind.__name__}, got {value!r}")
+        quotes = "; YAML and ROS read words like this one as a bool: put it in two pairs of quotes, '\"on\"'"
+        hint = quotes if kind is str and isinstance(value, bool) and not parameter.choices else ""
+        raise ParameterError(f"{name}: expected {kind.__name__}, got {value!r}{hint}")
     if parameter.choices and value not in parameter.choices:
         raise ParameterError(
             f"{name}: expected one of {', '.join(parameter.choices)}, got {value!r}"

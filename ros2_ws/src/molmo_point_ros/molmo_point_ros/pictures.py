@@ -1,18 +1,20 @@
-"""`sensor_msgs/Image` and `CompressedImage` to arrays, without cv_bridge and without a loop over pixels.
+"""`sensor_msgs/Image` to arrays, without cv_bridge and without a loop over pixels.
 
 Duck-typed: rclpy messages, rosbags dataclasses and test doubles have the same field names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from molmo_point.errors import ImageError
-from molmo_point.images import MAX_PIXELS, Array, load_image
+from molmo_point.images import MAX_PIXELS, Array
+from molmo_point_ros.compressed_pictures import DEBAYER, rgb_of_compressed
+from molmo_point_ros.contrast import grey8, repeated
 from molmo_point_ros.errors import MessageError
+
+__all__ = ["ENCODINGS", "rgb_of", "rgb_of_compressed", "rows_of"]
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -32,12 +34,13 @@ _GREY16 = ("mono16", "16UC1")
 ENCODINGS = (*_PACKED, *_YUV, *_GREY16)
 
 
-def rgb_of(message: Any, topic: str) -> Array:
+def rgb_of(message: Any, topic: str, contrast: str = "none") -> Array:
     """Decode a `sensor_msgs/Image`.
 
     Args:
         message: The image; `step` may be wider than a row (padding is skipped).
         topic: Where it came from, for the error message.
+        contrast: How 16 bits of grey become 8, see `contrast.grey8`.
 
     Returns:
         (H, W, 3) uint8 RGB. Shares memory with the message for `rgb8` without padding, so do not write into it.
@@ -56,24 +59,11 @@ def rgb_of(message: Any, topic: str) -> Array:
         return _from_yuv422(rows_of(message, 2, topic), _YUV[encoding])
     if encoding in _GREY16:
         grey = rows_of(message, 2, topic).view(">u2" if message.is_bigendian else "<u2")
-        return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
+        return repeated(grey8(grey, contrast))
     raise MessageError(
         f"{topic}: expected an encoding out of {', '.join(ENCODINGS)}, got {encoding!r}"
-        + ("; run image_proc's debayer node before" if encoding.startswith("bayer") else "")
+        + (f"; {DEBAYER}" if encoding.startswith("bayer") else "")
     )
-
-
-def rgb_of_compressed(message: Any, topic: str) -> Array:
-    """Decode a `sensor_msgs/CompressedImage` (JPEG or PNG) to (H, W, 3) uint8 RGB.
-
-    Raises:
-        MessageError: The bytes are not a picture, truncated, or too large.
-    """
-    try:
-        # exif=False: a driver's camera_info describes the pixels as they are stored.
-        return load_image(bytes(np.asarray(message.data, np.uint8)), exif=False)
-    except ImageError as error:
-        raise MessageError(f"{topic}: expected a JPEG or PNG picture: {error}") from error
 
 
 def rows_of(message: Any, pixel_bytes: int, topic: str) -> Bytes:
@@ -120,8 +110,3 @@ def _from_yuv422(rows: Bytes, luma_at: int) -> Array:
         [luma + 1.596 * red, luma - 0.813 * red - 0.391 * blue, luma + 2.018 * blue], axis=-1
     )
     return np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
-
-
-Decoder = Callable[[Any, str], Array]
-DECODERS: dict[str, Decoder] = {"raw": rgb_of, "compressed": rgb_of_compressed}
-"""By the camera parameter `image_transport`."""

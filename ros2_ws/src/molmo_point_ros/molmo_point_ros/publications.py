@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from molmo_point.points import Status
 from molmo_point_ros.codes import STATUS_NUMBERS, PositionStatus
 from molmo_point_ros.settings import Settings
 from molmo_point_ros.stamps import sec_nanosec
@@ -78,7 +79,7 @@ def empty_array(make: Make) -> Any:
         request_id="",
         model="",
         # "Nothing found" would be a claim; what is read here first is the result's code.
-        status=3,
+        status=STATUS_NUMBERS[Status.PENDING],
         image_width=0,
         image_height=0,
         points=[],
@@ -132,12 +133,7 @@ def _detection(make: Make, answer: Answer, placed: Placed, size_px: float) -> An
     centre = make(
         "vision_msgs/msg/Pose2D", position=make("vision_msgs/msg/Point2D", x=u, y=v), theta=0.0
     )
-    score = placed.point.score
-    hypothesis = make(
-        "vision_msgs/msg/ObjectHypothesis",
-        class_id=placed.point.label or answer.pointing.query,
-        score=NAN if score is None else score,
-    )
+    hypothesis = _hypothesis(make, answer, placed)
     same_frame = answer.position_frame == answer.moment.frame_id.lstrip("/")
     known = same_frame and placed.position.status is PositionStatus.OK
     # Detection2D has one frame, the picture's: a position in another frame has no place in it.
@@ -149,7 +145,7 @@ def _detection(make: Make, answer: Answer, placed: Placed, size_px: float) -> An
             make("vision_msgs/msg/ObjectHypothesisWithPose", hypothesis=hypothesis, pose=pose)
         ],
         bbox=make("vision_msgs/msg/BoundingBox2D", center=centre, size_x=size_px, size_y=size_px),
-        id="" if placed.track_id < 0 else str(placed.track_id),
+        id=_identity(placed),
     )
 
 
@@ -205,6 +201,59 @@ def best_pose(make: Make, answer: Answer) -> Any:
         header=header(make, answer.moment.stamp_ns, answer.position_frame),
         pose=pose_with_covariance(make, best),
     )
+
+
+def best_pose_stamped(make: Make, answer: Answer) -> Any:
+    """Build the `geometry_msgs/PoseStamped` of the best point, or None where it has no position."""
+    best = _located(answer)
+    if best is None:
+        return None
+    return make(
+        "geometry_msgs/msg/PoseStamped",
+        header=header(make, answer.moment.stamp_ns, answer.position_frame),
+        pose=_pose(make, best.position.xyz),
+    )
+
+
+def detections_3d(make: Make, answer: Answer) -> Any:
+    """Build the `vision_msgs/Detection3DArray` of every point with a position, in the frame of the positions."""
+    located = [p for p in answer.points if p.position.status is PositionStatus.OK]
+    return make(
+        "vision_msgs/msg/Detection3DArray",
+        header=header(make, answer.moment.stamp_ns, answer.position_frame),
+        detections=[_detection_3d(make, answer, placed) for placed in located],
+    )
+
+
+def _detection_3d(make: Make, answer: Answer, placed: Placed) -> Any:
+    size = make("geometry_msgs/msg/Vector3", x=0.0, y=0.0, z=0.0)
+    return make(
+        "vision_msgs/msg/Detection3D",
+        header=header(make, answer.moment.stamp_ns, answer.position_frame),
+        results=[
+            make(
+                "vision_msgs/msg/ObjectHypothesisWithPose",
+                hypothesis=_hypothesis(make, answer, placed),
+                pose=pose_with_covariance(make, placed),
+            )
+        ],
+        bbox=make(
+            "vision_msgs/msg/BoundingBox3D", center=_pose(make, placed.position.xyz), size=size
+        ),
+        id=_identity(placed),
+    )
+
+
+def _hypothesis(make: Make, answer: Answer, placed: Placed) -> Any:
+    return make(
+        "vision_msgs/msg/ObjectHypothesis",
+        class_id=placed.point.label or answer.pointing.query,
+        score=_or_nan(placed.point.score),
+    )
+
+
+def _identity(placed: Placed) -> str:
+    return "" if placed.track_id < 0 else str(placed.track_id)
 
 
 def poses(make: Make, answer: Answer) -> Any:

@@ -44,3 +44,17 @@ def _converted(value: Any, kind: str) -> Any:
     if isinstance(value, np.ndarray) and not kind.startswith("sequence<"):
         return np.ascontiguousarray(value)
     return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def quiet_about_qos() -> dict[str, Any]:
+    """Options of a subscription that publishers may well not match: a latched one is there for those that latch.
+
+    rclpy would warn of every other publisher of the topic, which the plain subscription beside it hears.
+    """
+    for module in ("rclpy.event_handler", "rclpy.qos_event"):  # Iron and later; Humble
+        try:
+            events = importlib.import_module(module)
+        except ImportError:
+            continue
+        return {"event_callbacks": events.SubscriptionEventCallbacks(use_default_callbacks=False)}
+    return {}

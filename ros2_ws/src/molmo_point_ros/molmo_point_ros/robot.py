@@ -14,7 +14,7 @@ from molmo_point.points import Pointing
 from molmo_point_ros.asking import Asker
 from molmo_point_ros.diagnostics import diagnostics
 from molmo_point_ros.freezing import Freezer
-from molmo_point_ros.interface import LIVE_OUTPUTS, OUTPUTS, Input, Output, inputs, results
+from molmo_point_ros.interface import LIVE_OUTPUTS, RECORDED_OUTPUTS, Input, Output, inputs, results
 from molmo_point_ros.publications import Make
 from molmo_point_ros.session import Session
 from molmo_point_ros.settings import Settings
@@ -45,7 +45,7 @@ class Robot:
     """
 
     outputs: Sequence[Output] = LIVE_OUTPUTS
-    recorded_outputs: Sequence[Output] = OUTPUTS
+    recorded_outputs: Sequence[Output] = RECORDED_OUTPUTS
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class Robot:
 
     def messages(self, answer: Answer) -> list[tuple[str, Any]]:
         """Build the recorded messages of an answer as (output name, message)."""
-        built = results(self._make, answer, self.settings, outputs=OUTPUTS)
+        built = results(self._make, answer, self.settings, outputs=RECORDED_OUTPUTS)
         return [(output.name, message) for output, message in built]
 
     def _answered(self, answer: Answer) -> None:

@@ -61,7 +61,9 @@ class Session:
     ) -> None:
         self.settings = settings
         self.pointer = pointer
-        self.transforms = TransformBuffer(settings.tf_cache_s)
+        self.transforms = TransformBuffer(
+            settings.tf_cache_s, (settings.tf_topic, settings.tf_static_topic)
+        )
         self.feeds: Mapping[str, CameraFeed] = {
             name: CameraFeed(camera) for name, camera in settings.cameras.items()
         }
@@ -73,21 +75,37 @@ class Session:
         self._closed = threading.Event()
 
     def add_transforms(self, message: Any, *, static: bool = False) -> None:
-        """Take a `tf2_msgs/TFMessage` in; unusable transforms in it are named in `health`."""
+        """Take a `tf2_msgs/TFMessage` in; unusable transforms in it, and publishers that contradict each other, are named in `health`."""
         try:
             if self.transforms.add(message, static=static):
-                self.jump()
+                self.health.jumps += 1
+                log.warning("the clock of a transform's publisher was set back")
         except MessageError as error:
             self.health.note("transforms", str(error))
+        children = {stamped.child_frame_id.lstrip("/") for stamped in message.transforms}
+        for words in self.transforms.conflicts(children):
+            if self.health.note("transforms", words):
+                log.warning("%s", words)
+
+    def add_image(self, camera: str, message: Any) -> None:
+        """Take a picture of a camera in."""
+        feed = self.feeds[camera]
+        jumps = feed.counts.jumps
+        feed.add_image(message)
+        if feed.counts.jumps > jumps:
+            self.locator.clear()
+            self.health.jumps += 1
+        if feed.unset:
+            self.health.note(camera, feed.unset)
 
     def jump(self) -> None:
-        """Time was set back (a bag looped, a simulation reset): forget everything that carries a stamp."""
+        """The clock was set back (a simulation was reset): forget everything that carries a stamp."""
         for feed in self.feeds.values():
             feed.clear()
         self.transforms.clear()
         self.locator.clear()
         self.health.jumps += 1
-        log.warning("time was set back: pictures, depth and moving transforms were dropped")
+        log.warning("the clock was set back: pictures, depth and moving transforms were dropped")
 
     def close(self) -> None:
         """Withdraw every request under way; requests after this are cancelled at once."""

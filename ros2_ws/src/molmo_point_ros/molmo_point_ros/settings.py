@@ -20,13 +20,22 @@ class CameraSettings:
     image_topic: str
     image_transport: Literal["raw", "compressed"]
     info_topic: str
+    contrast: Literal["percentile", "minmax", "none"]
     depth_topic: str
+    depth_transport: Literal["auto", "raw", "compressed"]
     depth_info_topic: str
     depth_registered: Literal["auto", "true", "false"]
     depth_scale: float
     rectified: bool
     rotation: int
     reliability: Literal["best_effort", "reliable"]
+
+    @property
+    def depth_compressed(self) -> bool:
+        """Whether depth comes as `sensor_msgs/CompressedImage`."""
+        if self.depth_transport == "auto":
+            return self.depth_topic.rpartition("/")[2].startswith("compressed")
+        return self.depth_transport == "compressed"
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,8 @@ class Settings:
     max_image_age_s: float
     sync_tolerance_s: float
     tf_timeout_s: float
+    tf_topic: str
+    tf_static_topic: str
     tf_cache_s: float
     target_frame: str
     position_source: Literal["depth", "plane", "views"]
@@ -105,6 +116,9 @@ def _camera(name: str, full: Mapping[str, Value]) -> CameraSettings:
 
 
 def _check_together(settings: Settings) -> None:
+    for name in ("tf_topic", "tf_static_topic"):
+        if not getattr(settings, name):
+            raise ParameterError(f"{name}: expected a topic, got an empty name")
     if settings.depth_min_m >= settings.depth_max_m:
         raise ParameterError(
             f"depth_min_m must be less than depth_max_m, got {settings.depth_min_m} "

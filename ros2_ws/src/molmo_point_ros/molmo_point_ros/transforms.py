@@ -1,21 +1,22 @@
 """`TransformBuffer`: what /tf and /tf_static said, looked up at a picture's stamp.
 
-The same buffer serves the node, the DDS bridge and recorded bags. Interpolation and frames are `molmo_calibration`'s; nothing
-is ever extrapolated, and "latest" does not exist here: a point belongs to the moment its picture was taken.
+The same buffer serves the node, the DDS bridge and recorded bags. A lookup walks from both frames towards the root and looks at
+nothing else, so that what is wrong elsewhere in the tree does not matter; nothing is ever extrapolated, and "latest" does not
+exist here: a point belongs to the moment its picture was taken.
 """
 
 from __future__ import annotations
 
-import bisect
 import threading
 import time
+from collections.abc import Collection
 from typing import Any
 
-from molmo_calibration import CalibrationError, FrameError, FrameGraph, PoseTrack, Transform
+from molmo_calibration import CalibrationError, FrameError, Transform
 
-from molmo_point_ros.buffers import JUMP_NS
 from molmo_point_ros.errors import MessageError
 from molmo_point_ros.stamps import stamp_ns_of
+from molmo_point_ros.tracks import Edge
 
 MAX_FRAMES = 2000
 """More frames than any robot has: a publisher that makes up names must not fill the memory."""
@@ -26,22 +27,26 @@ class TransformBuffer:
 
     Args:
         cache_s: Must exceed the time from a picture to its answer; 30 s is generous for a large model.
+        topics: Where the transforms come from, moving and fixed, for messages.
     """
 
-    def __init__(self, cache_s: float = 30.0) -> None:
+    def __init__(
+        self, cache_s: float = 30.0, topics: tuple[str, str] = ("/tf", "/tf_static")
+    ) -> None:
         self._cache_ns = round(cache_s * 1e9)
-        self._fixed: dict[str, Transform] = {}
-        self._moving: dict[str, _Track] = {}
+        self.topics = topics
+        self._edges: dict[str, Edge] = {}
         self._changed = threading.Condition()
 
     def add(self, message: Any, *, static: bool = False) -> bool:
         """Take a `tf2_msgs/TFMessage` in.
 
         Returns:
-            True where time was set back and the moving transforms before were dropped.
+            True where a publisher's clock was set back and what it had said before was dropped.
 
         Raises:
-            MessageError: A transform in it is none (unset quaternion, no frame names); the good ones were kept.
+            MessageError: A transform in it is none (unset quaternion, no frame names), or there are too many frames; the good
+                ones were kept.
         """
         wrong: list[str] = []
         jumped = False
@@ -49,13 +54,12 @@ class TransformBuffer:
             for stamped in message.transforms:
                 try:
                     stamp_ns, transform = stamp_ns_of(stamped.header), transform_of(stamped)
+                    jumped |= self._keep(stamp_ns, transform, static)
                 except CalibrationError as error:
                     wrong.append(f"{stamped.child_frame_id!r}: {error}")
-                    continue
-                jumped |= self._keep(stamp_ns, transform, static)
             self._changed.notify_all()
         if wrong:
-            topic = "/tf_static" if static else "/tf"
+            topic = self.topics[int(static)]
             raise MessageError(f"{topic} holds unusable transforms: {'; '.join(wrong)}")
         return jumped
 
@@ -63,7 +67,7 @@ class TransformBuffer:
         """Return target_from_source at a time.
 
         Raises:
-            FrameError: Unknown or unconnected frames.
+            FrameError: Unknown or unconnected frames, a loop on the way, or a frame with two parents.
             ExtrapolationError: A frame on the way is not known at that time.
         """
         with self._changed:
@@ -85,72 +89,85 @@ class TransformBuffer:
     def clear(self) -> None:
         """Drop the moving transforms; fixed ones hold in any time."""
         with self._changed:
-            self._moving.clear()
+            for edge in self._edges.values():
+                edge.clear()
+            self._edges = {name: edge for name, edge in self._edges.items() if not edge.empty}
 
     @property
     def frames(self) -> tuple[str, ...]:
         """Every frame heard of, sorted."""
         with self._changed:
-            edges = [*self._fixed.values(), *(track.newest for track in self._moving.values())]
-        return tuple(sorted({name for e in edges for name in (e.to_frame, e.from_frame)}))
+            return self._names()
+
+    def conflicts(self, children: Collection[str]) -> tuple[str, ...]:
+        """What publishers say against each other about some frames, as sentences."""
+        with self._changed:
+            found = (self._edges[name].conflict for name in children if name in self._edges)
+            return tuple(words for words in found if words)
+
+    def _names(self) -> tuple[str, ...]:
+        return tuple(sorted({name for edge in self._edges.values() for name in edge.names}))
 
     def _keep(self, stamp_ns: int, transform: Transform, static: bool) -> bool:
         child = transform.from_frame
-        if len(self._fixed) + len(self._moving) >= MAX_FRAMES and child not in self._moving:
-            return False
+        edge = self._edges.get(child)
+        if edge is None:
+            if len(self._edges) >= MAX_FRAMES:
+                raise FrameError(f"not kept, there are {MAX_FRAMES} frames already")
+            edge = self._edges[child] = Edge(child, self._cache_ns)
         if static:
-            self._fixed[child] = transform
+            edge.fix(transform)
             return False
-        track = self._moving.get(child)
-        jumped = track is not None and stamp_ns < track.stamps[-1] - JUMP_NS
-        if jumped:
-            self._moving.clear()
-        if track is None or jumped or track.newest.to_frame != transform.to_frame:
-            self._moving[child] = _Track(stamp_ns, transform)
-        else:
-            track.add(stamp_ns, transform, self._cache_ns)
-        return jumped
+        return edge.move(stamp_ns, transform)
 
     def _lookup(self, target: str, source: str, stamp_ns: int) -> Transform:
         if target == source:
             return Transform.identity(target, source)
-        graph = FrameGraph()
-        for child, fixed in self._fixed.items():
-            if child not in self._moving:
-                graph.add(fixed)
-        for track in self._moving.values():
-            graph.add(track.around(stamp_ns))
-        return graph.lookup(target, source, stamp_ns)
+        up_source, up_target = self._upwards(source, stamp_ns), self._upwards(target, stamp_ns)
+        meeting = next((name for name in up_source if name in up_target), None)
+        if meeting is None:
+            raise FrameError(self._why_apart(target, source, [*up_target], [*up_source]))
+        to_meeting = self._climb(up_source, meeting, stamp_ns)
+        return self._climb(up_target, meeting, stamp_ns).inverse() @ to_meeting
 
+    def _upwards(self, frame: str, stamp_ns: int) -> dict[str, str]:
+        """{frame: its parent} from a frame to the root (whose parent is ""), or once around a loop."""
+        parents: dict[str, str] = {}
+        while frame and frame not in parents:
+            edge = self._edges.get(frame)
+            parents[frame] = edge.parent(stamp_ns) if edge else ""
+            frame = parents[frame]
+        return parents
 
-class _Track:
-    """Stamped poses of one frame in its parent, oldest first."""
+    def _climb(self, parents: dict[str, str], end: str, stamp_ns: int) -> Transform:
+        """end_from_first, along `parents`."""
+        names = [*parents]
+        again = parents[names[-1]]
+        loop = names[names.index(again) :] if again else []
+        result = Transform.identity(names[0], names[0])
+        for child in names[: names.index(end)]:
+            if child in loop:
+                # A frame that is its own ancestor has two ways to everywhere, and they need not agree.
+                raise FrameError(
+                    f"the frames {' -> '.join([*loop, again])} (child -> parent) form a loop: one of their publishers must go"
+                )
+            result = self._edges[child].at(stamp_ns) @ result
+        return result
 
-    def __init__(self, stamp_ns: int, pose: Transform) -> None:
-        self.stamps = [stamp_ns]
-        self._poses = [pose]
-
-    @property
-    def newest(self) -> Transform:
-        return self._poses[-1]
-
-    def add(self, stamp_ns: int, pose: Transform, cache_ns: int) -> None:
-        at = bisect.bisect_left(self.stamps, stamp_ns)
-        if at < len(self.stamps) and self.stamps[at] == stamp_ns:
-            self._poses[at] = pose
-            return
-        self.stamps.insert(at, stamp_ns)
-        self._poses.insert(at, pose)
-        drop = bisect.bisect_left(self.stamps, self.stamps[-1] - cache_ns)
-        del self.stamps[:drop]
-        del self._poses[:drop]
-
-    def around(self, stamp_ns: int) -> PoseTrack:
-        """The few poses that decide about `stamp_ns`: the two around it, and the ends for the error message."""
-        at = bisect.bisect_left(self.stamps, stamp_ns)
-        last = len(self.stamps) - 1
-        chosen = sorted({0, last, min(max(at - 1, 0), last), min(at, last)})
-        return PoseTrack([(self.stamps[i], self._poses[i]) for i in chosen])
+    def _why_apart(
+        self, target: str, source: str, up_target: list[str], up_source: list[str]
+    ) -> str:
+        names = self._names()
+        for name in (target, source):
+            if name not in names:
+                return (
+                    f"frame {name!r} is not on {' or '.join(self.topics)}, which "
+                    f"{'have ' + ', '.join(names) if names else 'have brought no transforms'}"
+                )
+        return (
+            f"nothing connects {target!r} with {source!r}: the root of {target!r} is {up_target[-1]!r}, that of {source!r} "
+            f"is {up_source[-1]!r}; the transform between the two is missing"
+        )
 
 
 def transform_of(stamped: Any) -> Transform:

@@ -64,7 +64,8 @@ class Moment:
         frame_id: Its optical frame, untouched.
         image: (H, W, 3) uint8 RGB, oriented as published.
         info: Its `sensor_msgs/CameraInfo`, or None.
-        depth: (stamp in ns, `sensor_msgs/Image`) of the depth closest in time, or None.
+        depth: (stamp in ns, `sensor_msgs/Image` or `CompressedImage`) of the depth closest in time, or None.
+        nearest_depth_ns: Stamp of the depth closest in time where it is too far away to be used; None where none has come.
         depth_info: `sensor_msgs/CameraInfo` of the depth, or None.
         target_frame: Frame of the positions.
         target_from_camera: Transform at the stamp; a `Problem` where there was none; None where nobody asked.
@@ -78,6 +79,7 @@ class Moment:
     image: Array
     info: Any = None
     depth: tuple[int, Any] | None = None
+    nearest_depth_ns: int | None = None
     depth_info: Any = None
     target_frame: str = ""
     target_from_camera: Transform | Problem | None = None

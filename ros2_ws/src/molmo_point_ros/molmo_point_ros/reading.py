@@ -1,0 +1,75 @@
+"""Values of parameters in the parameter's own type, however a parameter file, rclpy or a command line has typed them.
+
+YAML and `-p` guess a type from the looks of a value: `true` for the word, `7` for the query "7", `5` for 5.0. A command line has
+text only. The parameter knows what it is; here a value is read as that, and what cannot be read comes back as it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+_BOOLS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}  # fmt: skip
+
+
+def read(value: Any, default: Any, choices: Collection[str] = ()) -> Any:
+    """Return a value in the type of `default`; unchanged where it cannot be read as that.
+
+    Args:
+        value: A bool, number, text, or a list of numbers or texts.
+        default: Of the parameter.
+        choices: Its words, where only some are allowed.
+    """
+    if isinstance(default, list):
+        return _read_list(value, default)
+    if isinstance(default, bool):
+        return _BOOLS.get(value.strip().lower(), value) if isinstance(value, str) else value
+    if isinstance(default, (int, float)):
+        return _read_number(value, type(default))
+    return _read_word(value, choices)
+
+
+def _read_number(value: Any, kind: type) -> Any:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value
+    if kind is float:
+        return float(value)
+    return int(value) if value == value and abs(value) < 2**63 and int(value) == value else value
+
+
+def _read_word(value: Any, choices: Collection[str]) -> Any:
+    if isinstance(value, bool):
+        # The words true and false are among the choices; of a free text, `on` and `yes` have become True as well.
+        word = str(value).lower()
+        return word if word in choices else value
+    if isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, str) and value.strip().lower() in choices:
+        return value.strip().lower()
+    return value
+
+
+def _read_list(value: Any, default: list[Any]) -> Any:
+    if isinstance(value, str):
+        value = _split(value)
+    if isinstance(value, (bytes, dict)) or not hasattr(value, "__iter__"):
+        return value
+    if isinstance(default[0], float):
+        return [_read_number(item, float) for item in value]
+    return [_read_word(item, ()) for item in value]
+
+
+def _split(text: str) -> Any:
+    """`[0, 0, 1]`, `0,0,1`, `["front", "rear"]`, `front, rear` or `front` as a list."""
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:
+        inside = text.strip().removeprefix("[").removesuffix("]")
+        return [item.strip().strip("\"'") for item in inside.split(",")]
+    return found if isinstance(found, list) else [text.strip()]
