@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import importlib
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -25,28 +26,33 @@ def robot_class() -> Any:
     Raises:
         MissingExtra: The package, or the calibration it stands on, is not there.
     """
-    try:
-        from molmo_point_ros.robot import Robot
-    except ImportError as error:
-        raise import_failure(
-            error, error.name or "molmo_point_ros", "calibration", "positions for robots"
-        ) from error
-    return Robot
+    return _part("robot").Robot
 
 
 def parameters_of(settings: list[str] | None) -> dict[str, Any]:
-    """Read `NAME=VALUE` options; values are JSON where they can be, else words.
+    """Read `NAME=VALUE` options: each value is text, read by the type of its parameter.
 
     Raises:
         UsageError: No equals sign.
+        MissingExtra: The package that knows the parameters is not there.
     """
-    parameters: dict[str, Any] = {}
+    texts: dict[str, str] = {}
     for setting in settings or ():
         name, equals, value = setting.partition("=")
         if not equals or not name:
             raise UsageError(f"--set: expected NAME=VALUE, got {setting!r}")
-        try:
-            parameters[name] = json.loads(value)
-        except json.JSONDecodeError:
-            parameters[name] = value
-    return parameters
+        texts[name] = value
+    if not texts:
+        return {}
+    from_texts: Callable[[dict[str, str]], dict[str, Any]] = _part("parameters").from_texts
+    return from_texts(texts)
+
+
+def _part(name: str) -> Any:
+    """A module of `molmo_point_ros`."""
+    try:
+        return importlib.import_module(f"molmo_point_ros.{name}")
+    except ImportError as error:
+        raise import_failure(
+            error, error.name or "molmo_point_ros", "calibration", "positions for robots"
+        ) from error

@@ -111,7 +111,9 @@ def _picture(data: bytes, topic: str, mode: str) -> npt.NDArray[Any]:
 def _rvl(data: bytes, topic: str) -> Stored:
     """Decode RVL (Wilson 2017): runs of zeros and of readings, both as numbers of 3-bit groups, readings as differences."""
     if len(data) < _SIZE.size:
-        raise MessageError(f"{topic}: expected RVL with the size in 8 bytes, got {len(data)} bytes")
+        raise MessageError(
+            f"{topic}: expected RVL with the size in 8 bytes, got {len(data)} bytes"
+        )
     width, height = _SIZE.unpack_from(data)
     if not 0 < width * height <= MAX_PIXELS:
         raise MessageError(f"{topic}: expected 1 to {MAX_PIXELS:,} pixels, got {width}x{height}")

@@ -52,7 +52,7 @@ class PictureFormat:
 
     @property
     def swapped(self) -> bool:
-        """Whether RGB was handed to an encoder that takes BGR: red and blue are exchanged in the file, as image_transport undoes."""
+        """Whether RGB was handed to an encoder that takes BGR: red and blue are exchanged in the file."""
         return self.stored.startswith("rgb")
 
 

@@ -10,12 +10,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from molmo_point.images import Array
-from molmo_point.points import Pointing
+from molmo_point.install import install_line
+from molmo_point.points import Pointing, Status
+from molmo_point_ros.buffers import JUMP_NS
 from molmo_point_ros.stamps import SECOND_NS
 from molmo_point_ros.standing import Follower, Tracked
 
 if TYPE_CHECKING:
     from molmo_point.tracking import Tracker
+    from molmo_point.wire import Track
 
 log = logging.getLogger("molmo_point.robot")
 
@@ -37,26 +40,69 @@ class FlowFollower:
         self._numbers: OrderedDict[int, int] = OrderedDict()
         self._size = (0, 0)
         self._pointing: Pointing | None = None
+        self._followed = False
 
     def frame(self, stamp_ns: int, image: Array) -> Tracked | None:
-        """Take the next frame in; return the points in it, None while there are none to follow."""
+        """Take the next frame in; return the points in it, None while there is nothing new to say.
+
+        A frame that is no later than the newest one is let go; one that is a second and more earlier is of a clock set back.
+        """
         size = (image.shape[1], image.shape[0])
+        lost = None
         with self._lock:
             newest = next(reversed(self._numbers), None)
-            if size != self._size or (newest is not None and stamp_ns <= newest):
+            if size != self._size or (newest is not None and stamp_ns < newest - JUMP_NS):
+                lost = self._pointing if self._followed else None
                 self._begin(size)
+            elif newest is not None and stamp_ns <= newest:
+                return None
             self._numbers[stamp_ns] = self._tracker.add_frame(
                 image, stamp_ns / SECOND_NS, stamp_ns
             )
             while len(self._numbers) > FRAMES_KEPT:
                 self._numbers.popitem(last=False)
-            if self._pointing is None:
-                return None
-            pointing, tracks = self._tracker.answer(
-                self._pointing.query, self._pointing.model, self._pointing.frame_id
-            )
-        if not tracks:
+            if lost is not None:
+                gone = lost.with_(
+                    points=(), status=Status.PENDING, image_size=size, stamp_ns=stamp_ns
+                )
+                return Tracked(gone, (), stamp_ns)
+            return self._tracked(stamp_ns)
+
+    def answer(self, stamp_ns: int, pointing: Pointing) -> str:
+        """Carry an answer about an earlier frame to the newest one; return why its points are not followed, or nothing."""
+        with self._lock:
+            tracker, number = self._tracker, self._numbers.get(stamp_ns)
+            catch_up = None if number is None else tracker.catch_up(number, pointing)
+        if catch_up is not None:
+            catch_up.run()
+        with self._lock:
+            # The tracker may have been replaced meanwhile; its frames are then of another time.
+            if catch_up is None or tracker is not self._tracker or not tracker.merge(catch_up):
+                return (
+                    "the answer came too late to follow its points: its frame is not kept any more (more than "
+                    f"{FRAMES_KEPT} frames ago, or frames of another size or time came)"
+                )
+            self._pointing = pointing
+            self._followed = bool(self._tracks()[1])
+            if pointing.points and not self._followed:
+                return "the points of the answer could not be followed to the newest frame"
+            return ""
+
+    def _tracks(self) -> tuple[Pointing, tuple[Track, ...]]:
+        assert self._pointing is not None
+        return self._tracker.answer(
+            self._pointing.query, self._pointing.model, self._pointing.frame_id
+        )
+
+    def _tracked(self, stamp_ns: int) -> Tracked | None:
+        """The points in the newest frame; that there are none any more only once, after there were some."""
+        if self._pointing is None:
             return None
+        pointing, tracks = self._tracks()
+        followed, self._followed = self._followed, bool(tracks)
+        if not tracks:
+            lost = pointing.with_(points=(), status=Status.PENDING)
+            return Tracked(lost, (), stamp_ns) if followed else None
         evidence = min(t.evidence_stamp_ns for t in tracks if t.evidence_stamp_ns is not None)
         return Tracked(
             pointing.with_(calibrated=self._pointing.calibrated, text=self._pointing.text),
@@ -64,34 +110,22 @@ class FlowFollower:
             evidence,
         )
 
-    def answer(self, stamp_ns: int, pointing: Pointing) -> None:
-        """Carry an answer about an earlier frame to the newest one; too old a frame is let go."""
-        with self._lock:
-            tracker, number = self._tracker, self._numbers.get(stamp_ns)
-            carrier = None if number is None else tracker.catch_up(number, pointing)
-        if carrier is not None:
-            carrier.run()
-        with self._lock:
-            # The tracker may have been replaced meanwhile; its frames are then of another time.
-            if carrier is None or tracker is not self._tracker or not tracker.merge(carrier):
-                log.info(
-                    "an answer about a frame of %d ns came too late to follow its points", stamp_ns
-                )
-                return
-            self._pointing = pointing
-
     def _begin(self, size: tuple[int, int]) -> None:
         """Start anew: nothing of what was followed holds any longer."""
         self._tracker = self._make()
         self._numbers.clear()
         self._size = size
         self._pointing = None
+        self._followed = False
 
 
 def new_follower() -> Callable[[], Follower] | None:
     """Return the maker of followers, or None where OpenCV (the extra "tracking") is not installed."""
     if importlib.util.find_spec("cv2") is None:
-        log.warning('points are not followed between answers: pip install "molmo-point[tracking]"')
+        log.warning(
+            "points are not followed between answers, OpenCV is not installed: %s",
+            install_line("tracking"),
+        )
         return None
     from molmo_point.tracking import Tracker
 

@@ -162,5 +162,6 @@ class Freezer:
         except FrameError as error:
             return Problem(
                 PositionStatus.NO_TRANSFORM,
-                f"{self._transforms.topics[0]}: expected {target!r} from {source!r} at the picture's stamp {stamp_ns} ns: {error}",
+                f"{self._transforms.topics[0]}: expected {target!r} from {source!r} at the picture's stamp {stamp_ns} ns: "
+                f"{error}",
             )

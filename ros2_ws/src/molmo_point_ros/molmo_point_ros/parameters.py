@@ -9,7 +9,7 @@ from typing import Any, Union
 
 from molmo_point_ros.contrast import CONTRASTS
 from molmo_point_ros.errors import ParameterError
-from molmo_point_ros.reading import read
+from molmo_point_ros.reading import from_text, read
 
 Value = Union[bool, int, float, str, list[str], list[float]]
 
@@ -83,8 +83,8 @@ CAMERA_PARAMETERS = (
     Parameter("contrast", "percentile", "How 16-bit grey (infrared, thermal) becomes 8 bits: percentile stretches the 1st to the "
               "99th percentile, minmax all of it, none takes the upper byte.", choices=CONTRASTS),
     Parameter("depth_topic", "", "Depth, 16UC1 (mm) or 32FC1 (m), as depth_transport says; empty: no depth."),
-    Parameter("depth_transport", "auto", "raw (sensor_msgs/Image) or compressed (CompressedImage: compressedDepth as PNG or RVL, or "
-              "16-bit PNG); auto: compressed where the topic's last name begins with compressed.",
+    Parameter("depth_transport", "auto", "raw (sensor_msgs/Image) or compressed (CompressedImage: compressedDepth as PNG or RVL, "
+              "or 16-bit PNG); auto: compressed where the topic's last name begins with compressed.",
               choices=("auto", "raw", "compressed")),
     Parameter("depth_info_topic", "", "sensor_msgs/CameraInfo of the depth image; empty: depth is registered to the image."),
     Parameter("depth_registered", "auto", "Whether depth pixels lie on image pixels; auto decides by the frames and the two "
@@ -102,7 +102,7 @@ def check(parameter: Parameter, value: Any, name: str | None = None) -> Value:
 
     Args:
         parameter: What it has to fit.
-        value: As it came: from a parameter file, from rclpy, or as text from a command line. See `reading.read`.
+        value: As it came, from a parameter file or from rclpy; read in the parameter's type where it can be (`reading.read`).
         name: Full name for the message, with the camera's prefix.
 
     Raises:
@@ -185,3 +185,14 @@ def checked(values: Mapping[str, Any]) -> dict[str, Value]:
     for name, value in values.items():
         result[name] = check(find(name, names), value, name)
     return result
+
+
+def from_texts(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Read {full name: text} of a command line by the types of the parameters; `checked` names those that there are not."""
+    tables = {False: NODE_PARAMETERS, True: CAMERA_PARAMETERS}
+    values: dict[str, Any] = {}
+    for name, text in texts.items():
+        prefix, _, rest = name.rpartition(".")
+        known = next((p for p in tables[bool(prefix)] if p.name == rest), None)
+        values[name] = text if known is None else from_text(text, known.default)
+    return values

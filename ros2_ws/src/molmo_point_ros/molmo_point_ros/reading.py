@@ -1,7 +1,7 @@
 """Values of parameters in the parameter's own type, however a parameter file, rclpy or a command line has typed them.
 
 YAML and `-p` guess a type from the looks of a value: `true` for the word, `7` for the query "7", `5` for 5.0. A command line has
-text only. The parameter knows what it is; here a value is read as that, and what cannot be read comes back as it was.
+text only (`from_text`). The parameter knows what it is; here a value is read as that, and what cannot be comes back as it was.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def read(value: Any, default: Any, choices: Collection[str] = ()) -> Any:
     """Return a value in the type of `default`; unchanged where it cannot be read as that.
 
     Args:
-        value: A bool, number, text, or a list of numbers or texts.
+        value: A bool, number, text, or a list of numbers or texts; a single text is no list.
         default: Of the parameter.
         choices: Its words, where only some are allowed.
     """
@@ -56,20 +56,27 @@ def _read_word(value: Any, choices: Collection[str]) -> Any:
 
 
 def _read_list(value: Any, default: list[Any]) -> Any:
-    if isinstance(value, str):
-        value = _split(value)
-    if isinstance(value, (bytes, dict)) or not hasattr(value, "__iter__"):
+    if isinstance(value, (str, bytes, dict)) or not hasattr(value, "__iter__"):
         return value
     if isinstance(default[0], float):
         return [_read_number(item, float) for item in value]
     return [_read_word(item, ()) for item in value]
 
 
-def _split(text: str) -> Any:
-    """`[0, 0, 1]`, `0,0,1`, `["front", "rear"]`, `front, rear` or `front` as a list."""
+def from_text(text: str, default: Any) -> Any:
+    """Return the text of a command line as something that `read` takes for a parameter with that default.
+
+    Lists are `[0, 0, 1]`, `0,0,1`, `["front", "rear"]`, `front,rear` or `front`; a text in JSON's quotes loses them.
+    """
     try:
         found = json.loads(text)
     except json.JSONDecodeError:
-        inside = text.strip().removeprefix("[").removesuffix("]")
-        return [item.strip().strip("\"'") for item in inside.split(",")]
-    return found if isinstance(found, list) else [text.strip()]
+        found = None
+    if isinstance(found, str):
+        text = found
+    if not isinstance(default, list):
+        return text
+    if isinstance(found, list):
+        return found
+    inside = text.strip().removeprefix("[").removesuffix("]")
+    return [item.strip().strip("\"'") for item in inside.split(",")]

@@ -14,7 +14,14 @@ from molmo_point.points import Pointing
 from molmo_point_ros.asking import Asker
 from molmo_point_ros.diagnostics import diagnostics
 from molmo_point_ros.freezing import Freezer
-from molmo_point_ros.interface import LIVE_OUTPUTS, RECORDED_OUTPUTS, Input, Output, inputs, results
+from molmo_point_ros.interface import (
+    LIVE_OUTPUTS,
+    RECORDED_OUTPUTS,
+    Input,
+    Output,
+    inputs,
+    results,
+)
 from molmo_point_ros.publications import Make
 from molmo_point_ros.session import Session
 from molmo_point_ros.settings import Settings

@@ -75,7 +75,7 @@ class Session:
         self._closed = threading.Event()
 
     def add_transforms(self, message: Any, *, static: bool = False) -> None:
-        """Take a `tf2_msgs/TFMessage` in; unusable transforms in it, and publishers that contradict each other, are named in `health`."""
+        """Take a `tf2_msgs/TFMessage` in; unusable transforms and publishers that contradict each other are named in `health`."""
         try:
             if self.transforms.add(message, static=static):
                 self.health.jumps += 1

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from molmo_point.errors import PointError
 from molmo_point.images import Array
 from molmo_point.points import Pointing, Status
+from molmo_point_ros.ordering import FrameOrder
 from molmo_point_ros.outcomes import sentence
 from molmo_point_ros.session import Session
 from molmo_point_ros.values import Answer, Moment, Request
@@ -27,6 +28,9 @@ RETRY_S = 1.0
 """Pause after a failure: a server that restarts is found again soon, one that is gone is not hammered."""
 
 JOIN_S = 2.0
+
+STILL_S = 0.5
+"""No frame for so long after an answer: it is published as it is, and does not wait for one to carry its points."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,28 @@ class Tracked:
     evidence_stamp_ns: int
 
 
+def pending(query: str, moment: Moment) -> Pointing:
+    """Return the answer that there is none yet."""
+    return Pointing(
+        query=query,
+        status=Status.PENDING,
+        image_size=moment.image_size,
+        stamp_ns=moment.stamp_ns,
+        frame_id=moment.frame_id,
+    )
+
+
 class Follower(Protocol):
     """What carries points along; `follower.FlowFollower` is the one for real pictures."""
 
     def frame(self, stamp_ns: int, image: Array) -> Tracked | None:
-        """Take the next frame in; return the points in it, None while there are none to follow."""
+        """Take the next frame in; return the points in it, None while there is nothing new to say.
 
-    def answer(self, stamp_ns: int, pointing: Pointing) -> None:
-        """Take the model's answer about an earlier frame in."""
+        Once after the last point was lost, what it returns has the status PENDING and no points.
+        """
+
+    def answer(self, stamp_ns: int, pointing: Pointing) -> str | None:
+        """Take the model's answer about an earlier frame in; return why its points are not followed, nothing where they are."""
 
 
 class StandingQuery:
@@ -146,7 +164,9 @@ class _Run:
         self._stopped = threading.Event()
         self._news = threading.Condition()
         self._waiting: Any = None
-        self._newest: Moment | None = None
+        self._newest: tuple[int, Moment] | None = None
+        self._order = FrameOrder(session.feeds[request.camera].settings.image_topic)
+        self._told = False
         self._threads = [
             threading.Thread(target=work, name=f"molmo-point {name}", daemon=True)
             for name, work in (("follow", self._follow), ("ask", self._ask))
@@ -177,43 +197,53 @@ class _Run:
 
     def _step(self, message: Any) -> None:
         session = self._session
+        key = self._order.key(message)
+        if self._order.remark:
+            self._note(self._order.remark)
+        if key is None:
+            return
         moment = session.freezer.freeze(message, self._look, session.settings)
         tracked = None
         if self._follower is not None:
-            tracked = self._follower.frame(moment.stamp_ns, moment.image)
+            tracked = self._follower.frame(key, moment.image)
         with self._news:
-            self._newest = moment
+            self._newest = key, moment
             self._news.notify_all()
+        if tracked is None and self._follower is not None and not self._told:
+            tracked = Tracked(pending(self.request.query, moment), (), key)
         if tracked is not None and not self._stopped.is_set():
+            if not tracked.pointing.points and self._told:
+                self._note("every point that was followed is lost until the model finds it again")
+            self._told = True
             self._publish(
                 session.locate(
                     moment,
                     tracked.pointing,
-                    self.request,
-                    evidence_stamp_ns=tracked.evidence_stamp_ns,
+                    self.request if tracked.pointing.points else self._look,
+                    evidence_stamp_ns=self._order.stamp_ns(tracked.evidence_stamp_ns),
                     track_ids=tracked.track_ids,
                 )
             )
 
     def _ask(self) -> None:
-        asked_ns: int | None = None
+        asked: int | None = None
         while not self._stopped.is_set():
             with self._news:
-                if not self._is_news(asked_ns):
+                if not self._is_news(asked):
                     self._news.wait(0.1)
-                moment = self._newest if self._is_news(asked_ns) else None
-            if moment is None:
+                newest = self._newest if self._is_news(asked) else None
+            if newest is None:
                 continue
-            asked_ns = moment.stamp_ns
+            asked = newest[0]
             start = time.monotonic()
-            fine = self._guard(lambda moment=moment: self._question(moment))  # type: ignore[misc]
+            fine = self._guard(lambda newest=newest: self._question(*newest))  # type: ignore[misc]
             pause_s = max(0.0 if fine else RETRY_S, self._period_s - (time.monotonic() - start))
             self._stopped.wait(pause_s)
 
-    def _is_news(self, asked_ns: int | None) -> bool:
-        return self._newest is not None and self._newest.stamp_ns != asked_ns
+    def _is_news(self, asked: int | None) -> bool:
+        return self._newest is not None and self._newest[0] != asked
 
-    def _question(self, moment: Moment) -> None:
+    def _question(self, key: int, moment: Moment) -> None:
         session, request = self._session, self.request
         if request.compute_position:
             moment = session.freezer.complete(moment, session.settings)
@@ -221,15 +251,39 @@ class _Run:
         timeout_s = request.timeout_s or session.settings.request_timeout_s
         pointing = session.ask(moment, request, timeout_s, gone=self._stopped.is_set)
         took_s = time.monotonic() - start
+        why_not = None
         if self._follower is not None:
-            self._follower.answer(moment.stamp_ns, pointing)
+            self._told = True
+            why_not = self._follower.answer(key, pointing)
         if self._stopped.is_set():
             return
+        if why_not:
+            self._note(f"{moment.camera.image_topic}: {why_not}")
         answer = session.locate(moment, pointing, request, took_s)
         session.health.answered(answer)
-        # What was found is published frame by frame by the follower; "nothing there" is news that only the answer has.
-        if self._follower is None or pointing.status is not Status.FOUND:
+        # What was found is published frame by frame by the follower; what it cannot follow, and "nothing there", is news that
+        # only the answer has.
+        if (
+            self._follower is None
+            or why_not
+            or pointing.status is not Status.FOUND
+            or self._stands_still(key)
+        ):
             self._publish(answer)
+
+    def _stands_still(self, key: int) -> bool:
+        """Whether no frame comes for some time that could carry the answer's points."""
+
+        def moved() -> bool:
+            return self._stopped.is_set() or self._newest is None or self._newest[0] != key
+
+        with self._news:
+            return not self._news.wait_for(moved, timeout=STILL_S)
+
+    def _note(self, words: str) -> None:
+        """Name a problem on /diagnostics, and once in the log."""
+        if self._session.health.note("standing query", words):
+            log.warning("standing query %r: %s", self.request.query, words)
 
     def _guard(self, work: Callable[[], None]) -> bool:
         """Run one step; a failure is noted, logged once and does not end the query."""
@@ -240,8 +294,7 @@ class _Run:
             if self._stopped.is_set():
                 return False
             self._session.health.failed(error)
-            if self._session.health.note("standing query", sentence(error)):
-                log.warning("standing query %r: %s", self.request.query, sentence(error))
+            self._note(sentence(error))
         except Exception as error:
             self._session.health.note("standing query", f"{type(error).__name__}: {error}")
             log.exception("standing query %r failed", self.request.query)

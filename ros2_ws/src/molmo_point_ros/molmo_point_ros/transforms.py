@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
 from molmo_calibration import CalibrationError, FrameError, Transform
 
 from molmo_point_ros.errors import MessageError
@@ -20,6 +21,9 @@ from molmo_point_ros.tracks import Edge
 
 MAX_FRAMES = 2000
 """More frames than any robot has: a publisher that makes up names must not fill the memory."""
+
+ROUNDED = 0.01
+"""tf2 takes quaternions whose squared length is off by less than this: (0, 0, 0.71, 0.71), typed by hand, is a quarter turn."""
 
 
 class TransformBuffer:
@@ -174,11 +178,15 @@ def transform_of(stamped: Any) -> Transform:
     """Convert a `geometry_msgs/TransformStamped` to parent_from_child.
 
     Raises:
-        CalibrationError: Quaternion not of length 1, numbers not finite, or a frame without a name.
+        CalibrationError: Quaternion far from length 1, numbers not finite, or a frame without a name.
     """
     parent = stamped.header.frame_id.lstrip("/")
     child = stamped.child_frame_id.lstrip("/")
     if not parent or not child or parent == child:
         raise FrameError(f"expected two different frame names, got {parent!r} and {child!r}")
     t, q = stamped.transform.translation, stamped.transform.rotation
-    return Transform.from_quaternion([q.x, q.y, q.z, q.w], [t.x, t.y, t.z], parent, child)
+    quaternion = np.array([q.x, q.y, q.z, q.w], np.float64)
+    length = float(np.linalg.norm(quaternion))
+    if abs(length * length - 1.0) < ROUNDED:
+        quaternion /= length
+    return Transform.from_quaternion(quaternion, [t.x, t.y, t.z], parent, child)
