@@ -1,62 +1,96 @@
-"""Start the pointing node for one camera: `ros2 launch molmo_point_ros point.launch.py camera_ns:=/camera/color`."""
+"""Start the pointing node for one camera: `ros2 launch molmo_point_ros point.launch.py target_frame:=odom`.
+
+An argument that is not given changes nothing: the parameter file has the last word. Where neither `params_file` nor `image_topic`
+is given, the topics are those of a RealSense camera (realsense2_camera 4.54 and later), below `camera_ns`.
+"""
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-ARGUMENTS = {
-    "namespace": ("", "Namespace of the node."),
-    "params_file": (
-        PathJoinSubstitution([FindPackageShare("molmo_point_ros"), "config", "point.yaml"]),
-        "Parameters; the arguments below go before it.",
-    ),
-    "server_endpoint": ("tcp://127.0.0.1:5555", "Where `molmo-point serve` runs."),
-    "target_frame": ("", "Frame of the positions, e.g. odom; empty: the camera's."),
-    "image_topic": ("/camera/color/image_raw", "Pictures."),
-    "info_topic": ("/camera/color/camera_info", "Their calibration."),
-    "depth_topic": (
-        "/camera/aligned_depth_to_color/image_raw",
-        "Depth registered to the pictures; none: there is none.",
-    ),
-    "use_sim_time": ("false", "Take the time from /clock."),
+CAMERA_NS = "/camera/camera"
+BELOW_CAMERA_NS = {
+    "camera.image_topic": "/color/image_raw",
+    "camera.info_topic": "/color/camera_info",
+    "camera.depth_topic": "/aligned_depth_to_color/image_raw",
 }
 
-TEXTS = ("server_endpoint", "target_frame", "image_topic", "info_topic", "depth_topic")
+ARGUMENTS = {
+    "namespace": "Namespace of the node.",
+    "params_file": "Parameters (default: config/point.yaml with a RealSense camera's topics).",
+    "server_endpoint": "Where `molmo-point serve` runs, e.g. tcp://127.0.0.1:5555.",
+    "target_frame": "Frame of the positions, e.g. odom; none: the camera's.",
+    "camera_ns": f"Of a RealSense driver, its topics are below it (default without params_file and image_topic: {CAMERA_NS}).",
+    "image_topic": "Pictures.",
+    "info_topic": "Their calibration; none: there is none.",
+    "depth_topic": "Depth registered to the pictures; none: there is none.",
+    "tf_namespace": "Transforms are on NAMESPACE/tf and NAMESPACE/tf_static, e.g. /robot1.",
+    "use_sim_time": "true: take the time from /clock.",
+}
+"""Each is empty unless it is given: `ros2 launch` takes no empty arguments, so that the two can be told apart."""
+
+# Parameter: the launch argument that sets it.
+TEXTS = {
+    "server_endpoint": "server_endpoint",
+    "target_frame": "target_frame",
+    "camera.image_topic": "image_topic",
+    "camera.info_topic": "info_topic",
+    "camera.depth_topic": "depth_topic",
+}
+
+
+def overrides(given):
+    """The parameters that the given arguments set.
+
+    Args:
+        given: {argument: text}, empty for one that was not given.
+    """
+    camera_ns = given["camera_ns"]
+    if not (camera_ns or given["params_file"] or given["image_topic"]):
+        camera_ns = CAMERA_NS
+    values = {}
+    if camera_ns:
+        values = {name: camera_ns.rstrip("/") + below for name, below in BELOW_CAMERA_NS.items()}
+    for parameter, name in TEXTS.items():
+        if given[name]:
+            values[parameter] = "" if given[name] == "none" else given[name]
+    if given["tf_namespace"]:
+        above = given["tf_namespace"].rstrip("/")
+        values.update(tf_topic=f"{above}/tf", tf_static_topic=f"{above}/tf_static")
+    if given["use_sim_time"]:
+        values["use_sim_time"] = given["use_sim_time"].lower() in ("true", "1", "yes", "on")
+    return values
+
+
+def node(context):
+    """One lifecycle node that configures and activates itself (parameter autostart)."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    # As text, whatever it looks like: launch_ros reads strings as YAML, and a frame called `on` would be a bool.
+    values = {
+        name: ParameterValue(value, value_type=str) if isinstance(value, str) else value
+        for name, value in overrides(given).items()
+    }
+    shipped = PathJoinSubstitution([FindPackageShare("molmo_point_ros"), "config", "point.yaml"])
+    return [
+        LifecycleNode(
+            package="molmo_point_ros",
+            executable="point_node",
+            name="point_node",
+            namespace=given["namespace"],
+            output="screen",
+            # launch_ros refuses an empty dict.
+            parameters=[given["params_file"] or shipped, *([values] if values else [])],
+        )
+    ]
 
 
 def generate_launch_description():
-    """One lifecycle node that configures and activates itself (parameter autostart)."""
-    value = {name: LaunchConfiguration(name) for name in ARGUMENTS}
-    # As text, whatever it looks like: read as YAML, a frame called `on` would be a bool.
-    as_text = {name: ParameterValue(value[name], value_type=str) for name in TEXTS}
-    # `ros2 launch` takes no empty arguments.
-    depth = PythonExpression(
-        ["'' if '", value["depth_topic"], "' == 'none' else '", value["depth_topic"], "'"]
-    )
-    as_text["depth_topic"] = ParameterValue(depth, value_type=str)
-    node = LifecycleNode(
-        package="molmo_point_ros",
-        executable="point_node",
-        name="point_node",
-        namespace=value["namespace"],
-        output="screen",
-        parameters=[
-            value["params_file"],
-            {
-                "server_endpoint": as_text["server_endpoint"],
-                "target_frame": as_text["target_frame"],
-                "camera.image_topic": as_text["image_topic"],
-                "camera.info_topic": as_text["info_topic"],
-                "camera.depth_topic": as_text["depth_topic"],
-                "use_sim_time": value["use_sim_time"],
-            },
-        ],
-    )
+    """The arguments, and the node that they describe."""
     declared = [
-        DeclareLaunchArgument(name, default_value=default, description=text)
-        for name, (default, text) in ARGUMENTS.items()
+        DeclareLaunchArgument(name, default_value="", description=text)
+        for name, text in ARGUMENTS.items()
     ]
-    return LaunchDescription([*declared, node])
+    return LaunchDescription([*declared, OpaqueFunction(function=node)])

@@ -1,6 +1,6 @@
 """The executable `point_client`: ask the node once, from the command line, and see the points arrive.
 
-`ros2 run molmo_point_ros point_client "the red mug" --frame odom`
+`ros2 run molmo_point_ros point_client "the red mug" --frame odom`, with `--ros-args -r ...` behind it or from a launch file.
 """
 
 from __future__ import annotations
@@ -19,8 +19,24 @@ from molmo_point_ros.rclpy_types import message_class
 FOUND, FAILED, NOTHING = 0, 1, 3
 
 
+def without_ros(arguments: Sequence[str]) -> list[str]:
+    """Return a command line without what is ROS's own: everything from `--ros-args` to `--`, or to the end.
+
+    `ros2 launch` and `ros2 run` add such arguments (`--ros-args -r __node:=asker`); rclpy reads them itself.
+    """
+    kept, ours = [], True
+    for argument in arguments:
+        if argument == "--ros-args":
+            ours = False
+        elif ours:
+            kept.append(argument)
+        elif argument == "--":
+            ours = True
+    return kept
+
+
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line; arguments for ROS are passed over."""
     parser = argparse.ArgumentParser(
         prog="point_client", description="Ask the pointing node once."
     )
@@ -32,7 +48,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--frame", default="", help="frame of the positions; default: the node's")
     parser.add_argument("--pixels", action="store_true", help="no positions, only pixels")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds (default 60)")
-    return parser.parse_args(arguments)
+    return parser.parse_args(without_ros(arguments))
 
 
 def line_of(found: Any, frame: str) -> str:
@@ -96,8 +112,9 @@ def _wait(node: Any, future: Any, timeout_s: float) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `ros2 run molmo_point_ros point_client`."""
-    parsed = parse(sys.argv[1:] if arguments is None else arguments)
-    rclpy.init()
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parsed = parse(given)
+    rclpy.init(args=given)
     node = rclpy.create_node("point_client")
     try:
         code = ask(node, parsed)

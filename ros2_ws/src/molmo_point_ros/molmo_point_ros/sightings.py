@@ -49,7 +49,7 @@ class Sightings:
             min_parallax_rad: Smallest angle between rays that counts.
 
         Returns:
-            OK with a position in the world frame, or NO_VIEWS with what is missing.
+            OK with a position in the world frame; NO_VIEWS with what is missing; AMBIGUOUS where the views contradict each other.
         """
         views = self._views.setdefault(thing, deque(maxlen=VIEWS_KEPT))
         self._views.move_to_end(thing)
@@ -62,6 +62,13 @@ class Sightings:
             found = triangulate(list(views), max(min_parallax_rad, 1e-4))
         except (CalibrationError, np.linalg.LinAlgError) as error:
             return Position(PositionStatus.NO_VIEWS, message=f"{len(views)} views: {error}")
+        if not found.position.ok:
+            return Position(
+                PositionStatus.AMBIGUOUS,
+                depth_samples=int(np.sum(found.used)),
+                message=f"{len(views)} views contradict each other ({found.position.status}): they do not see one thing, or a "
+                "camera pose is wrong",
+            )
         point = found.position.point
         depth_m = float(world_from_camera.inverse().apply(point)[2])
         return Position(
