@@ -22,14 +22,21 @@ from molmo_point.cli.opening import (
     Where,
     open_pointer,
 )
-from molmo_point.cli.robots import Settings, parameters_of, robot_class
+from molmo_point.cli.robots import (
+    DepthScale,
+    Settings,
+    TfNamespace,
+    parameters_of,
+    robot_class,
+    transform_topics,
+)
 
 if TYPE_CHECKING:
     from molmo_point.pointer import Pointer
     from molmo_point.service.bag import Summary, Task
     from molmo_point.service.dds.types import RosTypes
 
-NOTHING = 3
+FOUND, FAILED, NOTHING = 0, 1, 3
 
 
 def register(app: typer.Typer) -> None:
@@ -38,14 +45,21 @@ def register(app: typer.Typer) -> None:
 
 
 def bag(
-    recording: Annotated[Path, typer.Argument(help="rosbag2 folder, .mcap or .db3 file.")],
+    recording: Annotated[
+        Path,
+        typer.Argument(help="rosbag2 folder, .mcap or .db3 file (also .zst), or ROS 1 .bag file."),
+    ],
     query: Annotated[str, typer.Option(help="What to point to.")],
     image: Annotated[str, typer.Option(help="Topic of the pictures.")],
     out: Annotated[Path, typer.Option(help="OUT.mcap for one file, else a rosbag2 folder.")],
     info: Annotated[str, typer.Option(help="Topic of their camera_info; needed for metres.")] = "",
-    depth: Annotated[str, typer.Option(help="Topic of depth images (16UC1 mm or 32FC1 m).")] = "",
+    depth: Annotated[
+        str, typer.Option(help="Topic of depth images (16UC1 mm or 32FC1 m), also compressed.")
+    ] = "",
     depth_info: Annotated[str, typer.Option(help="Their camera_info, if not registered.")] = "",
+    depth_scale: DepthScale = 0.0,
     target_frame: Annotated[str, typer.Option(help="Frame of the positions, e.g. odom.")] = "",
+    tf_namespace: TfNamespace = "",
     every: Annotated[int, typer.Option(min=1, help="Answer every nth picture.")] = 1,
     start: Annotated[float, typer.Option(min=0.0, help="Seconds after the begin.")] = 0.0,
     end: Annotated[float | None, typer.Option(min=0.0, help="Seconds after the begin.")] = None,
@@ -74,23 +88,24 @@ def bag(
     as_json: AsJson = False,
 ) -> None:
     """Point in the pictures of a ROS 2 recording; interrupted, the same line again goes on where it stopped."""
-    from molmo_point.service.bag import Selection, Task, picture_type
+    from molmo_point.service.bag import Selection, Task
     from molmo_point.service.dds.types import RosTypes
 
     where = Where(model, connect, key, token, device, dtype, quantize)
     types = RosTypes(distro)
-    compressed = picture_type(recording, image, types).endswith("CompressedImage")
     parameters = {
         "target_frame": target_frame,
         "camera.image_topic": image,
-        "camera.image_transport": "compressed" if compressed else "raw",
         "camera.info_topic": info,
         "camera.depth_topic": depth,
         "camera.depth_info_topic": depth_info,
+        "camera.depth_scale": depth_scale,
         # Everything that belongs to a picture has gone by when it is answered: there is nothing to wait for.
         "tf_timeout_s": 0.0,
+        **transform_topics(tf_namespace),
         **parameters_of(settings),
     }
+    parameters = {**transports(recording, parameters, types), **parameters}
     task = Task(
         recording,
         out,
@@ -104,8 +119,46 @@ def bag(
     )
     with open_pointer(where, quiet=quiet) as pointer:
         summary = run(task, pointer, parameters, types, quiet=quiet, rerun=rerun)
-    report(summary, task, as_json=as_json)
-    raise typer.Exit(0 if summary.points else NOTHING)
+    asked = wants_metres(parameters)
+    report(summary, task, as_json=as_json, asked=asked)
+    raise typer.Exit(exit_code(summary, asked=asked))
+
+
+def transports(recording: Path, parameters: dict[str, Any], types: RosTypes) -> dict[str, Any]:
+    """Check that the topics are in the recording; return the transports that their types ask for.
+
+    Raises:
+        BagError: One is not there, or is of another type.
+    """
+    from molmo_point.service.bag import CALIBRATIONS, PICTURES, topic_types
+
+    expected = {
+        "image": PICTURES,
+        "info": CALIBRATIONS,
+        "depth": PICTURES,
+        "depth-info": CALIBRATIONS,
+    }
+    topics = {n: str(parameters[f"camera.{n.replace('-', '_')}_topic"]) for n in expected}
+    wanted = {f"--{n}": (topics[n], kinds) for n, kinds in expected.items() if topics[n]}
+    found = topic_types(recording, wanted, types)
+    return {
+        f"camera.{name}_transport": "compressed" if kind.endswith("CompressedImage") else "raw"
+        for name in ("image", "depth")
+        if (kind := found.get(f"--{name}"))
+    }
+
+
+def wants_metres(parameters: dict[str, Any]) -> bool:
+    """Whether positions were asked for, and not pixels alone."""
+    names = ("camera.info_topic", "camera.depth_topic", "target_frame", "position_source")
+    return any(parameters.get(name) for name in names)
+
+
+def exit_code(summary: Summary, *, asked: bool) -> int:
+    """0 where something was found (and placed, where metres were asked for), 3 where nothing is there, 1 where it failed."""
+    if not summary.points:
+        return FAILED if summary.failures else NOTHING
+    return FAILED if asked and not summary.placed else FOUND
 
 
 def run(
@@ -152,9 +205,10 @@ def run(
             viewer.close()
 
 
-def report(summary: Summary, task: Task, *, as_json: bool) -> None:
-    """Print the result on stdout, what went wrong on stderr."""
-    for words in (*summary.warnings, *summary.failures):
+def report(summary: Summary, task: Task, *, as_json: bool, asked: bool = False) -> None:
+    """Print the result on stdout, what went wrong on stderr; points without metres only where metres were `asked` for."""
+    unplaced = summary.unplaced if asked else ()
+    for words in (*summary.warnings, *summary.failures, *unplaced):
         typer.echo(f"molmo-point: {words}", err=True)
     if as_json:
         result = {
@@ -162,9 +216,15 @@ def report(summary: Summary, task: Task, *, as_json: bool) -> None:
             "pictures": summary.pictures,
             "resumed": summary.resumed,
             "points": summary.points,
+            "placed": summary.placed,
+            "unplaced": list(summary.unplaced),
             "failures": list(summary.failures),
+            "warnings": list(summary.warnings),
         }
         typer.echo(json.dumps(result))
     else:
         again = f", {summary.resumed} of them known from before" if summary.resumed else ""
-        typer.echo(f"{task.out}: {summary.points} points in {summary.pictures} pictures{again}")
+        metres = f", {summary.placed} of them in metres" if asked else ""
+        typer.echo(
+            f"{task.out}: {summary.points} points{metres} in {summary.pictures} pictures{again}"
+        )

@@ -20,7 +20,14 @@ from molmo_point.cli.opening import (
     Where,
     open_pointer,
 )
-from molmo_point.cli.robots import Settings, parameters_of, robot_class
+from molmo_point.cli.robots import (
+    DepthScale,
+    Settings,
+    TfNamespace,
+    parameters_of,
+    robot_class,
+    transform_topics,
+)
 
 if TYPE_CHECKING:
     from molmo_point.pointer import Pointer
@@ -37,10 +44,17 @@ def dds(
     image: Annotated[str, typer.Option(help="Topic of the pictures (sensor_msgs/Image).")],
     query: Annotated[str, typer.Option(help="What to point to; ~/query_text changes it.")] = "",
     info: Annotated[str, typer.Option(help="Topic of their camera_info; needed for metres.")] = "",
-    depth: Annotated[str, typer.Option(help="Topic of depth images (16UC1 mm or 32FC1 m).")] = "",
+    depth: Annotated[
+        str,
+        typer.Option(
+            help="Topic of depth images (16UC1 mm or 32FC1 m); compressed where its last name begins with compressed."
+        ),
+    ] = "",
     depth_info: Annotated[str, typer.Option(help="Their camera_info, if not registered.")] = "",
     compressed: Annotated[bool, typer.Option(help="--image is a CompressedImage.")] = False,
+    depth_scale: DepthScale = 0.0,
     target_frame: Annotated[str, typer.Option(help="Frame of the positions, e.g. odom.")] = "",
+    tf_namespace: TfNamespace = "",
     node: Annotated[str, typer.Option(help="Node name on the graph.")] = "molmo_point",
     namespace: Annotated[str, typer.Option(help="Namespace of the node.")] = "/",
     domain: Annotated[int, typer.Option(min=0, max=232, envvar="ROS_DOMAIN_ID")] = 0,
@@ -72,6 +86,8 @@ def dds(
         "camera.info_topic": info,
         "camera.depth_topic": depth,
         "camera.depth_info_topic": depth_info,
+        "camera.depth_scale": depth_scale,
+        **transform_topics(tf_namespace),
         **parameters_of(settings),
     }
     where = Where(model, connect, key, token, device, dtype, quantize)

@@ -19,6 +19,26 @@ Settings = Annotated[
     ),
 ]
 
+DepthScale = Annotated[
+    float,
+    typer.Option(
+        min=0.0,
+        help="Metres per unit of the depth images; 0: 16UC1 is mm, 32FC1 is m (REP 118).",
+    ),
+]
+TfNamespace = Annotated[
+    str,
+    typer.Option(
+        help="Transforms are on NAMESPACE/tf and NAMESPACE/tf_static, e.g. /robot1; default: /tf and /tf_static."
+    ),
+]
+
+
+def transform_topics(namespace: str) -> dict[str, Any]:
+    """Return the parameters for transforms below a namespace."""
+    above = "/" + namespace.strip("/") if namespace.strip("/") else ""
+    return {"tf_topic": f"{above}/tf", "tf_static_topic": f"{above}/tf_static"}
+
 
 def robot_class() -> Any:
     """Return `molmo_point_ros.robot.Robot`, the ROS-free half of the ROS package.

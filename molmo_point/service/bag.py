@@ -1,30 +1,37 @@
 """Answer a query about the pictures of a recording and write the recording anew with the answers in it.
 
-Messages go to the robot in log order; a picture is answered `SETTLE_NS` later, when the depth and the transforms that belong to
-its stamp have gone by. Answers are stamped as their pictures are and logged at their pictures' log time; nothing else changes.
+The recording is copied in log order, and a picture is answered when it comes by; what belongs to its stamp is fetched ahead of it
+(`bag_lookahead`). Answers are stamped as their pictures are and logged at their pictures' log time; nothing else changes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from molmo_point.errors import UsageError
-from molmo_point.points import Pointing
+from molmo_point.points import Pointing, Status
 from molmo_point.service.bag_journal import Journal, Known
+from molmo_point.service.bag_lookahead import (
+    Index,
+    Lookahead,
+    RecordedSource,
+    Shot,
+    check_type,
+)
 from molmo_point.service.bag_reading import BagError, Recording
 from molmo_point.service.bag_writing import Copy
-from molmo_point.service.dds.bridge import Sink, Source
+from molmo_point.service.dds.bridge import Sink
 from molmo_point.service.dds.types import RosTypes
 
-SETTLE_NS = 500_000_000
-"""Longer than transforms and depth lag behind pictures on real robots (0.1 s is usual), far shorter than the buffers."""
-
 PICTURES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+CALIBRATIONS = ("sensor_msgs/msg/CameraInfo",)
+TRANSFORMS = "tf2_msgs/msg/TFMessage"
 CAMERA = "camera"
 
 
@@ -43,13 +50,25 @@ class RecordedRobot(Protocol):
     @property
     def recorded_outputs(self) -> Sequence[Sink]: ...
 
-    def inputs(self) -> Sequence[Source]:
+    @property
+    def frames(self) -> Sequence[str]: ...
+
+    def inputs(self) -> Sequence[RecordedSource]:
         """Return the topics it wants to hear."""
 
+    def reach_back(self, seconds: float) -> None:
+        """Keep transforms for so long."""
+
     def answer_recorded(
-        self, camera: str, message: Any, query: str, timeout_s: float, known: Known | None = None
+        self,
+        camera: str,
+        message: Any,
+        query: str,
+        timeout_s: float,
+        known: Known | None = None,
+        depth: Any = None,
     ) -> Any:
-        """Answer about one picture; `known` is the model's answer of an earlier run."""
+        """Answer about one picture; `known` is the model's answer of an earlier run, `depth` the depth image nearest in time."""
 
     def messages(self, answer: Any) -> list[tuple[str, Any]]:
         """Return an answer's messages as (output name, message)."""
@@ -89,13 +108,25 @@ class Selection:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did: pictures answered, of them from an earlier run, points found, pictures without an answer and why."""
+    """What a run did.
+
+    Attributes:
+        pictures: Answered, or failed.
+        resumed: Of them known from an earlier run.
+        points: Found in all of them.
+        failures: Pictures without a whole answer, and why.
+        warnings: What else a person should know.
+        placed: Points with a position in metres.
+        unplaced: Why the others have none: how many, the status, and the first reason as an example.
+    """
 
     pictures: int
     resumed: int
     points: int
     failures: tuple[str, ...]
     warnings: tuple[str, ...]
+    placed: int = 0
+    unplaced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,14 +172,33 @@ class Task:
         }
 
 
+def topic_types(
+    path: Path, wanted: Mapping[str, tuple[str, Sequence[str]]], types: RosTypes
+) -> dict[str, str]:
+    """Return the types of topics that a recording has to have, by option.
+
+    Args:
+        path: The recording.
+        wanted: {option: (topic, expected types)}.
+        types: Message definitions.
+
+    Raises:
+        BagError: No such recording or topic, or a topic of another type.
+    """
+    with Recording(path, types) as recording:
+        return {
+            option: recording.type_of(topic, expected, option)
+            for option, (topic, expected) in wanted.items()
+        }
+
+
 def picture_type(path: Path, topic: str, types: RosTypes) -> str:
     """Return the type of a recording's picture topic.
 
     Raises:
         BagError: No such recording or topic, or not a topic of pictures.
     """
-    with Recording(path, types) as recording:
-        return recording.type_of(topic, PICTURES, "--image")
+    return topic_types(path, {"--image": (topic, PICTURES)}, types)["--image"]
 
 
 def annotate(
@@ -179,24 +229,30 @@ def annotate(
         raise UsageError("--query: expected a few words to look for, got an empty text")
     with Recording(task.recording, types) as recording:
         recording.type_of(task.image, PICTURES, "--image")
-        chosen = _chosen(recording, task)
+        sources = {s.topic: s for s in robot.inputs() if s.topic != task.image}
+        index = Index(recording, task.image, sources)
+        shots = _chosen(index, recording.start_ns, task)
         copy = Copy(task.out, task.storage)
         journal = None
         try:
-            warnings = [
+            warnings = _remarks(recording, sources, index)
+            warnings += [
                 f"{name}: its definition is not known" for name in copy.take_over(recording)
             ]
             topics = {s.name: f"{task.prefix}/{s.name}" for s in robot.recorded_outputs}
             for sink in robot.recorded_outputs:
                 copy.add_topic(topics[sink.name], sink.type_name, types)
             journal = Journal(task.journal_path(), task.fingerprint())
-            run = _Run(task, robot, journal, recording, chosen, progress)
+            run = _Run(task, robot, journal, recording, progress)
             kinds = {s.name: s.type_name for s in robot.recorded_outputs}
-            for stamp_ns, answer in run.answers(copy):
-                messages = dict(robot.messages(answer))
-                watch(answer, messages)
-                for name, message in messages.items():
-                    copy.write(topics[name], stamp_ns, types.to_cdr(message, kinds[name]))
+            with contextlib.closing(
+                Lookahead(recording, index, shots, sources, robot.frames)
+            ) as ahead:
+                for stamp_ns, answer in run.answers(copy, shots, sources, ahead):
+                    messages = dict(robot.messages(answer))
+                    watch(answer, messages)
+                    for name, message in messages.items():
+                        copy.write(topics[name], stamp_ns, types.to_cdr(message, kinds[name]))
             copy.finish()
         except BaseException:
             copy.discard()
@@ -207,18 +263,39 @@ def annotate(
     return run.summary(warnings)
 
 
-def _chosen(recording: Recording, task: Task) -> list[int]:
-    seconds = [
-        (stamp_ns - recording.start_ns) / 1e9
-        for _, stamp_ns, _ in recording.messages([task.image])
-    ]
-    chosen = task.selection.places(seconds)
+def _chosen(index: Index, start_ns: int, task: Task) -> list[Shot]:
+    chosen = task.selection.places([(log_ns - start_ns) / 1e9 for _, log_ns in index.pictures])
     if not chosen:
         raise BagError(
             f"--image {task.image}: expected pictures between --start and --end, "
-            f"there are {len(seconds)} in the recording and none of them is chosen"
+            f"there are {len(index.pictures)} in the recording and none of them is chosen"
         )
-    return chosen
+    return [Shot(place, *index.pictures[place]) for place in chosen]
+
+
+def _remarks(
+    recording: Recording, sources: Mapping[str, RecordedSource], index: Index
+) -> list[str]:
+    """What a person should know about a recording before reading its positions."""
+    remarks = [
+        f"{topic}: in the encoding {encoding!r}, which is not ROS 2's: it is not in the output"
+        for topic, encoding in sorted(recording.foreign.items())
+    ]
+    if index.damaged:
+        remarks.append(
+            f"{len(index.damaged)} messages could not be read, the first: {index.damaged[0]}"
+        )
+    wanted = [t for t, s in sources.items() if s.role in ("moving", "fixed")]
+    present = {c.topic for c in recording.connections}
+    others = sorted(
+        c.topic for c in recording.connections if c.msgtype == TRANSFORMS and c.topic not in wanted
+    )
+    if others and not present & {*wanted}:
+        remarks.append(
+            f"there are no transforms on {' or '.join(wanted)}, but on {', '.join(others)}: "
+            "--tf-namespace says below which name they are"
+        )
+    return remarks
 
 
 class _Run:
@@ -230,83 +307,106 @@ class _Run:
         robot: RecordedRobot,
         journal: Journal,
         recording: Recording,
-        chosen: list[int],
         progress: Callable[[int, int], None],
     ) -> None:
         self._task, self._robot, self._journal = task, robot, journal
-        self._recording, self._chosen = recording, set(chosen)
+        self._recording = recording
         self._progress = progress
-        self._done = self._resumed = self._points = 0
+        self._done = self._resumed = self._points = self._placed = 0
         self._failures: list[str] = []
-        self._handlers = {
-            source.topic: source for source in robot.inputs() if source.topic != task.image
-        }
+        self._unplaced: Counter[str] = Counter()
+        self._reasons: dict[str, str] = {}
 
-    def answers(self, copy: Copy) -> Iterator[tuple[int, Any]]:
+    def answers(
+        self,
+        copy: Copy,
+        shots: Sequence[Shot],
+        sources: Mapping[str, RecordedSource],
+        ahead: Lookahead,
+    ) -> Iterator[tuple[int, Any]]:
         """Copy every message, and yield (log time, answer) of each chosen picture in between."""
-        self._prepare()
-        waiting: deque[tuple[int, int, Any, bytes]] = deque()
+        self._robot.reach_back(ahead.cache_s)
+        self._prepare(sources)
+        chosen = {shot.place for shot in shots}
         place = -1
         for connection, stamp_ns, data in self._recording.messages():
-            while waiting and waiting[0][1] + SETTLE_NS < stamp_ns:
-                yield from self._answer(*waiting.popleft())
             copy.copy(connection, stamp_ns, data)
+            source = sources.get(connection.topic)
             if connection.topic == self._task.image:
                 place += 1
-                if place in self._chosen:
-                    waiting.append((place, stamp_ns, connection, data))
-            elif connection.topic in self._handlers:
-                self._hand_over(connection, data)
-        while waiting:
-            yield from self._answer(*waiting.popleft())
+                if place in chosen:
+                    ahead.until(place)
+                    answer = self._answer(place, connection, data, ahead)
+                    if answer is not None:
+                        yield stamp_ns, answer
+                    self._done += 1
+                    self._progress(self._done, len(chosen))
+            elif source is not None and source.role == "info":
+                self._hand_over(source, connection, data)
 
     def summary(self, warnings: list[str]) -> Summary:
         return Summary(
-            self._done, self._resumed, self._points, tuple(self._failures), tuple(warnings)
+            self._done,
+            self._resumed,
+            self._points,
+            tuple(self._failures),
+            tuple(warnings),
+            self._placed,
+            tuple(
+                f"{count} points without a position, {name}: {self._reasons[name]}"
+                for name, count in self._unplaced.most_common()
+            ),
         )
 
-    def _prepare(self) -> None:
+    def _prepare(self, sources: Mapping[str, RecordedSource]) -> None:
         """Hand over what holds for the whole recording and may come late in it: fixed transforms, calibration."""
-        for connection, _, data in self._recording.messages(["/tf_static"]):
-            self._hand_over(connection, data)
+        fixed = [t for t, s in sources.items() if s.role == "fixed"]
+        for connection, _, data in self._recording.messages(fixed):
+            # The index has named what cannot be decoded.
+            with contextlib.suppress(BagError):
+                self._hand_over(sources[connection.topic], connection, data)
         seen: set[str] = set()
-        infos = [t for t, s in self._handlers.items() if s.type_name.endswith("/CameraInfo")]
+        infos = [t for t, s in sources.items() if s.role == "info"]
         for connection, _, data in self._recording.messages(infos):
             if connection.topic not in seen:
                 seen.add(connection.topic)
-                self._hand_over(connection, data)
+                self._hand_over(sources[connection.topic], connection, data)
             if len(seen) == len(infos):
                 break
 
-    def _hand_over(self, connection: Any, data: bytes) -> None:
-        source = self._handlers.get(connection.topic)
-        if source is None:
-            return
-        if connection.msgtype != source.type_name:
-            raise BagError(
-                f"{connection.topic}: expected {source.type_name}, found {connection.msgtype}"
-            )
+    def _hand_over(self, source: RecordedSource, connection: Any, data: bytes) -> None:
+        check_type(connection, source)
         source.receive(self._recording.decode(connection, data))
 
-    def _answer(
-        self, place: int, stamp_ns: int, connection: Any, data: bytes
-    ) -> Iterator[tuple[int, Any]]:
+    def _answer(self, place: int, connection: Any, data: bytes, ahead: Lookahead) -> Any:
+        """The answer about one picture, or None where it cannot be read."""
         known = self._journal.get(place)
         start = time.monotonic()
         try:
             message = self._recording.decode(connection, data)
+            depth = ahead.depth(place)
             answer = self._robot.answer_recorded(
-                CAMERA, message, self._task.query, self._task.timeout_s, known
+                CAMERA, message, self._task.query, self._task.timeout_s, known, depth
             )
         except UsageError as error:
             # One picture that cannot be read costs that picture, and is told; a model that fails ends the run.
             self._failures.append(f"picture {place}: {error}")
-            answer = None
-        if answer is not None:
-            if known is None:
-                self._journal.add(place, answer.pointing, time.monotonic() - start)
-            self._resumed += known is not None
-            self._points += answer.pointing.count
-            yield stamp_ns, answer
-        self._done += 1
-        self._progress(self._done, len(self._chosen))
+            return None
+        if known is None:
+            self._journal.add(place, answer.pointing, time.monotonic() - start)
+        self._resumed += known is not None
+        self._count(place, answer)
+        return answer
+
+    def _count(self, place: int, answer: Any) -> None:
+        status = answer.pointing.status
+        if status not in (Status.FOUND, Status.NOT_FOUND):
+            self._failures.append(f"picture {place}: the answer is {status}, not a whole one")
+        self._points += answer.pointing.count
+        for placed in answer.points:
+            position = placed.position
+            if position.status.name == "OK":
+                self._placed += 1
+            else:
+                self._unplaced[position.status.name] += 1
+                self._reasons.setdefault(position.status.name, position.message)

@@ -1,4 +1,4 @@
-"""`Recording`: a rosbag2 (folder, .mcap or .db3) read by rosbags, with errors that name file, topic and what was expected."""
+"""`Recording`: a rosbag2 or a ROS 1 bag read by rosbags, with errors that name file, topic and what was expected."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from molmo_point.errors import UsageError
+from molmo_point.service.bag_sources import Source
 from molmo_point.service.dds.types import RosTypes
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Recording:
     """An open recording. Close it, or use it in a `with` block.
 
     Args:
-        path: A rosbag2 folder, or one of its .mcap or .db3 files.
+        path: A rosbag2 folder, one of its .mcap or .db3 files (also compressed: .mcap.zst), or a ROS 1 .bag file.
         types: Definitions for where the recording holds none (sqlite3 before Iron).
 
     Raises:
@@ -32,26 +33,47 @@ class Recording:
     """
 
     def __init__(self, path: Path, types: RosTypes) -> None:
-        from rosbags.rosbag2 import Reader
-        from rosbags.typesys import Stores, get_typestore
-
         if not path.exists():
             raise BagError(f"there is no recording {path}: check the path")
-        if path.suffix == ".bag":
-            raise BagError(f"{path} is a ROS 1 bag: convert it with rosbags-convert first")
+        with _explained(path):
+            self._begin(path, types, Source(path, types), owner=True)
+
+    def _begin(self, path: Path, types: RosTypes, source: Source, *, owner: bool) -> None:
+        from rosbags.typesys import Stores, get_typestore
+
         self.path = path
         self.types = types
+        self._source, self._owner = source, owner
         # Types of a recording are its own: the same name may have other fields in another distribution.
         self._own = get_typestore(Stores.EMPTY)
-        with _explained(path):
-            self._reader = Reader(path)
-            self._reader.open()
+        try:
+            self._reader = source.reader()
+        except BaseException:
+            if owner:
+                source.close()
+            raise
         self._open = True
+
+    def again(self) -> Recording:
+        """Open the recording once more, to read it at another place. Close this one after it.
+
+        Raises:
+            BagError: It is damaged.
+        """
+        other = Recording.__new__(Recording)
+        with _explained(self.path):
+            other._begin(self.path, self.types, self._source, owner=False)
+        return other
 
     @property
     def connections(self) -> list[Any]:
         """Topics with their types and definitions, as rosbags has them."""
         return list(self._reader.connections)
+
+    @property
+    def foreign(self) -> dict[str, str]:
+        """{topic: encoding} of what the file holds beside ROS 2 messages (JSON, Protobuf, ...)."""
+        return dict(self._reader.foreign)
 
     @property
     def start_ns(self) -> int:
@@ -70,6 +92,11 @@ class Recording:
             BagError: It is not there, or of another type; says what is.
         """
         found = {c.topic: str(c.msgtype) for c in self._reader.connections}
+        if topic in self.foreign and topic not in found:
+            raise BagError(
+                f"{option} {topic}: expected ROS 2 messages ({' or '.join(sorted(expected))}), found it in the encoding "
+                f"{self.foreign[topic]!r}: record the ROS 2 topic, or convert it"
+            )
         if topic not in found:
             fitting = sorted(t for t, kind in found.items() if kind in expected)
             raise BagError(
@@ -94,6 +121,8 @@ class Recording:
             if not wanted:
                 return
         with _explained(self.path):
+            if not wanted:
+                return
             for connection, stamp_ns, data in self._reader.messages(connections=wanted):
                 yield connection, int(stamp_ns), bytes(data)
 
@@ -111,6 +140,8 @@ class Recording:
         if self._open:
             self._open = False
             self._reader.close()
+            if self._owner:
+                self._source.close()
 
     def _store_of(self, connection: Any) -> Typestore:
         """The store that knows a connection's type: the recording's own definition goes before the distribution's."""
@@ -140,6 +171,7 @@ class _explained:
     """Turns whatever a damaged file makes rosbags raise into a `BagError`; our own errors pass."""
 
     def __init__(self, path: Path, what: str = "") -> None:
+        self._path = path
         self._name = f"{path}: {what}" if what else str(path)
 
     def __enter__(self) -> None:
@@ -154,7 +186,30 @@ class _explained:
         if error is None or not isinstance(error, Exception) or isinstance(error, UsageError):
             return
         words = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, KeyError):
+            words = f"{type(error).__name__} {words}"
         raise BagError(
-            f"{self._name} cannot be read: {words}; a recording that was cut short is mended by "
-            "`mcap recover` or `ros2 bag reindex`"
+            f"{self._name} cannot be read: {words}{_advice(self._path, words)}"
         ) from error
+
+
+def _advice(path: Path, words: str) -> str:
+    """What mends a recording, where it is one that can be mended."""
+    if path.is_dir() and not (path / "metadata.yaml").exists():
+        return "; `ros2 bag reindex` writes the metadata.yaml that is missing"
+    files = sorted(path.glob("*.mcap")) if path.is_dir() else [path]
+    if words.startswith("Chunk") or any(f.suffix == ".mcap" and _is_cut(f) for f in files):
+        return "; a recording that was cut short is mended by `mcap recover` or `ros2 bag reindex`"
+    if "malformed" in words:
+        return "; what is left of a damaged .db3 file is read by `sqlite3 FILE .recover`"
+    return ""
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether a file begins as MCAP and does not end as such."""
+    magic = b"\x89MCAP0\r\n"
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        begins = file.read(len(magic)) == magic
+        file.seek(max(len(magic), size - len(magic)))
+        return begins and file.read() != magic

@@ -83,7 +83,13 @@ class Freezer:
             raise NoImage(str(error)) from error
 
     def freeze(
-        self, message: Any, request: Request, settings: Settings, *, own: bool = False
+        self,
+        message: Any,
+        request: Request,
+        settings: Settings,
+        *,
+        own: bool = False,
+        depth: Any = None,
     ) -> Moment:
         """Freeze the instant of a given picture.
 
@@ -92,6 +98,7 @@ class Freezer:
             request: What is wanted of it.
             settings: The parameters.
             own: The picture came with the request, uncompressed.
+            depth: The depth image nearest in time, where the caller has it; None takes it from the feed.
 
         Raises:
             MessageError: It cannot be read.
@@ -118,6 +125,8 @@ class Freezer:
             depth_info=feed.depth_info,
             target_frame=target.lstrip("/") or frame_id.lstrip("/"),
         )
+        if depth is not None:
+            moment = _with_depth(moment, depth, settings)
         return self.complete(moment, settings) if request.compute_position else moment
 
     def complete(self, moment: Moment, settings: Settings) -> Moment:
@@ -132,7 +141,10 @@ class Freezer:
             depth = feed.wait_depth(moment.stamp_ns, tolerance_ns, settings.tf_timeout_s)
             changes.update(depth=depth, depth_info=moment.depth_info or feed.depth_info)
             if depth is None:
-                changes["nearest_depth_ns"] = feed.nearest_depth_ns(moment.stamp_ns)
+                nearest_ns = feed.nearest_depth_ns(moment.stamp_ns)
+                changes["nearest_depth_ns"] = (
+                    moment.nearest_depth_ns if nearest_ns is None else nearest_ns
+                )
         if not isinstance(moment.target_from_camera, Transform):
             changes["target_from_camera"] = self._transform(
                 moment.target_frame, moment.frame_id, moment.stamp_ns, deadline
@@ -165,3 +177,11 @@ class Freezer:
                 f"{self._transforms.topics[0]}: expected {target!r} from {source!r} at the picture's stamp {stamp_ns} ns: "
                 f"{error}",
             )
+
+
+def _with_depth(moment: Moment, depth: Any, settings: Settings) -> Moment:
+    """The moment with a depth image, or with how far away that one is."""
+    stamp_ns = stamp_ns_of(depth.header)
+    if abs(stamp_ns - moment.stamp_ns) > round(settings.sync_tolerance_s * SECOND_NS):
+        return dataclasses.replace(moment, nearest_depth_ns=stamp_ns)
+    return dataclasses.replace(moment, depth=(stamp_ns, depth))

@@ -76,6 +76,16 @@ class Robot:
         """What puts a picture together with what belongs to its stamp."""
         return self.session.freezer
 
+    @property
+    def frames(self) -> tuple[str, ...]:
+        """Frames of the parameters that positions depend on, beside those of the messages."""
+        names = (self.settings.target_frame, self.settings.plane_frame)
+        return tuple(name.lstrip("/") for name in names if name)
+
+    def reach_back(self, seconds: float) -> None:
+        """Keep transforms for so long; before the first one comes."""
+        self.session.transforms.reach_back(seconds)
+
     def inputs(self) -> list[Input]:
         """Return the subscriptions."""
         return inputs(self.session, self._standing)
@@ -107,6 +117,7 @@ class Robot:
         query: str,
         timeout_s: float,
         known: tuple[Pointing, float] | None = None,
+        depth: Any = None,
     ) -> Answer:
         """Answer a query about one recorded picture, with what was recorded around it.
 
@@ -116,12 +127,13 @@ class Robot:
             query: What to point to.
             timeout_s: For the model.
             known: What the model said about this picture in an earlier run, and how many seconds it took.
+            depth: The depth image whose stamp is nearest, or None for what came by the subscriptions.
 
         Raises:
             PointError: The picture cannot be read, or the model failed.
         """
         request = Request(query, camera=camera)
-        moment = self.freezer.freeze(message, request, self.settings)
+        moment = self.freezer.freeze(message, request, self.settings, depth=depth)
         start = time.monotonic()
         pointing = known[0] if known else self.session.ask(moment, request, timeout_s)
         took_s = known[1] if known else time.monotonic() - start

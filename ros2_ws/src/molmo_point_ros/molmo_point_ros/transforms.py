@@ -90,6 +90,11 @@ class TransformBuffer:
                         raise
                     self._changed.wait(left)
 
+    def reach_back(self, seconds: float) -> None:
+        """Keep the transforms of frames that are not known yet for so long."""
+        with self._changed:
+            self._cache_ns = round(seconds * 1e9)
+
     def clear(self) -> None:
         """Drop the moving transforms; fixed ones hold in any time."""
         with self._changed:
