@@ -7,6 +7,7 @@ kind, which every MCAP reader passes over, and the profile becomes that of ROS 2
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 from collections.abc import Iterator, Mapping
@@ -38,7 +39,8 @@ class Foreign:
     def __init__(self, path: Path) -> None:
         self.topics: dict[str, str] = {}
         self.changes: dict[int, bytes] = {}
-        with path.open("rb") as file:
+        # What is damaged is the reader's to name.
+        with path.open("rb") as file, contextlib.suppress(struct.error):
             if file.read(len(MAGIC)) == MAGIC:
                 self._look(file)
 
@@ -83,7 +85,10 @@ def _records(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, b
     at = start
     while at + 9 <= end:
         file.seek(at)
-        kind, size = struct.unpack("<BQ", file.read(9))
+        head = file.read(9)
+        if len(head) < 9:
+            return
+        kind, size = struct.unpack("<BQ", head)
         wanted = kind in (HEADER, SCHEMA, CHANNEL) and at + 9 + size <= end
         content = file.read(size) if wanted else b""
         if wanted and len(content) < size:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
 
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
 class BagError(UsageError):
     """A recording that cannot be read or written."""
 
@@ -132,6 +135,11 @@ class Recording:
         Raises:
             BagError: The bytes do not fit the type, or the type is not known.
         """
+        if data.startswith(ZSTD_MAGIC):
+            raise BagError(
+                f"{self.path}: {connection.topic}: its messages are compressed one by one, which only the metadata.yaml beside "
+                "it says: give the folder instead of the file"
+            )
         with _explained(self.path, f"{connection.topic} ({connection.msgtype})"):
             return self._store_of(connection).deserialize_cdr(data, connection.msgtype)
 
