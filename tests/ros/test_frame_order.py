@@ -1,0 +1,255 @@
+"""Continuous pointing on pictures that are repeated, late, or not stamped."""
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from molmo_point_ros.ordering import FrameOrder
+from molmo_point_ros.session import Session
+from molmo_point_ros.settings import Settings
+from molmo_point_ros.standing import StandingQuery
+from molmo_point_ros.values import Request
+from robot_scene import SECOND, Scene, find_ball
+from ros_world import wait_for
+
+from molmo_point.points import Pointing, Status
+from molmo_point.testing import FakePointer
+
+CAMERA = {"camera.image_topic": "/image", "camera.info_topic": "", "camera.depth_topic": ""}
+
+
+@pytest.fixture
+def scene(types):
+    return Scene(types)
+
+
+class Clock:
+    now_ns = 0
+
+    def __call__(self):
+        self.now_ns += SECOND // 30
+        return self.now_ns
+
+
+def keys_of(scene, *pictures):
+    """Keys of pictures (stamp in ns, which place of the scene it shows), and the order that gave them."""
+    order = FrameOrder("/image", Clock())
+    keys = []
+    for stamp_ns, shown_s in pictures:
+        message = scene.image(scene.start_ns + round(shown_s * SECOND))
+        message.header = scene.header(stamp_ns, "camera_optical")
+        keys.append(order.key(message))
+    return keys, order
+
+
+def test_stamps_that_go_on_are_the_keys(scene):
+    stamps = [5 * SECOND + i * 33_000_000 for i in range(5)]
+    keys, order = keys_of(scene, *((s, i / 30) for i, s in enumerate(stamps)))
+    assert keys == stamps
+    assert not order.remark
+
+
+def test_a_picture_that_comes_twice_is_taken_once(scene):
+    keys, order = keys_of(scene, (SECOND, 0), (SECOND, 0), (2 * SECOND, 1))
+    assert keys == [SECOND, None, 2 * SECOND]
+    assert not order.remark
+
+
+def test_a_late_picture_is_let_go_and_named(scene):
+    keys, order = keys_of(scene, (SECOND, 0), (SECOND - 33_000_000, 1))
+    assert keys == [SECOND, None]
+    assert "0.033 s before an earlier one" in order.remark
+
+
+def test_pictures_without_stamps_are_taken_in_the_order_they_come(scene):
+    keys, order = keys_of(scene, *((0, i / 10) for i in range(6)))
+    assert all(b - a == SECOND // 30 for a, b in itertools.pairwise(keys))
+    assert {order.stamp_ns(key) for key in keys} == {0}
+    assert "carry the same stamp (0 ns)" in order.remark
+
+
+def test_an_odd_old_picture_is_let_go_and_a_clock_set_back_is_taken(scene):
+    odd = [(100 * SECOND, 0), (SECOND, 1), (101 * SECOND, 2), (0, 3), (102 * SECOND, 4)]
+    keys, _ = keys_of(scene, *odd)
+    assert keys == [100 * SECOND, None, 101 * SECOND, None, 102 * SECOND]
+    back = [(100 * SECOND, 0), *((SECOND + i, i / 10) for i in range(4))]
+    keys, _ = keys_of(scene, *back)
+    assert keys == [100 * SECOND, None, None, SECOND + 2, SECOND + 3]
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 5)), max_size=40))
+def test_keys_only_grow_within_a_second(types, pictures):
+    scene = Scene(types)
+    keys, order = keys_of(
+        scene, *((SECOND + 10_000_000 * stamp, shown / 10) for stamp, shown in pictures)
+    )
+    taken = [key for key in keys if key is not None]
+    assert taken == sorted(set(taken))
+    for key, (stamp, _) in zip(keys, pictures, strict=True):
+        assert key is None or order.stamp_ns(key) == SECOND + 10_000_000 * stamp
+
+
+class Stage:
+    """A standing query with optical flow on a camera that stamps its pictures as it likes."""
+
+    def __init__(self, scene, answers=find_ball, **values):
+        pytest.importorskip("cv2", reason="following needs OpenCV")
+        from molmo_point_ros.follower import new_follower
+
+        self.scene = scene
+        self.published = []
+        self.session = Session(Settings.of({**CAMERA, **values}), FakePointer(answers))
+        self.standing = StandingQuery(self.session, self.published.append, new_follower())
+        self.shown = 0
+
+    def show(self, stamp_ns, again=False):
+        self.shown += not again
+        message = self.scene.image(self.scene.start_ns + self.shown * SECOND // 30)
+        message.header = self.scene.header(stamp_ns, "camera_optical")
+        self.session.add_image("camera", message)
+        self.standing.offer("camera", message)
+        time.sleep(0.03)
+
+    def found(self):
+        return [a for a in self.published if a.pointing.status is Status.FOUND]
+
+    @property
+    def problem(self):
+        return self.session.health.problems().get("standing query", "")
+
+
+@pytest.fixture
+def stage(scene):
+    made = []
+
+    def make(*arguments, **values):
+        made.append(Stage(scene, *arguments, **values))
+        made[-1].standing.set(Request("ball", compute_position=False))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.standing.stop()
+
+
+def stamp_at(i):
+    return 100 * SECOND + i * SECOND // 30
+
+
+@pytest.mark.parametrize("habit", ["twice", "late", "unset"])
+def test_points_are_published_whatever_the_stamps(stage, habit):
+    stage = stage()
+    for i in range(1, 100):
+        stage.show(0 if habit == "unset" else stamp_at(i))
+        if habit == "twice":
+            stage.show(stamp_at(i), again=True)
+        if habit == "late" and i % 5 == 0:
+            stage.show(stamp_at(i - 1), again=True)
+        if len(stage.found()) >= 10:
+            break
+    found = stage.found()
+    assert len(found) >= 10
+    assert {a.points[0].track_id for a in found[-5:]} == {found[-1].points[0].track_id}
+    if habit == "unset":
+        assert {(a.moment.stamp_ns, a.evidence_stamp_ns) for a in found} == {(0, 0)}
+        assert "same stamp (0 ns)" in stage.problem
+    else:
+        stamps = [a.moment.stamp_ns for a in found]
+        assert stamps == sorted(stamps)
+    if habit == "twice":
+        assert not stage.problem
+
+
+def test_before_the_first_answer_the_status_is_pending(stage):
+    stage = stage(lambda image, query: time.sleep(0.5) or find_ball(image, query))
+    stage.show(stamp_at(1))
+    wait_for(lambda: stage.published)
+    first = stage.published[0]
+    assert (first.pointing.status, first.points) == (Status.PENDING, ())
+    assert first.moment.stamp_ns == stamp_at(1)
+
+
+def test_an_answer_about_the_only_picture_is_published(stage):
+    """No later frame will ever carry it."""
+    stage = stage()
+    stage.show(stamp_at(1))
+    wait_for(stage.found)
+    assert stage.found()[0].moment.stamp_ns == stamp_at(1)
+
+
+def test_points_that_are_lost_are_pending_and_never_absent(stage, types):
+    release = []
+
+    def once(image, query):
+        if release:
+            time.sleep(0.2)
+            raise RuntimeError("busy")
+        release.append(query)
+        return find_ball(image, query)
+
+    stage = stage(once)
+    for i in range(1, 60):
+        stage.show(stamp_at(i))
+        if len(stage.found()) > 3:
+            break
+    wall = np.random.default_rng(1)
+    for k in range(12):
+        noise = wall.integers(0, 255, (240, 320, 3), np.uint8)
+        message = stage.scene.picture(stamp_at(i + 1 + k), noise, "rgb8", 960)
+        stage.standing.offer("camera", message)
+        time.sleep(0.05)
+    statuses = [a.pointing.status for a in stage.published]
+    assert statuses[-1] is Status.PENDING
+    assert Status.NOT_FOUND not in statuses
+    assert statuses.count(Status.PENDING) == 2, "once at the start, once when all were lost"
+
+
+class Slow:
+    """A follower that has let the frame of every answer go."""
+
+    def frame(self, stamp_ns, image):
+        return None
+
+    def answer(self, stamp_ns, pointing):
+        return "the answer came too late"
+
+
+def test_an_answer_that_cannot_be_followed_is_published_and_noted(scene):
+    published = []
+    session = Session(Settings.of(CAMERA), FakePointer(find_ball))
+    standing = StandingQuery(session, published.append, Slow)
+    standing.set(Request("ball", compute_position=False))
+    try:
+        message = scene.image(stamp_at(1))
+        session.add_image("camera", message)
+        standing.offer("camera", message)
+        wait_for(lambda: [a for a in published if a.points])
+    finally:
+        standing.stop()
+    assert "came too late" in session.health.problems()["standing query"]
+
+
+def test_a_follower_reports_the_loss_of_a_clock_set_back(scene):
+    pytest.importorskip("cv2", reason="following needs OpenCV")
+    from molmo_point_ros.follower import new_follower
+    from molmo_point_ros.pictures import rgb_of
+
+    follower = new_follower()()
+    image = rgb_of(scene.image(scene.start_ns), "/t")
+    assert follower.frame(100 * SECOND, image) is None
+    ((x, y),) = find_ball(image, "ball")
+    from molmo_point.points import Point
+
+    pointing = Pointing(
+        query="ball", points=(Point(x=x, y=y),), status=Status.FOUND, image_size=(320, 240)
+    )
+    assert follower.answer(100 * SECOND, pointing) == ""
+    assert follower.frame(100 * SECOND + 1, image).pointing.status is Status.FOUND
+    assert follower.frame(100 * SECOND, image) is None, "late"
+    lost = follower.frame(50 * SECOND, image)
+    assert (lost.pointing.status, lost.track_ids) == (Status.PENDING, ())
+    assert follower.frame(50 * SECOND + 1, image) is None
+    assert "too late" in follower.answer(100 * SECOND, pointing)
