@@ -1,0 +1,219 @@
+"""Recordings of other tools: foreign channels and profiles, compressed files, ROS 1; and advice only where it helps."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+from recordings import TOPICS, answer, contents, decoded, record
+from robot_scene import SECOND, Scene
+
+from molmo_point.service.bag import Task
+from molmo_point.service.bag_reading import BagError, Recording
+
+writer = pytest.importorskip("mcap.writer", reason="other tools' recordings are written with mcap")
+
+
+def foreign(source, out, profile="ros2", extra=("json", "jsonschema", b"{}"), **options):
+    """Copy a recording as another tool would write it, with a topic in another encoding."""
+    from mcap.reader import make_reader
+
+    with source.open("rb") as file, out.open("wb") as target:
+        made = writer.Writer(target, **options)
+        made.start(profile=profile, library="other tool")
+        lines, strange = {}, None
+        if extra:
+            encoding, schema, data = extra
+            strange = made.register_channel(
+                "/strange",
+                encoding,
+                made.register_schema("my.Type", schema, data) if schema else 0,
+            )
+        for schema, channel, message in make_reader(file).iter_messages():
+            if channel.id not in lines:
+                kind = made.register_schema(schema.name, schema.encoding, schema.data)
+                lines[channel.id] = made.register_channel(
+                    channel.topic, channel.message_encoding, kind, channel.metadata
+                )
+            made.add_message(
+                lines[channel.id], message.log_time, message.data, message.publish_time
+            )
+            if strange is not None:
+                made.add_message(strange, message.log_time, b'{"a": 1}', message.publish_time)
+        made.finish()
+    return out
+
+
+@pytest.fixture
+def plain(types, tmp_path):
+    record(types, tmp_path / "in")
+    return tmp_path / "in" / "in.mcap"
+
+
+JSON = ("json", "jsonschema", b"{}")
+
+
+@pytest.mark.parametrize(
+    ("profile", "extra"),
+    [
+        ("ros2", JSON),
+        ("ros2", ("protobuf", "protobuf", b"\x0a\xff\xfe\x00")),
+        ("ros2", ("json", "", b"")),
+        ("", ("ros1", "ros1msg", b"uint8 x")),
+        ("x", JSON),
+        ("foxglove", None),
+    ],
+    ids=str,
+)
+def test_what_is_not_ros_2_is_passed_over_and_told(types, tmp_path, plain, profile, extra):
+    other = foreign(plain, tmp_path / "other.mcap", profile, extra)
+    summary = answer(types, Task(other, tmp_path / "out.mcap", "/camera/image", "ball"))
+    assert (summary.pictures, summary.placed) == (10, 10)
+    words = [w for w in summary.warnings if "/strange" in w]
+    assert len(words) == bool(extra)
+    if extra:
+        assert f"encoding {extra[0]!r}" in words[0]
+    before, after = contents(types, plain), contents(types, tmp_path / "out.mcap")
+    assert {topic: after[topic] for topic in TOPICS} == before
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_foreign_file_without_a_summary_is_read_where_its_records_are_plain(
+    types, tmp_path, plain, chunked
+):
+    options = {"use_chunking": chunked, "use_statistics": chunked, "use_summary_offsets": chunked}
+    if not chunked:
+        options |= {
+            "repeat_channels": False,
+            "repeat_schemas": False,
+            "index_types": writer.IndexType.NONE,
+        }
+    other = foreign(plain, tmp_path / "other.mcap", **options)
+    with Recording(other, types) as recording:
+        assert {c.topic for c in recording.connections} == set(TOPICS)
+        assert recording.foreign == {"/strange": "json"}
+
+
+def test_a_topic_in_another_encoding_is_named_where_it_is_asked_for(types, tmp_path, plain):
+    other = foreign(plain, tmp_path / "other.mcap", extra=("protobuf", "protobuf", b"\xff"))
+    with pytest.raises(
+        BagError, match=r"--image /strange: .* found it in the encoding 'protobuf'"
+    ):
+        answer(types, Task(other, tmp_path / "out.mcap", "/strange", "ball"))
+
+
+@pytest.mark.parametrize("suffix", [".zst", ".zstd"])
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_compressed_file_is_read(types, tmp_path, suffix, storage):
+    zstandard = pytest.importorskip("zstandard", reason="compresses the test's file")
+    record(types, tmp_path / "in", storage)
+    (file,) = (f for f in (tmp_path / "in").iterdir() if f.suffix in (".mcap", ".db3"))
+    packed = tmp_path / (file.name + suffix)
+    packed.write_bytes(zstandard.ZstdCompressor().compress(file.read_bytes()))
+    summary = answer(types, Task(packed, tmp_path / "out.mcap", "/camera/image", "ball"))
+    assert (summary.pictures, summary.placed) == (10, 10)
+
+
+def test_a_damaged_compressed_file_says_so_and_leaves_nothing(types, tmp_path):
+    (tmp_path / "x.mcap.zst").write_bytes(b"no zstd at all")
+    with pytest.raises(BagError, match=r"x.mcap.zst cannot be read"):
+        Recording(tmp_path / "x.mcap.zst", types)
+
+
+def ros1_bag(types, path):
+    """The drive of `record` as ROS 1 would have recorded it."""
+    from rosbags.rosbag1 import Writer
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+    store = get_typestore(Stores.ROS1_NOETIC)
+    tf = get_types_from_msg(
+        "geometry_msgs/TransformStamped[] transforms\n", "tf2_msgs/msg/TFMessage"
+    )
+    store.register(tf)
+    record(types, path.parent / "ros2")
+    with Recording(path.parent / "ros2", types) as recording, Writer(path) as bag:
+        lines = {}
+        for connection, stamp_ns, data in recording.messages():
+            topic, kind = connection.topic, connection.msgtype
+            if topic not in lines:
+                lines[topic] = bag.add_connection(
+                    topic, kind, typestore=store, latching=int(topic == "/tf_static")
+                )
+            bag.write(lines[topic], stamp_ns, types.store.cdr_to_ros1(data, kind))
+    return path
+
+
+def test_a_ros_1_bag_is_read_and_comes_out_as_ros_2(types, tmp_path):
+    bag = ros1_bag(types, tmp_path / "drive.bag")
+    summary = answer(types, Task(bag, tmp_path / "out.mcap", "/camera/image", "ball"))
+    assert (summary.pictures, summary.placed, summary.warnings) == (10, 10, ())
+    before = contents(types, tmp_path / "ros2")
+    after = contents(types, tmp_path / "out.mcap")
+    for topic in TOPICS:
+        assert [stamp for stamp, _ in after[topic]] == [stamp for stamp, _ in before[topic]]
+    first = decoded(types, tmp_path / "out.mcap", "/camera/image")[0][1]
+    wanted = decoded(types, tmp_path / "ros2", "/camera/image")[0][1]
+    assert np.array_equal(first.data, wanted.data)
+    assert repr(first.header) == repr(wanted.header)
+
+
+def test_a_ros_1_bag_that_is_none_says_so_without_advice_for_others(types, tmp_path):
+    (tmp_path / "x.bag").write_bytes(b"#ROSBAG V2.0\n")
+    with pytest.raises(BagError, match=r"x.bag cannot be read") as caught:
+        Recording(tmp_path / "x.bag", types)
+    assert "mcap recover" not in str(caught.value)
+
+
+def test_advice_comes_only_where_it_helps(types, tmp_path, plain):
+    whole = plain.read_bytes()
+    (tmp_path / "cut.mcap").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.mcap").write_text("nothing")
+    (tmp_path / "empty.mcap").write_bytes(b"")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.mcap").write_bytes(whole)
+    expected = {
+        "cut.mcap": "mcap recover",
+        "folder": "ros2 bag reindex",
+        "text.mcap": None,
+        "empty.mcap": None,
+    }
+    for name, advice in expected.items():
+        with pytest.raises(BagError, match="cannot be read") as caught:
+            Recording(tmp_path / name, types)
+        words = str(caught.value)
+        assert (advice in words) if advice else not any(a in words for a in ("recover", "reindex"))
+
+
+def test_message_compression_without_its_metadata_says_what_to_give(types, tmp_path):
+    from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+    made = Writer(tmp_path / "in", version=9, storage_plugin=StoragePlugin.SQLITE3)
+    made.set_compression(CompressionMode.MESSAGE, CompressionFormat.ZSTD)
+    scene = Scene(types)
+    with made:
+        line = made.add_connection("/camera/image", TOPICS["/camera/image"], typestore=types.store)
+        made.write(line, 5, types.to_cdr(scene.image(scene.start_ns), TOPICS["/camera/image"]))
+    summary = answer(types, Task(tmp_path / "in", tmp_path / "a.mcap", "/camera/image", "ball"))
+    assert summary.points == 1
+    file = next((tmp_path / "in").glob("*.db3"))
+    summary = answer(types, Task(file, tmp_path / "b.mcap", "/camera/image", "ball"))
+    assert "give the folder instead" in summary.failures[0]
+
+
+@pytest.mark.parametrize("length", [0, 9, 16, 20])
+def test_a_file_of_magic_and_little_else_is_damaged_and_not_a_traceback(types, tmp_path, length):
+    data = b"\x89MCAP0\r\n" + b"\1" + struct.pack("<Q", 2**60) + json.dumps({}).encode()
+    (tmp_path / "x.mcap").write_bytes(data[:length])
+    with pytest.raises(BagError, match="cannot be read"):
+        Recording(tmp_path / "x.mcap", types)
+
+
+def test_the_middle_of_a_recording_can_be_read_twice_at_once(types, plain):
+    with Recording(plain, types) as recording:
+        again = recording.again()
+        pairs = zip(recording.messages(), again.messages(), strict=True)
+        assert all(a[1:] == b[1:] for a, b in pairs)
+        again.close()
+        assert sum(1 for _ in recording.messages()) == recording.message_count
+        assert recording.start_ns < 101 * SECOND

@@ -1,0 +1,140 @@
+"""What belongs to a picture is found in a recording however late, early, often or rarely it was logged."""
+
+import pytest
+from molmo_point_ros.robot import Robot
+from recordings import PARAMETERS
+from robot_scene import SECOND, Scene, find_ball
+
+from molmo_point.service.bag import Task, annotate
+from molmo_point.service.bag_lookahead import frame_of, stamp_of
+from molmo_point.testing import FakePointer
+
+KINDS = {
+    "/camera/image": "sensor_msgs/msg/Image",
+    "/camera/depth": "sensor_msgs/msg/Image",
+    "/camera/camera_info": "sensor_msgs/msg/CameraInfo",
+    "/tf": "tf2_msgs/msg/TFMessage",
+    "/tf_static": "tf2_msgs/msg/TFMessage",
+}
+
+
+def write(types, path, events, storage="mcap"):
+    """Write (log time, topic, message) events."""
+    from rosbags.rosbag2 import StoragePlugin, Writer
+
+    with Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()]) as writer:
+        lines = {t: writer.add_connection(t, k, typestore=types.store) for t, k in KINDS.items()}
+        for log_ns, topic, message in sorted(events, key=lambda event: event[0]):
+            writer.write(lines[topic], log_ns, types.to_cdr(message, KINDS[topic]))
+    return path
+
+
+def drive(types, *, seconds=1.0, depth_hz=10, tf_hz=50, lag=None):
+    """Pictures at 10 Hz, depth and transforms at their rates; each topic is logged its lag (in s) late."""
+    scene, lag = Scene(types, speed=(0.0, 0.2, 0.0)), {"/camera/image": 0.005, **(lag or {})}
+    events = [(scene.start_ns - 1, "/tf_static", scene.tf_static())]
+
+    def add(topic, stamp, message):
+        events.append((stamp + round(lag.get(topic, 0.005) * SECOND), topic, message))
+
+    add("/camera/camera_info", scene.start_ns, scene.info())
+    for i in range(round(seconds * 10)):
+        add(
+            "/camera/image",
+            scene.start_ns + i * SECOND // 10,
+            scene.image(scene.start_ns + i * SECOND // 10),
+        )
+    for i in range(round(seconds * depth_hz)):
+        stamp = scene.start_ns + i * SECOND // depth_hz
+        add("/camera/depth", stamp, scene.depth(stamp))
+    # One before the first picture, one behind the last.
+    for i in range(-1, round(seconds * tf_hz) + 2):
+        stamp = scene.start_ns + round(i * SECOND / tf_hz)
+        add("/tf", stamp, scene.tf(stamp))
+    return events
+
+
+def statuses(types, path, out, **parameters):
+    robot = Robot({**PARAMETERS, **parameters}, FakePointer(find_ball), types.make)
+    found = []
+    summary = annotate(
+        Task(path, out, "/camera/image", "ball"),
+        robot,
+        types,
+        watch=lambda answer, _: found.append(answer.points[0].position),
+    )
+    return summary, [p.status.name for p in found], found
+
+
+@pytest.mark.parametrize(
+    "habit",
+    [
+        {},
+        {"depth_hz": 120},
+        {"tf_hz": 1},
+        {"tf_hz": 0.5},
+        {"lag": {"/camera/depth": 0.7}},
+        {"lag": {"/camera/image": 2.0}},
+        {"lag": {"/tf": 0.6}},
+        {"lag": {"/tf": 3.0, "/camera/depth": 1.5, "/camera/image": 0.5}},
+        {"lag": {"/camera/camera_info": 1.5}},
+        {"tf_hz": 1, "lag": {"/camera/image": 5.0}},
+    ],
+    ids=str,
+)
+def test_every_picture_gets_its_position(types, tmp_path, habit):
+    storage = "sqlite3" if len(habit) == 2 else "mcap"
+    path = write(types, tmp_path / "in", drive(types, **habit), storage)
+    summary, got, _ = statuses(types, path, tmp_path / "out.mcap")
+    assert got == ["OK"] * 10
+    assert (summary.placed, summary.unplaced) == (10, ())
+
+
+def test_transforms_forty_seconds_late_are_waited_for(types, tmp_path):
+    """Longer than the node's own cache."""
+    events = drive(types, lag={"/tf": 40.0})
+    _, got, _ = statuses(types, write(types, tmp_path / "in", events), tmp_path / "out.mcap")
+    assert got == ["OK"] * 10
+
+
+def test_what_is_missing_is_counted_with_its_reason(types, tmp_path):
+    events = [e for e in drive(types) if e[1] != "/camera/depth"]
+    scene = Scene(types)
+    stamp = scene.start_ns + 33_000_000
+    events.append((stamp, "/camera/depth", scene.depth(stamp)))
+    path = write(types, tmp_path / "in", events)
+    summary, got, found = statuses(types, path, tmp_path / "out.mcap")
+    assert got == ["NO_DEPTH"] * 10
+    assert "the nearest is 0.033 s later" in found[0].message
+    assert summary.placed == 0
+    assert len(summary.unplaced) == 1
+    assert summary.unplaced[0].startswith("10 points without a position, NO_DEPTH: /camera/depth:")
+
+
+def test_a_damaged_transform_costs_itself_and_is_told(types, tmp_path):
+    from rosbags.rosbag2 import StoragePlugin, Writer
+
+    with Writer(tmp_path / "in", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        lines = {t: writer.add_connection(t, k, typestore=types.store) for t, k in KINDS.items()}
+        for i, (log_ns, topic, message) in enumerate(sorted(drive(types), key=lambda e: e[0])):
+            writer.write(lines[topic], log_ns, types.to_cdr(message, KINDS[topic]))
+            if i == 30:
+                writer.write(lines["/tf"], log_ns, b"\0\1\0\0\xff\xff\xff\x7f")
+    summary, got, _ = statuses(types, tmp_path / "in", tmp_path / "out.mcap")
+    assert got == ["OK"] * 10
+    assert "1 messages could not be read, the first: " in summary.warnings[0]
+
+
+def test_stamp_and_frame_are_read_from_the_bytes(types):
+    scene = Scene(types)
+    for message, kind in (
+        (scene.image(123 * SECOND + 7), KINDS["/camera/image"]),
+        (scene.info(), KINDS["/camera/camera_info"]),
+    ):
+        data = types.to_cdr(message, kind)
+        stamp = message.header.stamp
+        assert stamp_of(data) == stamp.sec * SECOND + stamp.nanosec
+        assert frame_of(data) == "camera_optical"
+        big = bytes(types.store.serialize_cdr(message, kind, little_endian=False))
+        assert (stamp_of(big), frame_of(big)) == (stamp_of(data), "camera_optical")
+    assert (stamp_of(b"\0\1"), frame_of(b"\0\1")) == (0, "")
