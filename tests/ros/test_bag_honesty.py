@@ -1,0 +1,157 @@
+"""`molmo-point bag` says what it could not do: topics that are not there, points without metres, pictures without an answer."""
+
+import json
+
+import pytest
+from recordings import decoded
+from robot_scene import find_ball
+from test_bag_time import drive, write
+
+from molmo_point.errors import UsageError
+from molmo_point.points import Pointing, Status
+from molmo_point.testing import FakePointer
+
+ALL = {
+    "--info": "/camera/camera_info",
+    "--depth": "/camera/depth",
+    "--target-frame": "odom",
+}
+
+
+@pytest.fixture
+def command(types, tmp_path, monkeypatch):
+    """Runs the command on a recording; returns (exit code, JSON, stderr)."""
+    import typer
+    from typer.testing import CliRunner
+
+    from molmo_point import api
+    from molmo_point.cli.bag import register
+
+    def run(events=None, answers=find_ball, out="out.mcap", **changes):
+        path = tmp_path / "in"
+        if not path.exists():
+            write(types, path, drive(types) if events is None else events)
+        monkeypatch.setattr(api, "load", lambda *a, **k: FakePointer(answers), raising=False)
+        app = typer.Typer()
+        register(app)
+        app.callback()(lambda: None)
+        options = {**ALL, **changes}
+        given = [
+            word for name, value in options.items() if value is not None for word in (name, value)
+        ]
+        line = [
+            "bag",
+            path,
+            "--query",
+            "ball",
+            "--image",
+            "/camera/image",
+            "--out",
+            tmp_path / out,
+        ]
+        found = CliRunner().invoke(app, [str(a) for a in (*line, *given, "--json")])
+        if isinstance(found.exception, UsageError):
+            raise found.exception
+        assert isinstance(found.exception, (SystemExit, type(None))), found.exception
+        return found.exit_code, json.loads(found.stdout), found.stderr.strip()
+
+    return run
+
+
+def test_the_good_case_counts_its_metres(command):
+    code, result, words = command()
+    assert code == 0
+    assert (result["points"], result["placed"], result["unplaced"], words) == (10, 10, [], "")
+
+
+@pytest.mark.parametrize(
+    ("option", "topic", "words"),
+    [
+        ("--info", "/typo", "--info /typo: expected a topic of .*are /camera/camera_info"),
+        ("--depth", "/typo2", "--depth /typo2: expected a topic of .*are /camera/depth"),
+        ("--depth-info", "/typo3", "--depth-info /typo3: expected a topic"),
+        ("--info", "/camera/image", "--info /camera/image: expected sensor_msgs/msg/CameraInfo, found"),
+        ("--depth", "/camera/camera_info", "--depth /camera/camera_info: expected .*, found sensor_msgs/msg/CameraInfo"),
+    ],
+)  # fmt: skip
+def test_topics_that_are_not_there_are_refused_before_the_model_is_asked(
+    command, tmp_path, option, topic, words
+):
+    def ask(image, query):
+        raise AssertionError("the model was asked")
+
+    with pytest.raises(UsageError, match=words):
+        command(answers=ask, **{option: topic})
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+def below(events, namespace):
+    return [
+        (t, namespace + topic if topic.startswith("/tf") else topic, m) for t, topic, m in events
+    ]
+
+
+def test_points_without_metres_fail_and_say_why(types, command, monkeypatch):
+    import test_bag_time
+
+    kinds = {
+        **test_bag_time.KINDS,
+        "/robot1/tf": "tf2_msgs/msg/TFMessage",
+        "/robot1/tf_static": "tf2_msgs/msg/TFMessage",
+    }
+    kinds = {name: kind for name, kind in kinds.items() if not name.startswith("/tf")}
+    monkeypatch.setattr(test_bag_time, "KINDS", kinds)
+    events = below(drive(types), "/robot1")
+    code, result, words = command(events)
+    assert code == 1
+    assert (result["points"], result["placed"]) == (10, 0)
+    assert (
+        "10 points without a position, NO_TRANSFORM: /tf: expected 'odom'" in result["unplaced"][0]
+    )
+    assert result["unplaced"][0] in words
+    assert "on /robot1/tf, /robot1/tf_static: --tf-namespace says" in words
+    code, result, words = command(out="again.mcap", **{"--tf-namespace": "robot1"})
+    assert (code, result["placed"], words) == (0, 10, "")
+
+
+def test_pixels_alone_are_no_failure_where_nobody_asked_for_metres(command):
+    code, result, words = command(**dict.fromkeys(ALL))
+    assert (code, result["points"], result["placed"], words) == (0, 10, 0, "")
+
+
+def test_pictures_that_cannot_be_read_are_not_nothing_found(types, command):
+    events = drive(types)
+    for _, topic, message in events:
+        if topic == "/camera/image":
+            message.encoding = "bayer_rggb8"
+    code, result, words = command(events)
+    assert (code, result["points"], len(result["failures"])) == (1, 0, 10)
+    assert "picture 0: /camera/image: expected an encoding" in words
+
+
+@pytest.mark.parametrize("status", [Status.TRUNCATED, Status.MALFORMED])
+def test_answers_that_are_not_whole_are_not_nothing_found(command, status):
+    code, result, _ = command(
+        answers={"ball": Pointing(query="ball", status=status, image_size=(320, 240), text="<po")}
+    )
+    assert (code, result["points"]) == (1, 0)
+    assert result["failures"][0] == f"picture 0: the answer is {status}, not a whole one"
+
+
+def test_nothing_there_is_nothing_found(command):
+    code, result, _ = command(answers={})
+    assert (code, result["points"], result["failures"]) == (3, 0, [])
+
+
+def test_depth_in_another_unit_has_its_option(types, command, tmp_path):
+    events = drive(types)
+    for _, topic, message in events:
+        if topic == "/camera/depth":
+            message.data = (message.data.view("<f4") * 1000).astype("<f4").view("u1")
+    code, result, words = command(events)
+    assert code == 1
+    assert "set depth_scale to 0.001" in result["unplaced"][0]
+    code, result, words = command(out="scaled.mcap", **{"--depth-scale": "0.001"})
+    assert (code, result["placed"], words) == (0, 10, "")
+    found = decoded(types, tmp_path / "scaled.mcap", "/molmo_point/points")[0][1].points[0]
+    assert found.depth == pytest.approx(2.0 - 0.05, abs=0.3)
