@@ -235,7 +235,7 @@ def annotate(
         copy = Copy(task.out, task.storage)
         journal = None
         try:
-            warnings = _remarks(recording, sources, index)
+            warnings = _remarks(task, recording, sources, index)
             warnings += [
                 f"{name}: its definition is not known" for name in copy.take_over(recording)
             ]
@@ -274,12 +274,18 @@ def _chosen(index: Index, start_ns: int, task: Task) -> list[Shot]:
 
 
 def _remarks(
-    recording: Recording, sources: Mapping[str, RecordedSource], index: Index
+    task: Task, recording: Recording, sources: Mapping[str, RecordedSource], index: Index
 ) -> list[str]:
     """What a person should know about a recording before reading its positions."""
     remarks = [
         f"{topic}: in the encoding {encoding!r}, which is not ROS 2's: it is not in the output"
         for topic, encoding in sorted(recording.foreign.items())
+    ]
+    last_s = (index.pictures[-1][1] - recording.start_ns) / 1e9
+    remarks += [
+        f"--at {at:g}: the last picture is at {last_s:.3f} s"
+        for at in task.selection.at_s
+        if at > last_s
     ]
     if index.damaged:
         remarks.append(

@@ -155,3 +155,16 @@ def test_depth_in_another_unit_has_its_option(types, command, tmp_path):
     assert (code, result["placed"], words) == (0, 10, "")
     found = decoded(types, tmp_path / "scaled.mcap", "/molmo_point/points")[0][1].points[0]
     assert found.depth == pytest.approx(2.0 - 0.05, abs=0.3)
+
+
+def test_a_moment_after_the_last_picture_is_named(types, tmp_path):
+    from recordings import answer
+
+    from molmo_point.service.bag import Selection, Task
+
+    path = write(types, tmp_path / "in", drive(types))
+    chosen = Selection(at_s=(0.5, 99.0))
+    task = Task(path, tmp_path / "out.mcap", "/camera/image", "ball", chosen)
+    summary = answer(types, task)
+    assert summary.pictures == 1
+    assert summary.warnings == ("--at 99: the last picture is at 0.920 s",)

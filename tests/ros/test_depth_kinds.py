@@ -306,7 +306,21 @@ def test_depth_without_a_stamp_among_stamped_ones_costs_only_itself(scene):
     feed.add_image(scene.image(0))
     assert feed.newest_stamp_ns() == stamp
     assert position(session).status is PositionStatus.OK
-    assert "stamp 0" in feed.unset
+    assert "stamp 0" in feed.stray
+
+
+def test_a_second_publisher_that_lags_behind_costs_neither_pictures_nor_depth(scene):
+    session, feed, stamp = ready(scene)
+    for i in range(8):
+        now = stamp + (i + 1) * SECOND // 30
+        feed.add_depth(scene.depth(now))
+        feed.add_depth(scene.depth(now - 5 * SECOND))
+        session.add_image("camera", scene.image(now))
+        session.add_image("camera", scene.image(now - 5 * SECOND))
+        session.add_transforms(scene.tf(now))
+    assert feed.newest_stamp_ns() == now
+    assert position(session).status is PositionStatus.OK
+    assert "a second publisher?" in session.health.problems()["camera"]
 
 
 @pytest.mark.parametrize(

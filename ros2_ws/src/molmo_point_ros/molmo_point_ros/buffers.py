@@ -11,6 +11,26 @@ T = TypeVar("T")
 JUMP_NS = 1_000_000_000
 """A stamp this much older than the newest is a clock set back (a bag looped, a simulation reset), not a late message."""
 
+SET_BACK = 3
+"""So many messages in a row that are so much older: the clock was set back. One or two are strays of a second publisher."""
+
+
+class Strays:
+    """Tells a stray message with an old stamp from a clock that was set back, on one topic."""
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+
+    def is_stray(self, stamp_ns: int, newest_ns: int | None) -> bool:
+        """Whether the next message is a stray; one without a stamp (0) among stamped ones always is."""
+        behind = newest_ns is not None and stamp_ns < newest_ns - JUMP_NS
+        self._in_a_row = self._in_a_row + 1 if behind and stamp_ns else 0
+        return behind and self._in_a_row < SET_BACK
+
+    def forget(self) -> None:
+        """Begin anew (the clock was set back)."""
+        self._in_a_row = 0
+
 
 class StampedBuffer(Generic[T]):
     """A bounded, thread-safe buffer ordered by stamp.

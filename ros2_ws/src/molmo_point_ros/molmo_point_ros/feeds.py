@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from molmo_point_ros.buffers import JUMP_NS, StampedBuffer
+from molmo_point_ros.buffers import StampedBuffer, Strays
 from molmo_point_ros.errors import NoImage
 from molmo_point_ros.settings import CameraSettings
 from molmo_point_ros.stamps import SECOND_NS, stamp_ns_of
@@ -44,15 +44,18 @@ class CameraFeed:
         self._info: Any = None
         self._depth_info: Any = None
         self._arrived = threading.Condition()
-        self.unset = ""
-        """What was let go because it has no stamp, for a person; empty where nothing was."""
+        self._strays = (Strays(), Strays())
+        self.stray = ""
+        """What was let go because of its stamp, for a person; empty where nothing was."""
 
     def add_image(self, message: Any) -> int:
         """Keep a picture; returns its stamp in nanoseconds."""
         stamp_ns = stamp_ns_of(message.header)
         with self._arrived:
             self.counts.images += 1
-            if self._is_unset(stamp_ns, self._images, self.settings.image_topic):
+            if self._is_stray(
+                stamp_ns, self._strays[0], self._images.newest(), self.settings.image_topic
+            ):
                 return stamp_ns
             if self._images.add(stamp_ns, message):
                 self.counts.jumps += 1
@@ -65,7 +68,9 @@ class CameraFeed:
         stamp_ns = stamp_ns_of(message.header)
         with self._arrived:
             self.counts.depths += 1
-            if self._is_unset(stamp_ns, self._depths, self.settings.depth_topic):
+            if self._is_stray(
+                stamp_ns, self._strays[1], self._depths.newest(), self.settings.depth_topic
+            ):
                 return
             self._depths.add(stamp_ns, message)
             self._arrived.notify_all()
@@ -158,18 +163,28 @@ class CameraFeed:
         found = self._depths.nearest(stamp_ns, tolerance_ns=2**63)
         return None if found is None else found[0]
 
-    def _is_unset(self, stamp_ns: int, buffer: StampedBuffer[Any], topic: str) -> bool:
-        """Whether a message among stamped ones has no stamp: it is no clock set back, and nothing can be found for it."""
-        newest = buffer.newest()
-        if stamp_ns or newest is None or newest[0] <= JUMP_NS:
+    def _is_stray(self, stamp_ns: int, strays: Strays, newest: Any, topic: str) -> bool:
+        """Whether a message is let go: what is newer must not be dropped because of a second publisher or a missing stamp."""
+        if not strays.is_stray(stamp_ns, None if newest is None else newest[0]):
             return False
-        self.unset = f"{topic}: a message with the stamp 0 among stamped ones was let go"
+        what = (
+            f"stamped {(newest[0] - stamp_ns) / SECOND_NS:.1f} s before"
+            if stamp_ns
+            else "with the stamp 0 after"
+        )
+        self.stray = (
+            f"{topic}: a message {what} the newest one was let go: is there a second publisher?"
+        )
         return True
 
     def _complaint(self, newest: tuple[int, Any] | None, not_before_ns: int, now_ns: int) -> str:
         topic = self.settings.image_topic
         if newest is None:
-            return f"{topic}: expected a picture, none has come: is the camera running, and does its type fit?"
+            looks = topic.endswith(("/compressed", "/compressedDepth"))
+            hint = ""
+            if looks != (self.settings.image_transport == "compressed"):
+                hint = f" (image_transport is {self.settings.image_transport})"
+            return f"{topic}: expected a picture, none has come: is the camera running, and does its type fit?{hint}"
         age_s = (now_ns - newest[0]) / SECOND_NS
         if newest[0] < not_before_ns:
             wanted = f"stamped at {not_before_ns} ns or later"

@@ -14,11 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from molmo_point_ros.buffers import JUMP_NS
+from molmo_point_ros.buffers import JUMP_NS, Strays
 from molmo_point_ros.stamps import stamp_ns_of
-
-SET_BACK = 3
-"""So many pictures in a row that are a second and more behind: the clock was set back, and it is no odd one out."""
 
 KEYS_KEPT = 1000
 """Keys whose stamps are remembered: more than any answer takes frames."""
@@ -36,7 +33,7 @@ class FrameOrder:
         self._topic = topic
         self._clock_ns = clock_ns
         self._newest: tuple[int, int, int, bytes] | None = None
-        self._behind = 0
+        self._strays = Strays()
         self._stamps: OrderedDict[int, int] = OrderedDict()
         self.remark = ""
         """What is wrong with the stamps of the newest picture, for a person; empty where nothing is."""
@@ -53,10 +50,10 @@ class FrameOrder:
             return self._keep(stamp_ns, stamp_ns, now_ns, message)
         key, newest_ns, arrived_ns, content = self._newest
         behind_ns = newest_ns - stamp_ns
-        self._behind = self._behind + 1 if behind_ns > JUMP_NS and stamp_ns else 0
+        stray = self._strays.is_stray(stamp_ns, newest_ns)
         if behind_ns < 0:
             return self._keep(key - behind_ns, stamp_ns, now_ns, message)
-        if self._behind >= SET_BACK:
+        if behind_ns > JUMP_NS and not stray:
             self._stamps.clear()
             return self._keep(min(stamp_ns, key - 2 * JUMP_NS), stamp_ns, now_ns, message)
         if behind_ns:
@@ -80,7 +77,7 @@ class FrameOrder:
 
     def _keep(self, key: int, stamp_ns: int, now_ns: int, message: Any) -> int:
         self._newest = key, stamp_ns, now_ns, _content(message)
-        self._behind = 0
+        self._strays.forget()
         self._stamps[key] = stamp_ns
         while len(self._stamps) > KEYS_KEPT:
             self._stamps.popitem(last=False)

@@ -95,8 +95,8 @@ class Session:
         if feed.counts.jumps > jumps:
             self.locator.clear()
             self.health.jumps += 1
-        if feed.unset:
-            self.health.note(camera, feed.unset)
+        if feed.stray:
+            self.health.note(camera, feed.stray)
 
     def jump(self) -> None:
         """The clock was set back (a simulation was reset): forget everything that carries a stamp."""

@@ -66,8 +66,7 @@ class Sightings:
             return Position(
                 PositionStatus.AMBIGUOUS,
                 depth_samples=int(np.sum(found.used)),
-                message=f"{len(views)} views contradict each other ({found.position.status}): they do not see one thing, or a "
-                "camera pose is wrong",
+                message=f"{len(views)} views contradict each other: they do not see one thing, or a camera pose is wrong",
             )
         point = found.position.point
         depth_m = float(world_from_camera.inverse().apply(point)[2])
