@@ -14,7 +14,7 @@ from molmo_point.install import install_line
 from molmo_point.points import Pointing, Status
 from molmo_point_ros.buffers import JUMP_NS
 from molmo_point_ros.stamps import SECOND_NS
-from molmo_point_ros.standing import Follower, Tracked
+from molmo_point_ros.tracked import Follower, Tracked
 
 if TYPE_CHECKING:
     from molmo_point.tracking import Tracker

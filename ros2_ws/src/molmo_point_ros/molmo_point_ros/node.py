@@ -23,7 +23,8 @@ from molmo_point_ros.rclpy_types import make, message_class, quiet_about_qos
 from molmo_point_ros.serving import Servers
 from molmo_point_ros.session import Session
 from molmo_point_ros.settings import Settings
-from molmo_point_ros.standing import Follower, StandingQuery
+from molmo_point_ros.standing import StandingQuery
+from molmo_point_ros.tracked import Follower
 from molmo_point_ros.values import Answer, Request
 
 DIAGNOSTICS_PERIOD_S = 1.0

@@ -16,7 +16,7 @@ from molmo_point_ros.node import PointNode
 from molmo_point_ros.parameters import find
 from molmo_point_ros.reaching import connect
 from molmo_point_ros.settings import Settings
-from molmo_point_ros.standing import Follower
+from molmo_point_ros.tracked import Follower
 
 RETRY_S = 5.0
 SPARE_THREADS = 4

@@ -25,7 +25,8 @@ from molmo_point_ros.interface import (
 from molmo_point_ros.publications import Make
 from molmo_point_ros.session import Session
 from molmo_point_ros.settings import Settings
-from molmo_point_ros.standing import Follower, StandingQuery
+from molmo_point_ros.standing import StandingQuery
+from molmo_point_ros.tracked import Follower
 from molmo_point_ros.values import Answer, Request
 
 log = logging.getLogger("molmo_point.robot")

@@ -11,16 +11,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from molmo_point.errors import PointError
-from molmo_point.images import Array
-from molmo_point.points import Pointing, Status
+from molmo_point.points import Status
 from molmo_point_ros.ordering import FrameOrder
 from molmo_point_ros.outcomes import sentence
 from molmo_point_ros.session import Session
+from molmo_point_ros.tracked import Follower, Tracked, pending
 from molmo_point_ros.values import Answer, Moment, Request
+
+__all__ = ["Follower", "StandingQuery", "Tracked"]
 
 log = logging.getLogger("molmo_point.robot")
 
@@ -31,45 +32,6 @@ JOIN_S = 2.0
 
 STILL_S = 0.5
 """No frame for so long after an answer: it is published as it is, and does not wait for one to carry its points."""
-
-
-@dataclass(frozen=True)
-class Tracked:
-    """Points carried to a frame.
-
-    Attributes:
-        pointing: In norm of the frame; covariances have grown with time and residual.
-        track_ids: One for each point; stable while the object is followed.
-        evidence_stamp_ns: Stamp of the frame the model saw.
-    """
-
-    pointing: Pointing
-    track_ids: tuple[int, ...]
-    evidence_stamp_ns: int
-
-
-def pending(query: str, moment: Moment) -> Pointing:
-    """Return the answer that there is none yet."""
-    return Pointing(
-        query=query,
-        status=Status.PENDING,
-        image_size=moment.image_size,
-        stamp_ns=moment.stamp_ns,
-        frame_id=moment.frame_id,
-    )
-
-
-class Follower(Protocol):
-    """What carries points along; `follower.FlowFollower` is the one for real pictures."""
-
-    def frame(self, stamp_ns: int, image: Array) -> Tracked | None:
-        """Take the next frame in; return the points in it, None while there is nothing new to say.
-
-        Once after the last point was lost, what it returns has the status PENDING and no points.
-        """
-
-    def answer(self, stamp_ns: int, pointing: Pointing) -> str | None:
-        """Take the model's answer about an earlier frame in; return why its points are not followed, nothing where they are."""
 
 
 class StandingQuery:

@@ -1,0 +1,108 @@
+"""What a run over a recording is asked to do, and what it did: `Selection`, `Task`, `Summary`; plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from molmo_point.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which pictures are answered.
+
+    Attributes:
+        every: Every nth picture.
+        start_s: Seconds after the recording's begin.
+        end_s: Seconds after the recording's begin; None for its end.
+        at_s: Instead of every nth: the first picture at or after each of these seconds.
+    """
+
+    every: int = 1
+    start_s: float = 0.0
+    end_s: float | None = None
+    at_s: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise UsageError(f"--every: expected at least 1, got {self.every}")
+        if self.end_s is not None and self.end_s <= self.start_s:
+            raise UsageError(f"--end must be after --start, got {self.start_s} to {self.end_s}")
+
+    def places(self, seconds: Sequence[float]) -> list[int]:
+        """Return the indices of the chosen pictures, given the log time of each in seconds after the begin."""
+        if self.at_s:
+            first = (next((i for i, s in enumerate(seconds) if s >= at), None) for at in self.at_s)
+            return sorted({i for i in first if i is not None})
+        end = float("inf") if self.end_s is None else self.end_s
+        inside = [i for i, s in enumerate(seconds) if self.start_s <= s <= end]
+        return inside[:: self.every]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        pictures: Answered, or failed.
+        resumed: Of them known from an earlier run.
+        points: Found in all of them.
+        failures: Pictures without a whole answer, and why.
+        warnings: What else a person should know.
+        placed: Points with a position in metres.
+        unplaced: Why the others have none: how many, the status, and the first reason as an example.
+    """
+
+    pictures: int
+    resumed: int
+    points: int
+    failures: tuple[str, ...]
+    warnings: tuple[str, ...]
+    placed: int = 0
+    unplaced: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run.
+
+    Attributes:
+        recording: The input.
+        out: `NAME.mcap`, or a folder.
+        image: Topic of the pictures.
+        query: What to point to.
+        selection: Which pictures.
+        prefix: Result topics are `prefix/points` and so on.
+        storage: Of a folder.
+        timeout_s: For each answer.
+        identity: What else has to be the same to go on with an interrupted run (model, parameters).
+    """
+
+    recording: Path
+    out: Path
+    image: str
+    query: str
+    selection: Selection = Selection()
+    prefix: str = "/molmo_point"
+    storage: str = "mcap"
+    timeout_s: float = 600.0
+    identity: str = ""
+
+    def journal_path(self) -> Path:
+        """Where the answers are kept until the run is complete."""
+        return self.out.with_name(self.out.name + ".answers.jsonl")
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What an interrupted run must have in common with this one."""
+        files = sorted(self.recording.glob("*")) if self.recording.is_dir() else [self.recording]
+        size = sum(f.stat().st_size for f in files if f.is_file())
+        return {
+            "recording": str(self.recording.resolve()),
+            "bytes": size,
+            "image": self.image,
+            "query": self.query,
+            "identity": self.identity,
+        }
