@@ -46,8 +46,7 @@ def register(app: typer.Typer) -> None:
 
 def bag(
     recording: Annotated[
-        Path,
-        typer.Argument(help="rosbag2 folder, .mcap or .db3 file (also .zst), or ROS 1 .bag file."),
+        Path, typer.Argument(help="rosbag2 folder, .mcap, .db3 (also .zst), .bag.")
     ],
     query: Annotated[str, typer.Option(help="What to point to.")],
     image: Annotated[str, typer.Option(help="Topic of the pictures.")],
@@ -94,14 +93,9 @@ def bag(
     where = Where(model, connect, key, token, device, dtype, quantize)
     types = RosTypes(distro)
     parameters = {
+        **topics_of(image, info, depth, depth_info),
         "target_frame": target_frame,
-        "camera.image_topic": image,
-        "camera.info_topic": info,
-        "camera.depth_topic": depth,
-        "camera.depth_info_topic": depth_info,
         "camera.depth_scale": depth_scale,
-        # Everything that belongs to a picture has gone by when it is answered: there is nothing to wait for.
-        "tf_timeout_s": 0.0,
         **transform_topics(tf_namespace),
         **parameters_of(settings),
     }
@@ -119,9 +113,20 @@ def bag(
     )
     with open_pointer(where, quiet=quiet) as pointer:
         summary = run(task, pointer, parameters, types, quiet=quiet, rerun=rerun)
-    asked = wants_metres(parameters)
-    report(summary, task, as_json=as_json, asked=asked)
-    raise typer.Exit(exit_code(summary, asked=asked))
+    report(summary, task, as_json=as_json, asked=wants_metres(parameters))
+    raise typer.Exit(exit_code(summary, asked=wants_metres(parameters)))
+
+
+def topics_of(image: str, info: str, depth: str, depth_info: str) -> dict[str, Any]:
+    """Return the parameters of one recorded camera."""
+    return {
+        "camera.image_topic": image,
+        "camera.info_topic": info,
+        "camera.depth_topic": depth,
+        "camera.depth_info_topic": depth_info,
+        # Everything that belongs to a picture is there when it is answered: there is nothing to wait for.
+        "tf_timeout_s": 0.0,
+    }
 
 
 def transports(recording: Path, parameters: dict[str, Any], types: RosTypes) -> dict[str, Any]:

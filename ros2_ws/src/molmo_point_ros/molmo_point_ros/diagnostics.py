@@ -73,6 +73,8 @@ def _camera(make: Make, session: Session, node: str, name: str) -> Any:
         )
     elif feed.settings.info_topic and feed.info is None:
         level, words = WARN, f"{feed.settings.info_topic}: no camera_info has come"
+    elif problem := session.health.problems().get(name):
+        level, words = WARN, problem
     else:
         level, words = OK, "pictures are coming"
     return _status(make, node, f"camera {name}", level, words, values)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 
 from molmo_point.errors import PointError, ServiceError
 from molmo_point_ros.codes import PositionStatus
 from molmo_point_ros.values import Answer
+
+_NUMBER = re.compile(r"\d+")
 
 PROBLEM_S = 30.0
 """How long a problem is worth showing after it was last seen."""
@@ -28,12 +31,16 @@ class Health:
         self.model = ""
 
     def note(self, kind: str, message: str) -> bool:
-        """Remember a problem of some kind; returns whether it is new, so that it is logged once and not at 30 Hz."""
+        """Remember a problem of some kind; returns whether it is new, so that it is logged once and not at 30 Hz.
+
+        A sentence that differs from the one before in its numbers only (stamps, seconds) is not new.
+        """
         with self._lock:
             known = self._problems.get(kind)
             now = time.monotonic()
             self._problems[kind] = (now, message)
-            return known is None or known[1] != message or now - known[0] > PROBLEM_S
+            same = known is not None and _NUMBER.sub("", known[1]) == _NUMBER.sub("", message)
+            return known is None or not same or now - known[0] > PROBLEM_S
 
     def answered(self, answer: Answer) -> None:
         """Count an answer."""

@@ -95,8 +95,9 @@ class Session:
         if feed.counts.jumps > jumps:
             self.locator.clear()
             self.health.jumps += 1
-        if feed.stray:
-            self.health.note(camera, feed.stray)
+        stray, feed.stray = feed.stray, ""
+        if stray and self.health.note(camera, stray):
+            log.warning("%s", stray)
 
     def jump(self) -> None:
         """The clock was set back (a simulation was reset): forget everything that carries a stamp."""
