@@ -68,9 +68,7 @@ def bag(
     ] = None,
     prefix: Annotated[str, typer.Option(help="Of the result topics.")] = "/molmo_point",
     storage: Annotated[str, typer.Option(help="Of a folder: mcap or sqlite3.")] = "mcap",
-    rerun: Annotated[
-        Path | None, typer.Option(help="Also write OUT.rrd for the Rerun viewer.")
-    ] = None,
+    rerun: Annotated[Path | None, typer.Option(help="Also write OUT.rrd for Rerun.")] = None,
     distro: Annotated[
         str, typer.Option(help="Whose message definitions count where the recording has none.")
     ] = "jazzy",
@@ -90,7 +88,6 @@ def bag(
     from molmo_point.service.bag import Selection, Task
     from molmo_point.service.dds.types import RosTypes
 
-    where = Where(model, connect, key, token, device, dtype, quantize)
     types = RosTypes(distro)
     parameters = {
         **topics_of(image, info, depth, depth_info),
@@ -111,6 +108,7 @@ def bag(
         timeout or 600.0,
         json.dumps([connect or model or "nano", parameters], sort_keys=True),
     )
+    where = Where(model, connect, key, token, device, dtype, quantize)
     with open_pointer(where, quiet=quiet) as pointer:
         summary = run(task, pointer, parameters, types, quiet=quiet, rerun=rerun)
     report(summary, task, as_json=as_json, asked=wants_metres(parameters))
