@@ -17,7 +17,15 @@ from molmo_point.client.per_process import PerProcess
 from molmo_point.client.remote import RemotePointer
 from molmo_point.client.withdrawal import Withdrawal
 from molmo_point.errors import Cancelled, TimedOut, UsageError
-from molmo_point.wire import ArrayEncoding, Op, Picture, Reply, Request, ServerInfo
+from molmo_point.wire import (
+    ArrayEncoding,
+    Op,
+    Picture,
+    Reply,
+    Request,
+    ServerInfo,
+    UnknownRequest,
+)
 
 GRACE_S = 1.0
 """How much longer than the server's deadline its answer "truncated" is waited for."""
@@ -152,6 +160,11 @@ class HttpLink:
             except ERRORS as error:
                 if permanent(error) or time.monotonic() + 0.2 >= min(until, gone_at):
                     raise failure(self.url, error) from error
+                time.sleep(0.2)
+            except UnknownRequest:
+                # The server is stopping: the next one is asked.
+                if time.monotonic() + 0.2 >= min(until, gone_at):
+                    raise
                 time.sleep(0.2)
 
     def close(self) -> None:

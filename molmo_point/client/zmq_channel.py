@@ -155,7 +155,7 @@ class ZmqChannel:
                 raise self._gave_up(ever and now - heard < gone_s, timeout_s, now - heard)
             if now >= probe_at:
                 self._check_alive()
-                self._send_about(request, Op.AGAIN)
+                self._send_about(request, Op.AGAIN, expected)
                 probe_at = now + PROBE_S
             reply = self._receive(min(probe_at, until, heard + gone_s) - now)
             if reply is None or reply.id != request.id:
@@ -167,8 +167,8 @@ class ZmqChannel:
             elif reply.type == "pending" or reply.seq < expected:
                 continue
             elif reply.seq > expected:
-                # One went missing on the way; the server repeats all of them.
-                self._send_about(request, Op.AGAIN)
+                # One went missing on the way; the server repeats it and those after it.
+                self._send_about(request, Op.AGAIN, expected)
             else:
                 expected += 1
                 yield reply
@@ -209,8 +209,8 @@ class ZmqChannel:
         with contextlib.suppress(OSError):
             self._waker.send(b"\0")
 
-    def _send_about(self, request: Request, op: Op) -> None:
-        self._send(encode_request(Request(id=request.id, client=request.client, op=op)))
+    def _send_about(self, request: Request, op: Op, seq: int = 0) -> None:
+        self._send(encode_request(Request(id=request.id, client=request.client, op=op, seq=seq)))
 
     def _send(self, frames: list[Buffer]) -> None:
         # A full pipe means that nobody reads; the wait for a reply finds that out.

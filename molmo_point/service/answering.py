@@ -34,13 +34,13 @@ def wanted(job: Job) -> bool:
 def answer_together(pointer: Pointer, jobs: list[Job]) -> list[Job]:
     """Answer plain point questions in one batch; return those that still need an answer of their own."""
     # One that was withdrawn this moment has no picture any more.
-    asked = [(job, picture) for job in jobs if (picture := job.picture) is not None]
+    asked = [(job, image) for job in jobs if (image := job.image()) is not None]
     jobs = [job for job, _ in asked]
     if not jobs:
         return []
     left_s = max(0.0, min(job.left_s() for job in jobs))
     began = time.monotonic()
-    pairs = [(picture.image(), job.request.query) for job, picture in asked]
+    pairs = [(image, job.request.query) for job, image in asked]
     try:
         pointings = pointer.point_many(pairs, timeout_s=left_s)
     except Exception:
@@ -82,11 +82,10 @@ def ask_view(view: View, job: Job) -> None:
 
 def ask_picture(pointer: Pointer, job: Job) -> None:
     """Answer a question that brings its picture."""
-    picture = job.picture
-    if picture is None:  # withdrawn this moment
+    image = job.image()
+    if image is None:  # withdrawn this moment
         return
     op, query, left_s = job.request.op, job.request.query, max(0.0, job.left_s())
-    image = picture.image()
     began = time.monotonic()
     if op is Op.POINT:
         job.pointing(stamped(pointer.point(image, query, timeout_s=left_s), job, began))

@@ -1,4 +1,4 @@
-"""The front desk: every transport brings its requests here, and here they are checked, remembered and queued.
+"""The dispatcher: every transport brings its requests here, and here they are checked, remembered and queued.
 
 Nothing here waits for the model: `info`, `again` and `cancel` are answered from memory.
 """
@@ -11,7 +11,10 @@ from collections.abc import Callable
 import molmo_point
 from molmo_point.errors import PointError, QueryError
 from molmo_point.pointer import Pointer
-from molmo_point.service.job import Job, Listener, Owner, Transport
+from molmo_point.service.cameras import Cameras
+from molmo_point.service.decoding import Decoding, decode_pixels
+from molmo_point.service.housekeeping import Housekeeping
+from molmo_point.service.job import Job, Listener, Owner, Transport, Turn
 from molmo_point.service.line import Errand, Line
 from molmo_point.service.memory import Memory
 from molmo_point.service.metrics import Metrics
@@ -42,23 +45,37 @@ class Desk:
 
     def __init__(self, load: Callable[[], Pointer], settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
-        self._line = Line(self.settings.capacity, self.settings.max_queue_bytes)
+        self._line = Line(
+            self.settings.capacity, self.settings.max_queue_bytes, self.settings.decode_ahead
+        )
         self._memory = Memory(
             self.settings.memory_answers, self.settings.memory_bytes, self.settings.memory_s
         )
         self.metrics = Metrics(self._line.__len__, lambda: self.worker.state()[0])
         self.worker = Worker(load, self._line, self.settings, self.metrics.batch)
+        self.cameras = Cameras(self.settings.camera_idle_s)
+        self._decoding = Decoding(self._line, self.settings.max_pixels)
+        self._housekeeping = Housekeeping(self._line, self._memory)
         self._began = time.monotonic()
         self._publishers: list[Callable[[Publication], None]] = []
         self.publish_port: int | None = None
 
     def start(self) -> None:
-        """Start the worker."""
+        """Start the worker and the threads around it."""
+        self._housekeeping.start()
+        self._decoding.start()
         self.worker.start()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether no question is taken any more."""
+        return self.worker.stopping
+
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Refuse what waits, finish what is at work; returns after `timeout_s` seconds at the latest."""
+        """Finish what is at work, have what waits asked again (of the next server); returns after about `timeout_s` seconds at the latest."""
         self.worker.stop(timeout_s)
+        self._decoding.stop()
+        self._housekeeping.stop()
 
     def while_idle(self, errand: Errand | None) -> None:
         """Have the worker do something while no question waits; None to end that."""
@@ -89,8 +106,10 @@ class Desk:
         transport: Transport,
         owner: Owner,
         listener: Listener,
+        turn: Turn | None = None,
+        camera_owner: str | None = None,
     ) -> Job:
-        """Take a request in; `listener` hears every reply. An id that is known is answered from memory.
+        """Take a request in; `listener` hears every reply. One that was answered before is answered from the reply cache.
 
         Args:
             request: Its header; a question, an `open` or a `close`.
@@ -99,6 +118,8 @@ class Desk:
             transport: Where it came from.
             owner: The connection that `listener` belongs to.
             listener: Hears every reply, from any thread.
+            turn: As in `Job`.
+            camera_owner: As in `Job`.
 
         Raises:
             PointError: It is refused; nothing is remembered of it.
@@ -110,17 +131,21 @@ class Desk:
             caller=caller,
             transport=transport,
             default_timeout_s=self.settings.default_timeout_s,
+            turn=turn,
+            camera_owner=camera_owner,
         )
         known = self._memory.find(job.key)
         if known is None:
-            self._check(request, picture)
+            job.decode_pixels = self._check(request, picture)
             known = self._memory.add(job)
         if known is not None:
-            if known.fingerprint != job.fingerprint:
-                raise WireError(f"id {request.id} was used before, for another question")
-            self.metrics.repeated(transport)
-            known.listen(owner, listener)
-            return known
+            if job.repeats(known) and not known.failed:
+                self.metrics.repeated(transport)
+                known.listen(owner, listener)
+                return known
+            self._check_new(job, known)
+            job.decode_pixels = self._check(request, picture)
+            self._memory.replace(job)
         job.when_finished(self._finished)
         job.listen(owner, listener)
         try:
@@ -130,8 +155,18 @@ class Desk:
             raise
         return job
 
-    def again(self, caller: str, name: str, owner: Owner, listener: Listener) -> Job:
-        """Repeat every reply to a known request and go on with those to come.
+    def _check_new(self, job: Job, known: Job) -> None:
+        """Refuse an id that stood for another question on the same connection; a client that starts anew may count from 1 again.
+
+        A failure is no answer: the same request sent again is computed again.
+        """
+        if job.turn == known.turn and not job.repeats(known):
+            raise WireError(f"id {job.request.id} was used before, for another question")
+
+    def again(
+        self, caller: str, name: str, owner: Owner, listener: Listener, seq: int = 0
+    ) -> Job:
+        """Repeat the replies to a known request from number `seq` on, and go on with those to come.
 
         Raises:
             UnknownRequest: No such request here: never arrived, refused, forgotten, or before a restart.
@@ -139,7 +174,7 @@ class Desk:
         job = self._memory.find((caller, name))
         if job is None:
             raise UnknownRequest(f"no request {name} of this client is known here")
-        job.listen(owner, listener)
+        job.listen(owner, listener, seq)
         return job
 
     def cancel(self, caller: str, name: str) -> None:
@@ -148,6 +183,10 @@ class Desk:
         if job is not None:
             self._line.remove(job)
             job.withdraw()
+
+    def cancel_soon(self, caller: str, name: str) -> None:
+        """As `cancel`, in another thread: also for a listener, which is called while its job is locked."""
+        self._housekeeping.do(lambda: self.cancel(caller, name))
 
     def subscribe(self, publisher: Callable[[Publication], None]) -> None:
         """Call `publisher` with each answer about a named camera."""
@@ -161,13 +200,17 @@ class Desk:
 
     def _finished(self, job: Job, reply: Reply) -> None:
         self._memory.answered(job)
+        self._housekeeping.seal(job)
         self.metrics.finished(job, reply)
         camera = job.request.camera
         # A standing query publishes what it makes of the answers itself.
-        if camera is not None and reply.pointing is not None and job.transport != "watch":
+        if camera is None or reply.pointing is None or job.transport == "watch":
+            return
+        if self.cameras.claim(camera, (job.transport, job.camera_owner)):
             self.publish(Publication(camera=camera, pointing=reply.pointing))
 
-    def _check(self, request: Request, picture: Picture | None) -> None:
+    def _check(self, request: Request, picture: Picture | None) -> int:
+        """Refuse what cannot be answered; return `Job.decode_pixels`."""
         if request.op in QUESTIONS:
             if not request.query.strip():
                 raise QueryError("the query is empty: say in a few words what to look for")
@@ -181,8 +224,10 @@ class Desk:
             raise WireError("open needs a picture")
         elif request.op is Op.CLOSE and request.view is None:
             raise WireError('close needs "view", the handle of an opened picture')
-        if picture is not None:
-            check_picture(picture, self.settings.max_pixels)
+        if picture is None:
+            return 0
+        size = check_picture(picture, self.settings.max_pixels)
+        return decode_pixels(picture, size, self.settings.max_pixels)
 
 
 def _picture(request: Request, payload: Buffer | None) -> Picture | None:

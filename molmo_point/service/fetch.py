@@ -6,16 +6,32 @@ resolves to is checked and is the one connected to (a name cannot change its min
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import functools
 import http.client
 import ipaddress
 import socket
 import ssl
-from collections.abc import Sequence
-from urllib.parse import SplitResult, urlsplit
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from urllib.parse import SplitResult, quote, urlsplit
 
-from molmo_point.errors import ImageError, Refused
+from anyio import CapacityLimiter, to_thread
+
+import molmo_point
+from molmo_point.errors import ImageError, Refused, TimedOut
+from molmo_point.service.http_hosts import matches
 
 TIMEOUT_S = 10.0
+"""For one image, from the connection to its last byte; less where the question's own deadline is nearer."""
+
+HEADERS = {
+    "Accept": "image/*",
+    # Hosts like Wikimedia's answer 403 to programs that do not say who they are.
+    "User-Agent": f"molmo-point/{molmo_point.__version__}",
+}
 
 
 class Fetcher:
@@ -32,18 +48,43 @@ class Fetcher:
         self._max_bytes = max_bytes
         self._inner = inner
 
-    def fetch(self, url: str) -> bytes:
-        """Return the bytes behind `url`; blocks for at most a few times TIMEOUT_S.
+    async def fetch_soon(
+        self, url: str, limiter: CapacityLimiter, timeout_s: float | None = None
+    ) -> bytes:
+        """As `fetch`, in a thread. The caller is told on time, also while he waits for a thread or the name is looked up.
+
+        Raises:
+            TimedOut: The host took too long.
+        """
+        limit_s = min(TIMEOUT_S, timeout_s or TIMEOUT_S)
+        work = functools.partial(self.fetch, url, limit_s)
+        try:
+            return await asyncio.wait_for(
+                to_thread.run_sync(work, limiter=limiter, abandon_on_cancel=True), limit_s
+            )
+        except asyncio.TimeoutError:
+            raise TimedOut(
+                f"the image at {url[:200]} did not arrive within {limit_s:.1f} s"
+            ) from None
+
+    def fetch(self, url: str, timeout_s: float = TIMEOUT_S) -> bytes:
+        """Return the bytes behind `url`; blocks for `timeout_s` seconds at most, and for as long as the name's look-up takes.
 
         Raises:
             Refused: Its host is not on the list, or its address belongs to an inner network.
+            TimedOut: It did not arrive in time.
             ImageError: It cannot be fetched, or is too large.
         """
         parts = self._allowed(url)
+        until = time.monotonic() + timeout_s
         try:
             address = self._resolve(parts)
-            return self._get(parts, address)
+            return self._get(parts, address, until)
         except (OSError, http.client.HTTPException, ValueError) as error:
+            if time.monotonic() >= until:
+                raise TimedOut(
+                    f"the image at {url[:200]} did not arrive within {timeout_s:.1f} s"
+                ) from error
             raise ImageError(f"{url[:200]} could not be fetched: {error}") from error
 
     def _allowed(self, url: str) -> SplitResult:
@@ -57,9 +98,7 @@ class Fetcher:
             raise ImageError(f"expected an http or https URL, got {url[:80]!r}")
         if parts.username is not None:
             raise Refused("URLs with a user name are not fetched")
-        if not any(
-            host == h or (h.startswith("*.") and host.endswith(h[1:])) for h in self._hosts
-        ):
+        if not matches(host, self._hosts):
             raise Refused(
                 f"this server fetches no pictures from {host[:80]}: send the picture itself (base64 or multipart)"
             )
@@ -74,33 +113,60 @@ class Fetcher:
                 return address
         raise Refused(f"{parts.hostname} is inside this network, from there nothing is fetched")
 
-    def _get(self, parts: SplitResult, address: str) -> bytes:
-        connection = _Pinned(parts, address)
+    def _get(self, parts: SplitResult, address: str, until: float) -> bytes:
+        connection = _Pinned(parts, address, until - time.monotonic())
         try:
-            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            connection.request("GET", path, headers={"Accept": "image/*"})
-            response = connection.getresponse()
-            if response.status != 200:
-                raise ImageError(
-                    f"{parts.hostname} answered {response.status} instead of a picture (redirects are not followed)"
-                )
-            data = response.read(self._max_bytes + 1)
+            # What a browser would encode (blanks, letters of other scripts) is encoded here, too.
+            path = quote(parts.path or "/", safe=_SAFE)
+            query = f"?{quote(parts.query, safe=_SAFE)}" if parts.query else ""
+            connection.connect()
+            with _ended(connection.sock, until):
+                connection.request("GET", path + query, headers=HEADERS)
+                response = connection.getresponse()
+                if response.status != 200:
+                    raise ImageError(
+                        f"{parts.hostname} answered {response.status} instead of an image (redirects are not followed)"
+                    )
+                data = response.read(self._max_bytes + 1)
+                if time.monotonic() >= until:
+                    raise TimeoutError("the time is over")
         finally:
             connection.close()
         if len(data) > self._max_bytes:
             raise ImageError(
-                f"the picture at {parts.hostname} has more than {self._max_bytes:,} bytes"
+                f"the image at {parts.hostname} has more than {self._max_bytes:,} bytes"
             )
         return data
+
+
+_SAFE = "/:@!$&'()*+,;=-._~%?"
+"""Characters of a URL that stay as they are."""
+
+
+@contextlib.contextmanager
+def _ended(connected: socket.socket, until: float) -> Iterator[None]:
+    """Within the block, end a connection when the time is over: a timeout of a socket begins again with each byte."""
+
+    def end() -> None:
+        with contextlib.suppress(OSError):
+            connected.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(0.0, until - time.monotonic()), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class _Pinned(http.client.HTTPConnection):
     """Connects to one address, whatever the name resolves to by now; TLS still checks the name."""
 
-    def __init__(self, parts: SplitResult, address: str) -> None:
+    def __init__(self, parts: SplitResult, address: str, timeout_s: float) -> None:
         secure = parts.scheme == "https"
         port = parts.port or (443 if secure else 80)
-        super().__init__(parts.hostname or "", port, timeout=TIMEOUT_S)
+        super().__init__(parts.hostname or "", port, timeout=max(0.01, timeout_s))
         self._address = address
         self._tls = ssl.create_default_context() if secure else None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request as HttpRequest
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -20,12 +21,16 @@ from molmo_point.service.fetch import Fetcher
 from molmo_point.service.http_asking import Asking
 from molmo_point.service.http_errors import body_response, error_response
 from molmo_point.service.http_guard import Guard
+from molmo_point.service.http_hosts import Hosts, checked_origin
 from molmo_point.service.http_moondream import moondream_router
 from molmo_point.service.http_openai import openai_router
 from molmo_point.service.http_points import points_router
 from molmo_point.wire import ErrorBody
 
 PAGE = Path(__file__).parent / "page"
+
+ALLOWED_HEADERS = ["Authorization", "Content-Type", "X-Client-Id", "X-Moondream-Auth", "X-Request-Id"]
+"""Of requests from the pages of allowed origins."""
 
 PAGE_HEADERS = {
     "Content-Security-Policy": (
@@ -47,18 +52,24 @@ class HttpOptions:
         image_hosts: Hosts that pictures may be fetched from.
         inner_hosts: Allow those hosts to be inside this network.
         loopback_only: Answer only requests that name this machine as their host.
+        allow_hosts: Further host names that requests may name, for a server behind a proxy; "*.example.com" for all below one.
+            Where some are given, no other is answered, however the server is bound.
+        allow_origins: Origins (https://app.example.com) whose web pages may ask, too. By default only this server's own page.
     """
 
     tokens: Sequence[str] = ()
     image_hosts: Sequence[str] = ()
     inner_hosts: bool = False
     loopback_only: bool = True
+    allow_hosts: Sequence[str] = ()
+    allow_origins: Sequence[str] = ()
 
 
 def build_app(desk: Desk, options: HttpOptions | None = None) -> FastAPI:
     """Return the application over a desk."""
     options = options or HttpOptions()
     settings = desk.settings
+    origins = [checked_origin(origin) for origin in options.allow_origins]
     app = FastAPI(
         title="molmo-point",
         version=molmo_point.__version__,
@@ -69,6 +80,7 @@ def build_app(desk: Desk, options: HttpOptions | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.desk = desk
+    app.state.limiters = {}
     asking = Asking(desk)
     fetcher = Fetcher(
         options.image_hosts, max_bytes=settings.max_message_bytes, inner=options.inner_hosts
@@ -88,16 +100,27 @@ def build_app(desk: Desk, options: HttpOptions | None = None) -> FastAPI:
         # A picture in base64 is a third larger than in the limit that counts for everybody.
         max_body=settings.max_message_bytes * 3 // 2,
         max_bodies=settings.max_queue_bytes,
-        loopback_only=options.loopback_only,
+        hosts=Hosts(options.allow_hosts, loopback_only=options.loopback_only),
+        origins=origins,
     )
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=ALLOWED_HEADERS,
+            expose_headers=["X-Request-Id", "Retry-After"],
+        )
     return app
 
 
 def _add_health(app: FastAPI, desk: Desk) -> None:
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", tags=["health"], summary="Whether the server lives")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get(
         "/readyz",
         tags=["health"],

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request as HttpRequest
@@ -13,7 +14,9 @@ from starlette.requests import Request as HttpRequest
 from molmo_point.errors import ServiceError, TimedOut
 from molmo_point.service.desk import Desk
 from molmo_point.service.http_bodies import header_of, token_header
-from molmo_point.wire import Op, Reply, Request, error_from
+from molmo_point.service.http_guard import TOKEN
+from molmo_point.service.job import Turn
+from molmo_point.wire import Buffer, Op, Reply, Request, error_from
 
 GRACE_S = 5.0
 """How much longer than its deadline an answer is waited for: a model that is in the middle of a pass finishes it first."""
@@ -28,7 +31,7 @@ class Asking:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
 
-    async def answer(self, http: HttpRequest, op: Op, data: bytes | None, **fields: Any) -> Reply:
+    async def answer(self, http: HttpRequest, op: Op, data: Buffer | None, **fields: Any) -> Reply:
         """Ask and return the last reply; an error reply is raised.
 
         Args:
@@ -45,13 +48,12 @@ class Asking:
         return last
 
     async def replies(
-        self, http: HttpRequest, op: Op, data: bytes | None, **fields: Any
+        self, http: HttpRequest, op: Op, data: Buffer | None, **fields: Any
     ) -> AsyncIterator[Reply]:
         """Ask and yield every reply as it comes; an error reply is raised."""
-        name = token_header(http, "x-request-id")
-        caller = caller_of(http)
+        caller = HttpCaller.of(http)
         request = Request(
-            id=name or secrets.token_hex(16),
+            id=caller.request_id or secrets.token_hex(16),
             op=op,
             image=header_of(data) if data is not None else None,
             **fields,
@@ -64,7 +66,14 @@ class Asking:
                 loop.call_soon_threadsafe(queue.put_nowait, reply)
 
         job = self.desk.ask(
-            request, data, caller=caller, transport="http", owner=queue, listener=listener
+            request,
+            data,
+            caller=caller.name,
+            transport="http",
+            owner=queue,
+            listener=listener,
+            turn=caller.turn,
+            camera_owner=caller.owner,
         )
         heard_last = False
         try:
@@ -76,14 +85,44 @@ class Asking:
                 yield reply
         finally:
             # Whoever named his request may come back for it over a new connection.
-            if not heard_last and name is None:
-                self.desk.cancel(caller, request.id)
+            if not heard_last and caller.request_id is None:
+                self.desk.cancel(caller.name, request.id)
 
 
-def caller_of(http: HttpRequest) -> str:
-    """Return whose request it is: the client's name for itself, or its address."""
-    host = http.client.host if http.client else "unknown"
-    return token_header(http, "x-client-id") or f"http-{host}"
+@dataclass(frozen=True)
+class HttpCaller:
+    """Who sent a request.
+
+    Attributes:
+        name: Whose requests it may ask for again and cancel: those of its token under its X-Client-Id. Without that header every
+            request stands alone: an X-Request-Id by itself is a gateway's trace id, not a promise that it is used once.
+        request_id: Under which the request is remembered, or None.
+        turn: Whose turn it counts for: its token's or its machine's, and there its connection's.
+        owner: Who owns the cameras it names.
+    """
+
+    name: str
+    request_id: str | None
+    turn: Turn
+    owner: str
+
+    @classmethod
+    def of(cls, http: HttpRequest) -> HttpCaller:
+        """Read who it is from a request.
+
+        Raises:
+            WireError: X-Client-Id or X-Request-Id is no token of 128 printable characters at most.
+        """
+        host, port = (http.client.host, http.client.port) if http.client else ("unknown", 0)
+        token = http.scope.get(TOKEN)
+        place = f"http {host}" if token is None else f"http token {token} {host}"
+        client = token_header(http, "x-client-id")
+        request_id = token_header(http, "x-request-id")
+        if client is None:
+            name, owner, request_id = f"http:once:{secrets.token_hex(8)}", place, None
+        else:
+            name = owner = f"http:{token}:client:{client}"
+        return cls(name, request_id, (place, str(port)), owner)
 
 
 async def primed(replies: AsyncIterator[Reply]) -> AsyncIterator[Reply]:

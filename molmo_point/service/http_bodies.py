@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from typing import Annotated, Any, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
-from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 from starlette.requests import Request as HttpRequest
 
 from molmo_point.errors import ImageError, UsageError
+from molmo_point.images import decode_base64, sniff
+from molmo_point.images.formats import READABLE, other_kind
 from molmo_point.service.fetch import Fetcher
-from molmo_point.wire import ImageHeader, WireError, sniff
+from molmo_point.service.http_guard import BODY
+from molmo_point.service.multipart import parts_of
+from molmo_point.wire import Buffer, ImageHeader, WireError
 from molmo_point.wire.messages import Name, Stamp, Token
+
+MAX_VALUES = 100_000
+"""Commas and brackets of one JSON body. A chat of 1000 messages has some ten thousand."""
+
+LARGE = 2
+"""Bodies that are parsed, or images whose base64 is decoded, at once: each takes up to five times its size meanwhile."""
+
+FETCHES = 8
+"""Images that are fetched at once."""
 
 
 class ViewBody(BaseModel):
@@ -57,45 +67,59 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 async def read_json(http: HttpRequest) -> dict[str, Any]:
-    """Return the JSON object of a body.
+    """Return the JSON object of a body, and free the body.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is none, is said to be something else, or holds more values than any request does.
     """
-    data = await http.body()
-    try:
-        # In a thread: some megabytes of base64 must not hold up those who only ask for /healthz.
-        value = await run_in_threadpool(from_json, data, allow_inf_nan=False)
-    except ValueError as error:
-        raise UsageError(f"the body is not JSON: {str(error)[:200]}") from None
+    kind = content_type(http)
+    if kind != "application/json":
+        raise UsageError(f"expected Content-Type application/json, got {kind[:80] or 'none'}")
+    data: bytearray = http.scope[BODY]
+    # In a thread: some megabytes of base64 must not hold up those who only ask for /healthz.
+    value = await to_thread.run_sync(_parse, data, limiter=limiter(http.app, "large bodies", LARGE))
     if not isinstance(value, dict):
         raise UsageError(f"expected a JSON object, got {type(value).__name__}")
     return value
 
 
-async def read_form(http: HttpRequest) -> tuple[dict[str, Any], bytes | None]:
-    """Return the fields of a multipart body and the bytes of its "image" file.
+def _parse(data: bytearray) -> Any:
+    # Each becomes an object of some hundred bytes; counted within strings, too, where a request has few of them.
+    values = sum(data.count(mark) for mark in (b",", b"[", b"{"))
+    if values > MAX_VALUES:
+        raise UsageError(f"the body holds about {values:,} values, the limit is {MAX_VALUES:,}")
+    try:
+        value = from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        raise UsageError(f"the body is not JSON: {str(error)[:200]}") from None
+    data.clear()
+    return value
+
+
+def content_type(http: HttpRequest) -> str:
+    """Return the media type of the body, in lower case, "" where it is not given."""
+    return http.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def read_form(http: HttpRequest) -> tuple[dict[str, Any], Buffer | None]:
+    """Return the fields of a multipart body and the bytes of its "image" file, a view of the body.
 
     Raises:
         UsageError: It is not multipart, or has files under other names.
     """
     fields: dict[str, Any] = {}
-    image: bytes | None = None
-    try:
-        async with http.form(max_files=1, max_fields=32, max_part_size=2**26) as form:
-            for name, value in form.multi_items():
-                if isinstance(value, UploadFile):
-                    if name != "image":
-                        raise UsageError(f'the file must be called "image", got {name[:40]!r}')
-                    image = await value.read()
-                elif name in fields:
-                    raise UsageError(f"the field {name[:40]!r} comes twice")
-                else:
-                    fields[name] = value
-    except UsageError:
-        raise
-    except Exception as error:  # the parsers raise classes of their own
-        raise UsageError(f"the body is not multipart/form-data: {str(error)[:200]}") from None
+    image: Buffer | None = None
+    for part in parts_of(http.scope[BODY], http.headers.get("content-type", "")):
+        if part.is_file:
+            if part.name != "image":
+                raise UsageError(f'the file must be called "image", got {part.name[:40]!r}')
+            if image is not None:
+                raise UsageError("expected one image, got several files")
+            image = part.data
+        elif part.name in fields:
+            raise UsageError(f"the field {part.name[:40]!r} comes twice")
+        else:
+            fields[part.name] = part.text()
     return fields, image
 
 
@@ -113,41 +137,48 @@ def check(model: type[Body], fields: dict[str, Any]) -> Body:
         raise UsageError(f"{place[:80]}: {detail['msg']}") from None
 
 
-async def picture_bytes(text: str, fetcher: Fetcher) -> bytes:
+async def picture_bytes(
+    http: HttpRequest, text: str, fetcher: Fetcher, timeout_s: float | None = None
+) -> bytes:
     """Return the bytes behind a data: URL, an allowed http(s) URL, or bare base64.
+
+    Args:
+        http: The request.
+        text: One of the three.
+        fetcher: Fetches URLs.
+        timeout_s: The caller's deadline, which a fetch must keep, too.
 
     Raises:
         ImageError: It is none of the three.
         Refused: A URL that is not allowed.
+        TimedOut: The image's host took too long.
     """
-    if text.startswith(("http://", "https://")):
-        return await run_in_threadpool(fetcher.fetch, text)
-    return await run_in_threadpool(_from_base64, text)
+    if text[:8].lower().startswith(("http://", "https://")):
+        # Threads of their own: a host that drips holds up nobody but those who ask for its images.
+        return await fetcher.fetch_soon(text, limiter(http.app, "fetches", FETCHES), timeout_s)
+    large = limiter(http.app, "large bodies", LARGE)
+    return await to_thread.run_sync(decode_base64, text, "the image", limiter=large)
 
 
-def _from_base64(text: str) -> bytes:
-    if text.startswith("data:"):
-        head, comma, text = text.partition(",")
-        if not comma or not head.endswith(";base64"):
-            raise ImageError(f"expected data:image/...;base64,..., got {head[:60]!r}")
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ImageError(f"the picture's base64 is damaged: {error}") from None
-    if not data:
-        raise ImageError("the picture is empty (0 bytes)")
-    return data
+def limiter(app: Any, name: str, most: int) -> CapacityLimiter:
+    """Return the application's limit for how many of one kind of work run at once."""
+    limiters: dict[str, CapacityLimiter] = app.state.limiters
+    if name not in limiters:
+        limiters[name] = CapacityLimiter(most)
+    return limiters[name]
 
 
-def header_of(data: bytes) -> ImageHeader:
-    """Return the header for the bytes of a picture file.
+def header_of(data: Buffer) -> ImageHeader:
+    """Return the header for the bytes of an image file.
 
     Raises:
-        ImageError: They are no JPEG, PNG or WebP.
+        ImageError: They are none that the server takes.
     """
     encoding = sniff(data)
     if encoding is None:
-        raise ImageError(f"expected a JPEG, PNG or WebP file, got one that begins {data[:8]!r}")
+        other = other_kind(data)
+        found = f"it is {other}" if other else f"it begins {bytes(data[:8])!r}"
+        raise ImageError(f"expected an image file ({READABLE}), but {found}")
     return ImageHeader(encoding=encoding)
 
 

@@ -12,16 +12,21 @@ from molmo_point.wire import ErrorBody, error_body
 STATUS = {
     "busy": 503,
     "cancelled": 409,
+    "model_failed": 503,
     "model_not_found": 404,
     "refused": 403,
     "server_gone": 502,
     "service": 500,
     "superseded": 409,
     "timed_out": 408,
-    "unknown_request": 404,
+    "unknown_request": 503,
     "view_gone": 404,
 }
 """HTTP status of each kind of error; kinds that are not here are the caller's mistakes: 400."""
+
+
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""Of server-sent events: no proxy is to keep them, nor to collect them before it passes them on."""
 
 
 def as_json(body: ErrorBody, status: int | None = None) -> dict[str, object]:

@@ -7,17 +7,24 @@ import hmac
 from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from molmo_point.errors import Busy, Refused, TimedOut, UsageError
-from molmo_point.service.exposure import is_loopback
 from molmo_point.service.http_errors import error_response
+from molmo_point.service.http_hosts import Hosts
 
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})
 """Need no token: they say nothing about anybody's pictures."""
 
 OPEN_PREFIX = "/page/"
+
+BODY = "molmo_point.body"
+"""Key of the scope under which the application finds the whole body, a bytearray."""
+
+TOKEN = "molmo_point.token"
+"""Key of the scope under which stands which of the server's tokens was given, a number; missing where none is needed."""
 
 BODY_S = 30.0
 """For a whole body to arrive: 64 MB at 20 Mbit/s."""
@@ -31,8 +38,8 @@ class Guard:
         tokens: Who may ask; empty for everybody.
         max_body: Bytes of one body.
         max_bodies: Bytes of all bodies that are being received or worked on.
-        loopback_only: Whether the server is bound to this machine: then requests must name it as their host, so that a web page
-            on the internet cannot reach it under a name of its own that resolves to 127.0.0.1.
+        hosts: The names this server answers to.
+        origins: Whose web pages may ask, beside its own.
     """
 
     def __init__(
@@ -42,13 +49,15 @@ class Guard:
         tokens: Sequence[str],
         max_body: int,
         max_bodies: int,
-        loopback_only: bool,
+        hosts: Hosts,
+        origins: Sequence[str],
     ) -> None:
         self._app = app
         self._tokens = [token.encode() for token in tokens]
         self._max_body = max_body
         self._max_bodies = max_bodies
-        self._loopback_only = loopback_only
+        self._hosts = hosts
+        self._origins = origins
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +66,11 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        refusal = self._check_host(headers) or self._check_token(scope["path"], headers)
+        refusal = (
+            self._check_host(headers)
+            or self._check_page(headers, scope["method"])
+            or self._check_token(scope, headers)
+        )
         if refusal is None and scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
@@ -67,17 +80,27 @@ class Guard:
             await refusal(scope, receive, send)
 
     def _check_host(self, headers: Headers) -> Response | None:
-        if not self._loopback_only:
-            return None
         host = headers.get("host", "")
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        if is_loopback(name):
+        if self._hosts.known(host):
             return None
         return error_response(
-            Refused(f"this server is for this machine alone, not for {host[:80]!r}")
+            Refused(
+                f"this server is not known as {host[:80]!r}: start it with --allow-host NAME to be reached under that name"
+            )
         )
 
-    def _check_token(self, path: str, headers: Headers) -> Response | None:
+    def _check_page(self, headers: Headers, method: str) -> Response | None:
+        if self._hosts.own_page(headers, method, self._origins):
+            return None
+        origin = headers.get("origin", "another site")
+        return error_response(
+            Refused(
+                f"web pages of {origin[:80]} may not ask this server: start it with --allow-origin ORIGIN to let them"
+            )
+        )
+
+    def _check_token(self, scope: Scope, headers: Headers) -> Response | None:
+        path = scope["path"]
         if not self._tokens or path in OPEN_PATHS or path.startswith(OPEN_PREFIX):
             return None
         scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -87,6 +110,7 @@ class Guard:
         # Every token is compared, each in constant time: the time taken says nothing about them.
         matches = [hmac.compare_digest(given, known) for known in self._tokens]
         if any(matches):
+            scope[TOKEN] = matches.index(True)
             return None
         return error_response(
             Refused(
@@ -99,36 +123,51 @@ class Guard:
         self, headers: Headers, scope: Scope, receive: Receive, send: Send
     ) -> Response | None:
         """Read the body within its limits and run the application with it; return a refusal instead where it breaks one."""
-        chunks: list[bytes] = []
-        size = 0
+        announced = headers.get("content-length", "0")
+        if announced.isdigit() and int(announced[:12]) > self._max_body:
+            return self._too_large()
+        body = bytearray()
+        size = [0]
         try:
-            announced = headers.get("content-length", "0")
-            if announced.isdigit() and int(announced[:12]) > self._max_body:
-                return self._too_large()
-            until = asyncio.get_running_loop().time() + BODY_S
-            more = True
-            while more:
-                wait_s = until - asyncio.get_running_loop().time()
-                message = await asyncio.wait_for(receive(), max(0.0, wait_s))
-                if message["type"] == "http.disconnect":
-                    return None
-                chunk = message.get("body", b"")
-                size += len(chunk)
-                self._held += len(chunk)
-                if size > self._max_body:
-                    return self._too_large()
-                if self._held > self._max_bodies:
-                    return error_response(Busy("too many pictures are on their way at once"))
-                chunks.append(chunk)
-                more = message.get("more_body", False)
-            await self._app(scope, _replay(b"".join(chunks), receive), send)
+            try:
+                refusal = await asyncio.wait_for(self._collect(body, size, receive), BODY_S)
+            except asyncio.TimeoutError:
+                return error_response(
+                    TimedOut(f"the body did not arrive within {BODY_S:.0f} s"), status=408
+                )
+            if refusal is not None:
+                return refusal
+            scope[BODY] = body
+            await self._app(scope, _after(receive), send)
             return None
-        except asyncio.TimeoutError:
-            return error_response(
-                TimedOut(f"the body did not arrive within {BODY_S:.0f} s"), status=408
-            )
+        except ClientDisconnect:
+            return None
         finally:
-            self._held -= size
+            self._held -= size[0]
+
+    async def _collect(
+        self, body: bytearray, size: list[int], receive: Receive
+    ) -> Response | None:
+        """Append the body's parts to `body`, and their bytes to the number in `size`; return a refusal where a limit is broken.
+
+        Raises:
+            ClientDisconnect: The caller has gone before the end.
+        """
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk = message.get("body", b"")
+            if len(body) + len(chunk) > self._max_body:
+                return self._too_large()
+            if self._held + len(chunk) > self._max_bodies:
+                return error_response(Busy("too many images are on their way at once"))
+            self._held += len(chunk)
+            size[0] += len(chunk)
+            body += chunk
+            more = message.get("more_body", False)
+        return None
 
     def _too_large(self) -> Response:
         return error_response(
@@ -139,14 +178,15 @@ class Guard:
         )
 
 
-def _replay(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:
+def _after(receive: Receive) -> Callable[[], Awaitable[Message]]:
+    """Return a `receive` for an application that finds the body in its scope: an empty body, then the connection's end."""
     sent = False
 
     async def again() -> Message:
         nonlocal sent
         if not sent:
             sent = True
-            return {"type": "http.request", "body": body, "more_body": False}
+            return {"type": "http.request", "body": b"", "more_body": False}
         return await receive()
 
     return again

@@ -11,20 +11,22 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 
 from molmo_point.errors import PointError, UsageError
-from molmo_point.points import Pointing
+from molmo_point.points import FinishReason, Pointing
 from molmo_point.service import http_docs as docs
 from molmo_point.service.fetch import Fetcher
-from molmo_point.service.http_asking import Asking, caller_of, primed
+from molmo_point.service.http_asking import Asking, HttpCaller, primed
 from molmo_point.service.http_bodies import (
     QuestionBody,
     ViewBody,
     check,
+    content_type,
     picture_bytes,
     read_form,
     read_json,
 )
+from molmo_point.service.http_errors import STREAM_HEADERS
 from molmo_point.service.http_moondream import Moondream
-from molmo_point.wire import Op, Reply, ServerInfo, ViewInfo, encode_reply, error_body
+from molmo_point.wire import Buffer, Op, Reply, ServerInfo, ViewInfo, encode_reply, error_body
 
 
 class PointingOut(Pointing):
@@ -42,6 +44,8 @@ class TextOut(BaseModel):
 
     text: str
     model: str
+    finish_reason: FinishReason = FinishReason.STOP
+    """stop: whole; length, timeout: cut short there."""
 
 
 class Done(BaseModel):
@@ -66,7 +70,11 @@ def points_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
         if reply.pointing is not None:
             out = PointingOut(**dict(reply.pointing))
             return Response(out.model_dump_json(), media_type="application/json")
-        text = TextOut(text=reply.text or "", model=asking.desk.worker.model)
+        text = TextOut(
+            text=reply.text or "",
+            model=asking.desk.worker.model,
+            finish_reason=reply.finish_reason or FinishReason.STOP,
+        )
         return Response(text.model_dump_json(), media_type="application/json")
 
     @router.post("/v1/point", response_model=PointingOut, **docs.POINT)
@@ -89,9 +97,9 @@ def points_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
         sent = await _json_fields(http)
         if sent is not None:
             body = check(ViewBody, sent)
-            data = await picture_bytes(body.image, fetcher)
+            data = await picture_bytes(http, body.image, fetcher)
         else:
-            data = await _form_image(http)
+            data = _form_image(http)
         return (await asking.answer(http, Op.OPEN, data)).view
 
     @router.delete("/v1/views/{handle}", response_model=Done, **docs.CLOSE)
@@ -101,7 +109,10 @@ def points_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
 
     @router.delete("/v1/requests/{name}", response_model=Done, **docs.CANCEL)
     async def cancel(http: HttpRequest, name: docs.RequestId) -> Done:
-        asking.desk.cancel(caller_of(http), name)
+        caller = HttpCaller.of(http)
+        if http.headers.get("x-client-id") is None:
+            raise UsageError("expected the X-Client-Id with which the request was sent")
+        asking.desk.cancel(caller.name, name)
         return Done()
 
     @router.get("/v1/server", response_model=ServerInfo, **docs.SERVER)
@@ -117,7 +128,7 @@ async def _json_fields(http: HttpRequest) -> dict[str, Any] | None:
     Raises:
         UsageError: It is neither.
     """
-    kind = http.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = content_type(http)
     if kind == "application/json":
         return await read_json(http)
     if kind == "multipart/form-data":
@@ -129,19 +140,20 @@ async def _json_fields(http: HttpRequest) -> dict[str, Any] | None:
 
 async def _question(
     http: HttpRequest, sent: dict[str, Any] | None, fetcher: Fetcher
-) -> tuple[QuestionBody, bytes | None]:
+) -> tuple[QuestionBody, Buffer | None]:
     if sent is not None:
         body = check(QuestionBody, sent)
-        data = await picture_bytes(body.image, fetcher) if body.image is not None else None
-        return body, data
-    fields, data = await read_form(http)
+        if body.image is None:
+            return body, None
+        return body, await picture_bytes(http, body.image, fetcher, body.timeout_s)
+    fields, data = read_form(http)
     if "image" in fields:
         raise UsageError('"image" must be a file in a multipart body')
     return check(QuestionBody, fields), data
 
 
-async def _form_image(http: HttpRequest) -> bytes:
-    fields, data = await read_form(http)
+def _form_image(http: HttpRequest) -> Buffer:
+    fields, data = read_form(http)
     if data is None or fields:
         raise UsageError('expected one file called "image" and nothing else')
     return data
@@ -158,9 +170,7 @@ def event_stream(replies: AsyncIterator[Reply]) -> StreamingResponse:
             # The response has begun: from here on a refusal can only be an event.
             yield _event(Reply(id="", type="error", error=error_body(error)))
 
-    return StreamingResponse(
-        events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-    )
+    return StreamingResponse(events(), media_type="text/event-stream", headers=STREAM_HEADERS)
 
 
 def _event(reply: Reply) -> bytes:

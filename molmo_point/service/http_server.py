@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import threading
 import time
@@ -12,8 +13,12 @@ from molmo_point.errors import ServiceError, UsageError
 from molmo_point.service.desk import Desk
 from molmo_point.service.exposure import check_exposure, is_loopback
 from molmo_point.service.http_app import HttpOptions, build_app
+from molmo_point.service.http_connections import connection_limit, limited_protocol
 
 STARTS_S = 10.0
+
+BACKLOG = 128
+"""Connections that the system holds until they are accepted."""
 
 
 class HttpServer:
@@ -46,21 +51,22 @@ class HttpServer:
         check_exposure(
             host, secured=bool(options.tokens), insecure=insecure, remedy="give --token-file"
         )
-        options = HttpOptions(
-            tokens=options.tokens,
-            image_hosts=options.image_hosts,
-            inner_hosts=options.inner_hosts,
-            loopback_only=is_loopback(host),
-        )
+        options = dataclasses.replace(options, loopback_only=is_loopback(host))
         self._socket = _bind(host, port)
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(
             build_app(desk, options),
+            # Not httptools: it takes headers of any size before anybody looks at them.
+            http=limited_protocol(connection_limit()),
+            ws="none",
+            # Who is behind a proxy is the proxy's word, and any program of this machine could be the proxy.
+            proxy_headers=False,
             log_level="warning",
             access_log=False,
             lifespan="off",
             server_header=False,
+            backlog=BACKLOG,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=3,
             h11_max_incomplete_event_size=64 * 1024,
@@ -88,6 +94,9 @@ class HttpServer:
         self._server.should_exit = True
         if self._thread.is_alive():
             self._thread.join(timeout_s)
+            if self._thread.is_alive():
+                self._server.force_exit = True
+                self._thread.join(1.0)
         self._socket.close()
 
     @property
@@ -105,11 +114,13 @@ class _ThreadServer(uvicorn.Server):
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named because asyncio turns Nagle's algorithm off only for sockets that say they are TCP: with it every
+    # answer over a kept-alive connection waits 40 ms for an acknowledgement.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
-        bound.listen(256)
+        bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
         raise UsageError(f"cannot listen at {host}:{port}: {error.strerror or error}") from error

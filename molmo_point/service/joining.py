@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from molmo_point.errors import Busy, PointError
+from molmo_point.errors import PointError
 from molmo_point.pointer import Pointer
 from molmo_point.points import Pointing
 from molmo_point.service.answering import internal, stamped
@@ -95,12 +95,12 @@ class JoiningAnswers:
                 view: Any = self._views.get(request.view)
                 image = view.encoded()
             else:
-                picture = job.picture
-                if picture is None:  # withdrawn this moment
+                image = job.image()
+                if image is None:  # withdrawn this moment
                     return True
-                image = picture.image()
             left_s = max(0.0, job.left_s())
             self._scheduler.add(job, image, request.query, kind=kind, timeout_s=left_s)
+            job.decoded = None  # the scheduler has what it needs of it
         except PointError as error:
             job.fail(error)
             return True
@@ -134,12 +134,12 @@ class JoiningAnswers:
                 else:
                     job.text(news.result)
 
-    def finish(self, most_s: float) -> None:
-        """Answer what is at work within so many seconds, refuse the rest: the server stops."""
+    def finish(self, most_s: float, refusal: Callable[[], PointError]) -> None:
+        """Answer what is at work within `most_s` seconds, and fail the rest with `refusal()`: the server stops."""
         end = time.monotonic() + most_s
         while self.busy and time.monotonic() < end:
             self.step()
-        self.fail(Busy("the server is stopping"))
+        self.fail(refusal())
 
     def fail(self, error: PointError) -> None:
         """Refuse all jobs at work: the model failed under them."""

@@ -1,4 +1,4 @@
-"""Where questions wait for the model: bounded, newest frame wins, plain point questions leave in batches."""
+"""The request queue: bounded, served in turns, newest frame wins, plain point questions leave in batches."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from molmo_point.errors import Busy, Superseded
+from molmo_point.errors import Busy, PointError, Superseded
 from molmo_point.service.job import Job
+from molmo_point.service.turns import Turns
 from molmo_point.wire import Op
 
 MAX_SHARE = 0.75
-"""Of the places, for one caller: whoever floods the server leaves a quarter of it to the others."""
+"""Largest share of the queue one client may hold; a flooding client still leaves 25 % to others."""
 
 
 class Errand(Protocol):
-    """What whoever takes jobs does while there are none."""
+    """A task the consumer runs while the queue is empty."""
 
     def help(self, timeout_s: float, enough: Callable[[], bool]) -> bool:
         """Do it until `enough()` or for `timeout_s` seconds; return False where there is nothing to do any more."""
@@ -33,91 +34,180 @@ class Line:
     Args:
         capacity: Jobs that wait.
         max_bytes: Of their pictures together.
+        decode_ahead: Pixels of the pictures that may be decoded, or under way to be, before their turn.
 
     Attributes:
         errand: What `take` does while it waits.
     """
 
-    def __init__(self, capacity: int, max_bytes: int) -> None:
+    def __init__(self, capacity: int, max_bytes: int, decode_ahead: int = 75_000_000) -> None:
         self.capacity = capacity
         self._max_bytes = max_bytes
+        self._decode_ahead = decode_ahead
         self._share = max(1, int(capacity * MAX_SHARE))
         self._jobs: list[Job] = []
-        self._changed = threading.Condition()
-        self._closed = False
+        self._decoding: list[Job] = []
+        self._turns = Turns()
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        self._to_decode = threading.Condition(lock)
+        self._refusal: Callable[[], PointError] | None = None
         self.errand: Errand | None = None
 
     def __len__(self) -> int:
         return len(self._jobs)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more jobs."""
+        return self._refusal is not None
+
     def put(self, job: Job) -> list[Job]:
         """Let `job` wait, or be superseded by a newer frame that waits already.
 
         Returns:
-            The jobs that `job` supersedes, or `job` itself; they have been taken out of the line and answered.
+            The jobs that `job` supersedes, or `job` itself; they have been taken out of the queue and answered.
 
         Raises:
-            Busy: The line is full, this caller has his share of it, or the server is going down.
+            Busy: The queue is full, or this client has its share of it.
+            PointError: What the queue was closed with.
         """
+        self.expire()
+        evicted: list[Job] = []
         with self._changed:
-            if self._closed:
-                raise Busy("the server is stopping")
+            if self._refusal is not None:
+                raise self._refusal()
             outdated = [other for other in self._jobs if _outdates(job, other)]
             if any(_outdates(other, job) for other in self._jobs):
                 outdated = [job]
             else:
-                self._check_room(job, outdated)
-                self._jobs = [other for other in self._jobs if other not in outdated]
-                self._jobs.append(job)
-                self._changed.notify()
+                evicted = self._admit(job, outdated)
         self._wake()
         for other in outdated:
             other.fail(
                 Superseded(f"a newer frame of camera {other.request.camera} took its place")
             )
+        for other in evicted:
+            other.fail(Busy("the queue is full, and of all clients this one has the most in it"))
         return outdated
 
-    def _check_room(self, job: Job, outdated: list[Job]) -> None:
-        if not self._jobs:
-            return
+    def _admit(self, job: Job, outdated: list[Job]) -> list[Job]:
+        """Put a job in, at the place of the frame it replaces; return the jobs that had to leave for it."""
         staying = [other for other in self._jobs if other not in outdated]
-        if len(staying) >= self.capacity:
-            raise Busy(f"{len(staying)} questions are waiting, there is room for {self.capacity}")
-        callers = Counter(other.caller for other in staying)
-        if callers[job.caller] >= self._share:
-            raise Busy(
-                f"this client has {callers[job.caller]} questions waiting, one client may have {self._share}"
-            )
-        held = sum(other.nbytes for other in staying)
-        if held and held + job.nbytes > self._max_bytes:
-            raise Busy(
-                f"the pictures that wait hold {held:,} bytes, there is room for {self._max_bytes:,}"
-            )
+        self._check_share(job, staying)
+        evicted = self._make_room(job, staying)
+        older = self._jobs[: self._jobs.index(outdated[0])] if outdated else self._jobs
+        place = sum(other in older for other in staying)
+        self._jobs = [*staying[:place], job, *staying[place:]]
+        if job.to_decode:
+            self._to_decode.notify()
+        else:
+            self._changed.notify()
+        return evicted
+
+    def _check_share(self, job: Job, staying: list[Job]) -> None:
+        for name in ("caller", "turn"):
+            own = sum(getattr(other, name) == getattr(job, name) for other in staying)
+            if staying and own >= self._share:
+                raise Busy(
+                    f"this client has {own} questions waiting, one client may have {self._share}"
+                )
+
+    def _make_room(self, job: Job, staying: list[Job]) -> list[Job]:
+        """Take the newest jobs of whoever holds most out of `staying` until `job` fits; a client that holds least is never refused.
+
+        Raises:
+            Busy: Nobody holds more than this client would.
+        """
+        evicted: list[Job] = []
+        while staying:
+            held = sum(other.nbytes for other in staying)
+            if len(staying) >= self.capacity:
+                refusal = f"{len(staying)} questions are waiting, there is room for {self.capacity}"
+                cost: Callable[[Job], int] = _one
+            elif held and held + job.nbytes > self._max_bytes:
+                refusal = f"the images that wait hold {held:,} bytes, there is room for {self._max_bytes:,}"
+                cost = _bytes
+            else:
+                break
+            shares: Counter[tuple[str, str]] = Counter()
+            for other in staying:
+                shares[other.turn] += cost(other)
+            turn, most = shares.most_common(1)[0]
+            if most <= shares[job.turn] + cost(job):
+                raise Busy(refusal)
+            victim = next(other for other in reversed(staying) if other.turn == turn)
+            staying.remove(victim)
+            evicted.append(victim)
+        return evicted
 
     def take(self, most: int, wait_s: float) -> list[Job]:
-        """Take the next job out, and with a plain point question up to `most` of its kind.
+        """Take the next job out, and with a plain point question up to `most` of its kind, one of each connection.
 
         Returns:
-            Jobs to be answered together; empty when none came within `wait_s` seconds or the line is closed.
+            Jobs to be answered together; empty when none came within `wait_s` seconds or the queue is closed.
         """
-        if not self._jobs and wait_s > 0:
+        if not self._ready() and wait_s > 0:
             self._wait(wait_s)
+        taken: list[Job] = []
         with self._changed:
-            if not self._jobs:
-                return []
-            first = self._jobs[0]
-            taken = [first]
-            if _batchable(first):
-                taken = [job for job in self._jobs if _batchable(job)][:most]
-            self._jobs = [job for job in self._jobs if job not in taken]
-            return taken
+            while len(taken) < most:
+                # One caller's questions are no batch: the next caller would wait for all of them.
+                turns = {job.turn for job in taken}
+                left = [job for job in self._jobs if not job.to_decode and job.turn not in turns]
+                if taken:
+                    left = [job for job in left if _batchable(job)]
+                if not left:
+                    break
+                job = self._turns.next(left)
+                self._jobs.remove(job)
+                self._turns.taken(job, self._jobs)
+                taken.append(job)
+                if not _batchable(job):
+                    break
+            if taken:
+                self._to_decode.notify()
+        return taken
+
+    def take_to_decode(self, wait_s: float) -> Job | None:
+        """Return the next job whose picture is to be decoded; it stays in the queue. None when none came in time."""
+        with self._to_decode:
+            job = self._next_to_decode()
+            if job is None and not self.closed:
+                self._to_decode.wait(wait_s)
+                job = self._next_to_decode()
+            if job is not None:
+                self._decoding.append(job)
+            return job
+
+    def _next_to_decode(self) -> Job | None:
+        waiting = [job for job in self._jobs if job.to_decode and job not in self._decoding]
+        if not waiting:
+            return None
+        job = self._turns.next(waiting)
+        ahead = sum(other.decode_pixels for other in self._decoding)
+        ahead += sum(other.decode_pixels for other in self._jobs if other.decoded is not None)
+        return job if not ahead or ahead + job.decode_pixels <= self._decode_ahead else None
+
+    def decoded(self, job: Job) -> None:
+        """Note that a job from `take_to_decode` is decoded, or has failed."""
+        with self._changed:
+            self._decoding.remove(job)
+            if job.finished:
+                job.decoded = None
+            self._changed.notify()
+            self._to_decode.notify()
+        self._wake()
+
+    def _ready(self) -> bool:
+        return any(not job.to_decode for job in self._jobs)
 
     def _wait(self, wait_s: float) -> None:
         errand = self.errand
-        if errand is not None and errand.help(wait_s, lambda: bool(self._jobs) or self._closed):
+        if errand is not None and errand.help(wait_s, lambda: self._ready() or self.closed):
             return
         with self._changed:
-            if not self._jobs and not self._closed:
+            if not self._ready() and not self.closed:
                 self._changed.wait(wait_s)
 
     def _wake(self) -> None:
@@ -130,15 +220,37 @@ class Line:
             if job in self._jobs:
                 self._jobs.remove(job)
 
-    def close(self) -> None:
-        """Take no more jobs and refuse those that wait."""
+    def expire(self) -> None:
+        """Take out and answer the jobs whose deadline has passed: they make room, and their callers hear of it on time."""
         with self._changed:
-            self._closed = True
+            late = [job for job in self._jobs if job.left_s() <= 0]
+            if late:
+                self._jobs = [job for job in self._jobs if job not in late]
+        for job in late:
+            job.expire()
+
+    def close(self, refusal: Callable[[], PointError]) -> None:
+        """Take no more jobs, and fail those that wait.
+
+        Args:
+            refusal: Makes the error for each of them and for all later ones.
+        """
+        with self._changed:
+            self._refusal = refusal
             waiting, self._jobs = self._jobs, []
             self._changed.notify_all()
+            self._to_decode.notify_all()
         self._wake()
         for job in waiting:
-            job.fail(Busy("the server is stopping"))
+            job.fail(refusal())
+
+
+def _one(job: Job) -> int:
+    return 1
+
+
+def _bytes(job: Job) -> int:
+    return job.nbytes
 
 
 def _batchable(job: Job) -> bool:
@@ -146,14 +258,14 @@ def _batchable(job: Job) -> bool:
 
 
 def _outdates(new: Job, old: Job) -> bool:
-    """Whether `new` makes the waiting `old` pointless: the same caller's newer frame of the same camera.
+    """Whether `new` makes the waiting `old` pointless: a newer frame of the same camera of the same owner.
 
     Several questions about one frame carry the same stamp and leave each other alone. Frames without stamps are told apart by
     their order, question by question.
     """
     if new.request.camera is None or new.request.camera != old.request.camera:
         return False
-    if new.caller != old.caller:
+    if new.camera_owner != old.camera_owner or new.transport != old.transport:
         return False
     if new.request.stamp_ns is not None and old.request.stamp_ns is not None:
         return new.request.stamp_ns > old.request.stamp_ns

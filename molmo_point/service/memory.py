@@ -1,4 +1,4 @@
-"""The requests a server knows: at work, or answered a while ago. A repeated id is answered from here, not computed twice."""
+"""The reply cache: the requests a server knows, at work or answered a while ago. A repeated one is not computed twice."""
 
 from __future__ import annotations
 
@@ -41,13 +41,23 @@ class Memory:
             known = self._jobs.setdefault(job.key, job)
             return None if known is job else known
 
+    def replace(self, job: Job) -> None:
+        """Remember `job` in the place of the one with its key, which goes on for those who listen to it."""
+        with self._lock:
+            self._drop_answer(job.key)
+            self._jobs[job.key] = job
+
+    def unfinished(self) -> list[Job]:
+        """Return the jobs that have no last reply yet."""
+        with self._lock:
+            return [job for key, job in self._jobs.items() if key not in self._answered]
+
     def forget(self, job: Job) -> None:
         """Drop a job that was refused, so that its id can be tried again."""
         with self._lock:
             if self._jobs.get(job.key) is job:
                 del self._jobs[job.key]
-                entry = self._answered.pop(job.key, None)
-                self._bytes -= entry[1] if entry else 0
+                self._drop_answer(job.key)
 
     def answered(self, job: Job) -> None:
         """Note that `job` has its last reply; from now on it may be dropped when room is needed."""
@@ -65,3 +75,7 @@ class Memory:
                     break
                 del self._answered[key], self._jobs[key]
                 self._bytes -= held
+
+    def _drop_answer(self, key: tuple[str, str]) -> None:
+        entry = self._answered.pop(key, None)
+        self._bytes -= entry[1] if entry else 0

@@ -22,11 +22,14 @@ class Settings:
         max_query_chars: Longest query.
         default_timeout_s: For questions that bring no deadline, so that nothing waits for ever.
         max_views: Pictures kept open; each holds keys and values of a whole picture in the model's memory.
+        decode_ahead: Pixels of the large pictures that may be decoded, or under way to be, before their turn; each takes up to 11
+            bytes while it is decoded, 3 afterwards.
         view_idle_s: An opened picture that nobody asks about for so long is closed.
         memory_answers: Finished answers kept, to answer a repeated request id without computing it twice; minutes of them.
         memory_bytes: Their size together.
         memory_s: How long they are kept; longer than any sensible retry.
         max_watches: Cameras with standing queries.
+        camera_idle_s: A camera's name that its owner has not used in a question for so long is free for another client.
         stuck_after_s: One question at work for longer than this makes the server "not ready".
     """
 
@@ -35,6 +38,7 @@ class Settings:
     max_message_bytes: int = 64 * 1024 * 1024
     max_queue_bytes: int = 512 * 1024 * 1024
     max_pixels: int = 50_000_000
+    decode_ahead: int = 75_000_000
     max_query_chars: int = MAX_QUERY_CHARACTERS
     default_timeout_s: float = 60.0
     max_views: int = 8
@@ -43,6 +47,7 @@ class Settings:
     memory_bytes: int = 32 * 1024 * 1024
     memory_s: float = 300.0
     max_watches: int = 8
+    camera_idle_s: float = 10.0
     stuck_after_s: float = 60.0
 
     def __post_init__(self) -> None:

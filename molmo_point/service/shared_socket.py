@@ -12,12 +12,25 @@ import contextlib
 import os
 import select
 import threading
+from enum import Enum
 from typing import Any
 
 import zmq
 
 EXCLUSIVE: int = getattr(select, "EPOLLEXCLUSIVE", 0)
 """On Linux one message wakes one ear: the first of those that wait, in the order in which they were made."""
+
+
+MAX_FRAMES = 6
+"""The address, the empty frame of a REQ socket, a header, a picture; more is no message of this protocol."""
+
+
+class Sent(Enum):
+    """What became of a message: sent; not sent because the peer does not read; not sent because it is gone."""
+
+    YES = "yes"
+    NO_ROOM = "no room"
+    NOBODY = "nobody"
 
 
 class Ear:
@@ -72,14 +85,24 @@ class SharedSocket:
         return self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def receive(self) -> list[zmq.Frame] | None:
-        """Return the next message, or None. To be called until it returns None before the next wait; else call `leave`."""
+        """Return the next message, or None. To be called until it returns None before the next wait; else call `leave`.
+
+        Of a message of more than MAX_FRAMES frames only so many are kept: it is refused, and may have millions.
+        """
         with self._lock:
             if self._closed:
                 return None
             try:
-                return self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                frames = [self._socket.recv(zmq.NOBLOCK, copy=False)]
             except zmq.Again:
                 return None
+            more = frames[0].more
+            while more:
+                frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+                more = frame.more
+                if len(frames) < MAX_FRAMES:
+                    frames.append(frame)
+            return frames
 
     def leave(self) -> None:
         """Stop reading before `receive` returned None: the other reader hears of what is left."""
@@ -88,17 +111,16 @@ class SharedSocket:
         if arrived:
             self.wake()
 
-    def send(self, frames: list[bytes]) -> bool:
-        """Send without waiting, from any thread; return whether it could be sent."""
+    def send(self, frames: list[bytes]) -> Sent:
+        """Send without waiting, from any thread; return what became of it."""
         with self._lock:
             if self._closed:
-                return False
+                return Sent.NO_ROOM
             try:
                 self._socket.send_multipart(frames, zmq.NOBLOCK)
-                sent = True
-            except zmq.ZMQError:
-                # The peer is gone, or does not read and its pipe is full.
-                sent = False
+                sent = Sent.YES
+            except zmq.ZMQError as error:
+                sent = Sent.NOBODY if error.errno == zmq.EHOSTUNREACH else Sent.NO_ROOM
             arrived = self._arrived()
         if arrived:
             self.wake()

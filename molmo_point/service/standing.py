@@ -19,6 +19,9 @@ from molmo_point.wire import Buffer, Op, Picture, Request, WireError, check_pict
 
 log = logging.getLogger(__name__)
 
+STOPS_S = 8.0
+"""How long the threads of one camera may take to end: a question under way is failed by the server's own stop."""
+
 
 class Standing:
     """The watched cameras of one server.
@@ -47,12 +50,16 @@ class Standing:
         watched = self._watched.get(camera)
         if watched is not None and watched.caller != caller:
             raise Refused(f"another client watches camera {camera}: choose another name")
+        keep_s = self._desk.settings.view_idle_s
+        if not self._desk.cameras.claim(camera, ("zmq", caller), keep_s):
+            raise Refused(f"another client uses camera {camera}: choose another name")
         if request.op is Op.WATCH:
             self._begin(caller, camera, request)
         elif watched is None:
             raise WireError(f"camera {camera} is not watched: begin with the operation watch")
         elif request.op is Op.UNWATCH:
             self._watched.pop(camera).stop()
+            self._desk.cameras.release(camera, ("zmq", caller))
         elif payload is None or request.image is None:
             raise WireError("frame needs a picture")
         else:
@@ -61,10 +68,14 @@ class Standing:
             watched.put(picture, request)
 
     def stop(self) -> None:
-        """End every watch."""
-        for watched in self._watched.values():
-            watched.stop()
+        """End every watch; returns when its threads have ended, after `STOPS_S` seconds each at the latest."""
+        # A copy: the socket's thread may still begin or end one.
+        ending = list(self._watched.values())
         self._watched.clear()
+        for watched in ending:
+            watched.stop()
+        for watched in ending:
+            watched.join(STOPS_S)
 
     def _begin(self, caller: str, camera: str, request: Request) -> None:
         if self._desk.publish_port is None:
@@ -94,6 +105,7 @@ class _Watched:
         except MissingExtra as error:
             raise Refused(f"this server cannot follow points: {error}") from None
         self.caller = caller
+        self._max_pixels = desk.settings.max_pixels
         self.fed = time.monotonic()
         self._problem: PointError | None = None
         self._newest: tuple[Picture, Request] | None = None
@@ -120,6 +132,10 @@ class _Watched:
             self._stopping = True
             self._changed.notify()
 
+    def join(self, timeout_s: float) -> None:
+        """Wait until the threads have ended: they must not run on into the end of the process."""
+        self._thread.join(timeout_s)
+
     def _run(self) -> None:
         while True:
             with self._changed:
@@ -130,7 +146,7 @@ class _Watched:
                     continue
                 (picture, request), self._newest = self._newest, None
             try:
-                self._watch.frame(load_image(picture.image()), stamp_ns=request.stamp_ns)
+                self._watch.frame(load_image(picture.image(), max_pixels=self._max_pixels), stamp_ns=request.stamp_ns)
             except PointError as error:
                 self._problem = error
             except Exception as error:

@@ -1,4 +1,4 @@
-"""The one thread that owns the model: takes questions out of the line and answers them.
+"""The one thread that owns the model: takes questions out of the request queue and answers them.
 
 A Pointer that can schedule (`LocalPointer.schedule`) lets questions join while others are at work (`joining`); any other one
 answers them one after another, plain point questions in batches.
@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from molmo_point.errors import PointError
+from molmo_point.errors import PointError, ServiceError
 from molmo_point.pointer import Pointer
 from molmo_point.service.answering import (
     answer_together,
@@ -25,7 +25,7 @@ from molmo_point.service.joining import JoiningAnswers
 from molmo_point.service.line import Line
 from molmo_point.service.settings import Settings
 from molmo_point.service.views import Views
-from molmo_point.wire import Op
+from molmo_point.wire import Op, UnknownRequest
 
 log = logging.getLogger(__name__)
 
@@ -70,11 +70,18 @@ class Worker:
         self._thread.start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Refuse what waits, finish what is at work, free the model; returns after `timeout_s` seconds at the latest."""
+        """Have what waits asked again, finish what is at work, free the model; returns after `timeout_s` seconds at the latest."""
         self._stopping.set()
-        self._line.close()
+        self._line.close(stopping_error)
         if self._thread.is_alive():
             self._thread.join(timeout_s)
+            if self._thread.is_alive():
+                log.error("the model is still at work after %.0f s: it is left behind", timeout_s)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopping.is_set()
 
     @property
     def alive(self) -> bool:
@@ -101,7 +108,7 @@ class Worker:
         except Exception as error:
             log.exception("the model could not be loaded")
             self.failure = error
-            self._line.close()
+            self._line.close(_no_model)
             return
         self._loaded = True
         joining = JoiningAnswers.of(pointer, self._views, self._on_batch)
@@ -113,7 +120,7 @@ class Worker:
                     self._joining_turn(pointer, joining)
         finally:
             if joining is not None:
-                joining.finish(LAST_S)
+                joining.finish(LAST_S, stopping_error)
             self._views.sweep(everything=True)
             pointer.close()
 
@@ -131,7 +138,8 @@ class Worker:
         """Let questions join that wait, as far as there is room, then make one pass for all at work."""
         self._busy_since = time.monotonic() if joining.busy else None
         while joining.room:
-            jobs = self._line.take(joining.room, 0.0 if joining.busy else IDLE_S)
+            # One at a time: reading a picture takes long enough for somebody with an older claim to come.
+            jobs = self._line.take(1, 0.0 if joining.busy else IDLE_S)
             if not jobs:
                 break
             self._busy_since = time.monotonic()
@@ -179,12 +187,21 @@ class Worker:
             ask_picture(pointer, job)
 
     def _open(self, pointer: Pointer, job: Job) -> None:
-        picture = job.picture
-        if picture is None:  # withdrawn this moment
+        image = job.image()
+        if image is None:  # withdrawn this moment
             return
         self._views.make_room()
-        info = self._views.add(pointer.open(picture.image()))
+        info = self._views.add(pointer.open(image))
         job.view(info)
         if job.cancelled:
             # Nobody will ever hear its handle.
             self._views.close(info.handle)
+
+
+def stopping_error() -> UnknownRequest:
+    """Return the error for a question that this server does not answer any more; clients ask again by themselves."""
+    return UnknownRequest("the server is stopping: send the request again, the next server answers it")
+
+
+def _no_model() -> ServiceError:
+    return ServiceError("the server has no model: loading it failed, its log says why")

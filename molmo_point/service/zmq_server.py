@@ -18,9 +18,10 @@ from molmo_point.errors import PointError, UsageError
 from molmo_point.service.answering import internal
 from molmo_point.service.desk import Desk
 from molmo_point.service.exposure import check_exposure, host_of
+from molmo_point.service.job import Listener
 from molmo_point.service.keys import Doorkeeper, server_key
 from molmo_point.service.reading import Reading
-from molmo_point.service.shared_socket import SharedSocket
+from molmo_point.service.shared_socket import Sent, SharedSocket
 from molmo_point.service.standing import Standing
 from molmo_point.wire import (
     Buffer,
@@ -37,8 +38,8 @@ from molmo_point.wire import (
 
 log = logging.getLogger(__name__)
 
-PEER_REQUESTS = 16
-"""Messages that ZeroMQ itself holds from one peer. The waiting line is ours; this is only a buffer, and pictures are large."""
+PEER_REQUESTS = 4
+"""Messages that ZeroMQ itself holds from one peer. The request queue is ours; this is only a buffer, and pictures are large."""
 
 PEER_REPLIES = 1000
 """Replies that ZeroMQ holds for a peer that does not read; they are small, and a stream of points is one each."""
@@ -115,6 +116,7 @@ class ZmqServer:
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Send what is ready to be sent and close the sockets; returns after `timeout_s` seconds at the latest."""
+        self._standing.stop()
         self._stop.set()
         self._reading.close()
         self._router.wake()
@@ -184,16 +186,24 @@ class ZmqServer:
         frames: list[Buffer] = [frame.buffer for frame in (rest[1:] if enveloped else rest)]
         address = [peer.bytes, b""] if enveloped else [peer.bytes]
 
+        caller = _Caller(message[0])
+
         def listener(reply: Reply) -> None:
-            # One that cannot be delivered stays in memory for when its caller asks again.
-            if not self._router.send([*address, encode_reply(reply)]):
-                log.info("a reply to request %s could not be delivered", reply.id)
+            # One that cannot be delivered stays in the reply cache for when its caller asks again.
+            sent = self._router.send([*address, encode_reply(reply)])
+            if sent is Sent.YES:
+                return
+            log.info("a reply to request %s could not be delivered", reply.id)
+            if sent is Sent.NOBODY and not caller.named and not reply.last:
+                # Without a name of its own it cannot come back for the rest.
+                self._desk.cancel_soon(caller.name, reply.id)
 
         name = ""
         try:
             request, payload = decode_request(frames)
             name = request.id
-            self._dispatch(peer.bytes, request, payload, listener)
+            caller.call_itself(request.client)
+            self._dispatch(caller, request, payload, listener)
         except PointError as error:
             self._desk.metrics.refused("zmq", error)
             name = name or peek_id(frames)
@@ -205,26 +215,34 @@ class ZmqServer:
             listener(Reply(id=name or peek_id(frames), type="error", error=failure))
 
     def _dispatch(
-        self, peer: bytes, request: Request, payload: Buffer | None, listener: Any
+        self, caller: _Caller, request: Request, payload: Buffer | None, listener: Listener
     ) -> None:
-        # A client without a name of its own is known by its connection.
-        caller = request.client or f"peer-{peer.hex()}"
-        owner = ("zmq", peer)
+        owner = ("zmq", caller.peer)
         if request.op is Op.HELLO:
             listener(Reply(id=request.id, type="hello", server=self._desk.info()))
         elif request.op is Op.AGAIN:
-            job = self._desk.again(caller, request.id, owner, listener)
+            job = self._desk.again(caller.name, request.id, owner, listener, request.seq)
             if not job.finished:
                 listener(Reply(id=request.id, type="pending", last=False))
         elif request.op is Op.CANCEL:
-            self._desk.cancel(caller, request.id)
+            self._desk.cancel(caller.name, request.id)
+        elif self._desk.stopping:
+            # As if the server were gone already: after a second of silence the caller asks again, and then the next server hears it.
+            return
         elif request.op in (Op.WATCH, Op.FRAME, Op.UNWATCH):
-            self._standing.handle(caller, request, payload)
+            self._standing.handle(caller.owner, request, payload)
             if request.op is not Op.FRAME:
                 listener(Reply(id=request.id, type="done"))
         else:
             self._desk.ask(
-                request, payload, caller=caller, transport="zmq", owner=owner, listener=listener
+                request,
+                payload,
+                caller=caller.name,
+                transport="zmq",
+                owner=owner,
+                listener=listener,
+                turn=caller.turn,
+                camera_owner=caller.owner,
             )
 
     def _close(self) -> None:
@@ -233,6 +251,43 @@ class ZmqServer:
         for socket in self._sockets:
             socket.close(LINGER_MS)
         self._context.term()
+
+
+class _Caller:
+    """Who sent a message, as far as ZeroMQ knows it: by its key or its connection; and what it calls itself.
+
+    Attributes:
+        peer: The connection.
+        turn: Whose turn its questions count for: its key's, else its machine's; and there its connection's.
+        name: Whose requests it may ask for again. Nobody without its key can speak in its name.
+        owner: Who owns the cameras it names.
+        named: Whether it calls itself something, so that it can come back over another connection.
+    """
+
+    def __init__(self, frame: zmq.Frame) -> None:
+        self.peer = frame.bytes
+        self._key = _property(frame, "User-Id")
+        place = f"key {self._key}" if self._key else _property(frame, "Peer-Address")
+        connection = self.peer.hex()
+        self.turn = (f"zmq {place}", connection)
+        self.name = f"zmq:{self._key}:connection:{connection}"
+        self.owner = f"key:{self._key}" if self._key else self.name
+        self.named = False
+
+    def call_itself(self, client: str | None) -> None:
+        """Take the name that the caller gives itself."""
+        if client is not None:
+            self.named = True
+            self.name = f"zmq:{self._key}:client:{client}"
+            self.owner = f"key:{self._key}" if self._key else self.name
+
+
+def _property(frame: zmq.Frame, name: str) -> str:
+    """Return what ZeroMQ knows about the sender of a frame, "" where it does not."""
+    try:
+        return str(frame.get(name))
+    except (zmq.ZMQError, UnicodeDecodeError):
+        return ""
 
 
 def _port(address: str) -> int | None:

@@ -102,6 +102,7 @@ class Request(Header):
         stamp_ns: The picture's time stamp; passed through untouched.
         frame_id: The picture's coordinate frame; passed through untouched.
         queries: For `watch`: what to look for in every frame of `camera`.
+        seq: For `again`: the number of the first reply that is missing.
     """
 
     v: int = VERSION
@@ -116,6 +117,7 @@ class Request(Header):
     stamp_ns: Stamp | None = None
     frame_id: Annotated[str, Field(max_length=256)] | None = None
     queries: Annotated[tuple[str, ...], Field(max_length=16)] = ()
+    seq: Annotated[int, Field(ge=0)] = 0
 
 
 class ErrorBody(Header):

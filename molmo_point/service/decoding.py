@@ -1,0 +1,115 @@
+"""Pictures that take long to decode are decoded before their turn, in threads of their own: the model never waits for them.
+
+A deadline that passes meanwhile is told on time by the queue. What one picture may cost at most is bounded here: its pixels, and
+the number of passes that a JPEG makes over them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from molmo_point.errors import ImageError, PointError
+from molmo_point.images import load_image
+from molmo_point.service.answering import internal
+from molmo_point.service.file_structure import check_png, jpeg_scans
+from molmo_point.service.job import Job
+from molmo_point.service.line import Line
+from molmo_point.wire import Picture
+
+log = logging.getLogger(__name__)
+
+QUICK_PIXELS = 2_500_000
+"""Up to a Full HD frame (some 15 ms) the model's thread decodes by itself."""
+
+QUICK_FILES = frozenset({"jpeg", "png", "webp"})
+"""Formats whose size is known without a decoder."""
+
+MAX_SCANS = 64
+"""Scans of one JPEG. Cameras write 1, progressive encoders about 10."""
+
+MAX_WORK = 16
+"""Scans of a JPEG times its pixels, in units of the largest picture: 5 s of one core at 50 megapixels."""
+
+THREADS = 2
+STOPS_S = 5.0
+"""How long the end of a decoding is waited for when the server stops."""
+
+
+def decode_pixels(picture: Picture, size: tuple[int, int] | None, max_pixels: int) -> int:
+    """Return how many pixels have to be decoded before the picture's turn; 0 where the model's thread may do it.
+
+    Args:
+        picture: As it came.
+        size: (width, height) as its first bytes say, None where they do not.
+        max_pixels: Largest picture.
+
+    Raises:
+        ImageError: It takes more work than any picture of a camera, or it states two sizes, of which a decoder might take the other.
+    """
+    encoding = picture.header.encoding
+    if encoding == "raw":
+        return 0
+    if size is None or encoding not in QUICK_FILES:
+        return max_pixels
+    pixels = size[0] * size[1]
+    scans = 1
+    if encoding == "jpeg":
+        most = min(MAX_SCANS, MAX_WORK * max_pixels // pixels)
+        scans = jpeg_scans(picture.data, most)
+        if scans > most:
+            raise ImageError(
+                f"the JPEG has more than {most} scans over its {pixels:,} pixels: save it as a baseline JPEG"
+            )
+    elif encoding == "png":
+        check_png(picture.data)
+    return pixels if pixels * scans > QUICK_PIXELS else 0
+
+
+class Decoding:
+    """The threads that decode what waits in the queue.
+
+    Args:
+        line: The queue.
+        max_pixels: Largest width x height, by the decoder's own word.
+    """
+
+    def __init__(self, line: Line, max_pixels: int) -> None:
+        self._line = line
+        self._max_pixels = max_pixels
+        self._threads = [
+            threading.Thread(target=self._run, name=f"molmo-decode-{number}", daemon=True)
+            for number in range(THREADS)
+        ]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout_s: float = STOPS_S) -> None:
+        """Wait for the threads, which end when the queue is closed; `timeout_s` seconds for each at the latest."""
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while not self._line.closed:
+            job = self._line.take_to_decode(1.0)
+            if job is not None:
+                self._decode(job)
+
+    def _decode(self, job: Job) -> None:
+        try:
+            picture = job.picture
+            if picture is not None and not job.finished:
+                job.decoded = load_image(picture.image(), max_pixels=self._max_pixels)
+        except PointError as error:
+            self._line.remove(job)
+            job.fail(error)
+        except Exception as error:
+            log.exception("a picture could not be decoded")
+            self._line.remove(job)
+            job.fail(internal(error))
+        finally:
+            self._line.decoded(job)

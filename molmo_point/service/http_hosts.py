@@ -1,0 +1,96 @@
+"""Which host names a request may name, and which web pages may ask: what keeps the pages of other sites away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+
+from molmo_point.errors import UsageError
+from molmo_point.service.exposure import is_loopback
+
+_OWN_SITE = (None, "same-origin", "none")
+"""Values of Sec-Fetch-Site: no browser, this server's own page, the user himself (address bar, bookmark)."""
+
+
+def checked_origin(text: str) -> str:
+    """Return an origin as browsers send it.
+
+    Raises:
+        UsageError: Not scheme://host[:port].
+    """
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.path in ("", "/")
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        good = None
+    if not good:
+        raise UsageError(
+            f"expected an origin like https://app.example.com, got {text!r}: name each origin, there is no '*'"
+        )
+    host = parts.hostname or ""
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a host name is one of the patterns: itself, or below `*.example.com`."""
+    return any(
+        name == pattern or (pattern.startswith("*.") and name.endswith(pattern[1:]))
+        for pattern in patterns
+    )
+
+
+class Hosts:
+    """The names this server answers to.
+
+    Args:
+        allowed: Further host names.
+        loopback_only: Whether it is bound to this machine: then requests must name this machine, so that a web page cannot reach
+            it under a name of its own that resolves to 127.0.0.1.
+    """
+
+    def __init__(self, allowed: Sequence[str] = (), *, loopback_only: bool) -> None:
+        self._allowed = [name.lower().rstrip(".") for name in allowed]
+        self._everybody = not loopback_only and not self._allowed
+
+    def known(self, host: str) -> bool:
+        """Whether a Host header names this server."""
+        if self._everybody:
+            return True
+        name = _name(host)
+        return is_loopback(name) or matches(name, self._allowed)
+
+    def own_page(self, headers: Headers, method: str, origins: Sequence[str]) -> bool:
+        """Whether a request comes from no web page, this server's own, or one of the origins.
+
+        Args:
+            headers: Of the request.
+            method: GET and HEAD change nothing, and their answers cannot be read by a page of another origin.
+            origins: As `checked_origin` returns them.
+        """
+        origin = headers.get("origin")
+        if origin is not None:
+            return origin in origins or self._same(origin, headers.get("host", ""))
+        return method in ("GET", "HEAD") or headers.get("sec-fetch-site") in _OWN_SITE
+
+    def _same(self, origin: str, host: str) -> bool:
+        try:
+            parts = urlsplit(origin)
+            if parts.scheme not in ("http", "https") or not parts.netloc:
+                return False
+            standard = 443 if parts.scheme == "https" else 80
+            given = urlsplit(f"//{host}")
+            if (parts.hostname, parts.port or standard) == (given.hostname, given.port or standard):
+                return True
+        except ValueError:
+            return False
+        # Behind a proxy that puts another name into Host, the browser's name is the one that was allowed.
+        return matches(parts.hostname or "", self._allowed)
+
+
+def _name(host: str) -> str:
+    head, _, port = host.rpartition(":")
+    name = head if port.isdigit() and head else host
+    return name.lower().rstrip(".")

@@ -1,0 +1,103 @@
+"""A multipart body in memory, split into its parts without copying them: no temporary file is ever written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from python_multipart.multipart import parse_options_header
+
+from molmo_point.errors import UsageError
+
+MAX_PARTS = 33
+"""Fields of a question and its image, with room."""
+
+MAX_HEADER = 8 * 1024
+"""Bytes of one part's headers."""
+
+MAX_BLANKS = 80
+"""Blanks that may follow a boundary, and the line break."""
+
+MAX_FIELD = 64 * 1024
+"""Bytes of a field that is no file."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part.
+
+    Attributes:
+        name: Of the field.
+        is_file: Whether it has a file name.
+        data: Its bytes, a view of the body.
+    """
+
+    name: str
+    is_file: bool
+    data: memoryview
+
+    def text(self) -> str:
+        """Return the value of a field.
+
+        Raises:
+            UsageError: Too long, or not UTF-8.
+        """
+        if len(self.data) > MAX_FIELD:
+            raise UsageError(f"the field {self.name[:40]!r} has more than {MAX_FIELD:,} bytes")
+        try:
+            return bytes(self.data).decode()
+        except UnicodeDecodeError as error:
+            raise UsageError(f"the field {self.name[:40]!r} is not UTF-8: {error}") from None
+
+
+def parts_of(body: bytearray, content_type: str) -> list[Part]:
+    """Split a multipart/form-data body; its time is linear in its length, whatever it holds.
+
+    Args:
+        body: The whole body; the parts are views of it.
+        content_type: With its boundary.
+
+    Raises:
+        UsageError: It is none, is cut short, or has too many parts.
+    """
+    boundary = parse_options_header(content_type)[1].get(b"boundary")
+    if not boundary or len(boundary) > 200:
+        raise _wrong("its Content-Type has no boundary")
+    # The first boundary has no line in front of it, unless there is a preamble.
+    opening, line = b"--" + boundary, b"\r\n--" + boundary
+    place = 0 if body.startswith(opening) else body.find(line) + 2
+    if place < 2 and not body.startswith(opening):
+        raise _wrong("its boundary is missing")
+    place += len(opening)
+    parts: list[Part] = []
+    while not body.startswith(b"--", place):
+        begin = body.find(b"\r\n", place, place + MAX_BLANKS)
+        if begin < 0 or bytes(body[place:begin]).strip(b" \t"):
+            raise _wrong("something else follows a boundary")
+        if len(parts) >= MAX_PARTS:
+            raise UsageError(f"expected at most {MAX_PARTS} parts in a multipart body")
+        end = body.find(line, begin)
+        if end < 0:
+            raise _wrong("it is cut short, or its last boundary is missing")
+        parts.append(_part(body, begin, end))
+        place = end + len(line)
+    return parts
+
+
+def _part(body: bytearray, begin: int, end: int) -> Part:
+    """Read one part: from the line break behind its boundary to the one before the next."""
+    blank = body.find(b"\r\n\r\n", begin, min(end + 2, begin + MAX_HEADER))
+    if blank < 0:
+        raise _wrong(f"a part has no end of its headers within {MAX_HEADER:,} bytes")
+    for header in bytes(body[begin:blank]).split(b"\r\n"):
+        name, _, value = header.partition(b":")
+        if name.strip().lower() == b"content-disposition":
+            options = parse_options_header(value)[1]
+            if b"name" not in options:
+                break
+            data = memoryview(body)[blank + 4 : max(end, blank + 4)]
+            return Part(options[b"name"].decode("utf-8", "replace"), b"filename" in options, data)
+    raise _wrong("a part has no name")
+
+
+def _wrong(problem: str) -> UsageError:
+    return UsageError(f"the body is not multipart/form-data: {problem}")
