@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from molmo_point.errors import PointError
     from molmo_point.pointer import ImageLike, Pointer, View
     from molmo_point.points import FinishReason, Point, Pointing, Status, Text, Timing
+    from molmo_point.service.serving import serve
 
 __version__ = "0.1.0"
 
@@ -52,6 +53,7 @@ _LAZY = {
     "Timing": "points",
     "load": "api",
     "connect": "api",
+    "serve": "service.serving",
     "draw": "draw",
     "from_coco": "convert",
     "from_gemini": "convert",
@@ -91,6 +93,7 @@ __all__ = [
     "from_moondream",
     "from_qwen",
     "load",
+    "serve",
     "to_coco",
     "to_csv",
     "to_fiftyone",

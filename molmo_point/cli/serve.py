@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +11,8 @@ import typer
 
 from molmo_point.errors import UsageError
 from molmo_point.install import import_failure
+from molmo_point.service.exposure import host_port as _host_port
+from molmo_point.service.exposure import next_port as _next_port
 
 if TYPE_CHECKING:
     from molmo_point.pointer import Pointer
@@ -54,6 +54,16 @@ def serve(
     inner_hosts: Annotated[
         bool, typer.Option(help="Let --image-host name machines inside this network.")
     ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name under which a proxy passes requests on to this server; repeatable."
+        ),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Origin (https://app.example.com) whose web pages may ask; repeatable."),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="cuda, cuda:1, cpu; by default the best.")
     ] = None,
@@ -85,6 +95,8 @@ def serve(
         tokens=_tokens(token_file),
         image_hosts=image_host or (),
         inner_hosts=inner_hosts,
+        allow_hosts=allow_host or (),
+        allow_origins=allow_origin or (),
         insecure=insecure,
         settings=settings_type(capacity, min(max_batch, capacity), max_pixels=max_pixels),
     )
@@ -92,7 +104,13 @@ def serve(
     def load() -> Pointer:
         from molmo_point import api
 
-        return api.load(model, device=device or "auto", dtype=dtype or "auto", quantize=quantize)
+        return api.load(
+            model,
+            device=device or "auto",
+            dtype=dtype or "auto",
+            quantize=quantize,
+            max_batch=max_batch,
+        )
 
     run_service(service_run.Service(load, options), options)
 
@@ -109,42 +127,18 @@ def _parts() -> Any:
 
 def run_service(service: Service, options: ServeOptions) -> None:
     """Run a service until SIGINT or SIGTERM; say on stderr where it is."""
-    stop = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        with service:
-            if service.zmq is not None:
-                published = service.zmq.publish_address or "off"
-                typer.echo(f"questions   {service.zmq.address}\npublished   {published}", err=True)
-            if service.http is not None:
-                typer.echo(f"web page    {service.http.url}/", err=True)
-            if options.curve_dir is None and not options.tokens and options.insecure:
-                typer.echo("warning     --insecure: everybody who can connect is served", err=True)
-            service.run(stop)
-            typer.echo("stopping", err=True)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    from molmo_point.service.serving import until_stopped
 
+    def say() -> None:
+        if service.zmq is not None:
+            published = service.zmq.publish_address or "off"
+            typer.echo(f"questions   {service.zmq.address}\npublished   {published}", err=True)
+        if service.http is not None:
+            typer.echo(f"web page    {service.http.url}/", err=True)
+        if options.curve_dir is None and not options.tokens and options.insecure:
+            typer.echo("warning     --insecure: everybody who can connect is served", err=True)
 
-def _host_port(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65535:
-        raise UsageError(f"--http: expected HOST:PORT, got {text!r}")
-    return host.strip("[]"), int(port)
-
-
-def _next_port(address: str) -> str | None:
-    """Return the address one port further: questions and publications are neighbours."""
-    place, _, port = address.rpartition(":")
-    if address.startswith("tcp://") and port == "*":
-        return address
-    if not address.startswith("tcp://") or not port.isdigit():
-        return None
-    return f"{place}:{int(port) + 1}"
+    until_stopped(service, say, lambda: typer.echo("stopping", err=True))
 
 
 def _tokens(path: Path | None) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ class Scheduler:
     def add(
         self,
         key: Hashable,
-        image: ImageLike | tuple[EncodedPicture, Timing],
+        image: ImageLike | tuple[EncodedPicture, Timing] | None,
         query: str,
         *,
         kind: Kind = "point",
@@ -75,14 +75,17 @@ class Scheduler:
 
         Args:
             key: The caller's name for it; not one that is at work.
-            image: A picture, or one that is read already and what that cost.
+            image: A picture, or one that is read already and what that cost; None for a free question without one.
             kind: "point", "count", or "text" for a free question.
 
         Raises:
             ImageError, QueryError, ModelFailed: As `LocalPointer.point`; then it has not joined, and the others go on.
         """
         started = time.perf_counter()
-        picture, cost = image if isinstance(image, tuple) else self._engine.encode(image)
+        if image is None:
+            picture, cost = self._engine.encoder.no_picture(), Timing()
+        else:
+            picture, cost = image if isinstance(image, tuple) else self._engine.encode(image)
         request: PointRequest | TextRequest
         if kind == "text":
             request = self._engine.ask_text(picture, query, started, timeout_s)

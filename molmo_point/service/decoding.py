@@ -45,7 +45,7 @@ def decode_pixels(picture: Picture, size: tuple[int, int] | None, max_pixels: in
         max_pixels: Largest picture.
 
     Raises:
-        ImageError: It takes more work than any picture of a camera, or it states two sizes, of which a decoder might take the other.
+        ImageError: It takes more work than any camera's picture, or states two sizes.
     """
     encoding = picture.header.encoding
     if encoding == "raw":

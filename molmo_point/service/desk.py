@@ -34,6 +34,9 @@ from molmo_point.wire import (
     check_picture,
 )
 
+TEXT = frozenset({Op.ASK, Op.STREAM_TEXT})
+"""Questions that some models answer without a picture."""
+
 
 class Desk:
     """Takes requests of all transports to one worker.
@@ -72,7 +75,7 @@ class Desk:
         return self.worker.stopping
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Finish what is at work, have what waits asked again (of the next server); returns after about `timeout_s` seconds at the latest."""
+        """Finish what is at work within `timeout_s` seconds; what waits is to be asked again, of the next server."""
         self.worker.stop(timeout_s)
         self._decoding.stop()
         self._housekeeping.stop()
@@ -163,9 +166,7 @@ class Desk:
         if job.turn == known.turn and not job.repeats(known):
             raise WireError(f"id {job.request.id} was used before, for another question")
 
-    def again(
-        self, caller: str, name: str, owner: Owner, listener: Listener, seq: int = 0
-    ) -> Job:
+    def again(self, caller: str, name: str, owner: Owner, listener: Listener, seq: int = 0) -> Job:
         """Repeat the replies to a known request from number `seq` on, and go on with those to come.
 
         Raises:
@@ -218,7 +219,10 @@ class Desk:
                 raise QueryError(
                     f"the query has {len(request.query):,} characters, the limit is {self.settings.max_query_chars:,}"
                 )
-            if (picture is None) == (request.view is None):
+            without = picture is None and request.view is None
+            if picture is not None and request.view is not None:
+                raise WireError(f"{request.op} needs a picture or an opened view, one of them")
+            if without and not (request.op in TEXT and self.worker.takes_text):
                 raise WireError(f"{request.op} needs a picture or an opened view, one of them")
         elif request.op is Op.OPEN and picture is None:
             raise WireError("open needs a picture")

@@ -1,4 +1,4 @@
-"""Who can reach an address, and what must be in place before others can."""
+"""Addresses: what they mean, who can reach them, and what must be in place before others can."""
 
 from __future__ import annotations
 
@@ -59,3 +59,25 @@ def check_exposure(host: str, *, secured: bool, insecure: bool, remedy: str) -> 
             f"{host} can be reached by other machines, and nothing would keep anybody out: {remedy}, "
             "or say --insecure if the network is trusted"
         )
+
+
+def host_port(text: str) -> tuple[str, int]:
+    """Read HOST:PORT.
+
+    Raises:
+        UsageError: It is none.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise UsageError(f"expected HOST:PORT for HTTP, got {text!r}")
+    return host.strip("[]"), int(port)
+
+
+def next_port(address: str) -> str | None:
+    """Return the address one port further: questions and publications are neighbours. None where there is no such address."""
+    place, _, port = address.rpartition(":")
+    if address.startswith("tcp://") and port == "*":
+        return address
+    if not address.startswith("tcp://") or not port.isdigit():
+        return None
+    return f"{place}:{int(port) + 1}"

@@ -114,7 +114,7 @@ class Fetcher:
         raise Refused(f"{parts.hostname} is inside this network, from there nothing is fetched")
 
     def _get(self, parts: SplitResult, address: str, until: float) -> bytes:
-        connection = _Pinned(parts, address, until - time.monotonic())
+        connection = _Pinned(parts, address, until)
         try:
             # What a browser would encode (blanks, letters of other scripts) is encoded here, too.
             path = quote(parts.path or "/", safe=_SAFE)
@@ -163,14 +163,17 @@ def _ended(connected: socket.socket, until: float) -> Iterator[None]:
 class _Pinned(http.client.HTTPConnection):
     """Connects to one address, whatever the name resolves to by now; TLS still checks the name."""
 
-    def __init__(self, parts: SplitResult, address: str, timeout_s: float) -> None:
+    def __init__(self, parts: SplitResult, address: str, until: float) -> None:
         secure = parts.scheme == "https"
         port = parts.port or (443 if secure else 80)
-        super().__init__(parts.hostname or "", port, timeout=max(0.01, timeout_s))
+        super().__init__(parts.hostname or "", port)
         self._address = address
+        self._until = until
         self._tls = ssl.create_default_context() if secure else None
 
     def connect(self) -> None:
-        self.sock = socket.create_connection((self._address, self.port), self.timeout)
+        left_s = max(0.01, self._until - time.monotonic())
+        self.sock = socket.create_connection((self._address, self.port), left_s)
         if self._tls is not None:
-            self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
+            with _ended(self.sock, self._until):
+                self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)

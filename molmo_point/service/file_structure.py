@@ -60,11 +60,12 @@ def _first_scan(view: memoryview) -> tuple[int, int, bool]:
     """Return the place of the first scan's marker, the number of colour components, and whether it is progressive."""
     place, frame, components = 2, 0, 0
     while True:
-        if view[place] != 0xFF:
-            raise ValueError(f"no marker at byte {place}")
-        marker = view[place + 1]
-        if marker == 0xFF:  # padding
+        if view[place] != 0xFF:  # junk between segments is skipped, as decoders do
             place += 1
+            continue
+        marker = view[place + 1]
+        if marker in (0x00, 0xFF):  # junk, and padding
+            place += 2 if marker == 0x00 else 1
             continue
         if marker == 0xDA:
             break

@@ -29,7 +29,13 @@ from molmo_point.wire import ErrorBody
 
 PAGE = Path(__file__).parent / "page"
 
-ALLOWED_HEADERS = ["Authorization", "Content-Type", "X-Client-Id", "X-Moondream-Auth", "X-Request-Id"]
+ALLOWED_HEADERS = [
+    "Authorization",
+    "Content-Type",
+    "X-Client-Id",
+    "X-Moondream-Auth",
+    "X-Request-Id",
+]
 """Of requests from the pages of allowed origins."""
 
 PAGE_HEADERS = {

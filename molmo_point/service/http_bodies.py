@@ -77,7 +77,9 @@ async def read_json(http: HttpRequest) -> dict[str, Any]:
         raise UsageError(f"expected Content-Type application/json, got {kind[:80] or 'none'}")
     data: bytearray = http.scope[BODY]
     # In a thread: some megabytes of base64 must not hold up those who only ask for /healthz.
-    value = await to_thread.run_sync(_parse, data, limiter=limiter(http.app, "large bodies", LARGE))
+    value = await to_thread.run_sync(
+        _parse, data, limiter=limiter(http.app, "large bodies", LARGE)
+    )
     if not isinstance(value, dict):
         raise UsageError(f"expected a JSON object, got {type(value).__name__}")
     return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -75,7 +75,7 @@ def limited_protocol(most: int, request_s: float = REQUEST_S) -> type[asyncio.Pr
             if not idle:
                 return False
             oldest = min(idle, key=lambda other: other.since)
-            cast("asyncio.Transport", oldest.transport).abort()
+            oldest.transport.abort()
             return True
 
         @property

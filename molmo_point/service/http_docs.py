@@ -63,7 +63,7 @@ _HEADERS: list[dict[str, Any]] = [
     for name, text in (
         (
             "X-Request-Id",
-            "The same id from the same client is answered once and repeated from memory.",
+            "With X-Client-Id: the same request under the same id is answered once and repeated from memory.",
         ),
         ("X-Client-Id", "A random name that a client keeps."),
     )
@@ -84,7 +84,11 @@ _QUESTION_FIELDS: dict[str, Any] = {
     "frame_id": {"type": "string", "maxLength": 256},
 }
 _IMAGE_TEXT = {"type": "string", "description": "base64, a data: URL, or an allowed http(s) URL"}
-_IMAGE_FILE = {"type": "string", "format": "binary", "description": "JPEG, PNG or WebP"}
+_IMAGE_FILE = {
+    "type": "string",
+    "format": "binary",
+    "description": "JPEG, PNG, WebP, GIF, AVIF, BMP, TIFF or HEIC",
+}
 
 
 def _object(fields: dict[str, Any], required: list[str], strict: bool = True) -> dict[str, Any]:
@@ -143,6 +147,7 @@ CLOSE = _route("Forget an opened picture")
 CANCEL = _route("Withdraw a request; one that is answered or unknown is left alone")
 SERVER = _route("What the server is and how it is", headers=False)
 MODELS = {**_route("The models, in OpenAI's shape", headers=False)}
+MODEL = {**_route("One model, in OpenAI's shape", headers=False)}
 CHAT = _route(
     "OpenAI's chat completions: one picture, one question",
     _json(

@@ -82,7 +82,10 @@ class Hosts:
                 return False
             standard = 443 if parts.scheme == "https" else 80
             given = urlsplit(f"//{host}")
-            if (parts.hostname, parts.port or standard) == (given.hostname, given.port or standard):
+            if (parts.hostname, parts.port or standard) == (
+                given.hostname,
+                given.port or standard,
+            ):
                 return True
         except ValueError:
             return False

@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from molmo_point.errors import PointError, ServiceError, UsageError
-from molmo_point.points import Status
+from molmo_point.errors import PointError, ServiceError, TimedOut, UsageError
+from molmo_point.points import FinishReason, Status
 from molmo_point.service import http_docs as docs
 from molmo_point.service.fetch import Fetcher
 from molmo_point.service.http_asking import Asking, primed
 from molmo_point.service.http_bodies import check, dumps, picture_bytes, read_json
-from molmo_point.service.http_errors import as_json
+from molmo_point.service.http_errors import STREAM_HEADERS, as_json
 from molmo_point.wire import Op, Reply, error_body
 
 CAPTIONS = {
@@ -62,13 +62,17 @@ class Moondream:
         self._fetcher = fetcher
 
     async def point(self, http: HttpRequest, fields: dict[str, Any]) -> Response:
-        """Answer {"points": [{"x", "y"}]}; an answer that cannot be read as points is an error, not an empty list."""
+        """Answer {"points": [{"x", "y"}]}; an answer that is cut or cannot be read is an error: its client shows only points."""
         body = check(MoondreamPointBody, fields)
-        data = await self._picture(body)
+        data = await self._picture(http, body)
         reply = await self._asking.answer(http, Op.POINT, data, query=body.object)
         pointing = reply.pointing
         if pointing is None or pointing.status is Status.MALFORMED:
             raise ServiceError("the model's answer could not be read as points")
+        if pointing.status not in (Status.FOUND, Status.NOT_FOUND):
+            raise TimedOut(
+                f'the answer was cut short after {len(pointing.points)} points; POST /v1/point with "query" returns those'
+            )
         points = [{"x": point.x, "y": point.y} for point in pointing.points]
         return JSONResponse(
             {"points": points, "status": str(pointing.status), "request_id": reply.id}
@@ -78,26 +82,40 @@ class Moondream:
         self, http: HttpRequest, body: _MoondreamBody, question: str, key: str
     ) -> Response:
         """Answer {key: text}, or in chunks."""
-        data = await self._picture(body)
+        data = await self._picture(http, body)
         if body.stream:
             replies = await primed(
                 self._asking.replies(http, Op.STREAM_TEXT, data, query=question)
             )
-            return StreamingResponse(_chunks(replies), media_type="text/event-stream")
+            return StreamingResponse(
+                _chunks(replies), media_type="text/event-stream", headers=STREAM_HEADERS
+            )
         reply = await self._asking.answer(http, Op.ASK, data, query=question)
-        return JSONResponse({key: reply.text or "", "request_id": reply.id})
+        return JSONResponse(
+            {key: reply.text or "", "finish_reason": _reason(reply), "request_id": reply.id}
+        )
 
-    async def _picture(self, body: _MoondreamBody) -> bytes:
+    async def _picture(self, http: HttpRequest, body: _MoondreamBody) -> bytes:
         if body.spatial_refs:
             raise UsageError("spatial_refs are not supported: say in the query where to look")
-        return await picture_bytes(body.image_url, self._fetcher)
+        return await picture_bytes(http, body.image_url, self._fetcher)
+
+
+def _reason(reply: Reply) -> str:
+    """Return why a text ended: stop, length or timeout."""
+    return str(reply.finish_reason or FinishReason.STOP)
 
 
 async def _chunks(replies: AsyncIterator[Reply]) -> AsyncIterator[str]:
     try:
         async for reply in replies:
             if reply.last:
-                yield f"data: {dumps({'completed': True, 'request_id': reply.id})}\n\n"
+                end = {
+                    "completed": True,
+                    "finish_reason": _reason(reply),
+                    "request_id": reply.id,
+                }
+                yield f"data: {dumps(end)}\n\n"
             else:
                 yield f"data: {dumps({'chunk': reply.text or ''})}\n\n"
     except PointError as error:

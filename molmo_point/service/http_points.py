@@ -97,7 +97,7 @@ def points_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
         sent = await _json_fields(http)
         if sent is not None:
             body = check(ViewBody, sent)
-            data = await picture_bytes(http, body.image, fetcher)
+            data: Buffer = await picture_bytes(http, body.image, fetcher)
         else:
             data = _form_image(http)
         return (await asking.answer(http, Op.OPEN, data)).view

@@ -96,7 +96,7 @@ class JoiningAnswers:
                 image = view.encoded()
             else:
                 image = job.image()
-                if image is None:  # withdrawn this moment
+                if image is None and request.image is not None:  # withdrawn this moment
                     return True
             left_s = max(0.0, job.left_s())
             self._scheduler.add(job, image, request.query, kind=kind, timeout_s=left_s)

@@ -63,7 +63,10 @@ def new_client(folder: Path, name: str) -> Path:
             f"expected a name of letters, digits, dots, dashes and underscores, got {name!r}"
         )
     try:
-        (folder / "clients").mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Each by itself: with `parents` only the last folder would get the mode.
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for made in (folder, folder / "clients"):
+            made.mkdir(exist_ok=True, mode=0o700)
         if not (folder / "server.json").exists():
             public, secret = _pair()
             _write_new(folder / "server.json", ServerKey(public=public, secret=secret))

@@ -114,7 +114,7 @@ class Line:
                 )
 
     def _make_room(self, job: Job, staying: list[Job]) -> list[Job]:
-        """Take the newest jobs of whoever holds most out of `staying` until `job` fits; a client that holds least is never refused.
+        """Take the newest jobs of whoever holds most out of `staying` until `job` fits.
 
         Raises:
             Busy: Nobody holds more than this client would.
@@ -123,7 +123,9 @@ class Line:
         while staying:
             held = sum(other.nbytes for other in staying)
             if len(staying) >= self.capacity:
-                refusal = f"{len(staying)} questions are waiting, there is room for {self.capacity}"
+                refusal = (
+                    f"{len(staying)} questions are waiting, there is room for {self.capacity}"
+                )
                 cost: Callable[[Job], int] = _one
             elif held and held + job.nbytes > self._max_bytes:
                 refusal = f"the images that wait hold {held:,} bytes, there is room for {self._max_bytes:,}"

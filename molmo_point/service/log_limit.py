@@ -46,7 +46,9 @@ class LogLimit(logging.Filter):
             left_out = 0
             if now - since >= self._every_s:
                 left_out, since, count = max(0, count - self._lines), now, 0
-            if len(self._seen) > 1000:  # texts that hold their values: forget them rather than grow
+            if (
+                len(self._seen) > 1000
+            ):  # texts that hold their values: forget them rather than grow
                 self._seen.clear()
             self._seen[kind] = (since, count + 1)
         if left_out:

@@ -14,6 +14,7 @@ from molmo_point.pointer import Pointer
 from molmo_point.service.desk import Desk
 from molmo_point.service.http_app import HttpOptions
 from molmo_point.service.http_server import HttpServer
+from molmo_point.service.log_limit import LogLimit
 from molmo_point.service.settings import Settings
 from molmo_point.service.zmq_server import ZmqServer
 
@@ -35,6 +36,8 @@ class ServeOptions:
         tokens: For HTTP.
         image_hosts: Hosts that pictures may be fetched from.
         inner_hosts: Allow those to be inside this network.
+        allow_hosts: Host names of this server behind a proxy, as in `HttpOptions`.
+        allow_origins: Origins whose web pages may ask, too.
         insecure: Serve other machines without keys and tokens.
         settings: Limits.
     """
@@ -46,6 +49,8 @@ class ServeOptions:
     tokens: Sequence[str] = ()
     image_hosts: Sequence[str] = ()
     inner_hosts: bool = False
+    allow_hosts: Sequence[str] = ()
+    allow_origins: Sequence[str] = ()
     insecure: bool = False
     settings: Settings = field(default_factory=Settings)
 
@@ -61,6 +66,7 @@ class Service:
         desk: Metrics and state.
         zmq: The ZeroMQ side, or None.
         http: The HTTP side, or None.
+        started: Whether `start` was called.
 
     Raises:
         UsageError: An address is in use, or open to others without keys or tokens.
@@ -73,6 +79,8 @@ class Service:
         self.desk = Desk(load, options.settings)
         self.http: HttpServer | None = None
         self.zmq: ZmqServer | None = None
+        self.started = False
+        self._log_limit = LogLimit()
         try:
             if options.zmq is not None:
                 self.zmq = ZmqServer(
@@ -90,6 +98,8 @@ class Service:
                         tokens=options.tokens,
                         image_hosts=options.image_hosts,
                         inner_hosts=options.inner_hosts,
+                        allow_hosts=options.allow_hosts,
+                        allow_origins=options.allow_origins,
                     ),
                     insecure=options.insecure,
                 )
@@ -99,6 +109,8 @@ class Service:
 
     def start(self) -> None:
         """Open the doors, then load the model: health and readiness are answered from the first moment."""
+        self.started = True
+        self._log_limit.__enter__()
         if self.zmq is not None:
             self.zmq.start()
         if self.http is not None:
@@ -106,12 +118,13 @@ class Service:
         self.desk.start()
 
     def stop(self) -> None:
-        """Refuse what waits, finish what is at work, close the sockets."""
+        """Finish what is at work, have what waits asked again (of the next server), close the sockets, join the threads."""
         self.desk.stop()
         if self.http is not None:
             self.http.stop()
         if self.zmq is not None:
             self.zmq.stop()
+        self._log_limit.__exit__(None, None, None)
 
     def run(self, until: threading.Event) -> None:
         """Watch over a started service until the event is set.
@@ -133,7 +146,8 @@ class Service:
                 raise ServiceError("the worker has died; the log says why")
 
     def __enter__(self) -> Service:
-        self.start()
+        if not self.started:
+            self.start()
         return self
 
     def __exit__(

@@ -146,7 +146,10 @@ class _Watched:
                     continue
                 (picture, request), self._newest = self._newest, None
             try:
-                self._watch.frame(load_image(picture.image(), max_pixels=self._max_pixels), stamp_ns=request.stamp_ns)
+                self._watch.frame(
+                    load_image(picture.image(), max_pixels=self._max_pixels),
+                    stamp_ns=request.stamp_ns,
+                )
             except PointError as error:
                 self._problem = error
             except Exception as error:

@@ -23,6 +23,7 @@ from molmo_point.service.answering import (
 from molmo_point.service.job import Job
 from molmo_point.service.joining import JoiningAnswers
 from molmo_point.service.line import Line
+from molmo_point.service.own_pointer import complete
 from molmo_point.service.settings import Settings
 from molmo_point.service.views import Views
 from molmo_point.wire import Op, UnknownRequest
@@ -63,6 +64,7 @@ class Worker:
         self._busy_since: float | None = None
         self._loaded = False
         self.model = ""
+        self.takes_text = False
         self.failure: Exception | None = None
 
     def start(self) -> None:
@@ -70,7 +72,7 @@ class Worker:
         self._thread.start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Have what waits asked again, finish what is at work, free the model; returns after `timeout_s` seconds at the latest."""
+        """Have what waits asked again, finish what is at work, free the model; returns after at most `timeout_s` seconds."""
         self._stopping.set()
         self._line.close(stopping_error)
         if self._thread.is_alive():
@@ -103,7 +105,8 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            pointer = self._load()
+            pointer = complete(self._load())
+            self.takes_text = hasattr(pointer, "schedule")
             self.model = pointer.model
         except Exception as error:
             log.exception("the model could not be loaded")
@@ -200,7 +203,9 @@ class Worker:
 
 def stopping_error() -> UnknownRequest:
     """Return the error for a question that this server does not answer any more; clients ask again by themselves."""
-    return UnknownRequest("the server is stopping: send the request again, the next server answers it")
+    return UnknownRequest(
+        "the server is stopping: send the request again, the next server answers it"
+    )
 
 
 def _no_model() -> ServiceError:

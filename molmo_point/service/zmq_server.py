@@ -227,7 +227,7 @@ class ZmqServer:
         elif request.op is Op.CANCEL:
             self._desk.cancel(caller.name, request.id)
         elif self._desk.stopping:
-            # As if the server were gone already: after a second of silence the caller asks again, and then the next server hears it.
+            # As if the server were gone: after a second of silence the caller asks again, and the next server hears it.
             return
         elif request.op in (Op.WATCH, Op.FRAME, Op.UNWATCH):
             self._standing.handle(caller.owner, request, payload)

@@ -1,0 +1,176 @@
+"""A user's own Pointer behind the server: what it lacks is made of what it has, and what it returns is checked.
+
+`point` is enough: `count`, `stream`, `open` and `point_many` follow from it. `ask` and `stream_text` make each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, cast
+
+from molmo_point.errors import ServiceError, UsageError
+from molmo_point.images import Array, load_image
+from molmo_point.pointer import ImageLike, Pointer, PointStream, TextStream, View
+from molmo_point.points import Pointing
+
+
+def complete(pointer: object) -> Pointer:
+    """Return a Pointer with every method; the object itself where it has them all and can answer side by side.
+
+    Raises:
+        UsageError: It cannot even point.
+    """
+    if hasattr(pointer, "schedule"):
+        return cast("Pointer", pointer)
+    if not callable(getattr(pointer, "point", None)):
+        raise UsageError(
+            f"expected a Pointer: a method point(image, query, *, timeout_s, stamp_ns, frame_id), got {type(pointer).__name__}"
+        )
+    return OwnPointer(pointer)
+
+
+class OwnPointer:
+    """Wraps an object that can point.
+
+    Args:
+        pointer: Has `point`, and of the other methods of a `Pointer` any.
+    """
+
+    def __init__(self, pointer: object) -> None:
+        self._pointer: Any = pointer
+
+    @property
+    def model(self) -> str:
+        """Its own name, or that of its class."""
+        return str(getattr(self._pointer, "model", None) or type(self._pointer).__name__)
+
+    def point(self, image: ImageLike, query: str, **options: Any) -> Pointing:
+        return self._checked("point", self._pointer.point(image, query, **options))
+
+    def count(self, image: ImageLike, query: str, **options: Any) -> Pointing:
+        own = self._own("count")
+        if own is not None:
+            return self._checked("count", own(image, query, **options))
+        return self.point(image, query, **options)
+
+    def stream(self, image: ImageLike, query: str, **options: Any) -> PointStream:
+        own = self._own("stream")
+        if own is not None:
+            return cast("PointStream", own(image, query, **options))
+        return _points_of(self.point(image, query, **options))
+
+    def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> str:
+        own = self._own("ask")
+        if own is not None:
+            return self._text(own(image, question, timeout_s=timeout_s))
+        return _drained(self._text_stream(image, question, timeout_s))
+
+    def stream_text(
+        self, image: ImageLike, question: str, *, timeout_s: float | None = None
+    ) -> TextStream:
+        if self._own("stream_text") is None:
+            return _pieces_of(self.ask(image, question, timeout_s=timeout_s))
+        return self._text_stream(image, question, timeout_s)
+
+    def open(self, image: ImageLike) -> View:
+        own = self._own("open")
+        return cast("View", own(image)) if own is not None else OwnView(self, load_image(image))
+
+    def point_many(
+        self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
+    ) -> list[Pointing]:
+        own = self._own("point_many")
+        if own is not None:
+            return list(own(requests, timeout_s=timeout_s))
+        return [self.point(image, query, timeout_s=timeout_s) for image, query in requests]
+
+    def close(self) -> None:
+        own = self._own("close")
+        if own is not None:
+            own()
+
+    def _own(self, name: str) -> Callable[..., Any] | None:
+        method = getattr(self._pointer, name, None)
+        return method if callable(method) else None
+
+    def _text_stream(self, image: ImageLike, question: str, timeout_s: float | None) -> TextStream:
+        own = self._own("stream_text")
+        if own is None:
+            raise UsageError(f"the model {self.model!r} answers no questions in text, it points")
+        return cast("TextStream", own(image, question, timeout_s=timeout_s))
+
+    def _checked(self, method: str, answer: object) -> Pointing:
+        if not isinstance(answer, Pointing):
+            raise ServiceError(
+                f"{type(self._pointer).__name__}.{method} returned {type(answer).__name__}, expected a Pointing"
+            )
+        return answer
+
+    def _text(self, answer: object) -> str:
+        if not isinstance(answer, str):
+            raise ServiceError(
+                f"{type(self._pointer).__name__}.ask returned {type(answer).__name__}, expected text"
+            )
+        return answer
+
+
+class OwnView:
+    """An opened image of an object that has no `open`: it is decoded once, and each question is asked about it."""
+
+    def __init__(self, pointer: OwnPointer, image: Array) -> None:
+        self._pointer = pointer
+        self._image = image
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self._image.shape[1], self._image.shape[0]
+
+    def point(self, query: str, *, timeout_s: float | None = None) -> Pointing:
+        return self._pointer.point(self._image, query, timeout_s=timeout_s)
+
+    def count(self, query: str, *, timeout_s: float | None = None) -> Pointing:
+        return self._pointer.count(self._image, query, timeout_s=timeout_s)
+
+    def ask(self, question: str, *, timeout_s: float | None = None) -> str:
+        return self._pointer.ask(self._image, question, timeout_s=timeout_s)
+
+    def stream(self, query: str, *, timeout_s: float | None = None) -> PointStream:
+        return self._pointer.stream(self._image, query, timeout_s=timeout_s)
+
+    def stream_text(self, question: str, *, timeout_s: float | None = None) -> TextStream:
+        return self._pointer.stream_text(self._image, question, timeout_s=timeout_s)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def __enter__(self) -> OwnView:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _points_of(pointing: Pointing) -> PointStream:
+    yield from pointing.points
+    return pointing
+
+
+def _pieces_of(text: str) -> TextStream:
+    if text:
+        yield text
+    return text
+
+
+def _drained(stream: TextStream) -> str:
+    while True:
+        try:
+            next(stream)
+        except StopIteration as end:
+            return cast("str", end.value)
