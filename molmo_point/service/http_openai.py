@@ -15,7 +15,7 @@ from fastapi import APIRouter
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from molmo_point.errors import Busy, ModelNotFound, PointError
+from molmo_point.errors import Busy, ModelNotFound, PointError, UsageError
 from molmo_point.points import FinishReason
 from molmo_point.service import http_docs as docs
 from molmo_point.service.fetch import Fetcher
@@ -50,6 +50,8 @@ def openai_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
         _check_model(body.model, asking.desk.worker.model)
         check_fields(body)
         question, url = question_of(body)
+        if url is None and not asking.desk.worker.takes_text:
+            raise UsageError("expected a picture: a part of type 'image_url' with a data: URL")
         data = await picture_bytes(http, url, fetcher) if url is not None else None
         name = f"chatcmpl-{secrets.token_hex(12)}"
         if body.stream:

@@ -55,7 +55,7 @@ def check_fields(body: ChatBody) -> None:
         neutral = REFUSED.get(name)
         if neutral is not None and value not in neutral:
             raise UsageError(
-                f"{name} is not supported: this model answers one question about one image in plain text"
+                f"{name} is not supported, expected one choice and no tools: this model answers one question in plain text"
             )
 
 
@@ -79,7 +79,7 @@ def question_of(body: ChatBody) -> tuple[str, str | None]:
             break
         urls = _parts(content, "", strict=False)[1]
     if len(urls) > 1:
-        raise UsageError(f"expected one image, got {len(urls)} in one message")
+        raise UsageError(f"expected one picture, got {len(urls)} in one message")
     return "\n".join(text for text in texts if text), urls[0] if urls else None
 
 

@@ -75,7 +75,8 @@ def points_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
             model=asking.desk.worker.model,
             finish_reason=reply.finish_reason or FinishReason.STOP,
         )
-        return Response(text.model_dump_json(), media_type="application/json")
+        # As on the wire, the reason is left out where it is the usual one.
+        return Response(text.model_dump_json(exclude_defaults=True), media_type="application/json")
 
     @router.post("/v1/point", response_model=PointingOut, **docs.POINT)
     async def point(http: HttpRequest) -> Response:
