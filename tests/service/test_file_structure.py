@@ -1,0 +1,89 @@
+"""Pictures that say one thing and decode to another, or that cost far more than they weigh."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from molmo_point.errors import ImageError
+from molmo_point.service.decoding import decode_pixels
+from molmo_point.service.file_structure import check_png, jpeg_scans
+from molmo_point.wire import ImageHeader, Picture
+
+
+def jpeg(width: int = 64, height: int = 48, **options: object) -> bytes:
+    array = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "JPEG", **options)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def repeated_scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan is there `count` times more."""
+    data = jpeg(progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * count + b"\xff\xd9"
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def ihdr(width: int, height: int) -> bytes:
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+
+
+def test_scans_are_counted() -> None:
+    assert jpeg_scans(jpeg(), 99) == 1
+    plain = jpeg_scans(jpeg(progressive=True), 99)
+    assert 2 <= plain <= 12
+    assert jpeg_scans(repeated_scans(30), 99) == plain + 30
+    assert jpeg_scans(repeated_scans(300), 50) == 51  # more than enough
+    assert (
+        jpeg_scans(jpeg(progressive=True) + b"\xff\xda" * 500, 99) == plain
+    )  # behind the end, as of motion photos
+
+
+def test_a_size_that_is_stated_twice_is_refused() -> None:
+    good = jpeg()
+    frame = good.index(b"\xff\xc0")
+    (length,) = struct.unpack_from(">H", good, frame + 2)
+    segment = good[frame : frame + 2 + length]
+    with pytest.raises(ImageError, match="twice"):
+        jpeg_scans(good[:frame] + segment + good[frame:], 99)
+    # Markers that one decoder skips by a length and another one does not.
+    for marker in (b"\xff\xc8", b"\xff\xde", b"\xff\x01", b"\xff\xf0"):
+        with pytest.raises(ImageError, match="before the pixels"):
+            jpeg_scans(good[:2] + marker + b"\x00\x04ab" + good[2:], 99)
+    signature = b"\x89PNG\r\n\x1a\n"
+    check_png(signature + ihdr(8, 6) + chunk(b"IDAT", b"") + ihdr(9, 9))
+    with pytest.raises(ImageError, match="twice"):
+        check_png(signature + ihdr(8, 6) + chunk(b"tEXt", b"a\0b") + ihdr(9000, 9000))
+
+
+@pytest.mark.parametrize("cut", [3, 20, 200])
+def test_a_damaged_file_is_an_error_of_the_image(cut: int) -> None:
+    with pytest.raises(ImageError):
+        jpeg_scans(jpeg()[:cut], 99)
+
+
+def test_only_what_takes_long_is_decoded_before_its_turn() -> None:
+    def pixels(
+        data: bytes, encoding: str, size: tuple[int, int] | None, most: int = 50_000_000
+    ) -> int:
+        header = ImageHeader(encoding=encoding)  # type: ignore[arg-type]
+        return decode_pixels(Picture(header, data), size, most)
+
+    assert pixels(jpeg(), "jpeg", (1920, 1080)) == 0
+    assert pixels(jpeg(), "jpeg", (4000, 3000)) == 12_000_000
+    assert pixels(jpeg(progressive=True), "jpeg", (1920, 1080)) == 1920 * 1080
+    assert pixels(b"", "gif", (10, 10), 1000) == 1000  # its frames may be larger than it says
+    with pytest.raises(ImageError, match="more than 64 scans"):
+        pixels(repeated_scans(80), "jpeg", (64, 48))
+    with pytest.raises(ImageError, match="more than 16 scans"):
+        pixels(repeated_scans(20), "jpeg", (10_000, 5_000))

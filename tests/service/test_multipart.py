@@ -1,0 +1,67 @@
+"""Multipart bodies: what httpx writes comes back byte for byte, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from molmo_point.errors import UsageError
+from molmo_point.service.multipart import MAX_PARTS, parts_of
+
+KIND = "multipart/form-data; boundary=x"
+
+
+@given(
+    st.binary(max_size=300) | st.sampled_from([b"\r\n--", b"\r\n--y", b"--x", b"\r\n-", b"\r"]),
+    st.text(max_size=40),
+)
+def test_bodies_come_back_as_they_were_written(data: bytes, text: str) -> None:
+    httpx = pytest.importorskip("httpx", reason="the extra 'client' is not installed")
+    request = httpx.Request(
+        "POST", "http://a/", data={"query": text}, files={"image": ("a.png", data, "image/png")}
+    )
+    body = bytearray(request.read())
+    query, image = parts_of(body, request.headers["content-type"])
+    assert (query.name, query.is_file, query.text()) == ("query", False, text)
+    assert (image.name, image.is_file, bytes(image.data)) == ("image", True, data)
+    if data:
+        assert image.data.obj is body  # not a copy
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "boundary is missing"),
+        (b"rubbish", "boundary is missing"),
+        (b"--x\r\n", "cut short"),
+        (b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\nvalue", "cut short"),
+        (b"--x\r\nContent-Type: text/plain\r\n\r\nvalue\r\n--x--", "no name"),
+        (b"--x\r\nContent-Disposition: form-data\r\n\r\nvalue\r\n--x--", "no name"),
+        (b"--x\r\n" + b"a" * 10_000 + b"\r\n\r\nvalue\r\n--x--", "end of its headers"),
+        (b"--xy\r\n\r\n\r\n--x--", "something else follows"),
+    ],
+)
+def test_what_is_none_is_refused(body: bytes, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        parts_of(bytearray(body), KIND)
+
+
+def test_parts_and_fields_are_bounded() -> None:
+    part = b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n"
+    with pytest.raises(UsageError, match="at most"):
+        parts_of(bytearray(part * (MAX_PARTS + 1) + b"--x--"), KIND)
+    head = b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n"
+    (long,) = parts_of(bytearray(head + b"1" * 70_000 + b"\r\n--x--"), KIND)
+    with pytest.raises(UsageError, match="65,536 bytes"):
+        long.text()
+    (latin,) = parts_of(bytearray(head + b"\xe4\r\n--x--"), KIND)
+    with pytest.raises(UsageError, match="not UTF-8"):
+        latin.text()
+    for kind in (
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        f"a; boundary={'b' * 300}",
+    ):
+        with pytest.raises(UsageError, match="no boundary"):
+            parts_of(bytearray(b"--x--"), kind)
