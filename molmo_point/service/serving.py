@@ -68,6 +68,8 @@ def serve(
         raise UsageError(
             f"unknown option {', '.join(sorted(unknown))}: there are also {', '.join(Settings.__dataclass_fields__)}"
         )
+    if "capacity" in limits:
+        limits.setdefault("max_batch", min(Settings.max_batch, limits["capacity"]))
     options = ServeOptions(
         zmq=zmq,
         publish=None if zmq is None or publish == "off" else publish or next_port(zmq),

@@ -1,0 +1,117 @@
+"""`mp.serve`: one's own Pointer behind both transports, and the lines a stranger can write into its log."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import molmo_point as mp
+from molmo_point.errors import PointError, UsageError
+from molmo_point.service.keys import new_client
+from molmo_point.service.log_limit import LogLimit
+
+IMAGE = np.zeros((6, 8, 3), np.uint8)
+
+
+class OnlyPoints:
+    """The least that can be served."""
+
+    closed = False
+
+    def point(self, image: Any, query: str, **options: Any) -> mp.Pointing:
+        if query == "nothing":
+            return None  # type: ignore[return-value]
+        points = (mp.Point(x=0.5, y=0.5, label=query), mp.Point(x=0.1, y=0.2, label=query))
+        return mp.Pointing(query=query, points=points, status=mp.Status.FOUND, image_size=(8, 6))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def background(pointer: object, **options: Any) -> Any:
+    return mp.serve(pointer, zmq="tcp://127.0.0.1:*", http="127.0.0.1:0", block=False, **options)
+
+
+def test_a_method_that_points_is_enough() -> None:
+    own = OnlyPoints()
+    with background(own) as server:
+        for url in (server.zmq.address, server.http.url):
+            pytest.importorskip("httpx", reason="the extra 'client' is not installed")
+            with mp.connect(url) as pointer:
+                assert pointer.model == "OnlyPoints"
+                assert pointer.point(IMAGE, "mug").count == pointer.count(IMAGE, "mug").count == 2
+                assert len(list(pointer.stream(IMAGE, "mug"))) == 2
+                assert [p.count for p in pointer.point_many([(IMAGE, "a"), (IMAGE, "b")])] == [
+                    2,
+                    2,
+                ]
+                with pointer.open(IMAGE) as view:
+                    assert view.image_size == (8, 6)
+                    assert view.point("cup").query == "cup"
+                with pytest.raises(UsageError, match="answers no questions in text"):
+                    pointer.ask(IMAGE, "what?")
+                with pytest.raises(PointError, match=r"OnlyPoints.point returned NoneType, expected a Pointing"):  # fmt: skip
+                    pointer.point(IMAGE, "nothing")
+    assert not own.closed
+
+
+def test_what_is_made_here_is_made_in_its_thread_and_closed() -> None:
+    made: list[tuple[str, OnlyPoints]] = []
+
+    def make() -> OnlyPoints:
+        made.append((threading.current_thread().name, OnlyPoints()))
+        return made[-1][1]
+
+    server = background(make, capacity=4)
+    with mp.connect(server.zmq.address) as pointer:
+        assert pointer.point(IMAGE, "mug").count == 2
+        assert pointer.info().capacity == 4
+    server.stop()
+    assert made[0][0] == "molmo-worker"
+    assert made[0][1].closed
+
+
+def test_what_cannot_be_served_is_the_users_mistake() -> None:
+    with pytest.raises(UsageError, match=r"expected a Pointer: a method point\(image, query"):
+        background(object())
+    with pytest.raises(UsageError, match="unknown option colour"):
+        background(OnlyPoints(), colour="red")
+    with pytest.raises(UsageError, match="expected HOST:PORT"):
+        mp.serve(OnlyPoints(), zmq=None, http="nonsense", block=False)
+
+
+def test_a_model_that_cannot_be_made_is_said_to_be() -> None:
+    def fail() -> OnlyPoints:
+        raise RuntimeError("no such device")
+
+    with background(fail) as server, mp.connect(server.zmq.address) as pointer:
+        with pytest.raises(PointError, match="the server has no model: loading it failed"):
+            pointer.point(IMAGE, "mug")
+        with pytest.raises(PointError, match="no such device"):
+            server.run(threading.Event())
+
+
+def test_strangers_write_few_lines_into_the_log(caplog: Any) -> None:
+    log = logging.getLogger("uvicorn.error")
+    with LogLimit(lines=3, every_s=1000.0), caplog.at_level(logging.WARNING, "uvicorn.error"):
+        for number in range(50):
+            log.warning("Invalid HTTP request received.")
+            log.warning("odd %d", number)
+    assert len(caplog.records) == 6
+    caplog.clear()
+    with LogLimit(lines=1, every_s=0.0) as limit:
+        limit._seen[("uvicorn.error", "again")] = (0.0, 8)
+        log.warning("again")
+    assert "7 more lines of this kind" in caplog.text
+    assert log.filters == []
+
+
+def test_the_folder_of_keys_is_its_owners_alone(tmp_path: Path) -> None:
+    new_client(tmp_path / "deep" / "keys", "robot1")
+    for folder in ("deep/keys", "deep/keys/clients"):
+        assert (tmp_path / folder).stat().st_mode & 0o077 == 0, folder
