@@ -11,15 +11,13 @@ from molmo_point.errors import TimedOut
 from molmo_point.service.job import Job
 from molmo_point.service.line import Line
 from molmo_point.service.memory import Memory
+from molmo_point.service.settings import SEAL_BYTES
 
 EVERY_S = 0.25
 """How often deadlines are looked at: the most by which the news of one is late."""
 
 OVERDUE_S = 5.0
 """How long after its deadline the model may go on with a question: a pass of a large model on a CPU takes seconds."""
-
-SEAL_BYTES = 64 * 1024 * 1024
-"""Answered pictures that may wait for their digest; beyond that it is computed at once, where the answer was given."""
 
 
 class Housekeeping:

@@ -158,6 +158,8 @@ async def picture_bytes(
     if text[:8].lower().startswith(("http://", "https://")):
         # Threads of their own: a host that drips holds up nobody but those who ask for its images.
         return await fetcher.fetch_soon(text, limiter(http.app, "fetches", FETCHES), timeout_s)
+    if not text.isascii():  # in texts of other characters every step costs a hundred times as much
+        raise ImageError("the image's base64 is damaged: it holds characters beyond ASCII")
     large = limiter(http.app, "large bodies", LARGE)
     return await to_thread.run_sync(decode_base64, text, "the image", limiter=large)
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from molmo_point.errors import UsageError
 from molmo_point.preprocess.prompt import MAX_QUERY_CHARACTERS
 
+SEAL_BYTES = 64 * 1024 * 1024
+"""Answered images that may wait for their digest; beyond that it is computed at once, where the answer was given."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -49,6 +52,18 @@ class Settings:
     max_watches: int = 8
     camera_idle_s: float = 10.0
     stuck_after_s: float = 60.0
+
+    def memory_bound(self) -> int:
+        """Return how many bytes requests can make the process hold at most, beside the model's own and ZeroMQ's buffers.
+
+        Bodies that arrive over HTTP; questions that wait; two bodies of JSON that are being read (text of four bytes a character,
+        and what is decoded from it); images that are being decoded (11 bytes a pixel), wait decoded, and are at work (3 bytes);
+        answers that are remembered; answered images without a digest yet.
+        """
+        body = self.max_message_bytes * 3 // 2
+        json_bodies = 2 * 6 * body
+        images = (11 + 2 * 3) * self.decode_ahead
+        return 2 * self.max_queue_bytes + json_bodies + images + self.memory_bytes + SEAL_BYTES
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
