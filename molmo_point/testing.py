@@ -42,6 +42,8 @@ class FakePointer:
     """
 
     model = "fake"
+    batches = False
+    """Questions are answered one after another, also by `point_many`: a server gathers none."""
 
     def __init__(
         self,

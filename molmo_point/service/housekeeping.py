@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import queue
 import threading
-import time
+from collections import deque
 from collections.abc import Callable
 
 from molmo_point.errors import TimedOut
@@ -31,7 +30,9 @@ class Housekeeping:
     def __init__(self, line: Line, memory: Memory) -> None:
         self._line = line
         self._memory = memory
-        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._soon = threading.Event()
+        self._stopping = False
         self._bytes = 0
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="molmo-housekeeping", daemon=True)
@@ -42,13 +43,15 @@ class Housekeeping:
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """End; returns after `timeout_s` seconds at the latest."""
+        self._stopping = True
+        self._soon.set()
         if self._thread.is_alive():
-            self._tasks.put(None)
             self._thread.join(timeout_s)
 
     def do(self, task: Callable[[], None]) -> None:
         """Have something done soon by this thread; from any thread, whatever locks it holds."""
-        self._tasks.put(task)
+        self._tasks.append(task)
+        self._soon.set()
 
     def seal(self, job: Job) -> None:
         """Have the digest of a finished job's picture computed, and the picture's memory freed; does not wait for it."""
@@ -59,8 +62,11 @@ class Housekeeping:
             self._bytes += 0 if full else job.nbytes
         if full:
             job.seal()
-        else:
-            self.do(lambda: self._seal(job))
+            return
+        # The thread is not woken for each answer: it would compete with those who send it.
+        self._tasks.append(lambda: self._seal(job))
+        if self._bytes > SEAL_BYTES // 2:
+            self._soon.set()
 
     def _seal(self, job: Job) -> None:
         job.seal()
@@ -68,19 +74,12 @@ class Housekeeping:
             self._bytes -= job.nbytes
 
     def _run(self) -> None:
-        sweep_at = time.monotonic()
-        while True:
-            now = time.monotonic()
-            if now >= sweep_at:
-                self._sweep()
-                sweep_at = now + EVERY_S
-            try:
-                task = self._tasks.get(timeout=max(0.0, sweep_at - now))
-            except queue.Empty:
-                continue
-            if task is None:
-                return
-            task()
+        while not self._stopping:
+            self._soon.wait(EVERY_S)
+            self._soon.clear()
+            while self._tasks:
+                self._tasks.popleft()()
+            self._sweep()
 
     def _sweep(self) -> None:
         self._line.expire()

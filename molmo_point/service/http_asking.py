@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
 from starlette.requests import Request as HttpRequest
 
 from molmo_point.errors import ServiceError, TimedOut
@@ -143,8 +144,7 @@ async def _next(queue: asyncio.Queue[Reply], http: HttpRequest, wait_s: float) -
         left_s = until - asyncio.get_running_loop().time()
         if left_s <= 0:
             raise TimedOut("the model was still at work when the deadline had long passed")
-        try:
-            return await asyncio.wait_for(queue.get(), min(LISTEN_S, left_s))
-        except asyncio.TimeoutError:
-            if await http.is_disconnected():
-                raise TimedOut("the caller has gone") from None
+        with anyio.move_on_after(min(LISTEN_S, left_s)):
+            return await queue.get()
+        if await http.is_disconnected():
+            raise TimedOut("the caller has gone")

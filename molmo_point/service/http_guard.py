@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
 
+import anyio
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -130,8 +130,10 @@ class Guard:
         size = [0]
         try:
             try:
-                refusal = await asyncio.wait_for(self._collect(body, size, receive), BODY_S)
-            except asyncio.TimeoutError:
+                # Not asyncio.wait_for, which costs a task for each body.
+                with anyio.fail_after(BODY_S):
+                    refusal = await self._collect(body, size, receive)
+            except TimeoutError:
                 return error_response(
                     TimedOut(f"the body did not arrive within {BODY_S:.0f} s"), status=408
                 )

@@ -45,6 +45,12 @@ class OwnPointer:
         """Its own name, or that of its class."""
         return str(getattr(self._pointer, "model", None) or type(self._pointer).__name__)
 
+    @property
+    def batches(self) -> bool:
+        """Whether `point_many` is worth gathering questions for: it is the object's own, and the object does not deny it."""
+        own = self._own("point_many") is not None
+        return own and bool(getattr(self._pointer, "batches", True))
+
     def point(self, image: ImageLike, query: str, **options: Any) -> Pointing:
         return self._checked("point", self._pointer.point(image, query, **options))
 

@@ -129,7 +129,9 @@ class Worker:
 
     def _turn(self, pointer: Pointer) -> None:
         """Take the next question or batch, and answer it whole."""
-        jobs = self._line.take(self._settings.max_batch, IDLE_S)
+        # A gathered question waits for the others: only where answering them together is faster.
+        most = self._settings.max_batch if getattr(pointer, "batches", True) else 1
+        jobs = self._line.take(most, IDLE_S)
         if not jobs:
             self._views.sweep()
             return

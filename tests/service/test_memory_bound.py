@@ -99,29 +99,48 @@ def at_once(count: int, ask: Any) -> None:
 
 def multipart(server: Watched) -> None:
     data = large_bmp()
-    at_once(24, lambda n: httpx.post(f"{server.http}/v1/point", data={"query": f"q{n}"}, files={"image": data}, timeout=60))  # fmt: skip
+    at_once(
+        24,
+        lambda n: httpx.post(
+            f"{server.http}/v1/point", data={"query": f"q{n}"}, files={"image": data}, timeout=60
+        ),
+    )
 
 
 def in_base64(server: Watched) -> None:
     text = base64.b64encode(large_bmp()).decode()
-    at_once(16, lambda n: httpx.post(f"{server.http}/v1/point", json={"query": f"q{n}", "image": text}, timeout=60))  # fmt: skip
+    at_once(
+        16,
+        lambda n: httpx.post(
+            f"{server.http}/v1/point", json={"query": f"q{n}", "image": text}, timeout=60
+        ),
+    )
 
 
 def wide_text(server: Watched) -> None:
     body = json.dumps({"query": "a", "image": "A" * 5_000_000 + "🙂"}, ensure_ascii=False).encode()
     kind = {"Content-Type": "application/json"}
-    at_once(8, lambda n: httpx.post(f"{server.http}/v1/point", content=body, headers=kind, timeout=60))  # fmt: skip
+    at_once(
+        8, lambda n: httpx.post(f"{server.http}/v1/point", content=body, headers=kind, timeout=60)
+    )
 
 
 def many_values(server: Watched) -> None:
     body = b"[" + b"{}," * 1_900_000 + b"{}]"
     kind = {"Content-Type": "application/json"}
-    at_once(4, lambda n: httpx.post(f"{server.http}/v1/query", content=body, headers=kind, timeout=60))  # fmt: skip
+    at_once(
+        4, lambda n: httpx.post(f"{server.http}/v1/query", content=body, headers=kind, timeout=60)
+    )
 
 
 def flat_pictures(server: Watched) -> None:
     data = flat_png(2000, 1500)
-    at_once(8, lambda n: httpx.post(f"{server.http}/v1/count", data={"query": f"q{n}"}, files={"image": data}, timeout=60))  # fmt: skip
+    at_once(
+        8,
+        lambda n: httpx.post(
+            f"{server.http}/v1/count", data={"query": f"q{n}"}, files={"image": data}, timeout=60
+        ),
+    )
 
 
 def over_zmq(server: Watched) -> None:
@@ -179,7 +198,9 @@ def test_no_bomb_goes_beyond_the_stated_bound(server: Watched, bomb: Any) -> Non
     bound = Settings(**LIMITS).memory_bound() / MEGABYTE
     grown = server.megabytes() - idle
     assert grown <= bound, f"{grown:.0f} MB more, the bound is {bound:.0f} MB"
-    good = httpx.post(f"{server.http}/v1/point", data={"query": "a"}, files={"image": flat_png(8, 6)}, timeout=60)  # fmt: skip
+    good = httpx.post(
+        f"{server.http}/v1/point", data={"query": "a"}, files={"image": flat_png(8, 6)}, timeout=60
+    )
     assert good.json()["status"] == "not_found"
     assert threading.active_count() < 50
 
