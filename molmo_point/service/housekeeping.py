@@ -18,6 +18,9 @@ EVERY_S = 0.25
 OVERDUE_S = 5.0
 """How long after its deadline the model may go on with a question: a pass of a large model on a CPU takes seconds."""
 
+WAKE_BYTES = 256 * 1024
+"""Answered images without a digest for which the thread is woken at once: memory that is freed soon is still in the cache."""
+
 
 class Housekeeping:
     """One thread beside the model's.
@@ -63,9 +66,9 @@ class Housekeeping:
         if full:
             job.seal()
             return
-        # The thread is not woken for each answer: it would compete with those who send it.
         self._tasks.append(lambda: self._seal(job))
-        if self._bytes > SEAL_BYTES // 2:
+        # Not woken for each small one: it would compete with those who send the answer.
+        if self._bytes > WAKE_BYTES:
             self._soon.set()
 
     def _seal(self, job: Job) -> None:
