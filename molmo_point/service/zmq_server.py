@@ -186,7 +186,8 @@ class ZmqServer:
         frames: list[Buffer] = [frame.buffer for frame in (rest[1:] if enveloped else rest)]
         address = [peer.bytes, b""] if enveloped else [peer.bytes]
 
-        caller = _Caller(message[0])
+        # Not the address frame: ZeroMQ does not say for each of those who sent it.
+        caller = _Caller(peer.bytes, message[-1])
 
         def listener(reply: Reply) -> None:
             # One that cannot be delivered stays in the reply cache for when its caller asks again.
@@ -264,8 +265,8 @@ class _Caller:
         named: Whether it calls itself something, so that it can come back over another connection.
     """
 
-    def __init__(self, frame: zmq.Frame) -> None:
-        self.peer = frame.bytes
+    def __init__(self, peer: bytes, frame: zmq.Frame) -> None:
+        self.peer = peer
         self._key = _property(frame, "User-Id")
         place = f"key {self._key}" if self._key else _property(frame, "Peer-Address")
         connection = self.peer.hex()

@@ -178,3 +178,24 @@ def test_only_its_owner_publishes_under_a_camera(client: Any, image: Array) -> N
         last = heard.receive(timeout_s=5.0)
         assert last is not None
         assert last.pointing.stamp_ns == 1002
+
+
+def test_a_key_is_who_the_caller_is_whatever_it_calls_itself(
+    start: Callable[..., Service], image: Array, tmp_path: Any, monkeypatch: Any
+) -> None:
+    from molmo_point.service.keys import new_client
+    from molmo_point.service.line import Line
+
+    folder = tmp_path / "keys"
+    key = new_client(folder, "robot1")
+    service = start(FakePointer({"mug": [(0.25, 0.5)]}), curve_dir=folder)
+    seen = []
+    put = Line.put
+    monkeypatch.setattr(Line, "put", lambda line, job: (seen.append(job), put(line, job))[1])
+    for _ in range(2):
+        with connect(service.zmq.address, key=key) as robot:  # type: ignore[union-attr]
+            for _ in range(2):
+                robot.point(image, "mug")
+    assert len({job.turn[0] for job in seen}) == len({job.camera_owner for job in seen}) == 1
+    assert "key" in seen[0].turn[0]
+    assert len({job.caller for job in seen}) == 2
