@@ -1,12 +1,13 @@
-"""The command line, `molmo-point`: results on stdout, talk on stderr.
+"""The command line, `molmo-point`: results on stdout, messages on stderr.
 
-Exit codes: 0 found, 1 failed, 2 the user's mistake, 3 nothing there.
+Exit codes: 0 found or done; 1 failed, or an answer is incomplete; 2 the user's mistake; 3 nothing there.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -14,6 +15,11 @@ from molmo_point.errors import PointError, UsageError
 from molmo_point.install import import_failure
 
 FOUND, FAILED, MISTAKE, NOTHING = 0, 1, 2, 3
+
+EXIT_CODES = (
+    "Exit codes: 0 found or done; 1 failed, or an answer is incomplete; "
+    "2 a mistake on the command line or in a file; 3 nothing there."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -27,22 +33,56 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     debug = "--debug" in ours or os.environ.get("MOLMO_POINT_DEBUG", "") not in ("", "0")
     if "--debug" in ours:
         words.remove("--debug")
-    try:
-        _run(words)
-    except PointError as error:
-        if debug:
-            raise
-        sys.stderr.write(f"molmo-point: {error}\n")
-        sys.exit(MISTAKE if isinstance(error, UsageError) else FAILED)
-    sys.exit(FOUND)
+    if words == ["version"]:
+        words = ["--version"]
+    from molmo_point.cli.output import guarded_stdout
+
+    code: int | str | None = FOUND
+    with guarded_stdout() as stdout:
+        try:
+            _run(words, debug)
+        except SystemExit as left:
+            code = left.code
+        except PointError as error:
+            if debug:
+                raise
+            _complain(str(error))
+            code = MISTAKE if isinstance(error, UsageError) else FAILED
+        except OSError as error:
+            if debug or not stdout.lost():
+                raise
+            _complain(f"the result could not be written to stdout: {error.strerror or error}")
+            code = FAILED
+        if code in (FOUND, NOTHING, None) and (lost := stdout.lost()):
+            _complain(f"the result could not be written to stdout: {lost.strerror or lost}")
+            code = FAILED
+    sys.exit(code)
 
 
-def _run(words: list[str]) -> None:
+def _complain(text: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(f"molmo-point: {text}\n")
+
+
+def _run(words: list[str], debug: bool) -> None:
     for package in ("typer", "rich"):
         try:
             __import__(package)
         except ImportError as error:
             raise import_failure(error, package, "", "The molmo-point command") from error
-    from molmo_point.cli.app import build
+    from molmo_point.cli.app import EXTENSIONS, command
 
-    build()(args=words, prog_name="molmo-point")
+    verb = next((word for word in words if not word.startswith("-")), "")
+    try:
+        with warnings.catch_warnings():
+            if not debug and not sys.warnoptions:
+                # Of other packages, about matters that the user of a command cannot change.
+                for package in ("torchao", "torch", "cv2", "huggingface_hub"):
+                    warnings.filterwarnings("ignore", module=rf"{package}(\.|$)")
+            command()(args=words, prog_name="molmo-point")
+    except ImportError as error:
+        package = (error.name or "").split(".")[0]
+        if not package or package.startswith("molmo_"):
+            raise
+        extra = EXTENSIONS.get(verb, "engine")
+        raise import_failure(error, package, extra, f"molmo-point {verb}") from error

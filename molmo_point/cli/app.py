@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
 
+from molmo_point.cli import EXIT_CODES
+from molmo_point.cli.opening import TYPED
 from molmo_point.errors import BrokenInstall, MissingExtra
-from molmo_point.install import import_failure
+from molmo_point.install import import_failure, missing
 
 COMMANDS = ("point", "ask", "demo", "models", "doctor")
 """Modules of this package that are always there; `point` also holds `count`."""
@@ -17,8 +20,8 @@ COMMANDS = ("point", "ask", "demo", "models", "doctor")
 EXTENSIONS = {
     "verify": "engine",
     "serve": "serve",
-    "watch": "serve",
-    "keys": "serve",
+    "watch": "tracking",
+    "keys": "",
     "bridge": "dds",
     "bag": "bag",
     "eval": "engine",
@@ -29,11 +32,43 @@ EXTENSIONS = {
 """Modules that are included where they exist, and the extra that brings what they need."""
 
 
+@dataclass(frozen=True)
+class Need:
+    """What a command cannot run without.
+
+    Attributes:
+        extra: The optional part of this package that brings it.
+        packages: Import names.
+        unless_connected: Whether a server (`--connect`) does instead.
+    """
+
+    extra: str
+    packages: tuple[str, ...]
+    unless_connected: bool = False
+
+
+NEEDS = {
+    "point": Need("engine", ("torch", "safetensors", "tokenizers"), unless_connected=True),
+    "count": Need("engine", ("torch", "safetensors", "tokenizers"), unless_connected=True),
+    "ask": Need("engine", ("torch", "safetensors", "tokenizers"), unless_connected=True),
+    "demo": Need("engine", ("torch", "safetensors", "tokenizers")),
+    "verify": Need("engine", ("torch", "safetensors", "tokenizers")),
+    "serve": Need("serve", ("torch", "safetensors", "tokenizers", "fastapi", "uvicorn")),
+    "watch": Need("tracking", ("cv2",)),
+    "eval": Need("engine", ("torch", "safetensors", "tokenizers")),
+    "calibrate": Need("train", ("torch", "safetensors", "tokenizers", "matplotlib")),
+    "train": Need("train", ("torch", "safetensors", "tokenizers", "matplotlib")),
+    "bench": Need("engine", ("torch", "safetensors", "tokenizers")),
+}
+"""Checked before a command runs, and told by `--help`. Commands that are not here check for themselves."""
+
+
 def build() -> typer.Typer:
     """Return the application with every command that this installation has."""
     app = typer.Typer(
         name="molmo-point",
-        help="A picture and a few words in, points out.",
+        help="An image and a few words in, points out.",
+        epilog=EXIT_CODES,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -44,6 +79,82 @@ def build() -> typer.Typer:
     for name, extra in EXTENSIONS.items():
         _include(app, name, extra)
     return app
+
+
+def command() -> Any:
+    """Return the tree as a Click command: help texts are shown as they are written, and what a command lacks is said."""
+    root = typer.main.get_command(build())
+    for name, inner in getattr(root, "commands", {}).items():
+        if name in NEEDS:
+            _guard(inner, f"molmo-point {name}", NEEDS[name])
+    _show_as_written(root)
+    _note_typed(root)
+    return root
+
+
+def _note_typed(part: Any) -> None:
+    """Before a command runs, note which of its options stand on the command line: the others may come from the environment."""
+    inner = getattr(part, "commands", {}).values()
+    for each in inner:
+        _note_typed(each)
+    if inner:
+        return
+    invoke = part.invoke
+
+    def noting(context: Any) -> Any:
+        typed = {
+            name
+            for name in context.params
+            if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+        }
+        token = TYPED.set(frozenset(typed))
+        try:
+            return invoke(context)
+        finally:
+            TYPED.reset(token)
+
+    part.invoke = noting
+
+
+def lacking(need: Need) -> list[str]:
+    """Return the packages of a need that are not installed; nothing is imported."""
+    return [package for package in need.packages if importlib.util.find_spec(package) is None]
+
+
+def _guard(inner: Any, words: str, need: Need) -> None:
+    """Say in a command's help what it lacks here, and refuse to run it."""
+    lacks = lacking(need)
+    if not lacks:
+        return
+    hint = f"needs the extra '{need.extra}', which is not installed"
+    hint = f"(here only with --connect: a model {hint})" if need.unless_connected else f"({hint})"
+    inner.help = f"{inner.help or ''}\n\n{hint}"
+    short = "--connect only" if need.unless_connected else f"needs '{need.extra}'"
+    inner.short_help = f"{(inner.short_help or inner.get_short_help_str(200)).rstrip()} ({short})"
+    if need.unless_connected:
+        return
+
+    def refuse(*_: object, **__: object) -> None:
+        raise missing(lacks[0], need.extra, words)
+
+    for part in (inner, *getattr(inner, "commands", {}).values()):
+        if not getattr(part, "commands", None):
+            part.callback = refuse
+
+
+def _show_as_written(part: Any) -> None:
+    """Escape what Rich would take for markup in a command's help, and below; show given metavars as they are."""
+    from rich.markup import escape
+
+    for holder in (part, *part.params):
+        for field in ("help", "short_help", "epilog"):
+            if isinstance(text := getattr(holder, field, None), str):
+                setattr(holder, field, escape(text))
+    for parameter in part.params:
+        if parameter.param_type_name == "argument" and parameter.metavar:
+            parameter.get_usage_pieces = lambda ctx, words=parameter.metavar: [words]
+    for inner in getattr(part, "commands", {}).values():
+        _show_as_written(inner)
 
 
 def _include(app: typer.Typer, name: str, extra: str) -> None:
@@ -84,6 +195,7 @@ def _globals(
         bool,
         typer.Option(
             "--version",
+            "-V",
             help="Print the version and leave.",
             is_eager=True,
             callback=_print_version,
@@ -93,4 +205,11 @@ def _globals(
         bool, typer.Option("--debug", help="Show where an error came from (anywhere on the line).")
     ] = False,
 ) -> None:
-    """A picture and a few words in, points out."""
+    """An image and a few words in, points out.
+
+    \b
+    molmo-point demo                                         the shipped model on a shipped image
+    molmo-point point desk.jpg "red mug" --out points.png    points, and a drawing of them
+    molmo-point count photos/ boats --recursive              one line for each image
+    molmo-point serve nano                                   a server with a web page
+    """

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molmo_point.cli import FOUND, MISTAKE, NOTHING
+from molmo_point.cli import EXIT_CODES, FAILED, FOUND, MISTAKE, NOTHING
+from molmo_point.cli.asking import OF_ONE_IMAGE, report_skipped
 from molmo_point.cli.opening import (
     AsJson,
     Connect,
@@ -23,16 +24,21 @@ from molmo_point.cli.opening import (
     Where,
     open_pointer,
 )
-from molmo_point.cli.pictures import Picture, gather, split_words
-from molmo_point.errors import ImageError
+from molmo_point.cli.pictures import Picture, gather
+from molmo_point.cli.words import split_words
+from molmo_point.errors import PointError, UsageError
 
 if TYPE_CHECKING:
     from molmo_point.pointer import Pointer
+    from molmo_point.points import Text
+
+WHY_CUT = {"length": "the model's token limit", "timeout": "--timeout"}
+"""What came before the end of a text, by its finish reason."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(ask)
+    app.command(epilog=EXIT_CODES)(ask)
 
 
 def ask(
@@ -44,7 +50,7 @@ def ask(
         ),
     ],
     query: Annotated[
-        str | None, typer.Option("--query", help="The question; then all arguments are pictures.")
+        str | None, typer.Option("--query", help="The question; then all arguments are images.")
     ] = None,
     model: Model = None,
     connect: Connect = None,
@@ -54,31 +60,59 @@ def ask(
     dtype: Dtype = None,
     quantize: Quantize = None,
     timeout: Timeout = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Look into the folders of folders, too.")
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Ask a question about a picture: molmo-point ask desk.png "Describe this image."."""
+    """Ask a question about an image; nano answers none, give a published model.
+
+    \b
+    molmo-point ask desk.jpg "Describe this image." --model molmo-7b-d
+    molmo-point ask photos/ "Is the door open?" --connect http://gpu:8000 --json
+    """
     from molmo_point.images import load_image
+    from molmo_point.model.capabilities import check_question
     from molmo_point.preprocess.prompt import check_query
 
     where = Where(model, connect, key, token, device, dtype, quantize)
-    names, text = split_words(words, query, "question")
-    question = check_query(text)
-    pictures = gather(names)
-    if len(pictures) == 1:
-        load_image(pictures[0].source)
+    names, texts = split_words(words, [] if query is None else [query], "question")
+    question = check_query(texts[0])
+    found = gather(names, recursive=recursive)
+    report_skipped(found, quiet)
+    if len(found.pictures) == 1 and not found.several:
+        load_image(found.pictures[0].source)
     codes = set()
     with open_pointer(where, quiet=quiet) as pointer:
-        for picture in pictures:
+        check_question(pointer.model, question)
+        for picture in found.pictures:
             try:
-                answer = _answer(pointer, picture, question, timeout, as_json, len(pictures) > 1)
-                codes.add(FOUND if answer.strip() else NOTHING)
-            except ImageError as error:
-                if len(pictures) == 1:
+                text = _answer(pointer, picture, question, timeout, as_json, found.several)
+                codes.add(_code(text, picture.name))
+            except OF_ONE_IMAGE as error:
+                if not found.several:
                     raise
-                sys.stderr.write(f"molmo-point: {error}\n")
-                codes.add(MISTAKE)
-    raise typer.Exit(next(code for code in (MISTAKE, FOUND, NOTHING) if code in codes))
+                codes.add(_failed(error, picture, question, as_json))
+    raise typer.Exit(next(code for code in (FAILED, MISTAKE, FOUND, NOTHING) if code in codes))
+
+
+def _code(text: Text, name: str) -> int:
+    """The exit code of an answer; says on stderr that it was cut."""
+    if text.complete:
+        return FOUND if text.strip() else NOTHING
+    reason = WHY_CUT.get(text.finish_reason.value, text.finish_reason.value)
+    sys.stderr.write(f"molmo-point: {name}: the text is cut: {reason} came first\n")
+    return FAILED
+
+
+def _failed(error: PointError, picture: Picture, question: str, as_json: bool) -> int:
+    if as_json:
+        body = {"kind": error.kind, "message": str(error)}
+        line = {"image": picture.name, "question": question, "text": None, "error": body}
+        typer.echo(json.dumps(line, ensure_ascii=False))
+    sys.stderr.write(f"molmo-point: {error}\n")
+    return MISTAKE if isinstance(error, UsageError) else FAILED
 
 
 def _answer(
@@ -88,26 +122,38 @@ def _answer(
     timeout_s: float | None,
     as_json: bool,
     several: bool,
-) -> str:
+) -> Text:
     """Print one answer, piece by piece unless as JSON; return it."""
+    from molmo_point.points import Text
+
     if as_json:
-        text = pointer.ask(picture.source, question, timeout_s=timeout_s)
-        line = {"image": picture.name, "question": question, "text": text, "model": pointer.model}
+        text = Text.of(pointer.ask(picture.source, question, timeout_s=timeout_s))
+        line = {
+            "image": picture.name,
+            "question": question,
+            "text": text,
+            "finish_reason": text.finish_reason.value,
+            "model": pointer.model,
+        }
         typer.echo(json.dumps(line, ensure_ascii=False))
         return text
-    text = ""
     if several:
         typer.echo(f"{picture.name}: ", nl=False)
-    for piece in pointer.stream_text(picture.source, question, timeout_s=timeout_s):
+    stream = pointer.stream_text(picture.source, question, timeout_s=timeout_s)
+    began = False
+    while True:
+        try:
+            piece = next(stream)
+        except StopIteration as end:
+            typer.echo("")
+            return Text.of(end.value)
         # The space that Molmo begins every answer with is not part of it.
-        typer.echo(_visible(piece if text.strip() else piece.lstrip()), nl=False)
-        text += piece
-    typer.echo("")
-    return text
+        typer.echo(_visible(piece if began else piece.lstrip()), nl=False)
+        began = began or bool(piece.strip())
 
 
 def _visible(text: str) -> str:
-    """Drop control characters: what a picture makes a model write must not steer a terminal. JSON keeps them, escaped."""
+    """Drop control characters: what an image makes a model write must not steer a terminal. JSON keeps them, escaped."""
     return "".join(
         character for character in text if character.isprintable() or character in "\n\t"
     )

@@ -1,33 +1,48 @@
-"""`--out`: drawn pictures, one file or a folder of them, written whole or not at all."""
+"""`--out`: drawn images, one file or a folder of them, written whole or not at all, never over a file of the user's."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from molmo_point.cli.drawn import is_our_drawing, marked
 from molmo_point.cli.pictures import Picture
-from molmo_point.errors import UsageError
+from molmo_point.errors import PointError, UsageError
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from molmo_point.points import Pointing
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+LONGEST_SIDE = 2048
+"""Drawings are for looking at: larger images are scaled down before they are drawn on."""
+
+
+class DrawingFailed(PointError):
+    """A drawing could not be written: the disk is full, say. The answers are not affected."""
+
+    kind = "drawing"
 
 
 class Drawings:
-    """Where the drawn pictures go.
+    """Where the drawn images go. Everything that can be wrong is found out here, before a model is loaded.
 
     Args:
-        out: A file for one picture; a folder (which is made) for several, or if it exists or ends with a slash.
+        out: A file for one image; a folder (which is made) for several, or if it exists or ends with a slash.
         pictures: All that will be drawn.
+        overwrite: Replace files that are no drawings of this package, too. Never one of `pictures`.
 
     Raises:
-        UsageError: `out` would replace one of the pictures, or is a file and there are several.
+        UsageError: `out` would replace a file, lies among the images, cannot be made, or is a file and there are several.
     """
 
-    def __init__(self, out: str, pictures: list[Picture]) -> None:
+    def __init__(self, out: str, pictures: Sequence[Picture], *, overwrite: bool = False) -> None:
+        if not out.strip():
+            raise UsageError("--out is empty: give a file, or a folder for several images")
         path = Path(out)
         is_folder = path.is_dir() or out.endswith(("/", os.sep))
         if not is_folder and len(pictures) > 1:
@@ -38,57 +53,109 @@ class Drawings:
             is_folder = True
         self._folder = path if is_folder else None
         self._file = None if is_folder else path
+        self._overwrite = overwrite
         self._used: set[str] = set()
+        self.written = 0
+        self.failed = False
         if self._file is not None:
-            _check(self._file, pictures)
+            self._check_file(self._file, pictures)
+        else:
+            _check_folder(path, pictures)
+        _check_writable(path if is_folder else path.parent)
+
+    @property
+    def place(self) -> Path:
+        """The file or the folder."""
+        return self._file or self._folder or Path()
 
     def write(self, picture: Picture, pointing: Pointing) -> Path:
         """Draw one pointing; return the file that was written.
 
         Raises:
-            UsageError: It cannot be written.
+            DrawingFailed: It cannot be written.
+            ImageError: The image cannot be read.
         """
         from molmo_point.draw import draw
 
-        path = self._file or self._name(picture)
-        _check(path, [picture])
-        drawn = draw(picture.source, pointing)
+        path = self._file or self._free_name(picture)
+        drawn = draw(_scaled(picture), pointing)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    drawn.save(file, _FORMATS[path.suffix.lower()], quality=92)
-                os.chmod(name, 0o666 & ~_umask())
-                os.replace(name, path)
-            except BaseException:
-                os.unlink(name)
-                raise
+            _save(drawn, path)
         except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+            raise DrawingFailed(f"{path} cannot be written: {error.strerror or error}") from error
+        self.written += 1
         return path
 
-    def _name(self, picture: Picture) -> Path:
-        """Return a name in the folder that no earlier picture has got."""
-        stem, number = picture.stem, 1
-        name = stem
-        while name in self._used:
-            number += 1
-            name = f"{stem}-{number}"
-        self._used.add(name)
-        return (self._folder or Path()) / f"{name}.png"
-
-
-def _check(path: Path, pictures: list[Picture]) -> None:
-    if path.suffix.lower() not in _FORMATS:
-        raise UsageError(f"expected --out to end with {', '.join(_FORMATS)}, got {path.name!r}")
-    for picture in pictures:
-        if isinstance(picture.source, str) and not picture.source.startswith("data:"):
-            original = Path(picture.source)
-            if path.exists() and original.exists() and path.samefile(original):
+    def _check_file(self, path: Path, pictures: Sequence[Picture]) -> None:
+        if path.suffix.lower() not in _FORMATS:
+            raise UsageError(
+                f"expected --out to end with {', '.join(_FORMATS)}, got {path.name!r}"
+            )
+        for picture in pictures:
+            if picture.path is not None and path.exists() and path.samefile(picture.path):
                 raise UsageError(
                     f"--out {path} would replace the picture itself: give another name"
                 )
+        if path.exists() and not self._overwrite and not is_our_drawing(path):
+            raise UsageError(
+                f"--out {path} exists and is no drawing of molmo-point: give another name, or add --overwrite"
+            )
+
+    def _free_name(self, picture: Picture) -> Path:
+        """Return a name in the folder that no earlier image has got, and no file that is not a drawing."""
+        stem, number = picture.stem, 1
+        folder = self._folder or Path()
+        while True:
+            name = stem if number == 1 else f"{stem}-{number}"
+            path = folder / f"{name}.jpg"
+            if name not in self._used and (not path.exists() or is_our_drawing(path)):
+                self._used.add(name)
+                return path
+            number += 1
+
+
+def _check_folder(folder: Path, pictures: Sequence[Picture]) -> None:
+    for picture in pictures:
+        parent = None if picture.path is None else picture.path.parent
+        if parent is not None and folder.exists() and parent.exists() and folder.samefile(parent):
+            raise UsageError(
+                f"--out {folder} is the folder of {picture.name}: drawings would lie among the images; give another folder"
+            )
+
+
+def _check_writable(folder: Path) -> None:
+    existing = next(
+        (parent for parent in (folder, *folder.parents) if parent.exists()), Path()
+    ).resolve()
+    if not existing.is_dir():
+        raise UsageError(f"--out: {folder} cannot be written: {existing} is not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(f"--out: {folder} cannot be written: no permission in {existing}")
+
+
+def _scaled(picture: Picture) -> Image.Image:
+    from PIL import Image
+
+    from molmo_point.images import load_image
+
+    image = Image.fromarray(load_image(picture.source))
+    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+    return image
+
+
+def _save(drawn: Image.Image, path: Path) -> None:
+    """Write beside the file and rename."""
+    format_name = _FORMATS[path.suffix.lower()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            drawn.save(file, format_name, quality=92, **marked(format_name))
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
 
 
 def _umask() -> int:

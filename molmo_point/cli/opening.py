@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,9 @@ from molmo_point.errors import UsageError
 if TYPE_CHECKING:
     from molmo_point.pointer import Pointer
 
+TYPED: ContextVar[frozenset[str] | None] = ContextVar("TYPED", default=None)
+"""Names of the parameters that stand on the command line; None outside of a command, where every argument counts as given."""
+
 Model = Annotated[
     str | None,
     typer.Option(
@@ -26,7 +30,9 @@ Model = Annotated[
 Connect = Annotated[
     str | None,
     typer.Option(
-        help="Ask a server instead: tcp://HOST:5555 or http://HOST:8000.", rich_help_panel="Model"
+        help="Ask a server instead: tcp://HOST:5555 or http://HOST:8000.",
+        envvar="MOLMO_POINT_SERVER",
+        rich_help_panel="Model",
     ),
 ]
 Key = Annotated[
@@ -67,10 +73,11 @@ Timeout = Annotated[
     float | None,
     typer.Option(
         min=0.0,
-        help="Seconds for each question; then what is complete counts. Default: none for a model here.",
+        help="Time limit for each query, in seconds; what is complete by then is returned and called "
+        "truncated. Default: none for a model here.",
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk on stderr but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No messages on stderr but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line on stdout.")]
 
 
@@ -87,14 +94,26 @@ class Where:
     quantize: str | None = None
 
     def __post_init__(self) -> None:
-        here = {"--model": self.model, "--device": self.device, "--dtype": self.dtype, "--quantize": self.quantize}  # fmt: skip
-        chosen = [name for name, value in here.items() if value is not None]
+        here = {"model": self.model, "device": self.device, "dtype": self.dtype, "quantize": self.quantize}  # fmt: skip
+        chosen = [f"--{name}" for name, value in here.items() if value is not None]
         if self.connect is not None and chosen:
-            raise UsageError(
-                f"--connect asks a server, which has its own model: leave {', '.join(chosen)} out"
-            )
-        if self.connect is None and self.key is not None:
-            raise UsageError("--key is for a server: give its address with --connect")
+            if _typed("connect"):
+                raise UsageError(
+                    f"--connect asks a server, which has its own model: leave {', '.join(chosen)} out"
+                )
+            # MOLMO_POINT_SERVER is a default, and what is typed overrides it.
+            object.__setattr__(self, "connect", None)
+        if self.connect is None:
+            for name in ("key", "token"):
+                if getattr(self, name) is not None and _typed(name):
+                    raise UsageError(f"--{name} is for a server: give its address with --connect")
+                object.__setattr__(self, name, None)
+
+
+def _typed(name: str) -> bool:
+    """Whether an option stands on the command line, and does not come from the environment."""
+    typed = TYPED.get()
+    return typed is None or name in typed
 
 
 @contextmanager
@@ -142,9 +161,12 @@ def _connect(where: Where) -> Pointer:
 
     url = where.connect or ""
     options: dict[str, object] = {}
-    if where.key is not None:
-        options["key"] = where.key
-    # The token may come from the environment, and then is not meant for a tcp:// server.
-    if where.token is not None and url.startswith("http"):
-        options["token"] = where.token
+    for name, scheme in (("key", "tcp"), ("token", "http")):
+        value = getattr(where, name)
+        if value is None:
+            continue
+        if url.startswith(scheme):
+            options[name] = value
+        elif _typed(name):
+            raise UsageError(f"--{name} is for {scheme}:// servers, and --connect is {url}")
     return api.connect(url, **options)

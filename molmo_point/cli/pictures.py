@@ -1,25 +1,38 @@
-"""Pictures named on the command line: files, globs, folders, `-` for stdin, data URLs."""
+"""Images named on the command line: files, globs, folders, `-` for stdin, data URLs."""
 
 from __future__ import annotations
 
 import glob
+import os
+import re
+import stat
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import unquote, urlsplit
 
+from molmo_point.cli.drawn import is_our_drawing
 from molmo_point.errors import ImageError, UsageError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm")
-"""What counts as a picture in a folder."""
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm", ".jp2",
+)  # fmt: skip
+"""Names that count as images in a folder. Other files there are looked at: what begins like an image is one."""
+
+# No TIFF: what many raw formats of cameras begin with, too.
+_BEGINNINGS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8")
+_CONVERT = "convert it to JPEG or PNG"
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture to ask about.
+    """One image to ask about.
 
     Attributes:
-        name: As it is told to the user: the path, "stdin" or "data URL".
+        name: As it is told to the user: the path, "stdin" or "data URL". Bytes that are no UTF-8 are written as \\xNN.
         source: What `load_image` takes: a path, file bytes, or a data URL.
     """
 
@@ -27,105 +40,206 @@ class Picture:
     source: str | bytes
 
     @property
+    def path(self) -> Path | None:
+        """The file, or None where it does not come from one."""
+        is_path = isinstance(self.source, str) and not self.source.startswith("data:")
+        return Path(str(self.source)) if is_path else None
+
+    @property
     def stem(self) -> str:
         """A file name without suffix, to derive others from."""
-        path = isinstance(self.source, str) and not self.source.startswith("data:")
-        return Path(self.name).stem if path else self.name.replace(" ", "-")
+        return self.name.replace(" ", "-") if self.path is None else self.path.stem
 
 
-def split_words(words: Sequence[str], query: str | None, kind: str) -> tuple[list[str], str]:
-    """Tell pictures and query apart: `IMAGE... QUERY`, `QUERY IMAGE...` where that is plain, or `--query QUERY IMAGE...`.
+@dataclass
+class Gathered:
+    """What the words on the command line name.
+
+    Attributes:
+        pictures: In the order of the words; folders and globs in alphabetic order.
+        several: Whether a set was asked for (a folder, a pattern, more than one word), whatever came of it.
+        skipped: (file, reason) of what lies in a folder and is not asked about.
+    """
+
+    pictures: list[Picture] = field(default_factory=list)
+    several: bool = False
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+def gather(words: Sequence[str], *, recursive: bool = False) -> Gathered:
+    """Find the images that the words name.
 
     Args:
-        words: The positional arguments.
-        query: Of `--query`.
-        kind: What the query is called in messages: "query" or "question".
+        recursive: Look into the folders of folders, too. A folder that links lead to twice is read once.
 
     Raises:
-        UsageError: One of the two is missing, or it cannot be told which is which.
-    """
-    words = list(words)
-    if query is not None:
-        if not words:
-            raise UsageError(f"expected at least one picture next to --query {query!r}")
-        return words, query
-    if len(words) < 2:
-        raise UsageError(
-            f"expected pictures and a {kind}, got {' '.join(map(repr, words)) or 'nothing'}: "
-            f'molmo-point ... desk.png "the red mug"'
-        )
-    if not _names_picture(words[-1]):
-        return words[:-1], words[-1]
-    if not _names_picture(words[0]):
-        return words[1:], words[0]
-    raise UsageError(
-        f"every argument names a picture ({words[0]!r} ... {words[-1]!r}): give the {kind} with --query"
-    )
-
-
-def gather(words: Sequence[str]) -> list[Picture]:
-    """Find the pictures that the words name, in their order; folders and globs in alphabetic order.
-
-    Raises:
-        ImageError: A word names no picture, or stdin has none.
+        ImageError: A word names no image, or stdin has none.
     """
     if list(words).count("-") > 1:
         raise UsageError("'-' may stand for one picture only: stdin can be read once")
-    pictures: list[Picture] = []
+    found = Gathered(several=len(words) > 1)
     for word in words:
-        pictures += _gather_one(word)
-    return pictures
+        _gather_one(word, recursive, found)
+    return found
 
 
-def _gather_one(word: str) -> list[Picture]:
+def printable(name: str) -> str:
+    """Return a file's name as text that can be written everywhere: undecodable bytes as \\xNN."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _gather_one(word: str, recursive: bool, found: Gathered) -> None:
     if word == "-":
-        return [_from_stdin()]
-    if word.startswith("data:"):
-        return [Picture("data URL", word)]
-    try:
-        return _from_disk(word, Path(word))
-    except (OSError, ValueError) as error:
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(f"{word[:200]} cannot be read: {error}") from error
+        found.pictures.append(_from_stdin())
+    elif word.startswith("data:"):
+        found.pictures.append(Picture("data URL", word))
+    elif re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", word):
+        raise ImageError(_not_fetched(word))
+    else:
+        try:
+            _from_disk(word, recursive, found)
+        except (OSError, ValueError, RuntimeError) as error:
+            if isinstance(error, ImageError):
+                raise
+            raise ImageError(f"{printable(word[:200])} cannot be read: {error}") from error
 
 
-def _from_disk(word: str, path: Path) -> list[Picture]:
+def _not_fetched(address: str) -> str:
+    if address.lower().startswith("file:"):
+        return f"expected a path, got an address: give {unquote(urlsplit(address).path)}"
+    return (
+        "images are not fetched from other machines: "
+        f"curl -sL '{address[:200]}' | molmo-point point - \"the red mug\""
+    )
+
+
+def _from_disk(word: str, recursive: bool, found: Gathered) -> None:
+    path = Path(word)
+    if word.startswith("~") and not path.exists():
+        path = path.expanduser()
     if path.is_dir():
-        names = sorted(str(item) for item in path.iterdir() if item.suffix.lower() in SUFFIXES)
+        found.several = True
+        _from_folder(path, recursive, found)
+    elif not path.exists() and glob.has_magic(word):
+        found.several = True
+        names = sorted(_matching(word), key=os.fsencode)
         if not names:
-            raise ImageError(f"there is no picture in the folder {word} ({', '.join(SUFFIXES)})")
-        return [Picture(name, name) for name in names]
-    if not path.exists() and glob.has_magic(word):
-        names = sorted(name for name in glob.glob(word, recursive=True) if Path(name).is_file())
-        if not names:
-            raise ImageError(f"no file matches {word}: check the pattern")
-        return [Picture(name, name) for name in names]
-    if not path.exists():
-        raise ImageError(f"there is no file {word}: check the path")
-    return [Picture(word, word)]
+            raise ImageError(f"no file matches {printable(word)}: check the pattern")
+        found.pictures += [_file(name) for name in _each_once(names)]
+    elif not path.exists():
+        raise ImageError(f"there is no file {printable(word)}: check the path")
+    else:
+        found.pictures.append(_file(str(path)))
+
+
+def _file(name: str) -> Picture:
+    """A file by its path; what is no regular file (a pipe) by its bytes, of which there may be no end."""
+    if os.path.isfile(name):
+        return Picture(printable(name), name)
+    if not stat.S_ISFIFO(os.stat(name).st_mode) and name != "/dev/stdin":
+        raise ImageError(f"{printable(name)} is no file but a device: give an image file")
+    with open(name, "rb") as stream:
+        return Picture(printable(name), _bounded(stream, printable(name)))
+
+
+def _matching(pattern: str) -> Iterator[str]:
+    """The files of a pattern; `**` does not follow links to folders, which may lead in a circle."""
+    if "**" not in pattern:
+        yield from (name for name in glob.glob(pattern) if os.path.isfile(name))
+        return
+    parts = Path(pattern).parts
+    fixed = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+    start = Path(*parts[:fixed])
+    for path in start.glob(os.path.join(*parts[fixed:])):
+        hidden = any(part.startswith(".") for part in path.relative_to(start).parts)
+        if path.is_file() and not hidden:
+            yield str(path)
+
+
+def _each_once(names: Sequence[str]) -> list[str]:
+    """Leave out names of a file that came before under another one."""
+    seen: dict[str, str] = {}
+    for name in names:
+        seen.setdefault(os.path.realpath(name), name)
+    return list(seen.values())
+
+
+def _from_folder(folder: Path, recursive: bool, found: Gathered) -> None:
+    before = len(found.pictures)
+    names = sorted(_files_in(folder, recursive), key=os.fsencode)
+    for name in _each_once(names):
+        reason = _why_not(name)
+        if reason is None:
+            found.pictures.append(_file(name))
+        else:
+            found.skipped.append((printable(name), reason))
+    if len(found.pictures) > before:
+        return
+    inner = [entry for entry in os.scandir(folder) if entry.is_dir()]
+    hint = ": add --recursive to look into its folders" if inner and not recursive else ""
+    skipped = "".join(f"; {name}: {reason}" for name, reason in found.skipped[:3])
+    raise ImageError(f"there is no picture in the folder {printable(str(folder))}{hint}{skipped}")
+
+
+def _files_in(folder: Path, recursive: bool) -> Iterator[str]:
+    """Every regular file that is not hidden; folders that links lead to again are not entered again."""
+    entered = {os.path.realpath(folder)}
+    for place, folders, files in os.walk(folder, followlinks=recursive):
+        yield from (
+            os.path.join(place, name)
+            for name in files
+            if not name.startswith(".") and os.path.isfile(os.path.join(place, name))
+        )
+        kept = []
+        for name in sorted(folders):
+            real = os.path.realpath(os.path.join(place, name))
+            if recursive and not name.startswith(".") and real not in entered:
+                entered.add(real)
+                kept.append(name)
+        folders[:] = kept
+
+
+def _why_not(name: str) -> str | None:
+    """Why a file of a folder is not asked about; None if it is."""
+    suffix = Path(name).suffix.lower()
+    try:
+        with open(name, "rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        # A file that is called an image is asked about, and its error is shown; others do not matter.
+        return None if suffix in SUFFIXES else f"cannot be read: {error.strerror}"
+    if head[4:8] == b"ftyp" and head[8:11] in (b"hei", b"hev", b"mif", b"msf"):
+        return f"HEIC: {_CONVERT}"
+    if suffix in SUFFIXES or head.startswith(_BEGINNINGS) or head[8:12] == b"WEBP":
+        return "a drawing of molmo-point" if is_our_drawing(Path(name)) else None
+    if suffix in (".heic", ".heif"):
+        return f"HEIC: {_CONVERT}"
+    return f"not an image that can be read ({suffix or 'no suffix'})"
 
 
 def _from_stdin() -> Picture:
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():
         raise ImageError(
-            "'-' reads a picture from stdin, which is a terminal: pipe one in (< desk.png)"
+            "'-' reads an image from stdin, which is a terminal or closed: pipe one in (< desk.png)"
         )
-    data = sys.stdin.buffer.read()
+    data = _bounded(sys.stdin.buffer, "stdin")
     if not data:
-        raise ImageError("stdin is empty: pipe a picture in (< desk.png)")
+        raise ImageError("stdin is empty: pipe an image in (< desk.png)")
     # What a clipboard or a browser hands over is often a data URL in text.
     if data[:5] == b"data:":
         return Picture("stdin", data.decode("ascii", "replace").strip())
     return Picture("stdin", data)
 
 
-def _names_picture(word: str) -> bool:
-    if not word.strip():
-        return False
-    if word == "-" or word.startswith("data:") or Path(word).suffix.lower() in SUFFIXES:
-        return True
-    try:
-        return Path(word).exists() or (glob.has_magic(word) and bool(glob.glob(word)))
-    except (OSError, ValueError):
-        return False
+def _bounded(stream: BinaryIO, name: str) -> bytes:
+    """Read a stream to its end, which must come before the largest image file."""
+    from molmo_point.images import MAX_FILE_BYTES
+
+    data = bytearray()
+    while chunk := stream.read(_CHUNK):
+        data += chunk
+        if len(data) > MAX_FILE_BYTES:
+            raise ImageError(
+                f"{name} holds more than the limit of {MAX_FILE_BYTES:,} bytes: make the image smaller"
+            )
+    return bytes(data)

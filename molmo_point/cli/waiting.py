@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 Item = TypeVar("Item")
 
@@ -30,22 +33,42 @@ def spinner(words: str, *, quiet: bool) -> AbstractContextManager[object]:
 
 
 def progress(items: Sequence[Item], words: str, *, quiet: bool) -> Iterable[Item]:
-    """Go through the items under a bar that says how many are done and how long the rest will take."""
+    """Go through the items under a bar that says how many of them are done, and how long the rest will take."""
     from rich.console import Console
 
-    console = Console(stderr=True)
-    if quiet or len(items) < 2 or not console.is_terminal:
+    if quiet or len(items) < 2 or not Console(stderr=True).is_terminal:
         return items
     return _with_bar(items, words)
 
 
 def _with_bar(items: Sequence[Item], words: str) -> Iterator[Item]:
-    from rich.console import Console
-    from rich.progress import Progress
+    with bar() as shown:
+        yield from shown.track(items, description=words)
 
-    # Results are printed while the bar stands. On the same terminal they must go above it; in a pipe they must stay in the pipe.
-    bar = Progress(
-        console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()
+
+def bar() -> Progress:
+    """Return a bar on stderr with done/total, time spent and time left; nothing is shown where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
     )
-    with bar:
-        yield from bar.track(items, description=words)
+
+    console = Console(stderr=True)
+    # Results are printed while the bar stands. On the same terminal they must go above it; in a pipe they must stay in the pipe.
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
+    )

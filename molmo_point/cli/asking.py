@@ -1,0 +1,219 @@
+"""Ask every query about every image, one answer at a time: what `point` and `count` share."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from molmo_point.cli.answers import UNKNOWN, Answer, other_labels
+from molmo_point.cli.drawings import DrawingFailed, Drawings
+from molmo_point.cli.pictures import Gathered, Picture
+from molmo_point.cli.waiting import progress
+from molmo_point.errors import (
+    Busy,
+    ImageError,
+    ModelFailed,
+    QueryError,
+    Superseded,
+    TimedOut,
+)
+
+if TYPE_CHECKING:
+    from molmo_point.pointer import Pointer, View
+    from molmo_point.points import Pointing
+
+OF_ONE_IMAGE = (ImageError, QueryError, ModelFailed, TimedOut, Busy, Superseded)
+"""Errors of one answer. Any other, such as a server that is gone, ends the run: it would meet every image."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What is asked about every image, and how an answer is shown.
+
+    Attributes:
+        kind: "point" or "count".
+        queries: As the user wrote them.
+        several: Whether more than one answer was asked for, whatever comes of it.
+        timeout_s: For each query.
+        as_json: One JSON object a line.
+        quiet: No messages but errors.
+    """
+
+    kind: str
+    queries: Sequence[str]
+    several: bool
+    timeout_s: float | None
+    as_json: bool
+    quiet: bool
+
+    def run(self, pointer: Pointer, found: Gathered, drawings: Drawings | None) -> list[Answer]:
+        """Ask, print each answer as it comes, draw where asked to; return the answers.
+
+        Raises:
+            PointError: The error of the only answer; or what ends the run.
+        """
+        from molmo_point.model.capabilities import unknown_note
+
+        for query in self.queries:
+            if note := unknown_note(pointer.model, query):
+                self._say(f"note: {note}")
+        answers = []
+        for picture in progress(found.pictures, self.kind, quiet=self.quiet):
+            of_one = []
+            for answer in self._answers(pointer, picture):
+                if answer.error is not None and not self.several:
+                    raise answer.error
+                self._show(answer)
+                self._remark(answer)
+                of_one.append(answer)
+            answers += of_one
+            if drawings is not None and not self._draw(drawings, picture, of_one):
+                drawings = None
+        return answers
+
+    def _answers(self, pointer: Pointer, picture: Picture) -> Iterator[Answer]:
+        if len(self.queries) == 1:
+            ask = pointer.point if self.kind == "point" else pointer.count
+            yield self._one(
+                picture,
+                self.queries[0],
+                lambda words: ask(picture.source, words, timeout_s=self.timeout_s),
+            )
+            return
+        try:
+            view: View = pointer.open(picture.source)
+        except OF_ONE_IMAGE as error:
+            yield from (Answer(picture.name, query, error=error) for query in self.queries)
+            return
+        with view:
+            of_view = view.point if self.kind == "point" else view.count
+            for query in self.queries:
+                yield self._one(
+                    picture, query, lambda words: of_view(words, timeout_s=self.timeout_s)
+                )
+
+    def _one(self, picture: Picture, query: str, ask: Callable[[str], Pointing]) -> Answer:
+        from molmo_point.markup.noun_phrase import noun_phrase
+
+        try:
+            pointing = ask(noun_phrase(query))
+        except OF_ONE_IMAGE as error:
+            return Answer(picture.name, query, error=error)
+        return Answer(picture.name, query, pointing=pointing.with_(query=query))
+
+    def _show(self, answer: Answer) -> None:
+        if self.as_json:
+            typer.echo(json.dumps(answer.as_json(), ensure_ascii=False))
+        elif self.kind == "count":
+            alone = UNKNOWN if answer.count is None else str(answer.count)
+            typer.echo(answer.row(len(self.queries) > 1) if self.several else alone)
+        elif answer.pointing is not None:
+            from molmo_point.cli.tables import print_points
+
+            print_points(answer.pointing, answer.image)
+
+    def _remark(self, answer: Answer) -> None:
+        """Say on stderr what the result alone does not tell."""
+        where = answer.image if len(self.queries) == 1 else f"{answer.image}, {answer.query!r}"
+        if answer.error is not None:
+            _complain(
+                str(answer.error)
+                if answer.image in str(answer.error)
+                else f"{where}: {answer.error}"
+            )
+        elif answer.pointing is not None:
+            if answer.pointing.status.value == "malformed":
+                text = answer.pointing.text[:200]
+                _complain(f"{where}: the model's answer could not be read: {text!r}")
+            for words in remarks(answer, self.kind):
+                self._say(f"{where}: {words}")
+
+    def _draw(self, drawings: Drawings, picture: Picture, answers: Sequence[Answer]) -> bool:
+        """Draw the answers about one image; False after a failure that will meet the others, too."""
+        pointings = [answer.pointing for answer in answers if answer.pointing is not None]
+        if not pointings:
+            return True
+        try:
+            path = drawings.write(picture, _drawn_together(pointings))
+        except DrawingFailed as error:
+            _complain(f"{error}; " + ("no further drawings are made" if self.several else ""))
+            drawings.failed = True
+            return False
+        if not self.several:
+            self._say(f"wrote {path}")
+        return True
+
+    def _say(self, words: str) -> None:
+        if not self.quiet:
+            sys.stderr.write(words + "\n")
+
+
+def remarks(answer: Answer, kind: str) -> list[str]:
+    """Return what a user must know about an answer besides its points."""
+    pointing = answer.pointing
+    assert pointing is not None
+    found = []
+    if pointing.status.value == "not_found" and kind == "point":
+        found.append(f"nothing there that fits {answer.query!r}")
+    elif pointing.status.value == "truncated":
+        found.append(
+            f"cut short by --timeout or the token limit after {pointing.count} points: there may be more"
+        )
+    elif pointing.status.value == "pending":
+        found.append("no answer yet")
+    if pointing.duplicates:
+        found.append(f"{pointing.duplicates} points were written again and are counted once")
+    if pointing.count_agrees is False:
+        found.append(
+            f"the model wrote {pointing.stated_count} and pointed {pointing.count} times; the points count"
+        )
+    if labels := other_labels(pointing):
+        names = ", ".join(repr(label) for label in labels[:4])
+        found.append(
+            f"the model calls it {names}, not {answer.query!r}: these points may be wrong"
+        )
+    return found
+
+
+def _drawn_together(pointings: Sequence[Pointing]) -> Pointing:
+    """One pointing with the points of all, each under its query: what was asked for, not what the model calls it."""
+    from molmo_point.markup.noun_phrase import noun_phrase
+    from molmo_point.points import Status
+
+    points = []
+    for pointing in pointings:
+        label = noun_phrase(pointing.query)
+        for point in pointing.points:
+            update = {"index": len(points), "label": point.label if label.endswith("?") else label}
+            points.append(point.model_copy(update=update))
+    if len(pointings) == 1:
+        return pointings[0].with_(points=tuple(points))
+    worst = next(
+        (p.status for p in pointings if p.status not in (Status.FOUND, Status.NOT_FOUND)), None
+    )
+    status = worst or (Status.FOUND if points else Status.NOT_FOUND)
+    query = ", ".join(pointing.query for pointing in pointings)
+    return pointings[0].with_(
+        query=query, points=tuple(points), status=status, stated_count=None, duplicates=0
+    )
+
+
+def report_skipped(found: Gathered, quiet: bool) -> None:
+    """Name on stderr the files of folders that are not asked about, by reason."""
+    if quiet or not found.skipped:
+        return
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in found.skipped:
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        sys.stderr.write(f"skipped {shown}: {reason}\n")
+
+
+def _complain(words: str) -> None:
+    sys.stderr.write(f"molmo-point: {words.rstrip('; ')}\n")

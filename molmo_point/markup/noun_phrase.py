@@ -1,0 +1,50 @@
+"""What is asked for, in words alone: 'burgers' for 'Point to the burgers' and for 'How many burgers are there?'.
+
+Every pointing and counting question of Molmo's training is a template filled with a label, a lower-case noun phrase
+(docs/molmo.md 5.1), and the templates are drawn with equal chances. So an instruction that is one of these templates and the
+template that `point_prompt` or `count_prompt` writes around its label are the same question; the label alone also says what the
+points are called. Small models know the common templates better than the others.
+"""
+
+from __future__ import annotations
+
+import re
+
+_ARTICLE = r"(?:(?:all (?:of )?the|all occurrences of|every|each|all|any|the|an?) )?"
+_PLEASE = r"(?:please |can you (?:please )?|could you (?:please )?)?"
+_THING = r"(?P<thing>.+?)"
+_PLACE = r"(?: (?:are|is) (?:there|visible)| visible| do you see| can you see)?(?: (?:in|on) (?:the|this) (?:image|picture|photo))?"
+
+_INSTRUCTIONS = tuple(
+    re.compile(rf"{_PLEASE}{words}[.!?]*", re.IGNORECASE)
+    for words in (
+        rf"(?:point (?:to and count|to|at|out)|show me where|show me|locate|find|look for|count) {_ARTICLE}{_THING}{_PLACE}",
+        rf"(?:where is|where are|where's) {_ARTICLE}{_THING}(?: located)?{_PLACE}",
+        rf"(?:tell me )?(?:how many|what is the (?:total )?number of|the number of) {_ARTICLE}{_THING}{_PLACE}",
+        rf"(?:is|are) there {_ARTICLE}{_THING}(?: (?:in|on) (?:the|this) (?:image|picture|photo))?",
+    )
+)
+_PLAIN = re.compile(rf"(?:the|an?|all the|all|every|each|any) {_THING}", re.IGNORECASE)
+_CLAUSE = re.compile(
+    r"\b(?:that|which|who|where|when|if|is|are|was|were|do|does|can|could|should|would|and then)\b",
+    re.IGNORECASE,
+)
+
+
+def noun_phrase(query: str) -> str:
+    """Return what a query asks for without the instruction around it.
+
+    'Point to the burgers', 'How many burgers are there?' and 'the burgers' become 'burgers'. A query that is none of the templates,
+    or whose rest is a sentence of its own ('Where is the dog that sleeps?'), comes back without outer blanks and otherwise
+    word for word.
+    """
+    text = query.strip()
+    for pattern in _INSTRUCTIONS:
+        match = pattern.fullmatch(text)
+        if match is not None:
+            thing = match["thing"].strip(" \"'")
+            return thing if thing and not _CLAUSE.search(thing) else text
+    match = _PLAIN.fullmatch(text)
+    if match is not None and not text.endswith("?"):
+        return match["thing"].strip()
+    return text
