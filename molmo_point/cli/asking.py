@@ -25,7 +25,7 @@ from molmo_point.errors import (
 
 if TYPE_CHECKING:
     from molmo_point.pointer import Pointer, View
-    from molmo_point.points import Pointing
+    from molmo_point.points import Point, Pointing
 
 OF_ONE_IMAGE = (ImageError, QueryError, ModelFailed, TimedOut, Busy, Superseded)
 """Errors of one answer. Any other, such as a server that is gone, ends the run: it would meet every image."""
@@ -185,7 +185,7 @@ def _drawn_together(pointings: Sequence[Pointing]) -> Pointing:
     from molmo_point.markup.noun_phrase import noun_phrase
     from molmo_point.points import Status
 
-    points = []
+    points: list[Point] = []
     for pointing in pointings:
         label = noun_phrase(pointing.query)
         for point in pointing.points:

@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from molmo_point.cli import FAILED, FOUND
-from molmo_point.cli.opening import AsJson, Quiet
+from molmo_point.cli.opening import AsJson, Connect, Key, Quiet, Token, Where
+from molmo_point.cli.tables import Column, print_rows
 from molmo_point.cli.waiting import spinner
 
 
@@ -44,8 +45,18 @@ def doctor(
     point: Annotated[
         bool, typer.Option(help="Load nano and point with it, which takes some seconds.")
     ] = True,
+    connect: Connect = None,
+    key: Key = None,
+    token: Token = None,
 ) -> None:
-    """Check Python, packages, devices, the download cache, the ports and nano; exit code 1 if anything failed."""
+    """Check Python, packages, devices, the download cache, the ports and nano; with --connect, a server instead.
+
+    Exit code 1 if anything failed. What is missing is no failure: a machine that only asks a server needs no torch.
+
+    \b
+    molmo-point doctor                                   this machine
+    molmo-point doctor --connect tcp://gpu:5555          a server: model, latency, key
+    """
     from molmo_point.cli import doctor_checks as checks
 
     parts: list[Callable[[], list[Check]]] = [
@@ -55,7 +66,10 @@ def doctor(
         checks.cache,
         checks.ports,
     ]
-    if point:
+    where = Where(connect=connect, key=key, token=token)
+    if where.connect is not None:
+        parts = [_system, lambda: checks.server(where)]
+    elif point:
         parts.append(checks.nano)
     found: list[Check] = []
     with spinner("looking around", quiet=quiet):
@@ -86,17 +100,8 @@ def _system() -> list[Check]:
     ]
 
 
+COLUMNS = (Column("what"), Column("state"), Column("found"), Column("what to do"))
+
+
 def _print(found: list[Check]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from molmo_point.cli.tables import print_table
-
-    colours = {"ok": "green", "missing": "yellow", "failed": "red"}
-    table = Table()
-    for title in ("what", "state", "found", "what to do"):
-        table.add_column(title, overflow="fold")
-    for check in found:
-        state = Text(check.state, style=colours[check.state])
-        table.add_row(Text(check.name), state, Text(check.detail), Text(check.advice))
-    print_table(table)
+    print_rows(COLUMNS, [(check.name, check.state, check.detail, check.advice) for check in found])

@@ -9,12 +9,26 @@ import shutil
 import socket
 import time
 
+from typing import TYPE_CHECKING
+
 from molmo_point.cli.doctor import Check
 from molmo_point.install import install_line
+
+if TYPE_CHECKING:
+    from molmo_point.cli.opening import Where
+    from molmo_point.client.remote import RemotePointer
 
 PORTS = {"zmq": 5555, "http": 8000}
 """The ports that `molmo-point serve` takes unless told otherwise."""
 
+ADVICE = {
+    "zmq": "serve --zmq tcp://127.0.0.1:PORT takes another; doctor --connect asks what answers there",
+    "http": "serve --http 127.0.0.1:PORT takes another; doctor --connect asks what answers there",
+}
+"""What to do about a port of PORTS that is taken."""
+
+_PINGS = 5
+_SERVER_TIMEOUT_S = 10.0
 _SHOWN = ("numpy", "pillow", "pyzmq", "pydantic")
 _NANO_TIMEOUT_S = 60.0
 _PORT_TIMEOUT_S = 0.5
@@ -109,10 +123,7 @@ def ports() -> list[Check]:
     for name, port in PORTS.items():
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=_PORT_TIMEOUT_S):
-                detail, advice = (
-                    "something answers there",
-                    f"serve with another --{name}-port, or connect to it",
-                )
+                detail, advice = "something answers there", ADVICE[name]
         except OSError:
             detail, advice = "free", ""
         found.append(Check(f"port {port} ({name})", "ok", detail, advice))
@@ -122,11 +133,13 @@ def ports() -> list[Check]:
 def nano() -> list[Check]:
     """Load the model in the package and point with it, as every user would."""
     from molmo_point import api
-    from molmo_point.errors import PointError
+    from molmo_point.errors import MissingExtra, PointError
 
     begin = time.perf_counter()
     try:
         pointer = api.load("nano", device="cpu")
+    except MissingExtra:
+        return [Check("nano", "missing", "needs torch; a server can be asked", install_line("engine"))]
     except PointError as error:
         return [Check("nano", "failed", str(error))]
     loaded = time.perf_counter()
@@ -140,6 +153,42 @@ def nano() -> list[Check]:
         f"loads in {loaded - begin:.2f} s, points in {pointing.timing.total_s:.2f} s on the CPU"
     )
     return [Check("nano", "ok", spent)]
+
+
+def server(where: Where) -> list[Check]:
+    """Ask a server what it is, how quickly it answers, and to point once."""
+    from molmo_point.cli.opening import open_pointer
+    from molmo_point.client.remote import RemotePointer
+    from molmo_point.errors import PointError, Refused
+
+    name = f"server {where.connect}"
+    try:
+        with open_pointer(where, quiet=True) as pointer:
+            begin = time.perf_counter()
+            # First: a server that is still loading its model is ready after this.
+            pointing = pointer.point(_grey_picture(), "circle", timeout_s=_NANO_TIMEOUT_S)
+            seconds = time.perf_counter() - begin
+            found = [Check(name, "ok", f"points with {pointing.model} in {seconds:.2f} s")]
+            return found + (_hello(pointer) if isinstance(pointer, RemotePointer) else [])
+    except Refused as error:
+        return [Check(name, "failed", str(error), "give --key FILE (tcp) or --token (http)")]
+    except PointError as error:
+        return [Check(name, "failed", str(error), "start it there: molmo-point serve")]
+
+
+def _hello(pointer: RemotePointer) -> list[Check]:
+    info = pointer.info(timeout_s=_SERVER_TIMEOUT_S)
+    times = []
+    for _ in range(_PINGS):
+        begin = time.perf_counter()
+        pointer.info(timeout_s=_SERVER_TIMEOUT_S)
+        times.append(time.perf_counter() - begin)
+    state = "ok" if info.ready else "failed"
+    queue = f"{info.waiting} of {info.capacity} in the queue"
+    return [
+        Check("state", state, f"{info.state}, version {info.version}, {queue}"),
+        Check("latency", "ok", f"{1000 * sorted(times)[_PINGS // 2]:.1f} ms, median of {_PINGS}"),
+    ]
 
 
 def _grey_picture() -> bytes:

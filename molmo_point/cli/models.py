@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from molmo_point.cli.opening import AsJson
+from molmo_point.cli.tables import Column, print_rows
+from molmo_point.errors import ModelNotFound
 
 if TYPE_CHECKING:
     from molmo_point.model.catalog import CatalogEntry
@@ -20,10 +22,23 @@ def register(app: typer.Typer) -> None:
     app.command()(models)
 
 
-def models(as_json: AsJson = False) -> None:
-    """List the models: parameters, memory of the weights, licence, hub name, and whether they are here."""
+def models(
+    name: Annotated[
+        str | None, typer.Argument(help="Of one model: say what it can be asked.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the models: hub name, parameters, memory of the weights, licence, and whether they are here.
+
+    \b
+    molmo-point models          all of them
+    molmo-point models nano     what nano knows
+    """
     from molmo_point.model.catalog import CATALOG
 
+    if name is not None:
+        _print_capabilities(name, as_json)
+        return
     rows = [_row(entry.sized()) for entry in CATALOG]
     if as_json:
         for row in rows:
@@ -45,27 +60,56 @@ def _row(entry: CatalogEntry) -> dict[str, Any]:
     }
 
 
+COLUMNS = (
+    Column("model"),
+    Column("on the hub"),
+    Column("parameters", right=True, spare=2),
+    Column("active", right=True, spare=4),
+    Column("float32", right=True, spare=3),
+    Column("bfloat16", right=True),
+    Column("licence", spare=1),
+    Column("here"),
+)
+
+
 def _print(rows: list[dict[str, Any]]) -> None:
-    from rich.table import Table
+    print_rows(
+        COLUMNS,
+        [
+            (
+                row["name"],
+                row["hub_name"] or "(in this package)",
+                _billions(row["parameters"]),
+                _billions(row["active_parameters"]),
+                *(_gigabytes(row["memory_bytes"][dtype]) for dtype in DTYPES),
+                row["licence"],
+                "yes" if row["folder"] else "no",
+            )
+            for row in rows
+        ],
+    )
 
-    from molmo_point.cli.tables import print_table
 
-    table = Table()
-    for title in ("model", "parameters", "active", *DTYPES):
-        table.add_column(title, justify="left" if title == "model" else "right", no_wrap=True)
-    for title in ("licence", "on the hub", "here"):
-        table.add_column(title)
-    for row in rows:
-        table.add_row(
-            row["name"],
-            _billions(row["parameters"]),
-            _billions(row["active_parameters"]),
-            *(_gigabytes(row["memory_bytes"][dtype]) for dtype in DTYPES),
-            row["licence"],
-            row["hub_name"] or "(in this package)",
-            "yes" if row["folder"] else "no",
-        )
-    print_table(table)
+def _print_capabilities(name: str, as_json: bool) -> None:
+    from molmo_point.model.capabilities import capabilities_of
+    from molmo_point.model.catalog import CATALOG, find
+
+    entry = find(name)
+    if entry is None:
+        known = ", ".join(entry.name for entry in CATALOG)
+        raise ModelNotFound(f"expected one of {known}, got {name!r}")
+    able = capabilities_of(name)
+    if as_json:
+        fields = able.model_dump(mode="json", exclude={"words"})
+        typer.echo(json.dumps({"name": entry.name, **fields}))
+        return
+    questions = "yes" if able.free_questions else "no, it points and counts only"
+    typer.echo(f"{entry.name}\nfree questions: {questions}")
+    typer.echo(f"photographs: {'yes' if able.photographs else 'no'}")
+    if able.knows:
+        typer.echo(f"knows: {able.knows}")
+    if able.kinds:
+        typer.echo(", ".join(able.kinds))
 
 
 def _billions(number: int) -> str:

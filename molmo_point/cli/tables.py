@@ -1,49 +1,115 @@
-"""Tables on stdout."""
+"""Tables on stdout. What does not fit the terminal loses columns that were named for it, then becomes a list: nothing is cut."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from molmo_point.points import Pointing
 
-_TROUBLE = {"truncated": ", cut short", "malformed": ", unreadable"}
+PIPE_WIDTH = 200
+"""Columns where stdout is not a terminal."""
+
+_TROUBLE = {"truncated": ", cut short", "malformed": ", unreadable", "pending": ", no answer yet"}
 """What a title adds for a status, by its value."""
 
 
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        title: Its heading.
+        right: Whether it holds numbers.
+        spare: Left out where there is no room; the highest goes first, 0 stays.
+    """
+
+    title: str
+    right: bool = False
+    spare: int = 0
+
+
+POINT_COLUMNS = (
+    Column("#", right=True),
+    Column("x", right=True),
+    Column("y", right=True),
+    Column("px", right=True, spare=1),
+    Column("py", right=True, spare=1),
+    Column("score", right=True),
+    Column("label"),
+)
+
+
 def print_points(pointing: Pointing, name: str) -> None:
-    """Print a line with the count, and a table of points: place in the picture (0-1), in its pixels, score and label.
+    """Print a line with the count, and a table of points: place in the image (0-1), in its pixels, score and label.
 
     Args:
         pointing: The answer.
-        name: Of the picture.
+        name: Of the image.
     """
     import typer
-    from rich.table import Table
-    from rich.text import Text
 
     title = f"{name}: {pointing.count} × {pointing.query}{_TROUBLE.get(pointing.status.value, '')}"
     typer.echo(title)
-    table = Table()
-    for column in ("#", "x", "y", "px", "py", "score"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("label")
+    rows = []
     for point in pointing.points:
         px, py = point.pixel(*pointing.image_size)
         score = "" if point.score is None else f"{100 * point.score:.0f} %"
-        table.add_row(
-            str(point.index + 1),
-            f"{point.x:.3f}",
-            f"{point.y:.3f}",
-            f"{px:.1f}",
-            f"{py:.1f}",
-            score,
-            Text(point.label),
-        )
-    if pointing.points:
-        print_table(table)
+        places = (f"{point.x:.3f}", f"{point.y:.3f}", f"{px:.1f}", f"{py:.1f}")
+        rows.append((str(point.index + 1), *places, score, point.label))
+    if rows:
+        print_rows(POINT_COLUMNS, rows)
+
+
+def print_rows(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of text on stdout, as a table where it fits and as a list of `title: value` where it does not."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_WIDTH)
+    for least in sorted({0, *(column.spare for column in columns)}, reverse=True):
+        kept = [number for number, column in enumerate(columns) if column.spare <= least]
+        table = _table([columns[number] for number in kept], [[row[n] for n in kept] for row in rows])
+        if console.measure(table).maximum <= console.width and _fits(table, console):
+            console.print(table)
+            return
+    _print_list(columns, rows, console)
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for column in columns:
+        table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _fits(table: Table, console: Console) -> bool:
+    """Whether the table's widest line is no wider than the console; `measure` clips at the console's own width."""
+    wide = console.options.update(max_width=10_000, width=10_000)
+    return console.measure(table, options=wide).maximum <= console.width
+
+
+def _print_list(columns: Sequence[Column], rows: Sequence[Sequence[str]], console: Console) -> None:
+    """Print one `title: value` a line; a value is never broken, whatever its length."""
+    width = max(len(column.title) for column in columns) + 2
+    for row in rows:
+        for column, value in zip(columns, row, strict=True):
+            if value:
+                console.print(
+                    f"{column.title + ':':{width}}{value}", markup=False, highlight=False, soft_wrap=True
+                )
+        console.print()
 
 
 def print_table(table: Table) -> None:
@@ -52,5 +118,5 @@ def print_table(table: Table) -> None:
 
     console = Console()
     if not console.is_terminal:
-        console = Console(width=200)
+        console = Console(width=PIPE_WIDTH)
     console.print(table)

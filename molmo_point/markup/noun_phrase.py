@@ -13,7 +13,8 @@ import re
 _ARTICLE = r"(?:(?:all (?:of )?the|all occurrences of|every|each|all|any|the|an?) )?"
 _PLEASE = r"(?:please |can you (?:please )?|could you (?:please )?)?"
 _THING = r"(?P<thing>.+?)"
-_PLACE = r"(?: (?:are|is) (?:there|visible)| visible| do you see| can you see)?(?: (?:in|on) (?:the|this) (?:image|picture|photo))?"
+_IN_IMAGE = r"(?: (?:in|on) (?:the|this) (?:image|picture|photo))?"
+_PLACE = rf"(?: (?:are|is) (?:there|visible)| visible| do you see| can you see)?{_IN_IMAGE}"
 
 _INSTRUCTIONS = tuple(
     re.compile(rf"{_PLEASE}{words}[.!?]*", re.IGNORECASE)
@@ -21,7 +22,7 @@ _INSTRUCTIONS = tuple(
         rf"(?:point (?:to and count|to|at|out)|show me where|show me|locate|find|look for|count) {_ARTICLE}{_THING}{_PLACE}",
         rf"(?:where is|where are|where's) {_ARTICLE}{_THING}(?: located)?{_PLACE}",
         rf"(?:tell me )?(?:how many|what is the (?:total )?number of|the number of) {_ARTICLE}{_THING}{_PLACE}",
-        rf"(?:is|are) there {_ARTICLE}{_THING}(?: (?:in|on) (?:the|this) (?:image|picture|photo))?",
+        rf"(?:is|are) there {_ARTICLE}{_THING}{_IN_IMAGE}",
     )
 )
 _PLAIN = re.compile(rf"(?:the|an?|all the|all|every|each|any) {_THING}", re.IGNORECASE)
@@ -34,9 +35,9 @@ _CLAUSE = re.compile(
 def noun_phrase(query: str) -> str:
     """Return what a query asks for without the instruction around it.
 
-    'Point to the burgers', 'How many burgers are there?' and 'the burgers' become 'burgers'. A query that is none of the templates,
-    or whose rest is a sentence of its own ('Where is the dog that sleeps?'), comes back without outer blanks and otherwise
-    word for word.
+    'Point to the burgers', 'How many burgers are there?' and 'the burgers' become 'burgers'. A query that is none of the
+    templates, or whose rest is a sentence of its own ('Where is the dog that sleeps?'), comes back without outer blanks and
+    otherwise word for word.
     """
     text = query.strip()
     for pattern in _INSTRUCTIONS:

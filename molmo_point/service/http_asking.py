@@ -13,6 +13,8 @@ import anyio
 from starlette.requests import Request as HttpRequest
 
 from molmo_point.errors import ServiceError, TimedOut
+from molmo_point.markup.noun_phrase import noun_phrase
+from molmo_point.model.capabilities import check_question
 from molmo_point.service.desk import Desk
 from molmo_point.service.http_bodies import header_of, token_header
 from molmo_point.service.http_guard import TOKEN
@@ -24,6 +26,10 @@ GRACE_S = 5.0
 
 LISTEN_S = 0.5
 """How often a waiting request looks whether its caller is still there."""
+
+
+POINTING = frozenset({Op.POINT, Op.COUNT, Op.STREAM})
+"""What takes a noun phrase; an instruction around it is taken off."""
 
 
 class Asking:
@@ -52,6 +58,11 @@ class Asking:
         self, http: HttpRequest, op: Op, data: Buffer | None, **fields: Any
     ) -> AsyncIterator[Reply]:
         """Ask and yield every reply as it comes; an error reply is raised."""
+        query = fields.get("query", "")
+        if op in (Op.ASK, Op.STREAM_TEXT):
+            check_question(self.desk.worker.model, query)
+        elif op in POINTING:
+            fields["query"] = noun_phrase(query)
         caller = HttpCaller.of(http)
         request = Request(
             id=caller.request_id or secrets.token_hex(16),
@@ -83,6 +94,10 @@ class Asking:
                 heard_last = reply.last
                 if reply.error is not None:
                     raise error_from(reply.error)
+                if reply.pointing is not None:
+                    # As the caller wrote it, not as the model was asked.
+                    pointing = reply.pointing.with_(query=query)
+                    reply = reply.model_copy(update={"pointing": pointing})
                 yield reply
         finally:
             # Whoever named his request may come back for it over a new connection.

@@ -11,6 +11,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 
 from molmo_point.errors import PointError, UsageError
+from molmo_point.model.capabilities import Capabilities, capabilities_of
 from molmo_point.points import FinishReason, Pointing
 from molmo_point.service import http_docs as docs
 from molmo_point.service.fetch import Fetcher
@@ -46,6 +47,12 @@ class TextOut(BaseModel):
     model: str
     finish_reason: FinishReason = FinishReason.STOP
     """stop: whole; length, timeout: cut short there."""
+
+
+class ModelOut(Capabilities):
+    """What the model can be asked, with its name; "" until it is loaded."""
+
+    model: str
 
 
 class Done(BaseModel):
@@ -115,6 +122,11 @@ def points_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
             raise UsageError("expected the X-Client-Id with which the request was sent")
         asking.desk.cancel(caller.name, name)
         return Done()
+
+    @router.get("/v1/model", response_model=ModelOut, **docs.MODEL)
+    async def model() -> ModelOut:
+        name = asking.desk.worker.model
+        return ModelOut(model=name, **capabilities_of(name).model_dump())
 
     @router.get("/v1/server", response_model=ServerInfo, **docs.SERVER)
     async def server() -> ServerInfo:

@@ -109,7 +109,9 @@ class Worker:
             self.takes_text = hasattr(pointer, "schedule")
             self.model = pointer.model
         except Exception as error:
-            log.exception("the model could not be loaded")
+            # An error of ours says all there is to say; `Service.run` raises it. Of others the log keeps the traceback.
+            if not isinstance(error, PointError):
+                log.exception("the model could not be loaded")
             self.failure = error
             self._line.close(_no_model)
             return
