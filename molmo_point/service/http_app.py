@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,8 @@ from molmo_point.service.http_points import points_router
 from molmo_point.wire import ErrorBody
 
 PAGE = Path(__file__).parent / "page"
+EXAMPLE = Path(__file__).parents[1] / "nano"
+"""Holds the image and the query that the page offers to begin with."""
 
 ALLOWED_HEADERS = [
     "Authorization",
@@ -153,7 +155,17 @@ def _add_page(app: FastAPI) -> None:
     async def page() -> FileResponse:
         return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
 
+    for name in ("png", "json"):
+        path = EXAMPLE / f"demo.{name}"
+        app.get(f"/page/example.{name}", include_in_schema=False)(_file(path))
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
+
+
+def _file(path: Path) -> Callable[[], Awaitable[FileResponse]]:
+    async def file() -> FileResponse:
+        return FileResponse(path)
+
+    return file
 
 
 async def _refuse(request: HttpRequest, error: Exception) -> Response:

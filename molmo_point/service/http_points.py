@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, computed_field
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 
 from molmo_point.errors import PointError, UsageError
-from molmo_point.model.capabilities import Capabilities, capabilities_of
+from molmo_point.model.capabilities import Capabilities, capabilities_of, unknown_note
 from molmo_point.points import FinishReason, Pointing
 from molmo_point.service import http_docs as docs
 from molmo_point.service.fetch import Fetcher
@@ -50,9 +50,15 @@ class TextOut(BaseModel):
 
 
 class ModelOut(Capabilities):
-    """What the model can be asked, with its name; "" until it is loaded."""
+    """What the model can be asked.
+
+    Attributes:
+        model: Its name, "" until it is loaded.
+        note: What is to be known about the query that was sent along, "" for nothing.
+    """
 
     model: str
+    note: str = ""
 
 
 class Done(BaseModel):
@@ -124,9 +130,10 @@ def points_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
         return Done()
 
     @router.get("/v1/model", response_model=ModelOut, **docs.MODEL)
-    async def model() -> ModelOut:
+    async def model(query: Annotated[str, Query(max_length=4000)] = "") -> ModelOut:
         name = asking.desk.worker.model
-        return ModelOut(model=name, **capabilities_of(name).model_dump())
+        fields = capabilities_of(name).model_dump()
+        return ModelOut(model=name, note=unknown_note(name, query), **fields)
 
     @router.get("/v1/server", response_model=ServerInfo, **docs.SERVER)
     async def server() -> ServerInfo:

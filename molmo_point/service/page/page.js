@@ -1,257 +1,270 @@
-// The page: a picture, some questions, points drawn on it. Speaks the same HTTP as everybody else; loads nothing from other hosts.
+// The page: an image, some queries, points drawn on it. Speaks the same HTTP as everybody else; loads nothing from other hosts.
 
-import { clearPoints, drawPoint, lightPoint, colour } from "/page/overlay.js";
-import { ask, openView, closeView, server, Refusal, setToken } from "/page/server.js";
+import { Round, clearAnswers, element, plural } from "/page/answers.js";
+import { csv, download, png } from "/page/export.js";
+import { asked, cameraOn, picture, show, snapshot, startCamera, stopCamera } from "/page/picture.js";
+import { ask, openView, closeView, server, serverBack, modelInfo, Gone, Refusal, hasToken, setToken } from "/page/server.js";
 
 const $ = (id) => document.getElementById(id);
-const CAMERA = { video: { facingMode: "environment", width: { ideal: 1280 } }, audio: false };
 const VERBS = { point: "Point", count: "Count", ask: "Ask" };
+const LABELS = { point: "What to look for", count: "What to count", ask: "Your question" };
+const EXAMPLES = { point: "the red mug, door handles", count: "boats, people", ask: "What is on the table?" };
 
-let picture = null; // { blob, width, height }
-let camera = null; // MediaStream
-let results = []; // what "Copy as JSON" copies
-let running = null; // AbortController of the questions under way
+let files = []; // of this visit: { file, name, round }; round holds the newest answers about it
+let chosen = null; // the one that is shown, null for the camera
+let round = null; // the answers that are shown
+let running = null; // AbortController of the queries under way
+let able = { free_questions: true, photographs: true, knows: "", kinds: [] }; // what the model can be asked
+let ableModel = null;
 
-// The picture
+// Images
 
-async function show(blob) {
-  const url = URL.createObjectURL(blob);
-  const image = $("picture");
-  image.src = url;
-  try {
-    await image.decode();
-  } catch {
-    URL.revokeObjectURL(url);
-    image.removeAttribute("src");
-    say(`That is not a picture this browser can read${blob.name ? ` (${blob.name})` : ""}.`, "error");
-    return;
+async function add(given) {
+  const images = [...given].filter((file) => file.type.startsWith("image/") || /\.(heic|avif|tiff?|jfif)$/i.test(file.name ?? ""));
+  const others = [...given].length - images.length;
+  if (!images.length) {
+    const name = [...given][0]?.name;
+    return say(name ? `${name} is not an image.` : "That was no image: drop a file, not a link.", "error");
   }
-  if (picture) URL.revokeObjectURL(picture.url);
-  stopCamera();
-  picture = { blob: await sendable(blob, image), url, width: image.naturalWidth, height: image.naturalHeight };
-  $("size").textContent = `${picture.width} × ${picture.height}`;
-  image.hidden = false;
-  stage(true);
-  clearAnswers();
-  say("");
-  $("query").focus();
+  const begin = files.length;
+  files.push(...images.map((file) => ({ file, name: file.name || "image", round: null })));
+  if (await choose(files[begin])) {
+    const more = images.length > 1 ? `${images.length} images: choose one above, or ask about all.` : "";
+    say([more, others ? `${plural(others, "other file")} left out.` : ""].filter(Boolean).join(" "));
+  } else files = files.filter((one) => one !== files[begin]);
+  strip();
 }
 
-// The server takes JPEG, PNG and WebP; whatever else the browser can show is drawn and sent as PNG.
-async function sendable(blob, image) {
-  if (/^image\/(jpeg|png|webp)$/.test(blob.type)) return blob;
-  const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
-  canvas.getContext("2d").drawImage(image, 0, 0);
-  return canvas.convertToBlob({ type: "image/png" });
-}
-
-function stage(full) {
-  $("drop").hidden = full;
-  $("figure").hidden = !full;
-  $("tools").hidden = !full;
-}
-
-async function startCamera() {
+// Show one of the images; false where it cannot be read: then the one before stays, and its answers with it.
+async function choose(one) {
   try {
-    camera = await navigator.mediaDevices.getUserMedia(CAMERA);
+    await show(one.file, one.name);
   } catch (error) {
-    const reason = navigator.mediaDevices ? error.message : "browsers allow it on https or localhost only";
-    say(`The camera cannot be used: ${reason}.`, "error");
-    return;
+    say(error.message, "error");
+    return false;
   }
-  const video = $("video");
-  video.srcObject = camera;
-  await video.play();
-  $("picture").hidden = true;
-  video.hidden = false;
-  for (const id of ["snap", "live-label"]) $(id).hidden = false;
-  $("size").textContent = `${video.videoWidth} × ${video.videoHeight}`;
-  stage(true);
+  running?.abort();
+  chosen = one;
+  round = one.round;
   clearAnswers();
+  if (round) {
+    round.shown = false;
+    round.show();
+  }
+  say("");
+  strip();
+  $("query").focus();
+  return true;
+}
+
+function strip() {
+  const several = files.length > 1;
+  $("strip").hidden = $("run-all").hidden = !several;
+  $("run-all").textContent = `Ask about all ${files.length}`;
+  $("strip").replaceChildren(
+    ...files.map((one) => {
+      const button = element("button", "", one.name);
+      button.type = "button";
+      button.setAttribute("aria-pressed", one === chosen);
+      const counts = one.round?.results().map((result) => (result.error ? "failed" : (result.points?.length ?? "")));
+      if (counts?.length) button.append(element("span", "count", counts.join(", ")));
+      button.addEventListener("click", () => one !== chosen && choose(one));
+      return button;
+    }),
+  );
+}
+
+async function useCamera() {
+  try {
+    await startCamera();
+  } catch (error) {
+    return say(error.message, "error");
+  }
+  chosen = round = null;
+  clearAnswers();
+  strip();
   say("Take the picture, or ask about what the camera sees now.");
 }
 
-function stopCamera() {
-  if (camera) for (const track of camera.getTracks()) track.stop();
-  camera = null;
-  $("video").srcObject = null;
-  $("video").hidden = true;
-  $("live").checked = false;
-  for (const id of ["snap", "live-label"]) $(id).hidden = true;
+async function example() {
+  const [image, words] = await Promise.all([fetch("/page/example.png"), fetch("/page/example.json")]);
+  if (!image.ok || !words.ok) return say("The example is not there.", "error");
+  await add([new File([await image.blob()], "example.png", { type: "image/png" })]);
+  $("query").value = (await words.json()).query;
+  run();
 }
 
-async function snapshot() {
-  const video = $("video");
-  const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
-  canvas.getContext("2d").drawImage(video, 0, 0);
-  return canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 });
-}
-
-// Questions
+// Queries
 
 const mode = () => document.querySelector("input[name=mode]:checked").value;
 
 function queries() {
   const text = $("query").value.trim();
-  if (mode() === "ask") return text ? [text] : [];
+  if (mode() === "ask" || text.endsWith("?")) return text ? [text] : [];
   return [...new Set(text.split(/[,\n]/).map((part) => part.trim()).filter(Boolean))];
 }
 
 async function run() {
   const wanted = queries();
-  if (!picture && !camera) return say("Choose a picture first.", "error");
+  if (!picture() && !cameraOn()) return say("Choose a picture first.", "error");
   if (!wanted.length) {
     $("query").focus();
     return say(mode() === "ask" ? "Type a question." : "Type what to look for.", "error");
   }
+  await working(async (signal) => {
+    do await askAll(signal, mode(), wanted, $("live").checked);
+    while ($("live").checked && cameraOn() && !signal.aborted);
+  });
+}
+
+async function runAll() {
+  const wanted = queries();
+  if (!wanted.length) return say("Type what to look for.", "error");
+  const what = mode();
+  for (const one of [...files]) {
+    if (!(await choose(one))) continue;
+    if (!(await working((signal) => askAll(signal, what, wanted, false)))) return;
+  }
+  const results = files.flatMap((one) => one.round?.results() ?? []);
+  const points = results.reduce((sum, one) => sum + (one.points?.length ?? 0), 0);
+  const failed = results.filter((one) => one.error || !["found", "not_found"].includes(one.status ?? "found")).length;
+  say(`${plural(points, "point")} in ${plural(files.length, "image")}${failed ? `; ${plural(failed, "answer")} failed or incomplete` : ""}.`);
+}
+
+// Run something that can be stopped; false where it was stopped or failed.
+async function working(task) {
   running?.abort();
   const mine = (running = new AbortController());
-  $("run").disabled = true;
+  $("run").textContent = "Stop";
   try {
-    do {
-      await askAll(mine.signal, mode(), wanted);
-    } while ($("live").checked && camera && !mine.signal.aborted);
+    await task(mine.signal);
+    return !mine.signal.aborted;
   } catch (error) {
     if (!mine.signal.aborted) complain(error);
+    return false;
   } finally {
     if (running === mine) {
-      $("run").disabled = false;
       running = null;
+      $("run").textContent = VERBS[mode()];
     }
   }
 }
 
-async function askAll(signal, what, wanted) {
-  const blob = camera ? await snapshot() : picture.blob;
+function stop() {
+  running?.abort();
+  $("live").checked = false;
+  say("Stopped.");
+}
+
+async function askAll(signal, what, wanted, live) {
+  const image = await asked();
   const began = performance.now();
-  clearAnswers();
-  say("Looking …");
-  const view = wanted.length > 1 ? await openView(blob, signal) : null;
+  const mine = new Round(image);
+  // With "keep asking" the answers before stay until the new ones are whole: no flicker.
+  if (!live) {
+    round = mine;
+    mine.show();
+    say("Looking …");
+  }
+  const view = { handle: null };
   try {
+    if (wanted.length > 1) view.handle = await openView(image.blob, signal).catch((error) => viewFailed(error));
     // One after the other: the server has one model, and the first answer comes sooner so.
-    for (const [index, query] of wanted.entries()) await askOne(signal, what, query, index, view, blob);
+    for (const [index, query] of wanted.entries()) await askOne(signal, mine, what, query, index, view, image.blob);
   } finally {
-    if (view) closeView(view);
+    if (view.handle) closeView(view.handle);
   }
-  const found = results.reduce((sum, one) => sum + (one.points?.length ?? 0), 0);
-  const seconds = ((performance.now() - began) / 1000).toFixed(1);
-  say(what === "ask" ? `Answered in ${seconds} s.` : `${plural(found, "point")} in ${seconds} s.`);
-  $("after").hidden = false;
+  round = mine;
+  mine.show();
+  if (chosen) chosen.round = mine;
+  strip();
+  say(mine.summary(((performance.now() - began) / 1000).toFixed(1)), mine.failed ? "error" : "");
 }
 
-async function askOne(signal, what, query, index, view, blob) {
-  const entry = new Entry(what, query, index);
-  try {
-    for await (const reply of ask(what, query, { view, blob, signal })) {
-      if (reply.point) entry.point(reply.point);
-      else if (reply.type === "piece") entry.piece(reply.text ?? "");
-      else if (reply.pointing) entry.finish(reply.pointing);
-      else if (reply.type === "text") entry.text(reply.text ?? "");
+// Without an opened view each query brings the image along, and its own error says what is wrong.
+function viewFailed(error) {
+  if (error.name === "AbortError" || error.status === 401) throw error;
+  return null;
+}
+
+async function askOne(signal, mine, what, query, index, view, blob) {
+  const entry = mine.entry(what, query, index);
+  if (what !== "ask" && able.kinds.length)
+    modelInfo(query).then((info) => info.note && entry.say(info.note, "warn")).catch(() => null);
+  for (;;) {
+    try {
+      for await (const reply of ask(what, query, { view: view.handle, blob, signal })) {
+        if (reply.point) entry.point(reply.point);
+        else if (reply.type === "piece") entry.piece(reply.text ?? "");
+        else if (reply.pointing) entry.finish(reply.pointing);
+        else if (reply.type === "text") entry.text(reply.text ?? "", reply.finish_reason);
+      }
+      if (!entry.result) throw new Gone();
+      return;
+    } catch (error) {
+      if (signal.aborted || error.status === 401) throw error;
+      if (!(error instanceof Gone)) return entry.refuse(error);
     }
-  } catch (error) {
-    if (signal.aborted) throw error;
-    if (error instanceof Refusal && error.status === 401) throw error;
-    entry.refuse(error);
+    // The server is gone, and the opened view with it. What was answered stays; this query waits.
+    view.handle = null;
+    entry.reset();
+    entry.say("The server does not answer; trying again …", "error");
+    serverIs("gone", "no server");
+    say("The server does not answer; trying again … Esc stops.", "error");
+    mine.show();
+    await serverBack(signal);
+    serverIs("ready", ableModel ?? "ready");
+    entry.reset();
+    say("Looking …");
   }
 }
 
-// One answer in the list, and its points on the picture
-class Entry {
-  constructor(what, query, index) {
-    this.index = index;
-    this.drawn = 0;
-    this.element = element("li", "answer");
-    this.element.dataset.mode = what;
-    this.element.style.setProperty("--mark", what === "ask" ? "" : colour(index));
-    const title = element("h2", "", query);
-    this.count = element("span", "count");
-    title.append(this.count);
-    this.list = element("ul");
-    this.words = element("p", "text");
-    this.note = element("p", "note");
-    this.words.hidden = this.note.hidden = true;
-    this.element.append(title, this.words, this.list, this.note);
-    $("answers").append(this.element);
-  }
+// The server
 
-  point(point) {
-    const number = ++this.drawn;
-    const key = `${this.index}-${number}`;
-    drawPoint(point, { key, number, index: this.index });
-    const item = element("li");
-    item.tabIndex = 0;
-    item.append(element("span", "number", `${number}`), element("span", "", `${point.x.toFixed(3)}, ${point.y.toFixed(3)}`));
-    item.append(score(point.score));
-    for (const [event, on] of [["mouseenter", true], ["focus", true], ["mouseleave", false], ["blur", false]])
-      item.addEventListener(event, () => lightPoint(key, on));
-    this.list.append(item);
-    this.count.textContent = `${number}`;
-  }
+function serverIs(state, text) {
+  $("server").dataset.state = state;
+  $("server-text").textContent = text;
+}
 
-  finish(pointing) {
-    for (const point of pointing.points?.slice(this.drawn) ?? []) this.point(point);
-    this.count.textContent = `${this.drawn}`;
-    const notes = {
-      not_found: "Nothing there.",
-      truncated: "Cut short: the deadline came first.",
-      malformed: `The model's answer could not be read as points: ${pointing.text ?? ""}`,
-    };
-    const stated = pointing.stated_count ?? this.drawn;
-    if (stated !== this.drawn) this.say(`The model wrote ${stated}; ${this.drawn} were pointed at.`);
-    if (notes[pointing.status]) this.say(notes[pointing.status]);
-    results.push(pointing);
-  }
-
-  piece(text) {
-    this.words.hidden = false;
-    this.words.textContent += text;
-  }
-
-  text(text) {
-    this.words.hidden = false;
-    this.words.textContent = text || "(no answer)";
-    results.push({ query: this.element.querySelector("h2").firstChild.textContent, text });
-  }
-
-  refuse(error) {
-    this.say([error.message, error.advice].filter(Boolean).join(" — "), "error");
-    results.push({ query: this.element.querySelector("h2").firstChild.textContent, error: { kind: error.kind ?? "network", message: error.message } });
-  }
-
-  say(text, kind = "") {
-    this.note.hidden = false;
-    this.note.dataset.kind = kind;
-    this.note.textContent = text;
+async function lookAfterServer() {
+  try {
+    const { ready, state, model } = await server();
+    serverIs(ready ? "ready" : "wait", ready ? `${model}` : state);
+    if (ready && model !== ableModel) await learn(model);
+    setTimeout(lookAfterServer, ready ? 5000 : 2000);
+  } catch {
+    serverIs("gone", "no server");
+    setTimeout(lookAfterServer, 3000);
   }
 }
 
-function score(value) {
-  const box = element("span", "meter");
-  if (value == null) return box;
-  const bar = document.createElement("meter");
-  bar.value = value;
-  bar.title = "score";
-  box.append(bar, `${Math.round(100 * value)} %`);
-  return box;
+// What the model can be asked: tabs, examples and the list of what it knows.
+async function learn(model) {
+  try {
+    able = await modelInfo();
+  } catch {
+    return; // a token is needed first
+  }
+  ableModel = model;
+  $("mode-ask").hidden = !able.free_questions;
+  $("modes").dataset.tabs = able.free_questions ? 3 : 2;
+  if (!able.free_questions && mode() === "ask") document.querySelector("input[value=point]").click();
+  $("knows").hidden = !able.kinds.length;
+  $("knows-short").textContent = `${model} knows ${able.knows}`;
+  $("knows-list").textContent = able.kinds.join(", ");
+  $("knows-photos").hidden = able.photographs;
+  relabel();
 }
 
-function clearAnswers() {
-  clearPoints();
-  results = [];
-  $("answers").replaceChildren();
-  $("after").hidden = true;
+function relabel() {
+  const what = mode();
+  if (!running) $("run").textContent = VERBS[what];
+  $("query-label").textContent = LABELS[what];
+  $("query").placeholder = able.kinds.length ? "burgers, red circle" : EXAMPLES[what];
+  $("hint").hidden = what === "ask";
 }
 
 // Small things
-
-const plural = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
-
-function element(name, kind = "", text = "") {
-  const made = document.createElement(name);
-  if (kind) made.className = kind;
-  if (text) made.textContent = text;
-  return made;
-}
 
 function say(text, kind = "") {
   $("status").textContent = text;
@@ -262,25 +275,15 @@ function complain(error) {
   if (error instanceof Refusal && error.status === 401) {
     $("token-form").hidden = false;
     $("token").focus();
-    return say("This server answers only with a token.", "error");
+    const words = hasToken() ? "The server did not accept this token. It answers only with a token that it knows." : "This server answers only with a token.";
+    return say(words, "error");
   }
+  if (error instanceof Gone) return say("The server does not answer.", "error");
   say([error.message, error.advice].filter(Boolean).join(" — "), "error");
 }
 
-async function lookAfterServer() {
-  try {
-    const { ready, state, model } = await server();
-    $("server").dataset.state = ready ? "ready" : "wait";
-    $("server-text").textContent = ready ? `${model}` : state;
-    setTimeout(lookAfterServer, ready ? 15000 : 2000);
-  } catch {
-    $("server").dataset.state = "gone";
-    $("server-text").textContent = "no server";
-    setTimeout(lookAfterServer, 3000);
-  }
-}
-
 async function copy() {
+  const results = round?.results() ?? [];
   const text = JSON.stringify(results.length === 1 ? results[0] : results, null, 2);
   try {
     await navigator.clipboard.writeText(text);
@@ -291,40 +294,55 @@ async function copy() {
   }
 }
 
-// Wiring
+function saveTable() {
+  const rounds = files.map((one) => one.round).filter(Boolean);
+  if (round && !rounds.includes(round)) rounds.push(round);
+  download(new Blob([csv(rounds)], { type: "text/csv" }), "points.csv");
+}
 
-const firstPicture = (items) => [...items].find((file) => file.type.startsWith("image/"));
+async function saveImage() {
+  if (round) download(await png(round), `${round.image.name.replace(/\.[^.]*$/, "")}-points.png`);
+}
+
+// Wiring
 
 // After the key press, not within it: Chromium opens no file dialog from inside the event of the Enter key.
 for (const id of ["choose", "again-choose"]) $(id).addEventListener("click", () => setTimeout(() => $("file").click()));
-for (const id of ["camera", "again-camera"]) $(id).addEventListener("click", startCamera);
-$("file").addEventListener("change", (event) => {
-  if (event.target.files[0]) show(event.target.files[0]);
+for (const id of ["camera", "again-camera"]) $(id).addEventListener("click", useCamera);
+$("example").addEventListener("click", example);
+$("file").addEventListener("change", async (event) => {
+  const given = [...event.target.files];
   event.target.value = "";
+  if (given.length) await add(given);
 });
-$("snap").addEventListener("click", async () => show(await snapshot()));
-$("live").addEventListener("change", () => $("live").checked && !running && run());
+$("snap").addEventListener("click", async () => {
+  const taken = await snapshot();
+  stopCamera();
+  await add([new File([taken], `camera-${files.length + 1}.jpg`, { type: "image/jpeg" })]);
+});
+$("live").addEventListener("change", () => ($("live").checked ? !running && run() : running && stop()));
 $("form").addEventListener("submit", (event) => {
   event.preventDefault();
-  run();
+  if (running) stop();
+  else run();
 });
+$("run-all").addEventListener("click", runAll);
 $("query").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
     run();
   }
 });
-for (const radio of document.querySelectorAll("input[name=mode]"))
-  radio.addEventListener("change", () => {
-    $("run").textContent = VERBS[mode()];
-    const asks = mode() === "ask";
-    $("query-label").textContent = asks ? "Your question" : mode() === "count" ? "What to count" : "What to look for";
-    $("query").placeholder = asks ? "What is on the table?" : mode() === "count" ? "boats, people" : "the red mug, door handles";
-    $("hint").hidden = asks;
-  });
+for (const radio of document.querySelectorAll("input[name=mode]")) radio.addEventListener("change", relabel);
 $("copy").addEventListener("click", copy);
+$("save-csv").addEventListener("click", saveTable);
+$("save-png").addEventListener("click", saveImage);
 $("clear").addEventListener("click", () => {
+  running?.abort();
   clearAnswers();
+  round = null;
+  if (chosen) chosen.round = null;
+  strip();
   say("");
   $("query").focus();
 });
@@ -332,14 +350,15 @@ $("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   setToken($("token").value);
   $("token-form").hidden = true;
+  ableModel = null;
   lookAfterServer();
   run();
 });
 document.addEventListener("paste", (event) => {
-  const file = firstPicture(event.clipboardData?.files ?? []);
-  if (file) {
+  const given = [...(event.clipboardData?.files ?? [])];
+  if (given.some((file) => file.type.startsWith("image/"))) {
     event.preventDefault();
-    show(file);
+    add(given);
   }
 });
 document.addEventListener("dragover", (event) => {
@@ -350,14 +369,9 @@ document.addEventListener("dragleave", (event) => event.relatedTarget || documen
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("over");
-  const file = firstPicture(event.dataTransfer.files);
-  if (file) show(file);
-  else say("That was no picture: drop a file, not a link.", "error");
+  add(event.dataTransfer.files);
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && running) {
-    running.abort();
-    say("Stopped.");
-  }
+  if (event.key === "Escape" && running) stop();
 });
 lookAfterServer();
