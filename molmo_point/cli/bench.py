@@ -31,11 +31,11 @@ def drift(
     import json
     from dataclasses import asdict
 
-    from rich.console import Console
     from rich.table import Table
 
     from molmo_point import api
-    from molmo_point.cli.eval import scene_examples
+    from molmo_point.cli.tables import print_table
+    from molmo_point.cli.worlds import scene_examples
     from molmo_point.evaluate.drift import measure_drift
     from molmo_point.train.recipe import find_recipe
 
@@ -63,7 +63,7 @@ def drift(
     sizes = [_weight_bytes(pointer) for pointer in (first, second)]
     table.add_row("weights", " against ".join(f"{size / 1e6:.1f} MB" for size in sizes))
     table.add_row("time", " against ".join(f"{seconds:.1f} s" for seconds in result.seconds))
-    Console().print(table)
+    print_table(table)
 
 
 def _weight_bytes(pointer: object) -> int:

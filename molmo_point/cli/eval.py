@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molmo_point.cli.worlds import WORLDS, scene_examples, world_examples
+from molmo_point.cli.worlds import WORLDS, count_pictures, scene_examples, world_examples
+from molmo_point.cli.waiting import bar
+from molmo_point.errors import UsageError
 from molmo_point.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -30,8 +32,13 @@ def register(app: typer.Typer) -> None:
 
 def evaluate_command(
     model: Annotated[
-        str, typer.Option(help="Model name, folder, or the address of a server.")
+        str,
+        typer.Option("--model", "-m", help="Model name, folder, or the address of a server."),
     ] = "nano",
+    connect: Annotated[
+        str | None,
+        typer.Option("--connect", help="Ask a server: tcp://HOST:5555 or http://HOST:8000."),
+    ] = None,
     pictures: Annotated[int, typer.Option(min=1, help="Scenes to draw; 500 gives +-2 %.")] = 100,
     questions: Annotated[int, typer.Option(min=1, help="Questions about each scene.")] = 4,
     recipe: Annotated[
@@ -39,7 +46,12 @@ def evaluate_command(
         typer.Option(help="Draw what this recipe's last stage trains on (a name or a JSON file)."),
     ] = "nano",
     world: Annotated[
-        str, typer.Option(help=f"Which pictures: {', '.join(WORLDS)}. Pages need Chromium.")
+        str,
+        typer.Option(
+            "--world",
+            "--worlds",
+            help=f"Which pictures: {', '.join(WORLDS)}. Pages need Chromium. Several, by commas, with --table.",
+        ),
     ] = "scenes",
     table: Annotated[
         Path | None,
@@ -51,14 +63,21 @@ def evaluate_command(
         Path | None, typer.Option(help="With --table: write the model's card here, too.")
     ] = None,
     first: Annotated[int, typer.Option(min=0, help="Number of the first held-out scene.")] = 0,
-    timeout_s: Annotated[float, typer.Option(help="Seconds for each question.")] = 60.0,
+    timeout_s: Annotated[
+        float, typer.Option("--timeout", "--timeout-s", help="Seconds for each question.")
+    ] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="The whole report as JSON.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Write the report as JSON here, too.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write the report as JSON here, too.")
+    ] = None,
 ) -> None:
     """Ask questions about held-out scenes and score the points."""
     import molmo_point
     from molmo_point.train.recipe import find_recipe
 
+    if card is not None and table is None:
+        raise UsageError("--card is written from a table: add --table FOLDER")
+    model = connect or model
     pointer = (molmo_point.connect if "://" in model else molmo_point.load)(model)
     style = find_recipe(recipe).stages[-1].scenes[-1].style
     asking = Asking(pictures, questions, first, timeout_s, style)
@@ -96,22 +115,15 @@ class Asking:
 
     def report(self, pointer: Pointer, world: str) -> Report:
         """Ask about the pictures of one world, with a bar on stderr."""
-        from rich.console import Console
-        from rich.progress import Progress
-
         from molmo_point.evaluate.run import evaluate
 
         pictures = self.pictures * MORE.get(world, 1)
         examples = world_examples(world, self.first, pictures, self.questions, self.style)
         # Closed here and now: pages hold a browser until they are.
-        with closing(examples), Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(world, total=None)
-            return evaluate(
-                pointer,
-                examples,
-                timeout_s=self.timeout_s,
-                progress=lambda _: bar.advance(task),
-            )
+        with closing(examples), bar() as shown:
+            task = shown.add_task(f"{world}, pictures", total=pictures)
+            counted = count_pictures(examples, lambda done: shown.update(task, completed=done))
+            return evaluate(pointer, counted, timeout_s=self.timeout_s)
 
 
 def _write_table(pointer: Pointer, worlds: tuple[str, ...], asking: Asking, folder: Path) -> str:

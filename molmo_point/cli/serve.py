@@ -46,13 +46,14 @@ def serve(
         typer.Option(help=f"File with one HTTP token a line; {TOKEN_VARIABLE} adds one more."),
     ] = None,
     insecure: Annotated[
-        bool, typer.Option(help="Serve other machines without keys and tokens.")
+        bool, typer.Option("--insecure", help="Serve other machines without keys and tokens.")
     ] = False,
     image_host: Annotated[
         list[str] | None, typer.Option(help="Host that pictures may be fetched from; repeatable.")
     ] = None,
     inner_hosts: Annotated[
-        bool, typer.Option(help="Let --image-host name machines inside this network.")
+        bool,
+        typer.Option("--inner-hosts", help="Let --image-host name machines inside this network.")
     ] = False,
     allow_host: Annotated[
         list[str] | None,

@@ -9,9 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from molmo_point.cli import FAILED
+
+if TYPE_CHECKING:
+    from molmo_point.train.recipe import Recipe
+
+INTERRUPTED = 130
+"""What shells report for a program that Ctrl+C ended."""
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +37,7 @@ def train_command(
     folder: Annotated[
         Path | None,
         typer.Option(
-            help="Run folder, made if missing; an unfinished run in it goes on. [runs/RECIPE]"
+            help="Run folder, made if missing; an unfinished run in it goes on. Default: runs/RECIPE."
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -39,36 +47,82 @@ def train_command(
     threads: Annotated[
         int,
         typer.Option(
-            min=1, help="Threads that compute; on a CPU two runs of one beat one of two."
+            min=1, help="Threads that compute. On a CPU, two single-threaded runs finish sooner than one with two threads."
         ),
     ] = 1,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Stop after so many steps, state saved. [to the end]")
+        int | None, typer.Option(min=1, help="Stop after this many steps, state saved. Default: to the end.")
     ] = None,
 ) -> None:
     """Train a model; prints the folder of the checkpoint, which `--model` of the other commands takes.
 
-    Ctrl+C and SIGTERM end it after the step that it is in, state saved; the same command goes on.
+    Ctrl+C and SIGTERM end it after the step that it is in, state saved; the same command goes on. Exit codes: 0 trained to the
+    end, 1 stopped by --steps, 130 by a signal, 2 your mistake.
     """
+    from molmo_point.train.recipe import find_recipe
+
+    chosen = find_recipe(recipe)
+    run = folder or Path("runs") / chosen.name
+    sys.stderr.write(_plan(chosen, run))
     import torch
 
     from molmo_point.train.loop import train
     from molmo_point.train.progress import Progress
-    from molmo_point.train.recipe import find_recipe
 
     torch.set_num_threads(threads)
-    chosen = find_recipe(recipe)
     with _asked_to_stop() as stop:
         checkpoint = train(
             chosen,
-            folder or Path("runs") / chosen.name,
+            run,
             device=device,
             workers=workers,
             progress=Progress(sys.stderr),
             steps=steps,
             stop=stop,
         )
-    typer.echo(str(checkpoint))
+        interrupted = stop()
+    whole = not interrupted and (steps is None or _is_finished(run, chosen))
+    if (checkpoint / "config.json").is_file():
+        typer.echo(str(checkpoint))
+    if not whole:
+        sys.stderr.write(_stopped(run, checkpoint))
+        raise typer.Exit(INTERRUPTED if interrupted else FAILED)
+
+
+def _plan(recipe: Recipe, run: Path) -> str:
+    """Say what is about to begin: the stages and what they may cost at most."""
+    seconds = sum(stage.cpu_seconds or 0 for stage in recipe.stages)
+    pictures = sum(stage.samples or 0 for stage in recipe.stages)
+    cost = [f"{seconds / 3600:.1f} CPU-hours"] if seconds else []
+    cost += [f"{pictures:,} pictures"] if pictures else []
+    stages = ", ".join(stage.name for stage in recipe.stages)
+    return (
+        f"training {recipe.name} in {run}: at most {' and '.join(cost)}, stages: {stages}\n"
+        "Ctrl+C stops and saves; the same command goes on. The first line comes after about a minute.\n"
+    )
+
+
+def _stopped(run: Path, checkpoint: Path) -> str:
+    """Say what there is of a run that has not come to its end."""
+    there = (
+        f"{checkpoint} is the checkpoint of the last check"
+        if (checkpoint / "config.json").is_file()
+        else "there is no checkpoint yet"
+    )
+    return f"stopped, the state is saved in {run}, {there}; the same command goes on\n"
+
+
+def _is_finished(run: Path, recipe: Recipe) -> bool:
+    """Whether the saved state stands behind the last stage."""
+    import json
+
+    from safetensors import safe_open
+
+    from molmo_point.train.state import STATE_FILE
+
+    with safe_open(run / STATE_FILE, "pt") as state:
+        place = json.loads((state.metadata() or {}).get("place", "{}"))
+    return int(place.get("stage", 0)) >= len(recipe.stages)
 
 
 @contextmanager

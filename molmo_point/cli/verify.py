@@ -23,9 +23,9 @@ def verify(
 ) -> None:
     """Recompute every number of a golden folder; exit code 1 on any miss."""
     import torch
-    from rich.console import Console
     from rich.table import Table
 
+    from molmo_point.cli.tables import print_table
     from molmo_point.engine.verify import verify_folder
     from molmo_point.errors import UsageError
 
@@ -50,5 +50,5 @@ def verify(
             "[green]pass" if report.passed else "[red]MISS",
         )
     if not as_json:
-        Console().print(table)
+        print_table(table)
     raise typer.Exit(0 if passed else 1)

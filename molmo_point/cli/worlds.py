@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -96,6 +96,20 @@ def world_examples(
     if world in PAGES:
         return page_examples(first, pictures, questions, PAGES[world], spare=spare)
     raise UsageError(f"no world is called {world!r}: expected one of {', '.join(WORLDS)}")
+
+
+def count_pictures(
+    examples: Iterable[Example], tell: Callable[[int], object]
+) -> Iterator[Example]:
+    """Pass examples on, and tell how many pictures have come before each of them."""
+    done, image = 0, None
+    for example in examples:
+        if image is not None and example.image is not image:
+            done += 1
+        image = example.image
+        tell(done)
+        yield example
+    tell(done + (image is not None))
 
 
 def scene_examples(
