@@ -26,7 +26,10 @@ def main() -> int:
     failed = False
     for name in names:
         print(f"\n## python -m benchmarks.{name}", flush=True)
-        failed |= subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode != 0
+        failed |= (
+            subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode
+            != 0
+        )
     return int(failed)
 
 

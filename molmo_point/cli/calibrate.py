@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
@@ -9,14 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molmo_point.cli.worlds import WORLDS, world_examples
+from molmo_point.cli.waiting import bar
+from molmo_point.cli.worlds import WORLDS, count_pictures, world_examples
+from molmo_point.errors import UsageError
 from molmo_point.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rich.progress import TaskID
+
     from molmo_point.evaluate.calibrate import Quality, Samples
     from molmo_point.evaluate.examples import Example
+    from molmo_point.evaluate.kept import KeptAnswers
     from molmo_point.pointer import Pointer
 
 FIRST = 30_000
@@ -42,7 +48,9 @@ def register(app: typer.Typer) -> None:
 
 
 def calibrate(
-    model: Annotated[str, typer.Option(help="Model name or checkpoint folder.")] = "nano",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Model name or checkpoint folder.")
+    ] = "nano",
     examples: Annotated[
         Path | None,
         typer.Option(
@@ -53,8 +61,10 @@ def calibrate(
     worlds: Annotated[
         str,
         typer.Option(
+            "--worlds",
+            "--world",
             help=f"Without --examples: which held-out pictures, by commas, of {', '.join(WORLDS)}. "
-            "Pages are drawn without Chromium where there is none."
+            "Pages are drawn without Chromium where there is none.",
         ),
     ] = MIXTURE,
     pictures: Annotated[
@@ -62,21 +72,38 @@ def calibrate(
     ] = 300,
     questions: Annotated[int, typer.Option(min=1, help="Questions about each picture.")] = 4,
     out: Annotated[
-        Path, typer.Option(help="Folder for calibration.json and reliability.png.")
+        Path,
+        typer.Option(
+            "--out", "-o", help="Folder for calibration.json, reliability.png and the answers."
+        ),
     ] = Path(),
 ) -> None:
-    """Fit on every other picture, measure on the rest, write calibration.json: put it beside the checkpoint's weights."""
+    """Fit on half of the pictures, measure on the other half, write calibration.json: put it beside the checkpoint's weights.
+
+    Answers to --examples are kept in answers.jsonl; the same command asks only what was not answered yet. Half of the questions
+    are fitted on: 20 right points are needed there at least, and for all that can be fitted also 20 wrong ones, 20 questions
+    about what is absent and 20 about what is there.
+    """
     from molmo_point.api import load
     from molmo_point.engine.calibration import FILE
     from molmo_point.evaluate import calibrate as certainty
-    from molmo_point.evaluate.fit import fit
+    from molmo_point.evaluate.fit import LEAST, fit, lacking
+    from molmo_point.evaluate.kept import KEPT_FILE, KeptAnswers
     from molmo_point.evaluate.reliability import draw_reliability
 
     halves = _own(examples) if examples else _drawn(worlds.split(","), pictures, questions)
+    totals = _announce(halves) if examples else dict.fromkeys(halves[0], pictures // 2)
     source = "questions of the user" if examples else f"{pictures} drawn pictures each of {worlds}"
     pointer = load(model, calibrated=False)
-    first, second = (_collect(pointer, half) for half in halves)
-    fitted = fit(certainty.joined(first.values()), f"every other one of {source}")
+    kept = KeptAnswers(out / KEPT_FILE, pointer.model) if examples else None
+    if kept:
+        sys.stderr.write(f"{len(kept)} answers are kept in {out / KEPT_FILE}\n")
+    first, second = (_collect(pointer, half, totals, kept) for half in halves)
+    fitted_on = certainty.joined(first.values())
+    if few := lacking(fitted_on):
+        counts = ", ".join(f"{count} {name}" for name, count in few.items())
+        sys.stderr.write(f"few to fit on: {counts}; with {LEAST} of each more is fitted\n")
+    fitted = fit(fitted_on, f"every other one of {source}")
     judged = {name: certainty.apply(fitted, samples) for name, samples in second.items()}
     mixture = certainty.joined(judged.values())
     quality = certainty.measure(mixture)
@@ -89,19 +116,49 @@ def calibrate(
     typer.echo(f"written: {out / FILE}, {out / 'reliability.png'}", err=True)
 
 
-def _collect(pointer: Pointer, worlds: Mapping[str, Iterable[Example]]) -> dict[str, Samples]:
-    """Ask every question, with a bar on stderr."""
-    from rich.console import Console
-    from rich.progress import Progress
-
+def _collect(
+    pointer: Pointer,
+    worlds: Mapping[str, Iterable[Example]],
+    totals: Mapping[str, int],
+    kept: KeptAnswers | None,
+) -> dict[str, Samples]:
+    """Ask every question, with a bar on stderr that counts pictures."""
     from molmo_point.evaluate.calibrate import collect
 
     samples = {}
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with bar() as shown:
         for name, asked in worlds.items():
-            task = bar.add_task(name, total=None)
-            samples[name] = collect(pointer, bar.track(asked, task_id=task))
+            task = shown.add_task(f"{name}, pictures", total=totals[name])
+
+            def tell(done: int, task: TaskID = task) -> None:
+                shown.update(task, completed=done)
+
+            samples[name] = collect(pointer, count_pictures(asked, tell), kept)
     return samples
+
+
+def _announce(halves: Halves) -> dict[str, int]:
+    """Say what will be asked, before a model is loaded; return the pictures of each half.
+
+    Raises:
+        UsageError: However well the model answers, there will be too few right points to fit on.
+    """
+    from molmo_point.evaluate.fit import LEAST
+
+    first = list(halves[0][OWN])
+    second = list(halves[1][OWN])
+    halves[0][OWN], halves[1][OWN] = first, second
+    there = sum(len(example.regions) for example in first)
+    absent = sum(not example.regions for example in first)
+    sys.stderr.write(
+        f"{len(first) + len(second)} questions; fitted on {len(first)}, with {there} things that are there and {absent} "
+        f"questions about what is absent (at least {LEAST} right points are needed; {LEAST} wrong ones and {LEAST} absent are better)\n"
+    )
+    if there < LEAST:
+        raise UsageError(
+            f"expected at least {LEAST} of each to fit on, got {there} things that are there in half of the questions: add more"
+        )
+    return {OWN: len({id(example.image) for example in first})}
 
 
 Halves = tuple[dict[str, "Iterable[Example]"], dict[str, "Iterable[Example]"]]

@@ -8,7 +8,6 @@ import re
 import shutil
 import socket
 import time
-
 from typing import TYPE_CHECKING
 
 from molmo_point.cli.doctor import Check
@@ -139,7 +138,9 @@ def nano() -> list[Check]:
     try:
         pointer = api.load("nano", device="cpu")
     except MissingExtra:
-        return [Check("nano", "missing", "needs torch; a server can be asked", install_line("engine"))]
+        return [
+            Check("nano", "missing", "needs torch; a server can be asked", install_line("engine"))
+        ]
     except PointError as error:
         return [Check("nano", "failed", str(error))]
     loaded = time.perf_counter()

@@ -34,18 +34,26 @@ class Drawings:
     Args:
         out: A file for one image; a folder (which is made) for several, or if it exists or ends with a slash.
         pictures: All that will be drawn.
+        several: A set was asked for, whatever came of it: `out` is a folder.
         overwrite: Replace files that are no drawings of this package, too. Never one of `pictures`.
 
     Raises:
         UsageError: `out` would replace a file, lies among the images, cannot be made, or is a file and there are several.
     """
 
-    def __init__(self, out: str, pictures: Sequence[Picture], *, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        out: str,
+        pictures: Sequence[Picture],
+        *,
+        several: bool = False,
+        overwrite: bool = False,
+    ) -> None:
         if not out.strip():
             raise UsageError("--out is empty: give a file, or a folder for several images")
         path = Path(out)
         is_folder = path.is_dir() or out.endswith(("/", os.sep))
-        if not is_folder and len(pictures) > 1:
+        if not is_folder and (several or len(pictures) > 1):
             if path.suffix.lower() in _FORMATS or path.exists():
                 raise UsageError(
                     f"--out {out} is one file, and there are {len(pictures)} pictures: give a folder"

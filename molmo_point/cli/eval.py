@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molmo_point.cli.worlds import WORLDS, count_pictures, scene_examples, world_examples
 from molmo_point.cli.waiting import bar
+from molmo_point.cli.worlds import WORLDS, count_pictures, scene_examples, world_examples
 from molmo_point.errors import UsageError
 from molmo_point.whole_file import write_whole
 

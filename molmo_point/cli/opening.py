@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molmo_point.cli.waiting import spinner
-from molmo_point.errors import UsageError
+from molmo_point.errors import MissingExtra, ModelNotFound, UsageError
 
 if TYPE_CHECKING:
     from molmo_point.pointer import Pointer
@@ -148,12 +148,31 @@ def _is_here(where: Where) -> bool:
 def _load(where: Where) -> Pointer:
     from molmo_point import api
 
-    return api.load(
-        where.model or "nano",
-        device=where.device or "auto",
-        dtype=where.dtype or "auto",
-        quantize=where.quantize,
-    )
+    _refuse_missing_folder(where.model or "nano")
+    try:
+        return api.load(
+            where.model or "nano",
+            device=where.device or "auto",
+            dtype=where.dtype or "auto",
+            quantize=where.quantize,
+        )
+    except MissingExtra as error:
+        raise UsageError(f"{error}; or ask a server with --connect") from error
+
+
+def _refuse_missing_folder(model: str) -> None:
+    """Say that a folder is not there, instead of looking for it on the hub: a path in a folder that exists is no hub name.
+
+    Raises:
+        ModelNotFound: It is such a path.
+    """
+    from molmo_point.model.catalog import find
+
+    path = Path(model)
+    if find(model) is None and len(path.parts) > 1 and path.parent.is_dir() and not path.exists():
+        raise ModelNotFound(
+            f"there is no folder {model}: expected a checkpoint there (config.json, *.safetensors)"
+        )
 
 
 def _connect(where: Where) -> Pointer:

@@ -146,7 +146,11 @@ def _ask(
     names, queries = split_words(words, query or (), "query")
     queries = [check_query(text) for text in queries]
     found = gather(names, recursive=recursive)
-    drawings = None if out is None else Drawings(out, found.pictures, overwrite=overwrite)
+    drawings = (
+        None
+        if out is None
+        else Drawings(out, found.pictures, several=found.several, overwrite=overwrite)
+    )
     report_skipped(found, quiet)
     several = found.several or len(queries) > 1
     if len(found.pictures) == 1 and not several:

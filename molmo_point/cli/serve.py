@@ -53,7 +53,7 @@ def serve(
     ] = None,
     inner_hosts: Annotated[
         bool,
-        typer.Option("--inner-hosts", help="Let --image-host name machines inside this network.")
+        typer.Option("--inner-hosts", help="Let --image-host name machines inside this network."),
     ] = False,
     allow_host: Annotated[
         list[str] | None,

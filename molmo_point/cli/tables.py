@@ -75,7 +75,9 @@ def print_rows(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None
         console = Console(width=PIPE_WIDTH)
     for least in sorted({0, *(column.spare for column in columns)}, reverse=True):
         kept = [number for number, column in enumerate(columns) if column.spare <= least]
-        table = _table([columns[number] for number in kept], [[row[n] for n in kept] for row in rows])
+        table = _table(
+            [columns[number] for number in kept], [[row[n] for n in kept] for row in rows]
+        )
         if console.measure(table).maximum <= console.width and _fits(table, console):
             console.print(table)
             return
@@ -100,14 +102,19 @@ def _fits(table: Table, console: Console) -> bool:
     return console.measure(table, options=wide).maximum <= console.width
 
 
-def _print_list(columns: Sequence[Column], rows: Sequence[Sequence[str]], console: Console) -> None:
+def _print_list(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], console: Console
+) -> None:
     """Print one `title: value` a line; a value is never broken, whatever its length."""
     width = max(len(column.title) for column in columns) + 2
     for row in rows:
         for column, value in zip(columns, row, strict=True):
             if value:
                 console.print(
-                    f"{column.title + ':':{width}}{value}", markup=False, highlight=False, soft_wrap=True
+                    f"{column.title + ':':{width}}{value}",
+                    markup=False,
+                    highlight=False,
+                    soft_wrap=True,
                 )
         console.print()
 

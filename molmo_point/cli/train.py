@@ -47,11 +47,13 @@ def train_command(
     threads: Annotated[
         int,
         typer.Option(
-            min=1, help="Threads that compute. On a CPU, two single-threaded runs finish sooner than one with two threads."
+            min=1,
+            help="Threads that compute. On a CPU, two single-threaded runs finish sooner than one with two threads.",
         ),
     ] = 1,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Stop after this many steps, state saved. Default: to the end.")
+        int | None,
+        typer.Option(min=1, help="Stop after this many steps, state saved. Default: to the end."),
     ] = None,
 ) -> None:
     """Train a model; prints the folder of the checkpoint, which `--model` of the other commands takes.

@@ -7,6 +7,7 @@ quality = measure(apply(calibration, collect(pointer, others)))
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ import numpy as np
 from molmo_point.engine.calibration import Calibration, Floats, Raw
 from molmo_point.engine.local import LocalPointer
 from molmo_point.evaluate.examples import Example, Region
+from molmo_point.evaluate.kept import KeptAnswers
 from molmo_point.pointer import Pointer
 from molmo_point.points import Point, Pointing
 
@@ -73,12 +75,21 @@ class Quality:
     bins: tuple[tuple[float, float, int], ...]
 
 
-def collect(pointer: Pointer, examples: Iterable[Example]) -> Samples:
-    """Ask every question and set the answers' certainties beside the truth."""
+def collect(
+    pointer: Pointer, examples: Iterable[Example], kept: KeptAnswers | None = None
+) -> Samples:
+    """Ask every question and compare the answers' certainties with the truth.
+
+    Args:
+        kept: Where answers are looked up before a question is asked, and written down after it.
+    """
     points: list[PointSample] = []
     absences: list[AbsenceSample] = []
     for example in examples:
-        pointing, states = _answer(pointer, example)
+        if kept is None:
+            pointing, states = _answer(pointer, example)
+        else:
+            pointing, states = kept.answered(example, functools.partial(_answer, pointer))
         none = pointing.absent_probability
         for point, state in zip(pointing.points, states, strict=True):
             if point.covariance:

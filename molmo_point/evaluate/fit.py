@@ -21,7 +21,7 @@ from molmo_point.evaluate.probe import Fitted, fit_with_probe
 from molmo_point.evaluate.regression import PROBABILITY, VARIANCE, logistic_regression
 
 LEAST = 20
-"""Of each kind of sample."""
+"""Of each kind of sample, for all that can be fitted. Of hits there must be as many; with less of the others, only a bias is."""
 
 PROMISED = {0.5: 0.06, 0.9: 0.04}
 """Coverage of the ellipses, and how far from it is still kept."""
@@ -33,14 +33,27 @@ def fit(samples: Samples, measured_on: str) -> Calibration:
     Args:
         samples: Those of one picture side by side.
 
+    With fewer than LEAST misses the score keeps its order and gets a bias only; the same for the probability of absence with
+    fewer than LEAST absent or present questions.
+
     Raises:
-        UsageError: Fewer than LEAST hits or misses, absent or present questions: too little to fit anything on.
+        UsageError: Fewer than LEAST hits: too little to fit anything on.
     """
-    _check_enough(samples)
-    score = _fit_score(samples.points)
+    few = lacking(samples)
+    if "hits" in few:
+        counts = ", ".join(f"{count} {name}" for name, count in few.items())
+        raise UsageError(
+            f"expected at least {LEAST} of each to fit on, and no fewer hits than that, got {counts}: ask more questions; "
+            "the answers so far are kept"
+        )
+    score = _bias_only_score(samples.points) if "misses" in few else _fit_score(samples.points)
     spread_x, spread_y = _fit_spreads([s for s in samples.points if s.offset is not None])
-    doubts = np.array([[logit(s.probability)] for s in samples.absences])
-    absent = logistic_regression(doubts, np.array([s.absent for s in samples.absences], float))
+    doubts = np.array([logit(s.probability) for s in samples.absences])
+    gone = np.array([s.absent for s in samples.absences], float)
+    if few.keys() & {"absent questions", "present questions"}:
+        absent = (1.0, _bias(doubts, gone))
+    else:
+        absent = tuple(logistic_regression(doubts[:, None], gone).tolist())
     return Calibration(
         score_weights=tuple(score.weights.tolist()),
         score_bias=score.bias,
@@ -53,20 +66,41 @@ def fit(samples: Samples, measured_on: str) -> Calibration:
     )
 
 
-def _check_enough(samples: Samples) -> None:
+def lacking(samples: Samples) -> dict[str, int]:
+    """Return how many there are of each kind of sample of which there are fewer than LEAST."""
     hits = sum(sample.hit for sample in samples.points)
     gone = sum(sample.absent for sample in samples.absences)
-    few = {
+    counts = {
         "hits": hits,
         "misses": len(samples.points) - hits,
         "absent questions": gone,
         "present questions": len(samples.absences) - gone,
     }
-    lacking = [f"{count} {name}" for name, count in few.items() if count < LEAST]
-    if lacking:
-        raise UsageError(
-            f"expected at least {LEAST} of each to fit on, got {', '.join(lacking)}: ask more questions"
+    return {name: count for name, count in counts.items() if count < LEAST}
+
+
+def _bias_only_score(points: Sequence[PointSample]) -> Fitted:
+    """The raw score's log odds, moved so that its mean is the share of hits."""
+    features = np.array([score_features(sample) for sample in points])
+    weights = np.zeros(features.shape[1])
+    weights[0] = 1.0
+    bias = _bias(features[:, 0], np.array([s.hit for s in points], float))
+    return Fitted(weights, np.zeros(0), bias, features[:, 0] + bias)
+
+
+def _bias(odds: Floats, labels: Floats) -> float:
+    """Return what to add to log odds [N] so that their mean is the share of the labels, each kind of them counted once more."""
+    wanted = (labels.sum() + 1) / (len(labels) + 2)
+    low, high = -40.0, 40.0
+    for _ in range(80):
+        middle = (low + high) / 2
+        mean = (
+            float((1 / (1 + np.exp(-np.clip(odds + middle, -60, 60)))).mean())
+            if len(odds)
+            else wanted
         )
+        low, high = (middle, high) if mean < wanted else (low, middle)
+    return (low + high) / 2 if len(odds) else 0.0
 
 
 def _fit_score(points: Sequence[PointSample]) -> Fitted:

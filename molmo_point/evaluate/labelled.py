@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from molmo_point.errors import UsageError
+from molmo_point.errors import ImageError, UsageError
 from molmo_point.evaluate.examples import Box, Example
 from molmo_point.images import Array, load_image
 
@@ -41,12 +41,17 @@ def read_labelled(path: Path) -> Iterator[Example]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the questions {path} cannot be read: {error}") from error
     name, image = "", None
+    if not any(text.strip() for text in lines):
+        raise UsageError(f"the questions {path} are empty: one JSON object a line")
     for number, text in enumerate(lines, 1):
         if not text.strip():
             continue
         line = _parse(path, number, text)
         if image is None or line.image != name:
-            name, image = line.image, load_image(path.parent / line.image)
+            try:
+                name, image = line.image, load_image(path.parent / line.image)
+            except ImageError as error:
+                raise ImageError(f"{path}, line {number}: {error}") from error
         yield _example(path, number, line, image)
 
 
@@ -64,6 +69,14 @@ def _parse(path: Path, number: int, text: str) -> _Line:
 
 def _example(path: Path, number: int, line: _Line, image: Array) -> Example:
     height, width = image.shape[:2]
+    if not line.query.strip():
+        raise UsageError(f"{path}, line {number}: the query is empty")
+    for box in line.boxes:
+        left, top, right, bottom = box
+        if not (left < right and top < bottom):
+            raise UsageError(
+                f"{path}, line {number}: expected [left, top, right, bottom] with left < right and top < bottom, got {list(box)}"
+            )
     try:
         regions = [
             Box(left / width, top / height, right / width, bottom / height)

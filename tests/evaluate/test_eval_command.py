@@ -103,8 +103,12 @@ def test_train_takes_one_step_and_says_where(app: typer.Typer, tmp_path: Path) -
     path.write_text(small.model_dump_json())
     arguments = ["train", str(path), "--folder", str(folder), "--workers", "0", "--steps", "1"]
     result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 0, result.output
-    assert result.stdout.strip() == str(folder / "checkpoint")
+    # Stopped by --steps before its end: no success, and no name of a folder that is not there.
+    assert result.exit_code == 1, result.output
+    assert result.stdout == ""
+    assert not (folder / "checkpoint").exists()
+    assert "there is no checkpoint yet; the same command goes on" in result.stderr
+    assert "at most" in result.stderr
     assert (folder / "state.safetensors").exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import json
 import math
 import re
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 
 from molmo_point.errors import QueryError
-from molmo_point.points import Point
+from molmo_point.points import Point, Pointing, Status
 from molmo_point.service.run import Service
 from molmo_point.testing import FakePointer
 
@@ -318,3 +319,198 @@ def test_a_server_that_is_gone_is_noticed(visit: Visit, picture: Path) -> None:
     page.service.http.stop()
     ask(page, "mug")
     page.locator("[data-kind=error]").first.wait_for()
+
+
+def crowd(count: int) -> list[Point]:
+    places = np.random.default_rng(0).uniform(0.05, 0.95, (count, 2))
+    return [Point(x=float(x), y=float(y), label="boat", score=0.5) for x, y in places]
+
+
+def test_errors_are_not_counted(visit: Visit, picture: Path) -> None:
+    page = visit()
+    show(page, picture)
+    ask(page, "broken")
+    done(page, "1 of 1 query failed")
+    assert "0 point" not in page.locator("#status").inner_text()
+    assert page.locator("#answers .count").inner_text() == "failed"
+    ask(page, "mug, broken")
+    done(page, r"1 point in [\d.]+ s; 1 of 2 queries failed")
+
+
+def test_an_answer_that_was_cut_is_no_count(visit: Visit, picture: Path) -> None:
+    cut = Pointing(query="mug", points=(MUG,), status=Status.TRUNCATED, image_size=(800, 600))
+    page = visit(FakePointer({"mug": cut}))
+    show(page, picture)
+    page.get_by_text("Count", exact=True).click()
+    ask(page, "mug")
+    done(page, "Incomplete")
+    assert page.locator("#answers .count").inner_text() == "?"
+    assert "Cut short" in page.locator("#answers .note").inner_text()
+
+
+def test_answers_stay_while_the_server_is_away(visit: Visit, picture: Path) -> None:
+    page = visit()
+    show(page, picture)
+    # The second query meets a connection that breaks, and then a server that is ready again.
+    broken = []
+
+    def once(route: Any) -> None:
+        if '"cup"' in (route.request.post_data or "") and not broken:
+            broken.append(True)
+            route.abort("connectionrefused")
+        else:
+            route.continue_()
+
+    page.route("**/v1/point", once)
+    page.route("**/readyz", lambda route: route.continue_() if broken else route.abort())
+    ask(page, "mug, cup")
+    page.locator("#answers .note", has_text="trying again").wait_for()
+    assert "0.250, 0.500" in page.locator("#answers").inner_text()
+    done(page, r"3 points in [\d.]+ s\.")
+    assert page.locator("#answers .note:visible").count() == 0
+
+
+def test_a_file_that_cannot_be_read_leaves_what_is_shown(
+    visit: Visit, picture: Path, tmp_path: Path
+) -> None:
+    page = visit()
+    show(page, picture)
+    ask(page, "mug")
+    done(page, "1 point")
+    fake = tmp_path / "fake.png"
+    fake.write_bytes(b"no image")
+    page.set_input_files("#file", fake)
+    done(page, r"not a picture this browser can read \(fake.png\)")
+    assert page.evaluate("document.getElementById('picture').naturalWidth") == 800
+    assert page.locator("#size").inner_text() == "800 × 600"
+    assert marks(page) == [pytest.approx((0.25, 0.5), abs=0.01)]
+
+
+def test_numbers_in_a_crowd_do_not_overlap(visit: Visit, picture: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small.png"
+    Image.new("RGB", (160, 120), (90, 120, 150)).save(small)
+    page = visit(FakePointer({"boats": crowd(60)}))
+    show(page, small)
+    ask(page, "boats")
+    done(page, "60 points")
+    # Enlarged, as far as there is room.
+    assert page.locator("#picture").bounding_box()["width"] >= 600
+    boxes = [text.bounding_box() for text in page.locator("#overlay text:visible").all()]
+    assert 10 < len(boxes) <= 60
+    middles = [(b["x"] + b["width"] / 2, b["y"] + b["height"] / 2) for b in boxes]
+    for index, (x, y) in enumerate(middles):
+        for other_x, other_y in middles[index + 1 :]:
+            assert abs(x - other_x) > 8 or abs(y - other_y) > 10
+
+
+def test_points_and_list_show_each_other(visit: Visit, picture: Path) -> None:
+    page = visit(FakePointer({"boats": crowd(30)}))
+    show(page, picture)
+    ask(page, "boats")
+    done(page, "30 points")
+    page.locator("#overlay [data-key='0-30'] .ring, #overlay [data-key='0-30'] .dotmark").click(
+        force=True
+    )
+    assert page.evaluate("document.activeElement.dataset.key") == "0-30"
+    row = page.locator("#answers li li").last.bounding_box()
+    panel = page.locator("#panel").bounding_box()
+    assert panel["y"] <= row["y"] <= panel["y"] + panel["height"]
+    page.locator("#answers li li").first.focus()
+    assert page.locator("#overlay .lit").get_attribute("data-key") == "0-1"
+
+
+def test_large_photographs_are_sent_small(visit: Visit, tmp_path: Path) -> None:
+    large = tmp_path / "large.jpg"
+    Image.new("RGB", (9000, 6000), (120, 130, 140)).save(large)
+    sizes: list[tuple[int, int]] = []
+
+    def answer(image: Any, query: str) -> list[Point]:
+        sizes.append((image.shape[1], image.shape[0]))
+        return [MUG]
+
+    page = visit(FakePointer(answer))
+    show(page, large)
+    ask(page, "mug")
+    done(page, "1 point")
+    width, height = sizes[0]
+    assert width * height <= 4_000_000
+    assert width / height == pytest.approx(1.5, rel=0.01)
+    page.locator("#copy").click()
+    done(page, "Copied")
+    assert json.loads(page.evaluate("navigator.clipboard.readText()"))["image_size"] == [
+        9000,
+        6000,
+    ]
+
+
+def test_several_images_and_their_table(visit: Visit, picture: Path, tmp_path: Path) -> None:
+    second = tmp_path / "=second, image.png"
+    Image.new("RGB", (80, 60)).save(second)
+    page = visit()
+    page.set_input_files("#file", [picture, second])
+    done(page, "2 images")
+    page.fill("#query", "mug, unicorn, broken")
+    page.locator("#run-all").click()
+    done(page, "2 points in 2 images; 2 answers failed or incomplete")
+    with page.expect_download() as saved:
+        page.locator("#save-csv").click()
+    with Path(saved.value.path()).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["image"], row["query"], row["status"], row["count"]) for row in rows[:3]] == [
+        ("desk.jpg", "mug", "found", "1"),
+        ("desk.jpg", "unicorn", "not_found", "0"),
+        ("desk.jpg", "broken", "error", ""),
+    ]
+    assert (rows[0]["x_px"], rows[0]["y_px"]) == ("200.0", "300.0")
+    # A spreadsheet must not take a name for a formula.
+    assert rows[3]["image"] == "'=second, image.png"
+    with page.expect_download() as drawn:
+        page.locator("#save-png").click()
+    assert Image.open(drawn.value.path()).size == (320, 240)
+
+
+def test_keep_asking_does_not_flicker(visit: Visit) -> None:
+    page = visit()
+    page.locator("#camera").click()
+    page.locator("#video").wait_for(state="visible")
+    page.fill("#query", "mug")
+    page.locator("#live").check()
+    page.locator("#overlay .mark").wait_for()
+    # Points are seen in every frame from now on.
+    seen = page.evaluate(
+        """async () => {
+            const counts = [];
+            for (let frame = 0; frame < 60; frame++) {
+                await new Promise(requestAnimationFrame);
+                counts.push(document.querySelectorAll("#overlay .mark").length);
+            }
+            return counts;
+        }"""
+    )
+    assert set(seen) == {1}
+    page.keyboard.press("Escape")
+    done(page, "Stopped")
+    assert not page.locator("#live").is_checked()
+
+
+def test_what_nano_can_is_shown_first(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakePointer({"burgers": [(0.5, 0.5)]})
+    monkeypatch.setattr(fake, "model", "nano", raising=False)
+    page = visit(fake)
+    page.locator("#knows").wait_for()
+    assert "328 kinds of drawn things" in page.locator("#knows-short").inner_text()
+    assert not page.get_by_text("Ask", exact=True).is_visible()
+    page.locator("#example").click()
+    done(page, r"1 point in [\d.]+ s\.")
+    ask(page, "plate")
+    page.locator("#answers .note", has_text="never taught 'plate'").wait_for()
+
+
+def test_a_wrong_token_is_called_wrong(visit: Visit, picture: Path) -> None:
+    page = visit(tokens=["s3cret"])
+    show(page, picture)
+    ask(page, "mug")
+    done(page, "only with a token")
+    page.fill("#token", "wrong")
+    page.keyboard.press("Enter")
+    done(page, "did not accept this token")

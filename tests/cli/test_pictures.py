@@ -1,0 +1,135 @@
+"""Which images the words name: folders say what they leave out, links lead nowhere twice, and streams have an end."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from molmo_point import images
+from molmo_point.cli.pictures import gather
+from molmo_point.errors import ImageError
+from molmo_point.testing import FakePointer
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run, Stage
+
+
+@pytest.fixture
+def tree(desk: Path, tmp_path: Path) -> Path:
+    """A folder with images, other files and a folder with one more image."""
+    data = desk.read_bytes()
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    for name in ("a.png", "b", "sub/c.PNG", ".hidden/d.png", ".e.png"):
+        (folder / name).write_bytes(data)
+    Image.open(desk).save(folder / "f.jfif", "JPEG")
+    (folder / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def names(folder: Path, *, recursive: bool = False) -> list[str]:
+    found = gather([str(folder)], recursive=recursive)
+    return [os.path.relpath(picture.name, folder) for picture in found.pictures]
+
+
+def test_a_folder_names_what_it_leaves_out(run: Run, stage: Stage, tree: Path) -> None:
+    assert names(tree) == ["a.png", "b", "f.jfif"]
+    skipped = gather([str(tree)]).skipped
+    assert skipped[0] == (str(tree / "IMG_1.HEIC"), "HEIC: convert it to JPEG or PNG")
+    assert "not an image that can be read (.txt)" in skipped[1][1]
+    ran = run("count", tree, "mug")
+    assert "IMG_1.HEIC: HEIC: convert" in ran.err
+    assert "notes.txt" in ran.err
+    assert run("count", tree, "mug", "--quiet").err == ""
+
+
+def test_recursive_enters_folders_and_no_hidden_ones(tree: Path) -> None:
+    assert names(tree, recursive=True) == ["a.png", "b", "f.jfif", "sub/c.PNG"]
+
+
+def test_a_folder_of_folders_says_how_to_enter_them(tmp_path: Path, tree: Path) -> None:
+    (tmp_path / "desk.png").unlink()
+    with pytest.raises(ImageError, match="--recursive"):
+        gather([str(tmp_path)])
+
+
+def test_links_that_lead_in_a_circle_count_nothing_twice(tree: Path) -> None:
+    (tree / "sub" / "up").symlink_to("..")
+    (tree / "again").symlink_to("sub")
+    (tree / "same.png").symlink_to("a.png")
+    assert names(tree, recursive=True) == ["a.png", "again/c.PNG", "b", "f.jfif"]
+    found = gather([str(tree / "**" / "*.png")])
+    assert [Path(picture.name).name for picture in found.pictures] == ["a.png"]
+    assert found.several
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse such names")
+def test_names_that_are_no_utf8(run: Run, stage: Stage, desk: Path, tmp_path: Path) -> None:
+    stage.pointer = FakePointer({"mug": [(0.5, 0.5)]})
+    odd = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    os.rename(desk, odd)
+    ran = run("count", tmp_path, "mug", "--json", "--out", tmp_path / "drawn")
+    assert ran.code == 0
+    line = json.loads(ran.out.encode("utf-8"))
+    assert Path(line["image"]).name == "caf\\xe9.png"
+    assert os.listdir(os.fsencode(tmp_path / "drawn")) == [b"caf\xe9.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("", "mug"), "is empty (a variable that is not set?)"),
+        (("desk.png", "", "--query", "mug"), "is empty"),
+        (("desk.png", "the", "red", "mug"), 'put several words in quotes: "the red mug"'),
+        (("the", "red", "mug", "desk.png"), 'put several words in quotes: "the red mug"'),
+        (("https://example.org/desk.png", "mug"), "curl -sL 'https://example.org/desk.png'"),
+        (("file:///home/me/my%20desk.png", "mug"), "give /home/me/my desk.png"),
+        (("/dev/zero", "mug"), "is no file but a device"),
+        (("desk.png", "mug", "--out", ""), "--out is empty"),
+        (("desk.png", "mug", "--token", "abc"), "--token is for a server"),
+    ],
+)
+def test_mistakes_say_what_to_do(
+    run: Run,
+    stage: Stage,
+    desk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    said: str,
+) -> None:
+    monkeypatch.chdir(desk.parent)
+    ran = run("count", *words)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+    assert ran.err.count("\n") == 1
+    assert stage.opened == []
+
+
+def test_streams_end_at_the_limit(
+    run: Run, stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "MAX_FILE_BYTES", 1 << 20)
+    ran = run("count", "-", "mug", stdin=bytes(3 << 20))
+    assert ran.code == 2
+    assert "stdin holds more than the limit of 1,048,576 bytes" in ran.err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_read_as_a_stream(run: Run, stage: Stage, desk: Path, tmp_path: Path) -> None:
+    import threading
+
+    stage.pointer = FakePointer({"mug": [(0.5, 0.5)]})
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(desk.read_bytes()), daemon=True)
+    writer.start()
+    assert run("count", pipe, "mug").out == "1\n"
+    writer.join(10)
