@@ -152,7 +152,8 @@ def _announce(halves: Halves) -> dict[str, int]:
     absent = sum(not example.regions for example in first)
     sys.stderr.write(
         f"{len(first) + len(second)} questions; fitted on {len(first)}, with {there} things that are there and {absent} "
-        f"questions about what is absent (at least {LEAST} right points are needed; {LEAST} wrong ones and {LEAST} absent are better)\n"
+        f"questions about what is absent; at least {LEAST} right points are needed, with {LEAST} wrong ones and {LEAST} "
+        "absent questions more is fitted\n"
     )
     if there < LEAST:
         raise UsageError(

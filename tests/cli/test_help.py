@@ -239,3 +239,12 @@ def test_ports_that_are_taken_come_with_flags_that_exist() -> None:
 
 def test_the_tree_is_the_same_after_escaping() -> None:
     assert tree(command()).keys() == plain_tree().keys()
+
+
+def test_the_command_reference_is_up_to_date() -> None:
+    from molmo_point.cli.reference import MARK, PAGE, reference
+
+    if not PAGE.is_file():
+        pytest.skip("no source tree")
+    written = PAGE.read_text(encoding="utf-8").partition(MARK)[2].strip()
+    assert written == reference().strip(), "run: python -m molmo_point.cli.reference"
