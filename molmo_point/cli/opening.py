@@ -94,6 +94,11 @@ class Where:
     quantize: str | None = None
 
     def __post_init__(self) -> None:
+        for field in ("model", "connect", "token", "device", "dtype", "quantize"):
+            if getattr(self, field) == "":
+                if _typed(field):
+                    raise UsageError(f"--{field} is empty (a variable that is not set?)")
+                object.__setattr__(self, field, None)
         here = {"model": self.model, "device": self.device, "dtype": self.dtype, "quantize": self.quantize}  # fmt: skip
         chosen = [f"--{name}" for name, value in here.items() if value is not None]
         if self.connect is not None and chosen:

@@ -174,6 +174,6 @@ def find(name: str) -> CatalogEntry | None:
     """Return the entry with that short name or hub name, in any case."""
     wanted = name.lower()
     for entry in CATALOG:
-        if wanted in (entry.name, (entry.hub_name or "").lower()):
+        if wanted and wanted in (entry.name, (entry.hub_name or "").lower()):
             return entry
     return None

@@ -54,6 +54,8 @@ def test_the_server_of_the_environment(
         (("--connect", "tcp://a:1", "--token", "t"), "--token is for http:// servers"),
         (("--connect", "http://a:1", "--key", "k.json"), "--key is for tcp:// servers"),
         (("--connect", "tcp://a:1", "--device", "cpu"), "leave --device out"),
+        (("--model", ""), "--model is empty"),
+        (("--connect", ""), "--connect is empty"),
     ],
 )
 def test_what_is_typed_must_fit(
