@@ -5,6 +5,7 @@ Exit codes: 0 found or done; 1 failed, or an answer is incomplete; 2 the user's 
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -64,6 +65,14 @@ def _complain(text: str) -> None:
         sys.stderr.write(f"molmo-point: {text}\n")
 
 
+def _silence_others() -> None:
+    """Silence warnings of other packages about matters that the user of a command cannot change; `--debug` shows them."""
+    for package in ("torchao", "torch", "cv2", "huggingface_hub"):
+        warnings.filterwarnings("ignore", module=rf"{package}(\.|$)")
+    for logger in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
+
+
 def _run(words: list[str], debug: bool) -> None:
     for package in ("typer", "rich"):
         try:
@@ -76,9 +85,7 @@ def _run(words: list[str], debug: bool) -> None:
     try:
         with warnings.catch_warnings():
             if not debug and not sys.warnoptions:
-                # Of other packages, about matters that the user of a command cannot change.
-                for package in ("torchao", "torch", "cv2", "huggingface_hub"):
-                    warnings.filterwarnings("ignore", module=rf"{package}(\.|$)")
+                _silence_others()
             command()(args=words, prog_name="molmo-point")
     except ImportError as error:
         package = (error.name or "").split(".")[0]

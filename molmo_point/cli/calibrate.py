@@ -93,6 +93,9 @@ def calibrate(
 
     halves = _own(examples) if examples else _drawn(worlds.split(","), pictures, questions)
     totals = _announce(halves) if examples else dict.fromkeys(halves[0], pictures // 2)
+    if not examples:
+        total = pictures * len(halves[0])
+        sys.stderr.write(f"{total:,} drawn pictures, at most {total * questions:,} questions\n")
     source = "questions of the user" if examples else f"{pictures} drawn pictures each of {worlds}"
     pointer = load(model, calibrated=False)
     kept = KeptAnswers(out / KEPT_FILE, pointer.model) if examples else None
