@@ -126,15 +126,9 @@ def other_labels(pointing: Pointing) -> list[str]:
 
 
 def _forms(text: str) -> set[str]:
-    """The words of a text and what they may be the plural of."""
-    words = set(re.findall(r"[^\W_]+", text.lower()))
-    endings = (("s", ""), ("es", ""), ("ies", "y"), ("ves", "f"), ("ves", "fe"))
-    return words | {
-        word[: -len(end)] + singular
-        for word in words
-        for end, singular in endings
-        if word.endswith(end)
-    }
+    from molmo_point.markup.noun_phrase import word_forms
+
+    return {form for word in re.findall(r"[^\W_]+", text) for form in word_forms(word)}
 
 
 def _point(point: Point) -> dict[str, Any]:

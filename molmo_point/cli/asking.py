@@ -57,7 +57,7 @@ class Asking:
         Raises:
             PointError: The error of the only answer; or what ends the run.
         """
-        from molmo_point.model.capabilities import unknown_note
+        from molmo_point.capabilities import unknown_note
 
         for query in self.queries:
             if note := unknown_note(pointer.model, query):

@@ -91,7 +91,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
 
 def _print_capabilities(name: str, as_json: bool) -> None:
-    from molmo_point.model.capabilities import capabilities_of
+    from molmo_point.capabilities import capabilities_of
     from molmo_point.model.catalog import CATALOG, find
 
     entry = find(name)

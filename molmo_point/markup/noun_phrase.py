@@ -32,6 +32,9 @@ _CLAUSE = re.compile(
 )
 
 
+_PLURALS = (("s", ""), ("es", ""), ("ies", "y"), ("ves", "f"), ("ves", "fe"))
+
+
 def noun_phrase(query: str) -> str:
     """Return what a query asks for without the instruction around it.
 
@@ -40,12 +43,28 @@ def noun_phrase(query: str) -> str:
     otherwise word for word.
     """
     text = query.strip()
-    for pattern in _INSTRUCTIONS:
-        match = pattern.fullmatch(text)
-        if match is not None:
-            thing = match["thing"].strip(" \"'")
-            return thing if thing and not _CLAUSE.search(thing) else text
+    thing = instructed(text)
+    if thing is not None:
+        return thing
     match = _PLAIN.fullmatch(text)
     if match is not None and not text.endswith("?"):
         return match["thing"].strip()
     return text
+
+
+def instructed(query: str) -> str | None:
+    """Return what an instruction to point or to count asks for; None where the query is no such instruction."""
+    for pattern in _INSTRUCTIONS:
+        match = pattern.fullmatch(query.strip())
+        if match is not None:
+            thing = match["thing"].strip(" \"'")
+            return thing if thing and not _CLAUSE.search(thing) else None
+    return None
+
+
+def word_forms(word: str) -> set[str]:
+    """Return a word in small letters and what it may be the regular plural of: 'buses', 'buse' and 'bus'."""
+    word = word.lower()
+    return {word} | {
+        word[: -len(end)] + singular for end, singular in _PLURALS if word.endswith(end)
+    }

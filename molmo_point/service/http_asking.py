@@ -12,9 +12,9 @@ from typing import Any
 import anyio
 from starlette.requests import Request as HttpRequest
 
+from molmo_point.capabilities import check_question
 from molmo_point.errors import ServiceError, TimedOut
 from molmo_point.markup.noun_phrase import noun_phrase
-from molmo_point.model.capabilities import check_question
 from molmo_point.service.desk import Desk
 from molmo_point.service.http_bodies import header_of, token_header
 from molmo_point.service.http_guard import TOKEN

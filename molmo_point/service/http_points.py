@@ -10,8 +10,8 @@ from pydantic import BaseModel, computed_field
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 
+from molmo_point.capabilities import Capabilities, capabilities_of, unknown_note
 from molmo_point.errors import PointError, UsageError
-from molmo_point.model.capabilities import Capabilities, capabilities_of, unknown_note
 from molmo_point.points import FinishReason, Pointing
 from molmo_point.service import http_docs as docs
 from molmo_point.service.fetch import Fetcher

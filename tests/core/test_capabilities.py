@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from molmo_point.errors import CheckpointError, QueryError
-from molmo_point.model.capabilities import (
+from molmo_point.capabilities import (
     FILE,
     Capabilities,
     capabilities_of,
@@ -15,6 +14,7 @@ from molmo_point.model.capabilities import (
     read_capabilities,
     unknown_note,
 )
+from molmo_point.errors import CheckpointError, QueryError
 
 
 def test_nanos_file_is_what_it_was_taught() -> None:
@@ -41,6 +41,7 @@ def test_nanos_file_is_what_it_was_taught() -> None:
         ("strawberries", []),
         ("largest wolf", []),
         ('the "Xylqu" button', []),
+        ('Point to "Xylqu"', []),
         ("kräuter", ["kräuter"]),
     ],
 )
@@ -59,8 +60,9 @@ def test_models_without_a_file_can_be_asked_everything() -> None:
 def test_nano_answers_what_points_and_counts_only() -> None:
     for question in ("Point to the burgers", "How many burgers are there?"):
         check_question("nano", question)
-    with pytest.raises(QueryError, match="answers no free questions"):
-        check_question("nano", "Describe this image.")
+    for question in ("Describe this image.", "the burgers", "What is it?"):
+        with pytest.raises(QueryError, match="answers no free questions"):
+            check_question("nano", question)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 import { Round, clearAnswers, element, plural } from "/page/answers.js";
 import { csv, download, png } from "/page/export.js";
+import { able, learnAgain, lookAfterServer, serverIs } from "/page/model.js";
 import { asked, cameraOn, picture, show, snapshot, startCamera, stopCamera } from "/page/picture.js";
-import { ask, openView, closeView, server, serverBack, modelInfo, Gone, Refusal, hasToken, setToken } from "/page/server.js";
+import { ask, openView, closeView, serverBack, modelInfo, Gone, Refusal, hasToken, setToken } from "/page/server.js";
 
 const $ = (id) => document.getElementById(id);
 const VERBS = { point: "Point", count: "Count", ask: "Ask" };
@@ -14,8 +15,6 @@ let files = []; // of this visit: { file, name, round }; round holds the newest 
 let chosen = null; // the one that is shown, null for the camera
 let round = null; // the answers that are shown
 let running = null; // AbortController of the queries under way
-let able = { free_questions: true, photographs: true, knows: "", kinds: [] }; // what the model can be asked
-let ableModel = null;
 
 // Images
 
@@ -189,7 +188,7 @@ function viewFailed(error) {
 
 async function askOne(signal, mine, what, query, index, view, blob) {
   const entry = mine.entry(what, query, index);
-  if (what !== "ask" && able.kinds.length)
+  if (what !== "ask" && able().kinds.length)
     modelInfo(query).then((info) => info.note && entry.say(info.note, "warn")).catch(() => null);
   for (;;) {
     try {
@@ -213,54 +212,17 @@ async function askOne(signal, mine, what, query, index, view, blob) {
     say("The server does not answer; trying again … Esc stops.", "error");
     mine.show();
     await serverBack(signal);
-    serverIs("ready", ableModel ?? "ready");
+    serverIs("ready");
     entry.reset();
     say("Looking …");
   }
-}
-
-// The server
-
-function serverIs(state, text) {
-  $("server").dataset.state = state;
-  $("server-text").textContent = text;
-}
-
-async function lookAfterServer() {
-  try {
-    const { ready, state, model } = await server();
-    serverIs(ready ? "ready" : "wait", ready ? `${model}` : state);
-    if (ready && model !== ableModel) await learn(model);
-    setTimeout(lookAfterServer, ready ? 5000 : 2000);
-  } catch {
-    serverIs("gone", "no server");
-    setTimeout(lookAfterServer, 3000);
-  }
-}
-
-// What the model can be asked: tabs, examples and the list of what it knows.
-async function learn(model) {
-  try {
-    able = await modelInfo();
-  } catch {
-    return; // a token is needed first
-  }
-  ableModel = model;
-  $("mode-ask").hidden = !able.free_questions;
-  $("modes").dataset.tabs = able.free_questions ? 3 : 2;
-  if (!able.free_questions && mode() === "ask") document.querySelector("input[value=point]").click();
-  $("knows").hidden = !able.kinds.length;
-  $("knows-short").textContent = `${model} knows ${able.knows}`;
-  $("knows-list").textContent = able.kinds.join(", ");
-  $("knows-photos").hidden = able.photographs;
-  relabel();
 }
 
 function relabel() {
   const what = mode();
   if (!running) $("run").textContent = VERBS[what];
   $("query-label").textContent = LABELS[what];
-  $("query").placeholder = able.kinds.length ? "burgers, red circle" : EXAMPLES[what];
+  $("query").placeholder = able().kinds.length ? "burgers, red circle" : EXAMPLES[what];
   $("hint").hidden = what === "ask";
 }
 
@@ -350,8 +312,7 @@ $("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   setToken($("token").value);
   $("token-form").hidden = true;
-  ableModel = null;
-  lookAfterServer();
+  learnAgain();
   run();
 });
 document.addEventListener("paste", (event) => {
@@ -374,4 +335,4 @@ document.addEventListener("drop", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && running) stop();
 });
-lookAfterServer();
+lookAfterServer(relabel);

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from molmo_point.errors import CheckpointError, QueryError
-from molmo_point.markup.noun_phrase import noun_phrase
+from molmo_point.markup.noun_phrase import instructed, noun_phrase, word_forms
 from molmo_point.model.catalog import find
 
 FILE = "capabilities.json"
@@ -47,11 +47,11 @@ class Capabilities(BaseModel):
         """
         if not self.words:
             return []
-        words = re.findall(r"[^\W\d_]+", _QUOTED.sub(" ", noun_phrase(query)))
+        words = re.findall(r"[^\W\d_]+", noun_phrase(_QUOTED.sub(" ", query)))
         return [
             word
             for word in dict.fromkeys(words)
-            if len(word) > 1 and not self.words & _singulars(word.lower())
+            if len(word) > 1 and not self.words & word_forms(word)
         ]
 
 
@@ -92,7 +92,7 @@ def check_question(model: str, question: str) -> None:
     Raises:
         QueryError: It answers no such question; says what to do.
     """
-    if not capabilities_of(model).free_questions and noun_phrase(question) == question.strip():
+    if not capabilities_of(model).free_questions and instructed(question) is None:
         raise QueryError(
             f"{model} answers no free questions, it points and counts only: ask `point` or `count` for what to look for, "
             "or load a published model (molmo-point models)"
@@ -110,11 +110,3 @@ def unknown_note(model: str, query: str) -> str:
         f"{model} was never taught {words}: it knows {able.knows} (molmo-point models {model} lists them); "
         "it can only find such a word where it is written in the image"
     )
-
-
-def _singulars(word: str) -> set[str]:
-    """The word and what it may be the plural of."""
-    endings = (("s", ""), ("es", ""), ("ies", "y"), ("ves", "f"), ("ves", "fe"))
-    return {word} | {
-        word[: -len(end)] + singular for end, singular in endings if word.endswith(end)
-    }
