@@ -18,6 +18,7 @@ __all__ = [
     "matrix_from_rotation_vector",
     "quaternion_from_matrix",
     "rotation_vector_from_matrix",
+    "rotation_vectors",
     "slerp",
 ]
 
@@ -83,6 +84,17 @@ def rotation_vector_from_matrix(matrix: ArrayLike) -> FloatArray:
     if sine < _SMALL:
         return np.asarray(2.0 * vector / w)
     return np.asarray(2.0 * np.arctan2(sine, w) / sine * vector)
+
+
+def rotation_vectors(matrices: FloatArray) -> FloatArray:
+    """Rotation vectors (n, 3) of (n, 3, 3) at once; near half a turn they lose digits."""
+    skew = matrices - np.swapaxes(matrices, 1, 2)
+    doubled = np.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], axis=-1)
+    sine = np.linalg.norm(doubled, axis=1) / 2
+    cosine = (np.trace(matrices, axis1=1, axis2=2) - 1) / 2
+    angle = np.arctan2(sine, cosine)
+    scale = np.where(sine > _SMALL, angle / np.maximum(sine, _SMALL), 1.0)
+    return np.asarray(doubled / 2 * scale[:, None])
 
 
 def matrix_from_quaternion(quaternion: ArrayLike) -> FloatArray:

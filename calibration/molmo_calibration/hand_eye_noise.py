@@ -1,0 +1,182 @@
+"""How noisy the poses of a hand-eye calibration are, found from the poses themselves.
+
+Three independent errors per pose, alike along every axis: of positions (arm and board together), of
+the arm's orientation, and of the board's. An error of the arm's orientation also moves the board,
+by the cross product with the lever from gripper to board; that is what tells the two apart.
+
+The three variances are not known. Up to a common factor they are a ratio and a share; the factor
+is integrated out, and ratio and share are summed over a grid with their restricted likelihood as
+weight (Patterson and Thompson, Biometrika 1971; Harville, Biometrika 1974). The covariance
+therefore holds what is not known of the noise, and the degrees of freedom that the fit used up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from molmo_calibration.arrays import FloatArray, symmetric
+
+__all__ = ["NoiseModel", "WeightedStep", "weighted_step"]
+
+# Share of the orientation variance that is the arm's.
+_SHARES = np.linspace(0.0, 1.0, 9)
+
+# Logarithm of position variance over orientation variance, less that of the guess: first wide,
+# then near the best.
+_WIDE = np.linspace(-7.0, 7.0, 15)
+_NEAR = np.linspace(-1.5, 1.5, 11)
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """Noise of the poses, arm and board together.
+
+    Args:
+        sigma_m: of positions along each axis, metres.
+        sigma_rad: of orientations about each axis, radians.
+        arm_share: which share of the variance of orientations is the arm's, 0..1.
+    """
+
+    sigma_m: float
+    sigma_rad: float
+    arm_share: float
+
+    def squares(self, errors: FloatArray, levers: FloatArray) -> FloatArray:
+        """(n,) squared errors in sigmas, chi² of 6 degrees; errors (n, 6), levers (n, 3)."""
+        ratio = (self.sigma_m / self.sigma_rad) ** 2
+        shares, ratios = np.array([self.arm_share]), np.array([ratio])
+        white = _whitened(errors[..., None], levers, shares, ratios)[0, :, :, 0]
+        return np.asarray((white**2).sum(axis=1) / self.sigma_rad**2)
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedStep:
+    """One Gauss-Newton step under noise that is not known.
+
+    Args:
+        shift: (12,) what to add to the parameters.
+        covariance: (12, 12) of the parameters.
+        noise: the most likely.
+    """
+
+    shift: FloatArray
+    covariance: FloatArray
+    noise: NoiseModel
+
+
+def weighted_step(
+    errors: FloatArray,
+    jacobian: FloatArray,
+    levers: FloatArray,
+    weights: FloatArray,
+    guess: NoiseModel,
+) -> WeightedStep:
+    """The step that makes errors small in sigmas, averaged over the likely noise.
+
+    Args:
+        errors: (n, 6) metres and radians.
+        jacobian: (n, 6, 12) of the errors.
+        levers: (n, 3) from gripper to board, metres.
+        weights: (n,) 0..1, less than 1 for outliers.
+        guess: noise to look near to.
+    """
+    system = np.concatenate([jacobian, -errors[..., None]], axis=2)
+    system *= np.sqrt(weights)[:, None, None]
+    freedom = max(6.0 * float(weights.sum()) - jacobian.shape[2], 4.0)
+    centre = 2.0 * float(np.log(guess.sigma_m / guess.sigma_rad))
+    wide = _Grid.around(centre, _WIDE)
+    best = wide.log_ratios[int(np.argmax(_solve(system, levers, wide, freedom).likelihoods))]
+    grid = _Grid.around(float(best), _NEAR)
+    solved = _solve(system, levers, grid, freedom)
+    chances = np.exp(solved.likelihoods - solved.likelihoods.max())
+    chances /= chances.sum()
+    mean = chances @ solved.steps
+    apart = solved.steps - mean
+    covariance = np.einsum("k,kij->ij", chances, solved.covariances)
+    covariance += (apart * chances[:, None]).T @ apart
+    top = int(np.argmax(chances))
+    sigma_rad = float(np.sqrt(solved.variances[top]))
+    sigma_m = sigma_rad * float(np.exp(grid.log_ratios[top] / 2))
+    noise = NoiseModel(sigma_m, sigma_rad, float(grid.shares[top]))
+    return WeightedStep(mean, symmetric(covariance), noise)
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """Shares and logarithms of ratios, both (k,)."""
+
+    shares: FloatArray
+    log_ratios: FloatArray
+
+    @classmethod
+    def around(cls, centre: float, offsets: FloatArray) -> _Grid:
+        shares, ratios = np.meshgrid(_SHARES, centre + offsets, indexing="ij")
+        return cls(shares.ravel(), ratios.ravel())
+
+
+@dataclass(frozen=True, eq=False)
+class _Solutions:
+    """Least squares for each cell of a grid, as if its share and ratio were known."""
+
+    steps: FloatArray
+    covariances: FloatArray
+    variances: FloatArray
+    likelihoods: FloatArray
+
+
+def _solve(system: FloatArray, levers: FloatArray, grid: _Grid, freedom: float) -> _Solutions:
+    ratios = np.exp(grid.log_ratios)
+    white = _whitened(system, levers, grid.shares, ratios)
+    flat = white.reshape(len(ratios), -1, system.shape[2])
+    gram = np.swapaxes(flat, 1, 2) @ flat
+    # Metres and radians, and levers of any length: scaling keeps the inverse accurate.
+    scale = np.maximum(np.diagonal(gram, axis1=1, axis2=2)[:, :-1], 1e-300) ** -0.5
+    outer = scale[:, :, None] * scale[:, None]
+    normal = gram[:, :-1, :-1] * outer
+    inverses = np.linalg.pinv(normal, rcond=1e-14, hermitian=True) * outer
+    right = gram[:, :-1, -1]
+    steps = np.einsum("kij,kj->ki", inverses, right)
+    rest = np.maximum(gram[:, -1, -1] - (right * steps).sum(axis=1), 1e-300)
+    across = ratios[:, None] + _left(grid.shares)[:, None] * (levers**2).sum(axis=1)
+    spread = len(levers) * grid.log_ratios + 2.0 * np.log(across).sum(axis=1)
+    spread = spread + np.linalg.slogdet(normal)[1] - 2.0 * np.log(scale).sum(axis=1)
+    return _Solutions(
+        steps,
+        # Student's distribution of `freedom` degrees has this covariance.
+        inverses * (rest / (freedom - 2.0))[:, None, None],
+        rest / freedom,
+        -0.5 * (spread + freedom * np.log(rest)),
+    )
+
+
+def _left(shares: FloatArray) -> FloatArray:
+    """Variance of the arm's turn that is left once the whole turn is known, of variance 1."""
+    return shares * (1.0 - shares)
+
+
+def _whitened(
+    rows: FloatArray, levers: FloatArray, shares: FloatArray, ratios: FloatArray
+) -> FloatArray:
+    """(k, n, 6, m) rows with the noise of each pose independent and of orientation variance 1.
+
+    Given the turn, the arm's part of it (share) has moved the board by a cross product; what is
+    left of the shift has variance `ratio` along the lever and more across it.
+
+    Args:
+        rows: (n, 6, m).
+        levers: (n, 3).
+        shares: (k,).
+        ratios: (k,).
+    """
+    swung = np.cross(levers[:, None], rows[:, 3:], axisa=2, axisb=1, axisc=1)
+    shift = rows[:, :3] + shares[:, None, None, None] * swung
+    squared = (levers**2).sum(axis=1)
+    along = levers / np.sqrt(np.maximum(squared, 1e-300))[:, None]
+    across = (ratios[:, None] + _left(shares)[:, None] * squared) ** -0.5
+    part = along[:, :, None] * np.einsum("ni,knim->knm", along, shift)[:, :, None]
+    inside = ratios[:, None, None, None] ** -0.5 * part
+    shift = across[..., None, None] * (shift - part) + inside
+    turn = np.broadcast_to(rows[:, 3:], shift.shape)
+    return np.concatenate([shift, turn], axis=2)
