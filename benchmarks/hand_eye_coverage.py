@@ -91,7 +91,9 @@ def measure(runs: int, poses: int, setup: str, noise: str) -> Row:
 
 def table(runs: int, poses: Sequence[int]) -> None:
     """Print one Markdown row per case."""
-    print("| setup | noise in | poses | transform in 90 % | point in 90 % | mm | Park mm | sigma mm |")
+    print(
+        "| setup | noise in | poses | transform in 90 % | point in 90 % | mm | Park mm | sigma mm |"
+    )
     print("|---|---|---:|---:|---:|---:|---:|---:|")
     for setup in SETUPS:
         for noise in NOISES:

@@ -22,6 +22,7 @@ import numpy as np
 
 from molmo_calibration.arrays import FloatArray
 from molmo_calibration.errors import DegenerateError, InvalidArgumentError, TooFewViewsError
+from molmo_calibration.hand_eye_doubts import Doubt, doubts
 from molmo_calibration.hand_eye_fit import OUTLIER_LIMIT, Chain, fit_chain
 from molmo_calibration.rotations import rotation_vectors
 from molmo_calibration.transforms import Transform
@@ -64,6 +65,7 @@ class HandEyeResult:
         board_scatter_m: rms of `residuals_m`: the scatter of the board in the fixed frame.
         diversity_rad: largest turn of the arm about a second axis.
         outliers: indices of poses that do not fit the others.
+        doubts: likely mistakes in the poses, such as mixed units.
     """
 
     setup: str
@@ -76,6 +78,7 @@ class HandEyeResult:
     board_scatter_m: float
     diversity_rad: float
     outliers: tuple[int, ...]
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -108,7 +111,8 @@ def calibrate_hand_eye(
         raise TooFewViewsError(
             f"hand-eye calibration needs at least {MIN_POSES} poses, better 15, got {len(samples)}"
         )
-    chain = Chain.of(*_matrices(samples), setup)
+    arms, boards = _matrices(samples)
+    chain = Chain.of(arms, boards, setup)
     diversity = _diversity(chain.moving)
     if diversity < _LEAST_DIVERSITY_RAD:
         raise DegenerateError(
@@ -131,6 +135,7 @@ def calibrate_hand_eye(
         board_scatter_m=float(np.sqrt(np.mean(metres**2))),
         diversity_rad=diversity,
         outliers=tuple(int(i) for i in np.flatnonzero(fit.squares > OUTLIER_LIMIT)),
+        doubts=doubts(arms, boards, setup, fit.x, fit.z),
     )
 
 

@@ -28,7 +28,16 @@ from molmo_calibration.rotations import (
     rotation_vectors,
 )
 
-__all__ = ["OUTLIER_LIMIT", "Chain", "Fit", "board_place", "closed_form", "fit_chain"]
+__all__ = [
+    "OUTLIER_LIMIT",
+    "Chain",
+    "Fit",
+    "board_place",
+    "closed_form",
+    "fit_chain",
+    "pose_sizes",
+    "scaled_closed_form",
+]
 
 # Weight of radians against metres before the noise is known: boards are seen from 0.5 to 1 m.
 _LEVER_M = 0.5
@@ -38,6 +47,11 @@ _START_NOISE_M = 0.01
 
 # A pose is an outlier if its squared error in sigmas (chi² of 6 degrees) is beyond this: 1 in 25000.
 OUTLIER_LIMIT = 30.0
+
+# Poses that are tried together as a start where some poses stand out by a factor.
+_SUBSET = 5
+_SUBSETS = 60
+_STANDS_OUT = 4.0
 
 _START_ROUNDS = 100
 _ROUNDS = 12
@@ -157,17 +171,36 @@ def relative_motions(chain: Chain) -> tuple[FloatArray, FloatArray]:
 def closed_form(chain: Chain) -> FloatArray:
     """Park and Martin: rotation from pairs of rotation vectors, then a linear translation."""
     left, right = relative_motions(chain)
-    alphas, betas = rotation_vectors(left[:, :3, :3]), rotation_vectors(right[:, :3, :3])
-    # Rotation vectors jump near half a turn; such pairs say little and are left out.
-    usable = np.linalg.norm(alphas, axis=1) < np.deg2rad(170)
-    u, _, vt = np.linalg.svd(alphas[usable].T @ betas[usable])
-    rotation = u @ np.diag([1.0, 1.0, float(np.sign(np.linalg.det(u @ vt)))]) @ vt
+    rotation = _closed_rotation(left, right)
     design = (left[:, :3, :3] - np.eye(3)).reshape(-1, 3)
     target = (right[:, :3, 3] @ rotation.T - left[:, :3, 3]).ravel()
     x = np.eye(4)
     x[:3, :3] = rotation
     x[:3, 3] = np.linalg.lstsq(design, target, rcond=None)[0]
     return x
+
+
+def scaled_closed_form(chain: Chain) -> tuple[float, FloatArray]:
+    """By what the board's translations must be multiplied to fit the arm's best, and X then."""
+    left, right = relative_motions(chain)
+    rotation = _closed_rotation(left, right)
+    seen = (right[:, :3, 3] @ rotation.T).ravel()
+    # Columns of one size: units may differ by a factor of a thousand.
+    unit = max(float(np.linalg.norm(seen)), 1e-300)
+    design = np.column_stack([(left[:, :3, :3] - np.eye(3)).reshape(-1, 3), -seen / unit])
+    solved = np.linalg.lstsq(design, -left[:, :3, 3].ravel(), rcond=None)[0]
+    x = np.eye(4)
+    x[:3, :3] = rotation
+    x[:3, 3] = solved[:3]
+    return float(solved[3] / unit), x
+
+
+def _closed_rotation(left: FloatArray, right: FloatArray) -> FloatArray:
+    alphas, betas = rotation_vectors(left[:, :3, :3]), rotation_vectors(right[:, :3, :3])
+    # Rotation vectors jump near half a turn; such pairs say little and are left out.
+    usable = np.linalg.norm(alphas, axis=1) < np.deg2rad(170)
+    u, _, vt = np.linalg.svd(alphas[usable].T @ betas[usable])
+    return np.asarray(u @ np.diag([1.0, 1.0, float(np.sign(np.linalg.det(u @ vt)))]) @ vt)
 
 
 def board_place(chain: Chain, x: FloatArray) -> FloatArray:
@@ -181,8 +214,8 @@ def board_place(chain: Chain, x: FloatArray) -> FloatArray:
 
 
 def _weights(squares: FloatArray) -> FloatArray:
-    """(n,) 1 for poses that fit; an outlier counts no more than a pose at the limit."""
-    return np.asarray(np.minimum(1.0, OUTLIER_LIMIT / np.maximum(squares, 1e-12)))
+    """(n,) 1 for poses that fit; the farther off an outlier is, the less it counts."""
+    return np.asarray(np.minimum(1.0, OUTLIER_LIMIT / np.maximum(squares, 1e-12)) ** 2)
 
 
 def _lengths(errors: FloatArray) -> FloatArray:
@@ -190,10 +223,36 @@ def _lengths(errors: FloatArray) -> FloatArray:
     return np.linalg.norm(errors.reshape(-1, 2, 3), axis=2)
 
 
-def _first_fit(chain: Chain) -> tuple[FloatArray, FloatArray]:
-    """Gauss-Newton on a robust sum (Huber's smooth kin), as the noise is not known yet."""
+def _start(chain: Chain) -> tuple[FloatArray, FloatArray]:
+    """The closed form of all poses or, if some stand out, of the subset most poses agree with."""
     x = closed_form(chain)
     z = board_place(chain, x)
+    sizes = pose_sizes(chain, x, z)
+    count = len(sizes)
+    if count < _SUBSET + 2 or sizes.max() < _STANDS_OUT * np.median(sizes):
+        return x, z
+    best, answer = float(np.median(sizes)), (x, z)
+    rng = np.random.default_rng(0)
+    for _ in range(_SUBSETS):
+        chosen = rng.permutation(count)[:_SUBSET]
+        part = Chain(chain.left[chosen], chain.boards[chosen], chain.right[chosen])
+        x = closed_form(part)
+        z = board_place(part, x)
+        middle = float(np.median(pose_sizes(chain, x, z)))
+        if middle < best:
+            best, answer = middle, (x, z)
+    return answer
+
+
+def pose_sizes(chain: Chain, x: FloatArray, z: FloatArray) -> FloatArray:
+    """(n,) errors in metres, with radians counted at half a metre."""
+    lengths = _lengths(chain.errors(x, z))
+    return np.asarray(np.hypot(lengths[:, 0], _LEVER_M * lengths[:, 1]))
+
+
+def _first_fit(chain: Chain) -> tuple[FloatArray, FloatArray]:
+    """Gauss-Newton on a robust sum (Huber's smooth kin), as the noise is not known yet."""
+    x, z = _start(chain)
     weight = np.repeat([1.0, _LEVER_M], 3)
 
     def sizes(errors: FloatArray) -> FloatArray:

@@ -16,6 +16,15 @@ _GOOD_RMS_PX = 0.5
 _BAD_RMS_PX = 1.0
 _GOOD_FOCAL_SHARE = 0.003
 _BAD_FOCAL_SHARE = 0.02
+
+# A hand-eye calibration is good up to the first number and bad beyond the second.
+_SHIFT_MM = (2.0, 5.0)
+_TURN_DEG = (0.2, 0.5)
+_SCATTER_MM = (10.0, 30.0)
+_SCATTER_DEG = (1.0, 3.0)
+_ENOUGH_POSES = 12
+_OUTLIER_SHARE = 0.3
+
 _ADVICE = {
     "x": "move the board further to the left and the right",
     "y": "move the board further up and down",
@@ -75,14 +84,38 @@ def judge_intrinsics(result: IntrinsicsResult) -> Verdict:
 
 
 def judge_hand_eye(result: HandEyeResult) -> Verdict:
-    """Judge a hand-eye calibration by the spread of its answer and of the board."""
-    shift_mm, turn_deg = result.spread_m * 1e3, np.rad2deg(result.spread_rad)
+    """Judge a hand-eye calibration by its uncertainty, the scatter of the board and its poses."""
+    shift_mm, turn_deg = result.spread_m * 1e3, float(np.rad2deg(result.spread_rad))
+    poses = len(result.residuals_m)
+    few = poses < _ENOUGH_POSES
+    fitting = np.delete(np.arange(poses), result.outliers)
+    scatter_mm = float(np.sqrt(np.mean(result.residuals_m[fitting] ** 2))) * 1e3
+    scatter_deg = float(np.rad2deg(np.sqrt(np.mean(result.residuals_rad[fitting] ** 2))))
     facts = (
-        f"leaving one pose out moves the answer by {shift_mm:.2f} mm and {turn_deg:.3f} degrees "
-        f"(one sigma); the board stays within {result.board_scatter_m * 1e3:.2f} mm rms"
+        f"the answer is known to {shift_mm:.2f} mm and {turn_deg:.3f} degrees (one sigma); the "
+        f"board stays within {scatter_mm:.2f} mm and {scatter_deg:.2f} degrees rms"
+        + (f"; {poses} poses are too few for a sure estimate of its error" if few else "")
     )
+    words = [doubt.word for doubt in result.doubts]
+    measured = (
+        (shift_mm, _SHIFT_MM),
+        (turn_deg, _TURN_DEG),
+        (scatter_mm, _SCATTER_MM),
+        (scatter_deg, _SCATTER_DEG),
+    )
+    advice = (*(doubt.sentence for doubt in result.doubts), *_hand_eye_advice(result))
+    torn = len(result.outliers) > _OUTLIER_SHARE * poses
+    if "bad" in words or torn or any(value > limits[1] for value, limits in measured):
+        return Verdict("bad", f"do not use it: {facts}", advice)
+    doubtful = few or "usable" in words or result.outliers
+    if doubtful or any(value > limits[0] for value, limits in measured):
+        return Verdict("usable", f"usable, with care: {facts}", advice)
+    return Verdict("good", f"good: {facts}", advice)
+
+
+def _hand_eye_advice(result: HandEyeResult) -> list[str]:
     advice = []
-    if len(result.residuals_m) < 12:
+    if len(result.residuals_m) < _ENOUGH_POSES:
         advice.append(f"record more poses ({len(result.residuals_m)} were used, aim for 15)")
     if result.diversity_rad < np.deg2rad(30):
         advice.append(
@@ -92,8 +125,4 @@ def judge_hand_eye(result: HandEyeResult) -> Verdict:
     if result.outliers:
         listed = ", ".join(str(i) for i in result.outliers)
         advice.append(f"look at poses {listed} (counted from 0): they do not fit the others")
-    if shift_mm > 5.0 or turn_deg > 0.5:
-        return Verdict("bad", f"do not use it: {facts}", tuple(advice))
-    if shift_mm > 2.0 or turn_deg > 0.2 or result.outliers:
-        return Verdict("usable", f"usable, with care: {facts}", tuple(advice))
-    return Verdict("good", f"good: {facts}", tuple(advice))
+    return advice

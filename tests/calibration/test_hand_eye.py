@@ -21,6 +21,8 @@ from molmo_calibration import (
 )
 from molmo_calibration.rotations import matrix_from_rotation_vector
 
+from benchmarks.hand_eye_coverage import measure
+
 GOLDEN = pathlib.Path(__file__).parent / "data" / "hand_eye_golden.json"
 SETUPS = ["eye_in_hand", "eye_to_hand"]
 
@@ -85,6 +87,46 @@ class TestAccuracy:
         assert result.outliers == (3,)
         assert result.transform.difference(truth)[0] < 0.01
         assert judge_hand_eye(result).word != "good"
+
+    def test_three_boards_read_upside_down_do_nothing(self) -> None:
+        truth, samples = arm(np.random.default_rng(7), "eye_in_hand")
+        half_turn = Transform.from_parts(np.diag([-1.0, -1.0, 1.0]), [0.2, 0.125, 0.0])
+        for index in (1, 6, 11):
+            seen = samples[index].camera_from_board @ half_turn
+            samples[index] = HandEyeSample(samples[index].base_from_gripper, seen)
+        result = calibrate_hand_eye(samples)
+        assert result.outliers == (1, 6, 11)
+        assert result.transform.difference(truth)[0] < 0.004
+        assert judge_hand_eye(result).word == "usable"
+
+
+class TestHonesty:
+    """Small samples of `benchmarks/hand_eye_coverage.py`, whose full table is in the documentation."""
+
+    @pytest.mark.parametrize("setup", SETUPS)
+    @pytest.mark.parametrize("noise", ["arm", "board"])
+    def test_the_90_percent_region_and_park(self, setup: str, noise: str) -> None:
+        row = measure(40, 12, setup, noise)
+        assert 0.75 <= row.transform <= 0.99
+        assert 0.75 <= row.point <= 0.99
+        # With noise in the arm only, Park's closed form is nearly as good.
+        assert row.fit_mm < (1.0 if noise == "board" else 1.25) * row.closed_mm
+
+    def test_few_poses_are_said_to_be_few(self) -> None:
+        _, samples = arm(np.random.default_rng(4), "eye_to_hand", poses=11, noise=0.1)
+        verdict = judge_hand_eye(calibrate_hand_eye(samples, "eye_to_hand"))
+        assert verdict.word == "usable"
+        assert "11 poses are too few for a sure estimate of its error" in verdict.sentence
+        _, samples = arm(np.random.default_rng(4), "eye_to_hand", poses=12, noise=0.1)
+        verdict = judge_hand_eye(calibrate_hand_eye(samples, "eye_to_hand"))
+        assert verdict.word == "good"
+        assert "too few" not in verdict.sentence
+
+    def test_a_board_that_scatters_is_not_good(self) -> None:
+        """Many poses make a sure answer of a loose arm, but do not make the arm a tight one."""
+        _, samples = arm(np.random.default_rng(5), "eye_in_hand", poses=200, noise=12.0)
+        verdict = judge_hand_eye(calibrate_hand_eye(samples))
+        assert verdict.word != "good"
 
 
 class TestAgainstOpenCv:

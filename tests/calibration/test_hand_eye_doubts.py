@@ -1,0 +1,124 @@
+"""Likely mistakes in hand-eye poses are named, and keep the verdict from being good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from molmo_calibration import HandEyeSample, Transform, calibrate_hand_eye, judge_hand_eye
+from molmo_calibration.rotations import matrix_from_quaternion
+
+from benchmarks.hand_eye_coverage import SETUPS, simulate
+
+METRES = {"metres": 1.0, "centimetres": 0.01, "millimetres": 0.001, "inches": 0.0254}
+
+
+def samples(setup: str, seed: int = 0, poses: int = 15) -> list[HandEyeSample]:
+    return simulate(np.random.default_rng(seed), poses, setup, "both")[1]
+
+
+def changed(
+    given: list[HandEyeSample],
+    arm: Callable[[Transform], Transform] = lambda pose: pose,
+    board: Callable[[Transform], Transform] = lambda pose: pose,
+) -> list[HandEyeSample]:
+    return [HandEyeSample(arm(s.base_from_gripper), board(s.camera_from_board)) for s in given]
+
+
+def scaled(factor: float) -> Callable[[Transform], Transform]:
+    return lambda pose: Transform.from_parts(pose.rotation, pose.translation * factor)
+
+
+def inverted(pose: Transform) -> Transform:
+    return pose.inverse()
+
+
+def reordered(pose: Transform) -> Transform:
+    x, y, z, w = pose.quaternion
+    return Transform.from_parts(matrix_from_quaternion([w, x, y, z]), pose.translation)
+
+
+class TestUnits:
+    @pytest.mark.parametrize("setup", SETUPS)
+    @pytest.mark.parametrize("arm", METRES)
+    @pytest.mark.parametrize("board", METRES)
+    def test_units_are_named_unless_both_are_metres(
+        self, setup: str, arm: str, board: str
+    ) -> None:
+        given = changed(samples(setup), scaled(1 / METRES[arm]), scaled(1 / METRES[board]))
+        result = calibrate_hand_eye(given, setup)
+        verdict = judge_hand_eye(result)
+        sentences = " ".join(doubt.sentence for doubt in result.doubts)
+        if arm == board == "metres":
+            assert not result.doubts
+            assert verdict.word != "bad"
+            return
+        assert verdict.word == "bad"
+        if arm != board:
+            assert f"arm's poses look like {arm} and the board's like {board}" in sentences
+        else:
+            assert "must be in metres" in sentences
+            assert arm == "inches" or arm in sentences
+
+    def test_a_square_said_in_metres_where_millimetres_are_wanted(self) -> None:
+        result = calibrate_hand_eye(changed(samples("eye_in_hand"), board=scaled(1e-3)))
+        assert "1000 times too small (is --square right?)" in result.doubts[0].sentence[
+            :120
+        ].replace("1001", "1000").replace("999.", "1000")
+        assert judge_hand_eye(result).word == "bad"
+
+    @pytest.mark.parametrize("factor", [1.06, 0.93])
+    def test_a_square_of_another_size(self, factor: float) -> None:
+        result = calibrate_hand_eye(changed(samples("eye_in_hand", 1), board=scaled(factor)))
+        assert [doubt.word for doubt in result.doubts] == ["usable"]
+        said = float(result.doubts[0].sentence.split("board is ")[1].split(" times")[0])
+        assert said == pytest.approx(1 / factor, abs=0.02)
+        assert judge_hand_eye(result).word != "good"
+
+
+class TestOtherReadings:
+    @pytest.mark.parametrize("setup", SETUPS)
+    def test_what_was_inverted_is_among_what_is_named(self, setup: str) -> None:
+        other = SETUPS[1 - SETUPS.index(setup)]
+        given = samples(setup, 2)
+        cases = [
+            (changed(given, arm=inverted), setup, "base_from_gripper is inverted"),
+            (changed(given, board=inverted), setup, "camera_from_board is inverted"),
+            (changed(given, arm=reordered), setup, "the arm's quaternions are in the order w"),
+            (changed(given, board=reordered), setup, "the board's quaternions are in the order w"),
+            (given, other, f"the setup is {setup}"),
+        ]
+        for poses, said, expected in cases:
+            result = calibrate_hand_eye(poses, said)
+            assert expected in result.doubts[0].sentence, expected
+            assert judge_hand_eye(result).word == "bad"
+
+    def test_pictures_that_lag_behind_the_arm(self) -> None:
+        given = samples("eye_in_hand", 3)
+        late = [
+            HandEyeSample(now.base_from_gripper, before.camera_from_board)
+            for before, now in zip(given, given[1:], strict=False)
+        ]
+        result = calibrate_hand_eye(late)
+        assert "arm's pose after it" not in result.doubts[0].sentence
+        assert "arm's pose before it" in result.doubts[0].sentence
+
+    @pytest.mark.parametrize("setup", SETUPS)
+    def test_both_inverted_is_consistent_and_far_out(self, setup: str) -> None:
+        result = calibrate_hand_eye(changed(samples(setup, 4), inverted, inverted), setup)
+        assert "both inverted" in result.doubts[0].sentence
+        assert "both inverted" in judge_hand_eye(result).advice[0]
+
+    def test_a_camera_beyond_reach(self) -> None:
+        away = Transform.from_parts(np.eye(3), [0, 3.0, 0])
+        result = calibrate_hand_eye(
+            changed(samples("eye_to_hand"), arm=lambda p: away @ p), "eye_to_hand"
+        )
+        assert "farther than an arm reaches" in result.doubts[0].sentence
+
+    def test_copies_of_poses(self) -> None:
+        given = samples("eye_in_hand", 5, poses=8)
+        result = calibrate_hand_eye(given + given[:7])
+        assert "7 of 15 poses are exact copies" in result.doubts[0].sentence
+        assert judge_hand_eye(result).word == "usable"
