@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -31,6 +32,18 @@ _HUBER = 1.345
 
 # A view is dropped if its residual would occur once in ten thousand.
 _OUTLIER = chi_squared_quantile(0.9999, 2)
+
+# Two views have one residual that can tell whether they show one point: how far their rays pass
+# each other, chi² of one degree; three views have three. Beyond the 95 % and 99 % quantiles they
+# contradict each other: two views that do are wrong more often than unlucky.
+_TWO_VIEWS = 3.84
+_THREE_VIEWS = chi_squared_quantile(0.99, 3)
+
+# Two points are different places if their distance would occur once in a hundred.
+_APART = chi_squared_quantile(0.99, 3)
+
+# With more views than this and only two that agree, some pair always agrees by chance.
+_MOST_FOR_PAIRS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,20 +74,29 @@ class Triangulation:
     """A triangulated point.
 
     Args:
-        position: in the world frame, with covariance.
-        residuals_px: (n, 2) measured minus reprojected pixel of every view.
+        position: in the world frame, with covariance; `ambiguous` if the views contradict each
+            other and nothing tells which of them are right.
+        residuals_px: (n, 2) measured minus reprojected pixel of every view; where the position is
+            ambiguous, from the point that fits best.
         used: (n,) bool, False for views dropped as outliers.
         parallax_rad: largest angle between two rays that were used.
+        reason: why the position is ambiguous; empty if it is not.
     """
 
     position: Position
     residuals_px: FloatArray
     used: BoolArray
     parallax_rad: float
+    reason: str = ""
 
 
 def triangulate(views: Sequence[View], min_parallax_rad: float = 0.01) -> Triangulation:
     """Find the point that several views see.
+
+    Two views that contradict each other, given their pixel and pose covariances, are `ambiguous`,
+    and so are three or more of which no more than two agree in more than one way. An error along
+    the line on which the other view's ray lies moves the point and leaves no residual: two views
+    cannot tell it, three can.
 
     Args:
         views: two or more; all poses in the same world frame.
@@ -83,7 +105,8 @@ def triangulate(views: Sequence[View], min_parallax_rad: float = 0.01) -> Triang
 
     Raises:
         TooFewViewsError: fewer than two views.
-        DegenerateError: parallax below `min_parallax_rad`, or the rays meet behind a camera.
+        DegenerateError: parallax below `min_parallax_rad`, or the rays meet behind a camera or
+            nowhere.
         InvalidArgumentError: poses in different world frames, or a pixel without a ray.
     """
     if len(views) < 2:
@@ -93,27 +116,108 @@ def triangulate(views: Sequence[View], min_parallax_rad: float = 0.01) -> Triang
         raise InvalidArgumentError(
             f"all poses must be in one world frame, got {', '.join(sorted(worlds))}"
         )
-    sights = [_Sight(view) for view in views]
+    try:
+        return _triangulated([_Sight(view) for view in views], worlds.pop(), min_parallax_rad)
+    except np.linalg.LinAlgError as error:
+        raise DegenerateError(
+            "the rays of these views meet nowhere near the cameras; check the poses and that all "
+            "views show the same point"
+        ) from error
+
+
+def _triangulated(sights: Sequence[_Sight], world: str, least: float) -> Triangulation:
     rays = _world_rays(sights)
-    used = np.ones(len(views), dtype=bool)
-    _check_parallax(rays, used, min_parallax_rad)
+    used = np.ones(len(sights), dtype=bool)
+    _check_parallax(rays, used, least)
     point = _robust_start(sights, rays)
-    for _ in range(len(views)):
+    for _ in range(len(sights)):
         point = _refine(sights, point, used)
         scores = np.array([sight.score(point) for sight in sights])
         worst = int(np.argmax(np.where(used, scores, -np.inf)))
-        if used.sum() < 3 or scores[worst] <= _OUTLIER:
+        if used.sum() < 3 or (scores[worst] <= _OUTLIER and not _torn(scores, used)):
             break
         used[worst] = False
-    parallax = _check_parallax(rays, used, min_parallax_rad)
+    reason = ""
+    if used.sum() == 2 and len(sights) > 2:
+        used, point, reason = _best_pair(sights, rays, least)
+    elif 2 * used.sum() < len(sights):
+        reason = f"only {int(used.sum())} of {len(sights)} views agree"
+    parallax = _check_parallax(rays, used, least)
     residuals = np.array([sight.residual(point) for sight in sights])
-    if not np.isfinite(residuals[used]).all():
+    if not reason and not np.isfinite(residuals[used]).all():
         raise DegenerateError(
             "the rays meet behind a camera; check the poses (a transform may be inverted) and "
             "that all views show the same point"
         )
-    position = Position(point, _covariance(sights, point, used), "ok", worlds.pop())
+    if len(sights) == 2 and not _agree(sights, point):
+        reason = (
+            "the two views contradict each other: their rays pass farther from each other than "
+            "their pixel and pose covariances allow; a third view would tell which is wrong"
+        )
+    if reason:
+        return Triangulation(
+            Position.unknown("ambiguous", world), residuals, used, parallax, reason
+        )
+    position = Position(point, _covariance(sights, point, used), "ok", world)
     return Triangulation(position, residuals, used, parallax)
+
+
+def _agree(pair: Sequence[_Sight], point: FloatArray) -> bool:
+    """Whether two views can show one point, given the point that fits them best."""
+    return sum(sight.score(point) for sight in pair) <= _TWO_VIEWS
+
+
+def _torn(scores: FloatArray, used: BoolArray) -> bool:
+    """Whether three views contradict each other together, though none of them stands out."""
+    return int(used.sum()) == 3 and float(scores[used].sum()) > _THREE_VIEWS
+
+
+def _best_pair(
+    sights: Sequence[_Sight], rays: FloatArray, least: float
+) -> tuple[BoolArray, FloatArray, str]:
+    """Of three and more views that contradict each other, the two that agree, if only two do.
+
+    Returns:
+        Which views are used, the point, and why it is ambiguous or "".
+    """
+    both = np.ones(2, dtype=bool)
+    origins = np.array([sight.origin for sight in sights])
+    fits = []
+    for i, j in combinations(range(len(sights)), 2):
+        pair = [sights[i], sights[j]]
+        try:
+            _check_parallax(rays[[i, j]], both, least)
+            point = _refine(pair, _meeting_point(origins[[i, j]], rays[[i, j]]), both)
+            total = sum(sight.score(point) for sight in pair)
+            covariance = _covariance(pair, point, both)
+        except (DegenerateError, np.linalg.LinAlgError):
+            continue
+        fits.append((total, (i, j), point, covariance))
+    fits.sort(key=lambda fit: fit[0])
+    used = np.zeros(len(sights), dtype=bool)
+    if not fits or not np.isfinite(fits[0][0]):
+        raise DegenerateError(
+            "no two of these views show one point in front of their cameras; check the poses and "
+            "that all views show the same point"
+        )
+    total, chosen, point, covariance = fits[0]
+    used[list(chosen)] = True
+    if total > _TWO_VIEWS:
+        return used, point, f"no two of the {len(sights)} views agree"
+    others = [fit for fit in fits[1:] if fit[0] <= _TWO_VIEWS]
+    apart = [fit for fit in others if _squared(fit[2] - point, fit[3] + covariance) > _APART]
+    if apart or len(sights) > _MOST_FOR_PAIRS:
+        return (
+            used,
+            point,
+            f"no three of the {len(sights)} views agree, and more than one pair does, on "
+            "different points",
+        )
+    return used, point, ""
+
+
+def _squared(error: FloatArray, covariance: FloatArray) -> float:
+    return float(error @ np.linalg.solve(covariance, error))
 
 
 class _Sight:

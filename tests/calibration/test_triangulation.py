@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import pathlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -116,6 +119,101 @@ class TestRobust:
         vague = camera.replace(intrinsics_covariance=np.diag([25.0, 25.0, 25.0, 25.0]))
         lens = triangulate(views(vague, point, where)).position.covariance
         assert np.trace(lens) > 4 * np.trace(narrow)
+
+
+def simulated(
+    seed: int, count: int, wrong: int, base: float = 0.15
+) -> tuple[np.ndarray, list[View]]:
+    """Views of a point 1 to 2.5 m away with 1.5 px of noise, the first `wrong` of them 40 px off."""
+    rng = np.random.default_rng(seed)
+    camera = Camera(640, 480, K, LENSES["plumb_bob"], "plumb_bob")
+    point = np.array([*rng.normal(0, 0.2, 2), rng.uniform(1, 2.5)])
+    result: list[View] = []
+    while len(result) < count:
+        shift = rng.normal(0, base, 3) * [1, 1, 0.3]
+        pose = Transform.from_parts(matrix_from_rotation_vector(rng.normal(0, 0.1, 3)), shift)
+        uv = camera.project(pose.inverse().apply(point))
+        if not np.isfinite(uv).all() or not ((uv >= 0) & (uv < [640, 480])).all():
+            continue
+        off = rng.choice([-1, 1], 2) * 40.0 if len(result) < wrong else 0.0
+        measured = uv + rng.normal(0, 1.5, 2) + off
+        result.append(View(camera, pose, measured, np.eye(2) * 1.5**2))
+    return point, result
+
+
+def outcomes(runs: int, count: int, wrong: int) -> dict[str, int]:
+    """How often the right views, a wrong one, or no answer came out."""
+    counts = {"right": 0, "wrong": 0, "none": 0}
+    for seed in range(runs):
+        try:
+            found = triangulate(simulated(seed, count, wrong)[1])
+        except DegenerateError:
+            counts["none"] += 1
+            continue
+        word = (
+            "none" if not found.position.ok else "wrong" if found.used[:wrong].any() else "right"
+        )
+        counts[word] += 1
+    return counts
+
+
+class TestContradictions:
+    def test_two_views_of_which_one_is_wrong(self) -> None:
+        assert outcomes(80, 2, 1)["wrong"] <= 7
+
+    def test_two_good_views_are_seldom_doubted(self) -> None:
+        assert outcomes(60, 2, 0)["right"] >= 52
+
+    def test_three_views_of_which_one_is_wrong(self) -> None:
+        counts = outcomes(40, 3, 1)
+        assert counts["wrong"] <= 1
+        assert counts["right"] >= 28
+
+    def test_an_ambiguous_answer_has_no_point_and_a_reason(self) -> None:
+        camera = Camera(640, 480, K)
+        left = View(camera, Transform.from_parts(np.eye(3), [-0.1, 0, 0]), np.array([380, 238.25]))
+        right = View(camera, Transform.from_parts(np.eye(3), [0.1, 0, 0]), np.array([260, 248.25]))
+        found = triangulate([left, right])
+        assert found.position.status == "ambiguous"
+        assert np.isnan(found.position.point).all()
+        assert np.isnan(found.position.covariance).all()
+        assert "third view" in found.reason
+        np.testing.assert_allclose(np.abs(found.residuals_px[:, 1]), 5, atol=0.5)
+        vague = [
+            View(v.camera, v.world_from_camera, v.uv, np.eye(2) * 36.0) for v in (left, right)
+        ]
+        assert triangulate(vague).position.ok
+
+    def test_most_views_must_agree(self) -> None:
+        camera, point = Camera(640, 480, K), np.array([0.0, 0.0, 1.0])
+        rng = np.random.default_rng(0)
+        where = poses(7, rng)
+        off = np.vstack(
+            [np.zeros((2, 2)), rng.uniform(60, 150, (5, 2)) * rng.choice([-1, 1], (5, 2))]
+        )
+        found = triangulate(views(camera, point, where, off))
+        assert found.position.status == "ambiguous"
+        assert "views agree" in found.reason
+
+    def test_a_start_on_rays_that_never_meet(self) -> None:
+        """The wrong view of these three leads the first fit to infinity, where matrices are singular."""
+        data = pathlib.Path(__file__).parent / "data" / "triangulate_singular.json"
+        matrix = np.array([[600.0, 0, 319.5], [0, 610, 239.5], [0, 0, 1]])
+        camera = Camera(640, 480, matrix, np.array([-0.25, 0.08, 0.001, -0.0007, 0]), "plumb_bob")
+        sightings = [
+            View(camera, Transform(np.array(v["T"])), np.array(v["uv"]), np.eye(2) * 1.5**2)
+            for v in json.loads(data.read_text())
+        ]
+        assert triangulate(sightings).used.tolist() == [False, True, True]
+
+    def test_singular_matrices_are_our_error(self) -> None:
+        """A view without any information, as a covariance beyond all bounds makes it."""
+        camera = Camera(640, 480, K)
+        where = [Transform.from_parts(np.eye(3), [x, 0, 0]) for x in (-0.1, 0.1)]
+        sightings = views(camera, np.array([0, 0, 1.0]), where)
+        blind = [View(v.camera, v.world_from_camera, v.uv, np.zeros((2, 2))) for v in sightings]
+        with pytest.raises(DegenerateError, match="meet nowhere"):
+            triangulate(blind)
 
 
 class TestRefused:

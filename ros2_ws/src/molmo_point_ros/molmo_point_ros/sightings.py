@@ -60,13 +60,13 @@ class Sightings:
         views.append(View(camera, world_from_camera, uv, covariance))
         try:
             found = triangulate(list(views), max(min_parallax_rad, 1e-4))
-        except (CalibrationError, np.linalg.LinAlgError) as error:
+        except CalibrationError as error:
             return Position(PositionStatus.NO_VIEWS, message=f"{len(views)} views: {error}")
         if not found.position.ok:
             return Position(
                 PositionStatus.AMBIGUOUS,
                 depth_samples=int(np.sum(found.used)),
-                message=f"{len(views)} views contradict each other: they do not see one thing, or a camera pose is wrong",
+                message=f"{len(views)} views: {found.reason}",
             )
         point = found.position.point
         depth_m = float(world_from_camera.inverse().apply(point)[2])
