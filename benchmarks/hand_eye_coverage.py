@@ -42,7 +42,9 @@ def simulate(
 ) -> tuple[Transform, list[HandEyeSample]]:
     """The true answer and the noisy poses of one arm that looks at a board 0.4 to 0.8 m away."""
     in_hand = setup == "eye_in_hand"
-    x = Transform.from_parts(_turn(rng, 0.3), [0.05, -0.03, 0.08] + rng.normal(0, 0.02, 3))
+    x = Transform.from_parts(
+        _turn(rng, 0.3), np.array([0.05, -0.03, 0.08]) + rng.normal(0, 0.02, 3)
+    )
     z = Transform.from_parts(_facing_down(rng), [0.5, 0.1, 0.0])
     if not in_hand:
         x = Transform.from_parts(_facing_down(rng), [0.5, 0.1, 0.9])

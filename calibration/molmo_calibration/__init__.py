@@ -1,7 +1,7 @@
 """From pixels to metres: cameras, depth, projection, triangulation and calibration.
 
 Names are loaded when they are first used, and the runtime part needs numpy alone; calibrating
-needs OpenCV and SciPy (`pip install "molmo-point[calibration]"`).
+needs OpenCV and SciPy (the `calibration` extra).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _HOMES = {
     "detection": ("Detection", "detect_board", "detect_in_file"),
     "errors": (
         "BoardNotFoundError",
+        "BrokenLibraryError",
         "CalibrationError",
         "CameraFileError",
         "DegenerateError",

@@ -12,22 +12,10 @@ from typing import Any
 import numpy as np
 
 from molmo_calibration.arrays import FloatArray, as_positive
-from molmo_calibration.errors import InvalidArgumentError, MissingExtraError
+from molmo_calibration.errors import InvalidArgumentError
+from molmo_calibration.imports import opencv
 
-__all__ = ["Board", "opencv"]
-
-
-def opencv(purpose: str) -> Any:
-    """The cv2 module, imported when it is first needed.
-
-    Raises:
-        MissingExtraError: OpenCV is not installed.
-    """
-    try:
-        import cv2
-    except ImportError as error:
-        raise MissingExtraError("OpenCV", purpose) from error
-    return cv2
+__all__ = ["Board"]
 
 
 @dataclass(frozen=True)

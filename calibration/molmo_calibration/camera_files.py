@@ -1,5 +1,7 @@
 """Cameras from and to files: ROS camera_info YAML, Kalibr camchain, OpenCV FileStorage, JSON.
 
+Read only: `ros2 topic echo camera_info`, the .ini of ROS's cameracalibrator, RealSense intrinsics.
+
 The kind of a file to read is seen from its contents, that of a file to write from its name. Reading
 YAML needs PyYAML, OpenCV's own files need OpenCV; both come with the `calibration` extra. JSON
 needs nothing.
@@ -16,21 +18,40 @@ import numpy as np
 
 from molmo_calibration.arrays import FloatArray
 from molmo_calibration.camera import Camera, Roi
-from molmo_calibration.entries import entry, matrix_entry, whole_entry
-from molmo_calibration.errors import CameraFileError, InvalidArgumentError, MissingExtraError
+from molmo_calibration.camera_messages import camera_from_message
+from molmo_calibration.entries import matrix_entry, whole_entry
+from molmo_calibration.errors import CameraFileError, InvalidArgumentError
 from molmo_calibration.file_storage import is_file_storage, load_file_storage, save_file_storage
-from molmo_calibration.kalibr_files import camera_from_kalibr, camera_to_kalibr
-from molmo_calibration.lens import model_name
+from molmo_calibration.imports import import_library
+from molmo_calibration.ini_files import camera_from_ini, is_ini
+from molmo_calibration.kalibr_files import camera_from_kalibr, camera_names, camera_to_kalibr
+from molmo_calibration.lens import check_distortion, model_name
+from molmo_calibration.realsense_files import (
+    camera_from_realsense,
+    is_realsense,
+    realsense_streams,
+)
 
-__all__ = ["camera_from_dict", "camera_to_dict", "load_camera", "load_mapping", "save_camera"]
+__all__ = [
+    "camera_from_dict",
+    "camera_to_dict",
+    "load_camera",
+    "load_mapping",
+    "names_in",
+    "save_camera",
+]
 
 
-def load_camera(path: str | Path, name: str | None = None) -> Camera:
+def load_camera(
+    path: str | Path, name: str | None = None, size: tuple[int, int] | None = None
+) -> Camera:
     """Read a camera from a file of any kind this package knows.
 
     Args:
-        path: .yaml, .yml, .json or .xml.
-        name: which camera of a Kalibr camchain ("cam0" if left out).
+        path: .yaml, .yml, .json, .xml, .ini or .txt; what it is, its contents tell.
+        name: which of several cameras: "cam1" of a Kalibr camchain ("cam0" if left out), "1" or
+            "2" of OpenCV's stereo pair, "Color" or "Color 640x480" of a RealSense listing.
+        size: (width, height) of the picture, for OpenCV's stereo files, which do not say it.
 
     Raises:
         CameraFileError: unreadable, a key is missing, or what is there is not a camera.
@@ -40,13 +61,56 @@ def load_camera(path: str | Path, name: str | None = None) -> Camera:
     path = Path(path)
     try:
         if is_file_storage(path):
-            return load_file_storage(path)
-        data = load_mapping(path)
-        if name is not None or "cam0" in data:
-            return camera_from_kalibr(data, name or "cam0", str(path))
-        return camera_from_dict(data, str(path))
+            return load_file_storage(path, name, size)
+        text = _text(path)
+        if is_ini(text):
+            return camera_from_ini(text, str(path))
+        streams = realsense_streams(text)
+        if streams:
+            return camera_from_realsense(streams, name, str(path))
+        return _camera_from_mapping(load_mapping(path), name, str(path))
     except InvalidArgumentError as error:
         raise CameraFileError(f"{path}: {error}") from error
+
+
+def names_in(path: str | Path) -> tuple[str, ...]:
+    """The names of the cameras in a Kalibr camchain; empty for files of one camera."""
+    path = Path(path)
+    if is_file_storage(path) or is_ini(_text(path)) or realsense_streams(_text(path)):
+        return ()
+    return camera_names(load_mapping(path))
+
+
+def _camera_from_mapping(data: dict[str, Any], name: str | None, source: str) -> Camera:
+    while len(data) == 1 and isinstance(inner := next(iter(data.values())), dict):
+        # A ROS parameter file: "/**:" and "ros__parameters:" around the keys.
+        if not {"ros__parameters", "image_width", "camera_matrix"} & set(inner):
+            break
+        data = inner
+    if is_realsense(data):
+        return camera_from_realsense(data, name, source)
+    if camera_names(data):
+        return camera_from_kalibr(data, name or camera_names(data)[0], source)
+    if name is not None:
+        raise CameraFileError(f"{source} holds one camera without a name, got the name {name!r}")
+    if {"k", "K"} & set(data):
+        return camera_from_message(_Fields(data))
+    return camera_from_dict(data, source)
+
+
+class _Fields:
+    """A mapping's entries as attributes, as `camera_from_message` reads them; nested ones too."""
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        for key, value in data.items():
+            setattr(self, str(key), _Fields(value) if isinstance(value, Mapping) else value)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CameraFileError(f"cannot read {path}: {error}") from error
 
 
 def load_mapping(path: str | Path) -> dict[str, Any]:
@@ -56,22 +120,17 @@ def load_mapping(path: str | Path) -> dict[str, Any]:
         CameraFileError: no such file, not JSON or YAML, or not a mapping.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CameraFileError(f"cannot read {path}: {error}") from error
+    text = _text(path)
     if path.suffix == ".json":
         try:
             data = json.loads(text)
         except (json.JSONDecodeError, RecursionError) as error:
             raise CameraFileError(f"{path} must be JSON: {error}") from error
     else:
+        yaml = import_library("yaml", f"reading {path.name}")
         try:
-            import yaml
-        except ImportError as error:
-            raise MissingExtraError("PyYAML", f"reading {path.name}") from error
-        try:
-            data = yaml.safe_load(text)
+            # `ros2 topic echo` ends a message with ---, which begins another document.
+            data = next((part for part in yaml.safe_load_all(text) if part is not None), None)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise CameraFileError(f"{path} must be YAML: {error}") from error
     if not isinstance(data, dict):
@@ -93,14 +152,14 @@ def camera_from_dict(data: Mapping[str, Any], source: str = "camera") -> Camera:
     """
     matrix = matrix_entry(data, "camera_matrix", source, (3, 3))
     lens = matrix_entry(data, "distortion_coefficients", source, (1, -1)).ravel()
-    model = model_name(str(entry(data, "distortion_model", source)), lens)
+    model = model_name(_model_entry(data, source), lens)
     optional: dict[str, Any] = {}
     if "rectification_matrix" in data:
         optional["rectification"] = matrix_entry(data, "rectification_matrix", source, (3, 3))
     if "projection_matrix" in data:
         optional["projection"] = matrix_entry(data, "projection_matrix", source, (3, 4))
     if data.get("intrinsics_covariance") is not None:
-        size = 4 + (0 if model == "none" else len(lens))
+        size = 4 + (0 if model == "none" else len(check_distortion(model, lens)))
         optional["intrinsics_covariance"] = matrix_entry(
             data, "intrinsics_covariance", source, (size, size)
         )
@@ -118,6 +177,18 @@ def camera_from_dict(data: Mapping[str, Any], source: str = "camera") -> Camera:
         frame_id=str(data.get("frame_id", "")),
         **optional,
     )
+
+
+def _model_entry(data: Mapping[str, Any], source: str) -> str:
+    """The distortion model, in the key of today or that of ROS before 2012."""
+    if "distortion_model" not in data and "camera_model" in data:
+        return str(data["camera_model"])
+    if "distortion_model" not in data:
+        raise CameraFileError(
+            f"{source} must have the key 'distortion_model', it has: {', '.join(map(str, data))}. "
+            "Old files of ROS mean plumb_bob: add the line 'distortion_model: plumb_bob' if it is one"
+        )
+    return str(data["distortion_model"])
 
 
 def camera_to_dict(camera: Camera, name: str = "camera") -> dict[str, Any]:

@@ -18,11 +18,13 @@ from molmo_calibration.lens import model_name
 __all__ = ["camera_from_message", "fill_message"]
 
 
-def camera_from_message(message: Any) -> Camera:
+def camera_from_message(message: Any, rectified: bool = False) -> Camera:
     """A camera from anything with the fields of `sensor_msgs/CameraInfo`.
 
     Args:
         message: with lower-case (ROS 2) or upper-case (ROS 1) k, d, r, p.
+        rectified: whether the picture is rectified: then P alone describes it, and lens models
+            that are not known here do not matter. Call `Camera.rectified` on the answer.
 
     Raises:
         CameraFileError: a field is missing or of the wrong length.
@@ -30,8 +32,8 @@ def camera_from_message(message: Any) -> Camera:
         InvalidArgumentError: a distortion model we do not have.
     """
     fields = {name: _field(message, name) for name in ("k", "d", "r", "p")}
-    coefficients = [float(x) for x in fields["d"]]
-    model = model_name(str(_field(message, "distortion_model")), coefficients)
+    coefficients = [] if rectified else [float(x) for x in fields["d"]]
+    model = "none" if rectified else model_name(_field(message, "distortion_model"), coefficients)
     matrix = _square(fields["k"], "k", (3, 3))
     rotation = _square(fields["r"], "r", (3, 3))
     projection = _square(fields["p"], "p", (3, 4))
@@ -44,7 +46,8 @@ def camera_from_message(message: Any) -> Camera:
         model=model,
         # Zeros are what an unset message holds; REP 104 lets monocular cameras leave R and P out.
         rectification=rotation if rotation.any() else np.eye(3),
-        projection=projection if projection.any() else None,
+        # Without rectification P is not used, and many drivers leave it unset or half set.
+        projection=projection if projection.any() and (rectified or _usable(projection)) else None,
         roi=_roi(getattr(message, "roi", None)),
         binning=(_binning(message, "binning_x"), _binning(message, "binning_y")),
         frame_id=str(getattr(header, "frame_id", "") or ""),
@@ -91,6 +94,11 @@ def _field(message: Any, name: str) -> Any:
     raise CameraFileError(
         f"a CameraInfo message must have {name!r}; {type(message).__name__} has none"
     )
+
+
+def _usable(projection: FloatArray) -> bool:
+    """Whether P has focal lengths; a half set one would not do as the camera of a picture."""
+    return bool(np.isfinite(projection).all() and abs(np.linalg.det(projection[:, :3])) > 1e-12)
 
 
 def _binning(message: Any, name: str) -> int:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from molmo_calibration.arrays import FloatArray, as_points
-from molmo_calibration.boards import Board, opencv
+from molmo_calibration.boards import Board
 from molmo_calibration.errors import BoardNotFoundError, InvalidArgumentError
+from molmo_calibration.imports import opencv
 
 __all__ = ["Detection", "check_sizes", "detect_board", "detect_in_file", "picture_files"]
 

@@ -10,6 +10,7 @@
     ├── TooFewViewsError       not enough pictures, poses or views for an answer
     └── DegenerateError        enough data, but all of it says the same thing
     MissingExtraError (ImportError)   a library beyond numpy is needed and not installed
+    BrokenLibraryError (ImportError)  a library is installed and does not load
 
 Each message says what was expected, what came, and what to do about it.
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 __all__ = [
     "BoardNotFoundError",
+    "BrokenLibraryError",
     "CalibrationError",
     "CameraFileError",
     "DegenerateError",
@@ -72,12 +74,32 @@ class MissingExtraError(ImportError):
     Args:
         library: name of the library as people know it.
         purpose: what it was needed for.
-        install: what to give to pip; the `calibration` extra if left out.
+        install: the whole pip line that brings it.
     """
 
-    def __init__(
-        self, library: str, purpose: str, install: str = '"molmo-point[calibration]"'
-    ) -> None:
+    def __init__(self, library: str, purpose: str, install: str) -> None:
+        super().__init__(f"{purpose} needs {library}, which is not installed; run: {install}")
+
+
+class BrokenLibraryError(ImportError):
+    """A library is installed, but cannot be imported.
+
+    Args:
+        library: name of the library as people know it.
+        purpose: what it was needed for.
+        error: what its import raised.
+        install: the pip line that installs the versions that fit.
+    """
+
+    def __init__(self, library: str, purpose: str, error: ImportError, install: str) -> None:
+        reason = " ".join(str(error).split())
+        if ".so" in reason:
+            advice = (
+                "install the system package that holds that file (OpenCV without a display needs "
+                "none: opencv-python-headless)"
+            )
+        else:
+            advice = f"its version may not fit the others; run: {install} --force-reinstall"
         super().__init__(
-            f"{purpose} needs {library}, which is not installed; run: pip install {install}"
+            f"{purpose} needs {library}, which is installed but does not load ({reason}); {advice}"
         )

@@ -15,7 +15,9 @@ import numpy as np
 from molmo_calibration.arrays import FloatArray
 from molmo_calibration.camera import Camera, Roi
 from molmo_calibration.entries import whole_entry
-from molmo_calibration.errors import CameraFileError, MissingExtraError
+from molmo_calibration.errors import CameraFileError
+from molmo_calibration.imports import opencv
+from molmo_calibration.lens import model_name
 
 __all__ = ["is_file_storage", "load_file_storage", "save_file_storage"]
 
@@ -33,8 +35,15 @@ def is_file_storage(path: Path) -> bool:
     return path.suffix == ".xml" or data.startswith(b"%YAML:1.0") or b"!!opencv-matrix" in data
 
 
-def load_file_storage(path: Path) -> Camera:
+def load_file_storage(
+    path: Path, name: str | None = None, size: tuple[int, int] | None = None
+) -> Camera:
     """Read a camera; the inverse of `save_file_storage`.
+
+    Args:
+        path: .xml, .yml or .yaml.
+        name: of a stereo pair's file (M1, D1, M2, D2): "1" or "2".
+        size: (width, height) of the picture, for a file that does not say it.
 
     Raises:
         CameraFileError: not a FileStorage, or a key is missing.
@@ -42,7 +51,7 @@ def load_file_storage(path: Path) -> Camera:
     """
     storage = _storage(path, write=False)
     try:
-        return _camera(storage, path)
+        return _camera(storage, path, name, size)
     finally:
         storage.release()
 
@@ -74,10 +83,7 @@ def save_file_storage(camera: Camera, path: Path) -> None:
 
 
 def _storage(path: Path, write: bool) -> Any:
-    try:
-        import cv2
-    except ImportError as error:
-        raise MissingExtraError("OpenCV", f"reading or writing {path.name}") from error
+    cv2 = opencv(f"reading or writing {path.name}")
     mode = cv2.FILE_STORAGE_WRITE if write else cv2.FILE_STORAGE_READ
     try:
         storage = cv2.FileStorage(str(path), mode)
@@ -88,13 +94,29 @@ def _storage(path: Path, write: bool) -> Any:
     return storage
 
 
-def _camera(storage: Any, path: Path) -> Camera:
-    lens = _matrix(storage, path, "distortion_coefficients", "Distortion_Coefficients").ravel()
-    fisheye = storage.getNode("fisheye_model")
-    model = "equidistant" if not fisheye.empty() and fisheye.real() == 1 else ""
-    if not model:
-        model = "plumb_bob" if len(lens) <= 5 else "rational_polynomial"
-    numbers = {key: _number(storage, path, key) for key in ("image_width", "image_height")}
+def _camera(storage: Any, path: Path, name: str | None, size: tuple[int, int] | None) -> Camera:
+    matrix_keys: tuple[str, ...] = ("camera_matrix", "Camera_Matrix", "cameraMatrix", "K")
+    lens_keys: tuple[str, ...] = (
+        "distortion_coefficients",
+        "Distortion_Coefficients",
+        "distCoeffs",
+        "D",
+    )
+    if _has(storage, "M1"):
+        if name not in ("1", "2"):
+            raise CameraFileError(
+                f"{path} holds the two cameras of a stereo pair; name one, 1 or 2 "
+                f"(--camera-name 1), got {name!r}"
+            )
+        matrix_keys, lens_keys = (f"M{name}",), (f"D{name}",)
+    elif name is not None:
+        raise CameraFileError(f"{path} holds one camera without a name, got the name {name!r}")
+    lens = _matrix(storage, path, *lens_keys).ravel()
+    if size is None:
+        numbers = {key: _number(storage, path, key) for key in ("image_width", "image_height")}
+        width, height = (whole_entry(numbers, key, str(path)) for key in numbers)
+    else:
+        width, height = size
     optional: dict[str, Any] = {}
     for field, key in (
         ("rectification", "rectification_matrix"),
@@ -111,13 +133,28 @@ def _camera(storage: Any, path: Path) -> Camera:
     if _has(storage, "frame_id"):
         optional["frame_id"] = storage.getNode("frame_id").string()
     return Camera(
-        whole_entry(numbers, "image_width", str(path)),
-        whole_entry(numbers, "image_height", str(path)),
-        _matrix(storage, path, "camera_matrix", "Camera_Matrix"),
+        width,
+        height,
+        _matrix(storage, path, *matrix_keys),
         lens,
-        model,
+        _model(storage, path, lens),
         **optional,
     )
+
+
+def _model(storage: Any, path: Path, lens: FloatArray) -> str:
+    """The model the file names, or that the number of its coefficients tells."""
+    fisheye = storage.getNode("fisheye_model")
+    if not fisheye.empty():
+        if fisheye.real() == 1:
+            return "equidistant"
+    elif len(lens) == 4:
+        raise CameraFileError(
+            f"{path} has 4 coefficients and no model: a fisheye has 4, and so may a pinhole. Add "
+            "the line 'fisheye_model: 1' for a fisheye (equidistant), 'fisheye_model: 0' for a "
+            "pinhole (plumb_bob)"
+        )
+    return model_name("plumb_bob", lens)
 
 
 def _has(storage: Any, name: str) -> bool:
@@ -129,6 +166,11 @@ def _node(storage: Any, path: Path, names: tuple[str, ...]) -> Any:
         if _has(storage, name):
             return storage.getNode(name)
     have = ", ".join(storage.root().keys())
+    if names[0] in ("image_width", "image_height"):
+        raise CameraFileError(
+            f"{path} does not say the size of the picture ({names[0]}), it has: {have}; say it with "
+            "--size, as in --size 640x480"
+        )
     raise CameraFileError(f"{path} must have the key {names[0]!r}, it has: {have}")
 
 

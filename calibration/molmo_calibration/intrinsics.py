@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from molmo_calibration.arrays import FloatArray
-from molmo_calibration.boards import opencv
+from molmo_calibration.arrays import FloatArray, symmetric
 from molmo_calibration.camera import Camera
 from molmo_calibration.coverage import Coverage, measure_coverage
 from molmo_calibration.detection import Detection, check_sizes
 from molmo_calibration.errors import DegenerateError, InvalidArgumentError, TooFewViewsError
+from molmo_calibration.imports import opencv
 from molmo_calibration.pose import board_pose, squared_errors
 from molmo_calibration.rotations import cross_matrix, matrix_from_rotation_vector
 from molmo_calibration.transforms import Transform
@@ -31,6 +31,26 @@ MIN_VIEWS = 4
 # at least half as large again: among very even pictures, a few percent more mean nothing.
 _OUTLIER_SIGMAS = 4.0
 _OUTLIER_RATIO = 1.5
+
+# A fisheye that fits to this needs no other start.
+_FITS_PX = 1.0
+
+# What to do where a model does not fit: another model than the one at hand, or other pictures.
+_ANOTHER_WAY = {
+    "plumb_bob": (
+        "take pictures with the board in all corners of the picture; for a wide lens take "
+        "rational_polynomial or equidistant (--model)"
+    ),
+    "rational_polynomial": (
+        "its eight coefficients need corners all over the picture, up to the rim: take more such "
+        "pictures, or a model with fewer: plumb_bob for an ordinary lens, equidistant for a "
+        "fisheye (--model)"
+    ),
+    "equidistant": (
+        "take pictures with the board nearer to the middle as well and larger in the picture; for "
+        "a lens of less than about 120 degrees take plumb_bob or rational_polynomial (--model)"
+    ),
+}
 
 # The axes of all boards within this of each other: focal length and distance are not told apart.
 _LEAST_TILT_RAD = np.deg2rad(5.0)
@@ -159,8 +179,8 @@ def _solve(
             )
     except cv2.error as error:
         raise DegenerateError(
-            f"OpenCV found no camera for these pictures ({str(error).strip()[:200]}); remove bad "
-            "pictures and add tilted ones"
+            f"OpenCV found no {model} camera for these pictures ({str(error).strip()[:200]}); "
+            + _ANOTHER_WAY[model]
         ) from error
     count = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}[model]
     matrix = np.asarray(matrix, dtype=np.float64)
@@ -177,14 +197,45 @@ def _solve(
 
 
 def _fisheye(cv2: Any, boards: list[Any], pixels: list[Any], size: tuple[int, int]) -> Any:
-    flags = _fisheye_flag(cv2, "CALIB_RECOMPUTE_EXTRINSIC") | _fisheye_flag(cv2, "CALIB_FIX_SKEW")
+    """The best of several starts; OpenCV's own fails for lenses around 180 degrees and wider.
+
+    It starts from a focal length for 180 degrees and four free coefficients, whose first steps may
+    throw corners out of the picture's reach. Two coefficients first, then all from there, do not.
+
+    Raises:
+        cv2.error: no start led to a camera.
+    """
+    plain = _fisheye_flag(cv2, "CALIB_RECOMPUTE_EXTRINSIC") | _fisheye_flag(cv2, "CALIB_FIX_SKEW")
+    high = _fisheye_flag(cv2, "CALIB_FIX_K3") | _fisheye_flag(cv2, "CALIB_FIX_K4")
+    low = high | _fisheye_flag(cv2, "CALIB_FIX_K2") | _fisheye_flag(cv2, "CALIB_FIX_K1")
     shaped = [b.astype(np.float64)[None] for b in boards]
     seen = [p.astype(np.float64)[None] for p in pixels]
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 200, 1e-9)
-    _, matrix, lens, turns, shifts = cv2.fisheye.calibrate(
-        shaped, seen, size, None, None, flags=flags, criteria=criteria
-    )
-    return matrix, lens, turns, shifts
+    failure: Exception | None = None
+    best = None
+    for stages in ((high, 0), (low, high, 0), (0,)):
+        matrix = lens = None
+        try:
+            for fixed in stages:
+                flags = plain | fixed
+                if matrix is not None:
+                    flags |= _fisheye_flag(cv2, "CALIB_USE_INTRINSIC_GUESS")
+                found = cv2.fisheye.calibrate(
+                    shaped, seen, size, matrix, lens, flags=flags, criteria=criteria
+                )
+                matrix, lens = found[1], found[2]
+        except cv2.error as error:
+            failure = error
+            continue
+        if best is None or found[0] < best[0]:
+            best = found
+        # Corners are found to half a pixel; a start that ends there is not a wrong one.
+        if best[0] < _FITS_PX:
+            break
+    if best is None:
+        assert failure is not None
+        raise failure
+    return best[1:5]
 
 
 def _fisheye_flag(cv2: Any, name: str) -> int:
@@ -208,8 +259,7 @@ def _check_fold(views: Sequence[ViewResult], model: str) -> None:
     if folded:
         raise DegenerateError(
             f"the {model} lens that fits best folds over inside the picture: corners of "
-            f"{', '.join(folded[:5])} have no ray in it. Take pictures with the board in all corners "
-            "of the picture; for a wide lens take rational_polynomial or equidistant"
+            f"{', '.join(folded[:5])} have no ray in it; " + _ANOTHER_WAY[model]
         )
 
 
@@ -256,7 +306,7 @@ def _covariance(
     # Parameters differ by a factor of a million; scaling keeps the inverse accurate.
     scale = 1.0 / np.sqrt(np.maximum(np.diag(normal), 1e-300))
     inverse = np.linalg.pinv(normal * scale[:, None] * scale[None], rcond=1e-13)
-    return np.asarray(variance * inverse * scale[:, None] * scale[None])
+    return symmetric(variance * inverse * scale[:, None] * scale[None])
 
 
 def _held_out(
@@ -268,9 +318,19 @@ def _held_out(
     squares: list[FloatArray] = []
     for fold in range(folds):
         kept = [d for i, d in enumerate(detections) if i % folds != fold]
-        camera, _ = _solve(kept, model, "")
-        squares += [
-            squared_errors(camera, d, board_pose(camera, d)) for d in detections[fold::folds]
-        ]
+        try:
+            camera, _ = _solve(kept, model, "")
+        except DegenerateError:
+            # A part of the pictures may be too few for the lens; all of them were not.
+            continue
+        squares += [_held_out_errors(camera, d) for d in detections[fold::folds]]
         tell((fold + 2) / (folds + 1))
-    return float(np.sqrt(np.concatenate(squares).mean()))
+    return float(np.sqrt(np.concatenate(squares).mean())) if squares else float("nan")
+
+
+def _held_out_errors(camera: Camera, detection: Detection) -> FloatArray:
+    """Squared errors in pixels; infinite where the camera cannot even place the board."""
+    try:
+        return squared_errors(camera, detection, board_pose(camera, detection))
+    except DegenerateError:
+        return np.full(len(detection.pixels), np.inf)

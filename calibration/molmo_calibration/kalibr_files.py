@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,15 @@ from molmo_calibration.camera import Camera
 from molmo_calibration.entries import entry, matrix_entry, whole_entry
 from molmo_calibration.errors import CameraFileError, InvalidArgumentError
 
-__all__ = ["camera_from_kalibr", "camera_to_kalibr"]
+__all__ = ["camera_from_kalibr", "camera_names", "camera_to_kalibr"]
 
 _LENSES = {"radtan": "plumb_bob", "equidistant": "equidistant", "none": "none"}
+
+
+def camera_names(data: Any) -> tuple[str, ...]:
+    """The cameras of a camchain, cam0, cam1, ...; empty for anything else."""
+    found = [str(key) for key in data if re.fullmatch(r"cam\d+", str(key))]
+    return tuple(sorted(found, key=lambda name: int(name[3:])))
 
 
 def camera_from_kalibr(data: Any, name: str, source: str) -> Camera:

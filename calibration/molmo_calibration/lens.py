@@ -26,6 +26,9 @@ COEFFICIENT_COUNTS = {
     "equidistant": (4,),
 }
 
+# k1, k2, p1, p2: fewer are no lens of any model here.
+_FEWEST = 4
+
 _ALIASES = {
     "": "none",
     "radtan": "plumb_bob",
@@ -71,7 +74,10 @@ def model_name(name: str, coefficients: ArrayLike) -> str:
             coefficients, or coefficients without a model.
     """
     canonical = _ALIASES.get(name, name)
-    values = np.asarray(coefficients, dtype=np.float64)
+    values = np.asarray(coefficients, dtype=np.float64).ravel()
+    if canonical == "plumb_bob" and len(values) in COEFFICIENT_COUNTS["rational_polynomial"]:
+        # Drivers name OpenCV's longer lists plumb_bob as well; the order is the same.
+        return "rational_polynomial" if values[5:].any() else "plumb_bob"
     if canonical == "none" and np.any(values):
         raise InvalidArgumentError(
             f"distortion model {name!r} came with the coefficients {values.ravel().tolist()}, so "
@@ -95,7 +101,10 @@ def model_name(name: str, coefficients: ArrayLike) -> str:
 
 
 def check_distortion(model: str, coefficients: ArrayLike) -> FloatArray:
-    """The coefficients as float64, if their number fits the model.
+    """The coefficients as float64, in a number that fits the model.
+
+    All models but the fisheye are one list in OpenCV's order, so zeros at the end mean nothing:
+    they are left out where a driver pads, and added where it stops early.
 
     Raises:
         InvalidArgumentError: unknown model, wrong number of coefficients, or not finite.
@@ -105,12 +114,37 @@ def check_distortion(model: str, coefficients: ArrayLike) -> FloatArray:
     values = as_finite(np.asarray(coefficients, dtype=np.float64).reshape(-1), "distortion", (-1,))
     if model == "none" and not values.any():
         return np.empty(0)
-    if len(values) not in COEFFICIENT_COUNTS[model]:
+    fitting = _fitting(values, COEFFICIENT_COUNTS[model])
+    if fitting is None or (model == "equidistant" and len(values) < 4):
         counts = " or ".join(str(n) for n in COEFFICIENT_COUNTS[model])
         raise InvalidArgumentError(
             f"distortion of model {model} must have {counts} coefficients, got {len(values)}"
+            + _other_model(model, values)
         )
-    return values
+    return fitting
+
+
+def _fitting(values: FloatArray, counts: tuple[int, ...]) -> FloatArray | None:
+    """The coefficients with zeros at the end added or left out, so that their number is a model's.
+
+    None if more than zeros would have to be left out, or too few are there to be a lens.
+    """
+    if len(values) in counts:
+        return values
+    if len(values) > counts[-1]:
+        return values[: counts[-1]] if not values[counts[-1] :].any() else None
+    if len(values) < _FEWEST:
+        return None
+    more = next(count for count in counts if count > len(values))
+    return np.pad(values, (0, more - len(values)))
+
+
+def _other_model(model: str, values: FloatArray) -> str:
+    if model == "plumb_bob" and len(values) in COEFFICIENT_COUNTS["rational_polynomial"]:
+        return "; in OpenCV's order as many are a rational_polynomial"
+    if len(values) > COEFFICIENT_COUNTS[model][-1]:
+        return f", and those beyond the first {COEFFICIENT_COUNTS[model][-1]} are not 0"
+    return ""
 
 
 def lens_for(model: str, coefficients: FloatArray) -> Lens:

@@ -9,13 +9,14 @@ import numpy as np
 from molmo_calibration.arrays import ArrayLike, as_finite
 from molmo_calibration.camera import Camera
 from molmo_calibration.errors import InvalidArgumentError, MissingExtraError
+from molmo_calibration.imports import import_library
 from molmo_calibration.plane import Plane, intersect_plane
 from molmo_calibration.position import Position
 from molmo_calibration.transforms import Transform
 
 __all__ = ["intersect_mesh", "load_mesh"]
 
-_INSTALL = "trimesh rtree"
+_INSTALL = "pip install trimesh rtree"
 
 
 def load_mesh(path: str) -> Any:
@@ -25,10 +26,7 @@ def load_mesh(path: str) -> Any:
         MissingExtraError: trimesh is not installed.
         InvalidArgumentError: not a file with triangles.
     """
-    try:
-        import trimesh
-    except ImportError as error:
-        raise MissingExtraError("trimesh", "reading a mesh", _INSTALL) from error
+    trimesh = import_library("trimesh", "reading a mesh", _INSTALL)
     try:
         mesh = trimesh.load(path, force="mesh")
     except (OSError, ValueError, NotImplementedError) as error:

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from molmo_calibration.arrays import FloatArray
-from molmo_calibration.boards import opencv
 from molmo_calibration.camera import Camera
 from molmo_calibration.camera_files import load_mapping
 from molmo_calibration.depth import DepthOptions, depth_at
 from molmo_calibration.depth_image import DepthImage, depth_from_array
 from molmo_calibration.entries import list_entry, matrix_entry, number_entry
 from molmo_calibration.errors import CameraFileError, FrameError, InvalidArgumentError
+from molmo_calibration.imports import opencv
 from molmo_calibration.lifting import lift
 from molmo_calibration.noise import ConstantNoise
 from molmo_calibration.pixels import same_shape, uv_covariance_from_norm, uv_from_norm

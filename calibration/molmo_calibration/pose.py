@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from molmo_calibration.arrays import FloatArray
-from molmo_calibration.boards import opencv
 from molmo_calibration.camera import Camera
 from molmo_calibration.detection import Detection
-from molmo_calibration.errors import DegenerateError, MissingExtraError
-from molmo_calibration.rotations import matrix_from_rotation_vector
+from molmo_calibration.errors import DegenerateError
+from molmo_calibration.imports import import_library, opencv
+from molmo_calibration.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from molmo_calibration.transforms import Transform
 
 __all__ = ["board_pose", "squared_errors"]
@@ -26,11 +26,10 @@ def board_pose(camera: Camera, detection: Detection) -> Transform:
         DegenerateError: too few corners have a ray, or no pose fits.
     """
     cv2 = opencv("finding a pose")
-    try:
-        from scipy.optimize import least_squares
-    except ImportError as error:
-        raise MissingExtraError("SciPy", "finding a pose") from error
+    least_squares = import_library("scipy.optimize", "finding a pose").least_squares
     rays = camera.ray(detection.pixels)
+    turn_to = _towards(rays)
+    rays = rays @ turn_to.T
     good = np.isfinite(rays).all(axis=1) & (rays[:, 2] > 0.05)
     if good.sum() < 4:
         raise DegenerateError(
@@ -42,7 +41,8 @@ def board_pose(camera: Camera, detection: Detection) -> Transform:
     found, turn, shift = cv2.solvePnP(points, flat, np.eye(3), None)
     if not found:
         raise DegenerateError(f"no pose fits the corners of {detection.name or 'the board'}")
-    start = np.concatenate([np.ravel(turn), np.ravel(shift)])
+    turned = turn_to.T @ matrix_from_rotation_vector(np.ravel(turn))
+    start = np.concatenate([rotation_vector_from_matrix(turned), turn_to.T @ np.ravel(shift)])
 
     def residuals(pose: FloatArray) -> FloatArray:
         placed = points @ matrix_from_rotation_vector(pose[:3]).T + pose[3:]
@@ -57,6 +57,21 @@ def board_pose(camera: Camera, detection: Detection) -> Transform:
         "board",
         _covariance(camera, pose, points, residuals(solved.x)),
     )
+
+
+def _towards(rays: FloatArray) -> FloatArray:
+    """A rotation (3, 3) that turns the middle of the rays to the front.
+
+    A fisheye sees boards beside and behind its image plane, where a pinhole has no picture.
+    """
+    middle = np.nanmean(rays, axis=0) if np.isfinite(rays).any() else np.array([0, 0, 1.0])
+    length = float(np.linalg.norm(middle))
+    if length < 1e-6:
+        return np.eye(3)
+    x, y, z = middle / length
+    angle = float(np.arctan2(np.hypot(x, y), z))
+    across = max(float(np.hypot(x, y)), 1e-12)
+    return matrix_from_rotation_vector(np.array([y, -x, 0.0]) / across * angle)
 
 
 def squared_errors(camera: Camera, detection: Detection, pose: Transform) -> FloatArray:

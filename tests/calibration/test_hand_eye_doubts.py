@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -98,7 +99,7 @@ class TestOtherReadings:
         given = samples("eye_in_hand", 3)
         late = [
             HandEyeSample(now.base_from_gripper, before.camera_from_board)
-            for before, now in zip(given, given[1:], strict=False)
+            for before, now in itertools.pairwise(given)
         ]
         result = calibrate_hand_eye(late)
         assert "arm's pose after it" not in result.doubts[0].sentence
