@@ -63,6 +63,14 @@ class Board:
         return self.columns - 1, self.rows - 1
 
     @property
+    def words(self) -> str:
+        """The board in words, as reports and messages have it."""
+        text = f"{self.kind}, {self.columns} x {self.rows} squares of {self.square_m * 1e3:g} mm"
+        if self.kind == "charuco":
+            text += f", markers of {(self.marker_m or 0) * 1e3:g} mm, {self.dictionary}"
+        return text
+
+    @property
     def looks_the_same_upside_down(self) -> bool:
         """Whether half a turn maps the pattern onto itself, so that a picture has two poses."""
         return self.kind == "chessboard" and (self.columns + self.rows) % 2 == 0

@@ -9,10 +9,17 @@ import numpy as np
 from molmo_calibration.arrays import FloatArray
 from molmo_calibration.camera import Camera
 from molmo_calibration.detection import Detection, check_sizes
-from molmo_calibration.errors import InvalidArgumentError
+from molmo_calibration.errors import DegenerateError, InvalidArgumentError
+from molmo_calibration.intrinsics import calibrate_intrinsics
 from molmo_calibration.pose import board_pose, squared_errors
 
-__all__ = ["check_camera", "check_pictures"]
+__all__ = ["better_camera", "check_camera", "check_pictures"]
+
+# A camera of the pictures' own has at least eight parameters more to fit them with.
+_ENOUGH_PICTURES = 8
+_MUCH_BETTER = 1.4
+_NOISE_PX = 0.03
+_FAR_SIGMAS = 5.0
 
 
 def check_camera(camera: Camera) -> tuple[str, ...]:
@@ -58,6 +65,35 @@ def check_pictures(camera: Camera, detections: Sequence[Detection]) -> float:
         )
     squares = [squared_errors(camera, d, board_pose(camera, d)) for d in detections]
     return float(np.sqrt(np.concatenate(squares).mean()))
+
+
+def better_camera(camera: Camera, detections: Sequence[Detection]) -> str:
+    """A sentence if a camera calibrated from these pictures alone fits much better; else "".
+
+    With the poses of the board free, another camera's pictures still fit to half a pixel; a camera
+    of their own tells it. Needs eight pictures.
+    """
+    if len(detections) < _ENOUGH_PICTURES:
+        return ""
+    model = "plumb_bob" if camera.model == "none" else camera.model
+    try:
+        own = calibrate_intrinsics(detections, model, folds=0)
+    except DegenerateError:
+        return ""
+    rms = check_pictures(camera, detections)
+    mine, theirs = (
+        np.array([*np.diag(c.image_matrix)[:2], *c.image_matrix[:2, 2]])
+        for c in (own.camera, camera)
+    )
+    apart = np.abs(mine - theirs) / np.maximum(own.sigmas[:4], 1e-9)
+    if rms < _MUCH_BETTER * own.rms_px + _NOISE_PX or apart.max() < _FAR_SIGMAS:
+        return ""
+    return (
+        f"a camera calibrated from these pictures alone fits them to {own.rms_px:.2f} px (fx "
+        f"{mine[0]:.1f} instead of {theirs[0]:.1f}, centre {mine[2]:.1f}, {mine[3]:.1f} instead of "
+        f"{theirs[2]:.1f}, {theirs[3]:.1f}): they are probably of another camera, or focus or zoom "
+        "has changed"
+    )
 
 
 def _rim(width: int, height: int) -> FloatArray:

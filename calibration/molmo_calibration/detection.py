@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,35 @@ from molmo_calibration.boards import Board
 from molmo_calibration.errors import BoardNotFoundError, InvalidArgumentError
 from molmo_calibration.imports import opencv
 
-__all__ = ["Detection", "check_sizes", "detect_board", "detect_in_file", "picture_files"]
+__all__ = [
+    "Detection",
+    "check_sizes",
+    "detect_board",
+    "detect_in_file",
+    "likely_board",
+    "picture_files",
+]
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".webp")
 
 # A view of a ChArUco board may be partial, but a pose from fewer corners than this is shaky.
 _LEAST_CORNERS = 8
+
+
+# Where the board is not found, other sizes are tried in this many pictures, this large at most.
+_TRIED = 3
+_LARGEST_PX = 800
+
+# One of each kind of marker; their larger lists begin with the same markers.
+_DICTIONARIES = (
+    "DICT_4X4_1000",
+    "DICT_5X5_1000",
+    "DICT_6X6_1000",
+    "DICT_7X7_1000",
+    "DICT_ARUCO_ORIGINAL",
+    "DICT_APRILTAG_16h5",
+    "DICT_APRILTAG_36h11",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,29 +180,114 @@ def _charuco(grey: np.ndarray, board: Board) -> tuple[FloatArray, FloatArray] | 
 
 
 def _why_not(grey: np.ndarray, board: Board, name: str) -> str:
-    inner = f"{board.inner[0]} x {board.inner[1]} inner corners"
     where = name or "the picture"
     if board.kind == "charuco":
-        if _charuco(np.ascontiguousarray(grey[:, ::-1]), board) is not None:
-            return (
-                f"the board in {where} is mirrored: it is found when the picture is flipped back"
-            )
-        other = Board(
-            board.columns,
-            board.rows,
-            board.square_m,
-            "charuco",
-            board.marker_m,
-            board.dictionary,
-            not board.legacy,
-        )
-        if _charuco(grey, other) is not None:
-            word = "--no-legacy" if board.legacy else "--legacy"
-            return f"the ChArUco board in {where} has the other pattern; try {word}"
+        return _why_no_charuco(grey, board, where)
+    inner = f"{board.inner[0]} x {board.inner[1]} inner corners"
     return (
         f"no {board.kind} with {inner} in {where}; all of a chessboard must be in the picture, "
         "sharp and with a white border, and columns and rows count squares, not corners"
     )
+
+
+def _why_no_charuco(grey: np.ndarray, board: Board, where: str) -> str:
+    if _charuco(np.ascontiguousarray(grey[:, ::-1]), board) is not None:
+        return f"the board in {where} is mirrored: it is found when the picture is flipped back"
+    if _charuco(grey, replace(board, legacy=not board.legacy)) is not None:
+        word = "--no-legacy" if board.legacy else "--legacy"
+        return f"the ChArUco board in {where} has the other pattern; try {word}"
+    tried = f"{board.columns} x {board.rows} squares, {board.dictionary}"
+    ids = _marker_ids(grey, board.dictionary)
+    most = board.columns * board.rows // 2 - 1
+    if len(ids) == 0:
+        others = _other_dictionary(grey, board.dictionary)
+        return (
+            f"no ChArUco board in {where} ({tried}): no marker of {board.dictionary} was found"
+            + (
+                f", but {others}; try --dictionary"
+                if others
+                else "; is it sharp and large enough?"
+            )
+        )
+    listed = ", ".join(map(str, ids[:8])) + (", ..." if len(ids) > 8 else "")
+    found = f"the markers {listed} of {board.dictionary} were found"
+    if max(ids) > most:
+        return (
+            f"no ChArUco board in {where} ({tried}): {found}, but a board of this size has the "
+            f"markers 0 to {most}: it has more squares"
+        )
+    return (
+        f"no ChArUco board in {where} ({tried}): {found}, but fewer than {_LEAST_CORNERS} corners "
+        f"between them; the board has perhaps {board.rows} columns and {board.columns} rows, or is "
+        "seen too small or cut off"
+    )
+
+
+def _marker_ids(grey: np.ndarray, dictionary: str) -> list[int]:
+    cv2 = opencv("finding markers")
+    known = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, dictionary))
+    _, ids, _ = cv2.aruco.ArucoDetector(known).detectMarkers(grey)
+    return [] if ids is None else sorted({int(i) for i in np.asarray(ids).ravel()})
+
+
+def _other_dictionary(grey: np.ndarray, given: str) -> str:
+    """Which dictionary has the most markers in a picture, in words; empty if none has three."""
+    cv2 = opencv("finding markers")
+    names = [name for name in _DICTIONARIES if name != given and hasattr(cv2.aruco, name)]
+    counts = {name: len(_marker_ids(grey, name)) for name in names}
+    best = max(counts, key=lambda name: counts[name])
+    return f"{counts[best]} of {best}" if counts[best] >= 3 else ""
+
+
+def likely_board(paths: Sequence[str | Path], board: Board) -> str:
+    """Which other chessboard is in pictures without the given one, in words; empty if none is.
+
+    Args:
+        paths: pictures; the first few are tried.
+        board: that was looked for.
+    """
+    if board.kind != "chessboard":
+        return ""
+    cv2 = opencv("reading a picture")
+    sizes = [(c, r) for c in range(4, 15) for r in range(3, c + 1)]
+    # Columns and rows swapped, and inner corners counted instead of squares, before all others.
+    near = [(board.columns + 1, board.rows + 1), (board.columns - 1, board.rows - 1)]
+    sizes.sort(
+        key=lambda size: (
+            size not in near,
+            abs(size[0] - board.columns) + abs(size[1] - board.rows),
+        )
+    )
+    for path in paths[:_TRIED]:
+        picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        if picture is None:
+            continue
+        shrunk = _shrunk(picture)
+        for columns, rows in sizes:
+            flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_FAST_CHECK
+            found, _ = cv2.findChessboardCorners(shrunk, (columns - 1, rows - 1), flags=flags)
+            if found and _largest(shrunk, columns, rows):
+                return (
+                    f"{Path(path).name} holds a chessboard of {columns} x {rows} squares: try "
+                    f"--columns {columns} --rows {rows}"
+                )
+    return ""
+
+
+def _largest(grey: np.ndarray, columns: int, rows: int) -> bool:
+    """Whether no larger board is in the picture, of which this would be a part."""
+    cv2 = opencv("finding a chessboard")
+    flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_FAST_CHECK
+    larger = ((columns, rows - 1), (columns - 1, rows))
+    return not any(cv2.findChessboardCorners(grey, size, flags=flags)[0] for size in larger)
+
+
+def _shrunk(picture: np.ndarray) -> np.ndarray:
+    cv2 = opencv("reading a picture")
+    scale = _LARGEST_PX / max(picture.shape)
+    if scale >= 1.0:
+        return picture
+    return np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
 
 
 def check_sizes(detections: Sequence[Detection]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Pointing answers and depth images from files, and the positions of their points.
+"""Pointing answers from files, and the positions of their points.
 
 A pointing file is the JSON of a `molmo_point` answer, read here by its keys: this package does not
 know that one.
@@ -6,7 +6,9 @@ know that one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,10 @@ import numpy as np
 
 from molmo_calibration.arrays import FloatArray
 from molmo_calibration.camera import Camera
-from molmo_calibration.camera_files import load_mapping
 from molmo_calibration.depth import DepthOptions, depth_at
-from molmo_calibration.depth_image import DepthImage, depth_from_array
+from molmo_calibration.depth_image import DepthImage
 from molmo_calibration.entries import list_entry, matrix_entry, number_entry
 from molmo_calibration.errors import CameraFileError, FrameError, InvalidArgumentError
-from molmo_calibration.imports import opencv
 from molmo_calibration.lifting import lift
 from molmo_calibration.noise import ConstantNoise
 from molmo_calibration.pixels import same_shape, uv_covariance_from_norm, uv_from_norm
@@ -28,7 +28,10 @@ from molmo_calibration.plane import Plane, intersect_plane
 from molmo_calibration.position import Position
 from molmo_calibration.transforms import Transform
 
-__all__ = ["PlacedPoint", "PointedPixel", "load_depth", "load_pointing", "locate", "parse_plane"]
+__all__ = ["PlacedPoint", "PointedPixel", "load_pointing", "locate"]
+
+# Statuses of answers that say nothing about what is in the picture.
+_NO_ANSWERS = ("pending", "malformed", "error")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +42,13 @@ class PointedPixel:
         label: its words.
         uv: (2,) pixel.
         covariance: (2, 2) pixels², or None if the answer has none.
+        image: name of the picture, where the file has answers for several.
     """
 
     label: str
     uv: FloatArray
     covariance: FloatArray | None
+    image: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +61,9 @@ class PlacedPoint:
     def as_dict(self) -> dict[str, Any]:
         """For JSON: None for what is not known."""
         known = bool(np.isfinite(self.position.covariance).all())
+        image = {"image": self.pixel.image} if self.pixel.image else {}
         return {
+            **image,
             "label": self.pixel.label,
             "uv": self.pixel.uv.tolist(),
             "status": self.position.status,
@@ -67,39 +74,90 @@ class PlacedPoint:
 
     def line(self) -> str:
         """For people: metres, and one sigma along each axis in millimetres."""
+        label = f"{self.pixel.image}: {self.pixel.label}" if self.pixel.image else self.pixel.label
         if not self.position.ok:
-            return f"{self.pixel.label}: {self.position.status}"
+            return f"{label}: {self.position.status}"
         x, y, z = self.position.point
         variances = np.diag(self.position.covariance)
         sigmas = np.sqrt(np.where(np.isfinite(variances), np.maximum(variances, 0), np.nan)) * 1e3
         spread = " x ".join(f"{s:.1f}" for s in sigmas)
         where = f" in {self.position.frame_id}" if self.position.frame_id else ""
         known = f" +- {spread} mm" if np.isfinite(sigmas).all() else " (error not known)"
-        return f"{self.pixel.label}: ({x:.4f}, {y:.4f}, {z:.4f}) m{where}{known}"
+        return f"{label}: ({x:.4f}, {y:.4f}, {z:.4f}) m{where}{known}"
 
 
-def load_pointing(path: str | Path, camera: Camera) -> list[PointedPixel]:
+def load_pointing(
+    path: str | Path, camera: Camera, warn: Callable[[str], None] | None = None
+) -> list[PointedPixel]:
     """The points of a Pointing JSON file, in pixels of a camera.
 
     Args:
-        path: JSON with `points` and `image_size`.
+        path: JSON with `points` and `image_size`, or one such object a line (JSONL, the answers for
+            a folder); "-" for standard input.
         camera: its picture is the one pointed into, though perhaps at another resolution: points
             are normalized, so that does not matter to them.
+        warn: called with a sentence for each answer that was cut off: it may lack points.
 
     Raises:
-        CameraFileError: a key is missing, the message says which and where; or the picture has
-            another shape than the camera's.
+        CameraFileError: a key is missing, the message says which and where; there is no answer
+            yet, or an unreadable one; or the picture has another shape than the camera's.
     """
-    data = load_mapping(path)
-    size = _camera_size(data, str(path), camera)
-    points = []
-    for index, point in enumerate(list_entry(data, "points", str(path))):
-        source = f"{path}, point {index}"
-        norm = [number_entry(point, key, source) for key in ("x", "y")]
+    source = "standard input" if str(path) == "-" else str(path)
+    try:
+        text = sys.stdin.read() if str(path) == "-" else Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CameraFileError(f"cannot read {source}: {error}") from error
+    answers = _answers(text, source)
+    several = len(answers) > 1
+    points: list[PointedPixel] = []
+    for where, data in answers:
+        if data.get("status") == "truncated" and warn is not None:
+            warn(f"{where} was cut off: there may be more points than it has")
+        for pixel in _points(data, where, camera):
+            name = str(data.get("frame_id") or where)
+            points.append(replace(pixel, image=name) if several else pixel)
+    return points
+
+
+def _answers(text: str, source: str) -> list[tuple[str, dict[str, Any]]]:
+    """The answers of a file and where each stands: one JSON object, or one a line."""
+    if not text.strip():
+        raise CameraFileError(f"{source} is empty; expected an answer as JSON (point ... --json)")
+    try:
+        found = [(source, json.loads(text))]
+    except (json.JSONDecodeError, RecursionError) as error:
+        lines = [
+            (f"{source}, line {n}", x) for n, x in enumerate(text.splitlines(), 1) if x.strip()
+        ]
         try:
-            covariance = _covariance(point, source, size)
+            found = [(where, json.loads(line)) for where, line in lines]
+        except (json.JSONDecodeError, RecursionError):
+            raise CameraFileError(
+                f"{source} must be JSON, or JSON lines with one answer each: {error}"
+            ) from error
+    if len(found) == 1 and isinstance(found[0][1], list):
+        found = [(f"{source}, answer {n}", x) for n, x in enumerate(found[0][1])]
+    for where, data in found:
+        if not isinstance(data, dict):
+            raise CameraFileError(
+                f"{where} must be an answer with points, got {type(data).__name__}"
+            )
+    return found
+
+
+def _points(data: Mapping[str, Any], source: str, camera: Camera) -> list[PointedPixel]:
+    if data.get("status") in _NO_ANSWERS or ("error" in data and "points" not in data):
+        what = data.get("error") or f"its status is {data.get('status')!r}"
+        raise CameraFileError(f"{source} is no answer: {what}; point again")
+    size = _camera_size(data, source, camera)
+    points = []
+    for index, point in enumerate(list_entry(data, "points", source)):
+        place = f"{source}, point {index}"
+        norm = [number_entry(point, key, place) for key in ("x", "y")]
+        try:
+            covariance = _covariance(point, place, size)
         except InvalidArgumentError as error:
-            raise CameraFileError(f"{source}: {error}") from error
+            raise CameraFileError(f"{place}: {error}") from error
         label = str(point.get("label") or f"point {index}")
         points.append(PointedPixel(label, uv_from_norm(norm, size), covariance))
     return points
@@ -122,45 +180,6 @@ def _covariance(point: Mapping[str, Any], source: str, size: tuple[int, int]) ->
     if point.get("covariance") is None:
         return None
     return uv_covariance_from_norm(matrix_entry(point, "covariance", source, (1, 3)).ravel(), size)
-
-
-def load_depth(path: str | Path) -> DepthImage:
-    """A depth image: .npy, or any picture OpenCV reads with 16-bit millimetres or float metres.
-
-    Raises:
-        CameraFileError: unreadable, or an ordinary 8-bit or colour picture.
-    """
-    path = Path(path)
-    if path.suffix == ".npy":
-        try:
-            return depth_from_array(np.load(path, allow_pickle=False))
-        except (OSError, ValueError) as error:
-            raise CameraFileError(f"cannot read {path}: {error}") from error
-    cv2 = opencv("reading a depth image")
-    array = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if array is None:
-        raise CameraFileError(f"{path} cannot be read as a picture")
-    try:
-        return depth_from_array(array)
-    except InvalidArgumentError as error:
-        raise CameraFileError(f"{path}: {error}") from error
-
-
-def parse_plane(text: str) -> Plane:
-    """A plane from "nx,ny,nz,d" with n · p = d in the optical frame, metres.
-
-    Raises:
-        InvalidArgumentError: not four numbers.
-    """
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 4:
-        raise InvalidArgumentError(
-            f"a plane must be nx,ny,nz,d with n.p = d in metres, e.g. 0,0,1,0.8; got {text!r}"
-        )
-    return Plane(np.array(numbers[:3]), numbers[3])
 
 
 def locate(

@@ -5,6 +5,7 @@ Drawings are SVG written here, so that a report needs no plotting library and op
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 
 import numpy as np
@@ -18,24 +19,44 @@ from molmo_calibration.verdict import Verdict
 __all__ = ["hand_eye_report", "intrinsics_report"]
 
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
+:root{color-scheme:light dark;--ink:#222;--page:#fff;--line:#ddd;--soft:#f6f6f6;--mark:#1a5fb4;
+--good:#176b2c;--usable:#8a5a00;--bad:#a11}
+@media (prefers-color-scheme:dark){:root{--ink:#ddd;--page:#16181b;--line:#3a3d42;--soft:#202327;
+--mark:#78aeed;--good:#7ad08f;--usable:#e0b050;--bad:#ff8a80}}
+@media print{:root{--ink:#000;--page:#fff;--line:#ccc;--soft:#fff;--mark:#1a5fb4;--good:#176b2c;
+--usable:#8a5a00;--bad:#a11}}
+body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;
+color:var(--ink);background:var(--page)}
 table{border-collapse:collapse}td,th{padding:.15rem .8rem;text-align:right;
-border-bottom:1px solid #ddd}
-th:first-child,td:first-child{text-align:left}.good{color:#176b2c}.usable{color:#8a5a00}
-.bad{color:#a11}svg{background:#fafafa;border:1px solid #ddd;max-width:100%;height:auto}
-code{background:#f3f3f3;padding:.1rem .3rem}.out{color:#a11}
+border-bottom:1px solid var(--line)}
+th:first-child,td:first-child{text-align:left}.facts td{text-align:left;overflow-wrap:anywhere}
+.good{color:var(--good)}.usable{color:var(--usable)}.bad,.out{color:var(--bad)}
+svg{background:var(--soft);border:1px solid var(--line);max-width:100%;height:auto}
+svg text{fill:var(--ink)}svg .mark{fill:var(--mark);stroke:none}svg .line{stroke:var(--mark)}
+svg .outmark{fill:var(--bad);stroke:none}svg .outline{stroke:var(--bad)}
+code{background:var(--soft);padding:.1rem .3rem;overflow-wrap:anywhere}
+.pictures{display:flex;flex-wrap:wrap;gap:.8rem}figure{margin:0;width:240px}
+figcaption{font-size:13px;overflow-wrap:anywhere}img{display:block;max-width:100%}
 """
 
 _ARROW_SCALE = 60.0
 
 
-def intrinsics_report(result: IntrinsicsResult, verdict: Verdict, title: str) -> str:
+def intrinsics_report(
+    result: IntrinsicsResult,
+    verdict: Verdict,
+    title: str,
+    facts: Mapping[str, str] | None = None,
+    pictures: Mapping[str, str] | None = None,
+) -> str:
     """The page for a camera calibration.
 
     Args:
         result: from `calibrate_intrinsics`.
         verdict: from `judge_intrinsics`.
         title: what was calibrated.
+        facts: how it came to be, by name: date, command, board, ...
+        pictures: data URLs of small pictures by the names of the views, see `thumbnails`.
 
     Returns:
         A complete HTML document.
@@ -73,12 +94,16 @@ def intrinsics_report(result: IntrinsicsResult, verdict: Verdict, title: str) ->
         _table(["range", "seen", "aim"], ranges),
         "<h2>Pictures</h2>",
         _table(["picture", "corners", "rms px"], views),
+        _gallery(result, pictures or {}),
+        _facts(facts or {}),
     ]
     return _page(title, body)
 
 
-def hand_eye_report(result: HandEyeResult, verdict: Verdict, title: str) -> str:
-    """The page for a hand-eye calibration; a complete HTML document."""
+def hand_eye_report(
+    result: HandEyeResult, verdict: Verdict, title: str, facts: Mapping[str, str] | None = None
+) -> str:
+    """The page for a hand-eye calibration, a complete HTML document; see `intrinsics_report`."""
     x, y, z = result.transform.translation
     quaternion = ", ".join(f"{q:.5f}" for q in result.transform.quaternion)
     rows = [
@@ -93,8 +118,31 @@ def hand_eye_report(result: HandEyeResult, verdict: Verdict, title: str) -> str:
         "<h2>How far the board is from where it is, pose by pose</h2>",
         _bars(result.residuals_m * 1e3, "mm"),
         _table(["pose", "mm", "degrees"], rows),
+        _facts(facts or {}),
     ]
     return _page(title, body)
+
+
+def _facts(facts: Mapping[str, str]) -> str:
+    if not facts:
+        return ""
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>"
+        for name, value in facts.items()
+    )
+    return f"<h2>How this was made</h2><table class=facts>{rows}</table>"
+
+
+def _gallery(result: IntrinsicsResult, pictures: Mapping[str, str]) -> str:
+    """Small pictures with the corners that were found, in the order of the table."""
+    figures = "".join(
+        f'<figure><img src="{escape(pictures[view.name])}" alt="{escape(view.name)} with corners" '
+        f"loading=lazy><figcaption>{_marked(view.name, view.outlier)}, {view.rms_px:.2f} px"
+        "</figcaption></figure>"
+        for view in result.views
+        if view.name in pictures
+    )
+    return f"<div class=pictures>{figures}</div>" if figures else ""
 
 
 def _held_out(result: IntrinsicsResult) -> str:
@@ -112,7 +160,9 @@ def _coefficient_names(model: str, count: int) -> list[str]:
 
 def _page(title: str, body: list[str]) -> str:
     return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title>"
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        '<meta name=viewport content="width=device-width,initial-scale=1">'
+        f"<title>{escape(title)}</title>"
         f"<style>{_STYLE}</style><body>{''.join(body)}</body></html>\n"
     )
 
@@ -140,11 +190,11 @@ def _arrows(result: IntrinsicsResult) -> str:
     lines = []
     for view in result.views:
         ends = view.pixels - _ARROW_SCALE * view.residuals_px
-        colour = "#a11" if view.outlier else "#1a5fb4"
+        line, mark = ("outline", "outmark") if view.outlier else ("line", "mark")
         for (u, v), (x, y) in zip(view.pixels, ends, strict=True):
             lines.append(
-                f'<path d="M{u:.1f} {v:.1f}L{x:.1f} {y:.1f}" stroke="{colour}"/>'
-                f'<circle cx="{u:.1f}" cy="{v:.1f}" r="1.5" fill="{colour}"/>'
+                f'<path d="M{u:.1f} {v:.1f}L{x:.1f} {y:.1f}" class={line} />'
+                f'<circle cx="{u:.1f}" cy="{v:.1f}" r="1.5" class={mark} />'
             )
     return f'<svg class=residuals viewBox="0 0 {width} {height}">{"".join(lines)}</svg>'
 
@@ -161,7 +211,7 @@ def _radial(result: IntrinsicsResult) -> str:
         for r, e in zip(radius, error, strict=True)
     )
     label = f'<text x="4" y="14" font-size="12">up to {top:.2f} px</text>'
-    return f'<svg class=radial viewBox="0 0 600 150" fill="#1a5fb4">{dots}{label}</svg>'
+    return f'<svg class=radial viewBox="0 0 600 150"><g class=mark>{dots}</g>{label}</svg>'
 
 
 def _heat(result: IntrinsicsResult) -> str:
@@ -170,7 +220,7 @@ def _heat(result: IntrinsicsResult) -> str:
     most = max(float(counts.max()), 1.0)
     cells = "".join(
         f'<rect x="{c * 60}" y="{r * 45}" width="60" height="45" fill="#26a269" '
-        f'fill-opacity="{counts[r, c] / most:.2f}" stroke="#ddd"/>'
+        f'fill-opacity="{counts[r, c] / most:.2f}" stroke="#8888"/>'
         f'<text x="{c * 60 + 30}" y="{r * 45 + 27}" font-size="13" '
         f'text-anchor="middle">{int(counts[r, c])}</text>'
         for r in range(rows)
@@ -186,7 +236,7 @@ def _bars(values: np.ndarray, unit: str) -> str:
     wide = 600 / len(values)
     bars = "".join(
         f'<rect x="{i * wide + 1:.1f}" y="{140 - v / top * 130:.1f}" width="{wide - 2:.1f}" '
-        f'height="{v / top * 130:.1f}" fill="#1a5fb4"><title>{v:.2f} {unit}</title></rect>'
+        f'height="{v / top * 130:.1f}" class=mark><title>{v:.2f} {unit}</title></rect>'
         for i, v in enumerate(values)
     )
     label = f'<text x="4" y="14" font-size="12">up to {top:.2f} {unit}</text>'
