@@ -40,11 +40,6 @@ def load_depth(path: str | Path, metres_per_unit: float | None = None) -> DepthI
     if array is None:
         raise CameraFileError(f"{path} cannot be read as a picture")
     try:
-        if array.ndim == 3 or (array.dtype == np.uint8 and metres_per_unit is None):
-            raise InvalidArgumentError(
-                f"a depth picture must be one channel of 16 bits or float, got {array.dtype} "
-                f"{array.shape}: is it the colour picture, or a picture of the depth?"
-            )
         return depth_from_array(array, metres_per_unit)
     except InvalidArgumentError as error:
         raise CameraFileError(f"{path}: {error}") from error

@@ -65,6 +65,8 @@ class HandEyeResult:
         diversity_rad: largest turn of the arm about a second axis.
         outliers: indices of poses that do not fit the others.
         doubts: likely mistakes in the poses, such as mixed units.
+        change_m: how far the answer moves at most if one pose is left out, metres.
+        change_rad: how far it turns at most.
     """
 
     setup: str
@@ -78,6 +80,8 @@ class HandEyeResult:
     diversity_rad: float
     outliers: tuple[int, ...]
     doubts: tuple[Doubt, ...] = ()
+    change_m: float = 0.0
+    change_rad: float = 0.0
 
     @property
     def sentence(self) -> str:
@@ -134,6 +138,8 @@ def calibrate_hand_eye(
         board_scatter_m=float(np.sqrt(np.mean(metres**2))),
         diversity_rad=diversity,
         outliers=tuple(int(i) for i in np.flatnonzero(fit.squares > OUTLIER_LIMIT)),
+        change_m=float(np.linalg.norm(fit.changes[:, :3], axis=1).max()),
+        change_rad=float(np.linalg.norm(fit.changes[:, 3:], axis=1).max()),
         doubts=doubts(arms, boards, setup, fit.x, fit.z),
     )
 

@@ -124,6 +124,7 @@ class Fit:
         errors: (n, 6) metres and radians.
         squares: (n,) squared error of each pose in sigmas; 6 on average.
         noise: of the poses.
+        changes: (n, 6) how x changes if a pose is left out.
     """
 
     x: FloatArray
@@ -132,6 +133,7 @@ class Fit:
     errors: FloatArray
     squares: FloatArray
     noise: NoiseModel
+    changes: FloatArray
 
 
 def fit_chain(chain: Chain) -> Fit:
@@ -150,7 +152,10 @@ def fit_chain(chain: Chain) -> Fit:
         squares = noise.squares(errors, chain.levers(z))
         if (np.abs(step.shift) < _SETTLED * np.sqrt(np.diag(step.covariance)) + _FLOOR).all():
             break
-    return Fit(x, z, step.covariance[:6, :6], errors, squares, noise)
+    changes = noise.changes_without(
+        errors, chain.jacobian(x, z), chain.levers(z), _weights(squares)
+    )
+    return Fit(x, z, step.covariance[:6, :6], errors, squares, noise, changes[:, :6])
 
 
 def moved(matrix: FloatArray, step: FloatArray) -> FloatArray:

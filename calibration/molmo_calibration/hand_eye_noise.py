@@ -50,6 +50,21 @@ class NoiseModel:
         white = _whitened(errors[..., None], levers, shares, ratios)[0, :, :, 0]
         return np.asarray((white**2).sum(axis=1) / self.sigma_rad**2)
 
+    def changes_without(
+        self, errors: FloatArray, jacobian: FloatArray, levers: FloatArray, weights: FloatArray
+    ) -> FloatArray:
+        """(n, 12) how the parameters change, to first order, if one pose is left out."""
+        system = np.concatenate([jacobian, -errors[..., None]], axis=2)
+        system *= np.sqrt(weights)[:, None, None]
+        ratio = np.array([(self.sigma_m / self.sigma_rad) ** 2])
+        white = _whitened(system, levers, np.array([self.arm_share]), ratio)[0]
+        grams = np.swapaxes(white, 1, 2) @ white
+        others = grams.sum(axis=0) - grams
+        scale = np.maximum(np.diagonal(others, axis1=1, axis2=2)[:, :-1], 1e-300) ** -0.5
+        outer = scale[:, :, None] * scale[:, None]
+        inverses = np.linalg.pinv(others[:, :-1, :-1] * outer, rcond=1e-12, hermitian=True) * outer
+        return np.einsum("nij,nj->ni", inverses, others[:, :-1, -1])
+
 
 @dataclass(frozen=True, eq=False)
 class WeightedStep:

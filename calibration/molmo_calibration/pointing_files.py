@@ -17,6 +17,7 @@ import numpy as np
 
 from molmo_calibration.arrays import FloatArray
 from molmo_calibration.camera import Camera
+from molmo_calibration.camera_files import load_mapping
 from molmo_calibration.depth import DepthOptions, depth_at
 from molmo_calibration.depth_image import DepthImage
 from molmo_calibration.entries import list_entry, matrix_entry, number_entry
@@ -103,6 +104,8 @@ def load_pointing(
             yet, or an unreadable one; or the picture has another shape than the camera's.
     """
     source = "standard input" if str(path) == "-" else str(path)
+    if Path(path).suffix in (".yaml", ".yml"):
+        return _points(load_mapping(path), source, camera)
     try:
         text = sys.stdin.read() if str(path) == "-" else Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

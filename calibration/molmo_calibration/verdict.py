@@ -92,8 +92,9 @@ def judge_hand_eye(result: HandEyeResult) -> Verdict:
     scatter_mm = float(np.sqrt(np.mean(result.residuals_m[fitting] ** 2))) * 1e3
     scatter_deg = float(np.rad2deg(np.sqrt(np.mean(result.residuals_rad[fitting] ** 2))))
     facts = (
-        f"the answer is known to {shift_mm:.2f} mm and {turn_deg:.3f} degrees (one sigma); the "
-        f"board stays within {scatter_mm:.2f} mm and {scatter_deg:.2f} degrees rms"
+        f"leaving one pose out moves the answer by {result.change_m * 1e3:.2f} mm and "
+        f"{np.rad2deg(result.change_rad):.3f} degrees at most; it is known to {shift_mm:.2f} mm "
+        f"and {turn_deg:.3f} degrees (one sigma); the board stays within {scatter_mm:.2f} mm and {scatter_deg:.2f} degrees rms"
         + (f"; {poses} poses are too few for a sure estimate of its error" if few else "")
     )
     words = [doubt.word for doubt in result.doubts]
