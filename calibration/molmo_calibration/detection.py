@@ -250,14 +250,8 @@ def likely_board(paths: Sequence[str | Path], board: Board) -> str:
         return ""
     cv2 = opencv("reading a picture")
     sizes = [(c, r) for c in range(4, 15) for r in range(3, c + 1)]
-    # Columns and rows swapped, and inner corners counted instead of squares, before all others.
-    near = [(board.columns + 1, board.rows + 1), (board.columns - 1, board.rows - 1)]
-    sizes.sort(
-        key=lambda size: (
-            size not in near,
-            abs(size[0] - board.columns) + abs(size[1] - board.rows),
-        )
-    )
+    # A part of a board is a board too, so the largest that is found is the one.
+    sizes.sort(key=lambda size: -size[0] * size[1])
     for path in paths[:_TRIED]:
         picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         if picture is None:
@@ -266,20 +260,12 @@ def likely_board(paths: Sequence[str | Path], board: Board) -> str:
         for columns, rows in sizes:
             flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_FAST_CHECK
             found, _ = cv2.findChessboardCorners(shrunk, (columns - 1, rows - 1), flags=flags)
-            if found and _largest(shrunk, columns, rows):
+            if found:
                 return (
                     f"{Path(path).name} holds a chessboard of {columns} x {rows} squares: try "
                     f"--columns {columns} --rows {rows}"
                 )
     return ""
-
-
-def _largest(grey: np.ndarray, columns: int, rows: int) -> bool:
-    """Whether no larger board is in the picture, of which this would be a part."""
-    cv2 = opencv("finding a chessboard")
-    flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_FAST_CHECK
-    larger = ((columns, rows - 1), (columns - 1, rows))
-    return not any(cv2.findChessboardCorners(grey, size, flags=flags)[0] for size in larger)
 
 
 def _shrunk(picture: np.ndarray) -> np.ndarray:

@@ -209,3 +209,23 @@ class TestBadBoards:
     def test_messages(self, arguments: tuple, words: str) -> None:
         with pytest.raises(InvalidArgumentError, match=words):
             Board(*arguments)
+
+
+class TestWhyNoCharuco:
+    """The sentence says what was looked for, and what was found instead."""
+
+    BOARD = Board(7, 5, 0.03, "charuco", 0.022, "DICT_5X5_100")
+
+    def picture(self, board: Board) -> np.ndarray:
+        drawn = board.charuco().generateImage((board.columns * 60, board.rows * 60), marginSize=0)
+        return np.pad(np.asarray(drawn), 60, constant_values=255)
+
+    def test_dictionary_ids_and_size_are_named(self) -> None:
+        picture = self.picture(self.BOARD)
+        assert len(detect_board(picture, self.BOARD).pixels) == 24
+        with pytest.raises(BoardNotFoundError, match="of DICT_5X5_1000; try --dictionary"):
+            detect_board(picture, Board(7, 5, 0.03, "charuco", 0.022, "DICT_4X4_250"))
+        with pytest.raises(BoardNotFoundError, match="markers 0 to 6: it has more squares"):
+            detect_board(picture, Board(5, 3, 0.03, "charuco", 0.022, "DICT_5X5_100"))
+        with pytest.raises(BoardNotFoundError, match="no marker of DICT_5X5_100 was found; is it"):
+            detect_board(np.full((300, 400), 255, np.uint8), self.BOARD)

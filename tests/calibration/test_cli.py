@@ -20,7 +20,11 @@ from molmo_calibration import (
     load_transform,
     save_camera,
 )
+from molmo_calibration.boards import Board
 from molmo_calibration.cli import app, main
+from molmo_calibration.depth_files import load_depth, unit_hint
+from molmo_calibration.detection import likely_board
+from molmo_calibration.errors import InvalidArgumentError
 from molmo_calibration.rotations import matrix_from_rotation_vector
 from typer.testing import CliRunner
 
@@ -293,3 +297,74 @@ def test_help_does_not_load_opencv() -> None:
         env={"PYTHONPATH": str(package)},
     )
     assert run.stdout.strip() == "False False"
+
+
+class TestPiping:
+    def test_an_answer_on_standard_input_and_lines_of_a_folder(
+        self, tmp_path: pathlib.Path
+    ) -> None:
+        save_camera(
+            Camera(640, 480, np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]])),
+            tmp_path / "cam.yaml",
+        )
+        answer = {
+            "image_size": [640, 480],
+            "frame_id": "a.png",
+            "points": [{"x": 0.5, "y": 0.5, "label": "mug"}],
+        }
+        other = answer | {"frame_id": "b.png", "status": "truncated"}
+        arguments = [
+            "project",
+            "--camera",
+            str(tmp_path / "cam.yaml"),
+            "--plane",
+            "0,0,1,0.8",
+            "--pointing",
+        ]
+        result = RUN.invoke(app, [*arguments, "-"], input=json.dumps(answer))
+        assert result.exit_code == 0
+        assert result.stdout.startswith("mug: (")
+        (tmp_path / "many.jsonl").write_text(json.dumps(answer) + "\n" + json.dumps(other) + "\n")
+        result = RUN.invoke(app, [*arguments, str(tmp_path / "many.jsonl"), "--json"])
+        points = json.loads(result.stdout)["points"]
+        assert [point["image"] for point in points] == ["a.png", "b.png"]
+        assert "was cut off" in result.stderr
+        pending = answer | {"status": "pending", "points": []}
+        with pytest.raises(CameraFileError, match="is no answer: its status is 'pending'"):
+            RUN.invoke(app, [*arguments, "-"], input=json.dumps(pending), catch_exceptions=False)
+
+
+class TestDepthScale:
+    def test_the_unit_of_depth_can_be_said_and_is_doubted(self, tmp_path: pathlib.Path) -> None:
+        cv2.imwrite(str(tmp_path / "tum.png"), np.full((48, 64), 4000, np.uint16))
+        assert load_depth(tmp_path / "tum.png", 0.0002).metres[0, 0] == pytest.approx(0.8)
+        assert load_depth(tmp_path / "tum.png").metres[0, 0] == pytest.approx(4.0)
+        np.save(tmp_path / "mm.npy", np.full((48, 64), 800.0, np.float32))
+        assert "0.001 for millimetres" in unit_hint(load_depth(tmp_path / "mm.npy"))
+        assert unit_hint(load_depth(tmp_path / "mm.npy", 0.001)) == ""
+
+
+class TestBoardFile:
+    def test_only_a_pdf_and_never_over_a_file(self, tmp_path: pathlib.Path) -> None:
+        with pytest.raises(InvalidArgumentError, match=r"name it .*b\.pdf"):
+            RUN.invoke(app, ["board", str(tmp_path / "b.png")], catch_exceptions=False)
+        assert not (tmp_path / "b.png").exists()
+        (tmp_path / "b.pdf").write_text("mine")
+        with pytest.raises(InvalidArgumentError, match="--overwrite"):
+            RUN.invoke(app, ["board", str(tmp_path / "b.pdf")], catch_exceptions=False)
+        assert (tmp_path / "b.pdf").read_text() == "mine"
+        assert RUN.invoke(app, ["board", str(tmp_path / "b.pdf"), "--overwrite"]).exit_code == 0
+
+    def test_help_version_and_a_negative_square(self, tmp_path: pathlib.Path) -> None:
+        assert RUN.invoke(app, ["-h"]).exit_code == 0
+        assert "molmo-calibrate" in RUN.invoke(app, ["--version"]).stdout
+        with pytest.raises(
+            InvalidArgumentError, match=r"--square must be above 0 \(millimetres\), got -1"
+        ):
+            RUN.invoke(
+                app, ["board", str(tmp_path / "x.pdf"), "--square", "-1"], catch_exceptions=False
+            )
+
+    def test_another_board_is_named(self) -> None:
+        other = likely_board([DATA / "left" / "left01.jpg"], Board(8, 6, 0.025))
+        assert "--columns 10 --rows 7" in other

@@ -330,3 +330,55 @@ class TestRefused:
             detect_board(np.zeros((10, 10)), BOARD)
         with pytest.raises(BoardNotFoundError, match="no chessboard with 9 x 6 inner corners"):
             detect_board(np.zeros((100, 100), dtype=np.uint8), BOARD, "black.png")
+
+
+class TestWideFisheye:
+    """A lens of more than 180 degrees, on which OpenCV's own start fails."""
+
+    def detections(self, seed: int = 0) -> tuple[Camera, list[Detection]]:
+        rng = np.random.default_rng(seed)
+        matrix = np.array([[190.0, 0, 318], [0, 190, 243], [0, 0, 1]])
+        camera = Camera(640, 480, matrix, [-0.02, 0.004, -0.003, 0.0005], "equidistant")
+        board = Board(10, 7, 0.025)
+        found: list[Detection] = []
+        while len(found) < 20:
+            tilt, around = rng.uniform(0, np.deg2rad(88)), rng.uniform(0, 2 * np.pi)
+            swing = matrix_from_rotation_vector(
+                tilt * np.array([-np.sin(around), np.cos(around), 0])
+            )
+            pose = swing @ matrix_from_rotation_vector(rng.normal(0, 0.35, 3))
+            place = swing @ np.array([0, 0, rng.uniform(0.12, 0.25)])
+            points = (board.points - board.points.mean(axis=0)) @ pose.T + place
+            pixels = camera.project(points)
+            inside = np.isfinite(pixels).all() and ((pixels > 0) & (pixels < [640, 480])).all()
+            if inside:
+                noisy = pixels + rng.normal(0, 0.2, pixels.shape)
+                found.append(Detection(board.points, noisy, (640, 480), f"p{len(found)}"))
+        return camera, found
+
+    def test_it_calibrates_and_holds_out(self) -> None:
+        truth, found = self.detections()
+        result = calibrate_intrinsics(found, "equidistant")
+        assert result.rms_px < 0.32
+        assert result.held_out_rms_px < 0.4
+        np.testing.assert_allclose(result.camera.matrix[:2], truth.matrix[:2], atol=1.5)
+
+    def test_a_fold_that_fails_does_not_lose_the_fit(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _, found = self.detections(1)
+        solve, calls = intrinsics._solve, []
+
+        def sometimes(detections: list[Detection], model: str, frame_id: str) -> object:
+            calls.append(len(detections))
+            if len(calls) == 3:
+                raise DegenerateError("this part is too little")
+            return solve(detections, model, frame_id)
+
+        monkeypatch.setattr(intrinsics, "_solve", sometimes)
+        assert np.isfinite(calibrate_intrinsics(found, "equidistant").held_out_rms_px)
+        assert len(calls) == 5
+
+    def test_advice_never_names_the_model_at_hand(self) -> None:
+        for model, advice in intrinsics._ANOTHER_WAY.items():
+            assert model not in advice.replace("a model with fewer", "")
