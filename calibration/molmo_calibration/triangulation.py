@@ -164,7 +164,9 @@ def _triangulated(sights: Sequence[_Sight], world: str, least: float) -> Triangu
 
 def _agree(pair: Sequence[_Sight], point: FloatArray) -> bool:
     """Whether two views can show one point, given the point that fits them best."""
-    return sum(sight.score(point) for sight in pair) <= _TWO_VIEWS
+    # Where the pixel's error is not stated, 1 px² is only a guess, and doubts need more than that.
+    guessed = any(sight.view.pixel_covariance is None for sight in pair)
+    return sum(sight.score(point) for sight in pair) <= (_OUTLIER if guessed else _TWO_VIEWS)
 
 
 def _torn(scores: FloatArray, used: BoolArray) -> bool:

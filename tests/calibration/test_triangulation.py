@@ -172,15 +172,15 @@ class TestContradictions:
     def test_an_ambiguous_answer_has_no_point_and_a_reason(self) -> None:
         camera = Camera(640, 480, K)
         left = View(camera, Transform.from_parts(np.eye(3), [-0.1, 0, 0]), np.array([380, 238.25]))
-        right = View(camera, Transform.from_parts(np.eye(3), [0.1, 0, 0]), np.array([260, 248.25]))
+        right = View(camera, Transform.from_parts(np.eye(3), [0.1, 0, 0]), np.array([260, 258.25]))
         found = triangulate([left, right])
         assert found.position.status == "ambiguous"
         assert np.isnan(found.position.point).all()
         assert np.isnan(found.position.covariance).all()
         assert "third view" in found.reason
-        np.testing.assert_allclose(np.abs(found.residuals_px[:, 1]), 5, atol=0.5)
+        np.testing.assert_allclose(np.abs(found.residuals_px[:, 1]), 10, atol=1.0)
         vague = [
-            View(v.camera, v.world_from_camera, v.uv, np.eye(2) * 36.0) for v in (left, right)
+            View(v.camera, v.world_from_camera, v.uv, np.eye(2) * 100.0) for v in (left, right)
         ]
         assert triangulate(vague).position.ok
 
