@@ -362,7 +362,9 @@ def test_views_that_contradict_each_other_are_ambiguous(scene, monkeypatch):
     def contradicting(views, least):
         found = triangulate(views, least)
         return dataclasses.replace(
-            found, position=dataclasses.replace(found.position, status="ambiguous")
+            found,
+            position=dataclasses.replace(found.position, status="ambiguous"),
+            reason="the views contradict each other",
         )
 
     session, _, _ = ready(scene, position_source="views", **{"camera.depth_topic": ""})
