@@ -13,12 +13,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Union
 
 from molmo_agents import decide
+from molmo_agents.cover import hidden_by
 from molmo_agents.decide import Hit
-from molmo_agents.look import look, rest, unchanged
+from molmo_agents.lines import Place
+from molmo_agents.listeners import listening
+from molmo_agents.look import MAX_FRAMES, look, rest, unchanged
 from molmo_agents.outcome import Locator, Outcome, Result
 from molmo_agents.screen import Box, Frame, zoom_region
 from molmo_agents.session import Session
-from molmo_agents.steps import Steps, think
+from molmo_agents.steps import Steps, call, think
 from molmo_agents.worlds import Resolved, WorldLost
 from molmo_point.errors import QueryError, UsageError
 from molmo_point.points import Point, Pointing, Status
@@ -45,13 +48,18 @@ class Halt(Exception):
 
 @dataclass
 class Progress:
-    """What is known so far about one verb, so that an outcome can say it however the verb ends."""
+    """What is known so far about one verb, so that an outcome can say it however the verb ends.
+
+    `place` is where it acts, for its line of Playwright; `token` tells this verb's looks from those of other ones.
+    """
 
     verb: str
     query: str
     fields: dict[str, Any] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     attempts: int = 0
+    place: Place = Place("", 0.0, 0.0)
+    token: str = field(default_factory=lambda: f"{time.perf_counter_ns()}")
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -125,18 +133,38 @@ def ask_model(
     return pointing
 
 
-def css_points(s: Session, frame: Frame, pointing: Pointing) -> list[tuple[float, float, Point]]:
-    """Map the answer into the page: (x, y, point); halts where nothing was found or a point lies outside."""
+def css_points(
+    s: Session, frame: Frame, pointing: Pointing, sure: bool = True
+) -> list[tuple[float, float, Point]]:
+    """Map the answer into the page: (x, y, point); halts where nothing was found or a point lies outside.
+
+    With `sure` also where a point's score is below `Options.min_score`.
+    """
     absent = pointing.absent_probability
     if not pointing.points or (absent is not None and absent > s.options.max_absent):
-        why = "" if absent is None else f" (probability that it is absent: {absent:.2f})"
+        why = ""
+        if pointing.points and absent is not None:
+            why = f": its probability that there is none is {absent:.2f}, above max_absent"
         raise Halt(Result.ABSENT, f"the model sees no {pointing.query!r} there{why}")
     if len(pointing.points) > MAX_POINTS:
         raise Halt(Result.AMBIGUOUS, f"the model gave {len(pointing.points)} points: ask for less")
+    if sure:
+        for point in pointing.points:
+            check_score(s, point, pointing.query)
     try:
         return [(*frame.to_css(point.x, point.y), point) for point in pointing.points]
     except (UsageError, TypeError) as error:
         raise Halt(Result.ERROR, f"the model pointed outside of the picture: {error}") from error
+
+
+def check_score(s: Session, point: Point, query: str) -> None:
+    """Halt where the model itself holds the point for a guess."""
+    if point.score is not None and point.score < s.options.min_score:
+        raise Halt(
+            Result.UNSURE,
+            f"the model gave {query!r} a score of {point.score:.2f}, below min_score {s.options.min_score:g}: nothing was done",
+            score=point.score,
+        )
 
 
 def find(
@@ -149,7 +177,7 @@ def find(
     if isinstance(query, Point):
         return frame, *frame.to_css(query.x, query.y), query
     pointing = yield from ask_model(s, p, frame, query)
-    points = css_points(s, frame, pointing)
+    points = css_points(s, frame, pointing, sure=False)
     if len(points) > 1:
         places: set[str] = set()
         for x, y, _ in points[:12]:
@@ -177,30 +205,11 @@ def hit_at(s: Session, x: float, y: float) -> Steps[Found]:
     """Say what lies at a point, CSS px of the viewport."""
     resolved = yield from s.worlds.resolve(x, y)
     hit = Hit.of(resolved)
-    if not hit.nothing and not hit.actionable and (yield from _listens(s, resolved)):
-        hit = Hit.of(resolved, listener=True)
+    if not hit.nothing and not hit.actionable:
+        heard = yield from listening(s.worlds, resolved)
+        if heard is not None:
+            resolved, hit = heard, Hit.of(heard)
     return Found(hit, resolved)
-
-
-_PRESS_EVENTS = frozenset(
-    ["click", "mousedown", "mouseup", "pointerdown", "pointerup", "touchend"]
-)
-
-
-def _listens(s: Session, resolved: Resolved) -> Steps[bool]:
-    """Whether the element, or what it is in below the body, has a listener for presses; only the protocol can tell."""
-    world = resolved.leaf.world
-    count = yield from s.worlds.run(world, "() => molmo.chain.length")
-    for index in range(int(count)):
-        element = yield from s.worlds.page_object(world, f"molmo.chain[{index}]")
-        if element is None:
-            continue
-        answer = yield from s.worlds.send(
-            world.session, "DOMDebugger.getEventListeners", objectId=element
-        )
-        if any(listener["type"] in _PRESS_EVENTS for listener in answer["listeners"]):
-            return True
-    return False
 
 
 def aim(
@@ -233,8 +242,29 @@ def aim(
         if found is not None:
             return found
         with p.timed("resolve"):
+            yield from _arrived(s)
             yield from rest(s, s.options.stable_s)
     raise mismatch or Halt(Result.UNSTABLE, "the page kept changing while the model was looking")
+
+
+def _arrived(s: Session) -> Steps[None]:
+    """Wait for a page that is on its way, so that the next look shows it rather than nothing."""
+    wait = s.options.settle_load_s
+    try:
+        yield from call(
+            s.page,
+            "wait_for_load_state",
+            "domcontentloaded",
+            timeout=wait * 1000,
+            timeout_s=wait + 2,
+        )
+    except Exception:
+        # It never comes to an end: the next look shows what there is.
+        return
+
+
+_MOMENTARY = frozenset({Result.NO_ACTIONABLE, Result.COVERED})
+"""Verdicts that a page on its way from one view to the next gives for a moment."""
 
 
 def _attempt(
@@ -251,18 +281,49 @@ def _attempt(
             (frame, x, y, point), zoomed = again, True
             found = yield from hit_at(s, x, y)
     p.fields.update(point=(x, y), score=point.score, zoomed=zoomed)
+    check_score(s, point, words(query))
     with p.timed("resolve"):
-        pixels = True
-        if decide.needs_pixels(found.hit):
-            pixels = yield from unchanged(s, frame, x, y)
-    if not decide.fresh(found.hit, pixels):
-        return None
+        if not (yield from still_true(s, p, frame, x, y, found)):
+            return None
     if not found.hit.nothing:
         p.fields["target"] = found.hit.target()
-    verdict = decide.guard(found.hit, verb, expect_name)
+    verdict = yield from _verdict(s, found, verb, expect_name, x, y)
     if verdict is not None:
+        if verdict[0] in _MOMENTARY:
+            with p.timed("resolve"):
+                yield from rest(s, s.options.stable_s)
+            later = yield from hit_at(s, x, y)
+            if (yield from _verdict(s, later, verb, expect_name, x, y)) != verdict:
+                return None
         raise Halt(*verdict)
     return Aim(frame, x, y, found.hit, found.resolved, zoomed, point.score)
+
+
+def still_true(
+    s: Session, p: Progress, frame: Frame, x: float, y: float, found: Found
+) -> Steps[bool]:
+    """Whether what the picture showed at (x, y) is what lies there now."""
+    hit = found.hit
+    pixels = True
+    if decide.needs_pixels(hit):
+        own = hit.box if not hit.nothing and hit.raw["selector"] else None
+        pixels = yield from unchanged(s, frame, x, y, own)
+    if decide.fresh(hit, pixels, len(frame.documents) < MAX_FRAMES):
+        return True
+    if not hit.nothing:
+        if decide.drifts(hit, p.token):
+            return True
+        yield from s.worlds.ask(found.resolved.leaf.world, "aimAt", p.token)
+    return False
+
+
+def _verdict(
+    s: Session, found: Found, verb: str, expect_name: str | None, x: float, y: float
+) -> Steps[decide.Verdict | None]:
+    verdict = decide.guard(found.hit, verb, expect_name)
+    if verdict is None and found.hit.actionable:
+        verdict = yield from hidden_by(s, found.hit, found.resolved, x, y)
+    return verdict
 
 
 def _zoom(
@@ -285,7 +346,7 @@ def _zoom(
     p.fields["frame"] = closer
     try:
         pointing = yield from ask_model(s, p, closer, query)
-        points = css_points(s, closer, pointing)
+        points = css_points(s, closer, pointing, sure=False)
     except Halt:
         # A part without its surroundings may not be recognised; the first look stands.
         points = []
@@ -319,13 +380,8 @@ def with_locator(s: Session, p: Progress, aim_: Aim) -> Steps[None]:
         locator = None
     target = aim_.hit.target().with_locator(locator)
     p.fields["target"] = target
-    action = {"click": ".click()", "hover": ".hover()"}.get(p.verb, "")
-    if locator is not None:
-        p.fields["playwright"] = locator.playwright() + action
-    elif p.verb == "hover":
-        p.fields["playwright"] = f"page.mouse.move({aim_.x:.1f}, {aim_.y:.1f})"
-    else:
-        p.fields["playwright"] = f"page.mouse.click({aim_.x:.1f}, {aim_.y:.1f})"
+    p.place = Place("" if locator is None else locator.playwright(), aim_.x, aim_.y)
+    p.fields["playwright"] = p.place.locator
 
 
 def moved_aim(aim_: Aim, found: Found) -> Aim:

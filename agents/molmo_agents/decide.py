@@ -30,6 +30,7 @@ class Hit:
         whole: Its bounding box.
         invisible_frame: A frame on the way there is transparent.
         frame_moved: A frame on the way there, or that was there at the latest look, is not where it was then.
+        looked: The latest picture shows the document it is in.
     """
 
     nothing: bool
@@ -39,27 +40,35 @@ class Hit:
     whole: Box
     invisible_frame: bool = False
     frame_moved: bool = False
+    looked: bool = True
 
     @classmethod
-    def of(cls, resolved: Resolved, listener: bool = False) -> Hit:
-        """Read what the walk brought back; `listener`: an element there listens for presses though nothing shows it."""
+    def of(cls, resolved: Resolved) -> Hit:
+        """Read what the walk brought back."""
         found = resolved.raw.get("found")
-        frames = (bool(resolved.raw.get(name)) for name in ("invisible_frame", "frame_moved"))
+        unseen, moved = (
+            bool(resolved.raw.get(name)) for name in ("invisible_frame", "frame_moved")
+        )
         if found is None:
             empty = Box(0, 0, 0, 0)
-            return cls(True, False, {}, empty, empty, *frames)
+            return cls(
+                True,
+                False,
+                {},
+                empty,
+                empty,
+                unseen,
+                moved,
+                bool(resolved.raw.get("looked", True)),
+            )
         raw = dict(found)
-        if not raw["kind"] and listener:
-            raw["kind"] = "listener"
         link = resolved.leaf
 
         def page_box(rect: dict[str, float]) -> Box:
-            return Box(
-                link.left + rect["x"] * link.sx,
-                link.top + rect["y"] * link.sy,
-                rect["width"] * link.sx,
-                rect["height"] * link.sy,
-            )
+            # A mirrored frame has a negative scale: its right edge lies left.
+            x1, x2 = (link.left + link.sx * v for v in (rect["x"], rect["x"] + rect["width"]))
+            y1, y2 = (link.top + link.sy * v for v in (rect["y"], rect["y"] + rect["height"]))
+            return Box(min(x1, x2), min(y1, y2), abs(x2 - x1), abs(y2 - y1))
 
         return cls(
             False,
@@ -67,19 +76,16 @@ class Hit:
             raw,
             page_box(raw["box"]),
             page_box(raw["whole"]),
-            *frames,
+            unseen,
+            moved,
+            bool(raw["looked"]),
         )
-
-    @property
-    def strong(self) -> bool:
-        """It is a control by its tag or role, not by a style or a listener."""
-        return self.raw.get("kind") in ("native", "role")
 
     def facts(self) -> Facts:
         """What the risk rules look at."""
         raw = self.raw
         return Facts(
-            texts=(*raw["texts"], raw["leaf"]["text"]),
+            texts=tuple(raw["texts"]),
             role=raw["role"],
             input_type=raw["input_type"],
             submits=raw["submits"],
@@ -87,6 +93,7 @@ class Hit:
             form_password=raw["form_password"],
             form_card=raw["form_card"],
             form_method=raw["form_method"],
+            editor=raw["editable"] or raw["control_tag"] == "textarea",
         )
 
     def target(self) -> Target:
@@ -95,7 +102,7 @@ class Hit:
         return Target(
             tag=raw["tag"],
             role=raw["role"],
-            name=raw["name"],
+            name=raw["name"][:NAME],
             kind=raw["kind"],
             box=Rect(x=box.x, y=box.y, width=box.width, height=box.height),
             frame_url=raw["url"],
@@ -107,31 +114,55 @@ class Hit:
 
 Verdict = tuple[Result, str]
 
+NAME = 1000
+"""Letters of a name that an outcome holds."""
 
-def fresh(hit: Hit, pixels_same: bool) -> bool:
+SHOWN = 160
+"""Letters of a name that a message shows."""
+
+
+def fresh(hit: Hit, pixels_same: bool, all_looked: bool = True) -> bool:
     """Whether what lies at the point now is what lay there when the picture was taken.
 
     A control with a name must be the same element, in the same place, with the same name: then an animation on it does no
-    harm, and a row of look-alikes that moved up by one is found out although no pixel differs. Without a name (an icon) the
-    pixels around must be unchanged as well; where there is no control (a canvas), they alone decide. What lies in a frame is
-    where it was only if the frame is.
+    harm, and a row of look-alikes that moved up by one is found out although no pixel differs. Without a name (an icon), or
+    where something lay over it in the picture, the pixels must be unchanged as well; where there is no control (a canvas),
+    they alone decide. What lies in a frame is where it was only if the frame is; a document that came since is another one.
+
+    Args:
+        hit: What lies there now.
+        pixels_same: Whether the pixels around are unchanged.
+        all_looked: Every document shown was looked into; False where the page has too many.
     """
-    if hit.frame_moved:
+    if hit.frame_moved or (all_looked and not hit.looked):
         return False
     if _remembered(hit):
-        same = bool(hit.raw["same"])
-        return same if hit.raw["name"] else same and pixels_same
+        return bool(hit.raw["same"]) and (pixels_same or not needs_pixels(hit))
     return pixels_same
+
+
+def drifts(hit: Hit, token: str) -> bool:
+    """Whether two looks in a row led to one and the same element that merely counts on, blinks or breathes."""
+    return (
+        _remembered(hit)
+        and not hit.frame_moved
+        and bool(hit.raw["drift"])
+        and not hit.raw["hidden"]
+        and hit.raw["aimed"] == token
+    )
 
 
 def needs_pixels(hit: Hit) -> bool:
     """Whether `fresh` will ask for the pixels: looking again costs time."""
-    return not _remembered(hit) or not hit.raw["name"]
+    return not _remembered(hit) or not hit.raw["name"] or bool(hit.raw["hidden"])
 
 
 def _remembered(hit: Hit) -> bool:
     """Whether a picture's snapshot holds such elements: controls by tag or attribute, not in closed shadow roots."""
-    return not hit.nothing and bool(hit.raw["selector"]) and hit.raw["in_shadow"] != "closed"
+    raw = hit.raw
+    if hit.nothing or not raw["selector"] or raw["in_shadow"] == "closed" or not raw["looked"]:
+        return False
+    return bool(raw["seen"]) or not raw["full"]
 
 
 def guard(hit: Hit, verb: str, expect_name: str | None) -> Verdict | None:
@@ -146,27 +177,22 @@ def guard(hit: Hit, verb: str, expect_name: str | None) -> Verdict | None:
         return Result.NO_ACTIONABLE, "there is nothing at that point"
     raw = hit.raw
     name, under = raw["name"], raw["beneath"]
-    label = f"<{raw['tag']}>" + (f" {name!r}" if name else "")
+    label = f"<{raw['tag']}>" + (f" {name[:SHOWN]!r}" if name else "")
     if hit.invisible_frame:
         return Result.COVERED, "an invisible frame lies over that point"
     if hit.actionable and raw["invisible"] and not raw["exempt"]:
         return Result.COVERED, f"an invisible {label} lies over that point"
-    if under is not None and _covers(hit):
+    if under is not None and not hit.actionable:
         return Result.COVERED, f"{label} lies over <{under['tag']}> {under['name']!r}"
     if not hit.actionable and verb not in ("drag", "hover"):
         return Result.NO_ACTIONABLE, f"nothing at that point takes a press: it is {label}"
     if raw["disabled"]:
         return Result.DISABLED, f"{label} is disabled"
-    if expect_name is not None and not same_name(expect_name, tuple(raw["names"])):
+    if expect_name is not None and not same_name(expect_name, tuple(raw["names"]), raw["visible"]):
         return Result.NAME_MISMATCH, f"expected {expect_name!r}, found {label}"
     if verb == "click":
         return _native_picker(raw, label)
     return None
-
-
-def _covers(hit: Hit) -> bool:
-    """A plain or merely styled element over a control hides it; so does any control as large as half the page."""
-    return not hit.actionable or not hit.strong or hit.raw["area"] > 0.5
 
 
 def _native_picker(raw: dict[str, Any], label: str) -> Verdict | None:
@@ -205,6 +231,7 @@ class Report:
         log: Trusted events in order, "!" behind those that were not on the element.
         blocked: The first event was not on the element, so that none was let through.
         early: Our listeners stood before the page's own scripts.
+        strayed: Where keys went that were not for the field, or "": those were stopped.
         lost: The element's document was gone before it could be asked; `log` then holds what it told before.
         removed: The element is no longer in its document.
         other: What got the press instead.
@@ -216,6 +243,7 @@ class Report:
     lost: bool = False
     removed: bool = False
     other: str = ""
+    strayed: str = ""
 
 
 def delivered(report: Report, final: str = "click") -> bool:

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from molmo_agents import decide
 from molmo_agents.aim import Aim, Halt, hit_at, moved_aim
-from molmo_agents.permission import kept
+from molmo_agents.outcome import Result
+from molmo_agents.permission import kept, meaning
+from molmo_agents.risk import calm, risks_of
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps
 from molmo_agents.worlds import WorldLost
 
 
 def hover_still(
-    s: Session, target: Aim, verb: str, expect_name: str | None = None
+    s: Session, target: Aim, verb: str, expect_name: str | None = None, agreed: bool = False
 ) -> Steps[Aim | None]:
-    """Move the pointer there and wait until the element stands still under it; None where it does not."""
+    """Move the pointer there and wait until the element stands still under it; None where it does not.
+
+    What hovering made of it must be what was looked at: with the same words, the same address, the same form. Where somebody
+    `agreed` to it, anything else halts the verb; nobody is asked twice about one press.
+    """
     options = s.options
     try:
         yield from s.worlds.ask(target.resolved.leaf.world, "keep")
@@ -44,10 +50,27 @@ def hover_still(
     verdict = decide.guard(now.hit, verb, expect_name)
     if verdict is not None:
         raise Halt(*verdict)
-    if any(now.hit.raw[key] != target.hit.raw[key] for key in ("name", "href", "url")):
-        # Hovering made it something else; what was allowed a moment ago was another thing.
+    if not says_the_same(target, here, verb, agreed):
+        if agreed:
+            raise Halt(Result.UNSTABLE, changed_since(target, here))
         return None
     return here
+
+
+def says_the_same(before: Aim, now: Aim, verb: str, agreed: bool) -> bool:
+    """Whether the element still is what was chosen; numbers that count on are let go where nobody was asked about it."""
+    old, new = meaning(before.hit.raw), meaning(now.hit.raw)
+    if old == new:
+        return True
+    if agreed or calm(old) != calm(new):
+        return False
+    return risks_of(verb, now.hit.facts()) <= risks_of(verb, before.hit.facts())
+
+
+def changed_since(before: Aim, now: Aim) -> str:
+    """Say what an element that was agreed to has become."""
+    was, became = (one.hit.raw["visible"] or one.hit.raw["name"] for one in (before, now))
+    return f"it said {was[:160]!r} when it was agreed to, and now {became[:160]!r}: nothing was pressed"
 
 
 def mouse(

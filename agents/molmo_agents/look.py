@@ -117,25 +117,31 @@ def rest(s: Session, seconds: float) -> Steps[None]:
         last = now
 
 
-def unchanged(s: Session, frame: Frame, x: float, y: float) -> Steps[bool]:
-    """Whether the pixels around (x, y), CSS px, are still those of `frame`."""
+def unchanged(s: Session, frame: Frame, x: float, y: float, box: Box | None = None) -> Steps[bool]:
+    """Whether the pixels around (x, y), CSS px, and in `box` if one is given, are still those of `frame`."""
     main = yield from s.worlds.main()
     state = yield from s.worlds.ask(main, "state")
     whole = frame.region == Box(0, 0, *frame.viewport)
     data = yield from capture(s, state, None if whole else frame.region, frame.scale)
     if frame.masks:
         data = black_out(data, frame.region, frame.masks)
-    return same_pixels(frame, data, x, y)
+    return same_pixels(frame, data, x, y, box)
 
 
-def same_pixels(frame: Frame, data: bytes, x: float, y: float) -> bool:
-    """Whether another picture of the same region agrees with `frame` in the window around (x, y), CSS px."""
+def same_pixels(frame: Frame, data: bytes, x: float, y: float, box: Box | None = None) -> bool:
+    """Whether another picture of the same region agrees with `frame` in the window around (x, y), CSS px.
+
+    With `box` only what of the window lies in it counts: a spinner beside a button says nothing about the button.
+    """
     before, now = load_image(frame.image), load_image(data)
     if before.shape != now.shape:
         return False
     half = PIXEL_WINDOW / 2
-    left, top = frame.to_image(x - half, y - half)
-    right, bottom = frame.to_image(x + half, y + half)
+    window = Box(x - half, y - half, PIXEL_WINDOW, PIXEL_WINDOW)
+    if box is not None and box.contains(x, y):
+        window = window.overlap(box)
+    left, top = frame.to_image(window.x, window.y)
+    right, bottom = frame.to_image(window.x + window.width, window.y + window.height)
     rows = slice(max(0, int(top)), max(0, int(bottom) + 1))
     columns = slice(max(0, int(left)), max(0, int(right) + 1))
     difference = np.abs(before[rows, columns].astype(np.int16) - now[rows, columns])

@@ -28,6 +28,8 @@ class Result(str, Enum):
     """Pressed or about to, and the element did not get the event."""
     ABSENT = "absent"
     """The model says that nothing there matches."""
+    UNSURE = "unsure"
+    """The model gave a point whose score is below `Options.min_score`; nothing was pressed."""
     AMBIGUOUS = "ambiguous"
     """Several things match and one was asked for."""
     UNSTABLE = "unstable"

@@ -56,7 +56,7 @@ def permit(
     world = target.resolved.leaf.world
     yield from s.worlds.ask(world, "keep")
     question = Confirmation(
-        verb, risks, raw["name"], raw["role"], p.query, raw["url"], raw["href"], detail
+        verb, risks, called(raw), raw["role"], p.query, raw["url"], raw["href"], detail
     )
     answer = yield Consult(s.policy.confirm, (question,))
     if answer is not True:
@@ -69,9 +69,17 @@ def permit(
     return True
 
 
-def meaning(raw: dict[str, Any]) -> tuple[Any, ...]:
-    """What a yes is bound to, besides the element itself."""
-    return tuple(raw.get(key) for key in ("name", "href", "url", "texts", "input_type"))
+def called(raw: dict[str, Any]) -> str:
+    """What a person is asked about: the name, and what the element shows where that is something else."""
+    name, visible = str(raw["name"]), str(raw["visible"])
+    if not visible or not name or visible in name or name in visible:
+        return name or visible
+    return f"{name} ({visible})"
+
+
+def meaning(raw: dict[str, Any]) -> str:
+    """What a yes is bound to, besides the element itself: name, everything it shows and says, where it leads, what it sends."""
+    return str(raw["meaning"])
 
 
 def kept(s: Session, target: Aim) -> Steps[bool]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Union
 
-from molmo_agents import fields, gestures, verbs
+from molmo_agents import dragging, fields, scrolling, text_entry, verbs
 from molmo_agents.aim import Progress, Query, words
 from molmo_agents.outcome import Outcome
 from molmo_agents.press import Press
@@ -102,10 +102,10 @@ def type_text(
         known = ", ".join(sorted(s.policy.secrets)) or "none"
         raise UsageError(f"the policy has no secret {secret!r}: it has {known}")
     value = s.policy.secrets[secret].value if secret is not None else text or ""
-    what = fields.Typing(value, secret or "", clear, submit, expect_name)
+    what = text_entry.Typing(value, secret or "", clear, submit, expect_name)
 
     def steps(p: Progress) -> Steps[Outcome]:
-        outcome = yield from fields.type_text(s, p, query, what)
+        outcome = yield from text_entry.type_text(s, p, query, what)
         return (yield from verbs.expected(s, p, outcome, expect))
 
     return _run(s, "type", query, steps)
@@ -138,7 +138,7 @@ def upload(s: Session, query: Query, files: Paths) -> Steps[Outcome]:
 
 def drag(s: Session, source: Query, goal: Query) -> Steps[Outcome]:
     source, goal = checked(source), checked(goal)
-    return _run(s, "drag", source, lambda p: gestures.drag(s, p, source, goal))
+    return _run(s, "drag", source, lambda p: dragging.drag(s, p, source, goal))
 
 
 def scroll_to(s: Session, query: str, max_screens: int, at: Point | None) -> Steps[Outcome]:
@@ -146,7 +146,7 @@ def scroll_to(s: Session, query: str, max_screens: int, at: Point | None) -> Ste
         raise UsageError("scroll_to() needs a query in words")
     if max_screens < 1:
         raise UsageError("max_screens must be at least 1")
-    return _run(s, "scroll_to", query, lambda p: gestures.scroll_to(s, p, query, max_screens, at))
+    return _run(s, "scroll_to", query, lambda p: scrolling.scroll_to(s, p, query, max_screens, at))
 
 
 def exists(s: Session, query: str) -> Steps[Outcome]:

@@ -15,15 +15,19 @@ from molmo_agents import decide
 from molmo_agents.aim import Aim, Halt, Progress, Query, aim, with_locator
 from molmo_agents.decide import Report
 from molmo_agents.hover import hover_still, mouse
+from molmo_agents.lines import Place
 from molmo_agents.look import capture, changed_share
 from molmo_agents.outcome import Effects, Outcome, Result
-from molmo_agents.permission import check_address, kept, permit
+from molmo_agents.permission import called, check_address, kept, meaning, permit
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps, call, pause
-from molmo_agents.worlds import Link
+from molmo_agents.worlds import Link, World
 
 Gesture = Callable[[Session, Aim], Steps[None]]
+FRAMES_S = 2.0
+"""How long to wait for two frames after a gesture, seconds; a page that is going away draws none."""
+
 _FINAL = {
     ("left", 1): "click",
     ("left", 2): "dblclick",
@@ -57,10 +61,14 @@ class Press:
         """The event that says it was delivered."""
         return _FINAL[(self.button, self.count)]
 
+    def line(self, place: Place) -> str:
+        """The line of Playwright that does the same."""
+        return place.click(self.button, self.count)
+
 
 def press(s: Session, p: Progress, query: Query, how: Press) -> Steps[Outcome]:
     """Aim, ask for permission where it is risky, hover, press once, and report."""
-    agreed = False
+    agreed: str | None = None
     while True:
         target = yield from aim(
             s, p, query, verb=how.verb, expect_name=how.expect_name, region=how.region
@@ -68,17 +76,26 @@ def press(s: Session, p: Progress, query: Query, how: Press) -> Steps[Outcome]:
         yield from with_locator(s, p, target)
         yield from _same_held(s, how)
         check_address(s, target)
-        if not agreed or not (yield from kept(s, target)):
-            agreed = yield from permit(s, p, target, how.verb)
+        p.fields["playwright"] = how.line(p.place)
+        if agreed is not None and agreed != meaning(target.hit.raw):
+            raise Halt(
+                Result.UNSTABLE,
+                f"what was agreed to is now {called(target.hit.raw)[:160]!r}: nothing was pressed",
+            )
+        if agreed is None or not (yield from kept(s, target)):
+            asked = yield from permit(s, p, target, how.verb)
+            agreed = meaning(target.hit.raw) if asked else None
         if s.policy.dry_run:
             return p.outcome(Result.READY, "dry run: every check passed, nothing was pressed")
         with p.timed("hover"):
-            still = yield from hover_still(s, target, how.verb, how.expect_name)
+            still = yield from hover_still(
+                s, target, how.verb, how.expect_name, agreed is not None
+            )
         if still is None:
             if p.attempts < s.options.attempts:
                 continue
             raise Halt(Result.UNSTABLE, "the element did not stand still under the pointer")
-        outcome, again = yield from _press_once(s, p, still, how)
+        outcome, again = yield from _press_once(s, p, still, how, agreed is not None)
         if not again or p.attempts >= s.options.attempts:
             return outcome
 
@@ -91,7 +108,9 @@ def _same_held(s: Session, how: Press) -> Steps[None]:
         raise Halt(Result.UNSTABLE, "another element lies where this one was in the picture")
 
 
-def _press_once(s: Session, p: Progress, target: Aim, how: Press) -> Steps[tuple[Outcome, bool]]:
+def _press_once(
+    s: Session, p: Progress, target: Aim, how: Press, agreed: bool
+) -> Steps[tuple[Outcome, bool]]:
     """Press at the model's own pixel; return the outcome and whether it is safe to try again."""
 
     def gesture(s: Session, target: Aim) -> Steps[None]:
@@ -99,39 +118,66 @@ def _press_once(s: Session, p: Progress, target: Aim, how: Press) -> Steps[tuple
             yield from mouse(s, "mousePressed", target.x, target.y, how.button, count)
             yield from mouse(s, "mouseReleased", target.x, target.y, how.button, count)
 
-    report, effects = yield from guarded(s, p, target, gesture)
+    report, effects = yield from guarded(s, p, target, gesture, Guard(strict=agreed))
     done = decide.delivered(report, how.final)
     fields = {"delivered": done, "effects": effects}
-    refused = s.watch.record.blocked_pages
-    if refused:
-        return p.outcome(
-            Result.BLOCKED_ORIGIN,
-            f"it led to {refused[0][:200]}, which the policy does not allow: stopped there",
-            **fields,
-        ), False
+    refused = led_away(s, p, effects, done)
+    if refused is not None:
+        return refused, False
     if done:
-        return p.outcome(Result.DELIVERED, "", **fields), False
-    again = decide.provably_undelivered(report) and not effects.any
+        return p.outcome(Result.DELIVERED, unanswered(s), **fields), False
+    again = decide.provably_undelivered(report) and not effects.any and not agreed
     other = f": {report.other} was there instead" if report.other else ""
     return p.outcome(Result.MISSED, f"the element did not get the press{other}", **fields), again
 
 
-def guarded(
-    s: Session, p: Progress, target: Aim, gesture: Gesture, *, keys: bool = False
-) -> Steps[tuple[Report, Effects]]:
-    """Do `gesture` with listeners that stop it unless it begins on the element; settle and collect what came of it.
+def led_away(s: Session, p: Progress, effects: Effects, done: bool = True) -> Outcome | None:
+    """Return the outcome of an action that led where the policy does not allow, whatever verb it was; or None."""
+    refused = s.watch.record.blocked_pages
+    if not refused:
+        return None
+    return p.outcome(
+        Result.BLOCKED_ORIGIN,
+        f"it led to {refused[0][:200]}, which the policy does not allow: stopped there",
+        delivered=done,
+        effects=effects,
+    )
 
-    With `keys` the listeners only watch: Enter in a field makes the browser click the form's button.
+
+def unanswered(s: Session) -> str:
+    """Say that the address a press led to never answered, or ""."""
+    if not s.watch.record.stopped:
+        return ""
+    return "the address it leads to did not answer: loading it was stopped"
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What the listeners around a gesture let through.
+
+    Attributes:
+        keys: Keys go to the field and where it hands them on by itself; presses are only watched, since Enter in a field makes
+            the browser click the form's button. Otherwise a press must begin on the element.
+        strict: The element must say to the letter what it said when somebody agreed to it.
+        goal: The document in which a drag ends, with `molmo.goal` set.
     """
+
+    keys: bool = False
+    strict: bool = False
+    goal: World | None = None
+
+
+def guarded(
+    s: Session, p: Progress, target: Aim, gesture: Gesture, guard: Guard = Guard()
+) -> Steps[tuple[Report, Effects]]:
+    """Do `gesture` under the eyes of listeners that stop what is not meant; settle and collect what came of it."""
     s.actions += 1
     record = s.watch.begin()
     s.worlds.told.clear()
-    *outer, leaf = target.resolved.links
+    leaf = target.resolved.leaf
     with p.timed("press"):
         before = yield from _picture(s)
-        for link in outer:
-            yield from s.worlds.run(link.world, "(keys) => molmo.arm(null, keys)", keys)
-        yield from s.worlds.run(leaf.world, "(keys) => molmo.arm(molmo.target, keys)", keys)
+        yield from _arm(s, target, guard)
         document = yield from s.worlds.run(leaf.world, "() => molmo.document")
         url = s.page.url
         try:
@@ -163,6 +209,21 @@ def guarded(
     return report, effects
 
 
+def _arm(s: Session, target: Aim, guard: Guard) -> Steps[None]:
+    *outer, leaf = target.resolved.links
+    how: dict[str, Any] = {"keys": guard.keys}
+    for link in outer:
+        yield from s.worlds.run(link.world, "(how) => molmo.arm(null, how)", how)
+    if guard.goal is not None and guard.goal != leaf.world:
+        ends = {**how, "goal": True, "end": True}
+        yield from s.worlds.run(guard.goal, "(how) => molmo.arm(null, how)", ends)
+    how["goal"] = guard.goal == leaf.world
+    if not guard.keys and target.hit.raw["kind"]:
+        how |= {"meaning": meaning(target.hit.raw), "strict": guard.strict}
+        how["kind"] = target.hit.raw["kind"]
+    yield from s.worlds.run(leaf.world, "(how) => molmo.arm(molmo.target, how)", how)
+
+
 def _picture(s: Session) -> Steps[bytes]:
     if not s.options.pixels:
         return b""
@@ -175,7 +236,9 @@ def _picture(s: Session) -> Steps[bytes]:
 def settle(s: Session, leaf: Link) -> Steps[bool]:
     """Two frames; then what the press set going: requests, or a new page; return whether all of it came to its end in time."""
     try:
-        yield from s.worlds.run(leaf.world, "() => molmo.frames2(2)")
+        # A page that waits for another server answers nobody: not as long as it may take for an answer.
+        less = min(0.0, FRAMES_S - s.options.answer_s)
+        yield from s.worlds.run(leaf.world, "() => molmo.frames2(2)", more_s=less)
     except Exception:
         # The document is on its way out; the page's load is waited for below.
         yield from pause(s.page, 0.02)
@@ -188,6 +251,8 @@ def settle(s: Session, leaf: Link) -> Steps[bool]:
             break
         quiet = 0 if s.watch.pending else quiet + 1
         yield from pause(s.page, 0.02)
+    if s.watch.leaving and not record.navigations:
+        yield from _stop_loading(s)
     if record.navigations and not s.page.is_closed():
         try:
             yield from call(
@@ -201,6 +266,16 @@ def settle(s: Session, leaf: Link) -> Steps[bool]:
             # A page that never finishes loading is still a page; the caller's next look shows what there is.
             return s.page.is_closed()
     return settled
+
+
+def _stop_loading(s: Session) -> Steps[None]:
+    """Let go of a server that does not answer: until then the browser holds back every question to the page."""
+    s.watch.record.stopped = True
+    try:
+        yield from s.worlds.send(s.worlds.session, "Page.stopLoading")
+    except Exception:
+        # The page is gone, or has just arrived after all.
+        return
 
 
 def _collect(s: Session, target: Aim, document: str) -> Steps[tuple[Report, dict[str, Any]]]:
@@ -231,4 +306,5 @@ def _collect(s: Session, target: Aim, document: str) -> Steps[tuple[Report, dict
         early=early,
         removed=seen["removed"],
         other=other,
+        strayed=seen["strayed"],
     ), seen

@@ -41,6 +41,14 @@ _PATTERNS = {
     )
     for risk, words in _WORDS.items()
 }
+_MESSAGE = re.compile(
+    r"(?<![a-z])(?:message|chat|reply|comment|answer|tweet|post|nachricht|kommentar|antwort\w*|commentaire|mensaje"
+    r"|comentario|messaggio|commento|mensagem|bericht|reactie)(?![a-z])"
+)
+_DENIES = re.compile(
+    r"(?:n't|(?<![a-z])(?:not|no|never|without|dont|nicht|kein\w*|nie|ohne|pas|sans|jamais|sin|nunca|non|senza|mai|nao|sem"
+    r"|niet|geen|nooit))(?![a-z])"
+)
 _PRICE = re.compile(r"(?:[$€£¥₹]\s?\d|\d[\d.,]*\s?(?:[$€£¥₹]|eur\b|usd\b|gbp\b|chf\b))")
 
 
@@ -53,10 +61,11 @@ class Facts:
         role: ARIA role.
         input_type: `type` of an input or button, lower case.
         submits: It submits a form.
-        form_texts: Texts of the form's submit button, for fields in which Enter submits.
+        form_texts: Texts of the form's submit buttons, for fields in which Enter submits; without a form, of the buttons beside.
         form_password: The form holds a filled password field.
         form_card: The form asks for a payment card.
         form_method: "get", "post" or "".
+        editor: It takes several lines (a text area, an editor): where Enter does more there, it sends.
     """
 
     texts: tuple[str, ...] = ()
@@ -67,6 +76,7 @@ class Facts:
     form_password: bool = False
     form_card: bool = False
     form_method: str = ""
+    editor: bool = False
 
 
 def fold(text: str) -> str:
@@ -106,6 +116,8 @@ def risks_of(verb: str, facts: Facts) -> frozenset[str]:
         found |= {risk for risk, pattern in _PATTERNS.items() if pattern.search(text)}
         if facts.submits and _PRICE.search(text):
             found.add("pay")
+    if verb == "submit" and (facts.editor or any(map(_MESSAGE.search, map(fold, facts.texts)))):
+        found.add("send")
     if facts.submits or verb == "submit":
         if facts.form_password:
             found.add("password")
@@ -114,10 +126,33 @@ def risks_of(verb: str, facts: Facts) -> frozenset[str]:
     return frozenset(found)
 
 
-def same_name(expected: str, texts: tuple[str, ...]) -> bool:
-    """Whether one of `texts` is called `expected`: equal, or holding it as whole words, after folding."""
-    wanted = fold(expected)
-    if not wanted:
+def same_name(expected: str, names: tuple[str, ...], visible: str = "") -> bool:
+    """Whether an element is called `expected`: one of its names is that, after folding, and what it shows does not deny it.
+
+    Signs around the words and a count behind them are no part of a name: "Basket (3)", "Sign in ->". Further words are:
+    "Don't save" is not called "Save", nor "Cancel plan" "Cancel".
+
+    Args:
+        expected: What the caller expects.
+        names: What the element is called: its accessible name, its text, its title.
+        visible: The text that it shows.
+    """
+    wanted = _bare(expected)
+    if not wanted or not any(_bare(name) == wanted for name in names):
         return False
-    pattern = re.compile(r"(?<!\w)" + re.escape(wanted) + r"(?!\w)")
-    return any(pattern.search(fold(text)) for text in texts)
+    shown = _bare(visible)
+    return shown == wanted or not (_DENIES.search(shown) and not _DENIES.search(wanted))
+
+
+def _bare(text: str) -> str:
+    """A name without signs at its ends and without a count behind it."""
+    folded = fold(text).replace("\u2019", "'")
+    folded = re.sub(r"^[^\w$€£¥₹]+|[^\w$€£¥₹]+$", "", folded)
+    return (
+        re.sub(r"\s*\(?\b\d{1,6}\+?\)?$", "", folded) if re.search(r"[^\W\d]", folded) else folded
+    )
+
+
+def calm(text: str) -> str:
+    """A label without the numbers that count on by themselves; a price stays as it is."""
+    return text if _PRICE.search(text.casefold()) else re.sub(r"\d+", "0", text)

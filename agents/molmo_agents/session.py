@@ -35,6 +35,8 @@ class Options:
         zoom: Look again, larger, at small targets and uncertain points.
         small_px: Targets whose shorter side is below this many CSS pixels are small.
         max_absent: Treat an answer as absent when the model's own probability for that is above this.
+        min_score: Refuse (status `unsure`) to act on a point whose own score (0-1) is below this; points without a score are
+            not judged. The default is measured with nano, see docs/agents.md; 0 takes every point.
         pixels: Also measure which share of the viewport's pixels a press changed; costs two more screenshots.
     """
 
@@ -48,12 +50,15 @@ class Options:
     zoom: bool = True
     small_px: float = 14.0
     max_absent: float = 0.5
+    min_score: float = 0.4
     pixels: bool = False
 
     def __post_init__(self) -> None:
         if self.attempts < 1 or self.stable_frames < 1:
             raise UsageError("attempts and stable_frames must be at least 1")
         waits = (self.stable_s, self.settle_requests_s, self.settle_load_s)
+        if not 0 <= self.min_score <= 1:
+            raise UsageError(f"min_score lies in 0-1, got {self.min_score}")
         if min(waits) < 0 or not 0 < self.answer_s < math.inf or not 0 <= self.max_absent <= 1:
             raise UsageError(
                 "waits must not be negative, answer_s is above 0 and finite, and max_absent lies in 0-1"
@@ -131,6 +136,12 @@ class Session:
             return Result.BUDGET, f"the policy's {policy.max_actions} actions are used up"
         if self.looks >= policy.max_looks:
             return Result.BUDGET, f"the policy's {policy.max_looks} looks are used up"
+        if verb != "goto" and self.page.url.startswith("chrome-error:"):
+            return (
+                Result.ERROR,
+                "the page shows the browser's own error page: the last address did not answer or refused the connection; "
+                "open one with goto()",
+            )
         if verb != "goto" and not self.rules.page(self.page.url):
             return (
                 Result.BLOCKED_ORIGIN,

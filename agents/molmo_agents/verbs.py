@@ -23,12 +23,13 @@ from molmo_agents.aim import (
 from molmo_agents.errors import PageGone
 from molmo_agents.hover import hover_still
 from molmo_agents.journal import Masker
-from molmo_agents.look import look
+from molmo_agents.look import MAX_FRAMES, look
 from molmo_agents.outcome import Outcome, Result
 from molmo_agents.press import Press, press
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps, call, pause
+from molmo_agents.worlds import WorldLost
 from molmo_point.errors import UsageError
 from molmo_point.points import Point
 
@@ -38,8 +39,10 @@ class Expect:
     """What should be true after a verb; checked for up to `timeout_s` seconds, reported as `Outcome.expectation`.
 
     Attributes:
-        url: Part of the page's address, or a pattern with `*`.
-        text: Text that the page shows.
+        url: Where the page is: one or more whole parts of its path ("shop.html", "/home"), with the host before it or a whole
+            address if wanted; `*` stands for anything. What is behind `?` and `#` counts only where the pattern has those signs:
+            "/login?next=/shop.html" is not at "shop.html".
+        text: Text that the page shows, its frames, shadow roots and fields (passwords excepted) included.
         exists: A query that the model must find.
         timeout_s: How long to wait, seconds.
     """
@@ -109,22 +112,63 @@ def expected(s: Session, p: Progress, outcome: Outcome, expect: Expect | None) -
 
 
 def _holds(s: Session, p: Progress, expect: Expect) -> Steps[bool]:
-    if expect.url:
-        pattern = ".*".join(re.escape(part) for part in expect.url.split("*"))
-        if not re.search(pattern, s.page.url):
-            return False
+    if expect.url and not is_at(s.page.url, expect.url):
+        return False
     try:
-        if expect.text:
-            main = yield from s.worlds.main()
-            source = "(t) => document.body && document.body.innerText.includes(t)"
-            if not (yield from s.worlds.run(main, source, expect.text)):
-                return False
+        if expect.text and not (yield from _shown(s, expect.text)):
+            return False
         if expect.exists:
             frame = yield from look(s)
             css_points(s, frame, (yield from ask_model(s, p, frame, expect.exists)))
     except (Halt, PageGone):
         return False
     return True
+
+
+def is_at(address: str, pattern: str) -> bool:
+    """Whether `address` is where `pattern` says; see `Expect.url`."""
+    wanted, found = _parts(pattern), _parts(address)
+    for mark in "?#":
+        if wanted[mark] and not re.search(_wild(wanted[mark]), found[mark]):
+            return False
+    if not wanted[""]:
+        return True
+    place = _wild(wanted[""].rstrip("/"))
+    if "://" in wanted[""]:
+        return bool(re.match(place + "(?:/|$)", found[""]))
+    return bool(
+        re.search(r"(?:^|/)" + place.lstrip("/") + "(?:/|$)", found[""].split("://", 1)[-1])
+    )
+
+
+def _parts(address: str) -> dict[str, str]:
+    before, _, fragment = address.partition("#")
+    path, _, query = before.partition("?")
+    return {"": path, "?": query, "#": fragment}
+
+
+def _wild(pattern: str) -> str:
+    return ".*".join(re.escape(part) for part in pattern.split("*"))
+
+
+def _shown(s: Session, text: str) -> Steps[bool]:
+    """Whether any document of the page shows `text`."""
+    waiting = [(yield from s.worlds.main())]
+    for _ in range(MAX_FRAMES):
+        if not waiting:
+            break
+        world = waiting.pop(0)
+        try:
+            if (yield from s.worlds.ask(world, "shows", text)):
+                return True
+            for index in range(int((yield from s.worlds.ask(world, "framesNow")))):
+                child = yield from s.worlds.child(world, f"molmo.inner[{index}]")
+                if child is not None:
+                    waiting.append(child)
+        except WorldLost:
+            # A frame that just went away shows nothing any more.
+            continue
+    return False
 
 
 def look_verb(s: Session, p: Progress, region: Box | None) -> Steps[Outcome]:
@@ -146,7 +190,7 @@ def locate(
         frame = yield from look(s, region)
     p.fields["frame"] = frame
     pointing = yield from ask_model(s, p, frame, words(query))
-    points = css_points(s, frame, pointing)
+    points = css_points(s, frame, pointing, sure=False)
     return p.outcome(Result.FOUND, points=tuple((x, y) for x, y, _ in points), count=len(points))
 
 
@@ -204,6 +248,7 @@ def click_all(
         delivered=all(part.delivered for part in parts),
         effects=last.effects,
         target=last.target,
+        playwright="; ".join(part.playwright for part in parts if part.playwright),
     )
     return (yield from expected(s, p, outcome, expect))
 
@@ -226,6 +271,7 @@ def hover(s: Session, p: Progress, query: Query, how: Press) -> Steps[Outcome]:
     while True:
         target = yield from aim(s, p, query, verb="hover", expect_name=how.expect_name)
         yield from with_locator(s, p, target)
+        p.fields["playwright"] = p.place.hover()
         if s.policy.dry_run:
             return p.outcome(Result.READY, "dry run: the pointer was not moved")
         s.actions += 1
@@ -254,7 +300,7 @@ def count(s: Session, p: Progress, query: Query, region: Box | None) -> Steps[Ou
     pointing = yield from ask_model(s, p, frame, words(query), kind="count")
     if not pointing.points:
         return p.outcome(Result.FOUND, count=0)
-    points = css_points(s, frame, pointing)
+    points = css_points(s, frame, pointing, sure=False)
     return p.outcome(Result.FOUND, points=tuple((x, y) for x, y, _ in points), count=len(points))
 
 
@@ -272,7 +318,7 @@ def wait_for(s: Session, p: Progress, query: Query, timeout_s: float) -> Steps[O
                 points = css_points(s, frame, (yield from ask_model(s, p, frame, words(query))))
                 return p.outcome(Result.FOUND, points=tuple((x, y) for x, y, _ in points))
             except Halt as halt:
-                if halt.status is not Result.ABSENT:
+                if halt.status not in (Result.ABSENT, Result.UNSURE):
                     raise
         left = end - time.monotonic()
         if left <= 0:

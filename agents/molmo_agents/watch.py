@@ -27,6 +27,7 @@ class Record:
     opening: int = 0
     requests: int = 0
     navigations: int = 0
+    stopped: bool = False
     choosers: list[Any] = field(default_factory=list)
 
 
@@ -48,6 +49,7 @@ class Watch:
         self.crashed = False
         self._pending: set[int] = set()
         self._alive: dict[int, Any] = {}
+        self._leaving: set[int] = set()
         self._listeners: list[tuple[Any, str, Callable[..., Any]]] = []
         self._handler = handler
 
@@ -74,6 +76,7 @@ class Watch:
         """Start a new record, at the beginning of a press."""
         self.record = Record()
         self._pending.clear()
+        self._leaving.clear()
         self._alive.clear()
         return self.record
 
@@ -82,6 +85,11 @@ class Watch:
         """Requests and windows that began since `begin` and are worth waiting for."""
         windows = max(0, self.record.opening - len(self.record.popups))
         return len(self._pending) + windows
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the page has asked for another one that has not answered yet."""
+        return bool(self._leaving)
 
     def expect_chooser(self, on: bool) -> None:
         """Catch the file window that the next press opens, or stop catching."""
@@ -130,9 +138,13 @@ class Watch:
             # Keyed by identity, and kept alive: a new object must not get a dead one's id.
             self._pending.add(id(request))
             self._alive[id(request)] = request
+            with suppress(Exception):  # a window that is just opening has no frame yet
+                if request.is_navigation_request() and request.frame == self._page.main_frame:
+                    self._leaving.add(id(request))
 
     def _request_done(self, request: Any) -> None:
         self._pending.discard(id(request))
+        self._leaving.discard(id(request))
         self._alive.pop(id(request), None)
 
     def _navigated(self, frame: Any) -> None:

@@ -24,12 +24,14 @@ REMEMBERED = 1000
 """Frames that are gone and still known: their last requests may be heard of after their end."""
 
 
+PROBES = ("dom", "names", "forms", "hit", "press", "fields", "locate", "cover")
+"""The files of our JavaScript, each leaning on those before it."""
+
+
 def probe_source() -> str:
     """Return the JavaScript that is put into each document's isolated world."""
     folder = resources.files("molmo_agents") / "probe"
-    return "\n".join(
-        (folder / f"{name}.js").read_text("utf-8") for name in ("hit", "press", "fields")
-    )
+    return "\n".join((folder / f"{name}.js").read_text("utf-8") for name in PROBES)
 
 
 class WorldLost(PageGone):
@@ -191,7 +193,9 @@ class Worlds:
             frames["invisible_frame"] |= bool(frame["invisible"])
             world = yield from self.child(link.world, "molmo.target")
             if world is None:
-                return Resolved({"nothing": True, **frames}, tuple(links))
+                # An <object> may show a picture: then it is an element like any other.
+                raw = yield from self.ask(link.world, "hit", link.x, link.y, None, True)
+                return Resolved({**raw, **frames}, tuple(links))
             link = Link(
                 world,
                 frame["x"],

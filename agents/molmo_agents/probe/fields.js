@@ -1,56 +1,111 @@
-// Form fields, and how to find an element again without a model.
+// Form fields: what they hold, where what is typed goes, values that are set.
 (() => {
   const M = globalThis.molmo;
   if (!M || M.field) return;
+  const D = M.dom;
+  const SEGMENT = 8;
 
-  const field = (M.field = () => {
-    let e = M.target;
-    if (e && e.localName === "label" && e.control) e = e.control;
-    return e;
-  });
+  const fieldOf = (e) => (e && D.tag(e) === "label" && e.control ? e.control : e);
+  const text = (e) => (e.isContentEditable === true || e === D.body() ? e.innerText : e.value);
+  const rect = (e) => M.wholeOf(e);
+  const near = (a, b, by) => Math.abs(a - b) <= by;
+  const typable = (e) => D.tag(e) === "input" || D.tag(e) === "textarea" || e.isContentEditable === true;
 
-  // Hold on to the element that somebody is being asked about, to see afterwards whether it is still the one.
-  M.keep = () => { M.kept = M.target; return true; };
-  M.isKept = () => Boolean(M.kept) && M.kept === M.target && M.kept.isConnected;
+  // The field that typing began in, and those it handed on to.
+  const begun = () => {
+    const target = fieldOf(M.target);
+    if (!M.typed || M.typed.target !== target) M.typed = { target, chain: [target], last: null };
+    return M.typed;
+  };
+  const field = (M.field = () => { const { chain } = begun(); return chain[chain.length - 1]; });
+  M.beginTyping = () => { M.typed = null; remember(field()); return true; };
+  const remember = (e) => { const r = rect(e); M.typed.last = { tag: D.tag(e), type: e.type || "", name: D.attr(e, "name") || "", x: r.left, y: r.top }; };
 
-  // Several elements of one picture: where each is now, and whether what lies at a point is the one meant.
-  M.holdNone = () => { M.held = []; return true; };
-  M.hold = (x, y) => { const r = M.target.getBoundingClientRect(); M.held.push([M.target, x - r.left, y - r.top]); return M.held.length - 1; };
-  M.heldAt = (i) => { const [e, dx, dy] = M.held[i]; if (!e.isConnected) return null; const r = e.getBoundingClientRect(); return { x: r.left + dx, y: r.top + dy }; };
-  M.isHeld = (i) => Boolean(M.held) && M.held[i] !== undefined && M.held[i][0] === M.target;
-
-  M.readField = () => {
-    const e = field();
-    return { value: M.valueOf(e), focused: e.getRootNode().activeElement === e || document.activeElement === e, text: e.isContentEditable ? e.innerText : null, connected: e.isConnected };
+  // A page that draws its form anew after each key puts another field in the same place.
+  const successor = (to) => { const l = M.typed.last, r = rect(to); return l && D.tag(to) === l.tag && (to.type || "") === l.type && (D.attr(to, "name") || "") === l.name && near(r.left, l.x, 3) && near(r.top, l.y, 3); };
+  // One value in several boxes (a code, a date, a card number): the box is full, and the next one in the row is an empty one of its kind.
+  const segment = (from, to) => {
+    if (D.tag(from) !== "input" || D.tag(to) !== "input" || from.type !== to.type || !from.value || to.value) return false;
+    const a = rect(from), b = rect(to);
+    if (!near(a.top, b.top, 6) || !near(a.height, b.height, 6)) return false;
+    const full = from.maxLength > 0 && from.maxLength <= SEGMENT && from.value.length >= from.maxLength && to.maxLength > 0 && to.maxLength <= SEGMENT;
+    return full || (near(a.width, b.width, 2) && a.width <= 2.5 * a.height);
+  };
+  M.follows = (to) => {
+    const { chain } = begun(), from = chain[chain.length - 1];
+    if (!from) return false;
+    if (chain.some((e) => M.contains(e, to))) return true;
+    if (!typable(to)) return false;
+    if (!D.connected(from)) { if (!successor(to)) return false; chain[chain.length - 1] = to; return true; }
+    if (!segment(from, to)) return false;
+    chain.push(to);
+    remember(to);
+    return true;
   };
 
-  M.selectAll = () => {
+  const focused = (e) => { const active = D.active(D.root(e)); return active === e || (active instanceof Element && M.contains(active, e) && active.isContentEditable === true); };
+  const onward = () => { const e = field(); if (D.connected(e) && focused(e)) return true; const active = M.activeNow(); return Boolean(active) && M.follows(active) && focused(field()); };
+  M.typing = () => ({ on: document.hasFocus() && onward(), strayed: M.strayed() });
+
+  M.readField = () => {
+    const { chain } = begun();
+    const last = field();
+    if (!D.connected(last)) onward();
     const e = field();
-    if (e.select) e.select();
-    else { const range = document.createRange(); range.selectNodeContents(e); const s = getSelection(); s.removeAllRanges(); s.addRange(range); }
-    return true;
+    return { value: M.valueOf(e), held: chain.map((one) => text(one) || "").join(""), focused: D.connected(e) && focused(e), connected: D.connected(e), split: chain.length > 1 };
+  };
+
+  const select = (e) => {
+    if (e.select && D.tag(e) !== "select") return e.select();
+    const range = document.createRange(); range.selectNodeContents(e); const s = getSelection(); s.removeAllRanges(); s.addRange(range);
+  };
+  const toEnd = (e) => {
+    if (D.tag(e) === "input" || D.tag(e) === "textarea") {
+      try { e.setSelectionRange(e.value.length, e.value.length); return; } catch (error) { /* number and e-mail fields have no selection to set */ }
+      e.select();
+    } else select(e);
+    getSelection().modify("move", "forward", "documentboundary");
+    if (e.isContentEditable === true) getSelection().collapseToEnd();
+  };
+  M.caret = (whole) => { const e = field(); if (whole) select(e); else toEnd(e); return true; };
+
+  // Into the element itself, in one breath with the look at the focus: no frame can take the focus in between.
+  M.insert = (words, whole) => {
+    if (!onward()) field().focus({ preventScroll: true });
+    const e = field();
+    if (!D.connected(e) || !focused(e)) return { lost: true };
+    if (whole === true) select(e); else if (whole === false) toEnd(e);
+    if (words) document.execCommand("insertText", false, words); else if (whole) document.execCommand("delete");
+    return { lost: false };
   };
 
   const tell = (e, ...types) => { for (const type of types) e.dispatchEvent(new Event(type, { bubbles: true, composed: true })); };
 
-  // Date, time, colour and range fields open native pickers that a screenshot cannot be clicked in: set them as values.
+  // Date, time, colour and range fields open native pickers that a screenshot cannot be clicked in: set them as values. A value that the
+  // field would change or lose is tried on a copy first, so that the old one stays.
   M.setValue = (value) => {
-    const e = field();
+    const e = field(), copy = e.cloneNode(false);
+    copy.value = e.type === "datetime-local" ? value.trim().replace(/\s+/, "T") : value.trim();
+    const number = e.type === "range" && (value.trim() === "" || Number(copy.value) !== Number(value));
+    if (number || (value !== "" && copy.value === "") || (e.type === "color" && copy.value !== value.trim().toLowerCase())) return { refused: true, value: e.value, instead: copy.value };
     e.focus();
-    e.value = value;
+    const wanted = copy.value;
+    e.value = wanted;
     tell(e, "input", "change");
-    return { value: e.value };
+    return { refused: false, value: e.value, wanted };
   };
 
-  const squeeze = (text) => (text || "").replace(/\s+/g, " ").trim();
+  const squeeze = M.clean;
   M.chooseOptions = (wanted) => {
     const e = field();
     const options = [...e.options];
     const found = [];
     for (const w of wanted) {
-      const match = options.find((o) => squeeze(o.label || o.text) === squeeze(w) || o.value === w)
-        || options.find((o) => squeeze(o.label || o.text).toLowerCase() === squeeze(w).toLowerCase());
+      const exact = options.filter((o) => squeeze(o.label || o.text) === squeeze(w));
+      const loose = options.filter((o) => squeeze(o.label || o.text).toLowerCase() === squeeze(w).toLowerCase());
+      const match = exact.length === 1 ? exact[0] : options.find((o) => o.value === w) || exact[0] || loose[0];
       if (!match) return { missing: w, options: options.slice(0, 30).map((o) => squeeze(o.label || o.text)) };
+      if (exact.length > 1 && match.value !== w) return { several: w };
       if (match.disabled || (match.parentElement && match.parentElement.disabled)) return { disabled: w };
       found.push(match);
     }
@@ -61,31 +116,5 @@
     const changed = options.filter((o) => o.selected).map((o) => o.index).join() !== before;
     if (changed) tell(e, "input", "change");
     return { chosen: found.map((o) => squeeze(o.label || o.text)), changed, held: found.every((o) => o.selected) };
-  };
-
-  const attribute = (name, value) => `[${name}=${JSON.stringify(value)}]`;
-  // Generated names (":r1:", "css-1x2y3z", long digits) do not survive the next build or visit.
-  const lasting = (id) => id && id.length < 50 && !/\d{4,}|^:|--|[0-9a-f]{8,}|^(ember|ext-|radix|mui-|react|headlessui)/i.test(id);
-  M.selectors = (e) => {
-    const found = [];
-    const tag = e.localName;
-    for (const name of ["data-testid", "data-test", "data-qa", "data-cy"]) if (e.getAttribute(name)) found.push(attribute(name, e.getAttribute(name)));
-    if (lasting(e.id)) found.push("#" + CSS.escape(e.id));
-    if (e.getAttribute("name")) found.push(tag + attribute("name", e.getAttribute("name")));
-    if (e.getAttribute("aria-label")) found.push(tag + attribute("aria-label", e.getAttribute("aria-label")));
-    if (tag === "a" && e.getAttribute("href") && !e.getAttribute("href").startsWith("javascript")) found.push("a" + attribute("href", e.getAttribute("href")));
-    if (tag === "iframe" || tag === "frame") { if (e.title) found.push(tag + attribute("title", e.title)); if (e.getAttribute("src")) found.push(tag + attribute("src", e.getAttribute("src"))); found.push(tag); }
-    const all = (s) => [...M.deep(s)].length;
-    return found.filter((s) => { try { return all(s) === 1; } catch (error) { return false; } });
-  };
-  M.locator = () => {
-    const e = M.target, root = e.getRootNode();
-    // No selector reaches into a closed shadow root.
-    for (let r = root; r instanceof ShadowRoot; r = r.host.getRootNode()) if (r.mode === "closed") return null;
-    const css = M.selectors(e)[0] || "";
-    const role = M.roleOf(e), name = M.nameOf(e, "native");
-    let alike = 0;
-    if (role && name && role !== "label") for (const other of M.deep("*")) if (M.roleOf(other) === role && M.nameOf(other, "native") === name) alike += 1;
-    return { css, role: alike === 1 ? role : "", name: alike === 1 ? name : "" };
   };
 })();

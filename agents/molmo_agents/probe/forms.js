@@ -1,0 +1,58 @@
+// Where an element leads, and what a press or the Enter key would send.
+(() => {
+  const M = globalThis.molmo;
+  if (!M || M.formFacts) return;
+  const D = M.dom;
+  const BUTTONS = "button,input[type=submit],input[type=button],input[type=image],[role=button]";
+  const NEAR = 300;
+
+  const absolute = (address) => { try { return new URL(address, document.baseURI).href; } catch (error) { return ""; } };
+  // A link in SVG keeps its address in an object.
+  M.linkOf = (e) => {
+    const link = D.closest(e, "a[href],a[*|href],area[href]");
+    if (!link) return { href: "", target: "" };
+    const plain = D.attr(link, "href") ?? link.getAttributeNS("http://www.w3.org/1999/xlink", "href");
+    return { href: typeof link.href === "string" ? link.href : absolute(plain), target: D.attr(link, "target") || "" };
+  };
+
+  const formOf = (e) => e.form || D.closest(e, "form");
+  const submits = (M.submits = (e) => Boolean(formOf(e)) && (D.tag(e) === "button" ? e.type === "submit" : D.tag(e) === "input" && ["submit", "image"].includes(e.type)));
+
+  // Without a form, what lies beside the field says what Enter does.
+  const beside = (e) => {
+    const here = M.wholeOf(e);
+    for (let up = M.parentOf(e), level = 0; up && level < 8; up = M.parentOf(up), level += 1) {
+      const near = [...D.all(up, BUTTONS)].filter((b) => {
+        const r = M.wholeOf(b);
+        return !M.related(b, e) && r.width && r.left < here.right + NEAR && r.right > here.left - NEAR && r.top < here.bottom + NEAR && r.bottom > here.top - NEAR;
+      });
+      if (near.length) return near.slice(0, 8);
+    }
+    return [];
+  };
+
+  M.formFacts = (e) => {
+    const none = { form_texts: [], form_password: false, form_card: false, form_method: "", action: "" };
+    const f = formOf(e);
+    if (!f) return { ...none, form_texts: D.matches(e, "input,textarea,[contenteditable],[role=textbox],[role=combobox],[role=searchbox]") ? beside(e).flatMap((b) => textsOf(b)) : [] };
+    // A form's own list leaves its picture buttons out.
+    const fields = [...D.elements(f), ...[...D.all(f, "input[type=image]")].filter((i) => i.form === f)];
+    for (const i of document.querySelectorAll("input[type=image][form]")) if (i.form === f && !fields.includes(i)) fields.push(i);
+    const action = submits(e) && D.attr(e, "formaction") ? D.attr(e, "formaction") : D.attr(f, "action");
+    return {
+      form_texts: fields.filter(submits).flatMap((b) => textsOf(b)),
+      form_password: fields.some((i) => i.type === "password" && i.value),
+      form_card: fields.some((i) => /^cc-|card.?num|cvc|cvv/i.test((i.autocomplete || "") + " " + (i.name || ""))),
+      form_method: (submits(e) && D.attr(e, "formmethod")) || D.attr(f, "method") || "",
+      action: action ? absolute(action) : location.href,
+    };
+  };
+  const textsOf = (b) => { const words = M.wordsOf(b); return [M.nameOf(b, "native", words), words[0], ...words[1]].filter(Boolean); };
+
+  // All that a yes is bound to, and all that must not have changed between the look and the press.
+  M.meaningOf = (e, kind) => {
+    const control = M.controlOf(e), words = M.wordsOf(e), link = M.linkOf(e), facts = M.formFacts(control);
+    const value = ["button", "submit", "reset", "image"].includes(control.type) ? control.value : "";
+    return JSON.stringify([location.href, D.tag(e), control.type || "", M.nameOf(e, kind, words), words[0], words[1], value, link.href, link.target, facts.action, facts.form_method, submits(control) ? facts.form_texts : []]);
+  };
+})();
