@@ -58,7 +58,7 @@ class Progress:
     fields: dict[str, Any] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     attempts: int = 0
-    place: Place = Place("", 0.0, 0.0)
+    place: Place = field(default_factory=lambda: Place("", 0.0, 0.0))
     token: str = field(default_factory=lambda: f"{time.perf_counter_ns()}")
 
     @contextmanager

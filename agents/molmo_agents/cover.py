@@ -26,6 +26,9 @@ from molmo_point.images import load_image
 WINDOW = 17.0
 """Side of the square around the point that is compared, CSS px."""
 
+FAINT = 8
+"""Levels of 255 by which something must change the picture to be there at all."""
+
 SMALL = 0.5
 """A control that lies on another one and takes less than this share of its area is a thing on it (a cross in a field)."""
 
@@ -47,27 +50,29 @@ def hidden_by(
     """Say that something else is seen at (x, y), CSS px of the viewport, than `hit`, which gets the press there; or None."""
     leaf = resolved.leaf.world
     outer = [link.world for link in resolved.links[:-1]]
-    around = []
+    around: list[int] = []
     for world in outer:
-        around.append(int((yield from s.worlds.run(world, "() => molmo.others.length"))))
+        there = yield from s.worlds.run(world, "() => molmo.others.length")
+        around += [int(there)]
     covered = yield from _on_top(s, resolved, x, y)
     others = hit.raw["others"]
     if not covered and not others and not any(around) and not outer:
         return None
     scene = yield from _scene(s, hit, resolved, x, y)
     label = f"<{hit.raw['tag']}> {hit.raw['name'][:160]!r}"
-    if outer and not (yield from _shows(s, scene, [(outer[0], "target")])):
+    if outer and not (yield from _shows(s, scene, [(outer[0], "target")], faint=True)):
         return Result.COVERED, f"{label} is in a frame that is not to be seen at that point"
-    crowd = [(world, "others") for world, n in zip(outer, around) if n]
+    crowd = [(world, "others") for world, n in zip(outer, around, strict=True) if n]
     crowd += [(leaf, "others")] if others else []
     if crowd and (yield from _shows(s, scene, crowd)):
         return (yield from _seen_through(s, scene, label, outer, around))
-    if covered and not (yield from _shows(s, scene, [(leaf, "target")])):
-        # Clear all by itself (a file field over a drawn button), or hidden by what lies over it?
-        if (yield from _shows(s, scene, [(leaf, "target")], beneath=(leaf, "cover"))):
-            cover = yield from s.worlds.ask(leaf, "coverName")
-            return Result.COVERED, f"{cover} is painted over {label}"
-    return None
+    if not covered or (yield from _shows(s, scene, [(leaf, "target")])):
+        return None
+    # Clear all by itself (a file field over a drawn button), or hidden by what lies over it?
+    if not (yield from _shows(s, scene, [(leaf, "target")], beneath=(leaf, "cover"))):
+        return None
+    cover = yield from s.worlds.ask(leaf, "coverName")
+    return Result.COVERED, f"{cover} is painted over {label}"
 
 
 def _seen_through(
@@ -116,8 +121,17 @@ def _shows(
     scene: _Scene,
     what: Sequence[tuple[World, str | int]],
     beneath: tuple[World, str] | None = None,
+    faint: bool = False,
 ) -> Steps[bool]:
-    """Whether the picture at the point changes when these elements are made clear; `beneath` is made clear before."""
+    """Whether the picture at the point changes when these elements are made clear.
+
+    Args:
+        s: The session.
+        scene: The point.
+        what: Elements, by world and name.
+        beneath: An element to make clear before.
+        faint: A pale change counts: a grey button on white differs by 16 levels only.
+    """
     worlds = {world for world, _ in what} | ({beneath[0]} if beneath else set())
     before = scene.base
     try:
@@ -132,7 +146,7 @@ def _shows(
                 yield from s.worlds.ask(world, "show")
             except WorldLost:
                 continue
-    return changed(before, without)
+    return changed(before, without, FAINT if faint else PIXEL_STEP)
 
 
 def _hide(s: Session, what: Sequence[tuple[World, str | int]]) -> Steps[None]:
@@ -143,11 +157,11 @@ def _hide(s: Session, what: Sequence[tuple[World, str | int]]) -> Steps[None]:
             yield from s.worlds.run(world, "() => molmo.frames2(2)")
 
 
-def changed(before: Any, after: Any) -> bool:
-    """Whether two small pictures differ by more than anti-aliasing and faint shades do."""
+def changed(before: Any, after: Any, step: int = PIXEL_STEP) -> bool:
+    """Whether two small pictures differ in any pixel by more than `step` levels of 255."""
     if before.shape != after.shape:
         return True
-    return bool(before.size and np.abs(before - after).max() > PIXEL_STEP)
+    return bool(before.size and np.abs(before - after).max() > step)
 
 
 def _on_top(s: Session, resolved: Resolved, x: float, y: float) -> Steps[bool]:

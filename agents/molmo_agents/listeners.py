@@ -38,7 +38,7 @@ def listening(worlds: Worlds, resolved: Resolved) -> Steps[Resolved | None]:
     for index, element in enumerate((*elements, *outside)):
         on_page = index >= len(elements) or index >= len(roots) or bool(roots[index])
         noted = index < len(elements) and bool(notes["notes"][index])
-        if noted or (yield from _has_press_listener(worlds, world, element)):
+        if noted or (yield from _has_press_listener(worlds, world, element, on_page)):
             # On the element itself it counts, however large that is.
             if not on_page or (
                 index == 0 and index < len(elements) and not _is_page(roots, index)
@@ -46,12 +46,16 @@ def listening(worlds: Worlds, resolved: Resolved) -> Steps[Resolved | None]:
                 up = index
                 break
             rooted = True
-    if up is None and rooted and not notes["react"]:
+    guessed = up is None
+    if guessed and rooted and not notes["react"]:
         looks = int((yield from worlds.ask(world, "looksPressable")))
         up = looks if looks >= 0 else None
     if up is None:
         return None
     found = yield from worlds.ask(world, "retarget", up, link.x, link.y)
+    if guessed and found["beneath"] is not None:
+        # A plain box over a real control hides that one.
+        return None
     return replace(resolved, raw={**resolved.raw, "found": found})
 
 
@@ -90,8 +94,15 @@ def _properties(worlds: Worlds, world: World, object_id: str) -> Steps[dict[str,
     return {p["name"]: p["value"] for p in answer["result"] if "value" in p}
 
 
-def _has_press_listener(worlds: Worlds, world: World, element: str) -> Steps[bool]:
+def _has_press_listener(worlds: Worlds, world: World, element: str, on_page: bool) -> Steps[bool]:
+    """Whether an element listens for presses; the page as a whole counts only where it listens last, as frameworks do.
+
+    Listeners that come first there are those of analytics, which care for nothing in particular.
+    """
     answer = yield from worlds.send(
         world.session, "DOMDebugger.getEventListeners", objectId=element
     )
-    return any(listener["type"] in PRESS_EVENTS for listener in answer["listeners"])
+    return any(
+        listener["type"] in PRESS_EVENTS and not (on_page and listener["useCapture"])
+        for listener in answer["listeners"]
+    )

@@ -14,6 +14,7 @@ from typing import Any
 from molmo_agents import decide
 from molmo_agents.aim import Aim, Halt, Progress, Query, aim, with_locator
 from molmo_agents.decide import Report
+from molmo_agents.errors import PageGone
 from molmo_agents.hover import hover_still, mouse
 from molmo_agents.lines import Place
 from molmo_agents.look import capture, changed_share
@@ -22,7 +23,7 @@ from molmo_agents.permission import called, check_address, kept, meaning, permit
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps, call, pause
-from molmo_agents.worlds import Link, World
+from molmo_agents.worlds import Link, World, WorldLost
 
 Gesture = Callable[[Session, Aim], Steps[None]]
 FRAMES_S = 2.0
@@ -204,7 +205,7 @@ def guarded(
         pixels=changed_share(before, after) if before and after else None,
         requests=record.requests,
         removed=report.removed,
-        settled=settled,
+        settled=settled and not record.stopped,
     )
     return report, effects
 
@@ -252,7 +253,7 @@ def settle(s: Session, leaf: Link) -> Steps[bool]:
         quiet = 0 if s.watch.pending else quiet + 1
         yield from pause(s.page, 0.02)
     if s.watch.leaving and not record.navigations:
-        yield from _stop_loading(s)
+        yield from stop_loading(s)
     if record.navigations and not s.page.is_closed():
         try:
             yield from call(
@@ -268,8 +269,13 @@ def settle(s: Session, leaf: Link) -> Steps[bool]:
     return settled
 
 
-def _stop_loading(s: Session) -> Steps[None]:
+def stop_loading(s: Session) -> Steps[None]:
     """Let go of a server that does not answer: until then the browser holds back every question to the page."""
+    end = time.monotonic() + s.options.settle_requests_s
+    while s.watch.leaving and time.monotonic() < end:
+        yield from pause(s.page, 0.02)
+    if not s.watch.leaving:
+        return
     s.watch.record.stopped = True
     try:
         yield from s.worlds.send(s.worlds.session, "Page.stopLoading")
@@ -278,12 +284,25 @@ def _stop_loading(s: Session) -> Steps[None]:
         return
 
 
+def _collected(s: Session, leaf: Link) -> Steps[dict[str, Any]]:
+    """Ask what the listeners saw; a page that is leaving for a server that does not answer is first held back."""
+    try:
+        less = min(0.0, FRAMES_S - s.options.answer_s)
+        return dict((yield from s.worlds.run(leaf.world, "() => molmo.collect()", more_s=less)))
+    except WorldLost:
+        raise
+    except PageGone:
+        if s.watch.leaving:
+            yield from stop_loading(s)
+        return dict((yield from s.worlds.ask(leaf.world, "collect")))
+
+
 def _collect(s: Session, target: Aim, document: str) -> Steps[tuple[Report, dict[str, Any]]]:
     """Gather what the listeners in the element's document and in those around it saw."""
     leaf = target.resolved.leaf
     told = tuple(entry for where, entry in s.worlds.told if where == document)
     try:
-        seen = yield from s.worlds.ask(leaf.world, "collect")
+        seen = yield from _collected(s, leaf)
         yield from s.worlds.run(leaf.world, "() => molmo.disarm()")
     except Exception:
         return Report(log=told, lost=True), {}

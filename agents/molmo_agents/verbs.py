@@ -25,7 +25,7 @@ from molmo_agents.hover import hover_still
 from molmo_agents.journal import Masker
 from molmo_agents.look import MAX_FRAMES, look
 from molmo_agents.outcome import Outcome, Result
-from molmo_agents.press import Press, press
+from molmo_agents.press import Press, press, stop_loading
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps, call, pause
@@ -75,6 +75,8 @@ def _guarded_run(s: Session, verb: str, steps: Steps[Outcome], p: Progress) -> S
         forbidden = s.forbids(verb)
         if forbidden is not None:
             return p.outcome(*forbidden)
+        if s.watch.leaving and verb != "goto":
+            yield from stop_loading(s)
         return (yield from steps)
     except Halt as halt:
         return p.outcome(halt.status, halt.message, **halt.fields)

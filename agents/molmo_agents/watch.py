@@ -76,7 +76,6 @@ class Watch:
         """Start a new record, at the beginning of a press."""
         self.record = Record()
         self._pending.clear()
-        self._leaving.clear()
         self._alive.clear()
         return self.record
 
@@ -150,6 +149,7 @@ class Watch:
     def _navigated(self, frame: Any) -> None:
         if frame.parent_frame is None:
             self.record.navigations += 1
+            self._leaving.clear()
 
     def _crash(self, *_: Any) -> None:
         self.crashed = True

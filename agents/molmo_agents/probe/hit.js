@@ -146,14 +146,15 @@
     for (let n = 0; n < up && parentOf(e); n += 1) e = parentOf(e);
     return report(e, "listener", x, y).found;
   };
-  // Which element outwards from the innermost looks like something to press (a small box of its own, a few words), or -1.
+  // Which element outwards from the innermost looks like something to press (a small filled box, a few words), or -1.
   const LOOKS = 80;
+  const filled = (e) => { const s = getComputedStyle(e); return s.display !== "table-cell" && (s.backgroundImage !== "none" || !/rgba\(.*, 0\)|transparent/.test(s.backgroundColor)); };
   M.looksPressable = () => {
     let up = 0;
     for (let e = M.leaf; e && e !== D.body() && e !== document.documentElement; e = parentOf(e), up += 1) {
       const r = M.wholeOf(e);
-      if (r.width * r.height > 0.25 * innerWidth * innerHeight || M.wordsOf(e)[0].length > LOOKS || D.all(e, M.NATIVE).length) return -1;
-      if (painted(e)) return up;
+      if (r.width > 0.5 * innerWidth || r.height > 0.25 * innerHeight || M.wordsOf(e)[0].length > LOOKS || D.all(e, M.NATIVE).length) return -1;
+      if (filled(e)) return up;
     }
     return -1;
   };
