@@ -26,9 +26,6 @@ from molmo_point.images import load_image
 WINDOW = 17.0
 """Side of the square around the point that is compared, CSS px."""
 
-FAINT = 8
-"""Levels of 255 by which something must change the picture to be there at all."""
-
 SMALL = 0.5
 """A control that lies on another one and takes less than this share of its area is a thing on it (a cross in a field)."""
 
@@ -60,7 +57,7 @@ def hidden_by(
         return None
     scene = yield from _scene(s, hit, resolved, x, y)
     label = f"<{hit.raw['tag']}> {hit.raw['name'][:160]!r}"
-    if outer and not (yield from _shows(s, scene, [(outer[0], "target")], faint=True)):
+    if outer and not (yield from _shows(s, scene, [(outer[0], "target")])):
         return Result.COVERED, f"{label} is in a frame that is not to be seen at that point"
     crowd = [(world, "others") for world, n in zip(outer, around, strict=True) if n]
     crowd += [(leaf, "others")] if others else []
@@ -121,47 +118,45 @@ def _shows(
     scene: _Scene,
     what: Sequence[tuple[World, str | int]],
     beneath: tuple[World, str] | None = None,
-    faint: bool = False,
 ) -> Steps[bool]:
-    """Whether the picture at the point changes when these elements are made clear.
+    """Whether these elements are to be seen at the point: the picture there changes when they are cleared, or blackened.
 
-    Args:
-        s: The session.
-        scene: The point.
-        what: Elements, by world and name.
-        beneath: An element to make clear before.
-        faint: A pale change counts: a grey button on white differs by 16 levels only.
+    Clearing alone would miss what has the colour of its ground. `beneath` is cleared before.
     """
     worlds = {world for world, _ in what} | ({beneath[0]} if beneath else set())
-    before = scene.base
-    try:
-        if beneath is not None:
-            yield from _hide(s, [beneath])
-            before = yield from _picture(s, scene.state, scene.window)
-        yield from _hide(s, what)
-        without = yield from _picture(s, scene.state, scene.window)
-    finally:
-        for world in worlds:
-            try:
-                yield from s.worlds.ask(world, "show")
-            except WorldLost:
-                continue
-    return changed(before, without, FAINT if faint else PIXEL_STEP)
+    dark = "black" if float(scene.base.mean()) > 127 else "white"
+    for how in ("clear", dark):
+        before = scene.base
+        try:
+            if beneath is not None:
+                yield from _hide(s, [beneath], "clear")
+                before = yield from _picture(s, scene.state, scene.window)
+            yield from _hide(s, what, how)
+            without = yield from _picture(s, scene.state, scene.window)
+        finally:
+            for world in worlds:
+                try:
+                    yield from s.worlds.ask(world, "show")
+                except WorldLost:
+                    continue
+        if changed(before, without):
+            return True
+    return False
 
 
-def _hide(s: Session, what: Sequence[tuple[World, str | int]]) -> Steps[None]:
+def _hide(s: Session, what: Sequence[tuple[World, str | int]], how: str) -> Steps[None]:
     for world, name in what:
-        yield from s.worlds.ask(world, "hide", name)
+        yield from s.worlds.ask(world, "hide", name, how)
         if world.session is not s.worlds.session:
             # Drawn by another process: its next frames must have come.
             yield from s.worlds.run(world, "() => molmo.frames2(2)")
 
 
-def changed(before: Any, after: Any, step: int = PIXEL_STEP) -> bool:
-    """Whether two small pictures differ in any pixel by more than `step` levels of 255."""
+def changed(before: Any, after: Any) -> bool:
+    """Whether two small pictures differ by more than anti-aliasing and faint shades do."""
     if before.shape != after.shape:
         return True
-    return bool(before.size and np.abs(before - after).max() > step)
+    return bool(before.size and np.abs(before - after).max() > PIXEL_STEP)
 
 
 def _on_top(s: Session, resolved: Resolved, x: float, y: float) -> Steps[bool]:

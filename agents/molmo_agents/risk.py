@@ -138,19 +138,21 @@ def same_name(expected: str, names: tuple[str, ...], visible: str = "") -> bool:
         visible: The text that it shows.
     """
     wanted = _bare(expected)
-    if not wanted or not any(_bare(name) == wanted for name in names):
+    if not wanted or not any(wanted in (_bare(name), _uncounted(name)) for name in names):
         return False
     shown = _bare(visible)
     return shown == wanted or not (_DENIES.search(shown) and not _DENIES.search(wanted))
 
 
 def _bare(text: str) -> str:
-    """A name without signs at its ends and without a count behind it."""
+    """A name without signs at its ends."""
     folded = fold(text).replace("\u2019", "'")
-    folded = re.sub(r"^[^\w$€£¥₹]+|[^\w$€£¥₹]+$", "", folded)
-    return (
-        re.sub(r"\s*\(?\b\d{1,6}\+?\)?$", "", folded) if re.search(r"[^\W\d]", folded) else folded
-    )
+    return re.sub(r"^[^\w$€£¥₹]+|[^\w$€£¥₹]+$", "", folded)
+
+
+def _uncounted(text: str) -> str:
+    """A name without a count behind it; "Page 3" is still another one than "Page 4"."""
+    return re.sub(r"\s*\(?\b\d{1,6}\+?\)?$", "", _bare(text))
 
 
 def calm(text: str) -> str:

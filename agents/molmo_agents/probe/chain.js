@@ -18,7 +18,7 @@ function (most) {
   };
   const chain = [], notes = [];
   let react = false;
-  for (let n = this; n && chain.length < most; n = n.parentElement || (n.getRootNode() instanceof ShadowRoot ? n.getRootNode().host : null)) {
+  for (let n = this; n && chain.length < most; n = n.assignedSlot || n.parentElement || (n.getRootNode() instanceof ShadowRoot ? n.getRootNode().host : null)) {
     chain.push(n);
     try { notes.push(told(n)); react = react || Object.keys(n).some((k) => k.startsWith("__react")); } catch (error) { notes.push(false); }
   }

@@ -8,10 +8,12 @@
 
   // An element without a box of its own paints through its children.
   const painters = (e) => (getComputedStyle(e).display === "contents" ? [...e.children].flatMap(painters) : [e]);
-  M.hide = (what) => {
+  // `how`: "clear" it, or draw all it draws "black" or "white": a white frame on a white page can be seen by that alone.
+  const HOW = { clear: { opacity: 0 }, black: { filter: "brightness(0)" }, white: { filter: "brightness(0) invert(1)" } };
+  M.hide = (what, how) => {
     const elements = what === "target" ? [M.target] : what === "cover" ? [M.cover] : what === "others" ? M.others : [M.others[what]];
     for (const e of elements.filter((one) => one && D.connected(one)).flatMap(painters)) {
-      const clear = e.animate([{ opacity: 0 }, { opacity: 0 }], { duration: 1e9, fill: "both" });
+      const clear = e.animate([HOW[how], HOW[how]], { duration: 1e9, fill: "both" });
       clear.pause();
       hidden.push(clear);
     }

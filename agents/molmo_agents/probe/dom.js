@@ -28,7 +28,7 @@
     tag: of(E, "localName"), attr: of(E, "getAttribute"), has: of(E, "hasAttribute"), matches: of(E, "matches"), closest: of(E, "closest"),
     rect: of(E, "getBoundingClientRect"), rects: of(E, "getClientRects"), all: of(E, "querySelectorAll"), shadow: of(E, "shadowRoot"),
     parent: of(N, "parentElement"), root: of(N, "getRootNode"), connected: of(N, "isConnected"), nodes: of(N, "childNodes"),
-    textContent: of(N, "textContent"), elements: of(HTMLFormElement.prototype, "elements"), body: () => documentBody(document),
+    slot: of(E, "assignedSlot"), textContent: of(N, "textContent"), elements: of(HTMLFormElement.prototype, "elements"), body: () => documentBody(document),
     active: (root) => (root instanceof Document ? documentActive(root) : root.activeElement),
   });
   const documentBody = of(Document.prototype, "body"), documentActive = of(Document.prototype, "activeElement");
@@ -38,8 +38,9 @@
   M.stackAt = (root, x, y) => (root instanceof Document ? documentStack(root, x, y) : root.elementsFromPoint(x, y));
   const all = (root, selector) => (root instanceof Document ? documentAll(root, selector) : root instanceof Element ? D.all(root, selector) : root.querySelectorAll(selector));
 
+  // Outwards as it is drawn: what is put into a slot lies in what is around the slot.
   const parentOf = (M.parentOf = (e) => {
-    const up = D.parent(e);
+    const up = D.slot(e) || D.parent(e);
     if (up) return up;
     const root = D.root(e);
     return root instanceof ShadowRoot ? root.host : null;
@@ -70,7 +71,17 @@
       if (!deeper || deeper === e || D.root(deeper) !== inner) break;
       e = deeper;
     }
-    return e;
+    return (e && D.shadow(e) && slotted(e, x, y)) || e;
+  };
+  // Words put straight into a custom element are drawn in its slot, and the element itself is named for them.
+  const slotted = (e, x, y) => {
+    for (const node of D.nodes(e)) {
+      if (node.nodeType !== 3 || !node.assignedSlot) continue;
+      const range = document.createRange();
+      range.selectNode(node);
+      if ([...range.getClientRects()].some((r) => holds(r, x, y))) return node.assignedSlot;
+    }
+    return null;
   };
 
   // An area lies on the picture that uses its map, in the picture's own pixels.

@@ -1,0 +1,152 @@
+"""The judgements without a browser: does a field hold what was meant, is that its name, is the page there, which line says so."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from molmo_agents.held import holds
+from molmo_agents.lines import Place
+from molmo_agents.risk import Facts, calm, risks_of, same_name
+from molmo_agents.session import Options
+from molmo_agents.verbs import is_at
+
+from molmo_point.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("meant", "held"),
+    [
+        ("5551234567", "(555) 123-4567"),
+        ("1-2-3", "123"),
+        ("ada", "ADA"),
+        ("12,5", "12.5"),
+        ("1000", "1,000.00"),
+        ("4111222233334444", "4111 2222 3333 4444"),
+        ("one\ntwo", "one\n\ntwo\n"),
+        ("1.5.2024", "1/5/2024"),
+    ],
+)
+def test_a_page_may_write_it_its_own_way(meant: str, held: str) -> None:
+    assert holds(meant, held)
+
+
+@pytest.mark.parametrize(
+    ("meant", "held"),
+    [
+        ("1234567890", "1234"),
+        ("12,5", "125"),
+        ("3.14", "314"),
+        ("12 apples", "12"),
+        ("ada", "HACKED"),
+        ("0123", "123"),
+        ("-5", "5"),
+        ("a.b@c.de", "ab@c.de"),
+        ("", "left over"),
+        ("!!", "??"),
+    ],
+)
+def test_it_may_not_change_what_it_says(meant: str, held: str) -> None:
+    assert not holds(meant, held)
+
+
+def test_every_sign_of_a_password_counts() -> None:
+    assert holds("Pa-ss1", "Pa-ss1", "password")
+    assert not holds("Pa-ss1", "pass1", "password")
+
+
+@given(st.text(max_size=30), st.text(alphabet="abc012 ", min_size=1, max_size=5))
+def test_what_holds_never_lacks_a_letter(text: str, cut: str) -> None:
+    assert holds(text, text)
+    if any(c.isalnum() for c in cut) and "@" not in text and not text[-1:].isdigit():
+        assert not holds(text + "x" + cut.strip(), text + "x")
+
+
+@pytest.mark.parametrize(
+    ("expected", "name"),
+    [
+        ("Save", "Save"),
+        ("save", " SAVE… "),
+        ("Basket", "Basket (3)"),
+        ("Sign in", "Sign in →"),
+        ("Don't save", "Don’t save"),
+        ("3", "3"),
+    ],
+)
+def test_names_that_are_the_name(expected: str, name: str) -> None:
+    assert same_name(expected, (name,), name)
+
+
+@pytest.mark.parametrize(
+    ("expected", "name"),
+    [
+        ("Save", "Don't save"),
+        ("Accept", "Do not accept"),
+        ("Cancel", "Cancel plan"),
+        ("Pay", "Pay later"),
+        ("Save", "Save as"),
+        ("Page 3", "Page 4"),
+        ("", "anything"),
+    ],
+)
+def test_names_that_are_another_one(expected: str, name: str) -> None:
+    assert not same_name(expected, (name,), name)
+
+
+def test_a_label_does_not_outweigh_what_is_shown() -> None:
+    assert same_name("Close", ("Close", "×"), "×")
+    assert not same_name("Save", ("Save", "Don't save"), "Don't save")
+
+
+@pytest.mark.parametrize(
+    ("address", "pattern", "there"),
+    [
+        ("http://a.example/shop.html", "shop.html", True),
+        ("http://a.example/login?next=/shop.html", "shop.html", False),
+        ("http://a.example/login#/shop.html", "shop.html", False),
+        ("http://a.example/shop.html?x=1", "shop.html", True),
+        ("http://a.example/home/", "/home", True),
+        ("http://a.example/home-error", "/home", False),
+        ("http://a.example/orders/15", "/orders/*", True),
+        ("http://a.example/orders/15?paid=1", "orders/15?paid=1", True),
+        ("http://a.example/app#/home", "#/home", True),
+        ("http://a.example/home", "a.example/home", True),
+        ("http://a.example/home", "http://a.example/home", True),
+        ("http://evil.example/?http://a.example/home", "http://a.example/home", False),
+        ("http://a.example/", "http://a.example/", True),
+    ],
+)
+def test_where_the_page_is(address: str, pattern: str, there: bool) -> None:
+    assert is_at(address, pattern) is there
+
+
+def test_numbers_that_count_on_are_let_go_and_prices_are_not() -> None:
+    assert calm("Resend (29)") == calm("Resend (28)")
+    assert calm("Buy for $10") != calm("Buy for $1000")
+    assert calm("Next") != calm("Previous")
+
+
+def test_enter_sends_where_the_field_or_what_is_beside_it_says_so() -> None:
+    assert risks_of("submit", Facts(texts=("Write a message",))) == {"send"}
+    assert risks_of("submit", Facts(editor=True)) == {"send"}
+    assert risks_of("submit", Facts(texts=("Words",), form_texts=("Send",))) == {"send"}
+    assert risks_of("submit", Facts(texts=("Search",))) == set()
+    assert risks_of("type", Facts(texts=("Write a message",), form_texts=("Send",))) == set()
+
+
+def test_lines_say_what_was_done() -> None:
+    found, bare = Place("page.locator('#a')", 5.0, 6.0), Place("", 5.0, 6.0)
+    assert found.click("right") == "page.locator('#a').click(button='right')"
+    assert found.click(count=2) == "page.locator('#a').dblclick()"
+    assert bare.click("middle") == "page.mouse.click(5.0, 6.0, button='middle')"
+    assert (
+        found.type("hi", True, True)
+        == "page.locator('#a').fill('hi'); page.locator('#a').press(\"Enter\")"
+    )
+    assert found.check(False) == "page.locator('#a').set_checked(False)"
+    assert found.select(["B"]) == "page.locator('#a').select_option(['B'])"
+
+
+def test_a_score_s_limit_lies_in_0_to_1() -> None:
+    with pytest.raises(UsageError, match="min_score"):
+        Options(min_score=1.5)
