@@ -20,7 +20,7 @@ from molmo_agents.outcome import Result
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps
-from molmo_agents.worlds import Resolved, World, WorldLost
+from molmo_agents.worlds import Link, Resolved, World, WorldLost
 from molmo_point.images import load_image
 
 WINDOW = 17.0
@@ -51,13 +51,13 @@ def hidden_by(
     for world in outer:
         there = yield from s.worlds.run(world, "() => molmo.others.length")
         around += [int(there)]
-    covered = yield from _on_top(s, resolved, x, y)
+    covered = yield from _on_top(s, resolved.leaf, x, y)
     others = hit.raw["others"]
     if not covered and not others and not any(around) and not outer:
         return None
     scene = yield from _scene(s, hit, resolved, x, y)
     label = f"<{hit.raw['tag']}> {hit.raw['name'][:160]!r}"
-    if outer and not (yield from _shows(s, scene, [(outer[0], "target")])):
+    if outer and (yield from _frame_hidden(s, scene, resolved.links[0], x, y)):
         return Result.COVERED, f"{label} is in a frame that is not to be seen at that point"
     crowd = [(world, "others") for world, n in zip(outer, around, strict=True) if n]
     crowd += [(leaf, "others")] if others else []
@@ -70,6 +70,16 @@ def hidden_by(
         return None
     cover = yield from s.worlds.ask(leaf, "coverName")
     return Result.COVERED, f"{cover} is painted over {label}"
+
+
+def _frame_hidden(s: Session, scene: _Scene, link: Link, x: float, y: float) -> Steps[bool]:
+    """Whether the frame is not to be seen at the point, and something else is: a blank spot of a clear frame hides nothing."""
+    if (yield from _shows(s, scene, [(link.world, "target")])):
+        return False
+    spread = scene.base.reshape(-1, scene.base.shape[-1])
+    if bool((spread.max(axis=0) - spread.min(axis=0)).max() > PIXEL_STEP):
+        return True
+    return (yield from _on_top(s, link, x, y))
 
 
 def _seen_through(
@@ -159,19 +169,16 @@ def changed(before: Any, after: Any) -> bool:
     return bool(before.size and np.abs(before - after).max() > PIXEL_STEP)
 
 
-def _on_top(s: Session, resolved: Resolved, x: float, y: float) -> Steps[bool]:
-    """Whether something that has nothing to do with the target lies topmost, also where it lets presses through."""
+def _on_top(s: Session, link: Link, x: float, y: float) -> Steps[bool]:
+    """Whether something that has nothing to do with a document's target lies topmost, also where it lets presses through."""
     main = yield from s.worlds.main(known=True)
-    link = resolved.leaf
     session = link.world.session
+    whole = session is main.session
     try:
-        if session is main.session:
-            state = yield from s.worlds.ask(main, "state")
-            left, top = state["scroll"]
-            px, py = x + left, y + top
-        else:
-            state = yield from s.worlds.ask(link.world, "state")
-            px, py = link.x + state["scroll"][0], link.y + state["scroll"][1]
+        # The protocol counts from the corner of the outermost document of a process, scrolled or not.
+        state = yield from s.worlds.ask(main if whole else link.world, "state")
+        px = (x if whole else link.x) + state["scroll"][0]
+        py = (y if whole else link.y) + state["scroll"][1]
         node = yield from s.worlds.send(
             session,
             "DOM.getNodeForLocation",

@@ -50,7 +50,7 @@ class Options:
     zoom: bool = True
     small_px: float = 14.0
     max_absent: float = 0.5
-    min_score: float = 0.4
+    min_score: float = 0.45
     pixels: bool = False
 
     def __post_init__(self) -> None:

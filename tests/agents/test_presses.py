@@ -20,7 +20,7 @@ pytestmark = pytest.mark.browser
 OPTIONS = Options(zoom=False, answer_s=60.0)
 BUTTON = (
     HELPER
-    + "<body style='margin:0'><button style='width:200px;height:80px' data-id=ok>OK</button>"
+    + "<body style='margin:0'><button style='display:block;width:200px;height:80px' data-id=ok>OK</button>"
 )
 
 
@@ -142,6 +142,7 @@ def test_a_page_that_could_not_be_opened_says_so(page: Any, site: Site) -> None:
     with WebPointer(opened(page, site, BUTTON), at(), policy, OPTIONS) as web:
         with contextlib.suppress(Exception):
             page.goto("http://127.0.0.1:1/")
+        page.wait_for_url("chrome-error:**")
         outcome = web.look()
         assert outcome.status == "error"
         assert "error page" in outcome.message
