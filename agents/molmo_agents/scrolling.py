@@ -107,12 +107,14 @@ def _both(x: float, y: float, axis: str, step: float) -> Iterator[_Way]:
 
 def _wheel(s: Session, way: _Way) -> Steps[bool]:
     """Turn the wheel once; wait until the picture rests; return whether it changed. At the end of a list, wait for more of it."""
+    main = yield from s.worlds.main()
+    # Measured before the turn: the list may grow while the picture is waited for.
+    extent = yield from s.worlds.ask(main, "extent")
     if (yield from _turn(s, way)):
         return True
     if not way.onward:
         return False
     main = yield from s.worlds.main()
-    extent = yield from s.worlds.ask(main, "extent")
     state = yield from s.worlds.ask(main, "state")
     if not state["scrolls"]:
         # Nothing here has ever scrolled: no list has come to its end.
