@@ -13,11 +13,15 @@ from contextlib import suppress
 from typing import Any
 
 from molmo_agents.policy import Rules
+from molmo_agents.relay import SIGN, Relay, find
 from molmo_agents.steps import Steps, call
 from molmo_agents.watch import Watch
 from molmo_agents.worlds import Worlds
 
 Handler = Callable[[Callable[..., Steps[Any]]], Callable[..., Any]]
+SIGN_S = 5.0
+"""How long the browser may take to say which relay it goes through, seconds."""
+
 _EVERYTHING = re.compile(".*")
 
 
@@ -41,10 +45,13 @@ class Gate:
         self._opened: set[str] = set()
         self.total_blocked = 0
         self._closed = False
+        self._relay: Relay | None = None
+        self.unheld = ""
 
     def open(self) -> Steps[None]:
         """Begin to refuse."""
         context = self._page.context
+        yield from self._open_relay()
         yield from call(context, "route", _EVERYTHING, self._route)
         if hasattr(context, "route_web_socket"):
             yield from call(context, "route_web_socket", _EVERYTHING, self._on_socket)
@@ -67,6 +74,7 @@ class Gate:
     def close(self) -> Steps[None]:
         """Stop refusing, and leave nothing behind but an open door for sockets, whose routes cannot be taken back."""
         self._closed = True
+        self._disarm()
         with suppress(Exception):
             yield from call(self._page.context, "unroute", _EVERYTHING, self._route)
         if self._session is not None:
@@ -75,6 +83,35 @@ class Gate:
             with suppress(Exception):
                 yield from call(self._session, "detach", timeout_s=2.0)
             self._session = None
+
+    def _open_relay(self) -> Steps[None]:
+        """Find the relay that the page's connections go through, and hold the rules there; else say in `unheld` why not."""
+        context = self._page.context
+        found = yield from _relay_of(self._page, self._worlds)
+        if found is None:
+            self.unheld = (
+                "the browser was not started through molmo_agents.browser: connections that it makes beneath the page "
+                "(workers' WebSockets, speculation rules, preconnects, reports) are not held"
+            )
+            return
+        others = [] if context.browser is None else context.browser.contexts
+        for page in [other.pages[0] for other in others if other != context and other.pages]:
+            if found.shared and (yield from _relay_of(page)) is found:
+                self.unheld = (
+                    "another context of the browser shares its connections: make the agent's own with "
+                    "browser.new_context(**context_options(screen))"
+                )
+                return
+        found.arm(self._rules)
+        self._relay = found
+        context.on("close", self._disarm)
+
+    def _disarm(self, *_: Any) -> None:
+        if self._relay is not None:
+            self._relay.disarm(self._rules)
+            self._relay = None
+            with suppress(Exception):
+                self._page.context.remove_listener("close", self._disarm)
 
     def _send(self, method: str, **params: Any) -> Steps[Any]:
         return (yield from call(self._session, "send", method, params))
@@ -173,6 +210,37 @@ class Gate:
         context = self._page.context
         # A pointer that was never closed outlives its context: what is asked in another one then is not its business.
         return context.browser is None or all(one == context for one in context.browser.contexts)
+
+
+def _relay_of(page: Any, worlds: Worlds | None = None) -> Steps[Relay | None]:
+    """Return the relay of this process that a page's connections go through, or None: what it says to a relay's own address."""
+    session = None if worlds is None else worlds.session
+    try:
+        if worlds is None:
+            session = yield from call(page.context, "new_cdp_session", page)
+        tree = yield from call(session, "send", "Page.getFrameTree", timeout_s=SIGN_S)
+        answer = yield from call(
+            session,
+            "send",
+            "Network.loadNetworkResource",
+            {
+                "frameId": tree["frameTree"]["frame"]["id"],
+                "url": f"http://{SIGN}/",
+                "options": {"disableCache": True, "includeCredentials": False},
+            },
+            timeout_s=SIGN_S,
+        )
+        stream = answer["resource"].get("stream")
+        if stream is None:
+            return None
+        said = yield from call(session, "send", "IO.read", {"handle": stream}, timeout_s=SIGN_S)
+        yield from call(session, "send", "IO.close", {"handle": stream}, timeout_s=SIGN_S)
+        if worlds is None:
+            yield from call(session, "detach", timeout_s=SIGN_S)
+        return find(str(said["data"]))
+    except Exception:
+        # A page that does not answer, or a browser without this command: nothing is known to be held.
+        return None
 
 
 def _top_level(request: Any) -> bool:

@@ -172,6 +172,10 @@ class Rules:
             self.any_resource and url.split(":", 1)[0] in ("http", "https", "ws", "wss")
         )
 
+    def connection(self, origin: Origin) -> bool:
+        """Whether the browser may connect to `origin` at all, for a page or for anything else."""
+        return self.any_resource or any(pattern.covers(origin) for pattern in self.resources)
+
     def secret(self, url: str, secret: Secret) -> bool:
         """Whether `secret` may be typed into a document at `url`."""
         return allowed(url, (parse_pattern(origin) for origin in secret.origins))
