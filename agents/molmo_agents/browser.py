@@ -35,8 +35,11 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-quic",
+    # Relays carry TCP only: WebRTC would send its UDP past them.
+    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",  # its name in older versions
 )
-"""No updates, no suggestions, no calls home: the only requests are the page's."""
+"""No updates, no suggestions, no calls home: the only requests are the page's, and all of them are TCP."""
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,29 @@
 """The policy's addresses, enforced where no page can argue: at the browser's network layer.
 
-Two layers, because each has a gap. Playwright's routing sees the first request of every frame, window and worker of our
-context without a race, but not where a redirect leads. The browser-wide `Fetch` domain of CDP sees every hop of every
+The lowest layer is the relay that the browser's connections go through (`reach`, `relay`): it holds whatever starts a
+connection, but knows hosts only. Above it two layers tell pages from resources and say what was refused. Two, because each
+has a gap. Playwright's routing sees the first request of every frame, window and worker of our context without a race, but not
+where a redirect leads. The browser-wide `Fetch` domain of CDP sees every hop of every
 request, but of every context in the browser, and does not say which: requests of other people's pages are let through.
 """
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from molmo_agents.errors import PageUnusable
 from molmo_agents.policy import Rules
-from molmo_agents.relay import SIGN, Relay, find
+from molmo_agents.reach import Reach
+from molmo_agents.restraint import RESTRAINED, restrain, restrained
 from molmo_agents.steps import Steps, call
 from molmo_agents.watch import Watch
 from molmo_agents.worlds import Worlds
 
 Handler = Callable[[Callable[..., Steps[Any]]], Callable[..., Any]]
-SIGN_S = 5.0
-"""How long the browser may take to say which relay it goes through, seconds."""
-
 _EVERYTHING = re.compile(".*")
 
 
@@ -45,13 +47,14 @@ class Gate:
         self._opened: set[str] = set()
         self.total_blocked = 0
         self._closed = False
-        self._relay: Relay | None = None
-        self.unheld = ""
+        self._reach = Reach(page, rules)
 
     def open(self) -> Steps[None]:
         """Begin to refuse."""
         context = self._page.context
-        yield from self._open_relay()
+        yield from self._reach.open(self._worlds.session)
+        if self._rules.closed_network and self.unheld:
+            raise PageUnusable(f"the policy asks for a closed network: {self.unheld}")
         yield from call(context, "route", _EVERYTHING, self._route)
         if hasattr(context, "route_web_socket"):
             yield from call(context, "route_web_socket", _EVERYTHING, self._on_socket)
@@ -69,12 +72,21 @@ class Gate:
         self._ours = own["targetInfo"].get("browserContextId", "")
         self._own_target = own["targetInfo"]["targetId"]
         self._session.on("Fetch.requestPaused", self._make(self._on_paused))
-        yield from self._send("Fetch.enable", patterns=[{"urlPattern": "*"}])
+        patterns = [{"urlPattern": "*"}]
+        if self.unheld:
+            patterns += [{"urlPattern": "*", **kind} for kind in RESTRAINED]
+            yield from restrain(self._worlds)
+        yield from self._send("Fetch.enable", patterns=patterns)
+
+    @property
+    def unheld(self) -> str:
+        """Why connections that the browser makes beneath the page are not held, or ""."""
+        return self._reach.unheld
 
     def close(self) -> Steps[None]:
         """Stop refusing, and leave nothing behind but an open door for sockets, whose routes cannot be taken back."""
         self._closed = True
-        self._disarm()
+        self._reach.close()
         with suppress(Exception):
             yield from call(self._page.context, "unroute", _EVERYTHING, self._route)
         if self._session is not None:
@@ -83,35 +95,6 @@ class Gate:
             with suppress(Exception):
                 yield from call(self._session, "detach", timeout_s=2.0)
             self._session = None
-
-    def _open_relay(self) -> Steps[None]:
-        """Find the relay that the page's connections go through, and hold the rules there; else say in `unheld` why not."""
-        context = self._page.context
-        found = yield from _relay_of(self._page, self._worlds)
-        if found is None:
-            self.unheld = (
-                "the browser was not started through molmo_agents.browser: connections that it makes beneath the page "
-                "(workers' WebSockets, speculation rules, preconnects, reports) are not held"
-            )
-            return
-        others = [] if context.browser is None else context.browser.contexts
-        for page in [other.pages[0] for other in others if other != context and other.pages]:
-            if found.shared and (yield from _relay_of(page)) is found:
-                self.unheld = (
-                    "another context of the browser shares its connections: make the agent's own with "
-                    "browser.new_context(**context_options(screen))"
-                )
-                return
-        found.arm(self._rules)
-        self._relay = found
-        context.on("close", self._disarm)
-
-    def _disarm(self, *_: Any) -> None:
-        if self._relay is not None:
-            self._relay.disarm(self._rules)
-            self._relay = None
-            with suppress(Exception):
-                self._page.context.remove_listener("close", self._disarm)
 
     def _send(self, method: str, **params: Any) -> Steps[Any]:
         return (yield from call(self._session, "send", method, params))
@@ -157,14 +140,41 @@ class Gate:
             return
         socket.connect_to_server()
 
+    def _on_answered(self, event: dict[str, Any]) -> Steps[None]:
+        """Give a document or script of ours the response headers under which it may make no connection of its own."""
+        own = {"requestId": event["requestId"]}
+        status = event.get("responseStatusCode", 0)
+        with suppress(Exception):
+            if self._concerns(event.get("frameId", "")) and status and not 300 <= status < 400:
+                # Headers changed by continueResponse come too late for the browser: it has read the policy in them by then.
+                got = yield from self._send("Fetch.getResponseBody", **own)
+                body = got["body"]
+                if not got["base64Encoded"]:
+                    body = base64.b64encode(body.encode()).decode()
+                headers = restrained(event.get("responseHeaders", []), self._rules)
+                yield from self._send(
+                    "Fetch.fulfillRequest",
+                    responseCode=status,
+                    responseHeaders=headers,
+                    body=body,
+                    **own,
+                )
+                return
+        with suppress(Exception):
+            yield from self._send("Fetch.continueResponse", **own)
+
     def _on_paused(self, event: dict[str, Any]) -> Steps[None]:
+        if "responseStatusCode" in event or "responseErrorReason" in event:
+            yield from self._on_answered(event)
+            return
         frame, url = event.get("frameId", ""), event["request"]["url"]
         document = event.get("resourceType") == "Document"
-        if document and frame not in self._pages and self._page.context.browser is not None:
-            # A window may ask for its page before its target was announced.
+        if document and frame not in self._pages:
             with suppress(Exception):
-                for info in (yield from self._send("Target.getTargets"))["targetInfos"]:
-                    self._target({"targetInfo": info})
+                if self._page.context.browser is not None:
+                    # A window may ask for its page before its target was announced.
+                    for info in (yield from self._send("Target.getTargets"))["targetInfos"]:
+                        self._target({"targetInfo": info})
                 # And a frame before it was heard of. One that is found nowhere is judged as a page: that is the stricter rule.
                 if frame not in self._contexts:
                     yield from self._worlds.find(frame)
@@ -210,37 +220,6 @@ class Gate:
         context = self._page.context
         # A pointer that was never closed outlives its context: what is asked in another one then is not its business.
         return context.browser is None or all(one == context for one in context.browser.contexts)
-
-
-def _relay_of(page: Any, worlds: Worlds | None = None) -> Steps[Relay | None]:
-    """Return the relay of this process that a page's connections go through, or None: what it says to a relay's own address."""
-    session = None if worlds is None else worlds.session
-    try:
-        if worlds is None:
-            session = yield from call(page.context, "new_cdp_session", page)
-        tree = yield from call(session, "send", "Page.getFrameTree", timeout_s=SIGN_S)
-        answer = yield from call(
-            session,
-            "send",
-            "Network.loadNetworkResource",
-            {
-                "frameId": tree["frameTree"]["frame"]["id"],
-                "url": f"http://{SIGN}/",
-                "options": {"disableCache": True, "includeCredentials": False},
-            },
-            timeout_s=SIGN_S,
-        )
-        stream = answer["resource"].get("stream")
-        if stream is None:
-            return None
-        said = yield from call(session, "send", "IO.read", {"handle": stream}, timeout_s=SIGN_S)
-        yield from call(session, "send", "IO.close", {"handle": stream}, timeout_s=SIGN_S)
-        if worlds is None:
-            yield from call(session, "detach", timeout_s=SIGN_S)
-        return find(str(said["data"]))
-    except Exception:
-        # A page that does not answer, or a browser without this command: nothing is known to be held.
-        return None
 
 
 def _top_level(request: Any) -> bool:

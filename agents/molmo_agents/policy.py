@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Union
 
 from molmo_agents.errors import PolicyError
-from molmo_agents.origins import Origin, allowed, origin_of, parse_pattern
+from molmo_agents.origins import SCHEMES, Origin, allowed, origin_of, parse_pattern
 
 VERBS = frozenset(
     [
@@ -92,6 +92,8 @@ class Policy:
         max_actions: Presses, typings and the like in the life of one pointer.
         max_looks: Pictures taken and shown to the model.
         max_seconds: Life of one pointer, from its first verb.
+        closed_network: Refuse (`PageUnusable`) a page whose browser was started elsewhere, so that connections beneath the page
+            are not held to the policy; see `WebPointer.unheld`.
     """
 
     origins: tuple[str, ...] = ()
@@ -106,6 +108,7 @@ class Policy:
     max_actions: int = 200
     max_looks: int = 1000
     max_seconds: float = 3600.0
+    closed_network: bool = False
 
     def __post_init__(self) -> None:
         for origin in (*self.origins, *(o for o in self.resources or () if o != "*")):
@@ -150,6 +153,7 @@ class Rules:
     pages: tuple[Origin, ...]
     resources: tuple[Origin, ...]
     any_resource: bool
+    closed_network: bool = False
 
     @classmethod
     def of(cls, policy: Policy) -> Rules:
@@ -157,11 +161,14 @@ class Rules:
         pages = tuple(parse_pattern(origin) for origin in policy.origins)
         named = [origin for origin in policy.resources or () if origin != "*"]
         resources = pages + tuple(parse_pattern(origin) for origin in named)
-        return cls(pages, resources, policy.resources is not None and "*" in policy.resources)
+        anything = policy.resources is not None and "*" in policy.resources
+        return cls(pages, resources, anything, policy.closed_network)
 
     def page(self, url: str) -> bool:
         """Whether the top-level page may be at `url`; about:blank is nowhere and allowed."""
-        return url in ("", "about:blank") or allowed(url, self.pages)
+        if url in ("", "about:blank"):
+            return True
+        return url.split(":", 1)[0].lower() in SCHEMES and allowed(url, self.pages)
 
     def resource(self, url: str) -> bool:
         """Whether anything else (an image, a frame, a request) may come from `url`."""

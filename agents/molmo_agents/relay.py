@@ -12,7 +12,9 @@ connections go through, by asking for an address that only a relay answers.
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
+import ipaddress
 import secrets
 import threading
 from collections import deque
@@ -118,8 +120,9 @@ class Relay:
         await _answer(writer, _OK)
         await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), CONNECT_S)
         body = self.token.encode()
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nCache-Control: no-store\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        writer.write(head.encode() + body)
+        head = ["HTTP/1.1 200 OK", "Content-Type: text/plain", f"Content-Length: {len(body)}"]
+        head += ["Cache-Control: no-store", "Connection: close", "", ""]
+        writer.write("\r\n".join(head).encode() + body)
         await writer.drain()
 
     async def _connect(
@@ -188,8 +191,6 @@ async def _asked_for(
     if kind == 3:
         host = (await reader.readexactly((await reader.readexactly(1))[0])).decode("ascii")
     elif kind in (1, 4):
-        import ipaddress
-
         host = str(ipaddress.ip_address(await reader.readexactly(4 if kind == 1 else 16)))
     else:
         raise ValueError(f"expected a host name or an address, got kind {kind}")
@@ -217,8 +218,6 @@ async def _dial(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.Str
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     if upstream.username:
-        import base64
-
         pair = f"{unquote(upstream.username)}:{unquote(upstream.password or '')}"
         lines.append("Proxy-Authorization: Basic " + base64.b64encode(pair.encode()).decode())
     writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())

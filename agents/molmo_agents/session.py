@@ -106,7 +106,12 @@ class Session:
             ) from error
         self.watch.open()
         self._open = True
-        yield from self.gate.open()
+        try:
+            yield from self.gate.open()
+        except Exception:
+            # Without its gate a policy holds nothing: no verb may follow.
+            yield from self.close()
+            raise
 
     def close(self) -> Steps[None]:
         """Detach; the page stays as it is. Closing twice is allowed."""

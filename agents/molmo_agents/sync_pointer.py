@@ -82,6 +82,11 @@ class WebPointer:
         """How many requests the policy stopped so far."""
         return self._session.gate.total_blocked
 
+    @property
+    def unheld(self) -> str:
+        """Why connections that the browser makes beneath the page are not held to the policy, or ""; known once attached."""
+        return self._session.gate.unheld
+
     def _run(self, steps: Steps[Outcome]) -> Outcome:
         return self._driver.run(steps)
 
