@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from molmo_agents.aim import Aim, Halt, Progress, Query, aim, hit_at, with_locator
+from molmo_agents.conceal import conceal
 from molmo_agents.decide import Report
 from molmo_agents.hover import hover_still, mouse
 from molmo_agents.outcome import Effects, Outcome, Result
@@ -70,6 +71,8 @@ def type_text(s: Session, p: Progress, query: Query, what: Typing) -> Steps[Outc
             Result.BLOCKED_ORIGIN,
             f"the secret {what.secret!r} may not be typed at {raw['url'][:200]}",
         )
+    if what.secret or kind == "password":
+        yield from conceal(s, target, what.text)
     yield from permit(s, p, target, "submit" if what.submit else "type", what.shown)
     if s.policy.dry_run:
         return p.outcome(Result.READY, "dry run: nothing was typed")

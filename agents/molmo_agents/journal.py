@@ -8,49 +8,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
 
+from molmo_agents.masker import Masker
 from molmo_agents.outcome import Outcome
 from molmo_agents.overlay import overlay
 from molmo_point.errors import UsageError
 
-
-class Masker:
-    """Replaces secrets wherever they appear in text, also as they are written in addresses and JSON."""
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        forms: set[str] = set()
-        for secret in secrets:
-            escaped = json.dumps(secret)[1:-1]
-            forms |= {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), escaped}
-        # Longest first: a secret may hold another.
-        self._forms = sorted((form for form in forms if form), key=len, reverse=True)
-
-    def text(self, text: str) -> str:
-        """Return `text` with every secret replaced by `<secret>`."""
-        for form in self._forms:
-            text = text.replace(form, "<secret>")
-        return text
-
-    def value(self, value: Any) -> Any:
-        """Return a JSON-like value with every string in it masked, keys included."""
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, dict):
-            return {self.text(str(key)): self.value(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self.value(item) for item in value]
-        return value
-
-    def outcome(self, outcome: Outcome) -> Outcome:
-        """Return an outcome that shows no secret; the same one where there is none to show."""
-        if not self._forms:
-            return outcome
-        plain = outcome.model_dump(mode="json")
-        return Outcome.model_validate(self.value(plain)).with_(frame=outcome.frame)
+__all__ = ["Journal", "Masker", "read_steps"]
 
 
 class Journal:

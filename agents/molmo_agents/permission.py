@@ -58,7 +58,7 @@ def permit(
     question = Confirmation(
         verb, risks, raw["name"], raw["role"], p.query, raw["url"], raw["href"], detail
     )
-    answer = yield Consult(s.policy.confirm, (question,))
+    answer = yield Consult(s.policy.confirm, (s.masker.confirmation(question),))
     if answer is not True:
         raise Halt(Result.NEEDS_CONFIRMATION, f"this may {listed}, and the answer was no")
     now = yield from hit_at(s, target.x, target.y)

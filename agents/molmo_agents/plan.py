@@ -12,6 +12,7 @@ from typing import Any, Union
 
 from molmo_agents import fields, gestures, verbs
 from molmo_agents.aim import Progress, Query, words
+from molmo_agents.masker import HIDDEN
 from molmo_agents.outcome import Outcome
 from molmo_agents.press import Press
 from molmo_agents.screen import Box
@@ -106,6 +107,10 @@ def type_text(
 
     def steps(p: Progress) -> Steps[Outcome]:
         outcome = yield from fields.type_text(s, p, query, what)
+        if what.secret and outcome.effects.value is not None:
+            # A page may have kept a part of it that is too short to be told from other text.
+            hidden = outcome.effects.model_copy(update={"value": HIDDEN})
+            outcome = outcome.with_(effects=hidden)
         return (yield from verbs.expected(s, p, outcome, expect))
 
     return _run(s, "type", query, steps)

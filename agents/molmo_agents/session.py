@@ -10,6 +10,7 @@ from typing import Any
 
 from molmo_agents.errors import PageUnusable
 from molmo_agents.journal import Journal
+from molmo_agents.masker import Masker
 from molmo_agents.network import Gate
 from molmo_agents.outcome import Result
 from molmo_agents.policy import READ_ONLY, Policy, Rules
@@ -84,6 +85,10 @@ class Session:
         self.watch = Watch(page, self.policy, self.rules, handler)
         self.gate = Gate(page, self.rules, self.watch, self.worlds, handler)
         self.frame: Any = None
+        self._hidden = [secret.value for secret in self.policy.secrets.values()]
+        self.masker = Masker(self._hidden)
+        self.given: set[str] = set()
+        """Documents of pages that a secret was typed into."""
         self.actions = 0
         self.looks = 0
         self._begun: float | None = None
@@ -144,6 +149,7 @@ class Session:
             )
         return None
 
-    def secrets(self) -> list[str]:
-        """Values that no picture and no log may show."""
-        return [secret.value for secret in self.policy.secrets.values()]
+    def hide(self, text: str) -> None:
+        """Let no picture, log or answer show `text` from now on."""
+        self._hidden.append(text)
+        self.masker = Masker(self._hidden)

@@ -22,7 +22,6 @@ from molmo_agents.aim import (
 )
 from molmo_agents.errors import PageGone
 from molmo_agents.hover import hover_still
-from molmo_agents.journal import Masker
 from molmo_agents.look import look
 from molmo_agents.outcome import Outcome, Result
 from molmo_agents.press import Press, press
@@ -60,7 +59,7 @@ def perform(
     finally:
         steps.close()
     p.timings["total"] = time.perf_counter() - start
-    outcome = Masker(s.secrets()).outcome(outcome.with_(timings=dict(p.timings)))
+    outcome = s.masker.outcome(outcome.with_(timings=dict(p.timings)))
     return s.journal.write(outcome) if s.journal is not None else outcome
 
 

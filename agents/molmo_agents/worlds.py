@@ -28,7 +28,8 @@ def probe_source() -> str:
     """Return the JavaScript that is put into each document's isolated world."""
     folder = resources.files("molmo_agents") / "probe"
     return "\n".join(
-        (folder / f"{name}.js").read_text("utf-8") for name in ("hit", "press", "fields")
+        (folder / f"{name}.js").read_text("utf-8")
+        for name in ("hit", "press", "fields", "secrets")
     )
 
 

@@ -229,7 +229,7 @@
   });
 
   // Remember what lies where, so that a later look can tell "the same button" from "another one in its place".
-  M.snapshot = (secrets) => {
+  M.snapshot = (canvases) => {
     M.seen = new Map();
     M.frames = [];
     for (const e of M.deep(NATIVE + "," + MARKED + ",iframe,frame")) {
@@ -239,25 +239,7 @@
       else { const kind = kindOf(e); M.seen.set(e, { name: nameOf(e, kind), cls: e.getAttribute("class"), box: box(r) }); }
       if (M.seen.size > 4000) break;
     }
-    return { state: M.state(), frames: M.frames.map((e) => inside(e, 0, 0)), masks: M.masks(secrets) };
-  };
-
-  M.masks = (secrets) => {
-    const boxes = [];
-    for (const e of M.deep("input,textarea")) {
-      if (e.value && (e.type === "password" || secrets.some((s) => e.value.includes(s)))) boxes.push(box(e.getBoundingClientRect()));
-    }
-    if (!secrets.length) return boxes;
-    const walk = (root) => {
-      const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
-      while (texts.nextNode()) if (secrets.some((s) => texts.currentNode.data.includes(s))) {
-        const range = document.createRange(); range.selectNode(texts.currentNode);
-        boxes.push(...[...range.getClientRects()].map(box));
-      }
-    };
-    walk(document);
-    for (const e of document.querySelectorAll("*")) if (e.shadowRoot) walk(e.shadowRoot);
-    return boxes;
+    return { state: M.state(), frames: M.frames.map((e) => inside(e, 0, 0)), masks: M.masks(canvases) };
   };
 
   document.addEventListener("scroll", () => { M.scrolls += 1; }, { capture: true, passive: true });
