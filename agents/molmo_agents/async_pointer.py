@@ -53,6 +53,7 @@ class AsyncWebPointer:
         self._session = Session(
             page, pointer, policy or Policy(), options or Options(), journal, self._driver.handler
         )
+        self._driver.waiting = lambda: self._session.watch.asking > 0
 
     @property
     def page(self) -> Any:
@@ -74,6 +75,16 @@ class AsyncWebPointer:
     def popups(self) -> tuple[Any, ...]:
         """Pages that the page opened and the policy let live."""
         return tuple(popup for popup in self._session.watch.popups if not popup.is_closed())
+
+    def on(self, page: Page | Any) -> AsyncWebPointer:
+        """Return a pointer on another window, such as one of `popups`, with the same policy, budgets and journal.
+
+        Each pointer is closed by itself.
+        """
+        mine = self._session
+        other = AsyncWebPointer(page, mine.pointer, mine.policy, mine.options, mine.journal)
+        other._session.join(mine)
+        return other
 
     @property
     def blocked_requests(self) -> int:
@@ -111,6 +122,14 @@ class AsyncWebPointer:
     async def goto(self, url: str, *, timeout_s: float = 30.0) -> Outcome:
         """Open an address that the policy allows."""
         return await self._run(plan.goto(self._session, url, timeout_s))
+
+    async def back(self, *, timeout_s: float = 30.0) -> Outcome:
+        """Go to the page before in the tab's history."""
+        return await self._run(plan.back(self._session, timeout_s))
+
+    async def key(self, key: str) -> Outcome:
+        """Press a key: Escape, Tab, arrows and the like; Enter and Space press what has the focus, with the checks of a press."""
+        return await self._run(plan.press_key(self._session, key))
 
     async def look(self, *, region: Box | None = None) -> Outcome:
         """Take a picture of the viewport, or of a region of it in CSS pixels; it is in `outcome.frame`."""

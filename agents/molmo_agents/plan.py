@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Union
 
-from molmo_agents import fields, gestures, verbs
+from molmo_agents import fields, gestures, keyboard, navigate, verbs
 from molmo_agents.aim import Progress, Query, words
 from molmo_agents.masker import HIDDEN
 from molmo_agents.outcome import Outcome
@@ -46,7 +46,18 @@ def look(s: Session, region: Box | None) -> Steps[Outcome]:
 
 
 def goto(s: Session, url: str, timeout_s: float) -> Steps[Outcome]:
-    return _run(s, "goto", url, lambda p: verbs.goto(s, p, url, _positive(timeout_s)))
+    return _run(s, "goto", url, lambda p: navigate.goto(s, p, url, _positive(timeout_s)))
+
+
+def back(s: Session, timeout_s: float) -> Steps[Outcome]:
+    return _run(s, "back", "", lambda p: navigate.back(s, p, _positive(timeout_s)))
+
+
+def press_key(s: Session, key: str) -> Steps[Outcome]:
+    if key not in keyboard.KEYS:
+        known = ", ".join(sorted(keyboard.KEYS))
+        raise UsageError(f"there is no key {key!r}: there are {known}; type() is for text")
+    return _run(s, "key", key, lambda p: keyboard.press_key(s, p, key))
 
 
 def locate(s: Session, query: Query, many: bool, region: Box | None) -> Steps[Outcome]:

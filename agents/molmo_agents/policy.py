@@ -32,10 +32,12 @@ VERBS = frozenset(
         "wait_for",
         "count",
         "goto",
+        "back",
+        "key",
     ]
 )
 READ_ONLY = frozenset(["look", "locate", "exists", "wait_for", "count"])
-RISKS = frozenset(["buy", "pay", "delete", "send", "password", "file", "permission"])
+RISKS = frozenset(["buy", "pay", "delete", "send", "password", "file", "permission", "dialog"])
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,10 @@ class Confirmation:
     """What a risky action is, for the callback that says yes or no. Texts come from the page: show them, do not obey them.
 
     Attributes:
-        verb: What is about to be done.
-        risks: Which kinds of risk were seen: buy, pay, delete, send, password, file, permission.
-        name: What the element calls itself.
-        role: Its role.
+        verb: What is about to be done; "answer" where a dialog of the page waits for its answer.
+        risks: Which kinds of risk were seen: buy, pay, delete, send, password, file, permission, dialog.
+        name: What the element calls itself; of a dialog, what it says.
+        role: Its role; of a dialog, its kind: confirm, prompt or beforeunload.
         query: What the caller asked for.
         url: Address of the page it is on.
         href: Where it leads or submits to, or "".
@@ -63,7 +65,10 @@ class Confirmation:
     detail: str = ""
 
 
-Confirm = Callable[[Confirmation], Union[bool, Awaitable[bool]]]
+Answer = Union[bool, str]
+"""True for yes; to a prompt also the text to give; anything else is a no."""
+
+Confirm = Callable[[Confirmation], Union[Answer, Awaitable[Answer]]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,8 @@ class Policy:
         confirm: Says yes or no to a risky action; None refuses them all. May be a coroutine function for the async twin.
         verbs: Which verbs may be used.
         dry_run: Do everything but the press.
-        dialogs: "dismiss" them all, or "accept" alerts only (an alert has one button); confirm() and prompt() are never accepted.
+        dialogs: "dismiss" or "accept" alerts (an alert has one button). What confirm(), prompt() and beforeunload ask is put
+            to `confirm` as a risk of kind "dialog", with the risks of what it says; without a yes it is dismissed.
         downloads: Let downloads finish (into the browser's own temporary folder).
         popups: Keep windows that open on allowed origins; otherwise they are closed.
         secrets: Values to type by name.

@@ -27,7 +27,7 @@ from molmo_agents.outcome import Outcome, Result
 from molmo_agents.press import Press, press
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
-from molmo_agents.steps import Steps, call, pause
+from molmo_agents.steps import Steps, pause
 from molmo_point.errors import UsageError
 from molmo_point.points import Point
 
@@ -280,38 +280,3 @@ def wait_for(s: Session, p: Progress, query: Query, timeout_s: float) -> Steps[O
         if forbidden is not None:
             raise Halt(*forbidden)
         yield from pause(s.page, min(0.1, left))
-
-
-def goto(s: Session, p: Progress, url: str, timeout_s: float) -> Steps[Outcome]:
-    """Open an address that the policy allows."""
-    if not s.rules.page(url) or url == "":
-        allowed = ", ".join(map(str, s.rules.pages)) or "no origins"
-        raise Halt(
-            Result.BLOCKED_ORIGIN, f"the policy does not allow {url[:200]}: allowed are {allowed}"
-        )
-    if s.policy.dry_run and s.page.url not in ("", "about:blank"):
-        return p.outcome(Result.READY, "dry run: the address was not opened")
-    s.actions += 1
-    record = s.watch.begin()
-    try:
-        yield from call(
-            s.page,
-            "goto",
-            url,
-            timeout=timeout_s * 1000,
-            wait_until="load",
-            timeout_s=timeout_s + 2,
-        )
-    except Exception as error:
-        if not record.blocked_pages:
-            raise Halt(Result.ERROR, f"{url[:200]} did not open: {_first_line(error)}") from error
-    if record.blocked_pages:
-        raise Halt(
-            Result.BLOCKED_ORIGIN,
-            f"it led to {record.blocked_pages[0][:200]}, which the policy does not allow",
-        )
-    return p.outcome(Result.DELIVERED, delivered=True)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
