@@ -63,6 +63,11 @@ class WebPointer:
         return self._session.page
 
     @property
+    def shown_url(self) -> str:
+        """The page's address without secrets."""
+        return self._session.masker.text(str(self._session.page.url))
+
+    @property
     def frame(self) -> Frame | None:
         """The latest picture taken, with its mapping into the page."""
         frame: Frame | None = self._session.frame
