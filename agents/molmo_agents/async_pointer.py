@@ -136,9 +136,12 @@ class AsyncWebPointer:
         """Press a key: Escape, Tab, arrows and the like; Enter and Space press what has the focus, with the checks of a press."""
         return await self._run(plan.press_key(self._session, key))
 
-    async def look(self, *, region: Box | None = None) -> Outcome:
-        """Take a picture of the viewport, or of a region of it in CSS pixels; it is in `outcome.frame`."""
-        return await self._run(plan.look(self._session, region))
+    async def look(self, *, region: Box | None = None, scale: float = 1.0) -> Outcome:
+        """Take a picture of the viewport, or of a region of it in CSS pixels; it is in `outcome.frame`.
+
+        `scale` is picture pixels per CSS pixel: give the screen's own to see all that a dense screen shows.
+        """
+        return await self._run(plan.look(self._session, region, scale))
 
     async def locate(
         self, query: Query, *, many: bool = False, region: Box | None = None

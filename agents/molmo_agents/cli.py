@@ -6,6 +6,7 @@ Exit code 0: done or found; 1: failed; 2: the caller's mistake; 3: nothing there
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -23,7 +24,7 @@ from molmo_agents.journal import Journal
 from molmo_agents.outcome import Outcome, Result
 from molmo_agents.overlay import overlay
 from molmo_agents.pointers import choose_pointer
-from molmo_agents.policy import Policy, allow_risks
+from molmo_agents.policy import Policy, Secret, allow_risks
 from molmo_agents.screen import Box
 from molmo_agents.session import Options
 from molmo_agents.sync_pointer import WebPointer
@@ -84,9 +85,12 @@ def shot(
     viewport: Viewport = "1280x800",
     dpr: Dpr = 1.0,
 ) -> None:
-    """Take the picture that a model would see."""
-    with open_page(_screen(viewport, dpr)) as page, _web(page, url, choose_pointer("none")) as web:
-        outcome = _opened(web, url) or web.look(region=_region(region))
+    """Take the picture that a model would see; with --dpr in device pixels."""
+    screen = _screen(viewport, dpr)
+    part = _region(region, screen)
+    _writable(out)
+    with open_page(screen) as page, _web(page, url, choose_pointer("none")) as web:
+        outcome = _opened(web, url) or web.look(region=part, scale=dpr)
     if outcome.ok and outcome.frame is not None:
         out.write_bytes(outcome.frame.image)
         typer.echo(out)
@@ -107,6 +111,7 @@ def point(
     allow_origin: Allow = None,
 ) -> None:
     """Say where something is on a page and what lies there; touches nothing."""
+    _writable(picture)
     pointer = choose_pointer(model, at)
     with open_page(_screen(viewport, dpr)) as page, _web(page, url, pointer, allow_origin) as web:
         outcome = _opened(web, url) or web.locate(query, many=many)
@@ -136,6 +141,7 @@ def click(
     allow_origin: Allow = None,
 ) -> None:
     """Press something on a page; a dry run unless --act."""
+    _writable(picture)
     pointer = choose_pointer(model, at)
     confirm = allow_risks(yes_risk) if yes_risk else None
     changes = {"dry_run": not act, "confirm": confirm}
@@ -211,13 +217,26 @@ def mcp(
     http: Annotated[
         int | None, typer.Option(help="Serve HTTP on this loopback port instead of stdio.")
     ] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VARIABLE: type_secret types the environment variable's value."),
+    ] = None,
+    files: Annotated[
+        Path | None, typer.Option(help="Folder whose files may be uploaded; none without it.")
+    ] = None,
     viewport: Viewport = "1280x800",
 ) -> None:
     """Serve the verbs to an MCP client: descriptions in, outcomes out."""
     from molmo_agents.mcp_server import serve
 
-    policy = Policy(origins=tuple(origin), confirm=allow_risks(yes_risk) if yes_risk else None)
-    serve(choose_pointer(model, at), policy, _screen(viewport, 1.0), port=http)
+    if files is not None and not files.is_dir():
+        raise UsageError(f"there is no folder {files}: check --files")
+    policy = Policy(
+        origins=tuple(origin),
+        confirm=allow_risks(yes_risk) if yes_risk else None,
+        secrets=_secrets(secret or [], tuple(origin)),
+    )
+    serve(choose_pointer(model, at), policy, _screen(viewport, 1.0), port=http, files=files)
 
 
 @app.command()
@@ -292,7 +311,7 @@ def _screen(viewport: str, dpr: float) -> Screen:
     return Screen(int(width), int(height), dpr)
 
 
-def _region(text: str | None) -> Box | None:
+def _region(text: str | None, screen: Screen) -> Box | None:
     if text is None:
         return None
     try:
@@ -301,7 +320,34 @@ def _region(text: str | None) -> Box | None:
         raise UsageError(f"expected a region like 0,0,640,400, got {text!r}") from None
     if width <= 0 or height <= 0:
         raise UsageError(f"a region needs a width and a height above 0, got {text!r}")
+    if x < 0 or y < 0 or x + width > screen.width or y + height > screen.height:
+        raise UsageError(
+            f"the region {text} does not lie in the viewport of {screen.width}x{screen.height}"
+        )
     return Box(x, y, width, height)
+
+
+def _secrets(given: list[str], origins: tuple[str, ...]) -> dict[str, Secret]:
+    secrets: dict[str, Secret] = {}
+    for text in given:
+        name, _, variable = text.partition("=")
+        value = os.environ.get(variable)
+        if not name or not value:
+            raise UsageError(
+                f"expected --secret NAME=VARIABLE with a variable that is set, got {text!r}"
+            )
+        secrets[name] = Secret(value, origins)
+    return secrets
+
+
+def _writable(path: Path | None) -> None:
+    """Refuse a file that cannot be written, before anything is done."""
+    if path is None:
+        return
+    if path.is_dir() or not path.parent.is_dir():
+        raise UsageError(f"cannot write {path}: expected a file in a folder that exists")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"cannot write {path}: there is no permission")
 
 
 def _draw(outcome: Outcome, path: Path | None) -> None:
@@ -330,11 +376,14 @@ def _leave(outcome: Outcome, as_json: bool = False, quiet: bool = False) -> None
     elif not quiet:
         place = f" at {outcome.point[0]:.1f},{outcome.point[1]:.1f}" if outcome.point else ""
         target = f" <{outcome.target.tag}> {outcome.target.name!r}" if outcome.target else ""
-        typer.echo(f"{outcome.status}{place}{target}")
-        for x, y in outcome.points if len(outcome.points) > 1 else ():
+        score = "" if outcome.score is None else f" score {outcome.score:.2f}"
+        typer.echo(f"{outcome.status}{place}{target}{score}")
+        for x, y in () if outcome.point else outcome.points:
             typer.echo(f"  {x:.1f},{y:.1f}")
     if outcome.message:
         _say(outcome.message)
+    if outcome.status is Result.ERROR and outcome.text:
+        _say(f"the model wrote: {outcome.text[:300]}")
     sys.exit(0 if outcome.ok else 3 if outcome.status is Result.ABSENT else 1)
 
 

@@ -17,6 +17,7 @@ from molmo_agents.screen import Box, Frame
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps, pause
 from molmo_agents.worlds import World, WorldLost
+from molmo_point.errors import UsageError
 from molmo_point.images import load_image
 
 MAX_FRAMES = 24
@@ -50,11 +51,18 @@ def look(s: Session, region: Box | None = None, scale: float = 1.0) -> Steps[Fra
     yield from s.worlds.tidy()
     main = yield from s.worlds.main()
     state, documents, masks = yield from _snapshot(s, main)
+    whole = Box(0, 0, float(state["viewport"][0]), float(state["viewport"][1]))
+    if region is None and scale != 1:
+        region = whole
+    if region is not None and region.within(whole) != region:
+        raise UsageError(
+            f"the region {region} does not lie in the viewport of {whole.width:g}x{whole.height:g}"
+        )
     data = yield from capture(s, state, region, scale)
     if masks or s.masker:
         data, masks = yield from _masked_for_sure(s, state, masks, data, region, scale)
-    viewport = (float(state["viewport"][0]), float(state["viewport"][1]))
-    shown = region or Box(0, 0, *viewport)
+    viewport = (whole.width, whole.height)
+    shown = region or whole
     if masks:
         data = black_out(data, shown, masks)
     frame = Frame(

@@ -63,9 +63,7 @@ class Masker:
     def spans(self, text: str) -> list[Span]:
         """Return where secrets are in `text`: sorted spans that do not touch each other."""
         found: list[Span] = []
-        for exact in self._exact:
-            found += [(m.start(), m.end()) for m in re.finditer(re.escape(exact), text)]
-        if self._forms and text:
+        if self and text:
             # Encoded twice is common: an address in the query of another.
             view: Mapped = (text, [(i, i + 1) for i in range(len(text))])
             for _ in range(3):
@@ -112,8 +110,13 @@ class Masker:
         )
 
     def _in(self, view: Mapped) -> list[Span]:
-        folded, origin = fold(*view)
         found: list[Span] = []
+        for exact in self._exact:
+            found += [
+                (view[1][match.start()][0], view[1][match.end() - 1][1])
+                for match in re.finditer(re.escape(exact), view[0])
+            ]
+        folded, origin = fold(*view)
         for form in self._forms:
             for start, end in _stretches(form, folded):
                 found.append((origin[start][0], origin[end - 1][1]))

@@ -41,8 +41,10 @@ def _run(s: Session, verb: str, query: Query, make: Any) -> Steps[Outcome]:
     return verbs.perform(s, verb, p.query, make(p), p)
 
 
-def look(s: Session, region: Box | None) -> Steps[Outcome]:
-    return _run(s, "look", "", lambda p: verbs.look_verb(s, p, region))
+def look(s: Session, region: Box | None, scale: float) -> Steps[Outcome]:
+    if not 0 < scale <= 8:
+        raise UsageError(f"expected a scale above 0 and at most 8, got {scale}")
+    return _run(s, "look", "", lambda p: verbs.look_verb(s, p, region, scale))
 
 
 def goto(s: Session, url: str, timeout_s: float) -> Steps[Outcome]:

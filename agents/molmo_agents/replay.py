@@ -6,6 +6,7 @@ step can name what it expects. Where nothing in the layout changed, a replay doe
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import defaultdict, deque
 from pathlib import Path
@@ -17,6 +18,7 @@ from molmo_point.errors import UsageError
 from molmo_point.testing import FakePointer
 
 FLOW = "flow.yaml"
+FILES = "files.json"
 
 
 def keep_flow(flow_file: str | Path, folder: str | Path) -> None:
@@ -24,6 +26,23 @@ def keep_flow(flow_file: str | Path, folder: str | Path) -> None:
     target = Path(folder) / FLOW
     if Path(flow_file).resolve() != target.resolve():
         shutil.copyfile(flow_file, target)
+        files = {"folder": str(Path(flow_file).resolve().parent)}
+        (Path(folder) / FILES).write_text(json.dumps(files), encoding="utf-8")
+
+
+def files_of(folder: str | Path) -> Path:
+    """Return the folder that uploads of a recorded flow are relative to: where the flow file lay.
+
+    Raises:
+        UsageError: What says so is not ours.
+    """
+    path = Path(folder) / FILES
+    if not path.is_file():
+        return Path(folder)
+    try:
+        return Path(json.loads(path.read_text("utf-8"))["folder"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} does not say where the flow's files are: {error}") from error
 
 
 class Recording:

@@ -138,9 +138,12 @@ class WebPointer:
         """Press a key: Escape, Tab, arrows and the like; Enter and Space press what has the focus, with the checks of a press."""
         return self._run(plan.press_key(self._session, key))
 
-    def look(self, *, region: Box | None = None) -> Outcome:
-        """Take a picture of the viewport, or of a region of it in CSS pixels; it is in `outcome.frame`."""
-        return self._run(plan.look(self._session, region))
+    def look(self, *, region: Box | None = None, scale: float = 1.0) -> Outcome:
+        """Take a picture of the viewport, or of a region of it in CSS pixels; it is in `outcome.frame`.
+
+        `scale` is picture pixels per CSS pixel: give the screen's own to see all that a dense screen shows.
+        """
+        return self._run(plan.look(self._session, region, scale))
 
     def locate(self, query: Query, *, many: bool = False, region: Box | None = None) -> Outcome:
         """Say where it is and what lies there, without touching it; `many` gives every place in `outcome.points`."""

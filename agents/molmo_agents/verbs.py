@@ -126,10 +126,10 @@ def _holds(s: Session, p: Progress, expect: Expect) -> Steps[bool]:
     return True
 
 
-def look_verb(s: Session, p: Progress, region: Box | None) -> Steps[Outcome]:
+def look_verb(s: Session, p: Progress, region: Box | None, scale: float) -> Steps[Outcome]:
     """Take a picture; it is in `outcome.frame`."""
     with p.timed("look"):
-        frame = yield from look(s, region)
+        frame = yield from look(s, region, scale)
     return p.outcome(Result.FOUND, frame=frame)
 
 
