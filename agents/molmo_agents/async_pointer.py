@@ -21,6 +21,7 @@ from molmo_point.points import Point
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
+    from typing_extensions import Self
 
 
 class AsyncWebPointer:
@@ -81,13 +82,13 @@ class AsyncWebPointer:
         """Pages that the page opened and the policy let live."""
         return tuple(popup for popup in self._session.watch.popups if not popup.is_closed())
 
-    def on(self, page: Page | Any) -> AsyncWebPointer:
+    def on(self, page: Page | Any) -> Self:
         """Return a pointer on another window, such as one of `popups`, with the same policy, budgets and journal.
 
         Each pointer is closed by itself.
         """
         mine = self._session
-        other = AsyncWebPointer(page, mine.pointer, mine.policy, mine.options, mine.journal)
+        other = type(self)(page, mine.pointer, mine.policy, mine.options, mine.journal)
         other._session.join(mine)
         return other
 

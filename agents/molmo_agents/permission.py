@@ -21,6 +21,9 @@ from molmo_agents.worlds import WorldLost
 def check_address(s: Session, target: Aim) -> None:
     """Halt where the element leads to an address that the policy does not allow."""
     href = target.hit.raw["href"]
+    if target.hit.raw.get("download") and href.split(":", 1)[0] in ("blob", "data"):
+        # What the page made itself becomes a file, if the policy lets it: the page stays where it is.
+        return
     if href and not href.startswith("javascript:") and not s.rules.page(href):
         raise Halt(
             Result.BLOCKED_ORIGIN, f"it leads to {href[:200]}, which the policy does not allow"

@@ -169,7 +169,7 @@
       control_tag: control.localName, editable: control.isContentEditable || false, multiple: control.multiple || false, read_only: control.readOnly || false,
       disabled: control.matches(":disabled") || Boolean(e.closest("[aria-disabled=true],[inert]")),
       invisible: opacityOf(e) < 0.1 || !paints(e), exempt: e.localName === "input" || e.localName === "select" || e.localName === "label",
-      href: link ? link.href : submits(control) ? facts.action : "", opens_window: Boolean(link && link.target && !["_self", "_top", "_parent"].includes(link.target)),
+      href: link ? link.href : submits(control) ? facts.action : "", download: Boolean(link && link.hasAttribute("download")), opens_window: Boolean(link && link.target && !["_self", "_top", "_parent"].includes(link.target)),
       submits: submits(control), ...facts, checked: control.checked === true || control.getAttribute("aria-checked") === "true" || control.getAttribute("aria-pressed") === "true",
       seen: Boolean(before), same: Boolean(before) && before.name === name && before.cls === e.getAttribute("class") && ["x", "y", "width", "height"].every((k) => Math.abs(before.box[k] - box(whole)[k]) <= 1),
       selector: e.matches(NATIVE) || e.matches(MARKED), in_shadow: shadow,
