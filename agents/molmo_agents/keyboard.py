@@ -54,10 +54,11 @@ SAME = """() => {
 
 def press_key(s: Session, p: Progress, key: str) -> Steps[Outcome]:
     """Press one of `KEYS`."""
-    focused = yield from _focused(s) if key in PRESSING else _nobody()
-    if key in PRESSING and focused is None:
-        raise Halt(Result.NO_ACTIONABLE, f"{key} presses what has the focus: nothing has it")
-    if focused is not None:
+    focused: Aim | None = None
+    if key in PRESSING:
+        focused = yield from _focused(s)
+        if focused is None:
+            raise Halt(Result.NO_ACTIONABLE, f"{key} presses what has the focus: nothing has it")
         check_address(s, focused)
         text = focused.hit.raw["editable"] or focused.hit.raw["control_tag"] in (
             "input",
@@ -84,11 +85,6 @@ def press_key(s: Session, p: Progress, key: str) -> Steps[Outcome]:
     status = Result.DELIVERED if done else Result.MISSED
     message = "" if done else "what has the focus did not get the key"
     return p.outcome(status, message, delivered=done, effects=effects)
-
-
-def _nobody() -> Steps[Aim | None]:
-    return None
-    yield  # a generator, like its alternative
 
 
 def _unaimed(s: Session, key: str) -> Steps[Effects]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -33,7 +34,8 @@ class Desk:
         self, pointer: Pointer, policy: Policy, screen: Screen, files: Path | None
     ) -> None:
         self._pointer = pointer
-        self.policy = policy if policy.confirm else replace(policy, confirm=self._ask)
+        self._given = policy.confirm
+        self.policy = replace(policy, confirm=self._ask)
         self._screen = screen
         self._files = files
         self._playwright: Any = None
@@ -132,7 +134,12 @@ class Desk:
         self._browser, self._playwright, self._windows = None, None, []
 
     async def _ask(self, question: Confirmation) -> bool | str:
-        """Put a risky action to the person behind the client; one that cannot be asked has not said yes."""
+        """Ask the policy's own callback, then the person behind the client; one that cannot be asked has not said yes."""
+        if self._given is not None:
+            said = self._given(question)
+            answer = await said if inspect.isawaitable(said) else said
+            if answer is True or isinstance(answer, str):
+                return answer
         if self._call is None or not hasattr(self._call, "elicit"):
             return False
         try:

@@ -127,7 +127,7 @@ class Toolbox:
         async def run(desk: Desk, given: str, **arguments: Any) -> Answer:
             outcome = await tool(desk, **arguments)
             web = await desk.web()
-            answer = Answer.of(outcome, web.shown_url)
+            answer = Answer.of(outcome, web.masked(web.page.url))
             return answer.model_copy(update={"session": given})
 
         return self._tool(run, tool, Answer)
@@ -153,10 +153,13 @@ class Toolbox:
     async def tabs(self, desk: Desk) -> Answer:
         """List the open windows: the first, and those that pages opened. Their numbers, from 1, are for switch_tab."""
         windows = await desk.windows()
-        shown = [one_line(web.shown_url) for web in windows]
+        shown = [one_line(web.masked(web.page.url)) for web in windows]
         current = await desk.web()
         return Answer(
-            status="found", ok=True, page_tabs=shown, page_url=one_line(current.shown_url)
+            status="found",
+            ok=True,
+            page_tabs=shown,
+            page_url=one_line(current.masked(current.page.url)),
         )
 
     async def policy(self, desk: Desk) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from molmo_agents.errors import PageUnusable
 from molmo_agents.policy import Rules
 from molmo_agents.reach import Reach
-from molmo_agents.restraint import RESTRAINED, restrain, restrained
+from molmo_agents.restraint import RESTRAINED, concerns, restrain, restrained
 from molmo_agents.steps import Steps, call
 from molmo_agents.watch import Watch
 from molmo_agents.worlds import Worlds
@@ -144,14 +144,17 @@ class Gate:
         """Give a document or script of ours the response headers under which it may make no connection of its own."""
         own = {"requestId": event["requestId"]}
         status = event.get("responseStatusCode", 0)
+        final = bool(status) and not 300 <= status < 400
+        given = event.get("responseHeaders", [])
         with suppress(Exception):
-            if self._concerns(event.get("frameId", "")) and status and not 300 <= status < 400:
+            ours = final and self._concerns(event.get("frameId", ""))
+            if ours and concerns(event.get("resourceType", ""), given):
                 # Headers changed by continueResponse come too late for the browser: it has read the policy in them by then.
                 got = yield from self._send("Fetch.getResponseBody", **own)
                 body = got["body"]
                 if not got["base64Encoded"]:
                     body = base64.b64encode(body.encode()).decode()
-                headers = restrained(event.get("responseHeaders", []), self._rules)
+                headers = restrained(given, self._rules)
                 yield from self._send(
                     "Fetch.fulfillRequest",
                     responseCode=status,

@@ -46,6 +46,9 @@ class Reach:
             found.arm(self._rules)
             self._relay = found
             self._page.context.on("close", self.close)
+            if not found.shared and not found.bound:
+                found.bound = True
+                self._page.context.on("close", lambda *_: found.close())
 
     def close(self, *_: Any) -> None:
         """Take the policy back."""

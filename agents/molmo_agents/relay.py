@@ -15,6 +15,7 @@ import asyncio
 import base64
 import functools
 import ipaddress
+import os
 import secrets
 import threading
 from collections import deque
@@ -46,10 +47,12 @@ class Relay:
 
     Attributes:
         shared: It serves a whole browser, so perhaps several contexts.
+        bound: It ends with the context that it serves.
     """
 
     def __init__(self, shared: bool = False) -> None:
         self.shared = shared
+        self.bound = False
         self.token = secrets.token_hex(16)
         self.port = 0
         self.refused: deque[str] = deque(maxlen=1000)
@@ -161,8 +164,13 @@ class _Loop:
 
 
 @functools.cache
-def _loop() -> _Loop:
+def _loop_of(process: int) -> _Loop:
     return _Loop()
+
+
+def _loop() -> _Loop:
+    # A forked process has no threads but its own: it needs a loop of its own.
+    return _loop_of(os.getpid())
 
 
 def start(*, shared: bool = False) -> Relay:

@@ -77,6 +77,10 @@ class Recording:
             return int(width), int(height)
         return None
 
+    def _written(self, query: str) -> str:
+        """The words as the journal has them: without secrets."""
+        return query if self.web is None else self.web.masked(query)
+
     def _note(self, outcome: dict[str, Any]) -> None:
         points = outcome.get("points") or ([outcome["point"]] if outcome.get("point") else [])
         if outcome["verb"] == "drag" and len(points) == 2:
@@ -89,6 +93,7 @@ class Recording:
         frame = self.web.frame if self.web is not None else None
         if frame is None:
             return []
+        query = self._written(query)
         waiting = self._points.get(query)
         # A verb may look several times: the last answer stands until the next step with these words.
         points = waiting[0] if waiting else self._last.get(query, [])
@@ -97,6 +102,7 @@ class Recording:
 
     def next_step(self, query: str) -> None:
         """Say that the step with these words is over."""
+        query = self._written(query)
         waiting = self._points.get(query)
         if waiting:
             self._last[query] = waiting.popleft()

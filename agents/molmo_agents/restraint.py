@@ -20,6 +20,8 @@ RESTRAINED = tuple(
 )
 """Responses whose headers are changed: documents, and the scripts of workers, which answer to their own headers."""
 
+_SCRIPT = frozenset(["text/javascript", "application/javascript", "application/x-javascript"])
+
 _DROPPED = frozenset(
     ["reporting-endpoints", "report-to", "nel", "link", "speculation-rules", "no-vary-search"]
 )
@@ -37,6 +39,14 @@ def restrain(worlds: Worlds) -> Steps[None]:
             worldName="molmo-quiet",
         )
         yield from worlds.send(worlds.session, "Page.setPrerenderingAllowed", isAllowed=False)
+
+
+def concerns(kind: str, headers: list[dict[str, Any]]) -> bool:
+    """Whether a response may become a document or a worker: no download, and of other resources scripts only."""
+    given = {header["name"].lower(): header["value"].lower() for header in headers}
+    if given.get("content-disposition", "").startswith("attachment"):
+        return False
+    return kind != "Other" or given.get("content-type", "").split(";")[0].strip() in _SCRIPT
 
 
 def restrained(headers: list[dict[str, Any]], rules: Rules) -> list[dict[str, Any]]:

@@ -63,10 +63,9 @@ class WebPointer:
         """The Playwright page."""
         return self._session.page
 
-    @property
-    def shown_url(self) -> str:
-        """The page's address without secrets."""
-        return self._session.masker.text(str(self._session.page.url))
+    def masked(self, text: str) -> str:
+        """Return `text` without the policy's secrets and typed passwords."""
+        return self._session.masker.text(text)
 
     @property
     def frame(self) -> Frame | None:
