@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -11,6 +12,9 @@ from molmo_agents.errors import PageGone
 from molmo_agents.steps import Call, Consult, Pause, Step, Steps, Think
 
 T = TypeVar("T")
+
+ANSWER_S = 600.0
+"""How long a person may take to answer a dialog of the page, seconds."""
 
 
 class AsyncDriver:
@@ -69,18 +73,19 @@ class AsyncDriver:
 
 
 async def patiently(work: Awaitable[T], timeout_s: float, waiting: Callable[[], bool]) -> T:
-    """Return what `work` gives within `timeout_s` seconds; while `waiting` says so, the time begins again.
+    """Return what `work` gives within `timeout_s` seconds; while `waiting` says so, within `ANSWER_S`.
 
     Raises:
         asyncio.TimeoutError: It gave nothing; it is cancelled.
     """
     task = asyncio.ensure_future(work)
+    end = time.monotonic() + ANSWER_S
     try:
         while True:
             done, _ = await asyncio.wait({task}, timeout=timeout_s)
             if done:
                 return task.result()
-            if not waiting():
+            if not waiting() or time.monotonic() > end:
                 raise asyncio.TimeoutError
     finally:
         # Cancelled from outside, too, it must not go on by itself.

@@ -252,6 +252,11 @@ class Place:
         x, y = self.left + box.x * self.sx, self.top + box.y * self.sy
         return Box(x, y, box.width * self.sx, box.height * self.sy)
 
+    def inner(self, frame: dict[str, float], box: Box) -> Place:
+        """Where a frame's document lies: `frame` is `molmo.inside` of the frame's element, `box` the element's own."""
+        left, top = self.left + frame["left"] * self.sx, self.top + frame["top"] * self.sy
+        return Place(left, top, self.sx * frame["sx"], self.sy * frame["sy"], self.of(box))
+
 
 def _frames(
     s: Session, world: World, place: Place, frames: list[dict[str, float]]
@@ -265,15 +270,7 @@ def _frames(
         for index, (inner, box) in enumerate(zip(frames, boxes, strict=True)):
             child = yield from s.worlds.child(world, f"molmo.frames[{index}]")
             if child is not None:
-                corner = place.of(Box(inner["left"], inner["top"], inner["sx"], inner["sy"]))
-                found.append(
-                    (
-                        child,
-                        Place(
-                            corner.x, corner.y, corner.width, corner.height, place.of(Box(**box))
-                        ),
-                    )
-                )
+                found.append((child, place.inner(inner, Box(**box))))
     except WorldLost:
         # The document is going; what it shows is gone with it.
         pass

@@ -51,6 +51,7 @@ class Gate:
 
     def open(self) -> Steps[None]:
         """Begin to refuse."""
+        self._closed = False
         context = self._page.context
         yield from self._reach.open(self._worlds.session)
         if self._rules.closed_network and self.unheld:

@@ -37,6 +37,7 @@ class Reach:
 
     def open(self, session: Any) -> Steps[None]:
         """Find the page's relay over its CDP session, and hold the policy there."""
+        self.unheld = ""
         found = yield from relay_of(session)
         if found is None:
             self.unheld = FOREIGN

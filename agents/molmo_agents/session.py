@@ -158,8 +158,9 @@ class Session:
         try:
             yield from self.gate.open()
         except Exception:
-            # Without its gate a policy holds nothing: no verb may follow.
+            # Without its gate a policy holds nothing: the next verb has to begin here again.
             yield from self.close()
+            self._closed = False
             raise
 
     def close(self) -> Steps[None]:
@@ -193,5 +194,6 @@ class Session:
 
     def hide(self, text: str) -> None:
         """Let no picture, log or answer show `text` from now on."""
-        self._shared.hidden.append(text)
-        self._shared.masker = Masker(self._shared.hidden)
+        if text not in self._shared.hidden:
+            self._shared.hidden.append(text)
+            self._shared.masker = Masker(self._shared.hidden)

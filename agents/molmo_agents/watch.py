@@ -105,21 +105,21 @@ class Watch:
         self.record.choosers.append(chooser)
 
     def _dialog(self, dialog: Any) -> Steps[None]:
-        answer: bool | str = self._policy.dialogs == "accept"
-        if dialog.type != "alert":
-            self.asking += 1
-            try:
+        self.asking += 1
+        try:
+            answer: bool | str = self._policy.dialogs == "accept"
+            if dialog.type != "alert":
                 answer = yield from self._asked(dialog)
-            finally:
-                self.asking -= 1
-        accept = answer is True or isinstance(answer, str)
-        self.record.dialogs.append(
-            Dialog(kind=dialog.type, message=dialog.message[:500], accepted=accept)
-        )
-        text = (answer,) if isinstance(answer, str) and dialog.type == "prompt" else ()
-        # Somebody else's listener may have answered first.
-        with suppress(Exception):
-            yield from call(dialog, "accept" if accept else "dismiss", *text)
+            accept = answer is True or isinstance(answer, str)
+            self.record.dialogs.append(
+                Dialog(kind=dialog.type, message=dialog.message[:500], accepted=accept)
+            )
+            text = (answer,) if isinstance(answer, str) and dialog.type == "prompt" else ()
+            # Somebody else's listener may have answered first.
+            with suppress(Exception):
+                yield from call(dialog, "accept" if accept else "dismiss", *text)
+        finally:
+            self.asking -= 1
 
     def _asked(self, dialog: Any) -> Steps[bool | str]:
         """Put a dialog of the page to the policy's callback; no callback, or one that fails, is a no."""
