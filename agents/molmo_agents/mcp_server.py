@@ -21,7 +21,7 @@ from PIL import Image as Picture
 
 from molmo_agents import mcp_tools
 from molmo_agents.browser import Screen, find_chromium
-from molmo_agents.mcp_answer import WORDS, Answer, Yes, one_line
+from molmo_agents.mcp_answer import Answer, Yes, one_line, words_for
 from molmo_agents.mcp_desk import Desk, Desks
 from molmo_agents.outcome import Outcome
 from molmo_agents.policy import Policy
@@ -144,7 +144,7 @@ class Toolbox:
         """Take a picture of the page."""
         outcome = await (await desk.web()).look()
         if outcome.frame is None:
-            return [f"{outcome.status}: {WORDS.get(outcome.status, '')}"]
+            return [f"{outcome.status}: {words_for(outcome)}"]
         data, scale = shrink(outcome.frame.image)
         width, height = outcome.frame.viewport
         text = f"viewport {width:.0f}x{height:.0f} CSS px, picture scaled by {scale:.3f}"
@@ -175,10 +175,9 @@ class Toolbox:
         hints = typing.get_type_hints(tool)
         own = [p for name, p in inspect.signature(tool).parameters.items() if name != "desk"]
         parameters = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
-        extra = {"session": str} if self._http else {}
         kind = inspect.Parameter.KEYWORD_ONLY
-        for name, annotation in extra.items():
-            parameters.append(inspect.Parameter(name, kind, default="", annotation=annotation))
+        if self._http:
+            parameters.append(inspect.Parameter("session", kind, default="", annotation=str))
         parameters.append(inspect.Parameter("ctx", kind, annotation=self._sdk.context))
 
         async def call(*, ctx: Any, session: str = "", **arguments: Any) -> Any:

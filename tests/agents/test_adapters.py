@@ -58,7 +58,16 @@ def test_mcp_with_both_major_versions(chromium: str, server: str) -> None:
     arguments = ["--server-python", python_of(server)] if server else []
     said = example(sys.executable, "with_mcp.py", *arguments).splitlines()
     tools = set(said[0].removeprefix("tools: ").split(", "))
-    assert tools >= {"look", "point", "policy", "open_page", "click", "press_key", "upload", "tabs"}
+    assert tools >= {
+        "look",
+        "point",
+        "policy",
+        "open_page",
+        "click",
+        "press_key",
+        "upload",
+        "tabs",
+    }
     assert said[1:] == [
         "open_page /confirm.html: delivered",
         "look: image, text",
