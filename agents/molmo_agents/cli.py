@@ -6,7 +6,6 @@ Exit code 0: done or found; 1: failed; 2: the caller's mistake; 3: nothing there
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -19,13 +18,13 @@ try:
 except ImportError as error:
     raise import_failure(error, "typer", "agents", "the command molmo-web") from error
 
-from molmo_agents.browser import Screen, open_page
+from molmo_agents import cli_options as options
+from molmo_agents.browser import open_page
 from molmo_agents.journal import Journal
 from molmo_agents.outcome import Outcome, Result
 from molmo_agents.overlay import overlay
 from molmo_agents.pointers import choose_pointer
-from molmo_agents.policy import Policy, Secret, allow_risks
-from molmo_agents.screen import Box
+from molmo_agents.policy import Policy, allow_risks
 from molmo_agents.session import Options
 from molmo_agents.sync_pointer import WebPointer
 
@@ -86,9 +85,9 @@ def shot(
     dpr: Dpr = 1.0,
 ) -> None:
     """Take the picture that a model would see; with --dpr in device pixels."""
-    screen = _screen(viewport, dpr)
-    part = _region(region, screen)
-    _writable(out)
+    screen = options.screen(viewport, dpr)
+    part = options.region(region, screen)
+    options.writable(out)
     with open_page(screen) as page, _web(page, url, choose_pointer("none")) as web:
         outcome = _opened(web, url) or web.look(region=part, scale=dpr)
     if outcome.ok and outcome.frame is not None:
@@ -111,9 +110,12 @@ def point(
     allow_origin: Allow = None,
 ) -> None:
     """Say where something is on a page and what lies there; touches nothing."""
-    _writable(picture)
+    options.writable(picture)
     pointer = choose_pointer(model, at)
-    with open_page(_screen(viewport, dpr)) as page, _web(page, url, pointer, allow_origin) as web:
+    with (
+        open_page(options.screen(viewport, dpr)) as page,
+        _web(page, url, pointer, allow_origin) as web,
+    ):
         outcome = _opened(web, url) or web.locate(query, many=many)
     _draw(outcome, picture)
     _leave(outcome, as_json)
@@ -141,13 +143,13 @@ def click(
     allow_origin: Allow = None,
 ) -> None:
     """Press something on a page; a dry run unless --act."""
-    _writable(picture)
+    options.writable(picture)
     pointer = choose_pointer(model, at)
     confirm = allow_risks(yes_risk) if yes_risk else None
     changes = {"dry_run": not act, "confirm": confirm}
     journal = Journal(log) if log else None
     with (
-        open_page(_screen(viewport, dpr)) as page,
+        open_page(options.screen(viewport, dpr)) as page,
         _web(page, url, pointer, allow_origin, journal, **changes) as web,
     ):
         outcome = _opened(web, url) or web.click(query, expect_name=expect_name)
@@ -234,9 +236,9 @@ def mcp(
     policy = Policy(
         origins=tuple(origin),
         confirm=allow_risks(yes_risk) if yes_risk else None,
-        secrets=_secrets(secret or [], tuple(origin)),
+        secrets=options.secrets(secret or [], tuple(origin)),
     )
-    serve(choose_pointer(model, at), policy, _screen(viewport, 1.0), port=http, files=files)
+    serve(choose_pointer(model, at), policy, options.screen(viewport, 1.0), port=http, files=files)
 
 
 @app.command()
@@ -302,52 +304,6 @@ def _web(
 def _opened(web: WebPointer, url: str) -> Outcome | None:
     outcome = web.goto(url)
     return None if outcome.ok else outcome
-
-
-def _screen(viewport: str, dpr: float) -> Screen:
-    width, _, height = viewport.partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise UsageError(f"expected a viewport like 1280x800, got {viewport!r}")
-    return Screen(int(width), int(height), dpr)
-
-
-def _region(text: str | None, screen: Screen) -> Box | None:
-    if text is None:
-        return None
-    try:
-        x, y, width, height = (float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"expected a region like 0,0,640,400, got {text!r}") from None
-    if width <= 0 or height <= 0:
-        raise UsageError(f"a region needs a width and a height above 0, got {text!r}")
-    if x < 0 or y < 0 or x + width > screen.width or y + height > screen.height:
-        raise UsageError(
-            f"the region {text} does not lie in the viewport of {screen.width}x{screen.height}"
-        )
-    return Box(x, y, width, height)
-
-
-def _secrets(given: list[str], origins: tuple[str, ...]) -> dict[str, Secret]:
-    secrets: dict[str, Secret] = {}
-    for text in given:
-        name, _, variable = text.partition("=")
-        value = os.environ.get(variable)
-        if not name or not value:
-            raise UsageError(
-                f"expected --secret NAME=VARIABLE with a variable that is set, got {text!r}"
-            )
-        secrets[name] = Secret(value, origins)
-    return secrets
-
-
-def _writable(path: Path | None) -> None:
-    """Refuse a file that cannot be written, before anything is done."""
-    if path is None:
-        return
-    if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"cannot write {path}: expected a file in a folder that exists")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UsageError(f"cannot write {path}: there is no permission")
 
 
 def _draw(outcome: Outcome, path: Path | None) -> None:
