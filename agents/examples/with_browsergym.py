@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import stat
 import sys
 import tempfile
@@ -42,7 +43,7 @@ def use_our_chromium(folder: Path) -> None:
     with sync_playwright() as playwright:
         starter = Path(playwright.chromium.executable_path)
     starter.parent.mkdir(parents=True, exist_ok=True)
-    words = " ".join(launch_arguments())
+    words = shlex.join(launch_arguments())
     starter.write_text(f'#!/bin/sh\nexec "{find_chromium()}" {words} "$@"\n')
     starter.chmod(starter.stat().st_mode | stat.S_IXUSR)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from molmo_agents.errors import PageGone
@@ -12,9 +13,18 @@ from molmo_agents.steps import Call, Consult, Pause, Step, Steps, Think
 
 T = TypeVar("T")
 
+ANSWER_S = 600.0
+"""How long a person may take to answer a dialog of the page, seconds."""
+
 
 class AsyncDriver:
-    """Does each step on the event loop that owns the page; the model thinks in a thread."""
+    """Does each step on the event loop that owns the page; the model thinks in a thread.
+
+    `waiting` says whether the page waits for an answer of ours, so that it cannot give its own.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: Callable[[], bool] = lambda: False
 
     async def run(self, steps: Steps[T]) -> T:
         """Run `steps` to their end and return their result."""
@@ -46,7 +56,7 @@ class AsyncDriver:
             if not inspect.isawaitable(result):
                 return result
             try:
-                return await asyncio.wait_for(result, step.timeout_s)
+                return await patiently(result, step.timeout_s, self.waiting)
             except asyncio.TimeoutError:
                 raise PageGone(
                     f"the page did not answer within {step.timeout_s:g} s ({step.name}): "
@@ -60,3 +70,23 @@ class AsyncDriver:
             answer = step.function(*step.args)
             return await answer if inspect.isawaitable(answer) else answer
         raise TypeError(f"not a step: {step!r}")
+
+
+async def patiently(work: Awaitable[T], timeout_s: float, waiting: Callable[[], bool]) -> T:
+    """Return what `work` gives within `timeout_s` seconds; while `waiting` says so, within `ANSWER_S`.
+
+    Raises:
+        asyncio.TimeoutError: It gave nothing; it is cancelled.
+    """
+    task = asyncio.ensure_future(work)
+    end = time.monotonic() + ANSWER_S
+    try:
+        while True:
+            done, _ = await asyncio.wait({task}, timeout=timeout_s)
+            if done:
+                return task.result()
+            if not waiting() or time.monotonic() > end:
+                raise asyncio.TimeoutError
+    finally:
+        # Cancelled from outside, too, it must not go on by itself.
+        task.cancel()

@@ -21,6 +21,7 @@ from molmo_point.points import Point
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
+    from typing_extensions import Self
 
 
 class AsyncWebPointer:
@@ -53,11 +54,16 @@ class AsyncWebPointer:
         self._session = Session(
             page, pointer, policy or Policy(), options or Options(), journal, self._driver.handler
         )
+        self._driver.waiting = lambda: self._session.watch.asking > 0
 
     @property
     def page(self) -> Any:
         """The Playwright page."""
         return self._session.page
+
+    def masked(self, text: str) -> str:
+        """Return `text` without the policy's secrets and typed passwords."""
+        return self._session.masker.text(text)
 
     @property
     def frame(self) -> Frame | None:
@@ -75,10 +81,25 @@ class AsyncWebPointer:
         """Pages that the page opened and the policy let live."""
         return tuple(popup for popup in self._session.watch.popups if not popup.is_closed())
 
+    def on(self, page: Page | Any) -> Self:
+        """Return a pointer on another window, such as one of `popups`, with the same policy, budgets and journal.
+
+        Each pointer is closed by itself.
+        """
+        mine = self._session
+        other = type(self)(page, mine.pointer, mine.policy, mine.options, mine.journal)
+        other._session.join(mine)
+        return other
+
     @property
     def blocked_requests(self) -> int:
         """How many requests the policy stopped so far."""
         return self._session.gate.total_blocked
+
+    @property
+    def unheld(self) -> str:
+        """Why connections that the browser makes beneath the page are not held to the policy, or ""; known once attached."""
+        return self._session.gate.unheld
 
     async def _run(self, steps: Steps[Outcome]) -> Outcome:
         return await self._driver.run(steps)
@@ -107,9 +128,20 @@ class AsyncWebPointer:
         """Open an address that the policy allows."""
         return await self._run(plan.goto(self._session, url, timeout_s))
 
-    async def look(self, *, region: Box | None = None) -> Outcome:
-        """Take a picture of the viewport, or of a region of it in CSS pixels; it is in `outcome.frame`."""
-        return await self._run(plan.look(self._session, region))
+    async def back(self, *, timeout_s: float = 30.0) -> Outcome:
+        """Go to the page before in the tab's history."""
+        return await self._run(plan.back(self._session, timeout_s))
+
+    async def key(self, key: str) -> Outcome:
+        """Press a key: Escape, Tab, arrows and the like; Enter and Space press what has the focus, with the checks of a press."""
+        return await self._run(plan.press_key(self._session, key))
+
+    async def look(self, *, region: Box | None = None, scale: float = 1.0) -> Outcome:
+        """Take a picture of the viewport, or of a region of it in CSS pixels; it is in `outcome.frame`.
+
+        `scale` is picture pixels per CSS pixel: give the screen's own to see all that a dense screen shows.
+        """
+        return await self._run(plan.look(self._session, region, scale))
 
     async def locate(
         self, query: Query, *, many: bool = False, region: Box | None = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from molmo_agents import relay
 from molmo_agents.errors import BrowserMissing
 from molmo_point.errors import UsageError
 from molmo_point.install import import_failure
@@ -24,6 +25,9 @@ NAMES = (
     "msedge",
 )
 
+BYPASS = "<-loopback>"
+"""Chromium's words for: no host goes past the proxy, this machine's own neither."""
+
 QUIET = (
     "--disable-gpu",
     "--no-first-run",
@@ -31,8 +35,11 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-quic",
+    # Relays carry TCP only: WebRTC would send its UDP past them.
+    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",  # its name in older versions
 )
-"""No updates, no suggestions, no calls home: the only requests are the page's."""
+"""No updates, no suggestions, no calls home: the only requests are the page's, and all of them are TCP."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,11 @@ def _playwright_browsers() -> list[Path]:
 
 def launch_arguments() -> list[str]:
     """Return Chromium's arguments. The sandbox is given up only for root, who cannot have it."""
-    arguments = list(QUIET)
+    arguments = [
+        *QUIET,
+        f"--proxy-server={relay.start(shared=True).address}",
+        f"--proxy-bypass-list={BYPASS}",
+    ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         arguments.append("--no-sandbox")
     return arguments
@@ -110,6 +121,7 @@ def context_options(screen: Screen, *, downloads: bool = False) -> dict[str, Any
         "device_scale_factor": screen.scale,
         "service_workers": "block",
         "accept_downloads": downloads,
+        "proxy": {"server": relay.start().address, "bypass": BYPASS},
     }
 
 

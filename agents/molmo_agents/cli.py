@@ -18,13 +18,13 @@ try:
 except ImportError as error:
     raise import_failure(error, "typer", "agents", "the command molmo-web") from error
 
-from molmo_agents.browser import Screen, open_page
+from molmo_agents import cli_options as options
+from molmo_agents.browser import open_page
 from molmo_agents.journal import Journal
 from molmo_agents.outcome import Outcome, Result
 from molmo_agents.overlay import overlay
 from molmo_agents.pointers import choose_pointer
 from molmo_agents.policy import Policy, allow_risks
-from molmo_agents.screen import Box
 from molmo_agents.session import Options
 from molmo_agents.sync_pointer import WebPointer
 
@@ -84,9 +84,12 @@ def shot(
     viewport: Viewport = "1280x800",
     dpr: Dpr = 1.0,
 ) -> None:
-    """Take the picture that a model would see."""
-    with open_page(_screen(viewport, dpr)) as page, _web(page, url, choose_pointer("none")) as web:
-        outcome = _opened(web, url) or web.look(region=_region(region))
+    """Take the picture that a model would see; with --dpr in device pixels."""
+    screen = options.screen(viewport, dpr)
+    part = options.region(region, screen)
+    options.writable(out)
+    with open_page(screen) as page, _web(page, url, choose_pointer("none")) as web:
+        outcome = _opened(web, url) or web.look(region=part, scale=dpr)
     if outcome.ok and outcome.frame is not None:
         out.write_bytes(outcome.frame.image)
         typer.echo(out)
@@ -107,8 +110,12 @@ def point(
     allow_origin: Allow = None,
 ) -> None:
     """Say where something is on a page and what lies there; touches nothing."""
+    options.writable(picture)
     pointer = choose_pointer(model, at)
-    with open_page(_screen(viewport, dpr)) as page, _web(page, url, pointer, allow_origin) as web:
+    with (
+        open_page(options.screen(viewport, dpr)) as page,
+        _web(page, url, pointer, allow_origin) as web,
+    ):
         outcome = _opened(web, url) or web.locate(query, many=many)
     _draw(outcome, picture)
     _leave(outcome, as_json)
@@ -136,12 +143,13 @@ def click(
     allow_origin: Allow = None,
 ) -> None:
     """Press something on a page; a dry run unless --act."""
+    options.writable(picture)
     pointer = choose_pointer(model, at)
     confirm = allow_risks(yes_risk) if yes_risk else None
     changes = {"dry_run": not act, "confirm": confirm}
     journal = Journal(log) if log else None
     with (
-        open_page(_screen(viewport, dpr)) as page,
+        open_page(options.screen(viewport, dpr)) as page,
         _web(page, url, pointer, allow_origin, journal, **changes) as web,
     ):
         outcome = _opened(web, url) or web.click(query, expect_name=expect_name)
@@ -211,13 +219,26 @@ def mcp(
     http: Annotated[
         int | None, typer.Option(help="Serve HTTP on this loopback port instead of stdio.")
     ] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VARIABLE: type_secret types the environment variable's value."),
+    ] = None,
+    files: Annotated[
+        Path | None, typer.Option(help="Folder whose files may be uploaded; none without it.")
+    ] = None,
     viewport: Viewport = "1280x800",
 ) -> None:
     """Serve the verbs to an MCP client: descriptions in, outcomes out."""
     from molmo_agents.mcp_server import serve
 
-    policy = Policy(origins=tuple(origin), confirm=allow_risks(yes_risk) if yes_risk else None)
-    serve(choose_pointer(model, at), policy, _screen(viewport, 1.0), port=http)
+    if files is not None and not files.is_dir():
+        raise UsageError(f"there is no folder {files}: check --files")
+    policy = Policy(
+        origins=tuple(origin),
+        confirm=allow_risks(yes_risk) if yes_risk else None,
+        secrets=options.secrets(secret or [], tuple(origin)),
+    )
+    serve(choose_pointer(model, at), policy, options.screen(viewport, 1.0), port=http, files=files)
 
 
 @app.command()
@@ -285,25 +306,6 @@ def _opened(web: WebPointer, url: str) -> Outcome | None:
     return None if outcome.ok else outcome
 
 
-def _screen(viewport: str, dpr: float) -> Screen:
-    width, _, height = viewport.partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise UsageError(f"expected a viewport like 1280x800, got {viewport!r}")
-    return Screen(int(width), int(height), dpr)
-
-
-def _region(text: str | None) -> Box | None:
-    if text is None:
-        return None
-    try:
-        x, y, width, height = (float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"expected a region like 0,0,640,400, got {text!r}") from None
-    if width <= 0 or height <= 0:
-        raise UsageError(f"a region needs a width and a height above 0, got {text!r}")
-    return Box(x, y, width, height)
-
-
 def _draw(outcome: Outcome, path: Path | None) -> None:
     if path is not None and outcome.frame is not None:
         path.write_bytes(overlay(outcome.frame, outcome))
@@ -330,11 +332,14 @@ def _leave(outcome: Outcome, as_json: bool = False, quiet: bool = False) -> None
     elif not quiet:
         place = f" at {outcome.point[0]:.1f},{outcome.point[1]:.1f}" if outcome.point else ""
         target = f" <{outcome.target.tag}> {outcome.target.name!r}" if outcome.target else ""
-        typer.echo(f"{outcome.status}{place}{target}")
-        for x, y in outcome.points if len(outcome.points) > 1 else ():
+        score = "" if outcome.score is None else f" score {outcome.score:.2f}"
+        typer.echo(f"{outcome.status}{place}{target}{score}")
+        for x, y in () if outcome.point else outcome.points:
             typer.echo(f"  {x:.1f},{y:.1f}")
     if outcome.message:
         _say(outcome.message)
+    if outcome.status is Result.ERROR and outcome.text:
+        _say(f"the model wrote: {outcome.text[:300]}")
     sys.exit(0 if outcome.ok else 3 if outcome.status is Result.ABSENT else 1)
 
 

@@ -15,6 +15,7 @@ from molmo_agents.browser import Screen, find_chromium, open_page
 from molmo_agents.loopback import serve_html
 from molmo_agents.sync_pointer import WebPointer
 from molmo_point.errors import PointError
+from molmo_point.install import install_line
 from molmo_point.testing import FakePointer
 
 _PAGE = """<!doctype html><meta charset=utf-8><title>molmo-web doctor</title>
@@ -65,7 +66,7 @@ def examine() -> list[Finding]:
         findings.append(Finding("browser", False, str(error)))
     findings += [_sandbox(), _fonts()]
     if all(finding.good for finding in findings if finding.name in ("playwright", "browser")):
-        findings.append(_one_click())
+        findings += _one_click()
     return findings
 
 
@@ -73,7 +74,7 @@ def _package(name: str) -> Finding:
     try:
         return Finding(name, True, importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
-        return Finding(name, False, 'not installed: pip install "molmo-point[agents]"')
+        return Finding(name, False, f"not installed: {install_line('agents')}")
 
 
 def _version(path: str) -> str:
@@ -116,7 +117,7 @@ def _fonts() -> Finding:
     return Finding("fonts", count > 0, f"{count} families{remedy}")
 
 
-def _one_click() -> Finding:
+def _one_click() -> list[Finding]:
     centre = (280 / 640, 180 / 480)
     try:
         with serve_html(lambda path: _PAGE) as url, open_page(Screen(640, 480)) as page:
@@ -124,11 +125,10 @@ def _one_click() -> Finding:
             with WebPointer(page, FakePointer({"the button": [centre]})) as web:
                 outcome = web.click("the button", expect_name="Press")
             title = page.title()
+            unheld = web.unheld
     except Exception as error:  # whatever a broken installation throws is the finding
-        return Finding("one click", False, f"{type(error).__name__}: {str(error)[:300]}")
+        return [Finding("one click", False, f"{type(error).__name__}: {str(error)[:300]}")]
     good = outcome.ok and title == "pressed"
-    return Finding(
-        "one click",
-        good,
-        f"{outcome.status} in {outcome.timings['total']:.2f} s {outcome.message}".strip(),
-    )
+    pressed = f"{outcome.status} in {outcome.timings['total']:.2f} s {outcome.message}".strip()
+    held = unheld or "every connection of the browser is held to the policy"
+    return [Finding("one click", good, pressed), Finding("network", not unheld, held)]

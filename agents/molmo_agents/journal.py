@@ -8,49 +8,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
 
+from molmo_agents.masker import Masker
 from molmo_agents.outcome import Outcome
 from molmo_agents.overlay import overlay
 from molmo_point.errors import UsageError
 
+__all__ = ["Journal", "Masker", "read_steps"]
 
-class Masker:
-    """Replaces secrets wherever they appear in text, also as they are written in addresses and JSON."""
 
-    def __init__(self, secrets: Iterable[str]) -> None:
-        forms: set[str] = set()
-        for secret in secrets:
-            escaped = json.dumps(secret)[1:-1]
-            forms |= {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), escaped}
-        # Longest first: a secret may hold another.
-        self._forms = sorted((form for form in forms if form), key=len, reverse=True)
-
-    def text(self, text: str) -> str:
-        """Return `text` with every secret replaced by `<secret>`."""
-        for form in self._forms:
-            text = text.replace(form, "<secret>")
-        return text
-
-    def value(self, value: Any) -> Any:
-        """Return a JSON-like value with every string in it masked, keys included."""
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, dict):
-            return {self.text(str(key)): self.value(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self.value(item) for item in value]
-        return value
-
-    def outcome(self, outcome: Outcome) -> Outcome:
-        """Return an outcome that shows no secret; the same one where there is none to show."""
-        if not self._forms:
-            return outcome
-        plain = outcome.model_dump(mode="json")
-        return Outcome.model_validate(self.value(plain)).with_(frame=outcome.frame)
+VERDICTS = "verdicts.jsonl"
+"""Beside the steps: whether each came out as its caller wanted, where somebody said so."""
 
 
 class Journal:
@@ -63,10 +33,14 @@ class Journal:
 
     def __init__(self, folder: str | Path, *, pictures: bool = True) -> None:
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot write a journal into {self.folder}: {error}") from error
         self._pictures = pictures
         self._path = self.folder / "steps.jsonl"
         self._count = len(read_steps(self.folder)) if self._path.exists() else 0
+        self._last: Outcome | None = None
 
     def write(self, outcome: Outcome) -> Outcome:
         """Write one step; return the outcome with the paths of what was written."""
@@ -74,7 +48,7 @@ class Journal:
         name = f"step-{self._count:04d}.png"
         artefacts = [str(self._path)]
         if self._pictures and outcome.frame is not None:
-            (self.folder / name).write_bytes(overlay(outcome.frame, outcome))
+            self._draw(outcome, outcome.ok)
             artefacts.append(str(self.folder / name))
         done = outcome.with_(artefacts=tuple(artefacts))
         line: dict[str, Any] = {"step": self._count, "time": time.time()}
@@ -83,7 +57,42 @@ class Journal:
         line["outcome"] = done.model_dump(mode="json")
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._last = outcome
         return done
+
+    def judge(self, good: bool, wanted: str) -> None:
+        """Say of the latest step whether it came out as its caller wanted, and what that was; its picture is coloured so."""
+        verdict = {"step": self._count, "good": good, "wanted": wanted}
+        with (self.folder / VERDICTS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(verdict, ensure_ascii=False) + "\n")
+        if self._last is not None and good != self._last.ok:
+            self._draw(self._last, good)
+
+    def _draw(self, outcome: Outcome, good: bool) -> None:
+        if self._pictures and outcome.frame is not None:
+            picture = overlay(outcome.frame, outcome, good)
+            (self.folder / f"step-{self._count:04d}.png").write_bytes(picture)
+
+
+def read_verdicts(folder: str | Path) -> dict[int, tuple[bool, str]]:
+    """Read what `Journal.judge` wrote: number of the step -> whether it came out as wanted, and what that was.
+
+    Raises:
+        UsageError: A line that is not one of ours.
+    """
+    path = Path(folder) / VERDICTS
+    if not path.is_file():
+        return {}
+    verdicts: dict[int, tuple[bool, str]] = {}
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        try:
+            entry = json.loads(line)
+            verdicts[int(entry["step"])] = (entry["good"] is True, str(entry["wanted"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"{path}, line {number} is not a verdict: {str(error)[:200]}"
+            ) from error
+    return verdicts
 
 
 def read_steps(folder: str | Path) -> list[dict[str, Any]]:

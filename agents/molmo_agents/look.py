@@ -5,20 +5,29 @@ from __future__ import annotations
 import base64
 import io
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from molmo_agents.blackout import Layouts, painted, strips
 from molmo_agents.errors import PageGone
 from molmo_agents.screen import Box, Frame
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps, pause
 from molmo_agents.worlds import World, WorldLost
+from molmo_point.errors import UsageError
 from molmo_point.images import load_image
 
 MAX_FRAMES = 24
 """Frames of a page whose contents are remembered; controls in further ones are recognised by their pixels."""
+
+MAX_SECRET_FRAMES = 200
+"""The same where the policy has secrets: whatever lies in further ones is black."""
+
+STILL_TRIES = 5
+"""Pictures taken until a secret stands still in one."""
 
 PIXEL_WINDOW = 48.0
 """Side of the square around a point whose pixels must not have changed, CSS px."""
@@ -42,13 +51,18 @@ def look(s: Session, region: Box | None = None, scale: float = 1.0) -> Steps[Fra
     yield from s.worlds.tidy()
     main = yield from s.worlds.main()
     state, documents, masks = yield from _snapshot(s, main)
+    whole = Box(0, 0, float(state["viewport"][0]), float(state["viewport"][1]))
+    if region is None and scale != 1:
+        region = whole
+    if region is not None and region.within(whole) != region:
+        raise UsageError(
+            f"the region {region} does not lie in the viewport of {whole.width:g}x{whole.height:g}"
+        )
     data = yield from capture(s, state, region, scale)
-    if masks or s.secrets():
-        # What holds a secret may have moved between the question and the picture: black out both places.
-        _, _, later = yield from _snapshot(s, main)
-        masks = [*masks, *later]
-    viewport = (float(state["viewport"][0]), float(state["viewport"][1]))
-    shown = region or Box(0, 0, *viewport)
+    if masks or s.masker:
+        data, masks = yield from _masked_for_sure(s, state, masks, data, region, scale)
+    viewport = (whole.width, whole.height)
+    shown = region or whole
     if masks:
         data = black_out(data, shown, masks)
     frame = Frame(
@@ -58,7 +72,7 @@ def look(s: Session, region: Box | None = None, scale: float = 1.0) -> Steps[Fra
         viewport=viewport,
         scale=scale,
         device_scale=float(state["dpr"]),
-        url=str(state["url"]),
+        url=s.masker.text(str(state["url"])),
         documents=tuple(documents),
         masks=tuple(masks),
         taken_s=time.monotonic(),
@@ -172,16 +186,49 @@ def black_out(data: bytes, region: Box, masks: list[Box] | tuple[Box, ...]) -> b
     return buffer.getvalue()
 
 
+def _masked_for_sure(
+    s: Session,
+    state: dict[str, Any],
+    masks: list[Box],
+    data: bytes,
+    region: Box | None,
+    scale: float,
+) -> Steps[tuple[bytes, list[Box]]]:
+    """Return a picture and its masks: what holds a secret may move between the question where it is and the picture.
+
+    A picture with the same masks before and after it is right; where there is none, all the way of what moves is masked.
+    """
+    main = yield from s.worlds.main(known=True)
+    seen = [masks]
+    for _ in range(STILL_TRIES):
+        _, _, later = yield from _snapshot(s, main)
+        if later == seen[-1]:
+            return data, later
+        seen.append(later)
+        data = yield from capture(s, state, region, scale)
+    _, _, later = yield from _snapshot(s, main)
+    viewport = (float(state["viewport"][0]), float(state["viewport"][1]))
+    return data, strips([*seen, later], viewport)
+
+
 def _snapshot(s: Session, main: World) -> Steps[tuple[dict[str, Any], list[str], list[Box]]]:
     """Remember what lies where in every document shown; return the main one's state, all identities, and the masks."""
     first: dict[str, Any] = {}
     documents: list[str] = []
     masks: list[Box] = []
-    waiting = [(main, 0.0, 0.0, 1.0, 1.0)]
-    while waiting and len(documents) < MAX_FRAMES:
-        world, left, top, sx, sy = waiting.pop(0)
+    layouts: Layouts = {}
+    canvases = False
+    waiting = [(main, Place())]
+    while waiting and len(documents) < (MAX_SECRET_FRAMES if s.masker else MAX_FRAMES):
+        world, place = waiting.pop(0)
         try:
-            shot = yield from s.worlds.ask(world, "snapshot", s.secrets())
+            shot = yield from s.worlds.ask(world, "snapshot", canvases)
+            if not first and shot["state"]["document"] in s.given:
+                canvases = True
+                shot = yield from s.worlds.ask(world, "snapshot", canvases)
+            boxes = [Box(**mask) for mask in shot["masks"]]
+            if s.masker:
+                boxes += yield from painted(s.worlds, world, shot["state"], s.masker, layouts)
         except WorldLost:
             if world is main:
                 raise
@@ -189,19 +236,51 @@ def _snapshot(s: Session, main: World) -> Steps[tuple[dict[str, Any], list[str],
             continue
         first = first or shot["state"]
         documents.append(shot["state"]["document"])
-        masks += [
-            Box(left + m["x"] * sx, top + m["y"] * sy, m["width"] * sx, m["height"] * sy)
-            for m in shot["masks"]
-        ]
-        for index, place in enumerate(shot["frames"]):
-            try:
-                child = yield from s.worlds.child(world, f"molmo.frames[{index}]")
-            except WorldLost:
-                continue
-            if child is not None:
-                x, y = left + place["left"] * sx, top + place["top"] * sy
-                waiting.append((child, x, y, sx * place["sx"], sy * place["sy"]))
+        masks += [place.of(box) for box in boxes]
+        waiting += yield from _frames(s, world, place, shot["frames"])
+    if s.masker:
+        masks += [place.whole for _, place in waiting if place.whole is not None]
     return first, documents, masks
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a document lies in the viewport: its corner, CSS px of the viewport per CSS px of its own, and its frame's box."""
+
+    left: float = 0.0
+    top: float = 0.0
+    sx: float = 1.0
+    sy: float = 1.0
+    whole: Box | None = None
+
+    def of(self, box: Box) -> Box:
+        """A box of the document in the viewport."""
+        x, y = self.left + box.x * self.sx, self.top + box.y * self.sy
+        return Box(x, y, box.width * self.sx, box.height * self.sy)
+
+    def inner(self, frame: dict[str, float], box: Box) -> Place:
+        """Where a frame's document lies: `frame` is `molmo.inside` of the frame's element, `box` the element's own."""
+        left, top = self.left + frame["left"] * self.sx, self.top + frame["top"] * self.sy
+        return Place(left, top, self.sx * frame["sx"], self.sy * frame["sy"], self.of(box))
+
+
+def _frames(
+    s: Session, world: World, place: Place, frames: list[dict[str, float]]
+) -> Steps[list[tuple[World, Place]]]:
+    """Return the documents in the frames that a document shows."""
+    found: list[tuple[World, Place]] = []
+    if not frames:
+        return found
+    try:
+        boxes = yield from s.worlds.ask(world, "frameBoxes")
+        for index, (inner, box) in enumerate(zip(frames, boxes, strict=True)):
+            child = yield from s.worlds.child(world, f"molmo.frames[{index}]")
+            if child is not None:
+                found.append((child, place.inner(inner, Box(**box))))
+    except WorldLost:
+        # The document is going; what it shows is gone with it.
+        pass
+    return found
 
 
 def _size(data: bytes) -> tuple[int, int]:

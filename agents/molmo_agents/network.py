@@ -1,18 +1,24 @@
 """The policy's addresses, enforced where no page can argue: at the browser's network layer.
 
-Two layers, because each has a gap. Playwright's routing sees the first request of every frame, window and worker of our
-context without a race, but not where a redirect leads. The browser-wide `Fetch` domain of CDP sees every hop of every
+The lowest layer is the relay that the browser's connections go through (`reach`, `relay`): it holds whatever starts a
+connection, but knows hosts only. Above it two layers tell pages from resources and say what was refused. Two, because each
+has a gap. Playwright's routing sees the first request of every frame, window and worker of our context without a race, but not
+where a redirect leads. The browser-wide `Fetch` domain of CDP sees every hop of every
 request, but of every context in the browser, and does not say which: requests of other people's pages are let through.
 """
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from molmo_agents.errors import PageUnusable
 from molmo_agents.policy import Rules
+from molmo_agents.reach import Reach
+from molmo_agents.restraint import RESTRAINED, concerns, restrain, restrained
 from molmo_agents.steps import Steps, call
 from molmo_agents.watch import Watch
 from molmo_agents.worlds import Worlds
@@ -41,10 +47,15 @@ class Gate:
         self._opened: set[str] = set()
         self.total_blocked = 0
         self._closed = False
+        self._reach = Reach(page, rules)
 
     def open(self) -> Steps[None]:
         """Begin to refuse."""
+        self._closed = False
         context = self._page.context
+        yield from self._reach.open(self._worlds.session)
+        if self._rules.closed_network and self.unheld:
+            raise PageUnusable(f"the policy asks for a closed network: {self.unheld}")
         yield from call(context, "route", _EVERYTHING, self._route)
         if hasattr(context, "route_web_socket"):
             yield from call(context, "route_web_socket", _EVERYTHING, self._on_socket)
@@ -62,11 +73,21 @@ class Gate:
         self._ours = own["targetInfo"].get("browserContextId", "")
         self._own_target = own["targetInfo"]["targetId"]
         self._session.on("Fetch.requestPaused", self._make(self._on_paused))
-        yield from self._send("Fetch.enable", patterns=[{"urlPattern": "*"}])
+        patterns = [{"urlPattern": "*"}]
+        if self.unheld:
+            patterns += [{"urlPattern": "*", **kind} for kind in RESTRAINED]
+            yield from restrain(self._worlds)
+        yield from self._send("Fetch.enable", patterns=patterns)
+
+    @property
+    def unheld(self) -> str:
+        """Why connections that the browser makes beneath the page are not held, or ""."""
+        return self._reach.unheld
 
     def close(self) -> Steps[None]:
         """Stop refusing, and leave nothing behind but an open door for sockets, whose routes cannot be taken back."""
         self._closed = True
+        self._reach.close()
         with suppress(Exception):
             yield from call(self._page.context, "unroute", _EVERYTHING, self._route)
         if self._session is not None:
@@ -120,14 +141,44 @@ class Gate:
             return
         socket.connect_to_server()
 
+    def _on_answered(self, event: dict[str, Any]) -> Steps[None]:
+        """Give a document or script of ours the response headers under which it may make no connection of its own."""
+        own = {"requestId": event["requestId"]}
+        status = event.get("responseStatusCode", 0)
+        final = bool(status) and not 300 <= status < 400
+        given = event.get("responseHeaders", [])
+        with suppress(Exception):
+            ours = final and self._concerns(event.get("frameId", ""))
+            if ours and concerns(event.get("resourceType", ""), given):
+                # Headers changed by continueResponse come too late for the browser: it has read the policy in them by then.
+                got = yield from self._send("Fetch.getResponseBody", **own)
+                body = got["body"]
+                if not got["base64Encoded"]:
+                    body = base64.b64encode(body.encode()).decode()
+                headers = restrained(given, self._rules)
+                yield from self._send(
+                    "Fetch.fulfillRequest",
+                    responseCode=status,
+                    responseHeaders=headers,
+                    body=body,
+                    **own,
+                )
+                return
+        with suppress(Exception):
+            yield from self._send("Fetch.continueResponse", **own)
+
     def _on_paused(self, event: dict[str, Any]) -> Steps[None]:
+        if "responseStatusCode" in event or "responseErrorReason" in event:
+            yield from self._on_answered(event)
+            return
         frame, url = event.get("frameId", ""), event["request"]["url"]
         document = event.get("resourceType") == "Document"
-        if document and frame not in self._pages and self._page.context.browser is not None:
-            # A window may ask for its page before its target was announced.
+        if document and frame not in self._pages:
             with suppress(Exception):
-                for info in (yield from self._send("Target.getTargets"))["targetInfos"]:
-                    self._target({"targetInfo": info})
+                if self._page.context.browser is not None:
+                    # A window may ask for its page before its target was announced.
+                    for info in (yield from self._send("Target.getTargets"))["targetInfos"]:
+                        self._target({"targetInfo": info})
                 # And a frame before it was heard of. One that is found nowhere is judged as a page: that is the stricter rule.
                 if frame not in self._contexts:
                     yield from self._worlds.find(frame)

@@ -6,15 +6,17 @@ import io
 
 from PIL import Image, ImageDraw, ImageFont
 
-from molmo_agents.outcome import OK, Outcome
+from molmo_agents.outcome import Outcome
 from molmo_agents.screen import Frame
 
 GOOD, BAD, BOX = (20, 140, 60), (200, 30, 40), (30, 90, 220)
 _CAPTION = 22
 
 
-def overlay(frame: Frame, outcome: Outcome) -> bytes:
+def overlay(frame: Frame, outcome: Outcome, good: bool | None = None) -> bytes:
     """Return a PNG of `frame` with the target's box, the point or points, and the status in a line beneath.
+
+    Green is what did what was wanted: by `good`, or else what the outcome says of itself, expectations included.
 
     The point is drawn in picture pixels through the same mapping that the press used.
     """
@@ -22,12 +24,15 @@ def overlay(frame: Frame, outcome: Outcome) -> bytes:
     image = Image.new("RGB", (picture.width, picture.height + _CAPTION), (255, 255, 255))
     image.paste(picture)
     draw = ImageDraw.Draw(image)
-    colour = GOOD if outcome.status in OK else BAD
+    colour = GOOD if (outcome.ok if good is None else good) else BAD
     if outcome.target is not None:
         box = outcome.target.box
         left, top = frame.to_image(box.x, box.y)
         right, bottom = frame.to_image(box.x + box.width, box.y + box.height)
-        draw.rectangle((left, top, max(left, right), max(top, bottom)), outline=BOX, width=2)
+        edges = (left, top, max(left, right), max(top, bottom))
+        # White around it: a blue box would not be seen on a blue button.
+        draw.rectangle(grown(edges, 2), outline=(255, 255, 255), width=6)
+        draw.rectangle(edges, outline=BOX, width=2)
     places = outcome.points or ((outcome.point,) if outcome.point else ())
     for index, place in enumerate(places[:200], 1):
         x, y = frame.to_image(*place)
@@ -39,9 +44,18 @@ def overlay(frame: Frame, outcome: Outcome) -> bytes:
         draw.line((x, y - 11, x, y + 11), fill=colour)
         if len(places) > 1:
             draw.text((x + 9, y - 16), str(index), fill=colour)
-    caption = f"{outcome.verb} {outcome.query!r}: {outcome.status}"
+    score = "" if outcome.score is None else f", score {outcome.score:.2f}"
+    caption = f"{outcome.verb} {outcome.query!r}: {outcome.status}{score}"
     font = ImageFont.load_default(12)
     draw.text((6, picture.height + 4), caption[:200], fill=colour, font=font)
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def grown(
+    edges: tuple[float, float, float, float], by: float
+) -> tuple[float, float, float, float]:
+    """A rectangle (left, top, right, bottom) whose sides lie `by` further out."""
+    left, top, right, bottom = edges
+    return left - by, top - by, right + by, bottom + by

@@ -21,6 +21,9 @@ from molmo_agents.worlds import WorldLost
 def check_address(s: Session, target: Aim) -> None:
     """Halt where the element leads to an address that the policy does not allow."""
     href = target.hit.raw["href"]
+    if target.hit.raw.get("download") and href.split(":", 1)[0] in ("blob", "data"):
+        # What the page made itself becomes a file, if the policy lets it: the page stays where it is.
+        return
     if href and not href.startswith("javascript:") and not s.rules.page(href):
         raise Halt(
             Result.BLOCKED_ORIGIN, f"it leads to {href[:200]}, which the policy does not allow"
@@ -58,7 +61,7 @@ def permit(
     question = Confirmation(
         verb, risks, called(raw), raw["role"], p.query, raw["url"], raw["href"], detail
     )
-    answer = yield Consult(s.policy.confirm, (question,))
+    answer = yield Consult(s.policy.confirm, (s.masker.confirmation(question),))
     if answer is not True:
         raise Halt(Result.NEEDS_CONFIRMATION, f"this may {listed}, and the answer was no")
     now = yield from hit_at(s, target.x, target.y)

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Union
 
-from molmo_agents import dragging, fields, scrolling, text_entry, verbs
+from molmo_agents import dragging, fields, keyboard, navigate, scrolling, text_entry, verbs
 from molmo_agents.aim import Progress, Query, words
+from molmo_agents.masker import HIDDEN
 from molmo_agents.outcome import Outcome
 from molmo_agents.press import Press
 from molmo_agents.screen import Box
@@ -40,12 +41,25 @@ def _run(s: Session, verb: str, query: Query, make: Any) -> Steps[Outcome]:
     return verbs.perform(s, verb, p.query, make(p), p)
 
 
-def look(s: Session, region: Box | None) -> Steps[Outcome]:
-    return _run(s, "look", "", lambda p: verbs.look_verb(s, p, region))
+def look(s: Session, region: Box | None, scale: float) -> Steps[Outcome]:
+    if not 0 < scale <= 8:
+        raise UsageError(f"expected a scale above 0 and at most 8, got {scale}")
+    return _run(s, "look", "", lambda p: verbs.look_verb(s, p, region, scale))
 
 
 def goto(s: Session, url: str, timeout_s: float) -> Steps[Outcome]:
-    return _run(s, "goto", url, lambda p: verbs.goto(s, p, url, _positive(timeout_s)))
+    return _run(s, "goto", url, lambda p: navigate.goto(s, p, url, _positive(timeout_s)))
+
+
+def back(s: Session, timeout_s: float) -> Steps[Outcome]:
+    return _run(s, "back", "", lambda p: navigate.back(s, p, _positive(timeout_s)))
+
+
+def press_key(s: Session, key: str) -> Steps[Outcome]:
+    if key not in keyboard.KEYS:
+        known = ", ".join(sorted(keyboard.KEYS))
+        raise UsageError(f"there is no key {key!r}: there are {known}; type() is for text")
+    return _run(s, "key", key, lambda p: keyboard.press_key(s, p, key))
 
 
 def locate(s: Session, query: Query, many: bool, region: Box | None) -> Steps[Outcome]:
@@ -106,6 +120,10 @@ def type_text(
 
     def steps(p: Progress) -> Steps[Outcome]:
         outcome = yield from text_entry.type_text(s, p, query, what)
+        if what.secret and outcome.effects.value is not None:
+            # A page may have kept a part of it that is too short to be told from other text.
+            hidden = outcome.effects.model_copy(update={"value": HIDDEN})
+            outcome = outcome.with_(effects=hidden)
         return (yield from verbs.expected(s, p, outcome, expect))
 
     return _run(s, "type", query, steps)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Union
 
 from molmo_agents.errors import PolicyError
-from molmo_agents.origins import Origin, allowed, origin_of, parse_pattern
+from molmo_agents.origins import SCHEMES, Origin, allowed, origin_of, parse_pattern
 
 VERBS = frozenset(
     [
@@ -32,10 +32,12 @@ VERBS = frozenset(
         "wait_for",
         "count",
         "goto",
+        "back",
+        "key",
     ]
 )
 READ_ONLY = frozenset(["look", "locate", "exists", "wait_for", "count"])
-RISKS = frozenset(["buy", "pay", "delete", "send", "password", "file", "permission"])
+RISKS = frozenset(["buy", "pay", "delete", "send", "password", "file", "permission", "dialog"])
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,10 @@ class Confirmation:
     """What a risky action is, for the callback that says yes or no. Texts come from the page: show them, do not obey them.
 
     Attributes:
-        verb: What is about to be done.
-        risks: Which kinds of risk were seen: buy, pay, delete, send, password, file, permission.
-        name: What the element calls itself.
-        role: Its role.
+        verb: What is about to be done; "answer" where a dialog of the page waits for its answer.
+        risks: Which kinds of risk were seen: buy, pay, delete, send, password, file, permission, dialog.
+        name: What the element calls itself; of a dialog, what it says.
+        role: Its role; of a dialog, its kind: confirm, prompt or beforeunload.
         query: What the caller asked for.
         url: Address of the page it is on.
         href: Where it leads or submits to, or "".
@@ -63,7 +65,10 @@ class Confirmation:
     detail: str = ""
 
 
-Confirm = Callable[[Confirmation], Union[bool, Awaitable[bool]]]
+Answer = Union[bool, str]
+"""True for yes; to a prompt also the text to give; anything else is a no."""
+
+Confirm = Callable[[Confirmation], Union[Answer, Awaitable[Answer]]]
 
 
 @dataclass(frozen=True)
@@ -85,13 +90,16 @@ class Policy:
         confirm: Says yes or no to a risky action; None refuses them all. May be a coroutine function for the async twin.
         verbs: Which verbs may be used.
         dry_run: Do everything but the press.
-        dialogs: "dismiss" them all, or "accept" alerts only (an alert has one button); confirm() and prompt() are never accepted.
+        dialogs: "dismiss" or "accept" alerts (an alert has one button). What confirm(), prompt() and beforeunload ask is put
+            to `confirm` as a risk of kind "dialog", with the risks of what it says; without a yes it is dismissed.
         downloads: Let downloads finish (into the browser's own temporary folder).
         popups: Keep windows that open on allowed origins; otherwise they are closed.
         secrets: Values to type by name.
         max_actions: Presses, typings and the like in the life of one pointer.
         max_looks: Pictures taken and shown to the model.
         max_seconds: Life of one pointer, from its first verb.
+        closed_network: Refuse (`PageUnusable`) a page whose browser was started elsewhere, so that connections beneath the page
+            are not held to the policy; see `WebPointer.unheld`.
     """
 
     origins: tuple[str, ...] = ()
@@ -106,6 +114,7 @@ class Policy:
     max_actions: int = 200
     max_looks: int = 1000
     max_seconds: float = 3600.0
+    closed_network: bool = False
 
     def __post_init__(self) -> None:
         for origin in (*self.origins, *(o for o in self.resources or () if o != "*")):
@@ -150,6 +159,7 @@ class Rules:
     pages: tuple[Origin, ...]
     resources: tuple[Origin, ...]
     any_resource: bool
+    closed_network: bool = False
 
     @classmethod
     def of(cls, policy: Policy) -> Rules:
@@ -157,11 +167,14 @@ class Rules:
         pages = tuple(parse_pattern(origin) for origin in policy.origins)
         named = [origin for origin in policy.resources or () if origin != "*"]
         resources = pages + tuple(parse_pattern(origin) for origin in named)
-        return cls(pages, resources, policy.resources is not None and "*" in policy.resources)
+        anything = policy.resources is not None and "*" in policy.resources
+        return cls(pages, resources, anything, policy.closed_network)
 
     def page(self, url: str) -> bool:
         """Whether the top-level page may be at `url`; about:blank is nowhere and allowed."""
-        return url in ("", "about:blank") or allowed(url, self.pages)
+        if url in ("", "about:blank"):
+            return True
+        return url.split(":", 1)[0].lower() in SCHEMES and allowed(url, self.pages)
 
     def resource(self, url: str) -> bool:
         """Whether anything else (an image, a frame, a request) may come from `url`."""
@@ -171,6 +184,10 @@ class Rules:
         return allowed(url, self.resources) or (
             self.any_resource and url.split(":", 1)[0] in ("http", "https", "ws", "wss")
         )
+
+    def connection(self, origin: Origin) -> bool:
+        """Whether the browser may connect to `origin` at all, for a page or for anything else."""
+        return self.any_resource or any(pattern.covers(origin) for pattern in self.resources)
 
     def secret(self, url: str, secret: Secret) -> bool:
         """Whether `secret` may be typed into a document at `url`."""

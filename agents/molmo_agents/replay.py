@@ -6,6 +6,7 @@ step can name what it expects. Where nothing in the layout changed, a replay doe
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import defaultdict, deque
 from pathlib import Path
@@ -17,6 +18,7 @@ from molmo_point.errors import UsageError
 from molmo_point.testing import FakePointer
 
 FLOW = "flow.yaml"
+FILES = "files.json"
 
 
 def keep_flow(flow_file: str | Path, folder: str | Path) -> None:
@@ -24,6 +26,23 @@ def keep_flow(flow_file: str | Path, folder: str | Path) -> None:
     target = Path(folder) / FLOW
     if Path(flow_file).resolve() != target.resolve():
         shutil.copyfile(flow_file, target)
+        files = {"folder": str(Path(flow_file).resolve().parent)}
+        (Path(folder) / FILES).write_text(json.dumps(files), encoding="utf-8")
+
+
+def files_of(folder: str | Path) -> Path:
+    """Return the folder that uploads of a recorded flow are relative to: where the flow file lay.
+
+    Raises:
+        UsageError: What says so is not ours.
+    """
+    path = Path(folder) / FILES
+    if not path.is_file():
+        return Path(folder)
+    try:
+        return Path(json.loads(path.read_text("utf-8"))["folder"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} does not say where the flow's files are: {error}") from error
 
 
 class Recording:
@@ -58,6 +77,10 @@ class Recording:
             return int(width), int(height)
         return None
 
+    def _written(self, query: str) -> str:
+        """The words as the journal has them: without secrets."""
+        return query if self.web is None else self.web.masked(query)
+
     def _note(self, outcome: dict[str, Any]) -> None:
         points = outcome.get("points") or ([outcome["point"]] if outcome.get("point") else [])
         if outcome["verb"] == "drag" and len(points) == 2:
@@ -70,6 +93,7 @@ class Recording:
         frame = self.web.frame if self.web is not None else None
         if frame is None:
             return []
+        query = self._written(query)
         waiting = self._points.get(query)
         # A verb may look several times: the last answer stands until the next step with these words.
         points = waiting[0] if waiting else self._last.get(query, [])
@@ -78,6 +102,7 @@ class Recording:
 
     def next_step(self, query: str) -> None:
         """Say that the step with these words is over."""
+        query = self._written(query)
         waiting = self._points.get(query)
         if waiting:
             self._last[query] = waiting.popleft()

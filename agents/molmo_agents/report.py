@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from molmo_agents.outcome import OK, Outcome
+from molmo_agents.journal import read_verdicts
+from molmo_agents.outcome import Outcome
 
 _STYLE = """
 :root { color-scheme: light dark; --good: #14803c; --bad: #c81e28; --line: #8884; }
@@ -38,15 +39,24 @@ def write_report(folder: str | Path, steps: Sequence[dict[str, Any]], title: str
     """
     root = Path(folder)
     outcomes = [Outcome.model_validate(step["outcome"]) for step in steps]
-    good = sum(outcome.status in OK for outcome in outcomes)
-    parts = [_section(root, step, outcome) for step, outcome in zip(steps, outcomes, strict=True)]
+    verdicts = read_verdicts(root)
+    # A step nobody judged succeeded when it did what it says, and what was expected of it held.
+    judged = [
+        verdicts.get(int(step["step"]), (outcome.ok, ""))
+        for step, outcome in zip(steps, outcomes, strict=True)
+    ]
+    good = sum(ok for ok, _ in judged)
+    parts = [
+        _section(root, step, outcome, *verdict)
+        for step, outcome, verdict in zip(steps, outcomes, judged, strict=True)
+    ]
     page = (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width'>"
         # The page shows what other pages wrote: nothing in it may run or load.
         "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style><h1>{html.escape(title)}</h1>"
-        f"<p class=sum>{len(outcomes)} steps, {good} succeeded, "
+        f"<p class=sum>{len(outcomes)} steps, {good} as wanted, "
         f"{sum(o.timings.get('total', 0.0) for o in outcomes):.1f} s</p>"
         + "".join(parts)
         + "</html>"
@@ -56,9 +66,13 @@ def write_report(folder: str | Path, steps: Sequence[dict[str, Any]], title: str
     return path
 
 
-def _section(root: Path, step: dict[str, Any], outcome: Outcome) -> str:
-    good = " good" if outcome.status in OK else ""
-    rows: list[tuple[str, str]] = [("message", outcome.message)]
+def _section(
+    root: Path, step: dict[str, Any], outcome: Outcome, as_wanted: bool, wanted: str
+) -> str:
+    good = " good" if as_wanted else ""
+    rows: list[tuple[str, str]] = [("message", outcome.message), ("wanted", wanted)]
+    if outcome.score is not None:
+        rows.append(("score", f"{outcome.score:.2f}"))
     target = outcome.target
     if target is not None:
         rows.append(("target", f"<{target.tag}> {target.name}".strip()))

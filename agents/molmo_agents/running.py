@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from molmo_agents.browser import Screen, open_page
-from molmo_agents.flow import FlowStep, load_flow, run_flow
+from molmo_agents.flow import FlowStep, load_flow, run_flow, wanted_words
 from molmo_agents.journal import Journal, read_steps
 from molmo_agents.outcome import Outcome
-from molmo_agents.replay import FLOW, Recording, keep_flow
+from molmo_agents.replay import FLOW, Recording, files_of, keep_flow
 from molmo_agents.report import write_report
 from molmo_agents.session import Options
 from molmo_agents.sync_pointer import WebPointer
@@ -50,7 +50,7 @@ def run_recorded(
     screen = Screen(*flow.viewport, dpr)
     outcomes: list[Outcome] = []
     with open_page(screen) as page, WebPointer(page, pointer, policy, Options(), journal) as web:
-        good = run_flow(web, flow, _teller(outcomes, say))
+        good = run_flow(web, flow, _teller(outcomes, journal, say))
     return Done(good, outcomes, _report(log, flow_file.name))
 
 
@@ -70,7 +70,7 @@ def replay_recorded(
         raise UsageError(
             f"there is no {FLOW} in {folder}: only what `molmo-web run` recorded can be replayed"
         )
-    flow = load_flow(folder / FLOW, start)
+    flow = load_flow(folder / FLOW, start, files_of(folder))
     recording = Recording(folder)
     journal = _new_journal(log)
     outcomes: list[Outcome] = []
@@ -82,7 +82,7 @@ def replay_recorded(
         WebPointer(page, recording.pointer, flow.policy(), options, journal) as web,
     ):
         recording.web = web
-        tell = _teller(outcomes, say)
+        tell = _teller(outcomes, journal, say)
 
         def told(step: FlowStep, outcome: Outcome, good: bool) -> None:
             recording.next_step(step.query)
@@ -101,9 +101,13 @@ def _new_journal(log: Path) -> Journal:
 
 
 def _teller(
-    outcomes: list[Outcome], say: Callable[[str], None]
+    outcomes: list[Outcome], journal: Journal, say: Callable[[str], None]
 ) -> Callable[[FlowStep, Outcome, bool], None]:
     def told(step: FlowStep, outcome: Outcome, good: bool) -> None:
+        if not outcome.artefacts:
+            # What no verb did is no page's doing, and not yet in the journal.
+            outcome = journal.write(outcome)
+        journal.judge(good, wanted_words(step))
         outcomes.append(outcome)
         mark = "ok  " if good else "BAD "
         count = f" {outcome.count}" if outcome.count is not None else ""

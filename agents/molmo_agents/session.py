@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from molmo_agents.errors import PageUnusable
 from molmo_agents.journal import Journal
+from molmo_agents.masker import Masker
 from molmo_agents.network import Gate
 from molmo_agents.outcome import Result
 from molmo_agents.policy import READ_ONLY, Policy, Rules
@@ -65,6 +66,26 @@ class Options:
             )
 
 
+@dataclass
+class Shared:
+    """What all windows of one agent have in common: what was used of the policy's budgets, and values that are not shown."""
+
+    hidden: list[str]
+    actions: int = 0
+    looks: int = 0
+    begun: float | None = None
+    masker: Masker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.masker = Masker(self.hidden)
+
+    def spent_s(self) -> float:
+        """Seconds since this was first asked."""
+        now = time.monotonic()
+        self.begun = self.begun or now
+        return now - self.begun
+
+
 class Session:
     """The parts behind a `WebPointer`: worlds, watch, gate, budget and journal."""
 
@@ -87,13 +108,41 @@ class Session:
         self.journal = journal
         self.worlds = Worlds(page, options.answer_s)
         self.watch = Watch(page, self.policy, self.rules, handler)
+        self.watch.masked = lambda question: self.masker.confirmation(question)
         self.gate = Gate(page, self.rules, self.watch, self.worlds, handler)
         self.frame: Any = None
-        self.actions = 0
-        self.looks = 0
-        self._begun: float | None = None
+        self.given: set[str] = set()
+        """Documents of pages that a secret was typed into."""
+        self._shared = Shared(hidden=[secret.value for secret in self.policy.secrets.values()])
         self._open = False
         self._closed = False
+
+    @property
+    def actions(self) -> int:
+        """Actions used so far."""
+        return self._shared.actions
+
+    @actions.setter
+    def actions(self, count: int) -> None:
+        self._shared.actions = count
+
+    @property
+    def looks(self) -> int:
+        """Pictures taken so far."""
+        return self._shared.looks
+
+    @looks.setter
+    def looks(self, count: int) -> None:
+        self._shared.looks = count
+
+    @property
+    def masker(self) -> Masker:
+        """Hides secrets in texts."""
+        return self._shared.masker
+
+    def join(self, other: Session) -> None:
+        """Share budgets and hidden values with the session of another window of the same agent."""
+        self._shared = other._shared
 
     def open(self) -> Steps[None]:
         """Attach to the page, once."""
@@ -111,7 +160,13 @@ class Session:
             ) from error
         self.watch.open()
         self._open = True
-        yield from self.gate.open()
+        try:
+            yield from self.gate.open()
+        except Exception:
+            # Without its gate a policy holds nothing: the next verb has to begin here again.
+            yield from self.close()
+            self._closed = False
+            raise
 
     def close(self) -> Steps[None]:
         """Detach; the page stays as it is. Closing twice is allowed."""
@@ -128,9 +183,7 @@ class Session:
         policy = self.policy
         if verb not in policy.verbs:
             return Result.BLOCKED_ACTION, f"the policy does not allow {verb}()"
-        now = time.monotonic()
-        self._begun = self._begun or now
-        if now - self._begun > policy.max_seconds:
+        if self._shared.spent_s() > policy.max_seconds:
             return Result.BUDGET, f"the policy's {policy.max_seconds:g} seconds are used up"
         if verb not in READ_ONLY and self.actions >= policy.max_actions:
             return Result.BUDGET, f"the policy's {policy.max_actions} actions are used up"
@@ -150,6 +203,8 @@ class Session:
             )
         return None
 
-    def secrets(self) -> list[str]:
-        """Values that no picture and no log may show."""
-        return [secret.value for secret in self.policy.secrets.values()]
+    def hide(self, text: str) -> None:
+        """Let no picture, log or answer show `text` from now on."""
+        if text not in self._shared.hidden:
+            self._shared.hidden.append(text)
+            self._shared.masker = Masker(self._shared.hidden)

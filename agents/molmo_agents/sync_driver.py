@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from molmo_agents.async_driver import patiently
 from molmo_agents.errors import PageGone
 from molmo_agents.steps import Call, Consult, Pause, Step, Steps, Think
 from molmo_point.errors import UsageError
@@ -15,7 +16,13 @@ T = TypeVar("T")
 
 
 class SyncDriver:
-    """Does each step in the thread that owns the page."""
+    """Does each step in the thread that owns the page.
+
+    `waiting` says whether the page waits for an answer of ours, so that it cannot give its own.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: Callable[[], bool] = lambda: False
 
     def run(self, steps: Steps[T]) -> T:
         """Run `steps` to their end and return their result."""
@@ -40,7 +47,7 @@ class SyncDriver:
 
     def _do(self, step: Step) -> Any:
         if isinstance(step, Call):
-            return _bounded(step)
+            return _bounded(step, self.waiting)
         if isinstance(step, Think):
             return step.function()
         if isinstance(step, Pause):
@@ -56,17 +63,17 @@ class SyncDriver:
         raise TypeError(f"not a step: {step!r}")
 
 
-def _bounded(step: Call) -> Any:
+def _bounded(step: Call, waiting: Callable[[], bool]) -> Any:
     """Call a Playwright method with a deadline.
 
     Playwright's own timeouts do not cover CDP and mouse calls: a page in an endless loop would hold us for ever. Each sync
-    object sends its coroutine through its `_sync`; for the length of this call, ours puts `wait_for` around the coroutine.
+    object sends its coroutine through its `_sync`; for the length of this call, ours puts a deadline around the coroutine.
     """
     method = getattr(step.on, step.name)
     original = getattr(step.on, "_sync", None)
     if original is None:
         return method(*step.args, **step.kwargs)
-    step.on._sync = lambda coroutine: original(asyncio.wait_for(coroutine, step.timeout_s))
+    step.on._sync = lambda work: original(patiently(work, step.timeout_s, waiting))
     try:
         return method(*step.args, **step.kwargs)
     except asyncio.TimeoutError:

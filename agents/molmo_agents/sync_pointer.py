@@ -21,6 +21,7 @@ from molmo_point.points import Point
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+    from typing_extensions import Self
 
 
 class WebPointer:
@@ -55,11 +56,16 @@ class WebPointer:
         self._session = Session(
             page, pointer, policy or Policy(), options or Options(), journal, self._driver.handler
         )
+        self._driver.waiting = lambda: self._session.watch.asking > 0
 
     @property
     def page(self) -> Any:
         """The Playwright page."""
         return self._session.page
+
+    def masked(self, text: str) -> str:
+        """Return `text` without the policy's secrets and typed passwords."""
+        return self._session.masker.text(text)
 
     @property
     def frame(self) -> Frame | None:
@@ -77,10 +83,25 @@ class WebPointer:
         """Pages that the page opened and the policy let live."""
         return tuple(popup for popup in self._session.watch.popups if not popup.is_closed())
 
+    def on(self, page: Page | Any) -> Self:
+        """Return a pointer on another window, such as one of `popups`, with the same policy, budgets and journal.
+
+        Each pointer is closed by itself.
+        """
+        mine = self._session
+        other = type(self)(page, mine.pointer, mine.policy, mine.options, mine.journal)
+        other._session.join(mine)
+        return other
+
     @property
     def blocked_requests(self) -> int:
         """How many requests the policy stopped so far."""
         return self._session.gate.total_blocked
+
+    @property
+    def unheld(self) -> str:
+        """Why connections that the browser makes beneath the page are not held to the policy, or ""; known once attached."""
+        return self._session.gate.unheld
 
     def _run(self, steps: Steps[Outcome]) -> Outcome:
         return self._driver.run(steps)
@@ -109,9 +130,20 @@ class WebPointer:
         """Open an address that the policy allows."""
         return self._run(plan.goto(self._session, url, timeout_s))
 
-    def look(self, *, region: Box | None = None) -> Outcome:
-        """Take a picture of the viewport, or of a region of it in CSS pixels; it is in `outcome.frame`."""
-        return self._run(plan.look(self._session, region))
+    def back(self, *, timeout_s: float = 30.0) -> Outcome:
+        """Go to the page before in the tab's history."""
+        return self._run(plan.back(self._session, timeout_s))
+
+    def key(self, key: str) -> Outcome:
+        """Press a key: Escape, Tab, arrows and the like; Enter and Space press what has the focus, with the checks of a press."""
+        return self._run(plan.press_key(self._session, key))
+
+    def look(self, *, region: Box | None = None, scale: float = 1.0) -> Outcome:
+        """Take a picture of the viewport, or of a region of it in CSS pixels; it is in `outcome.frame`.
+
+        `scale` is picture pixels per CSS pixel: give the screen's own to see all that a dense screen shows.
+        """
+        return self._run(plan.look(self._session, region, scale))
 
     def locate(self, query: Query, *, many: bool = False, region: Box | None = None) -> Outcome:
         """Say where it is and what lies there, without touching it; `many` gives every place in `outcome.points`."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from molmo_agents.aim import Aim, Halt, Progress, Query, aim, with_locator
+from molmo_agents.conceal import conceal
 from molmo_agents.decide import Report
 from molmo_agents.held import holds
 from molmo_agents.hover import hover_still, mouse
@@ -72,6 +73,8 @@ def type_text(s: Session, p: Progress, query: Query, what: Typing) -> Steps[Outc
             Result.BLOCKED_ORIGIN,
             f"the secret {what.secret!r} may not be typed at {raw['url'][:200]}",
         )
+    if what.secret or kind == "password":
+        yield from conceal(s, target, what.text)
     asked = yield from permit(s, p, target, "submit" if what.submit else "type", what.shown)
     hidden = kind == "password" and not what.secret
     shown = "<password>" if hidden else what.shown

@@ -22,13 +22,12 @@ from molmo_agents.aim import (
 )
 from molmo_agents.errors import PageGone
 from molmo_agents.hover import hover_still
-from molmo_agents.journal import Masker
 from molmo_agents.look import MAX_FRAMES, look
 from molmo_agents.outcome import Outcome, Result
 from molmo_agents.press import Press, press, stop_loading
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
-from molmo_agents.steps import Steps, call, pause
+from molmo_agents.steps import Steps, pause
 from molmo_agents.worlds import WorldLost
 from molmo_point.errors import UsageError
 from molmo_point.points import Point
@@ -63,7 +62,7 @@ def perform(
     finally:
         steps.close()
     p.timings["total"] = time.perf_counter() - start
-    outcome = Masker(s.secrets()).outcome(outcome.with_(timings=dict(p.timings)))
+    outcome = s.masker.outcome(outcome.with_(timings=dict(p.timings)))
     return s.journal.write(outcome) if s.journal is not None else outcome
 
 
@@ -173,10 +172,10 @@ def _shown(s: Session, text: str) -> Steps[bool]:
     return False
 
 
-def look_verb(s: Session, p: Progress, region: Box | None) -> Steps[Outcome]:
+def look_verb(s: Session, p: Progress, region: Box | None, scale: float) -> Steps[Outcome]:
     """Take a picture; it is in `outcome.frame`."""
     with p.timed("look"):
-        frame = yield from look(s, region)
+        frame = yield from look(s, region, scale)
     return p.outcome(Result.FOUND, frame=frame)
 
 
@@ -329,38 +328,3 @@ def wait_for(s: Session, p: Progress, query: Query, timeout_s: float) -> Steps[O
         if forbidden is not None:
             raise Halt(*forbidden)
         yield from pause(s.page, min(0.1, left))
-
-
-def goto(s: Session, p: Progress, url: str, timeout_s: float) -> Steps[Outcome]:
-    """Open an address that the policy allows."""
-    if not s.rules.page(url) or url == "":
-        allowed = ", ".join(map(str, s.rules.pages)) or "no origins"
-        raise Halt(
-            Result.BLOCKED_ORIGIN, f"the policy does not allow {url[:200]}: allowed are {allowed}"
-        )
-    if s.policy.dry_run and s.page.url not in ("", "about:blank"):
-        return p.outcome(Result.READY, "dry run: the address was not opened")
-    s.actions += 1
-    record = s.watch.begin()
-    try:
-        yield from call(
-            s.page,
-            "goto",
-            url,
-            timeout=timeout_s * 1000,
-            wait_until="load",
-            timeout_s=timeout_s + 2,
-        )
-    except Exception as error:
-        if not record.blocked_pages:
-            raise Halt(Result.ERROR, f"{url[:200]} did not open: {_first_line(error)}") from error
-    if record.blocked_pages:
-        raise Halt(
-            Result.BLOCKED_ORIGIN,
-            f"it led to {record.blocked_pages[0][:200]}, which the policy does not allow",
-        )
-    return p.outcome(Result.DELIVERED, delivered=True)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from molmo_agents.outcome import Dialog
-from molmo_agents.policy import Policy, Rules
-from molmo_agents.steps import Steps, call
+from molmo_agents.policy import Confirmation, Policy, Rules
+from molmo_agents.risk import Facts, risks_of
+from molmo_agents.steps import Consult, Steps, call
 
 AWAITED = frozenset({"document", "xhr", "fetch", "script", "stylesheet"})
 """Requests worth waiting for after a press; pictures, beacons and streams are not."""
@@ -47,6 +48,10 @@ class Watch:
         self.record = Record()
         self.popups: list[Any] = []
         self.crashed = False
+        self.asking = 0
+        """Dialogs that wait for their answer: until then the page answers nothing else."""
+        self.masked: Callable[[Confirmation], Confirmation] = lambda question: question
+        """Hides secrets in questions."""
         self._pending: set[int] = set()
         self._alive: dict[int, Any] = {}
         self._leaving: set[int] = set()
@@ -107,14 +112,41 @@ class Watch:
         self.record.choosers.append(chooser)
 
     def _dialog(self, dialog: Any) -> Steps[None]:
-        # An alert has one button; accepting anything else would be an answer nobody gave.
-        accept = self._policy.dialogs == "accept" and dialog.type == "alert"
-        self.record.dialogs.append(
-            Dialog(kind=dialog.type, message=dialog.message[:500], accepted=accept)
+        self.asking += 1
+        try:
+            answer: bool | str = self._policy.dialogs == "accept"
+            if dialog.type != "alert":
+                answer = yield from self._asked(dialog)
+            accept = answer is True or isinstance(answer, str)
+            self.record.dialogs.append(
+                Dialog(kind=dialog.type, message=dialog.message[:500], accepted=accept)
+            )
+            text = (answer,) if isinstance(answer, str) and dialog.type == "prompt" else ()
+            # Somebody else's listener may have answered first.
+            with suppress(Exception):
+                yield from call(dialog, "accept" if accept else "dismiss", *text)
+        finally:
+            self.asking -= 1
+
+    def _asked(self, dialog: Any) -> Steps[bool | str]:
+        """Put a dialog of the page to the policy's callback; no callback, or one that fails, is a no."""
+        if self._policy.confirm is None:
+            return False
+        risks = risks_of("click", Facts(texts=(dialog.message,))) | {"dialog"}
+        question = Confirmation(
+            verb="answer",
+            risks=risks,
+            name=dialog.message[:500],
+            role=dialog.type,
+            query="",
+            url=self._page.url,
+            detail=dialog.default_value[:500],
         )
-        # Somebody else's listener may have answered first.
-        with suppress(Exception):
-            yield from call(dialog, "accept" if accept else "dismiss")
+        try:
+            answer = yield Consult(self._policy.confirm, (self.masked(question),))
+        except Exception:
+            return False
+        return answer if answer is True or isinstance(answer, str) else False
 
     def _popup(self, popup: Any) -> Steps[None]:
         self.record.popups.append(popup.url)

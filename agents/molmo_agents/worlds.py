@@ -24,7 +24,7 @@ REMEMBERED = 1000
 """Frames that are gone and still known: their last requests may be heard of after their end."""
 
 
-PROBES = ("dom", "names", "forms", "hit", "press", "fields", "locate", "cover")
+PROBES = ("dom", "names", "forms", "hit", "press", "fields", "locate", "cover", "secrets")
 """The files of our JavaScript, each leaning on those before it."""
 
 
@@ -232,6 +232,13 @@ class Worlds:
         if not self.has(frame_id):
             tree = yield from self.send(self.session, "Page.getFrameTree")
             self._note(tree["frameTree"])
+        if not self.has(frame_id):
+            # A frame inside another site's frame is known to that frame's process only.
+            yield from self._attach_foreign()
+            for session, frame in list(self._foreign.values()):
+                if not frame.is_detached():
+                    tree = yield from self.send(session, "Page.getFrameTree")
+                    self._note(tree["frameTree"])
         return self.has(frame_id)
 
     def object_id(self, world: World, expression: str) -> Steps[str | None]:
@@ -317,9 +324,13 @@ class Worlds:
 
     def _foreign_session(self, frame_id: str) -> Steps[Any]:
         """Return the CDP session of a frame that lives in another process, or None."""
+        if frame_id not in self._foreign:
+            yield from self._attach_foreign()
         known = self._foreign.get(frame_id)
-        if known is not None:
-            return known[0]
+        return None if known is None else known[0]
+
+    def _attach_foreign(self) -> Steps[None]:
+        """Attach to every frame that lives in a process of its own."""
         attached = [frame for _, frame in self._foreign.values()]
         for frame in self._page.frames:
             if frame.parent_frame is None or frame in attached:
@@ -337,8 +348,6 @@ class Worlds:
                 continue
             self._note(tree)
             self._foreign[tree["frame"]["id"]] = (session, frame)
-        known = self._foreign.get(frame_id)
-        return None if known is None else known[0]
 
     def tidy(self) -> Steps[None]:
         """Let go of elements asked about earlier and of frames that are gone, so that a long life leaks none."""

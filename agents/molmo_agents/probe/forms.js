@@ -10,9 +10,9 @@
   // A link in SVG keeps its address in an object.
   M.linkOf = (e) => {
     const link = D.closest(e, "a[href],a[*|href],area[href]");
-    if (!link) return { href: "", target: "" };
+    if (!link) return { href: "", target: "", download: false };
     const plain = D.attr(link, "href") ?? link.getAttributeNS("http://www.w3.org/1999/xlink", "href");
-    return { href: typeof link.href === "string" ? link.href : absolute(plain), target: D.attr(link, "target") || "" };
+    return { href: typeof link.href === "string" ? link.href : absolute(plain), target: D.attr(link, "target") || "", download: D.attr(link, "download") !== null };
   };
 
   const formOf = (e) => e.form || D.closest(e, "form");

@@ -60,7 +60,7 @@
       control_tag: D.tag(control), editable: control.isContentEditable === true || (document.designMode === "on" && e === D.body()), multiple: control.multiple || false, read_only: control.readOnly || false,
       disabled: D.matches(control, ":disabled") || Boolean(D.closest(e, "[aria-disabled=true],[inert]")),
       invisible: opacityOf(e) < 0.1 || !paints(e), exempt: ["input", "select", "label"].includes(D.tag(e)),
-      href: link.href || (M.submits(control) ? facts.action : ""), opens_window: Boolean(link.href && link.target && !["_self", "_top", "_parent"].includes(link.target)),
+      href: link.href || (M.submits(control) ? facts.action : ""), download: link.download, opens_window: Boolean(link.href && link.target && !["_self", "_top", "_parent"].includes(link.target)),
       submits: M.submits(control), ...facts, ...M.stateOf(control), expanded: D.attr(e, "aria-expanded") === "true",
       ...compared(e, whole, x, y), selector: D.matches(e, M.NATIVE) || D.matches(e, M.MARKED), in_shadow: shadow, meaning: M.meaningOf(e, kind),
       leaf: { tag: D.tag(leaf), text: M.wordsOf(leaf)[0].slice(0, 80), id: D.attr(leaf, "id") || "" }, url: location.href, early: M.early,
@@ -175,7 +175,7 @@
   });
 
   // Remember what lies where, so that a later look can tell "the same button" from "another one in its place".
-  M.snapshot = (secrets) => {
+  M.snapshot = (canvases) => {
     M.seen = new Map();
     M.frames = [];
     M.looked = true;
@@ -186,29 +186,11 @@
       else M.seen.set(e, { sign: M.signOf(e), cls: D.attr(e, "class"), box: box(r), hidden: hiddenNow(e, r) });
       if (M.seen.size > MANY) break;
     }
-    return { state: M.state(), frames: M.frames.map((e) => inside(e, 0, 0)), masks: M.masks(secrets) };
+    return { state: M.state(), frames: M.frames.map((e) => inside(e, 0, 0)), masks: M.masks(canvases) };
   };
   // Something else lies over its middle: then the picture need not show it at all.
   const hiddenNow = (e, r) => {
     const leaf = M.leafAt((r.left + r.right) / 2, (r.top + r.bottom) / 2);
     return Boolean(leaf) && !M.related(leaf, e);
-  };
-
-  M.masks = (secrets) => {
-    const boxes = [];
-    for (const e of M.deep("input,textarea")) {
-      if (e.value && (e.type === "password" || secrets.some((s) => e.value.includes(s)))) boxes.push(box(D.rect(e)));
-    }
-    if (!secrets.length) return boxes;
-    const walk = (root) => {
-      const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
-      while (texts.nextNode()) if (secrets.some((s) => texts.currentNode.data.includes(s))) {
-        const range = document.createRange(); range.selectNode(texts.currentNode);
-        boxes.push(...[...range.getClientRects()].map(box));
-      }
-    };
-    walk(document);
-    for (const e of document.querySelectorAll("*")) if (e.shadowRoot) walk(e.shadowRoot);
-    return boxes;
   };
 })();

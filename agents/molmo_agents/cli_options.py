@@ -1,0 +1,60 @@
+"""What the options of the commands mean, checked before a browser is started."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from molmo_agents.browser import Screen
+from molmo_agents.policy import Secret
+from molmo_agents.screen import Box
+from molmo_point.errors import UsageError
+
+
+def screen(viewport: str, dpr: float) -> Screen:
+    """Read --viewport and --dpr."""
+    width, _, height = viewport.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise UsageError(f"expected a viewport like 1280x800, got {viewport!r}")
+    return Screen(int(width), int(height), dpr)
+
+
+def region(text: str | None, screen: Screen) -> Box | None:
+    """Read --region: CSS px, within the viewport."""
+    if text is None:
+        return None
+    try:
+        x, y, width, height = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"expected a region like 0,0,640,400, got {text!r}") from None
+    if width <= 0 or height <= 0:
+        raise UsageError(f"a region needs a width and a height above 0, got {text!r}")
+    if x < 0 or y < 0 or x + width > screen.width or y + height > screen.height:
+        raise UsageError(
+            f"the region {text} does not lie in the viewport of {screen.width}x{screen.height}"
+        )
+    return Box(x, y, width, height)
+
+
+def secrets(given: list[str], origins: tuple[str, ...]) -> dict[str, Secret]:
+    """Read --secret: values come from the environment."""
+    secrets: dict[str, Secret] = {}
+    for text in given:
+        name, _, variable = text.partition("=")
+        value = os.environ.get(variable)
+        if not name or not value:
+            raise UsageError(
+                f"expected --secret NAME=VARIABLE with a variable that is set, got {text!r}"
+            )
+        secrets[name] = Secret(value, origins)
+    return secrets
+
+
+def writable(path: Path | None) -> None:
+    """Refuse a file that cannot be written, before anything is done."""
+    if path is None:
+        return
+    if path.is_dir() or not path.parent.is_dir():
+        raise UsageError(f"cannot write {path}: expected a file in a folder that exists")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"cannot write {path}: there is no permission")
