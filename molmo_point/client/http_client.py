@@ -30,6 +30,9 @@ from molmo_point.wire import (
 GRACE_S = 1.0
 """How much longer than the server's deadline its answer "truncated" is waited for."""
 
+RETRY_S = 0.2
+"""Between two attempts."""
+
 _PATHS = {
     Op.POINT: "/v1/point",
     Op.STREAM: "/v1/point",
@@ -131,7 +134,8 @@ class HttpLink:
         withdrawn: Callable[[], bool],
     ) -> Replies:
         until = time.monotonic() + timeout_s + GRACE_S
-        gone_at = time.monotonic() + self._gone_after_s
+        # From the first failure after a sign of life: how long the model took before it is no silence.
+        gone_at: float | None = None
         expected, pid = 0, os.getpid()
         while True:
             if withdrawn():
@@ -143,7 +147,7 @@ class HttpLink:
                         self._cancel(request)
                         raise Cancelled("the request was withdrawn by its caller")
                     if reply.seq >= expected:
-                        expected = reply.seq + 1
+                        expected, gone_at = reply.seq + 1, None
                         yield reply
                         if reply.last:
                             return
@@ -158,14 +162,16 @@ class HttpLink:
                     f"{self.url} gave no complete answer within {timeout_s:.1f} s"
                 ) from error
             except ERRORS as error:
-                if permanent(error) or time.monotonic() + 0.2 >= min(until, gone_at):
+                gone_at = gone_at or time.monotonic() + self._gone_after_s
+                if permanent(error) or time.monotonic() + RETRY_S >= min(until, gone_at):
                     raise failure(self.url, error) from error
-                time.sleep(0.2)
+                time.sleep(RETRY_S)
             except UnknownRequest:
-                # The server is stopping: the next one is asked.
-                if time.monotonic() + 0.2 >= min(until, gone_at):
+                # The server has said that it stops: the next one is waited for as long as the call has time.
+                gone_at = until
+                if time.monotonic() + RETRY_S >= until:
                     raise
-                time.sleep(0.2)
+                time.sleep(RETRY_S)
 
     def close(self) -> None:
         """As `Link.close`."""

@@ -11,7 +11,9 @@ from molmo_point.pointer import check_timeout
 from molmo_point.wire import Picture, Reply, Request, ServerInfo
 
 GONE_S = 10.0
-"""After so long without a server nobody is there; longer than one takes to start again on most machines."""
+"""After so long without a server nobody is there; longer than one takes to start again on most machines.
+
+One that has said that it stops is waited for as long as the call has time."""
 
 Replies = Generator[Reply, None, None]
 

@@ -146,7 +146,7 @@ class ZmqChannel:
         # `hello` is answered at once, so its timeout is also how long a silent server is waited for.
         hello = request.op is Op.HELLO
         until = now + timeout_s + (0.0 if hello else GRACE_S)
-        gone_s = timeout_s if hello else self._gone_after_s
+        patience = gone_s = timeout_s if hello else self._gone_after_s
         while True:
             if withdrawn():
                 raise Cancelled("the request was withdrawn by its caller")
@@ -162,7 +162,10 @@ class ZmqChannel:
                 continue
             heard, ever = time.monotonic(), True
             probe_at = heard + PROBE_S
+            gone_s = patience
             if reply.error is not None and reply.error.kind == UnknownRequest.kind:
+                # The server has been restarted, or says that it stops: the next one is waited for as long as the call has time.
+                gone_s = max(patience, until - heard)
                 yield reply
             elif reply.type == "pending" or reply.seq < expected:
                 continue

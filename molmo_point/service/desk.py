@@ -111,6 +111,7 @@ class Desk:
         listener: Listener,
         turn: Turn | None = None,
         camera_owner: str | None = None,
+        once: bool = False,
     ) -> Job:
         """Take a request in; `listener` hears every reply. One that was answered before is answered from the reply cache.
 
@@ -123,6 +124,7 @@ class Desk:
             listener: Hears every reply, from any thread.
             turn: As in `Job`.
             camera_owner: As in `Job`.
+            once: As in `Job`.
 
         Raises:
             PointError: It is refused; nothing is remembered of it.
@@ -136,6 +138,7 @@ class Desk:
             default_timeout_s=self.settings.default_timeout_s,
             turn=turn,
             camera_owner=camera_owner,
+            once=once,
         )
         known = self._memory.find(job.key)
         if known is None:
@@ -200,8 +203,11 @@ class Desk:
             self.metrics.published()
 
     def _finished(self, job: Job, reply: Reply) -> None:
-        self._memory.answered(job)
-        self._housekeeping.seal(job)
+        if job.once:
+            self._memory.forget(job)
+        else:
+            self._memory.answered(job)
+            self._housekeeping.seal(job)
         self.metrics.finished(job, reply)
         camera = job.request.camera
         # A standing query publishes what it makes of the answers itself.

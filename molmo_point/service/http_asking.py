@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
+import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +27,9 @@ GRACE_S = 5.0
 LISTEN_S = 0.5
 """How often a waiting request looks whether its caller is still there."""
 
+
+_numbers = itertools.count(1)
+"""Tell requests without a name apart; nobody outside can name one."""
 
 POINTING = frozenset({Op.POINT, Op.COUNT, Op.STREAM})
 """What takes a noun phrase; an instruction around it is taken off."""
@@ -65,7 +68,7 @@ class Asking:
             fields["query"] = noun_phrase(query)
         caller = HttpCaller.of(http)
         request = Request(
-            id=caller.request_id or secrets.token_hex(16),
+            id=caller.request_id or f"r{next(_numbers)}",
             op=op,
             image=header_of(data) if data is not None else None,
             **fields,
@@ -86,6 +89,7 @@ class Asking:
             listener=listener,
             turn=caller.turn,
             camera_owner=caller.owner,
+            once=caller.request_id is None,
         )
         heard_last = False
         try:
@@ -94,7 +98,7 @@ class Asking:
                 heard_last = reply.last
                 if reply.error is not None:
                     raise error_from(reply.error)
-                if reply.pointing is not None:
+                if reply.pointing is not None and reply.pointing.query != query:
                     # As the caller wrote it, not as the model was asked.
                     pointing = reply.pointing.with_(query=query)
                     reply = reply.model_copy(update={"pointing": pointing})
@@ -135,7 +139,8 @@ class HttpCaller:
         client = token_header(http, "x-client-id")
         request_id = token_header(http, "x-request-id")
         if client is None:
-            name, owner, request_id = f"http:once:{secrets.token_hex(8)}", place, None
+            # No client can call itself so: their names have another beginning.
+            name, owner, request_id = f"http:once:{next(_numbers)}", place, None
         else:
             name = owner = f"http:{token}:client:{client}"
         return cls(name, request_id, (place, str(port)), owner)

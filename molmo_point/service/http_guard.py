@@ -66,6 +66,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        send = _traced(headers.get("x-request-id"), send)
         refusal = (
             self._check_host(headers)
             or self._check_page(headers, scope["method"])
@@ -178,6 +179,19 @@ class Guard:
             ),
             status=413,
         )
+
+
+def _traced(name: str | None, send: Send) -> Send:
+    """Return a `send` that gives the response the X-Request-Id of its request, where that is a printable word."""
+    if name is None or not (0 < len(name) <= 128 and all("!" <= mark <= "~" for mark in name)):
+        return send
+
+    async def traced(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", name.encode())]
+        await send(message)
+
+    return traced
 
 
 def _after(receive: Receive) -> Callable[[], Awaitable[Message]]:

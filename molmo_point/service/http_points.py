@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, computed_field
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
@@ -67,9 +68,18 @@ class Done(BaseModel):
     done: bool = True
 
 
+class DirectRoute(APIRoute):
+    """A route whose endpoint takes the bare request and makes the response: nothing is resolved for it, which takes 0.1 ms."""
+
+    def get_route_handler(self) -> Callable[[HttpRequest], Coroutine[Any, Any, Response]]:
+        """Return the endpoint itself."""
+        return self.endpoint
+
+
 def points_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
     """Return the routes."""
     router = APIRouter(tags=["points"])
+    questions = APIRouter(tags=["points"], route_class=DirectRoute)
     moondream = Moondream(asking, fetcher)
 
     async def question(
@@ -81,7 +91,8 @@ def points_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
             return event_stream(await primed(asking.replies(http, stream_op, data, **fields)))
         reply = await asking.answer(http, op, data, **fields)
         if reply.pointing is not None:
-            out = PointingOut(**dict(reply.pointing))
+            # Checked when it was made: not once more.
+            out = PointingOut.model_construct(**dict(reply.pointing))
             return Response(out.model_dump_json(), media_type="application/json")
         text = TextOut(
             text=reply.text or "",
@@ -91,18 +102,18 @@ def points_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
         # As on the wire, the reason is left out where it is the usual one.
         return Response(text.model_dump_json(exclude_defaults=True), media_type="application/json")
 
-    @router.post("/v1/point", response_model=PointingOut, **docs.POINT)
+    @questions.post("/v1/point", response_model=PointingOut, **docs.POINT)
     async def point(http: HttpRequest) -> Response:
         sent = await _json_fields(http)
         if sent is not None and "object" in sent:
             return await moondream.point(http, sent)
         return await question(http, Op.POINT, Op.STREAM, sent)
 
-    @router.post("/v1/count", response_model=PointingOut, **docs.COUNT)
+    @questions.post("/v1/count", response_model=PointingOut, **docs.COUNT)
     async def count(http: HttpRequest) -> Response:
         return await question(http, Op.COUNT, Op.COUNT, await _json_fields(http))
 
-    @router.post("/v1/ask", response_model=TextOut, **docs.ASK)
+    @questions.post("/v1/ask", response_model=TextOut, **docs.ASK)
     async def ask(http: HttpRequest) -> Response:
         return await question(http, Op.ASK, Op.STREAM_TEXT, await _json_fields(http))
 
@@ -139,6 +150,8 @@ def points_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
     async def server() -> ServerInfo:
         return asking.desk.info()
 
+    # First, since routes are compared in their order.
+    router.routes[:0] = questions.routes
     return router
 
 

@@ -41,6 +41,7 @@ class Job:
         arrived: `time.monotonic()`, seconds.
         deadline: `time.monotonic()` after which nobody wants the answer.
         cancelled: The caller has withdrawn it.
+        once: Nobody can ask for it again, since its caller has no name: nothing is kept for that.
         decode_pixels: Size of a picture that is decoded before its turn, width x height; 0 for one that takes so little time that
             the model's thread decodes it.
         decoded: That picture, decoded.
@@ -56,7 +57,7 @@ class Job:
         default_timeout_s: float,
         turn: Turn | None = None,
         camera_owner: str | None = None,
-        decode_pixels: int = 0,
+        once: bool = False,
     ) -> None:
         self.request = request
         self.picture = picture
@@ -68,7 +69,8 @@ class Job:
         self.deadline = self.arrived + (request.timeout_s or default_timeout_s)
         self.cancelled = False
         self.nbytes = len(picture.data) if picture is not None else 0
-        self.decode_pixels = decode_pixels
+        self.once = once
+        self.decode_pixels = 0
         self.decoded: Array | None = None
         # Kept past the answer, until the digest that takes its place is computed (`seal`).
         self._content = picture.data if picture is not None else None
@@ -208,6 +210,8 @@ class Job:
             self._replies.append(reply)
             if last:
                 self.picture = self._stop = self.decoded = None
+                if self.once:
+                    self._content = None
             for listener in self._listeners.values():
                 listener(reply)
             if last:

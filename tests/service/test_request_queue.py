@@ -21,15 +21,16 @@ def job(name: str, place: str = "a", connection: str = "1", **fields: Any) -> Jo
     decode_pixels = fields.pop("decode_pixels", 0)
     request = Request(id=name, op=fields.pop("op", Op.COUNT), query="mug", **fields)
     picture = Picture(ImageHeader(encoding="png"), bytes(100))
-    return Job(
+    made = Job(
         request,
         picture,
         caller=f"{place}-{connection}",
         transport="zmq",
         default_timeout_s=timeout_s,
         turn=(place, connection),
-        decode_pixels=decode_pixels,
     )
+    made.decode_pixels = decode_pixels
+    return made
 
 
 def heard(asked: Job) -> list[Reply]:
