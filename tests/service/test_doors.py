@@ -275,6 +275,43 @@ def test_small_things_of_http(client: Any) -> None:
     assert asking.post("/v1/point", json={"query": "mug", "image": PIXEL}, headers=stray).json()["count"]  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["trace-7", "a" * 128])
+def test_the_id_of_a_request_comes_back_with_every_kind_of_answer(client: Any, name: str) -> None:
+    asking = client()
+    headers = {"X-Request-Id": name}
+    body = {"query": "mug", "image": PIXEL}
+    answers = [
+        asking.post("/v1/point", json=body, headers=headers),
+        asking.post("/v1/point", json={**body, "stream": True}, headers=headers),
+        asking.post("/v1/point", json={"query": ""}, headers=headers),
+        asking.get("/healthz", headers=headers),
+        asking.get("/nowhere", headers=headers),
+        asking.get("/healthz", headers={**headers, "Host": "evil.example"}),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 400, 200, 404, 403]
+    assert {answer.headers["X-Request-Id"] for answer in answers} == {name}
+    assert answers[1].headers["X-Accel-Buffering"] == "no"
+
+
+@pytest.mark.parametrize("name", ["", "a b", "\u00e9".encode("latin-1"), "a" * 129])
+def test_what_is_no_word_does_not_come_back(client: Any, name: Any) -> None:
+    answer = client().get("/healthz", headers={"X-Request-Id": name})
+    assert answer.status_code == 200
+    assert "X-Request-Id" not in answer.headers
+
+
+def test_unnamed_requests_leave_nothing_behind(client: Any) -> None:
+    """Nobody can ask for their answers again, so neither those nor digests of their images are kept."""
+    asking = client()
+    body = {"query": "mug", "image": PIXEL}
+    for headers in ({}, {"X-Request-Id": "7"}, {"X-Client-Id": "robot"}):
+        assert asking.post("/v1/point", json=body, headers=headers).status_code == 200
+    assert len(asking.service.desk._memory) == 0
+    named = {"X-Client-Id": "robot", "X-Request-Id": "7"}
+    assert asking.post("/v1/point", json=body, headers=named).status_code == 200
+    assert len(asking.service.desk._memory) == 1
+
+
 def test_answers_leave_at_once(client: Any) -> None:
     """asyncio turns Nagle's algorithm off only for a listening socket that names its protocol."""
     listening = client().service.http._socket

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -176,3 +177,45 @@ def test_stopping_answers_what_is_at_work(nano: LocalPointer) -> None:
     worker.stop(30)
     assert not worker.alive
     assert replies[-1].pointing.text == nano.point(DEMO, "burgers").text
+
+
+class Named(LocalPointer):
+    """nano's weights under another name: nano itself is known to answer no free questions."""
+
+    @property
+    def model(self) -> str:
+        """Not nano."""
+        return "other"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_chat_without_an_image_is_answered_by_the_model(
+    start: Callable[..., Service], nano: LocalPointer, stream: bool
+) -> None:
+    httpx = pytest.importorskip("httpx", reason="the extra 'client' is not installed")
+    question = "What is beside the burgers?"
+    alone = nano.schedule()
+    alone.add("question", None, question, kind="text", timeout_s=60)
+    results: list[Any] = []
+    while alone.busy:
+        results += [news.result for news in alone.step() if news.result is not None]
+    service = start(Named(nano.engine), zmq=False, http=True)
+    body = {
+        "model": "other",
+        "messages": [{"role": "user", "content": question}],
+        "stream": stream,
+    }
+    response = httpx.post(f"{service.http.url}/v1/chat/completions", json=body, timeout=60)
+    assert response.status_code == 200, response.text
+    if stream:
+        data = [line[6:] for line in response.text.splitlines() if line.startswith("data: {")]
+        pieces = [json.loads(line)["choices"][0]["delta"].get("content", "") for line in data]
+        assert "".join(pieces) == str(results[0])
+    else:
+        assert response.json()["choices"][0]["message"]["content"] == str(results[0])
+
+
+def test_the_engine_answers_as_many_together_as_the_server_was_told() -> None:
+    with mp.serve("nano", zmq=None, http="127.0.0.1:0", max_batch=2, block=False) as server:
+        pointer = server.desk.worker._load()
+    assert pointer.schedule().room == 2  # type: ignore[attr-defined]

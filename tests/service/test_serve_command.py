@@ -156,3 +156,16 @@ def test_keys_are_made_listed_and_used(tmp_path: Path, image: Array) -> None:
     finally:
         process.terminate()
         process.communicate(timeout=30)
+
+
+def test_max_batch_reaches_the_engine(monkeypatch: Any) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(serve, "run_service", lambda service, options: made.append(service))
+    addresses = ["--zmq", "tcp://127.0.0.1:*", "--http", "off"]
+    done = invoke(serve, "serve", "nano", *addresses, "--max-batch", "3")
+    assert done.exception is None, done.exception
+    service = made[0]
+    try:
+        assert service.desk.worker._load().schedule().room == 3
+    finally:
+        service.stop()
