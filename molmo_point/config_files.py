@@ -58,6 +58,9 @@ class VisionKeys(Keys):
 class NetworkKeys(Keys):
     """What both dialects of config.json have."""
 
+    # pydantic before 2.10 warns of every field whose name begins so.
+    model_config = ConfigDict(protected_namespaces=())
+
     model_type: str
     additional_vocab_size: Annotated[int, Field(ge=0)] | None = None
     attention_bias: bool | None = None

@@ -210,7 +210,7 @@ def test_a_chat_without_an_image_is_answered_by_the_model(
     if stream:
         data = [line[6:] for line in response.text.splitlines() if line.startswith("data: {")]
         pieces = [json.loads(line)["choices"][0]["delta"].get("content", "") for line in data]
-        assert "".join(pieces) == str(results[0])
+        assert "".join(pieces).strip() == str(results[0])
     else:
         assert response.json()["choices"][0]["message"]["content"] == str(results[0])
 
