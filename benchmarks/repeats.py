@@ -19,16 +19,16 @@ from unittest.mock import patch
 
 import molmo_point as mp
 from benchmarks.report import hardware, table
-from molmo_point.cli.worlds import world_examples
 from molmo_point.engine.repeats import Repeats
 from molmo_point.points import Point
-from molmo_point.train.scenes.scene import Style
+from molmo_point.synthetic.held_out import world_examples
+from molmo_point.synthetic.scenes.scene import Style
 
 FIRST = 5000
 """Number of the first picture; those of the calibration lie below."""
 
 
-class Answer(NamedTuple):
+class TargetSequence(NamedTuple):
     """One answer as it was written, and for each point the number of the thing that it lies on, -1 for none."""
 
     points: list[Point]
@@ -81,7 +81,7 @@ class Unmerged(Repeats):
         return False
 
 
-def ask(world: str, pictures: int, questions: int) -> Iterator[Answer]:
+def ask(world: str, pictures: int, questions: int) -> Iterator[TargetSequence]:
     """Ask about the scenes of a world."""
     pointer = mp.load("nano")
     for example in world_examples(world, FIRST, pictures, questions, Style()):
@@ -92,10 +92,12 @@ def ask(world: str, pictures: int, questions: int) -> Iterator[Answer]:
             [index for index, region in enumerate(example.regions) if region.contains(p.x, p.y)]
             for p in points
         ]
-        yield Answer(points, [found[0] if found else -1 for found in on], len(example.regions))
+        yield TargetSequence(
+            points, [found[0] if found else -1 for found in on], len(example.regions)
+        )
 
 
-def judge(rule: Rule, answers: list[Answer]) -> tuple[Any, ...]:
+def judge(rule: Rule, answers: list[TargetSequence]) -> tuple[Any, ...]:
     """Return how many points a rule drops, on a thing that stays, on one that is lost, on nothing; and the mean count error."""
     again = lost = nothing = 0
     errors = []
@@ -114,12 +116,13 @@ def judge(rule: Rule, answers: list[Answer]) -> tuple[Any, ...]:
     return again + lost + nothing, again, lost, nothing, f"{sum(errors) / len(errors):.2f}"
 
 
-def kept_answers(path: Path | None, made: Iterator[Answer]) -> list[Answer]:
+def kept_answers(path: Path | None, made: Iterator[TargetSequence]) -> list[TargetSequence]:
     """Read answers from a file, or make them and write them there."""
     if path is not None and path.exists():
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         return [
-            Answer([Point(**p) for p in points], things, asked) for points, things, asked in rows
+            TargetSequence([Point(**p) for p in points], things, asked)
+            for points, things, asked in rows
         ]
     answers = list(made)
     if path is not None:

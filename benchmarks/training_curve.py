@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.report import table
 from molmo_point.engine.calibration import logit, sigmoid
 from molmo_point.evaluate.table import Row, Table
-from molmo_point.train.cost import read_cost
+from molmo_point.train.compute_cost import read_cost
 
 HOURS = 10.0
 LAST = 3

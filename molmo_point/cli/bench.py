@@ -35,8 +35,8 @@ def drift(
 
     from molmo_point import api
     from molmo_point.cli.tables import print_table
-    from molmo_point.cli.worlds import scene_examples
-    from molmo_point.evaluate.drift import measure_drift
+    from molmo_point.evaluate.compare_models import measure_drift
+    from molmo_point.synthetic.held_out import scene_examples
     from molmo_point.train.recipe import find_recipe
 
     first = api.load(model, device=device)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molmo_point.cli.waiting import bar
-from molmo_point.cli.worlds import WORLDS, count_pictures, world_examples
 from molmo_point.errors import UsageError
+from molmo_point.synthetic.held_out import WORLDS, count_pictures, world_examples
 from molmo_point.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from molmo_point.evaluate.calibrate import Quality, Samples
-    from molmo_point.evaluate.examples import Example
     from molmo_point.evaluate.kept import KeptAnswers
+    from molmo_point.examples import Example
     from molmo_point.pointer import Pointer
 
 FIRST = 30_000
@@ -87,7 +87,7 @@ def calibrate(
     from molmo_point.api import load
     from molmo_point.engine.calibration import FILE
     from molmo_point.evaluate import calibrate as certainty
-    from molmo_point.evaluate.fit import LEAST, fit, lacking
+    from molmo_point.evaluate.fit_calibration import LEAST, fit, lacking
     from molmo_point.evaluate.kept import KEPT_FILE, KeptAnswers
     from molmo_point.evaluate.reliability import draw_reliability
 
@@ -146,7 +146,7 @@ def _announce(halves: Halves) -> dict[str, int]:
     Raises:
         UsageError: However well the model answers, there will be too few right points to fit on.
     """
-    from molmo_point.evaluate.fit import LEAST
+    from molmo_point.evaluate.fit_calibration import LEAST
 
     first = list(halves[0][OWN])
     second = list(halves[1][OWN])
@@ -171,7 +171,7 @@ Halves = tuple[dict[str, "Iterable[Example]"], dict[str, "Iterable[Example]"]]
 
 def _own(path: Path) -> Halves:
     """The questions of a file, picture by picture in turn."""
-    from molmo_point.evaluate.labelled import read_labelled
+    from molmo_point.evaluate.jsonl_dataset import read_labelled
 
     groups: dict[int, list[Example]] = {}
     for example in read_labelled(path):

@@ -64,7 +64,7 @@ def wrapped(text: str) -> str:
 def _card(model: Path, table: Table, report: Report | None) -> str:
     from molmo_point.config import MolmoConfig
     from molmo_point.model.weights import parameter_count
-    from molmo_point.train.cost import read_cost
+    from molmo_point.train.compute_cost import read_cost
 
     notes = json.loads((model / NOTES_FILE).read_text(encoding="utf-8"))
     cost = read_cost(model)
@@ -92,8 +92,8 @@ def _card(model: Path, table: Table, report: Report | None) -> str:
 
 def _known(model: Path) -> dict[str, str]:
     """The kinds that the last stage draws, in words."""
+    from molmo_point.synthetic.scenes.kinds import COLOURS, all_kinds, kinds_named
     from molmo_point.train.recipe import read_recipe
-    from molmo_point.train.scenes.kinds import COLOURS, all_kinds, kinds_named
 
     stage = read_recipe(model / "training.json").stages[-1]
     styles = [mix.style for mix in stage.scenes if mix.page is None]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molmo_point.cli.waiting import bar
-from molmo_point.cli.worlds import WORLDS, count_pictures, scene_examples, world_examples
 from molmo_point.errors import UsageError
+from molmo_point.synthetic.held_out import WORLDS, count_pictures, scene_examples, world_examples
 from molmo_point.whole_file import write_whole
 
 if TYPE_CHECKING:
     from molmo_point.evaluate.report import Report
     from molmo_point.pointer import Pointer
-    from molmo_point.train.scenes.scene import Style
+    from molmo_point.synthetic.scenes.scene import Style
 
 __all__ = ["evaluate_command", "register", "scene_examples"]
 

@@ -1,7 +1,7 @@
 """Set a pointer's certainties beside the truth, and measure whether they keep what they promise.
 
 samples = collect(pointer, examples)            # a pointer without calibration: raw numbers
-calibration = fit(samples, "500 held-out scenes")             # molmo_point.evaluate.fit
+calibration = fit(samples, "500 held-out scenes")             # molmo_point.evaluate.fit_calibration
 quality = measure(apply(calibration, collect(pointer, others)))
 """
 
@@ -17,8 +17,8 @@ import numpy as np
 
 from molmo_point.engine.calibration import Calibration, Floats, Raw
 from molmo_point.engine.local import LocalPointer
-from molmo_point.evaluate.examples import Example, Region
 from molmo_point.evaluate.kept import KeptAnswers
+from molmo_point.examples import Example, Region
 from molmo_point.pointer import Pointer
 from molmo_point.points import Point, Pointing
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from molmo_point.engine.calibration import Floats
 from molmo_point.errors import UsageError
-from molmo_point.evaluate.examples import Example
+from molmo_point.examples import Example
 from molmo_point.images import load_image
 from molmo_point.points import Pointing
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterable
 
 from molmo_point.errors import PointError, UsageError
-from molmo_point.evaluate.examples import Example
 from molmo_point.evaluate.report import Outcome, Report, report
 from molmo_point.evaluate.scores import match
+from molmo_point.examples import Example
 from molmo_point.pointer import Pointer, View
 from molmo_point.points import Pointing
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from molmo_point.errors import UsageError
-from molmo_point.evaluate.examples import Region
+from molmo_point.examples import Region
 from molmo_point.points import Point
 
 Z95 = 1.959963984540054

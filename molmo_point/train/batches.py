@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molmo_point.train.answers import BEHIND, NO_TARGET, Answer
-from molmo_point.train.picture import NO_PATCH, Picture
-from molmo_point.train.spelling import SLOTS
+from molmo_point.synthetic.letter_classes import SLOTS
+from molmo_point.train.sample import NO_PATCH, ImageSample
+from molmo_point.train.target_sequence import BEHIND, NO_TARGET, TargetSequence
 from molmo_point.train.vocabulary import NUMBERS
 from molmo_point.train.words import NO_WORD, WORDS
 
@@ -44,7 +44,7 @@ class Batch:
         shares: [B, T, WORDS] float32, how much of the token's text each of them is.
         letters: [N, P, CLASSES] bool, which letters have their middle in a patch.
         lettered: [N] bool, whether that is known of a crop.
-        targets, weights, values: [B, T], see `Answer`.
+        targets, weights, values: [B, T], see `TargetSequence`.
         look_rows: [Q] int64, index into [B * T]: tokens whose attention is taught.
         look_at: [Q, T] bool: where they should look, in their own picture.
         read_rows: [R] int64, index into [B * T]: tokens that need the words of their question.
@@ -53,12 +53,12 @@ class Batch:
         absent: [Q'] bool, whether "none" is right.
         spots: [K, 4] int64, index into [B * T]: of every point the question's end, the tokens that its x and its y are written
             after, and its last one.
-        boxes: [K, 4] float32, left, top, right, bottom in percent of what each of them shows; NaN for a foil.
+        boxes: [K, 4] float32, left, top, right, bottom in percent of what each of them shows; NaN for a negative.
         elsewhere: [K, NUMBERS] bool, the whole numbers of x where something else lies that was asked for.
-        foils: [K] bool, whether the point is a foil.
-        foreseen: [K] bool, whether it can be told what comes of the network's own point there: not of a foil, where there is
+        negatives: [K] bool, whether the point is a negative.
+        foreseen: [K] bool, whether it can be told what comes of the network's own point there: not of a negative, where there is
             something to point at.
-        name_rows: [R'] int64, index into [B * T]: tokens that know how what is asked for is spelled.
+        name_rows: [R'] int64, index into [B * T]: tokens that know how what is asked for is letter_targets.
         names: [R', SLOTS] int64, how.
     """
 
@@ -92,7 +92,7 @@ class Batch:
     spots: Tensor
     boxes: Tensor
     elsewhere: Tensor
-    foils: Tensor
+    negatives: Tensor
     foreseen: Tensor
     name_rows: Tensor
     names: Tensor
@@ -121,7 +121,7 @@ class Batch:
         return ((same | picture) & causal)[:, None]
 
 
-def collate(samples: Sequence[tuple[Picture, Sequence[Answer]]]) -> Batch:
+def collate(samples: Sequence[tuple[ImageSample, Sequence[TargetSequence]]]) -> Batch:
     """Pack pictures and their answers.
 
     Args:
@@ -176,14 +176,14 @@ class _Rows:
         self.decisions: list[int] = []
         self.absent: list[bool] = []
         self.spots: list[tuple[int, int, int, int]] = []
-        self.foils: list[bool] = []
+        self.negatives: list[bool] = []
         self.foreseen: list[bool] = []
         self.boxes: list[np.ndarray[Any, Any]] = []
         self.elsewhere: list[np.ndarray[Any, Any]] = []
         self.name_rows: list[int] = []
         self.names: list[tuple[int, ...]] = []
 
-    def picture(self, row: int, picture: Picture) -> None:
+    def picture(self, row: int, picture: ImageSample) -> None:
         length = len(picture.prefix)
         self.ids[row, :length] = picture.prefix
         self.positions[row, :length] = np.arange(length)
@@ -200,7 +200,9 @@ class _Rows:
         self.words[row, :length] = picture.words
         self.shares[row, :length] = picture.shares
 
-    def answer(self, row: int, number: int, at: int, picture: Picture, answer: Answer) -> int:
+    def answer(
+        self, row: int, number: int, at: int, picture: ImageSample, answer: TargetSequence
+    ) -> int:
         """Append an answer at column `at`; return the column behind it."""
         end = at + len(answer.ids)
         start = len(picture.prefix)
@@ -227,23 +229,23 @@ class _Rows:
                 self.names.append(answer.name)
         for position, word in answer.copies:
             self._reads(row * width + at + position, column == at + word)
-        if answer.foil is None:
+        if answer.negative is None:
             self.decisions.append(row * width + at + answer.looks[0][0])
             self.absent.append(answer.absent)
         self._points(row * width + at, picture, answer)
         return end
 
-    def _points(self, at: int, picture: Picture, answer: Answer) -> None:
-        if answer.foil is not None:
+    def _points(self, at: int, picture: ImageSample, answer: TargetSequence) -> None:
+        if answer.negative is not None:
             nothing = np.full(4, np.nan, np.float32), np.zeros(NUMBERS, bool)
-            self._point(at, answer.foil, *nothing, foil=True, foreseen=answer.absent)
+            self._point(at, answer.negative, *nothing, negative=True, foreseen=answer.absent)
             return
         (end, asked), *places = answer.looks
         for (x, (thing,)), (y, _) in zip(places[::2], places[1::2], strict=True):
             others = picture.boxes[[other for other in asked if other != thing]]
             elsewhere = _covered(others[:, 0], others[:, 2])
             self._point(
-                at, (end, x, y), picture.boxes[thing], elsewhere, foil=False, foreseen=True
+                at, (end, x, y), picture.boxes[thing], elsewhere, negative=False, foreseen=True
             )
 
     def _point(
@@ -253,14 +255,14 @@ class _Rows:
         box: np.ndarray[Any, Any],
         elsewhere: np.ndarray[Any, Any],
         *,
-        foil: bool,
+        negative: bool,
         foreseen: bool,
     ) -> None:
         end, x, y = places
         self.spots.append((at + end, at + x, at + y, at + y + BEHIND))
         self.boxes.append(box)
         self.elsewhere.append(elsewhere)
-        self.foils.append(foil)
+        self.negatives.append(negative)
         self.foreseen.append(foreseen)
 
     def _reads(self, place: int, words: np.ndarray[Any, Any]) -> None:
@@ -281,7 +283,7 @@ class _Rows:
             "decisions": torch.tensor(self.decisions, dtype=torch.long),
             "absent": torch.tensor(self.absent, dtype=torch.bool),
             "spots": torch.tensor(self.spots, dtype=torch.long).view(-1, 4),
-            "foils": torch.tensor(self.foils, dtype=torch.bool),
+            "negatives": torch.tensor(self.negatives, dtype=torch.bool),
             "foreseen": torch.tensor(self.foreseen, dtype=torch.bool),
             "boxes": torch.from_numpy(np.array(self.boxes, np.float32).reshape(-1, 4)),
             "elsewhere": torch.from_numpy(np.array(self.elsewhere, bool).reshape(-1, NUMBERS)),

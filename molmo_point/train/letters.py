@@ -9,8 +9,8 @@ import numpy as np
 from molmo_point.config import PreprocessConfig
 from molmo_point.preprocess.crops import ImageCrops
 from molmo_point.preprocess.resize import Placement, place
-from molmo_point.train.scenes.scene import Scene
-from molmo_point.train.spelling import CLASSES
+from molmo_point.synthetic.letter_classes import CLASSES
+from molmo_point.synthetic.scenes.scene import Scene
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 

@@ -19,24 +19,29 @@ import torch
 from molmo_point.engine.drafts import NONE
 from molmo_point.model.molmo import Molmo
 from molmo_point.preprocess.tokenizer import Tokenizer
+from molmo_point.synthetic.pages.labels import label_forms
+from molmo_point.train.answer_loss import SupervisedHeads, answer_losses
+from molmo_point.train.auxiliary_losses import Losses, dense_losses, look
 from molmo_point.train.batches import Batch, collate
-from molmo_point.train.beginning import begin_decoder, begin_label_words, begin_words
-from molmo_point.train.cached import CachedPictures
-from molmo_point.train.claim import claim
-from molmo_point.train.cost import begin_cost, write_cost
+from molmo_point.train.compute_cost import start_cost, write_cost
 from molmo_point.train.curves import draw_curves
-from molmo_point.train.network import begin_vision, new_network
-from molmo_point.train.objectives import Taught, answer_losses
-from molmo_point.train.pages.labels import label_forms
-from molmo_point.train.plain_attention import fastest_attention
+from molmo_point.train.data_loader import (
+    LoadedBatch,
+    SampleGenerator,
+    TrainingStopped,
+    load_batches,
+)
+from molmo_point.train.embedding_cache import CachedPictures
+from molmo_point.train.export import export_checkpoint
+from molmo_point.train.init_decoder import begin_label_words, init_decoder, init_words
+from molmo_point.train.init_network import build_network, init_vision
+from molmo_point.train.math_attention import fastest_attention
 from molmo_point.train.progress import Progress
-from molmo_point.train.published import publish
 from molmo_point.train.recipe import Recipe, StageRecipe
+from molmo_point.train.run_folder import open_run_folder
 from molmo_point.train.schedule import make_optimizer, rate, spent
-from molmo_point.train.start import begin_from, read_start
-from molmo_point.train.state import STATE_FILE, Place, load_state, save_state
-from molmo_point.train.stream import Drawer, Drawn, TrainingStopped, fresh_batches
-from molmo_point.train.teaching import Losses, dense_losses, look
+from molmo_point.train.state import STATE_FILE, TrainPosition, load_state, save_state
+from molmo_point.train.warm_start import read_start, warm_start
 
 SAMPLE_PICTURES = 40
 """Pictures that say how to begin a part of the network: some ten thousand patches, a second of work."""
@@ -88,16 +93,16 @@ class Run:
         self._device = device
         self._workers = workers
         self._progress = progress
-        self.place = claim(recipe, folder)
+        self.place = open_run_folder(recipe, folder)
         self._tokenizer = Tokenizer(folder)
-        self.network = new_network(recipe, self._tokenizer)
+        self.network = build_network(recipe, self._tokenizer)
         self.model.to(device)
         self.network.heads.to(device)
         self.optimizer: torch.optim.Optimizer | None = None
         self._resumed = (self.folder / STATE_FILE).exists()
         if recipe.start is not None and not self._resumed:
-            started = begin_from(recipe.start, self.network, folder)
-            begin_cost(Path(recipe.start), folder)
+            started = warm_start(recipe.start, self.network, folder)
+            start_cost(Path(recipe.start), folder)
             progress.note(
                 f"{started.taken} tensors from {recipe.start}; anew: {len(started.anew)} tensors, "
                 f"{len(started.new_words)} words, {len(started.new_kinds)} kinds"
@@ -134,7 +139,7 @@ class Run:
     def _publish(self) -> None:
         """Write the checkpoint."""
         checkpoint = self.folder / "checkpoint"
-        publish(self.model, self.recipe, checkpoint, self.folder)
+        export_checkpoint(self.model, self.recipe, checkpoint, self.folder)
         write_cost(self.recipe, self.place, self.folder, checkpoint)
 
     def _modules(self) -> dict[str, torch.nn.Module]:
@@ -156,13 +161,13 @@ class Run:
         before = self.recipe.stages[: self.place.stage]
         if self.recipe.start is None and not before and stage.kind != "decoder":
             crops = self._sample(stage).crops.flatten(0, 1)
-            begin_vision(self.model, crops.cpu(), self.recipe.seed)
+            init_vision(self.model, crops.cpu(), self.recipe.seed)
         if stage.kind != "dense" and all(earlier.kind == "dense" for earlier in before):
             started = read_start(self.folder)
             if started is None:
-                begin_decoder(self.network, self._tokenizer, self.recipe.model)
+                init_decoder(self.network, self._tokenizer, self.recipe.model)
             else:
-                begin_words(self.network, self._tokenizer, set(started.new_words))
+                init_words(self.network, self._tokenizer, set(started.new_words))
                 unread = set(started.new_words) & set(label_forms())
                 if unread:
                     begin_label_words(self.network, self._tokenizer, unread)
@@ -170,7 +175,9 @@ class Run:
     def _sample(self, stage: StageRecipe) -> Batch:
         """Draw pictures that tell how to begin; their seeds are not those of the stage."""
         other = stage.model_copy(update={"name": f"{stage.name} sample", "kind": "dense"})
-        drawer = Drawer(self.recipe.seed, other, self.folder, self.model.config.preprocess)
+        drawer = SampleGenerator(
+            self.recipe.seed, other, self.folder, self.model.config.preprocess
+        )
         pictures = [drawer.picture(drawer.scene(index)) for index in range(SAMPLE_PICTURES)]
         return collate([(picture, []) for picture in pictures]).to(self._device)
 
@@ -195,13 +202,15 @@ class Run:
             batches.close()  # type: ignore[attr-defined]
         return True, steps
 
-    def _batches(self, stage: StageRecipe) -> Iterator[Drawn]:
-        drawer = Drawer(self.recipe.seed, stage, self.folder, self.model.config.preprocess)
+    def _batches(self, stage: StageRecipe) -> Iterator[LoadedBatch]:
+        drawer = SampleGenerator(
+            self.recipe.seed, stage, self.folder, self.model.config.preprocess
+        )
         if stage.kind == "decoder":
             cached = CachedPictures(drawer, self.model, stage.cached, self._device)
             cached.fill(self._progress, self._precision)
             return cached.batches(self.place.batch)
-        return fresh_batches(drawer, self.place.batch, self._workers)
+        return load_batches(drawer, self.place.batch, self._workers)
 
     def _precision(self) -> torch.autocast:
         # Autocast turns matrix products to bfloat16; weights, optimizer and losses stay float32.
@@ -209,7 +218,7 @@ class Run:
             self._device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"
         )
 
-    def _step(self, stage: StageRecipe, drawn: Drawn) -> None:
+    def _step(self, stage: StageRecipe, drawn: LoadedBatch) -> None:
         self.place.samples += drawn.pictures
         self.place.skipped += drawn.skipped
         if drawn.skipped:
@@ -254,7 +263,7 @@ class Run:
                 self.network.heads,
                 seen.features,
                 batch,
-                Taught(recipe.taught_layer, recipe.taught_heads),
+                SupervisedHeads(recipe.taught_layer, recipe.taught_heads),
                 stage.losses.softness,
                 self._tokenizer.encode("0")[0],
                 self._tokenizer.encode(NONE)[0],
@@ -279,10 +288,10 @@ class Run:
     def _check(self, stage: StageRecipe) -> None:
         """Look at held-out pictures, whose seeds training never draws."""
         fresh = stage.model_copy(update={"kind": "dense" if stage.kind == "dense" else "joint"})
-        drawer = Drawer(
+        drawer = SampleGenerator(
             self.recipe.seed, fresh, self.folder, self.model.config.preprocess, held_out=True
         )
-        batches = fresh_batches(drawer, 0, 0)
+        batches = load_batches(drawer, 0, 0)
         counts: dict[str, float] = {}
         for _ in range(-(-self.recipe.check_pictures // stage.batch)):
             batch = next(batches).batch
@@ -299,7 +308,7 @@ class Run:
 class _cpu_seconds:
     """Counts on from a place: calling it gives the stage's CPU-seconds so far, those of this process added."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: TrainPosition) -> None:
         self._base = place.cpu_s
         self._start = time.process_time()
 

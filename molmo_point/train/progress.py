@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import TextIO
 
+from molmo_point.train.auxiliary_losses import Losses
 from molmo_point.train.recipe import StageRecipe
-from molmo_point.train.state import Place
-from molmo_point.train.teaching import Losses
+from molmo_point.train.state import TrainPosition
 
 LOG_FILE = "log.jsonl"
 
@@ -44,7 +44,7 @@ class Progress:
         self._steps = 0
 
     def step(
-        self, stage: StageRecipe, place: Place, share: float, losses: Losses, pictures: int
+        self, stage: StageRecipe, place: TrainPosition, share: float, losses: Losses, pictures: int
     ) -> None:
         """Take in a step; print a line when it is time."""
         self._pictures += pictures
@@ -70,7 +70,7 @@ class Progress:
             self._last = time.monotonic()
 
     def checked(
-        self, stage: StageRecipe, place: Place, counts: dict[str, float], folder: Path
+        self, stage: StageRecipe, place: TrainPosition, counts: dict[str, float], folder: Path
     ) -> None:
         """Print and log the accuracies on held-out pictures."""
         row = {

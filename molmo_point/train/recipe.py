@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from molmo_point.config import DecoderConfig, MolmoConfig, PreprocessConfig, VisionConfig
 from molmo_point.errors import UsageError
-from molmo_point.train.pages.draw import PageStyle
-from molmo_point.train.pages.questions import PageQuestions
-from molmo_point.train.scenes.questions import QuestionStyle
-from molmo_point.train.scenes.scene import Style
-from molmo_point.train.teaching import LossWeights
+from molmo_point.synthetic.pages.draw import PageStyle
+from molmo_point.synthetic.pages.questions import PageQuestions
+from molmo_point.synthetic.scenes.questions import QuestionStyle
+from molmo_point.synthetic.scenes.scene import Style
+from molmo_point.train.auxiliary_losses import LossWeights
 
 
 class _Part(BaseModel):
@@ -87,7 +87,7 @@ class ModelRecipe(_Part):
         return MolmoConfig(decoder, self.ffn, vision, preprocess)
 
 
-class Mix(_Part):
+class MixtureEntry(_Part):
     """A style of scenes or of pages, and how often it is drawn."""
 
     weight: float = Field(default=1.0, gt=0)
@@ -120,7 +120,7 @@ class StageRecipe(_Part):
 
     name: str
     kind: Literal["dense", "decoder", "joint"]
-    scenes: tuple[Mix, ...] = (Mix(),)
+    scenes: tuple[MixtureEntry, ...] = (MixtureEntry(),)
     batch: int = Field(default=8, ge=1)
     questions: int = Field(default=9, ge=1)
     question_style: QuestionStyle = QuestionStyle()

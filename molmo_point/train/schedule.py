@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from molmo_point.errors import UsageError
-from molmo_point.train.network import Network
+from molmo_point.train.init_network import Network
 from molmo_point.train.recipe import StageRecipe
-from molmo_point.train.state import Place
+from molmo_point.train.state import TrainPosition
 
 
 def make_optimizer(network: Network, stage: StageRecipe) -> torch.optim.Optimizer:
@@ -29,7 +29,7 @@ def make_optimizer(network: Network, stage: StageRecipe) -> torch.optim.Optimize
     return torch.optim.AdamW(groups, betas=(0.9, 0.97), weight_decay=0.01)
 
 
-def spent(stage: StageRecipe, place: Place) -> float:
+def spent(stage: StageRecipe, place: TrainPosition) -> float:
     """Return the share of a stage's budget that is used up; 1 or more means it is over."""
     by_samples = place.samples / stage.samples if stage.samples else 0.0
     by_cpu = place.cpu_s / stage.cpu_seconds if stage.cpu_seconds else 0.0

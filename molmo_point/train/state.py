@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from molmo_point.errors import UsageError
-from molmo_point.train.pages.labels import label_words
-from molmo_point.train.scenes.kinds import COLOURS, all_kinds
-from molmo_point.train.stream import TrainingStopped
+from molmo_point.synthetic.pages.labels import label_words
+from molmo_point.synthetic.scenes.kinds import COLOURS, all_kinds
+from molmo_point.train.data_loader import TrainingStopped
 
 STATE_FILE = "state.safetensors"
 
@@ -37,7 +37,7 @@ def class_names() -> dict[str, list[str]]:
 
 
 @dataclass
-class Place:
+class TrainPosition:
     """Where a run is.
 
     Attributes:
@@ -67,7 +67,7 @@ class Place:
 
 def save_state(
     folder: Path,
-    place: Place,
+    place: TrainPosition,
     modules: Mapping[str, nn.Module],
     optimizer: torch.optim.Optimizer | None,
 ) -> None:
@@ -98,14 +98,14 @@ def save_state(
         ) from error
 
 
-def read_place(folder: Path) -> Place | None:
+def read_place(folder: Path) -> TrainPosition | None:
     """Return where a run was, or None where there is no saved state."""
     path = folder / STATE_FILE
     if not path.exists():
         return None
     try:
         with safe_open(path, "pt") as file:
-            return Place(**json.loads(file.metadata()["place"]))
+            return TrainPosition(**json.loads(file.metadata()["place"]))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise UsageError(
             f"{path} is no state of a training run ({error}): give another folder, or remove the file to start anew"

@@ -1,7 +1,7 @@
 """nano's tokenizer: whole words for what it knows, whole numbers 0-100, the markup in few pieces, bytes for all else.
 
 A number is one token up to 100, and the digit behind the point is another: ` <point x="61.5"` is ` <point x="`, `61`, `.`, `5`,
-`"`. Every text has ids and comes back from them unchanged, because what no token spells is spelled in bytes.
+`"`. Every text has ids and comes back from them unchanged, because what no token spells is letter_targets in bytes.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from molmo_point.preprocess.tokenizer import (
     IMAGE_PATCH,
     IMAGE_START,
 )
-from molmo_point.train.pages.labels import label_forms
-from molmo_point.train.scenes.kinds import COLOUR_SYNONYMS, COLOURS, all_kinds
-from molmo_point.train.scenes.questions import COUNT_TEMPLATES, POINT_TEMPLATES
+from molmo_point.synthetic.pages.labels import label_forms
+from molmo_point.synthetic.scenes.kinds import COLOUR_SYNONYMS, COLOURS, all_kinds
+from molmo_point.synthetic.scenes.questions import COUNT_TEMPLATES, POINT_TEMPLATES
 
 if TYPE_CHECKING:
     import tokenizers
@@ -32,7 +32,7 @@ NUMBERS = 101
 
 IMAGE_TOKENS = (IMAGE_START, IMAGE_END, IMAGE_PATCH, IMAGE_COLUMN, "<|image|>")
 MOST_POINTS = 60
-"""Points of one answer whose ` x12="` is one token; from there on it is spelled."""
+"""Points of one answer whose ` x12="` is one token; from there on it is letter_targets."""
 
 SPLIT = (
     r' <points? x[0-9]*="'
@@ -77,7 +77,7 @@ def build_tokenizer(words: Iterable[str] | None = None) -> tokenizers.Tokenizer:
         from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
     except ImportError as error:
         raise import_failure(error, "tokenizers", "train", "Training a model") from error
-    spelled = _byte_letters()
+    letter_targets = _byte_letters()
     known = known_words() if words is None else tuple(words)
     pieces = [
         *(str(number) for number in range(NUMBERS)),
@@ -91,8 +91,10 @@ def build_tokenizer(words: Iterable[str] | None = None) -> tokenizers.Tokenizer:
     ]
     vocabulary: dict[str, int] = {}
     for piece in pieces:
-        vocabulary.setdefault("".join(spelled[byte] for byte in piece.encode()), len(vocabulary))
-    for letter in spelled.values():
+        vocabulary.setdefault(
+            "".join(letter_targets[byte] for byte in piece.encode()), len(vocabulary)
+        )
+    for letter in letter_targets.values():
         vocabulary.setdefault(letter, len(vocabulary))
     tokenizer = Tokenizer(models.BPE(vocabulary, [], ignore_merges=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

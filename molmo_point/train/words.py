@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from molmo_point.preprocess.resize import Placement
+from molmo_point.synthetic.pages.labels import word_classes
+from molmo_point.synthetic.scenes.scene import Scene, Writing
 from molmo_point.train.letters import LEGIBLE
-from molmo_point.train.pages.labels import word_classes
-from molmo_point.train.scenes.scene import Scene, Writing
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Ints = np.ndarray[Any, np.dtype[np.int32]]

@@ -19,7 +19,7 @@ from molmo_point.errors import CheckpointError, QueryError
 
 def test_nanos_file_is_what_it_was_taught() -> None:
     pytest.importorskip("tokenizers")
-    from molmo_point.train.scenes.kinds import all_kinds
+    from molmo_point.synthetic.scenes.kinds import all_kinds
     from molmo_point.train.vocabulary import known_words
 
     able = capabilities_of("nano")

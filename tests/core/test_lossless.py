@@ -13,9 +13,9 @@ import pytest
 
 import molmo_point as mp
 from molmo_point.engine.local import LocalPointer
+from molmo_point.synthetic.scenes.scene import draw_scene
+from molmo_point.synthetic.splits import held_out_seed
 from molmo_point.train.recipe import read_recipe
-from molmo_point.train.scenes.scene import draw_scene
-from molmo_point.train.seeds import held_out_seed
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "models"
 NANO = Path(mp.__file__).parent / "nano"

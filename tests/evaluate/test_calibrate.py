@@ -19,9 +19,9 @@ from molmo_point.evaluate.calibrate import (
     collect,
     measure,
 )
-from molmo_point.evaluate.examples import Box, Example, Mask
-from molmo_point.evaluate.fit import fit
+from molmo_point.evaluate.fit_calibration import fit
 from molmo_point.evaluate.regression import logistic_regression, variance_regression
+from molmo_point.examples import Box, Example, Mask
 from molmo_point.points import Point
 from molmo_point.testing import FakePointer
 

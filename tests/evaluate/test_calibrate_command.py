@@ -19,11 +19,11 @@ from molmo_point.engine.calibration import Raw, read_calibration
 from molmo_point.errors import ImageError, UsageError
 from molmo_point.evaluate import calibrate as certainty
 from molmo_point.evaluate.calibrate import AbsenceSample, PointSample, Samples
-from molmo_point.evaluate.examples import Example
-from molmo_point.evaluate.labelled import read_labelled
+from molmo_point.evaluate.jsonl_dataset import read_labelled
 from molmo_point.evaluate.reliability import draw_reliability
+from molmo_point.examples import Example
+from molmo_point.synthetic.scenes.fonts import MissingFont
 from molmo_point.testing import FakePointer
-from molmo_point.train.scenes.fonts import MissingFont
 
 
 class Doubtful(FakePointer):
@@ -122,7 +122,7 @@ def test_a_mixture_of_worlds_is_measured_whole_and_world_by_world(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where there is no Chromium, pages are drawn by Pillow, and a warning says so."""
-    monkeypatch.setattr("molmo_point.train.pages.browser.NAMES", ())
+    monkeypatch.setattr("molmo_point.synthetic.pages.browser.NAMES", ())
     try:
         fake = Knowing(command._drawn(["scenes", "pages"], 24, 4))
     except MissingFont as error:

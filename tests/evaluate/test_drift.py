@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from molmo_point.errors import UsageError
-from molmo_point.evaluate.drift import measure_drift
+from molmo_point.evaluate.compare_models import measure_drift
 from molmo_point.testing import FakePointer
 
 IMAGE = np.zeros((30, 40, 3), np.uint8)

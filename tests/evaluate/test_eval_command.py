@@ -15,17 +15,17 @@ from typer.testing import CliRunner
 import molmo_point
 from molmo_point.cli import eval as eval_command
 from molmo_point.cli import train as train_command
-from molmo_point.cli import worlds
 from molmo_point.cli.card import write_card
 from molmo_point.errors import UsageError
-from molmo_point.evaluate.examples import Example
 from molmo_point.evaluate.run import evaluate
 from molmo_point.evaluate.table import Table, make_table
+from molmo_point.examples import Example
+from molmo_point.synthetic import held_out as worlds
+from molmo_point.synthetic.pages.browser import NAMES
+from molmo_point.synthetic.scenes.fonts import MissingFont, emoji_font
+from molmo_point.synthetic.scenes.kinds import kinds_named
 from molmo_point.testing import FakePointer
-from molmo_point.train.pages.browser import NAMES
 from molmo_point.train.recipe import find_recipe
-from molmo_point.train.scenes.fonts import MissingFont, emoji_font
-from molmo_point.train.scenes.kinds import kinds_named
 
 try:
     emoji_font()

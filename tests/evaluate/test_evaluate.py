@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from molmo_point.errors import ImageError, UsageError
-from molmo_point.evaluate.examples import Box, Example
 from molmo_point.evaluate.report import Report
 from molmo_point.evaluate.run import evaluate
+from molmo_point.examples import Box, Example
 from molmo_point.testing import FakePointer
 
 PICTURE = np.zeros((10, 20, 3), np.uint8)

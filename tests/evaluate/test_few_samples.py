@@ -13,10 +13,10 @@ import molmo_point as mp
 from molmo_point.engine.calibration import Raw, sigmoid
 from molmo_point.errors import ImageError, UsageError
 from molmo_point.evaluate.calibrate import AbsenceSample, PointSample, Samples, collect
-from molmo_point.evaluate.examples import Box, Example
-from molmo_point.evaluate.fit import fit, lacking
+from molmo_point.evaluate.fit_calibration import fit, lacking
+from molmo_point.evaluate.jsonl_dataset import read_labelled
 from molmo_point.evaluate.kept import KeptAnswers
-from molmo_point.evaluate.labelled import read_labelled
+from molmo_point.examples import Box, Example
 from molmo_point.testing import FakePointer
 
 RNG = np.random.default_rng(0)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molmo_point.errors import UsageError
-from molmo_point.evaluate.examples import Box, Mask
 from molmo_point.evaluate.scores import Tally, f1_interval, match, rate
+from molmo_point.examples import Box, Mask
 from molmo_point.points import Point
 
 unit = st.floats(0, 1, width=32)

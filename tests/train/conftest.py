@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from molmo_point.synthetic.scenes.fonts import MissingFont, emoji_font
 from molmo_point.train.recipe import Recipe
-from molmo_point.train.scenes.fonts import MissingFont, emoji_font
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from molmo_point.config import PreprocessConfig
 from molmo_point.markup import parse
 from molmo_point.preprocess.tokenizer import Tokenizer
-from molmo_point.train.answers import NO_TARGET, AnswerWriter, written_order
+from molmo_point.synthetic.scenes.questions import Question, QuestionStyle, draw_questions
+from molmo_point.synthetic.scenes.scene import NOTHING, Scene, Style, draw_scene
+from molmo_point.synthetic.splits import training_seed
+from molmo_point.train.auxiliary_losses import soft_numbers
 from molmo_point.train.batches import collate
-from molmo_point.train.picture import NO_PATCH, see
-from molmo_point.train.scenes.questions import Question, QuestionStyle, draw_questions
-from molmo_point.train.scenes.scene import NOTHING, Scene, Style, draw_scene
-from molmo_point.train.seeds import training_seed
-from molmo_point.train.teaching import soft_numbers
+from molmo_point.train.sample import NO_PATCH, build_image_sample
+from molmo_point.train.target_sequence import NO_TARGET, AnswerWriter, written_order
 from molmo_point.train.vocabulary import NUMBERS, build_tokenizer, save_tokenizer
 
 CONFIG = PreprocessConfig(crop_size=96, patch_size=16, margins=(2, 2), max_crops=4)
@@ -46,7 +46,7 @@ def questions(drawn: Scene) -> list[Question]:
 def test_offsets_and_places_name_the_same_centre(tokenizer: Tokenizer, index: int) -> None:
     """A token's place on its canvas plus its offset, moved back to the picture, is the thing's point."""
     drawn = scene(index)
-    picture = see(drawn, CONFIG, tokenizer)
+    picture = build_image_sample(drawn, CONFIG, tokenizer)
     from molmo_point.preprocess.crops import crop_image, token_grid
     from molmo_point.preprocess.resize import place
 
@@ -77,7 +77,7 @@ def test_offsets_and_places_name_the_same_centre(tokenizer: Tokenizer, index: in
 def test_most_things_are_shown_by_some_token(tokenizer: Tokenizer) -> None:
     shown = total = 0
     for index in range(30):
-        picture = see(scene(index), CONFIG, tokenizer)
+        picture = build_image_sample(scene(index), CONFIG, tokenizer)
         total += len(picture.kinds)
         shown += len(set(picture.shows[picture.shows >= 0].tolist()))
     # Things a quarter of a token in size may lose every token to a larger neighbour.
@@ -86,7 +86,7 @@ def test_most_things_are_shown_by_some_token(tokenizer: Tokenizer) -> None:
 
 def test_equal_crops_are_kept_once(tokenizer: Tokenizer) -> None:
     square = draw_scene(training_seed(0, "square", 0), Style(sizes=((96, 96),)))
-    picture = see(square, CONFIG, tokenizer)
+    picture = build_image_sample(square, CONFIG, tokenizer)
     assert len(picture.crops) == 1
     assert picture.where.tolist() == [0, 0]
 
@@ -95,7 +95,7 @@ def test_equal_crops_are_kept_once(tokenizer: Tokenizer) -> None:
 @settings(max_examples=25, deadline=None)
 def test_answers_are_molmos_text(tokenizer: Tokenizer, index: int) -> None:
     drawn = scene(index)
-    picture = see(drawn, CONFIG, tokenizer)
+    picture = build_image_sample(drawn, CONFIG, tokenizer)
     writer = AnswerWriter(tokenizer, cut=0.0)
     for question in questions(drawn):
         answer = writer.write(question, picture.points, 0.5)
@@ -129,7 +129,7 @@ def test_answers_are_molmos_text(tokenizer: Tokenizer, index: int) -> None:
 
 def test_cut_answers_end_after_their_coordinates(tokenizer: Tokenizer) -> None:
     drawn = scene(3)
-    picture = see(drawn, CONFIG, tokenizer)
+    picture = build_image_sample(drawn, CONFIG, tokenizer)
     whole, cut = AnswerWriter(tokenizer, cut=0.0), AnswerWriter(tokenizer, cut=1.0)
     for question in questions(drawn):
         long, short = (w.write(question, picture.points, 0.5) for w in (whole, cut))
@@ -143,7 +143,7 @@ def test_cut_answers_end_after_their_coordinates(tokenizer: Tokenizer) -> None:
 
 def test_nothing_is_learned_from_the_question(tokenizer: Tokenizer) -> None:
     drawn = scene(4)
-    picture = see(drawn, CONFIG, tokenizer)
+    picture = build_image_sample(drawn, CONFIG, tokenizer)
     for question in questions(drawn):
         answer = AnswerWriter(tokenizer).write(question, picture.points, 0.99)
         start = answer.looks[0][0]
@@ -172,7 +172,7 @@ def test_soft_numbers_peak_at_the_whole_part(value: float, softness: float) -> N
 
 def test_questions_are_blind_to_each_other(tokenizer: Tokenizer) -> None:
     drawn = scene(5)
-    picture = see(drawn, CONFIG, tokenizer)
+    picture = build_image_sample(drawn, CONFIG, tokenizer)
     writer = AnswerWriter(tokenizer)
     answers = [writer.write(q, picture.points, 0.5) for q in questions(drawn)[:3]]
     batch = collate([(picture, answers), (picture, answers[:1])])
@@ -193,7 +193,7 @@ def test_questions_are_blind_to_each_other(tokenizer: Tokenizer) -> None:
 
 
 def test_no_thing_is_background(tokenizer: Tokenizer) -> None:
-    picture = see(scene(6), CONFIG, tokenizer)
+    picture = build_image_sample(scene(6), CONFIG, tokenizer)
     batch = collate([(picture, [])])
     seen = picture.shows >= 0
     assert (batch.shows[0][seen] == torch.from_numpy(picture.kinds[picture.shows[seen]] + 1)).all()

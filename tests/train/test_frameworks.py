@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from molmo_point.train.pages import frameworks
-from molmo_point.train.pages.browser import FLAGS, NAMES
-from molmo_point.train.pages.frameworks import (
+from molmo_point.synthetic.pages import frameworks
+from molmo_point.synthetic.pages.browser import FLAGS, NAMES
+from molmo_point.synthetic.pages.frameworks import (
     BARE,
     FRAMEWORKS,
     UNSEEN_FRAMEWORKS,
     Framework,
     draw_framework,
 )
-from molmo_point.train.pages.html import Writer, write_page
-from molmo_point.train.pages.looks import draw_look
-from molmo_point.train.pages.style_sheet import style_sheet
+from molmo_point.synthetic.pages.html import Writer, write_page
+from molmo_point.synthetic.pages.style_sheet import style_sheet
+from molmo_point.synthetic.pages.themes import draw_look
 
 EVERY = (*FRAMEWORKS, *UNSEEN_FRAMEWORKS)
 LEGIBLE = 55

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from molmo_point.preprocess.tokenizer import Tokenizer
-from molmo_point.train.network import Network, begin_vision, new_network
+from molmo_point.synthetic.scenes.kinds import all_kinds
+from molmo_point.train.data_loader import SampleGenerator
+from molmo_point.train.init_network import Network, build_network, init_vision
 from molmo_point.train.recipe import Recipe, find_recipe
-from molmo_point.train.scenes.kinds import all_kinds
-from molmo_point.train.stream import Drawer
 from molmo_point.train.vocabulary import build_tokenizer, save_tokenizer
 
 RESERVED = 8
@@ -33,17 +33,17 @@ def begun(
     recipe = find_recipe("nano")
     folder = tmp_path_factory.mktemp("run")
     save_tokenizer(build_tokenizer(), folder)
-    network = new_network(recipe, tokenizer)
-    drawer = Drawer(0, recipe.stages[0], folder, network.model.config.preprocess)
+    network = build_network(recipe, tokenizer)
+    drawer = SampleGenerator(0, recipe.stages[0], folder, network.model.config.preprocess)
     crops = torch.cat([torch.from_numpy(drawer.picture(drawer.scene(i)).crops) for i in range(6)])
-    begin_vision(network.model, crops.flatten(0, 1), recipe.seed)
+    init_vision(network.model, crops.flatten(0, 1), recipe.seed)
     return network, crops
 
 
 def test_the_same_seed_makes_the_same_network(
     tokenizer: Tokenizer, make_recipe: Callable[..., Recipe]
 ) -> None:
-    one, same, other = (new_network(make_recipe(seed=s), tokenizer).model for s in (3, 3, 4))
+    one, same, other = (build_network(make_recipe(seed=s), tokenizer).model for s in (3, 3, 4))
     first = dict(one.named_parameters())
     assert all(torch.equal(first[name], p) for name, p in same.named_parameters())
     assert not torch.equal(first["decoder.head.weight"], other.decoder.head.weight)
@@ -104,7 +104,7 @@ def test_vision_heads_begin_by_looking_near(begun: tuple[Network, torch.Tensor])
 
 
 def test_a_kind_has_a_class(tokenizer: Tokenizer, make_recipe: Callable[..., Recipe]) -> None:
-    heads = new_network(make_recipe(), tokenizer).heads
+    heads = build_network(make_recipe(), tokenizer).heads
     assert heads.kind.out_features == len(all_kinds()) + 1
 
 
@@ -113,11 +113,11 @@ def test_taught_heads_begin_as_readers_and_lookers(
     tokenizer: Tokenizer, begun: tuple[Network, torch.Tensor]
 ) -> None:
     """A word read by the reader, seen through the looker, is most like the directions of its own kind."""
-    from molmo_point.train.beginning import begin_decoder
+    from molmo_point.train.init_decoder import init_decoder
 
     network, _ = begun
     recipe = find_recipe("nano").model
-    begin_decoder(network, tokenizer, recipe)
+    init_decoder(network, tokenizer, recipe)
     width, blocks = recipe.width, network.model.decoder.blocks
     reader = blocks[recipe.taught_layer - 1].attention
     looker = blocks[recipe.taught_layer].attention

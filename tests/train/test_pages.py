@@ -14,25 +14,38 @@ from hypothesis import strategies as st
 from molmo_point.config import PreprocessConfig
 from molmo_point.errors import UsageError
 from molmo_point.preprocess.crops import crop_image
-from molmo_point.train.letters import letters_in_patches
-from molmo_point.train.pages.browser import NAMES, BrowserFailed, PageBrowser, _scene
-from molmo_point.train.pages.controls import ROLES, icons
-from molmo_point.train.pages.draw import PageStyle, draw_page
-from molmo_point.train.pages.frameworks import Framework, draw_framework
-from molmo_point.train.pages.html import Control
-from molmo_point.train.pages.labels import (
+from molmo_point.synthetic.letter_classes import (
+    CLASSES,
+    LETTERS,
+    OTHER,
+    SLOTS,
+    letter_class,
+    letter_targets,
+)
+from molmo_point.synthetic.pages.browser import NAMES, BrowserFailed, PageBrowser, _scene
+from molmo_point.synthetic.pages.controls import ROLES, icons
+from molmo_point.synthetic.pages.draw import PageStyle, draw_page
+from molmo_point.synthetic.pages.frameworks import Framework, draw_framework
+from molmo_point.synthetic.pages.html import Control
+from molmo_point.synthetic.pages.labels import (
     draw_label,
     is_kept,
     known_labels,
     look_alike,
     made_up,
 )
-from molmo_point.train.pages.looks import FAMILIES, FONTS, UNSEEN_FAMILY, UNSEEN_FONTS, draw_look
-from molmo_point.train.pages.questions import PageQuestions, draw_page_questions
-from molmo_point.train.scenes.questions import Question
-from molmo_point.train.scenes.scene import Scene
-from molmo_point.train.seeds import held_out_seed, training_seed
-from molmo_point.train.spelling import CLASSES, LETTERS, OTHER, SLOTS, letter_class, spelled
+from molmo_point.synthetic.pages.questions import PageQuestions, draw_page_questions
+from molmo_point.synthetic.pages.themes import (
+    FAMILIES,
+    FONTS,
+    UNSEEN_FAMILY,
+    UNSEEN_FONTS,
+    draw_look,
+)
+from molmo_point.synthetic.scenes.questions import Question
+from molmo_point.synthetic.scenes.scene import Scene
+from molmo_point.synthetic.splits import held_out_seed, training_seed
+from molmo_point.train.letters import letters_in_patches
 
 STYLE = PageStyle()
 CONFIG = PreprocessConfig(crop_size=224, patch_size=16, margins=(2, 2), max_crops=4)
@@ -121,7 +134,7 @@ def test_small_letters_are_not_asked_for_in_the_small_view() -> None:
 
 @given(st.text(max_size=20))
 def test_spelling_keeps_letters_and_digits_in_order(text: str) -> None:
-    slots = spelled(text)
+    slots = letter_targets(text)
     assert len(slots) == SLOTS
     assert all(0 <= slot < OTHER for slot in slots)
     back = "".join(LETTERS[slot - 1] for slot in slots if slot)
@@ -209,7 +222,7 @@ def test_questions_are_answered_by_what_they_name() -> None:
                 assert not targets
                 assert question.label.lower() not in texts
                 if question.label:
-                    assert spelled(question.label) not in map(spelled, texts)
+                    assert letter_targets(question.label) not in map(letter_targets, texts)
             elif question.form == "role":
                 kinds = {t.kind for t in targets}
                 assert len(kinds) == 1
@@ -295,7 +308,7 @@ def test_a_page_of_evaluation_has_words_never_trained_on(browser: PageBrowser) -
 def test_what_a_dialog_covers_is_not_asked_for(
     browser: PageBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("molmo_point.train.pages.html.DIALOGS", 1.0)
+    monkeypatch.setattr("molmo_point.synthetic.pages.html.DIALOGS", 1.0)
     style = PageStyle(sizes=((336, 336),))
     for index in range(6):
         drawn = browser.draw(training_seed(0, "dialogs", index), style)
@@ -315,13 +328,13 @@ def test_a_sentence_that_names_a_control_is_none(
     browser: PageBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for part in ("DIALOGS", "PANELS"):
-        monkeypatch.setattr(f"molmo_point.train.pages.html.{part}", 0.0)
+        monkeypatch.setattr(f"molmo_point.synthetic.pages.html.{part}", 0.0)
     style = PageStyle(sizes=((336, 336),))
     for index in range(6):
         seed = training_seed(0, "mentions", index)
-        monkeypatch.setattr("molmo_point.train.pages.html.MENTIONS", 0.0)
+        monkeypatch.setattr("molmo_point.synthetic.pages.html.MENTIONS", 0.0)
         without = browser.draw(seed, style)
-        monkeypatch.setattr("molmo_point.train.pages.html.MENTIONS", 1.0)
+        monkeypatch.setattr("molmo_point.synthetic.pages.html.MENTIONS", 1.0)
         named = browser.draw(seed, style)
         assert [t.text for t in named.things] == [t.text for t in without.things]
         # It stands on top, and what is below has moved down with its regions.
@@ -334,12 +347,12 @@ def test_a_sentence_that_names_a_control_is_none(
 def test_panels_and_closing_signs_are_for_training_only(
     browser: PageBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("molmo_point.train.pages.html.DIALOGS", 1.0)
+    monkeypatch.setattr("molmo_point.synthetic.pages.html.DIALOGS", 1.0)
     style = PageStyle(sizes=((336, 336),))
     drawn: dict[float, list[Scene]] = {}
     for share in (0.0, 1.0):
         for part in ("PANELS", "CLOSERS"):
-            monkeypatch.setattr(f"molmo_point.train.pages.html.{part}", share)
+            monkeypatch.setattr(f"molmo_point.synthetic.pages.html.{part}", share)
         seeds = [training_seed(0, "panels", 0), held_out_seed(0), held_out_seed(1)]
         drawn[share] = [browser.draw(seed, style) for seed in seeds]
     with_all, without = drawn[1.0], drawn[0.0]
@@ -356,7 +369,7 @@ def test_some_training_pages_are_nearly_empty(
     style = PageStyle(sizes=((336, 336),), text=(10, 12))
     before = browser.draw(held_out_seed(3), style)
     full = browser.draw(training_seed(0, "sparse", 3), style)
-    monkeypatch.setattr("molmo_point.train.pages.browser.SPARSE", 1.0)
+    monkeypatch.setattr("molmo_point.synthetic.pages.browser.SPARSE", 1.0)
     sparse = [browser.draw(training_seed(0, "sparse", index), style) for index in range(8)]
     assert len(sparse[3].things) != len(full.things)
     highest = [min(t.box[1] for t in drawn.things if t.visible) for drawn in sparse]
@@ -375,7 +388,7 @@ def test_pages_of_evaluation_wear_a_framework_that_training_never_sees(
         worn.extend([framework.name] if framework else [])
         return framework
 
-    monkeypatch.setattr("molmo_point.train.pages.browser.draw_framework", drawn)
+    monkeypatch.setattr("molmo_point.synthetic.pages.browser.draw_framework", drawn)
     for index in range(12):
         browser.draw(training_seed(0, "frameworks", index), STYLE)
     assert worn

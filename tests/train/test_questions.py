@@ -8,16 +8,16 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from molmo_point.train.scenes.kinds import COLOUR_SYNONYMS, all_kinds
-from molmo_point.train.scenes.questions import (
+from molmo_point.synthetic.scenes.kinds import COLOUR_SYNONYMS, all_kinds
+from molmo_point.synthetic.scenes.questions import (
     CLEAR,
     Question,
     QuestionStyle,
     draw_questions,
     strange_words,
 )
-from molmo_point.train.scenes.scene import Scene, Style, draw_scene
-from molmo_point.train.seeds import held_out_seed, training_seed
+from molmo_point.synthetic.scenes.scene import Scene, Style, draw_scene
+from molmo_point.synthetic.splits import held_out_seed, training_seed
 
 STYLE = Style(
     sizes=((160, 120),),

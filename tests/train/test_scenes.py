@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molmo_point.errors import UsageError
-from molmo_point.train.scenes import backgrounds, fonts, weather
-from molmo_point.train.scenes.kinds import COLOURS, all_kinds, kinds_named, plural
-from molmo_point.train.scenes.scene import NOTHING, Scene, Style, draw_scene
-from molmo_point.train.scenes.solids import POSES, SOLIDS, solid
-from molmo_point.train.scenes.sprites import PATTERNS, SIDE, sprite
-from molmo_point.train.seeds import held_out_seed, training_seed
+from molmo_point.synthetic.scenes import augment as weather
+from molmo_point.synthetic.scenes import backgrounds, fonts
+from molmo_point.synthetic.scenes.kinds import COLOURS, all_kinds, kinds_named, plural
+from molmo_point.synthetic.scenes.scene import NOTHING, Scene, Style, draw_scene
+from molmo_point.synthetic.scenes.solids import POSES, SOLIDS, solid
+from molmo_point.synthetic.scenes.sprites import PATTERNS, SIDE, sprite
+from molmo_point.synthetic.splits import held_out_seed, training_seed
 
 SMALL = Style(sizes=((160, 120), (120, 160)), things=(0, 9), scale=(0.12, 0.4))
 
@@ -69,8 +70,8 @@ def test_the_owner_map_is_where_the_picture_changes() -> None:
     flat = np.full((120, 160, 3), 255, np.float32)
     one = Style(sizes=((160, 120),), things=(3, 3), scale=(0.2, 0.3), families=(("emoji", 1.0),))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("molmo_point.train.scenes.scene.background", lambda *_: flat.copy())
-        patch.setattr("molmo_point.train.scenes.scene.weathered", lambda image, _: image)
+        patch.setattr("molmo_point.synthetic.scenes.scene.background", lambda *_: flat.copy())
+        patch.setattr("molmo_point.synthetic.scenes.scene.corrupt_image", lambda image, _: image)
         scenes = [draw_scene(seed, one) for seed in range(20)]
     changed = np.stack([(drawn.image != 255).any(-1) for drawn in scenes])
     owned = np.stack([drawn.owner != NOTHING for drawn in scenes])
@@ -202,7 +203,7 @@ def test_the_seed_decides_which_photographs_are_used(monkeypatch: pytest.MonkeyP
         asked.append(held_out)
         return np.zeros((height, width, 3), np.float32)
 
-    monkeypatch.setattr("molmo_point.train.scenes.scene.background", record)
+    monkeypatch.setattr("molmo_point.synthetic.scenes.scene.background", record)
     draw_scene(held_out_seed(0), SMALL)
     draw_scene(training_seed(0, "x", 0), SMALL)
     assert asked == [True, False]
@@ -214,7 +215,7 @@ def test_weather_moves_nothing(seed: int) -> None:
     """A bright square stays brighter than its surroundings, at its place."""
     picture = np.full((40, 60, 3), 60, np.uint8)
     picture[10:20, 30:50] = 200
-    out = weather.weathered(picture, np.random.default_rng(seed))
+    out = weather.corrupt_image(picture, np.random.default_rng(seed))
     assert out.shape == picture.shape
     assert out.dtype == np.uint8
     inside = out[12:18, 33:47].mean()

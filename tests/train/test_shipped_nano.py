@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 import molmo_point
-from molmo_point.cli.worlds import scene_examples
 from molmo_point.evaluate.report import Report
 from molmo_point.evaluate.run import evaluate
+from molmo_point.synthetic.held_out import scene_examples
+from molmo_point.synthetic.scenes.kinds import kinds_named
 from molmo_point.train.recipe import find_recipe
-from molmo_point.train.scenes.kinds import kinds_named
 
 FOLDER = Path(molmo_point.__file__).parent / "nano"
 STYLE = find_recipe("nano").stages[-1].scenes[-1].style

@@ -12,15 +12,15 @@ import torch
 
 from molmo_point.errors import PointError, UsageError
 from molmo_point.preprocess.tokenizer import Tokenizer
-from molmo_point.train.claim import claim
-from molmo_point.train.cost import read_cost
+from molmo_point.synthetic.scenes import kinds as kinds_module
+from molmo_point.train.compute_cost import read_cost
+from molmo_point.train.init_network import Network, build_network
 from molmo_point.train.loop import train
-from molmo_point.train.network import Network, new_network
 from molmo_point.train.progress import Progress
 from molmo_point.train.recipe import Recipe, read_recipe
-from molmo_point.train.scenes import kinds as kinds_module
-from molmo_point.train.start import begin_from, read_start
+from molmo_point.train.run_folder import open_run_folder
 from molmo_point.train.state import class_names, load_state
+from molmo_point.train.warm_start import read_start, warm_start
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -34,15 +34,15 @@ def first(tmp_path_factory: pytest.TempPathFactory, make_recipe: MakeRecipe) -> 
 
 
 def loaded(folder: Path, recipe: Recipe) -> Network:
-    network = new_network(recipe, Tokenizer(folder))
+    network = build_network(recipe, Tokenizer(folder))
     load_state(folder, {"model": network.model, "heads": network.heads}, None)
     return network
 
 
 def begun(start: str, folder: Path, recipe: Recipe) -> Network:
-    claim(recipe, folder)
-    network = new_network(recipe, Tokenizer(folder))
-    begin_from(start, network, folder)
+    open_run_folder(recipe, folder)
+    network = build_network(recipe, Tokenizer(folder))
+    warm_start(start, network, folder)
     return network
 
 
@@ -80,17 +80,17 @@ def test_words_and_kinds_are_found_by_name_when_the_tables_grow(
     """A kind in front of all others moves every class and every word."""
     before = kinds_module.all_kinds()
     extra = kinds_module.Kind("emoji", "🧿", (("aaardvark", "aaardvarks"),), False)
-    places = (
-        "kinds",
-        "scenes.questions",
-        "state",
-        "vocabulary",
-        "network",
-        "beginning",
-        "picture",
+    modules = (
+        "synthetic.scenes.kinds",
+        "synthetic.scenes.questions",
+        "train.state",
+        "train.vocabulary",
+        "train.init_network",
+        "train.init_decoder",
+        "train.sample",
     )
-    for place in ("scenes.kinds", *places[1:]):
-        monkeypatch.setattr(f"molmo_point.train.{place}.all_kinds", lambda: (extra, *before))
+    for module in modules:
+        monkeypatch.setattr(f"molmo_point.{module}.all_kinds", lambda: (extra, *before))
     recipe = make_recipe(seed=9)
     old, new = (
         loaded_with(first, make_recipe(), len(before)),

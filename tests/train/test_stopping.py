@@ -15,15 +15,15 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from molmo_point.cli.app import build
+from molmo_point.synthetic.pages.browser import NAMES, PageBrowser
+from molmo_point.synthetic.pages.draw import PageStyle
+from molmo_point.synthetic.splits import training_seed
 from molmo_point.train import loop
-from molmo_point.train.claim import claim
+from molmo_point.train.data_loader import SampleGenerator, load_batches
 from molmo_point.train.loop import train
-from molmo_point.train.pages.browser import NAMES, PageBrowser
-from molmo_point.train.pages.draw import PageStyle
-from molmo_point.train.recipe import Mix, Recipe
-from molmo_point.train.seeds import training_seed
+from molmo_point.train.recipe import MixtureEntry, Recipe
+from molmo_point.train.run_folder import open_run_folder
 from molmo_point.train.state import read_place
-from molmo_point.train.stream import Drawer, fresh_batches
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -72,9 +72,9 @@ def test_the_process_that_draws_outlives_the_signal_meant_for_all(
 ) -> None:
     """Service managers send it to every process; the one that trains must still be able to save."""
     recipe = make_recipe()
-    claim(recipe, tmp_path)
-    batches = fresh_batches(
-        Drawer(0, recipe.stages[0], tmp_path, recipe.model.config(10, 8).preprocess), 0, 1
+    open_run_folder(recipe, tmp_path)
+    batches = load_batches(
+        SampleGenerator(0, recipe.stages[0], tmp_path, recipe.model.config(10, 8).preprocess), 0, 1
     )
     assert next(batches).batch is not None
     (worker,) = multiprocessing.active_children()
@@ -96,18 +96,18 @@ def test_pages_by_chromium_are_drawn_in_the_worker(
     if not any(map(shutil.which, NAMES)):
         pytest.skip(f"no Chromium (looked for {', '.join(NAMES)})")
     recipe = make_recipe()
-    claim(recipe, tmp_path)
+    open_run_folder(recipe, tmp_path)
     page = PageStyle(sizes=((96, 80),), text=(10, 12), chromium=True)
-    stage = recipe.stages[0].model_copy(update={"scenes": (Mix(page=page),), "batch": 1})
+    stage = recipe.stages[0].model_copy(update={"scenes": (MixtureEntry(page=page),), "batch": 1})
     config = recipe.model.config(10, 8).preprocess
-    drawer = Drawer(0, stage, tmp_path, config)
-    batches = fresh_batches(drawer, 3, 1)
+    drawer = SampleGenerator(0, stage, tmp_path, config)
+    batches = load_batches(drawer, 3, 1)
     drawn = next(batches)
     batches.close()  # type: ignore[attr-defined]
     assert drawn.batch is not None, drawn.reason
     with PageBrowser() as browser:
         scene = browser.draw(training_seed(0, stage.name, 3), page)
     assert torch.equal(drawn.batch.crops, torch.from_numpy(drawer.picture(scene).crops))
-    held_out = Drawer(0, stage, tmp_path, config, held_out=True)
+    held_out = SampleGenerator(0, stage, tmp_path, config, held_out=True)
     assert len(held_out.scene(0).writings) > 0
     assert held_out._browser is None

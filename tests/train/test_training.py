@@ -16,26 +16,27 @@ from safetensors.torch import load_file
 from molmo_point.config import MolmoConfig
 from molmo_point.engine.local import LocalPointer
 from molmo_point.errors import UsageError
-from molmo_point.train import loop, state, stream
-from molmo_point.train.beginning import begin_decoder
-from molmo_point.train.cached import CachedPictures
-from molmo_point.train.loop import train
-from molmo_point.train.network import new_network
-from molmo_point.train.objectives import Taught, answer_losses
-from molmo_point.train.pages.draw import PageStyle
-from molmo_point.train.progress import Progress
-from molmo_point.train.published import config_json, preprocessor_json
-from molmo_point.train.recipe import Mix, Recipe, find_recipe, read_recipe
-from molmo_point.train.schedule import rate, spent
-from molmo_point.train.state import Place
-from molmo_point.train.stream import Drawer, TrainingStopped, fresh_batches
-from molmo_point.train.teaching import (
+from molmo_point.synthetic.pages.draw import PageStyle
+from molmo_point.train import data_loader as stream
+from molmo_point.train import loop, state
+from molmo_point.train.answer_loss import SupervisedHeads, answer_losses
+from molmo_point.train.auxiliary_losses import (
+    AuxiliaryHeads,
     LossWeights,
-    TeachingHeads,
     dense_losses,
     image_features,
     look,
 )
+from molmo_point.train.data_loader import SampleGenerator, TrainingStopped, load_batches
+from molmo_point.train.embedding_cache import CachedPictures
+from molmo_point.train.export import config_json, preprocessor_json
+from molmo_point.train.init_decoder import init_decoder
+from molmo_point.train.init_network import build_network
+from molmo_point.train.loop import train
+from molmo_point.train.progress import Progress
+from molmo_point.train.recipe import MixtureEntry, Recipe, find_recipe, read_recipe
+from molmo_point.train.schedule import rate, spent
+from molmo_point.train.state import TrainPosition
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -179,14 +180,14 @@ def test_a_full_disk_stops_the_run_and_keeps_the_state(
 def test_a_picture_that_throws_is_skipped_and_counted(
     tmp_path: Path, make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = stream.Drawer.sample
+    real = stream.SampleGenerator.sample
 
-    def sometimes(self: Drawer, index: int) -> object:
+    def sometimes(self: SampleGenerator, index: int) -> object:
         if index == 2:
             raise ZeroDivisionError("no such picture")
         return real(self, index)
 
-    monkeypatch.setattr(stream.Drawer, "sample", sometimes)
+    monkeypatch.setattr(stream.SampleGenerator, "sample", sometimes)
     said = io.StringIO()
     train(make_recipe(), tmp_path, workers=0, progress=Progress(said, 0.0), steps=2)
     place = state.read_place(tmp_path)
@@ -198,10 +199,10 @@ def test_a_picture_that_throws_is_skipped_and_counted(
 def test_a_generator_that_always_throws_stops_the_run(
     tmp_path: Path, make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(_self: Drawer, _index: int) -> object:
+    def never(_self: SampleGenerator, _index: int) -> object:
         raise ZeroDivisionError("no picture at all")
 
-    monkeypatch.setattr(stream.Drawer, "sample", never)
+    monkeypatch.setattr(stream.SampleGenerator, "sample", never)
     with pytest.raises(
         TrainingStopped, match=r"could not be drawn; the last: .*no picture at all"
     ):
@@ -212,11 +213,11 @@ def test_a_killed_drawing_process_stops_the_run_with_its_cause(
     tmp_path: Path, make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    def killed(_self: Drawer, _index: int) -> object:
+    def killed(_self: SampleGenerator, _index: int) -> object:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 
-    monkeypatch.setattr(stream.Drawer, "sample", killed)
+    monkeypatch.setattr(stream.SampleGenerator, "sample", killed)
     with pytest.raises(TrainingStopped, match="a process that draws pictures died"):
         train(make_recipe(), tmp_path, workers=1)
 
@@ -233,7 +234,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
 
 def with_pages(recipe: Recipe) -> Recipe:
     """The last stage draws half scenes, half pages."""
-    page = Mix(page=PageStyle(sizes=((96, 80),), text=(10, 12)))
+    page = MixtureEntry(page=PageStyle(sizes=((96, 80),), text=(10, 12)))
     last = recipe.stages[-1]
     last = last.model_copy(update={"scenes": (*last.scenes, page), "batch": 6})
     return recipe.model_copy(update={"stages": (*recipe.stages[:-1], last)})
@@ -246,11 +247,11 @@ def test_training_lowers_the_loss(tmp_path: Path, make_recipe: MakeRecipe) -> No
     from molmo_point.preprocess.tokenizer import Tokenizer
 
     tokenizer = Tokenizer(tmp_path)
-    network = new_network(recipe, tokenizer)
-    begin_decoder(network, tokenizer, recipe.model)
+    network = build_network(recipe, tokenizer)
+    init_decoder(network, tokenizer, recipe.model)
     stage = recipe.stages[2].model_copy(update={"losses": LossWeights(sure=1.0)})
-    drawer = Drawer(0, stage, tmp_path, network.model.config.preprocess)
-    drawn = next(fresh_batches(drawer, 0, 0)).batch
+    drawer = SampleGenerator(0, stage, tmp_path, network.model.config.preprocess)
+    drawn = next(load_batches(drawer, 0, 0)).batch
     assert drawn is not None
     parameters = [*network.model.parameters(), *network.heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, 0.01)
@@ -260,7 +261,15 @@ def test_training_lowers_the_loss(tmp_path: Path, make_recipe: MakeRecipe) -> No
         seen = look(network.model, drawn)
         dense = dense_losses(network.heads, seen, drawn)
         answers = answer_losses(
-            network.model, network.heads, seen.features, drawn, Taught(1, 1), 1.0, 0, none, True
+            network.model,
+            network.heads,
+            seen.features,
+            drawn,
+            SupervisedHeads(1, 1),
+            1.0,
+            0,
+            none,
+            True,
         )
         parts = {**dense.parts, **answers.parts}
         optimizer.zero_grad()
@@ -283,8 +292,8 @@ def test_cached_pictures_give_the_same_loss_as_fresh_ones(
     from molmo_point.preprocess.tokenizer import Tokenizer
 
     tokenizer = Tokenizer(finished)
-    network = new_network(recipe, tokenizer)
-    drawer = Drawer(0, recipe.stages[1], finished, network.model.config.preprocess)
+    network = build_network(recipe, tokenizer)
+    drawer = SampleGenerator(0, recipe.stages[1], finished, network.model.config.preprocess)
     cached = CachedPictures(drawer, network.model, 2, torch.device("cpu"))
     precision = torch.autocast("cpu", enabled=False)
     cached.fill(Progress(None), lambda: precision)
@@ -305,7 +314,7 @@ def test_cached_pictures_give_the_same_loss_as_fresh_ones(
 def test_every_epoch_asks_other_questions(finished: Path, make_recipe: MakeRecipe) -> None:
     recipe = make_recipe()
     config = recipe.model.config(10, 8).preprocess
-    drawer = Drawer(0, recipe.stages[1], finished, config)
+    drawer = SampleGenerator(0, recipe.stages[1], finished, config)
     scene = drawer.scene(0)
     picture = drawer.picture(scene)
     first, again, second = (drawer.answers(scene, picture, epoch) for epoch in (1, 1, 2))
@@ -329,19 +338,19 @@ def test_rates_rise_stay_and_fall(make_recipe: MakeRecipe) -> None:
     assert rate(stage, 0.3) == 1.0
     assert rate(stage, 0.8) == pytest.approx(0.05 + 0.95 * 0.5)
     assert rate(stage, 1.0) == pytest.approx(0.05)
-    assert spent(stage, Place(samples=25)) == 0.25
+    assert spent(stage, TrainPosition(samples=25)) == 0.25
     timed = stage.model_copy(update={"cpu_seconds": 10.0})
-    assert spent(timed, Place(samples=25, cpu_s=6.0)) == pytest.approx(0.6)
+    assert spent(timed, TrainPosition(samples=25, cpu_s=6.0)) == pytest.approx(0.6)
 
 
 def test_words_begin_where_the_classifier_looks(finished: Path, make_recipe: MakeRecipe) -> None:
     from molmo_point.preprocess.tokenizer import Tokenizer
-    from molmo_point.train.scenes.kinds import all_kinds
+    from molmo_point.synthetic.scenes.kinds import all_kinds
 
     recipe, tokenizer = make_recipe(), Tokenizer(finished)
-    network = new_network(recipe, tokenizer)
-    begin_decoder(network, tokenizer, recipe.model)
-    heads: TeachingHeads = network.heads
+    network = build_network(recipe, tokenizer)
+    init_decoder(network, tokenizer, recipe.model)
+    heads: AuxiliaryHeads = network.heads
     embedding = network.model.decoder.embedding.weight
     names = [kind.name for kind in all_kinds()]
     for name in ("dog", "circle", "cherry"):

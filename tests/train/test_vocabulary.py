@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from molmo_point.markup import format_points
 from molmo_point.preprocess.prompt import wrap
 from molmo_point.preprocess.tokenizer import Tokenizer
-from molmo_point.train.scenes.kinds import all_kinds
+from molmo_point.synthetic.scenes.kinds import all_kinds
 from molmo_point.train.vocabulary import (
     IMAGE_TOKENS,
     MOST_POINTS,

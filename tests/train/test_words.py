@@ -17,28 +17,28 @@ from molmo_point.config import PreprocessConfig
 from molmo_point.preprocess.crops import crop_image, token_grid
 from molmo_point.preprocess.resize import Placement, place
 from molmo_point.preprocess.tokenizer import Tokenizer
-from molmo_point.train import vocabulary
-from molmo_point.train.beginning import begin_decoder, begin_label_words, begin_words
-from molmo_point.train.claim import claim
-from molmo_point.train.loop import train
-from molmo_point.train.network import Network, new_network
-from molmo_point.train.pages.draw import PageStyle, draw_page
-from molmo_point.train.pages.labels import (
+from molmo_point.synthetic.pages.draw import PageStyle, draw_page
+from molmo_point.synthetic.pages.labels import (
     is_kept,
     known_labels,
     label_forms,
     label_words,
     word_classes,
 )
-from molmo_point.train.picture import NO_PATCH, see
+from molmo_point.synthetic.scenes.scene import Scene, Writing
+from molmo_point.synthetic.splits import training_seed
+from molmo_point.train import vocabulary
+from molmo_point.train.auxiliary_losses import dense_losses, look
+from molmo_point.train.data_loader import SampleGenerator, load_batches
+from molmo_point.train.init_decoder import begin_label_words, init_decoder, init_words
+from molmo_point.train.init_network import Network, build_network
+from molmo_point.train.loop import train
 from molmo_point.train.recipe import Recipe
-from molmo_point.train.scenes.scene import Scene, Writing
-from molmo_point.train.seeds import training_seed
-from molmo_point.train.start import begin_from, read_start
+from molmo_point.train.run_folder import open_run_folder
+from molmo_point.train.sample import NO_PATCH, build_image_sample
 from molmo_point.train.state import CLASSES
-from molmo_point.train.stream import Drawer, fresh_batches
-from molmo_point.train.teaching import dense_losses, look
 from molmo_point.train.vocabulary import build_tokenizer, save_tokenizer
+from molmo_point.train.warm_start import read_start, warm_start
 from molmo_point.train.words import NO_WORD, WORDS, words_in_cells
 
 CONFIG = PreprocessConfig(crop_size=224, patch_size=16, margins=(2, 2), max_crops=4)
@@ -124,7 +124,7 @@ def test_the_tokens_of_a_label_spell_it() -> None:
 def test_every_token_of_a_picture_has_the_words_of_its_own_view(tokenizer: Tokenizer) -> None:
     scene = page(4, PageStyle(sizes=((320, 240),), text=(16, 24)))
     cut = crop_image(scene.image, CONFIG)
-    picture = see(scene, CONFIG, tokenizer)
+    picture = build_image_sample(scene, CONFIG, tokenizer)
     patches = np.nonzero(picture.shows != NO_PATCH)[0]
     low = words_in_cells(scene, place(320, 240, 224, 224), 7, 7, CELL)
     rows, columns = token_grid(*cut.grid, CONFIG)
@@ -152,7 +152,7 @@ def test_all_words_of_a_label_are_taught_at_each_of_its_tokens() -> None:
 
 def test_text_too_small_to_read_is_not_taught(tokenizer: Tokenizer) -> None:
     scene = page(1, PageStyle(sizes=((1280, 800),), text=(12, 14)))
-    picture = see(scene, CONFIG, tokenizer)
+    picture = build_image_sample(scene, CONFIG, tokenizer)
     low = np.nonzero(picture.shows != NO_PATCH)[0][:49]
     assert not picture.shares[low].any()
     assert scene.writings
@@ -179,8 +179,8 @@ def test_every_known_label_is_a_token_a_word(tokenizer: Tokenizer) -> None:
 def test_words_are_learned_and_counted(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     """Unknown words count less than known ones, and a picture without text teaches none."""
     recipe = make_recipe()
-    claim(recipe, tmp_path)
-    network = new_network(recipe, Tokenizer(tmp_path))
+    open_run_folder(recipe, tmp_path)
+    network = build_network(recipe, Tokenizer(tmp_path))
     mixes = [
         {"page": {"sizes": [[96, 80]], "text": [10, 12]}},
         {"style": {"sizes": [[64, 48]], "things": [1, 4]}},
@@ -189,8 +189,8 @@ def test_words_are_learned_and_counted(make_recipe: Callable[..., Recipe], tmp_p
     for mix in mixes:
         stage = recipe.stages[0].model_copy(update={"batch": 4})
         stage = stage.model_validate({**stage.model_dump(), "scenes": [mix]})
-        drawer = Drawer(0, stage, tmp_path, network.model.config.preprocess)
-        batch = next(fresh_batches(drawer, 0, 0)).batch
+        drawer = SampleGenerator(0, stage, tmp_path, network.model.config.preprocess)
+        batch = next(load_batches(drawer, 0, 0)).batch
         assert batch is not None
         losses = dense_losses(network.heads, look(network.model, batch), batch)
         counts.append(losses.counts)
@@ -231,10 +231,10 @@ def unlettered(
 
 
 def begun(start: Path, folder: Path, recipe: Recipe) -> tuple[Network, Tokenizer]:
-    claim(recipe, folder)
+    open_run_folder(recipe, folder)
     tokenizer = Tokenizer(folder)
-    network = new_network(recipe, tokenizer)
-    begin_from(str(start), network, folder)
+    network = build_network(recipe, tokenizer)
+    warm_start(str(start), network, folder)
     return network, tokenizer
 
 
@@ -287,7 +287,7 @@ def test_new_words_begin_as_what_is_looked_for_and_all_else_stays(
     known = tokenizer.encode(" the")[0], tokenizer.encode(" home")[0]
     started = read_start(tmp_path / "new")
     assert started is not None
-    begin_words(network, tokenizer, set(started.new_words))
+    init_words(network, tokenizer, set(started.new_words))
     begin_label_words(network, tokenizer, set(started.new_words) & set(label_forms()))
     rows = network.model.decoder.embedding.weight
     old = before["decoder.embedding.weight"]
@@ -313,13 +313,13 @@ def test_taught_heads_begin_by_looking_for_the_word_that_is_read(
     """What the reader copies of a word, the looker finds most in the direction of that word."""
     sizes = {**make_recipe().model.model_dump(), "width": 64, "heads": 4, "taught_heads": 3}
     recipe = make_recipe(model={**sizes, "rope_theta": 1e6})
-    network = new_network(recipe, tokenizer)
+    network = build_network(recipe, tokenizer)
     # Words differ where kinds do not: a subspace of kinds alone would be blind to them.
     for part in (network.heads.kind, network.heads.colour):
         part.weight[:, :32] = 0
     network.heads.word.weight[:, 32:] = 0
     network.heads.word.weight *= 3
-    begin_decoder(network, tokenizer, recipe.model)
+    init_decoder(network, tokenizer, recipe.model)
     width = recipe.model.width
     reader, looker = (network.model.decoder.blocks[at].attention for at in (0, 1))
     rows = slice(0, 3 * (width // recipe.model.heads))

@@ -1,0 +1,207 @@
+"""Held-out pictures that `molmo-point eval` asks about: scenes of things, and pages rendered by Chromium."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from molmo_point.errors import UsageError
+
+if TYPE_CHECKING:
+    from molmo_point.examples import Example
+    from molmo_point.synthetic.pages.draw import PageStyle
+    from molmo_point.synthetic.pages.labels import Words
+    from molmo_point.synthetic.scenes.questions import Question, QuestionStyle
+    from molmo_point.synthetic.scenes.scene import Scene, Style
+
+logger = logging.getLogger(__name__)
+
+SMALL = ((224, 224), (320, 240), (240, 320), (336, 336))
+FIRST_PAGE = 1 << 20
+"""Pages have seeds of their own, behind those of the scenes."""
+
+
+@dataclass(frozen=True)
+class Pages:
+    """A world of pages.
+
+    Attributes:
+        words: "known" labels, or words "unseen" in training.
+        sizes: Viewports.
+        text: Smallest and largest text in pixels.
+        icons: Whether only icons are asked for.
+    """
+
+    words: Words
+    sizes: tuple[tuple[int, int], ...]
+    text: tuple[int, int]
+    icons: bool = False
+
+
+PAGES = {
+    "pages": Pages("known", SMALL, (10, 24)),
+    "pages-unseen": Pages("unseen", SMALL, (10, 24)),
+    "pages-640": Pages("known", ((640, 480),), (10, 24)),
+    "pages-1280": Pages("known", ((1280, 800),), (12, 24)),
+    "icons": Pages("known", SMALL, (10, 24), icons=True),
+}
+SCENES = ("scenes", "things", "counting", "crowds")
+WORLDS = (*SCENES, *PAGES)
+
+
+def world_examples(
+    world: str,
+    first: int,
+    pictures: int,
+    questions: int,
+    style: Style,
+    *,
+    spare: bool = False,
+) -> Generator[Example]:
+    """Draw the pictures of a world and questions about them.
+
+    Args:
+        world: One of WORLDS. "scenes" draws `style`; "things" all kinds there are; "counting" 1 to 15 small things of few kinds,
+            "crowds" up to 40 smaller ones.
+        first: Number of the first picture; picture n is the same for ever where the same fonts and Chromium are installed.
+        pictures: How many.
+        questions: Most questions about each.
+        style: Of "scenes".
+        spare: See `page_examples`.
+
+    Raises:
+        UsageError: No such world.
+        BrowserFailed: Pages need Chromium.
+    """
+    from molmo_point.synthetic.scenes.questions import QuestionStyle
+    from molmo_point.synthetic.scenes.scene import Style as SceneStyle
+
+    # As the commands ask; other wordings are for training.
+    plain = QuestionStyle(plain=1.0)
+    if world == "scenes":
+        return scene_examples(first, pictures, questions, style)
+    if world == "things":
+        every = SceneStyle(things=(1, 9), scale=(0.14, 0.38))
+        return scene_examples(first, pictures, questions, every, plain)
+    if world in ("counting", "crowds"):
+        crowd = SceneStyle(things=(1, 16), scale=(0.07, 0.2), repeat=0.8, kinds=style.kinds)
+        if world == "crowds":
+            crowd = replace(crowd, things=(16, 40), scale=(0.05, 0.1), repeat=0.95)
+        crowd = replace(crowd, families=style.families)
+        counts = replace(plain, counting=1.0, absent=0.1, most=40, relations=0.0)
+        return scene_examples(first, pictures, questions, crowd, counts)
+    if world in PAGES:
+        return page_examples(first, pictures, questions, PAGES[world], spare=spare)
+    raise UsageError(f"no world is called {world!r}: expected one of {', '.join(WORLDS)}")
+
+
+def count_pictures(
+    examples: Iterable[Example], tell: Callable[[int], object]
+) -> Iterator[Example]:
+    """Pass examples on, and tell how many pictures have come before each of them."""
+    done, image = 0, None
+    for example in examples:
+        if image is not None and example.image is not image:
+            done += 1
+        image = example.image
+        tell(done)
+        yield example
+    tell(done + (image is not None))
+
+
+def scene_examples(
+    first: int, pictures: int, questions: int, style: Style, asked: QuestionStyle | None = None
+) -> Generator[Example]:
+    """Draw held-out scenes and questions about them.
+
+    Args:
+        first: Number of the first scene; scene n is the same for ever.
+        pictures: How many scenes: two of 320x240, then one of 640x480, and so on.
+        questions: Most questions about each scene.
+        style: What is drawn, but for the size.
+        asked: How questions are drawn; None as the commands ask, without places and sizes.
+    """
+    import numpy as np
+
+    from molmo_point.synthetic.scenes.questions import QuestionStyle, draw_questions
+    from molmo_point.synthetic.scenes.scene import draw_scene
+    from molmo_point.synthetic.splits import held_out_seed
+
+    asked = asked or QuestionStyle(plain=1.0, relations=0.0)
+    for index in range(first, first + pictures):
+        size = (640, 480) if index % 3 == 2 else (320, 240)
+        scene = draw_scene(held_out_seed(index), replace(style, sizes=(size,)))
+        rng = np.random.default_rng([scene.seed, 2, 0])
+        for question in draw_questions(scene, rng, questions, asked):
+            yield _example(scene, question)
+
+
+def page_examples(
+    first: int, pictures: int, questions: int, pages: Pages, *, spare: bool = False
+) -> Generator[Example]:
+    """Render held-out pages, with fonts, looks and icons that training never draws, and ask about them.
+
+    Args:
+        spare: Draw the pages with Pillow where Chromium cannot be had.
+
+    Raises:
+        BrowserFailed: There is no Chromium, and `spare` is off.
+        MissingExtra: The same for playwright.
+    """
+    import numpy as np
+
+    from molmo_point.synthetic.pages.draw import PageStyle
+    from molmo_point.synthetic.pages.questions import PageQuestions, draw_page_questions
+    from molmo_point.synthetic.splits import held_out_seed
+
+    style = PageStyle(sizes=pages.sizes, text=pages.text, words=pages.words)
+    how = PageQuestions(plain=1.0)
+    # Icons are few among the controls: many questions are drawn, and those about icons kept.
+    count = 40 if pages.icons else questions
+    with _page_drawer(spare) as draw:
+        for index in range(first, first + pictures):
+            page = draw(held_out_seed(FIRST_PAGE + index), style)
+            rng = np.random.default_rng([page.seed, 2, 0])
+            drawn = draw_page_questions(page, rng, count, how, pages.words)
+            if pages.icons:
+                drawn = [question for question in drawn if question.form == "icon"][:questions]
+            for question in drawn:
+                yield _example(page, question)
+
+
+@contextmanager
+def _page_drawer(spare: bool) -> Iterator[Callable[[int, PageStyle], Scene]]:
+    """Chromium, or Pillow where there is none and that is allowed."""
+    from molmo_point.errors import MissingExtra
+    from molmo_point.synthetic.pages.browser import BrowserFailed, PageBrowser
+    from molmo_point.synthetic.pages.draw import draw_page
+
+    with ExitStack() as stack:
+        try:
+            draw = stack.enter_context(PageBrowser()).draw
+        except (BrowserFailed, MissingExtra) as error:
+            if not spare:
+                raise
+            logger.warning("pages are drawn by Pillow instead of Chromium: %s", error)
+            draw = draw_page
+        yield draw
+
+
+def _example(scene: Scene, question: Question) -> Example:
+    from molmo_point.examples import Example, Mask
+
+    height, width = scene.image.shape[:2]
+    places = {target: scene.things[target].point for target in question.targets}
+    return Example(
+        image=scene.image,
+        query=question.query,
+        regions=[
+            Mask(scene.region(target), (x / width, y / height))
+            for target, (x, y) in places.items()
+        ],
+        mode=question.mode,
+        group=f"{question.form}, {question.mode}",
+    )

@@ -1,0 +1,180 @@
+"""Begin a run with what another model knows: weights by name and shape, words by their text, classes by their name.
+
+So the vocabulary and the table of kinds may grow between two runs, and a model may be tuned on pictures of one's own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from molmo_point.config import MolmoConfig
+from molmo_point.errors import UsageError
+from molmo_point.model.hub import resolve
+from molmo_point.model.weights import load_weights
+from molmo_point.train.export import write_json
+from molmo_point.train.init_network import Network
+from molmo_point.train.state import CLASSES, STATE_FILE, class_names
+
+START_FILE = "start.json"
+"""In the run's folder: what was taken over and what begins anew."""
+
+WORD_ROWS = ("model.decoder.embedding.weight", "model.decoder.head.weight")
+CLASS_ROWS = {
+    "heads.kind.weight": "kinds",
+    "heads.kind.bias": "kinds",
+    "heads.colour.weight": "colours",
+    "heads.colour.bias": "colours",
+    "heads.word.weight": "words",
+    "heads.word.bias": "words",
+}
+"""Tensors of the teaching heads whose rows are classes."""
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """What a run begins with.
+
+    Attributes:
+        start: Where from, as the recipe says it.
+        taken: Tensors that were taken over, whole or row by row.
+        anew: Tensors that begin anew because the start has none of that name and shape.
+        new_words: Pieces of text in the vocabulary that the start does not know.
+        new_kinds: Kinds that the start's teaching heads do not know; all of them where it has no heads.
+    """
+
+    start: str
+    taken: int
+    anew: tuple[str, ...]
+    new_words: tuple[str, ...]
+    new_kinds: tuple[str, ...]
+
+
+@torch.no_grad()
+def warm_start(start: str, network: Network, folder: Path) -> WarmStart:
+    """Copy what a start has into a new network, and write what was done to the run's folder.
+
+    Args:
+        start: The folder of a run (its teaching heads come along) or of a checkpoint, or the name of a model.
+        folder: The run's own folder; holds its tokenizer.
+
+    Raises:
+        UsageError: The start cannot be read, or shares nothing with the network.
+        ModelNotFound, CheckpointError, DownloadError: As `molmo_point.load`.
+    """
+    tensors, classes, words = _read(start)
+    own_words = _vocabulary(folder / "tokenizer.json")
+    own_classes = class_names()
+    modules: dict[str, nn.Module] = {"model": network.model, "heads": network.heads}
+    mine = {
+        f"{prefix}.{name}": tensor
+        for prefix, module in modules.items()
+        for name, tensor in module.state_dict(keep_vars=True).items()
+    }
+    anew = []
+    for name, tensor in mine.items():
+        theirs = tensors.get(name)
+        if theirs is None or theirs.shape[1:] != tensor.shape[1:]:
+            anew.append(name)
+        elif theirs.shape == tensor.shape and own_words == words and name not in CLASS_ROWS:
+            tensor.copy_(theirs)
+        elif name in WORD_ROWS:
+            _copy_rows(tensor, own_words, theirs, words)
+        elif name in CLASS_ROWS:
+            key = CLASS_ROWS[name]
+            _copy_rows(tensor, _numbered(own_classes[key]), theirs, _numbered(classes[key]))
+        elif theirs.shape == tensor.shape:
+            tensor.copy_(theirs)
+        else:
+            anew.append(name)
+    taken = len(mine) - len(anew)
+    model = [name for name in mine if name.startswith("model.")]
+    if sum(name in anew for name in model) > len(model) / 2:
+        raise UsageError(
+            f"the start {start} shares less than half of its weights with the recipe's network: expected a model of the same "
+            "widths; take its sizes into the recipe, or leave `start` out"
+        )
+    started = WarmStart(
+        start,
+        taken,
+        tuple(anew),
+        tuple(word for word in own_words if word not in words),
+        tuple(kind for kind in own_classes["kinds"] if kind not in classes["kinds"]),
+    )
+    write_json(folder / START_FILE, vars(started))
+    return started
+
+
+def read_start(folder: Path) -> WarmStart | None:
+    """Return what a run began with, None where it began with nothing."""
+    path = folder / START_FILE
+    if not path.exists():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        lists = {
+            name: tuple(value)
+            for name, value in values.items()
+            if name in ("anew", "new_words", "new_kinds")
+        }
+        return WarmStart(**{**values, **lists})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{path} is damaged ({error}): give another folder to start anew"
+        ) from error
+
+
+def _read(start: str) -> tuple[dict[str, Tensor], dict[str, list[str]], dict[str, int]]:
+    """Return tensors under the names of a state, the names of their classes, and the vocabulary."""
+    folder = Path(start).expanduser()
+    state = folder / STATE_FILE
+    nothing: dict[str, list[str]] = {"kinds": [], "colours": [], "words": []}
+    if state.exists():
+        try:
+            with safe_open(state, "pt") as file:
+                known = json.loads((file.metadata() or {}).get(CLASSES, "null"))
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+        except (SafetensorError, OSError, ValueError) as error:
+            raise UsageError(f"{state} is no state of a training run: {error}") from error
+        if known is None:
+            # Rows without names would be taken for other classes.
+            tensors = {name: t for name, t in tensors.items() if name not in CLASS_ROWS}
+        return tensors, {**nothing, **(known or {})}, _vocabulary(folder / "tokenizer.json")
+    folder = resolve(start)
+    model = load_weights(folder, MolmoConfig.from_folder(folder))
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    return tensors, nothing, _vocabulary(folder / "tokenizer.json")
+
+
+def _vocabulary(path: Path) -> dict[str, int]:
+    """Return piece of text -> id of a tokenizer.json, special tokens included."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        added = {token["content"]: token["id"] for token in content["added_tokens"]}
+        return {**content["model"]["vocab"], **added}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} cannot be read as a tokenizer.json: {error}") from error
+
+
+def _numbered(names: list[str]) -> dict[str, int]:
+    return {name: index for index, name in enumerate(names)}
+
+
+def _copy_rows(
+    target: Tensor, own: Mapping[str, int], source: Tensor, theirs: Mapping[str, int]
+) -> None:
+    """Copy the rows whose names both sides know."""
+    pairs = [
+        (own[name], theirs[name])
+        for name in own
+        if name in theirs and own[name] < len(target) and theirs[name] < len(source)
+    ]
+    if pairs:
+        to, of = (torch.tensor(rows) for rows in zip(*pairs, strict=True))
+        target[to] = source[of].to(target)
