@@ -6,83 +6,26 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Union
+from dataclasses import dataclass, replace
 
 from molmo_agents import decide
+from molmo_agents.asking import ask_model, check_score, css_points
 from molmo_agents.cover import hidden_by
 from molmo_agents.decide import Hit
+from molmo_agents.documents import Resolved, WorldLost
 from molmo_agents.lines import Place
 from molmo_agents.listeners import listening
 from molmo_agents.look import MAX_FRAMES, look, rest, unchanged
-from molmo_agents.outcome import Locator, Outcome, Result
+from molmo_agents.outcome import Locator, Result
+from molmo_agents.progress import Halt, Progress, Query, words
 from molmo_agents.screen import Box, Frame, zoom_region
 from molmo_agents.session import Session
-from molmo_agents.steps import Steps, call, think
-from molmo_agents.worlds import Resolved, WorldLost
-from molmo_point.errors import QueryError, UsageError
-from molmo_point.points import Point, Pointing, Status
-
-Query = Union[str, Point]
-"""A few words for the model, or a point (0-1 of the viewport) that the caller already has."""
-
-MAX_POINTS = 500
-"""Points of one answer that are used; a model that sees more has lost its way."""
+from molmo_agents.steps import Steps, call
+from molmo_agents.walk import resolve
+from molmo_point.points import Point
 
 ZOOM_SIDE = 1280.0
 """Longer side in pixels of the picture of a zoomed region."""
-
-
-class Halt(Exception):
-    """Why a verb ends here."""
-
-    def __init__(self, status: Result, message: str, **fields: Any) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.fields = fields
-
-
-@dataclass
-class Progress:
-    """What is known so far about one verb, so that an outcome can say it however the verb ends.
-
-    `place` is where it acts, for its line of Playwright; `token` tells this verb's looks from those of other ones.
-    """
-
-    verb: str
-    query: str
-    fields: dict[str, Any] = field(default_factory=dict)
-    timings: dict[str, float] = field(default_factory=dict)
-    attempts: int = 0
-    place: Place = field(default_factory=lambda: Place("", 0.0, 0.0))
-    token: str = field(default_factory=lambda: f"{time.perf_counter_ns()}")
-
-    @contextmanager
-    def timed(self, phase: str) -> Iterator[None]:
-        """Add the time of the block to `timings[phase]`."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = time.perf_counter() - start
-            self.timings[phase] = self.timings.get(phase, 0.0) + spent
-
-    def outcome(self, status: Result, message: str = "", **fields: Any) -> Outcome:
-        """Make the outcome."""
-        known = {**self.fields, **fields}
-        return Outcome(
-            verb=self.verb,
-            query=self.query,
-            status=status,
-            message=message,
-            attempts=self.attempts,
-            timings=self.timings,
-            **known,
-        )
 
 
 @dataclass(frozen=True)
@@ -96,75 +39,6 @@ class Aim:
     resolved: Resolved
     zoomed: bool = False
     score: float | None = None
-
-
-def words(query: Query) -> str:
-    """The query as it is reported."""
-    if isinstance(query, Point):
-        return f"point ({query.x:.4f}, {query.y:.4f})"
-    return query
-
-
-def ask_model(
-    s: Session, p: Progress, frame: Frame, query: str, kind: str = "point"
-) -> Steps[Pointing]:
-    """Ask the pointer about `frame`; its failures halt the verb, an empty query is the caller's mistake."""
-    function = getattr(s.pointer, kind)
-    timeout = s.options.point_timeout_s
-    with p.timed("point"):
-        try:
-            pointing = yield from think(lambda: function(frame.image, query, timeout_s=timeout))
-        except QueryError:
-            raise
-        except Exception as error:
-            kind_of = type(error).__name__
-            raise Halt(
-                Result.ERROR, f"the pointer failed ({kind_of}): {str(error)[:300]}"
-            ) from error
-    if not isinstance(pointing, Pointing):
-        raise UsageError(
-            f"expected the pointer to return a Pointing, got {type(pointing).__name__}"
-        )
-    p.fields["text"] = pointing.text[:2000]
-    if pointing.status is Status.MALFORMED:
-        raise Halt(Result.ERROR, "the model's answer could not be read as points; see `text`")
-    if pointing.status is Status.TRUNCATED and not pointing.points:
-        raise Halt(Result.ERROR, "the model ran out of time before it gave a point")
-    return pointing
-
-
-def css_points(
-    s: Session, frame: Frame, pointing: Pointing, sure: bool = True
-) -> list[tuple[float, float, Point]]:
-    """Map the answer into the page: (x, y, point); halts where nothing was found or a point lies outside.
-
-    With `sure` also where a point's score is below `Options.min_score`.
-    """
-    absent = pointing.absent_probability
-    if not pointing.points or (absent is not None and absent > s.options.max_absent):
-        why = ""
-        if pointing.points and absent is not None:
-            why = f": its probability that there is none is {absent:.2f}, above max_absent"
-        raise Halt(Result.ABSENT, f"the model sees no {pointing.query!r} there{why}")
-    if len(pointing.points) > MAX_POINTS:
-        raise Halt(Result.AMBIGUOUS, f"the model gave {len(pointing.points)} points: ask for less")
-    if sure:
-        for point in pointing.points:
-            check_score(s, point, pointing.query)
-    try:
-        return [(*frame.to_css(point.x, point.y), point) for point in pointing.points]
-    except (UsageError, TypeError) as error:
-        raise Halt(Result.ERROR, f"the model pointed outside of the picture: {error}") from error
-
-
-def check_score(s: Session, point: Point, query: str) -> None:
-    """Halt where the model itself holds the point for a guess."""
-    if point.score is not None and point.score < s.options.min_score:
-        raise Halt(
-            Result.UNSURE,
-            f"the model gave {query!r} a score of {point.score:.2f}, below min_score {s.options.min_score:g}: nothing was done",
-            score=point.score,
-        )
 
 
 def find(
@@ -203,7 +77,7 @@ class Found:
 
 def hit_at(s: Session, x: float, y: float) -> Steps[Found]:
     """Say what lies at a point, CSS px of the viewport."""
-    resolved = yield from s.worlds.resolve(x, y)
+    resolved = yield from resolve(s.worlds, x, y)
     hit = Hit.of(resolved)
     if not hit.nothing and not hit.actionable:
         heard = yield from listening(s.worlds, resolved)

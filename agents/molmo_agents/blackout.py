@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from molmo_agents.documents import World
 from molmo_agents.masker import Masker
 from molmo_agents.screen import Box
 from molmo_agents.steps import Steps
-from molmo_agents.worlds import World, Worlds
+from molmo_agents.worlds import Worlds
 
 MARGIN = 300.0
 """Texts so far outside of the viewport, CSS px, are still read: what begins there may end inside."""

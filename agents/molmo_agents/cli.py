@@ -20,9 +20,20 @@ except ImportError as error:
 
 from molmo_agents import cli_options as options
 from molmo_agents.browser import open_page
+from molmo_agents.cli_options import (
+    Allow,
+    AsJson,
+    At,
+    Dpr,
+    Model,
+    Overlay,
+    Query,
+    Url,
+    Viewport,
+)
+from molmo_agents.cli_output import draw, finish, leave, say
 from molmo_agents.journal import Journal
-from molmo_agents.outcome import Outcome, Result
-from molmo_agents.overlay import overlay
+from molmo_agents.outcome import Outcome
 from molmo_agents.pointers import choose_pointer
 from molmo_agents.policy import Policy, allow_risks
 from molmo_agents.session import Options
@@ -37,40 +48,16 @@ app = typer.Typer(
 bench_app = typer.Typer(help="Measure on public benchmarks.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
 
-Url = Annotated[str, typer.Argument(help="Address of the page, http or https.")]
-Query = Annotated[str, typer.Argument(help='What to look for, e.g. "the Sign in button".')]
-Model = Annotated[
-    str,
-    typer.Option(
-        "--model", help="nano, a model name or folder, or a server (tcp://..., http://...)."
-    ),
-]
-At = Annotated[
-    str | None, typer.Option("--at", help="X,Y in 0-1 of the viewport: no model, this point.")
-]
-Viewport = Annotated[str, typer.Option(help="Viewport in CSS pixels, WIDTHxHEIGHT.")]
-Dpr = Annotated[
-    float, typer.Option(help="Device pixels per CSS pixel; 2 is a high-density screen.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Allow = Annotated[
-    list[str] | None,
-    typer.Option("--allow-origin", help="A further origin that the page may go to."),
-]
-Overlay = Annotated[
-    Path | None, typer.Option(help="Write the picture with the point drawn on it here.")
-]
-
 
 def main() -> None:
     """Run the command line; a mistake of the caller is one sentence and exit code 2."""
     try:
         app()
     except UsageError as mistake:
-        _say(f"molmo-web: {mistake}")
+        say(f"molmo-web: {mistake}")
         sys.exit(2)
     except PointError as failure:
-        _say(f"molmo-web: {failure}")
+        say(f"molmo-web: {failure}")
         sys.exit(1)
 
 
@@ -93,7 +80,7 @@ def shot(
     if outcome.ok and outcome.frame is not None:
         out.write_bytes(outcome.frame.image)
         typer.echo(out)
-    _leave(outcome, quiet=outcome.ok)
+    leave(outcome, quiet=outcome.ok)
 
 
 @app.command()
@@ -117,8 +104,8 @@ def point(
         _web(page, url, pointer, allow_origin) as web,
     ):
         outcome = _opened(web, url) or web.locate(query, many=many)
-    _draw(outcome, picture)
-    _leave(outcome, as_json)
+    draw(outcome, picture)
+    leave(outcome, as_json)
 
 
 @app.command()
@@ -153,8 +140,8 @@ def click(
         _web(page, url, pointer, allow_origin, journal, **changes) as web,
     ):
         outcome = _opened(web, url) or web.click(query, expect_name=expect_name)
-    _draw(outcome, picture)
-    _leave(outcome, as_json)
+    draw(outcome, picture)
+    leave(outcome, as_json)
 
 
 @app.command()
@@ -182,9 +169,9 @@ def run(
         start=start,
         dpr=dpr,
         dry_run=dry_run,
-        say=_step_line,
+        say=say,
     )
-    _finish(done.report, done.good, done.outcomes, as_json)
+    finish(done.report, done.good, done.outcomes, as_json)
 
 
 @app.command()
@@ -201,8 +188,8 @@ def replay(
     """Do a recorded flow again with the recorded points, without a model."""
     from molmo_agents.running import replay_recorded
 
-    done = replay_recorded(folder, log or folder / "replay", start=start, say=_step_line)
-    _finish(done.report, done.good, done.outcomes, as_json)
+    done = replay_recorded(folder, log or folder / "replay", start=start, say=say)
+    finish(done.report, done.good, done.outcomes, as_json)
 
 
 @app.command()
@@ -304,44 +291,3 @@ def _web(
 def _opened(web: WebPointer, url: str) -> Outcome | None:
     outcome = web.goto(url)
     return None if outcome.ok else outcome
-
-
-def _draw(outcome: Outcome, path: Path | None) -> None:
-    if path is not None and outcome.frame is not None:
-        path.write_bytes(overlay(outcome.frame, outcome))
-        _say(f"drawn: {path}")
-
-
-def _step_line(text: str) -> None:
-    _say(text)
-
-
-def _finish(report: Path, good: bool, outcomes: list[Outcome], as_json: bool) -> None:
-    if as_json:
-        steps = [outcome.model_dump(mode="json") for outcome in outcomes]
-        typer.echo(json.dumps({"good": good, "report": str(report), "steps": steps}))
-    else:
-        typer.echo(report)
-    sys.exit(0 if good else 1)
-
-
-def _leave(outcome: Outcome, as_json: bool = False, quiet: bool = False) -> None:
-    """Print the outcome and leave with the exit code that fits it."""
-    if as_json:
-        typer.echo(outcome.model_dump_json())
-    elif not quiet:
-        place = f" at {outcome.point[0]:.1f},{outcome.point[1]:.1f}" if outcome.point else ""
-        target = f" <{outcome.target.tag}> {outcome.target.name!r}" if outcome.target else ""
-        score = "" if outcome.score is None else f" score {outcome.score:.2f}"
-        typer.echo(f"{outcome.status}{place}{target}{score}")
-        for x, y in () if outcome.point else outcome.points:
-            typer.echo(f"  {x:.1f},{y:.1f}")
-    if outcome.message:
-        _say(outcome.message)
-    if outcome.status is Result.ERROR and outcome.text:
-        _say(f"the model wrote: {outcome.text[:300]}")
-    sys.exit(0 if outcome.ok else 3 if outcome.status is Result.ABSENT else 1)
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)

@@ -4,11 +4,38 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from molmo_agents.browser import Screen
 from molmo_agents.policy import Secret
 from molmo_agents.screen import Box
 from molmo_point.errors import UsageError
+
+Url = Annotated[str, typer.Argument(help="Address of the page, http or https.")]
+Query = Annotated[str, typer.Argument(help='What to look for, e.g. "the Sign in button".')]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", help="nano, a model name or folder, or a server (tcp://..., http://...)."
+    ),
+]
+At = Annotated[
+    str | None, typer.Option("--at", help="X,Y in 0-1 of the viewport: no model, this point.")
+]
+Viewport = Annotated[str, typer.Option(help="Viewport in CSS pixels, WIDTHxHEIGHT.")]
+Dpr = Annotated[
+    float, typer.Option(help="Device pixels per CSS pixel; 2 is a high-density screen.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option("--allow-origin", help="A further origin that the page may go to."),
+]
+Overlay = Annotated[
+    Path | None, typer.Option(help="Write the picture with the point drawn on it here.")
+]
 
 
 def screen(viewport: str, dpr: float) -> Screen:

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from molmo_agents.decide import Hit, Verdict
+from molmo_agents.documents import Link, Resolved, World, WorldLost
 from molmo_agents.look import PIXEL_STEP, capture
 from molmo_agents.outcome import Result
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps
-from molmo_agents.worlds import Link, Resolved, World, WorldLost
 from molmo_point.images import load_image
 
 WINDOW = 17.0

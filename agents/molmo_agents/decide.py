@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from molmo_agents.documents import Resolved
 from molmo_agents.outcome import Rect, Result, Target
 from molmo_agents.risk import Facts, same_name
 from molmo_agents.screen import Box
-from molmo_agents.worlds import Resolved
 
 FIELD_TYPES = frozenset(
     ["select", "file", "date", "datetime-local", "month", "week", "time", "color"]

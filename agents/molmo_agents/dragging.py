@@ -6,30 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from molmo_agents import decide
-from molmo_agents.aim import (
-    Aim,
-    Found,
-    Halt,
-    Progress,
-    Query,
-    aim,
-    ask_model,
-    css_points,
-    hit_at,
-    moved_aim,
-    still_true,
-    with_locator,
-    words,
-)
+from molmo_agents.aim import Aim, Found, aim, hit_at, moved_aim, still_true, with_locator
+from molmo_agents.asking import ask_model, css_points
+from molmo_agents.documents import Link, WorldLost
 from molmo_agents.hover import hover_still
 from molmo_agents.look import look, rest
 from molmo_agents.outcome import Outcome, Result
 from molmo_agents.permission import permit
 from molmo_agents.press import Guard, guarded, led_away
+from molmo_agents.progress import Halt, Progress, Query, words
 from molmo_agents.screen import Frame
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps, call, pause
-from molmo_agents.worlds import Link, WorldLost
 from molmo_point.points import Point
 
 DRAG_STEPS = 12

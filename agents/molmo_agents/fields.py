@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from molmo_agents.aim import Aim, Halt, Progress, Query
+from molmo_agents.aim import Aim
+from molmo_agents.documents import WorldLost
 from molmo_agents.hover import hover_still, mouse
 from molmo_agents.outcome import Outcome, Result
 from molmo_agents.permission import permit
 from molmo_agents.press import Guard, Press, guarded, led_away, press
+from molmo_agents.progress import Halt, Progress, Query
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps, call, pause
 from molmo_agents.text_entry import field_at
-from molmo_agents.worlds import WorldLost
 
 CHECK_ROLES = frozenset(["checkbox", "radio", "switch", "menuitemcheckbox", "menuitemradio"])
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from molmo_agents.errors import FlowError
+from molmo_agents.expect import Expect
 from molmo_agents.outcome import Result
-from molmo_agents.verbs import Expect
 
 Reader = Callable[[Any, str], Any]
 _TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}

@@ -7,13 +7,14 @@ two frames have passed. The condition is the element itself, the same one as bef
 from __future__ import annotations
 
 from molmo_agents import decide
-from molmo_agents.aim import Aim, Halt, hit_at, moved_aim
+from molmo_agents.aim import Aim, hit_at, moved_aim
+from molmo_agents.documents import WorldLost
 from molmo_agents.outcome import Result
 from molmo_agents.permission import kept, meaning
+from molmo_agents.progress import Halt
 from molmo_agents.risk import calm, risks_of
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps
-from molmo_agents.worlds import WorldLost
 
 
 def hover_still(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from molmo_agents.aim import Aim, Found, Halt, Progress, hit_at
+from molmo_agents.aim import Aim, Found, hit_at
+from molmo_agents.documents import World
 from molmo_agents.look import look
 from molmo_agents.outcome import Effects, Outcome, Result
 from molmo_agents.permission import check_address, permit
 from molmo_agents.press import Guard, guarded
+from molmo_agents.progress import Halt, Progress
 from molmo_agents.screen import Box, Frame
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps, call, pause
-from molmo_agents.worlds import World
 
 PRESSING = frozenset(["Enter", "Space", "Control+Enter"])
 """Keys that press what has the focus: judged as a press of it."""

@@ -12,8 +12,9 @@ from dataclasses import replace
 from importlib import resources
 from typing import Any
 
+from molmo_agents.documents import Resolved, World
 from molmo_agents.steps import Steps
-from molmo_agents.worlds import Resolved, World, Worlds
+from molmo_agents.worlds import Worlds
 
 PRESS_EVENTS = frozenset(
     ["click", "mousedown", "mouseup", "pointerdown", "pointerup", "touchend", "touchstart"]

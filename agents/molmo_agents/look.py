@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from molmo_agents.blackout import Layouts, painted, strips
+from molmo_agents.documents import World, WorldLost
 from molmo_agents.errors import PageGone
 from molmo_agents.screen import Box, Frame
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps, pause
-from molmo_agents.worlds import World, WorldLost
 from molmo_point.errors import UsageError
 from molmo_point.images import load_image
 

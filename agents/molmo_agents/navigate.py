@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from molmo_agents.aim import Halt, Progress
 from molmo_agents.outcome import Effects, Outcome, Result
+from molmo_agents.progress import Halt, Progress
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps, call
 from molmo_agents.watch import Record

@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from molmo_agents.aim import Aim, Halt, Progress, hit_at, moved_aim
+from molmo_agents.aim import Aim, hit_at, moved_aim
+from molmo_agents.documents import WorldLost
 from molmo_agents.outcome import Result
 from molmo_agents.policy import Confirmation
+from molmo_agents.progress import Halt, Progress
 from molmo_agents.risk import risks_of
 from molmo_agents.session import Session
 from molmo_agents.steps import Consult, Steps
-from molmo_agents.worlds import WorldLost
 
 
 def check_address(s: Session, target: Aim) -> None:

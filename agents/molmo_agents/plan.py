@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, Union
 
 from molmo_agents import dragging, fields, keyboard, navigate, scrolling, text_entry, verbs
-from molmo_agents.aim import Progress, Query, words
+from molmo_agents.expect import Expect
 from molmo_agents.masker import HIDDEN
 from molmo_agents.outcome import Outcome
 from molmo_agents.press import Press
+from molmo_agents.progress import Progress, Query, words
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps
-from molmo_agents.verbs import Expect
 from molmo_point.errors import QueryError, UsageError
 from molmo_point.points import Point
 

@@ -6,28 +6,27 @@ happened: healthy buttons without visible effect exist, and a second press is a 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from molmo_agents import decide
-from molmo_agents.aim import Aim, Halt, Progress, Query, aim, with_locator
+from molmo_agents.aim import Aim, aim, with_locator
 from molmo_agents.decide import Report
+from molmo_agents.documents import Link, World, WorldLost
 from molmo_agents.errors import PageGone
 from molmo_agents.hover import hover_still, mouse
 from molmo_agents.lines import Place
 from molmo_agents.look import capture, changed_share
 from molmo_agents.outcome import Effects, Outcome, Result
 from molmo_agents.permission import called, check_address, kept, meaning, permit
+from molmo_agents.progress import Halt, Progress, Query
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
-from molmo_agents.steps import Steps, call, pause
-from molmo_agents.worlds import Link, World, WorldLost
+from molmo_agents.settle import FRAMES_S, settle, stop_loading
+from molmo_agents.steps import Steps
 
 Gesture = Callable[[Session, Aim], Steps[None]]
-FRAMES_S = 2.0
-"""How long to wait for two frames after a gesture, seconds; a page that is going away draws none."""
 
 _FINAL = {
     ("left", 1): "click",
@@ -232,56 +231,6 @@ def _picture(s: Session) -> Steps[bytes]:
         return (yield from capture(s, {}, None, 1.0))
     except Exception:
         return b""
-
-
-def settle(s: Session, leaf: Link) -> Steps[bool]:
-    """Two frames; then what the press set going: requests, or a new page; return whether all of it came to its end in time."""
-    try:
-        # A page that waits for another server answers nobody: not as long as it may take for an answer.
-        less = min(0.0, FRAMES_S - s.options.answer_s)
-        yield from s.worlds.run(leaf.world, "() => molmo.frames2(2)", more_s=less)
-    except Exception:
-        # The document is on its way out; the page's load is waited for below.
-        yield from pause(s.page, 0.02)
-    record, options = s.watch.record, s.options
-    end = time.monotonic() + options.settle_requests_s
-    quiet, settled = 0, True
-    while s.watch.pending or (quiet < 2 and (record.requests or record.opening)):
-        if time.monotonic() > end:
-            settled = False
-            break
-        quiet = 0 if s.watch.pending else quiet + 1
-        yield from pause(s.page, 0.02)
-    if s.watch.leaving and not record.navigations:
-        yield from stop_loading(s)
-    if record.navigations and not s.page.is_closed():
-        try:
-            yield from call(
-                s.page,
-                "wait_for_load_state",
-                "load",
-                timeout=options.settle_load_s * 1000,
-                timeout_s=options.settle_load_s + 2,
-            )
-        except Exception:
-            # A page that never finishes loading is still a page; the caller's next look shows what there is.
-            return s.page.is_closed()
-    return settled
-
-
-def stop_loading(s: Session) -> Steps[None]:
-    """Let go of a server that does not answer: until then the browser holds back every question to the page."""
-    end = time.monotonic() + s.options.settle_requests_s
-    while s.watch.leaving and time.monotonic() < end:
-        yield from pause(s.page, 0.02)
-    if not s.watch.leaving:
-        return
-    s.watch.record.stopped = True
-    try:
-        yield from s.worlds.send(s.worlds.session, "Page.stopLoading")
-    except Exception:
-        # The page is gone, or has just arrived after all.
-        return
 
 
 def _collected(s: Session, leaf: Link) -> Steps[dict[str, Any]]:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from molmo_agents.aim import Halt, Progress, Query, ask_model, css_points, words
+from molmo_agents.asking import ask_model, css_points
 from molmo_agents.look import capture, look
 from molmo_agents.outcome import Outcome, Result
+from molmo_agents.progress import Halt, Progress, Query, words
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps, pause
 from molmo_point.points import Point

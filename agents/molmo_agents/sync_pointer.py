@@ -7,15 +7,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from molmo_agents import plan
-from molmo_agents.aim import Query
+from molmo_agents.expect import Expect
 from molmo_agents.journal import Journal
 from molmo_agents.outcome import Outcome
 from molmo_agents.policy import Policy
+from molmo_agents.progress import Query
 from molmo_agents.screen import Box, Frame
 from molmo_agents.session import Options, Session
 from molmo_agents.steps import Steps
 from molmo_agents.sync_driver import SyncDriver
-from molmo_agents.verbs import Expect
 from molmo_point.pointer import Pointer
 from molmo_point.points import Point
 

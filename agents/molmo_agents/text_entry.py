@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from molmo_agents.aim import Aim, Halt, Progress, Query, aim, with_locator
+from molmo_agents.aim import Aim, aim, with_locator
 from molmo_agents.conceal import conceal
 from molmo_agents.decide import Report
 from molmo_agents.held import holds
@@ -13,6 +13,7 @@ from molmo_agents.hover import hover_still, mouse
 from molmo_agents.outcome import Effects, Outcome, Result
 from molmo_agents.permission import permit
 from molmo_agents.press import Guard, guarded, led_away
+from molmo_agents.progress import Halt, Progress, Query
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps, call, pause
 

@@ -1,78 +1,18 @@
-"""Our own JavaScript in every document of a page, out of the page's reach, and the walk from a pixel down to an element.
+"""Our own JavaScript in every document of a page, out of the page's reach.
 
 Everything asked of the page runs in an isolated world over the DevTools protocol (CDP): the same DOM, other JavaScript. A
 page that overrides `elementFromPoint`, listens in on globals or sets a strict content policy has no effect on it. Frames of
-other origins live in other processes and have sessions of their own; closed shadow roots open to CDP only. The walk crosses both.
+other origins live in other processes and have sessions of their own; closed shadow roots open to CDP only. `walk` crosses both.
 """
 
 from __future__ import annotations
 
 import json
-from collections import deque
-from dataclasses import dataclass, field
-from importlib import resources
 from typing import Any
 
+from molmo_agents.documents import WORLD, FrameIds, World, WorldLost, probe_source
 from molmo_agents.errors import PageGone
 from molmo_agents.steps import Steps, call
-
-WORLD = "molmo-agents"
-MAX_DEPTH = 12
-"""Frames within frames that are followed; more is a page that nests itself."""
-
-REMEMBERED = 1000
-"""Frames that are gone and still known: their last requests may be heard of after their end."""
-
-
-PROBES = ("dom", "names", "forms", "hit", "press", "fields", "locate", "cover", "secrets")
-"""The files of our JavaScript, each leaning on those before it."""
-
-
-def probe_source() -> str:
-    """Return the JavaScript that is put into each document's isolated world."""
-    folder = resources.files("molmo_agents") / "probe"
-    return "\n".join((folder / f"{name}.js").read_text("utf-8") for name in PROBES)
-
-
-class WorldLost(PageGone):
-    """The document went away (navigated, frame removed) while it was asked."""
-
-
-@dataclass(frozen=True)
-class World:
-    """One document: the CDP session it answers on, its frame, and our world in it."""
-
-    session: Any = field(repr=False)
-    frame_id: str
-    context: int
-
-
-@dataclass(frozen=True)
-class Link:
-    """One document on the way down to an element, with where the point lies in it and where it lies in the page.
-
-    `left`, `top` (CSS px of the viewport) is where the document begins, `sx`, `sy` how many CSS px of the viewport one of its is.
-    """
-
-    world: World
-    x: float
-    y: float
-    left: float = 0.0
-    top: float = 0.0
-    sx: float = 1.0
-    sy: float = 1.0
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """What lies at a point: `raw` is what the probe says of it (see `decide.Hit`), `links` the documents down to it."""
-
-    raw: dict[str, Any]
-    links: tuple[Link, ...]
-
-    @property
-    def leaf(self) -> Link:
-        return self.links[-1]
 
 
 class Worlds:
@@ -86,8 +26,7 @@ class Worlds:
         self._foreign: dict[str, tuple[Any, Any]] = {}
         self._main: World | None = None
         self.session: Any = None
-        self._frame_ids: set[str] = set()
-        self._gone: deque[str] = deque(maxlen=REMEMBERED)
+        self._frames = FrameIds()
         self.told: list[tuple[str, str]] = []
         """(document, event) of each guarded event, as it happened: it outlives the document."""
 
@@ -115,7 +54,7 @@ class Worlds:
         wait = self._answer_s + more_s
         return (yield from call(session, "send", method, params, timeout_s=wait))
 
-    def _send_into(
+    def send_into(
         self, session: Any, method: str, more_s: float = 0.0, **params: Any
     ) -> Steps[Any]:
         """As `send`, about a document that may go away meanwhile.
@@ -135,7 +74,7 @@ class Worlds:
         if known and self._main is not None:
             return self._main
         tree = yield from self.send(self.session, "Page.getFrameTree")
-        self._note(tree["frameTree"])
+        self._frames.add_tree(tree["frameTree"])
         self._main = yield from self._world(self.session, tree["frameTree"]["frame"]["id"])
         return self._main
 
@@ -153,7 +92,7 @@ class Worlds:
         self, world: World, source: str, *args: Any, by_value: bool = True, more_s: float = 0.0
     ) -> Steps[Any]:
         """Call a JavaScript function in a document; by value, or as a remote object for other CDP commands."""
-        answer = yield from self._send_into(
+        answer = yield from self.send_into(
             world.session,
             "Runtime.callFunctionOn",
             more_s,
@@ -170,54 +109,16 @@ class Worlds:
             raise PageGone(f"the page could not be probed: {text[:300]}")
         return answer["result"].get("value") if by_value else answer["result"]
 
-    def resolve(self, x: float, y: float) -> Steps[Resolved]:
-        """Walk from a pixel of the viewport (CSS px) down through frames and shadow roots to the element there."""
-        try:
-            return (yield from self._resolve((yield from self.main(known=True)), x, y))
-        except WorldLost:
-            # Another document by now: the page went on since the latest look.
-            return (yield from self._resolve((yield from self.main()), x, y))
-
-    def _resolve(self, main: World, x: float, y: float) -> Steps[Resolved]:
-        link = Link(main, x, y)
-        links = [link]
-        frames = {"invisible_frame": False, "frame_moved": False}
-        for _ in range(MAX_DEPTH):
-            raw = yield from self.ask(link.world, "hit", link.x, link.y)
-            if raw.get("host"):
-                raw = yield from self._into_closed(link, raw)
-            frames["frame_moved"] |= bool(raw.get("moved"))
-            if "frame" not in raw:
-                return Resolved({**raw, **frames}, tuple(links))
-            frame = raw["frame"]
-            frames["invisible_frame"] |= bool(frame["invisible"])
-            world = yield from self.child(link.world, "molmo.target")
-            if world is None:
-                # An <object> may show a picture: then it is an element like any other.
-                raw = yield from self.ask(link.world, "hit", link.x, link.y, None, True)
-                return Resolved({**raw, **frames}, tuple(links))
-            link = Link(
-                world,
-                frame["x"],
-                frame["y"],
-                link.left + frame["left"] * link.sx,
-                link.top + frame["top"] * link.sy,
-                link.sx * frame["sx"],
-                link.sy * frame["sy"],
-            )
-            links.append(link)
-        return Resolved({"nothing": True, **frames}, tuple(links))
-
     def child(self, parent: World, element: str) -> Steps[World | None]:
         """Return the world of the document inside the frame element that the expression `element` names, or None."""
         remote = yield from self.run(parent, f"() => {element}", by_value=False)
         if "objectId" not in remote:
             return None
-        node = (yield from self._describe(parent, remote["objectId"]))["node"]
+        node = (yield from self.describe(parent, remote["objectId"]))["node"]
         frame_id = node.get("frameId")
         if frame_id is None:
             return None
-        self._frame_ids.add(frame_id)
+        self._frames.add(frame_id)
         if "contentDocument" in node:
             return (yield from self._world(parent.session, frame_id))
         session = yield from self._foreign_session(frame_id)
@@ -225,20 +126,20 @@ class Worlds:
 
     def has(self, frame_id: str) -> bool:
         """Whether a frame is or was one of this page, as far as has been heard."""
-        return frame_id in self._frame_ids or frame_id in self._gone
+        return frame_id in self._frames
 
     def find(self, frame_id: str) -> Steps[bool]:
         """The same; the page is asked about a frame not heard of: news of different sessions overtake each other."""
         if not self.has(frame_id):
             tree = yield from self.send(self.session, "Page.getFrameTree")
-            self._note(tree["frameTree"])
+            self._frames.add_tree(tree["frameTree"])
         if not self.has(frame_id):
             # A frame inside another site's frame is known to that frame's process only.
             yield from self._attach_foreign()
             for session, frame in list(self._foreign.values()):
                 if not frame.is_detached():
                     tree = yield from self.send(session, "Page.getFrameTree")
-                    self._note(tree["frameTree"])
+                    self._frames.add_tree(tree["frameTree"])
         return self.has(frame_id)
 
     def object_id(self, world: World, expression: str) -> Steps[str | None]:
@@ -252,8 +153,8 @@ class Worlds:
         ours = yield from self.object_id(world, expression)
         if ours is None:
             return None
-        node = (yield from self._describe(world, ours))["node"]
-        theirs = yield from self._send_into(
+        node = (yield from self.describe(world, ours))["node"]
+        theirs = yield from self.send_into(
             world.session,
             "DOM.resolveNode",
             backendNodeId=node["backendNodeId"],
@@ -262,44 +163,12 @@ class Worlds:
         found: str | None = theirs["object"].get("objectId")
         return found
 
-    def _describe(self, world: World, object_id: str) -> Steps[dict[str, Any]]:
-        answer: dict[str, Any] = yield from self._send_into(
+    def describe(self, world: World, object_id: str) -> Steps[dict[str, Any]]:
+        """Say which node a remote object is, as the browser counts nodes."""
+        answer: dict[str, Any] = yield from self.send_into(
             world.session, "DOM.describeNode", objectId=object_id, depth=0, pierce=True
         )
         return answer
-
-    def _into_closed(self, link: Link, raw: dict[str, Any]) -> Steps[dict[str, Any]]:
-        """Descend into closed shadow roots: page JavaScript sees only the host, CDP sees inside."""
-        for _ in range(MAX_DEPTH):
-            object_id = yield from self.object_id(link.world, "molmo.leaf")
-            if object_id is None:
-                return raw
-            node = (yield from self._describe(link.world, object_id))["node"]
-            closed = [r for r in node.get("shadowRoots", ()) if r["shadowRootType"] == "closed"]
-            if not closed:
-                return raw
-            root = yield from self._send_into(
-                link.world.session,
-                "DOM.resolveNode",
-                backendNodeId=closed[0]["backendNodeId"],
-                executionContextId=link.world.context,
-                objectGroup=WORLD,
-            )
-            answer = yield from self._send_into(
-                link.world.session,
-                "Runtime.callFunctionOn",
-                functionDeclaration="function (x, y) { return molmo.leafAt(x, y, this) ? molmo.hit(x, y, this) : null; }",
-                objectId=root["object"]["objectId"],
-                arguments=[{"value": link.x}, {"value": link.y}],
-                returnByValue=True,
-            )
-            inner = answer["result"].get("value")
-            if not inner:
-                return raw
-            raw = inner
-            if not raw.get("host"):
-                return raw
-        return raw
 
     def _world(self, session: Any, frame_id: str) -> Steps[World]:
         key = (id(session), frame_id)
@@ -311,12 +180,12 @@ class Worlds:
                 return world
             except WorldLost:
                 del self._contexts[key]
-        made = yield from self._send_into(
+        made = yield from self.send_into(
             session, "Page.createIsolatedWorld", frameId=frame_id, worldName=WORLD
         )
         world = World(session, frame_id, made["executionContextId"])
         yield from self.run(world, "() => {" + self._source + "\n}")
-        yield from self._send_into(
+        yield from self.send_into(
             session, "Runtime.addBinding", name="molmoTell", executionContextId=world.context
         )
         self._contexts[key] = world.context
@@ -337,7 +206,7 @@ class Worlds:
                 continue
             try:
                 session = yield from call(self._page.context, "new_cdp_session", frame)
-                tree = (yield from self._send_into(session, "Page.getFrameTree"))["frameTree"]
+                tree = (yield from self.send_into(session, "Page.getFrameTree"))["frameTree"]
                 yield from self._prepare(session)
             except WorldLost:
                 continue
@@ -346,7 +215,7 @@ class Worlds:
             except Exception:
                 # This frame lives in its parent's process and has no session of its own.
                 continue
-            self._note(tree)
+            self._frames.add_tree(tree)
             self._foreign[tree["frame"]["id"]] = (session, frame)
 
     def tidy(self) -> Steps[None]:
@@ -367,8 +236,8 @@ class Worlds:
                 continue
 
     def _prepare(self, session: Any) -> Steps[None]:
-        yield from self._send_into(session, "Page.enable")
-        yield from self._send_into(
+        yield from self.send_into(session, "Page.enable")
+        yield from self.send_into(
             session,
             "Page.addScriptToEvaluateOnNewDocument",
             source=self._source,
@@ -384,15 +253,9 @@ class Worlds:
             self.told.append((note["document"], note["entry"]))
 
     def _attached(self, event: dict[str, Any]) -> None:
-        self._frame_ids.add(event["frameId"])
+        self._frames.add(event["frameId"])
 
     def _detached(self, event: dict[str, Any]) -> None:
-        self._frame_ids.discard(event["frameId"])
-        self._gone.append(event["frameId"])
+        self._frames.end(event["frameId"])
         for key in [key for key in self._contexts if key[1] == event["frameId"]]:
             del self._contexts[key]
-
-    def _note(self, tree: dict[str, Any]) -> None:
-        self._frame_ids.add(tree["frame"]["id"])
-        for child in tree.get("childFrames", ()):
-            self._note(child)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from molmo_agents.expect import is_at
 from molmo_agents.held import holds
 from molmo_agents.lines import Place
 from molmo_agents.risk import Facts, calm, risks_of, same_name
 from molmo_agents.session import Options
-from molmo_agents.verbs import is_at
 
 from molmo_point.errors import UsageError
 

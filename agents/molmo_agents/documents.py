@@ -1,0 +1,93 @@
+"""One document of a page and the way down to an element in it, as values; and the JavaScript that answers there."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+from molmo_agents.errors import PageGone
+
+WORLD = "molmo-agents"
+
+
+PROBES = ("dom", "names", "forms", "hit", "press", "fields", "locate", "cover", "secrets")
+"""The files of our JavaScript, each leaning on those before it."""
+
+
+def probe_source() -> str:
+    """Return the JavaScript that is put into each document's isolated world."""
+    folder = resources.files("molmo_agents") / "probe"
+    return "\n".join((folder / f"{name}.js").read_text("utf-8") for name in PROBES)
+
+
+class WorldLost(PageGone):
+    """The document went away (navigated, frame removed) while it was asked."""
+
+
+@dataclass(frozen=True)
+class World:
+    """One document: the CDP session it answers on, its frame, and our world in it."""
+
+    session: Any = field(repr=False)
+    frame_id: str
+    context: int
+
+
+@dataclass(frozen=True)
+class Link:
+    """One document on the way down to an element, with where the point lies in it and where it lies in the page.
+
+    `left`, `top` (CSS px of the viewport) is where the document begins, `sx`, `sy` how many CSS px of the viewport one of its is.
+    """
+
+    world: World
+    x: float
+    y: float
+    left: float = 0.0
+    top: float = 0.0
+    sx: float = 1.0
+    sy: float = 1.0
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What lies at a point: `raw` is what the probe says of it (see `decide.Hit`), `links` the documents down to it."""
+
+    raw: dict[str, Any]
+    links: tuple[Link, ...]
+
+    @property
+    def leaf(self) -> Link:
+        return self.links[-1]
+
+
+REMEMBERED = 1000
+"""Frames that are gone and still known: their last requests may be heard of after their end."""
+
+
+class FrameIds:
+    """The frames that a page has or lately had, by the browser's own names for them."""
+
+    def __init__(self) -> None:
+        self._here: set[str] = set()
+        self._gone: deque[str] = deque(maxlen=REMEMBERED)
+
+    def __contains__(self, frame_id: str) -> bool:
+        return frame_id in self._here or frame_id in self._gone
+
+    def add(self, frame_id: str) -> None:
+        """Take note of a frame."""
+        self._here.add(frame_id)
+
+    def add_tree(self, tree: dict[str, Any]) -> None:
+        """Take note of every frame of a `Page.getFrameTree` answer."""
+        self.add(tree["frame"]["id"])
+        for child in tree.get("childFrames", ()):
+            self.add_tree(child)
+
+    def end(self, frame_id: str) -> None:
+        """The frame is gone; it stays known for a while."""
+        self._here.discard(frame_id)
+        self._gone.append(frame_id)
