@@ -18,6 +18,7 @@ from molmo_agents.listeners import listening
 from molmo_agents.look import MAX_FRAMES, look, rest, unchanged
 from molmo_agents.outcome import Locator, Result
 from molmo_agents.progress import Halt, Progress, Query, words
+from molmo_agents.risk import label_in
 from molmo_agents.screen import Box, Frame, zoom_region
 from molmo_agents.session import Session
 from molmo_agents.steps import Steps, call
@@ -73,6 +74,14 @@ class Found:
 
     hit: Hit
     resolved: Resolved
+
+
+@dataclass(frozen=True)
+class Named:
+    """What the element must be called (`expected`), and what it must say (`quoted`); see `decide.guard`."""
+
+    expected: str | None
+    quoted: str
 
 
 def hit_at(s: Session, x: float, y: float) -> Steps[Found]:
@@ -161,13 +170,14 @@ def _attempt(
             return None
     if not found.hit.nothing:
         p.fields["target"] = found.hit.target()
-    verdict = yield from _verdict(s, found, verb, expect_name, x, y)
+    named = Named(expect_name, label_in(query) if isinstance(query, str) else "")
+    verdict = yield from _verdict(s, found, verb, named, x, y)
     if verdict is not None:
         if verdict[0] in _MOMENTARY:
             with p.timed("resolve"):
                 yield from rest(s, s.options.stable_s)
             later = yield from hit_at(s, x, y)
-            if (yield from _verdict(s, later, verb, expect_name, x, y)) != verdict:
+            if (yield from _verdict(s, later, verb, named, x, y)) != verdict:
                 return None
         raise Halt(*verdict)
     return Aim(frame, x, y, found.hit, found.resolved, zoomed, point.score)
@@ -192,9 +202,9 @@ def still_true(
 
 
 def _verdict(
-    s: Session, found: Found, verb: str, expect_name: str | None, x: float, y: float
+    s: Session, found: Found, verb: str, named: Named, x: float, y: float
 ) -> Steps[decide.Verdict | None]:
-    verdict = decide.guard(found.hit, verb, expect_name)
+    verdict = decide.guard(found.hit, verb, named.expected, named.quoted)
     if verdict is None and found.hit.actionable:
         verdict = yield from hidden_by(s, found.hit, found.resolved, x, y)
     return verdict

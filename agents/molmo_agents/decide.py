@@ -10,7 +10,7 @@ from typing import Any
 
 from molmo_agents.documents import Resolved
 from molmo_agents.outcome import Rect, Result, Target
-from molmo_agents.risk import Facts, same_name
+from molmo_agents.risk import Facts, same_name, says
 from molmo_agents.screen import Box
 
 FIELD_TYPES = frozenset(
@@ -165,13 +165,14 @@ def _remembered(hit: Hit) -> bool:
     return bool(raw["seen"]) or not raw["full"]
 
 
-def guard(hit: Hit, verb: str, expect_name: str | None) -> Verdict | None:
+def guard(hit: Hit, verb: str, expect_name: str | None, quoted: str = "") -> Verdict | None:
     """Say why this must not be pressed, or None.
 
     Args:
         hit: What lies at the point.
         verb: click, type, ...: select, check and upload have their own say about which elements they take.
         expect_name: What the caller expects the element to be called.
+        quoted: The label that the query quotes (`risk.label_in`): the element must say it, among other words if need be.
     """
     if hit.nothing:
         return Result.NO_ACTIONABLE, "there is nothing at that point"
@@ -190,6 +191,11 @@ def guard(hit: Hit, verb: str, expect_name: str | None) -> Verdict | None:
         return Result.DISABLED, f"{label} is disabled"
     if expect_name is not None and not same_name(expect_name, tuple(raw["names"]), raw["visible"]):
         return Result.NAME_MISMATCH, f"expected {expect_name!r}, found {label}"
+    if quoted and not says(quoted, (*raw["names"], *raw["texts"], raw["visible"])):
+        return (
+            Result.NAME_MISMATCH,
+            f"asked for {quoted!r}, found {label}, which does not say that",
+        )
     if verb == "click":
         return _native_picker(raw, label)
     return None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Union
 
 from molmo_agents import dragging, fields, keyboard, navigate, scrolling, text_entry, verbs
-from molmo_agents.expect import Expect
+from molmo_agents.expect import Expect, expected
 from molmo_agents.masker import HIDDEN
 from molmo_agents.outcome import Outcome
 from molmo_agents.press import Press
@@ -124,7 +124,7 @@ def type_text(
             # A page may have kept a part of it that is too short to be told from other text.
             hidden = outcome.effects.model_copy(update={"value": HIDDEN})
             outcome = outcome.with_(effects=hidden)
-        return (yield from verbs.expected(s, p, outcome, expect))
+        return (yield from expected(s, p, outcome, expect))
 
     return _run(s, "type", query, steps)
 

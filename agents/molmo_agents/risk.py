@@ -144,6 +144,37 @@ def same_name(expected: str, names: tuple[str, ...], visible: str = "") -> bool:
     return shown == wanted or not (_DENIES.search(shown) and not _DENIES.search(wanted))
 
 
+_KINDS = (
+    "button link field checkbox check box radio tab menu item option list switch text input entry"
+)
+_LABELLED = re.compile(
+    rf"""(?:the )?(?:"([^"]+)"|\u201c([^\u201d]+)\u201d)(?: (?:{"|".join(_KINDS.split())})){{0,2}}""",
+    re.IGNORECASE,
+)
+
+
+def label_in(query: str) -> str:
+    """The label that a query quotes, where that is all it says besides the kind of control; "" where it says more or other.
+
+    A label of a single letter or of signs alone is "" too: the x that closes a dialog is seldom an x in the page.
+
+    >>> label_in('the "Sign in" button'), label_in('the Edit button in the "Bo" row')
+    ('Sign in', '')
+    """
+    found = _LABELLED.fullmatch(query.strip())
+    label = (found[1] or found[2]) if found else ""
+    return label if sum(map(str.isalnum, label)) > 1 else ""
+
+
+def says(label: str, texts: tuple[str, ...]) -> bool:
+    """Whether one of an element's texts holds `label`, as whole words, and does not deny it; one without any cannot be asked."""
+    bare = _bare(label)
+    wanted = re.compile(r"(?<![a-z0-9])" + re.escape(bare) + r"(?![a-z0-9])")
+    known = [text for text in map(_bare, texts) if text]
+    held = [text for text in known if wanted.search(text)]
+    return not known or any(_DENIES.search(bare) or not _DENIES.search(text) for text in held)
+
+
 def _bare(text: str) -> str:
     """A name without signs at its ends."""
     folded = fold(text).replace("\u2019", "'")

@@ -37,7 +37,7 @@ class Options:
         small_px: Targets whose shorter side is below this many CSS pixels are small.
         max_absent: Treat an answer as absent when the model's own probability for that is above this.
         min_score: Refuse (status `unsure`) to act on a point whose own score (0-1) is below this; points without a score are
-            not judged. The default is measured with nano, see docs/agents.md; 0 takes every point.
+            not judged. The default takes what is likelier right than wrong, as a calibrated score says it; 0 takes every point.
         pixels: Also measure which share of the viewport's pixels a press changed; costs two more screenshots.
     """
 
@@ -51,7 +51,7 @@ class Options:
     zoom: bool = True
     small_px: float = 14.0
     max_absent: float = 0.5
-    min_score: float = 0.45
+    min_score: float = 0.5
     pixels: bool = False
 
     def __post_init__(self) -> None:

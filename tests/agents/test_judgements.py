@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from molmo_agents.expect import is_at
 from molmo_agents.held import holds
 from molmo_agents.lines import Place
-from molmo_agents.risk import Facts, calm, risks_of, same_name
+from molmo_agents.risk import Facts, calm, label_in, risks_of, same_name, says
 from molmo_agents.session import Options
 
 from molmo_point.errors import UsageError
@@ -150,3 +150,37 @@ def test_lines_say_what_was_done() -> None:
 def test_a_score_s_limit_lies_in_0_to_1() -> None:
     with pytest.raises(UsageError, match="min_score"):
         Options(min_score=1.5)
+
+
+@pytest.mark.parametrize(
+    ("query", "label"),
+    [
+        ('the "Sign in" button', "Sign in"),
+        ("the \u201cSign in\u201d link", "Sign in"),
+        ('"Save"', "Save"),
+        ('the "First name" text field', "First name"),
+        ('the Edit button in the "Bo" row', ""),
+        ('the "Bo" row', ""),
+        ('the "x" button', ""),
+        ("the Sign in button", ""),
+    ],
+)
+def test_a_query_that_is_a_quoted_label(query: str, label: str) -> None:
+    assert label_in(query) == label
+
+
+@pytest.mark.parametrize(
+    ("label", "texts", "said"),
+    [
+        ("Basket", ("Basket (3)",), True),
+        ("Save", ("", "Save changes"), True),
+        ("Don\u2019t save", ("Don't save",), True),
+        ("\u4fdd\u5b58", ("\u4fdd\u5b58\u3059\u308b",), True),
+        ("Go", ("",), True),
+        ("Save", ("Don't save",), False),
+        ("ON", ("BUTTON",), False),
+        ("Preview Dune", ("Preview Anchor",), False),
+    ],
+)
+def test_what_a_quoted_label_is_found_in(label: str, texts: tuple[str, ...], said: bool) -> None:
+    assert says(label, texts) is said
