@@ -58,6 +58,12 @@ def test_shot(served: Site, tmp_path: Path) -> None:
     assert Image.open(tmp_path / "a.png").size == (640, 480)
 
 
+def test_a_picture_in_device_pixels(served: Site, tmp_path: Path) -> None:
+    done = web("shot", served.url + "/", "-o", str(tmp_path / "a.png"), "--dpr", "2")
+    assert done.returncode == 0, done.stderr
+    assert Image.open(tmp_path / "a.png").size == (2560, 1600)
+
+
 def test_point_and_click(served: Site, tmp_path: Path) -> None:
     """A click is a dry run until --act; the picture with the point on it is written either way."""
     found = web("point", served.url + "/", "the button", "--at", GO, "--json")
@@ -92,6 +98,8 @@ def test_point_and_click(served: Site, tmp_path: Path) -> None:
         (("click", "http://127.0.0.1:9/", "x", "--at", "0.5,0.5"), 1, "did not open"),
         (("point", "http://127.0.0.1:9/", "x", "--at", "2,2"), 2, "0-1 of the viewport"),
         (("shot", "http://127.0.0.1:9/", "--viewport", "big"), 2, "1280x800"),
+        (("shot", "http://127.0.0.1:9/", "-o", "no/such/folder/a.png"), 2, "cannot write"),
+        (("shot", "http://127.0.0.1:9/", "--region", "2000,0,10,10"), 2, "does not lie"),
         (("run", "nowhere.yaml", "--at", "0.5,0.5"), 2, "there is no flow file"),
         (("replay", "nowhere"), 2, "only what"),
         (("bench", "miniwob", "--tier", "Z", "--model", "dom"), 2, "expected tiers"),

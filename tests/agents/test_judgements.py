@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from molmo_agents import cli_options
+from molmo_agents.browser import Screen
+from molmo_agents.cli_output import leave
 from molmo_agents.expect import is_at
 from molmo_agents.held import holds
 from molmo_agents.lines import Place
+from molmo_agents.outcome import Outcome, Result
 from molmo_agents.risk import Facts, calm, label_in, risks_of, same_name, says
 from molmo_agents.session import Options
 
@@ -184,3 +190,25 @@ def test_a_query_that_is_a_quoted_label(query: str, label: str) -> None:
 )
 def test_what_a_quoted_label_is_found_in(label: str, texts: tuple[str, ...], said: bool) -> None:
     assert says(label, texts) is said
+
+
+@pytest.mark.parametrize("text", ["0,0,1281,100", "-1,0,10,10", "1300,900,50,50", "0,0,0,10", "a"])
+def test_a_region_lies_in_the_viewport(text: str) -> None:
+    with pytest.raises(UsageError, match="region"):
+        cli_options.region(text, Screen(1280, 800))
+    assert cli_options.region("0,0,1280,800", Screen(1280, 800)) is not None
+
+
+def test_a_picture_that_cannot_be_written_is_refused_first(tmp_path: Path) -> None:
+    cli_options.writable(tmp_path / "a.png")
+    for path in (tmp_path / "no" / "a.png", tmp_path):
+        with pytest.raises(UsageError, match="cannot write"):
+            cli_options.writable(path)
+
+
+def test_one_match_of_many_is_printed_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = Outcome(verb="locate", status=Result.FOUND, points=((12.0, 34.5),), count=1)
+    with pytest.raises(SystemExit) as left:
+        leave(outcome)
+    assert left.value.code == 0
+    assert "12.0,34.5" in capsys.readouterr().out

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +53,26 @@ def test_a_guess_is_not_pressed(page: Any, site: Site) -> None:
         assert page.evaluate("pressed.length") == 0
     with WebPointer(page, scored(0.9), options=OPTIONS) as web:
         assert web.click("ok").status == "delivered"
+
+
+def test_a_quoted_label_that_the_element_does_not_say(page: Any, site: Site) -> None:
+    with WebPointer(opened(page, site, BUTTON), scored(0.9), options=OPTIONS) as web:
+        outcome = web.click('the "Cancel" button')
+        assert outcome.status == "name_mismatch"
+        assert "Cancel" in outcome.message
+        assert page.evaluate("pressed.length") == 0
+        assert web.click('the "OK" button').status == "delivered"
+
+
+def test_a_page_that_empties_the_file_field_says_so(page: Any, site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "note.txt"
+    file.write_text("hello")
+    html = "<body style='margin:0'><input type=file onchange=\"value=''\" style='width:200px;height:80px'>"
+    policy = Policy(confirm=lambda question: True)
+    with WebPointer(opened(page, site, html), at(), policy, OPTIONS) as web:
+        outcome = web.upload("the file field", str(file))
+    assert outcome.delivered
+    assert "emptied the field" in outcome.message
 
 
 @pytest.fixture

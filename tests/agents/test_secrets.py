@@ -298,3 +298,13 @@ def test_secrets_that_are_words_of_ours_break_nothing(
     assert web.type("field", secret="text").status == "delivered"
     assert web.click("ok").status == "delivered"
     assert [step["outcome"]["verb"] for step in read_steps(tmp_path)] == ["type", "click"]
+
+
+@pytest.mark.browser
+def test_the_address_of_a_picture_hides_a_secret(page: Any, site: Site, tmp_path: Path) -> None:
+    web = session(page, site, "<input id=i data-q=field>", tmp_path)
+    pin = web.policy.secrets["pin"].value
+    page.evaluate("(pin) => history.pushState(0, '', '/?q=' + encodeURIComponent(pin))", pin)
+    frame = web.look().frame
+    assert frame is not None
+    assert frame.url == f"{site.url}/?q={HIDDEN}"
