@@ -20,7 +20,6 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -60,6 +59,8 @@ class Relay:
         self._armed: list[Rules] = []
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.StreamWriter, tuple[str, int]] = {}
+        # The loop holds tasks weakly only: one that nobody holds may be gone in the middle of a transfer.
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def address(self) -> str:
@@ -99,10 +100,13 @@ class Relay:
     async def _close(self) -> None:
         if self._server is not None:
             self._server.close()
-        for writer in list(self._open):
-            writer.close()
+        for task in list(self._tasks):
+            task.cancel()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         try:
             host, port = await asyncio.wait_for(_asked_for(reader, writer), CONNECT_S)
             if host == SIGN:
@@ -115,7 +119,11 @@ class Relay:
         except (OSError, EOFError, ValueError, asyncio.TimeoutError):
             # The browser let go, or what connected is no browser.
             pass
+        except asyncio.CancelledError:
+            # This relay was closed; nobody waits for this task.
+            pass
         finally:
+            self._tasks.discard(task)
             self._open.pop(writer, None)
             writer.close()
 
@@ -237,10 +245,12 @@ async def _dial(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.Str
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """Copy bytes until the source ends; the other direction may go on."""
-    with suppress(OSError):
+    """Copy bytes until the source ends; the other direction may go on, unless a connection broke."""
+    try:
         while chunk := await source.read(CHUNK):
             sink.write(chunk)
             await sink.drain()
         if sink.can_write_eof():
             sink.write_eof()
+    except OSError:
+        sink.transport.abort()
