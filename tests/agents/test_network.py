@@ -6,7 +6,9 @@ import contextlib
 import json
 import shutil
 import socket
+import struct
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -304,6 +306,24 @@ def test_a_relay_speaks_socks() -> None:
         assert list(own.refused) == [f"app.localhost:{near.port}"]
     own.close()
     assert relay.find(own.token) is None
+
+
+def test_a_connection_that_breaks_is_broken_on_both_sides() -> None:
+    """A browser is not left waiting for a server that is gone."""
+    own = relay.start()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def reset() -> None:
+            there, _ = listener.accept()
+            there.recv(100)
+            there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            there.close()
+
+        server = threading.Thread(target=reset, daemon=True)
+        server.start()
+        assert ask(own.port, b"localhost", listener.getsockname()[1], b"GET /") == (0, b"")
+        server.join(10)
+    own.close()
 
 
 def test_headers_that_hold_a_document() -> None:
