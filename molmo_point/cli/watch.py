@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +29,7 @@ from molmo_point.cli.opening import (
 from molmo_point.points import Status
 
 if TYPE_CHECKING:
+    from molmo_point.service.sources import SourceFrame
     from molmo_point.service.watch import Watch
     from molmo_point.wire import Publication
 
@@ -91,37 +92,52 @@ def watch(
     Exit code 0: something was found; 3: the model answered, and nothing matched; 1: no complete answer came.
     """
     from molmo_point.service.sources import frames as read
-    from molmo_point.service.watch import Watch as Watching
+    from molmo_point.service.watch import Watch
 
-    stop = threading.Event()
     where = Where(model, connect, key, token, device, dtype, quantize)
+    say = _Speaker(as_json)
+    stop = threading.Event()
     with (
         _stopped_by_signals(stop),
         open_pointer(where, quiet=quiet) as pointer,
         _publisher(publish, insecure) as send,
     ):
-        say = _Speaker(as_json)
 
         def out(publication: Publication) -> None:
             say(publication)
             send(publication)
 
-        began = time.monotonic()
-        seen = 0
-        with Watching(
+        watching = Watch(
             pointer, query, camera=camera, publish=out, timeout_s=timeout, every_s=every
-        ) as watching:
-            for frame in read(source, paced=pace, reconnect=reconnect, stop=stop):
-                watching.frame(frame.image, stamp_ns=frame.stamp_ns, time_s=frame.time_s)
-                seen += 1
-                if stop.is_set() or seen == frames:
-                    break
-            if not stop.is_set():
-                # A short clip ends before the answer; what was asked about its newest frame is still an answer about it.
-                watching.finish(timeout)
-        if not quiet:
-            _sum_up(seen, time.monotonic() - began, watching)
+        )
+        pictures = read(source, paced=pace, reconnect=reconnect, stop=stop)
+        _follow(watching, pictures, stop, at_most=frames, timeout_s=timeout, quiet=quiet)
     raise typer.Exit(0 if say.found else NOTHING if watching.answered else FAILED)
+
+
+def _follow(
+    watching: Watch,
+    frames: Iterable[SourceFrame],
+    stop: threading.Event,
+    *,
+    at_most: int,
+    timeout_s: float,
+    quiet: bool,
+) -> None:
+    """Show every frame to `watching` until `stop`, the end or `at_most` frames (0: no limit); then wait for what is asked."""
+    began = time.monotonic()
+    seen = 0
+    with watching:
+        for frame in frames:
+            watching.frame(frame.image, stamp_ns=frame.stamp_ns, time_s=frame.time_s)
+            seen += 1
+            if stop.is_set() or seen == at_most:
+                break
+        if not stop.is_set():
+            # A short clip ends before the answer; what was asked about its newest frame is still an answer about it.
+            watching.finish(timeout_s)
+    if not quiet:
+        _sum_up(seen, time.monotonic() - began, watching)
 
 
 def _sum_up(seen: int, seconds: float, watching: Watch) -> None:
