@@ -1,7 +1,7 @@
 """molmo-point: a picture and a few words in, points out.
 
 >>> import molmo_point as mp
->>> pointing = mp.load("nano").point("desk.png", "the red mug")
+>>> pointing = mp.load("nano").point("molmo_point/nano/demo.png", "burgers")
 >>> pointing.points[0].pixel(*pointing.image_size)
 
 The light half (values, markup, wire, client) is imported here; torch is only loaded inside `load`.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from molmo_point.cli.memory import fits
 from molmo_point.cli.opening import AsJson
 from molmo_point.cli.tables import Column, print_rows
 from molmo_point.errors import ModelNotFound
@@ -28,7 +29,9 @@ def models(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the models: hub name, parameters, memory of the weights, licence, and whether they are here.
+    """List the models: hub name, parameters, memory of the weights, licence, whether they fit and are here.
+
+    "fits" names the types whose weights fit into this machine's RAM, with what loading takes on top; a GPU's memory is not looked at.
 
     \b
     molmo-point models          all of them
@@ -56,6 +59,7 @@ def _row(entry: CatalogEntry) -> dict[str, Any]:
         "active_parameters": entry.active_parameters,
         "memory_bytes": {dtype: entry.memory_bytes(dtype) for dtype in DTYPES},
         "licence": entry.licence,
+        "fits": {dtype: fits(entry.memory_bytes(dtype)) for dtype in DTYPES},
         "folder": None if folder is None else str(folder),
     }
 
@@ -68,6 +72,7 @@ COLUMNS = (
     Column("float32", right=True, spare=3),
     Column("bfloat16", right=True),
     Column("licence", spare=1),
+    Column("fits"),
     Column("here"),
 )
 
@@ -83,6 +88,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
                 _billions(row["active_parameters"]),
                 *(_gigabytes(row["memory_bytes"][dtype]) for dtype in DTYPES),
                 row["licence"],
+                _fitting(row["fits"]),
                 "yes" if row["folder"] else "no",
             )
             for row in rows
@@ -110,6 +116,13 @@ def _print_capabilities(name: str, as_json: bool) -> None:
         typer.echo(f"knows: {able.knows}")
     if able.kinds:
         typer.echo(", ".join(able.kinds))
+
+
+def _fitting(fits: dict[str, bool | None]) -> str:
+    if None in fits.values():
+        return "?"
+    names = [dtype for dtype, fit in fits.items() if fit]
+    return "any type" if len(names) == len(fits) else ", ".join(names) or "no"
 
 
 def _billions(number: int) -> str:

@@ -21,6 +21,29 @@ if TYPE_CHECKING:
 TOKEN_VARIABLE = "MOLMO_POINT_TOKEN"
 
 
+CurveDir = Annotated[
+    Path | None, typer.Option(help="Folder of keys (molmo-point keys new): ZeroMQ encrypts.")
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(help=f"File with one HTTP token a line; {TOKEN_VARIABLE} adds one more."),
+]
+ImageHosts = Annotated[
+    list[str] | None, typer.Option(help="Host that pictures may be fetched from; repeatable.")
+]
+InnerHosts = Annotated[
+    bool, typer.Option("--inner-hosts", help="Let --image-host name machines inside this network.")
+]
+AllowHosts = Annotated[
+    list[str] | None,
+    typer.Option(help="Name under which a proxy passes requests on to this server; repeatable."),
+]
+AllowOrigins = Annotated[
+    list[str] | None,
+    typer.Option(help="Origin (https://app.example.com) whose web pages may ask; repeatable."),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
     app.command("serve")(serve)
@@ -38,33 +61,15 @@ def serve(
     http: Annotated[
         str, typer.Option(help="HOST:PORT for HTTP and the web page; 'off' for none.")
     ] = "127.0.0.1:8000",
-    curve_dir: Annotated[
-        Path | None, typer.Option(help="Folder of keys (molmo-point keys new): ZeroMQ encrypts.")
-    ] = None,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(help=f"File with one HTTP token a line; {TOKEN_VARIABLE} adds one more."),
-    ] = None,
+    curve_dir: CurveDir = None,
+    token_file: TokenFile = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Serve other machines without keys and tokens.")
     ] = False,
-    image_host: Annotated[
-        list[str] | None, typer.Option(help="Host that pictures may be fetched from; repeatable.")
-    ] = None,
-    inner_hosts: Annotated[
-        bool,
-        typer.Option("--inner-hosts", help="Let --image-host name machines inside this network."),
-    ] = False,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Name under which a proxy passes requests on to this server; repeatable."
-        ),
-    ] = None,
-    allow_origin: Annotated[
-        list[str] | None,
-        typer.Option(help="Origin (https://app.example.com) whose web pages may ask; repeatable."),
-    ] = None,
+    image_host: ImageHosts = None,
+    inner_hosts: InnerHosts = False,
+    allow_host: AllowHosts = None,
+    allow_origin: AllowOrigins = None,
     device: Annotated[
         str | None, typer.Option(help="cuda, cuda:1, cpu; by default the best.")
     ] = None,

@@ -10,6 +10,7 @@ from molmo_point.errors import ImageError
 
 _URL_SAFE = str.maketrans("-_", "+/")
 _OUTSIDE = re.compile(r"[^A-Za-z0-9+/]")
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 
 def is_data_url(text: str) -> bool:
@@ -35,6 +36,10 @@ def decode_base64(text: str, name: str = "the image") -> bytes:
         head, comma, text = text.partition(",")
         if not comma or "base64" not in (part.strip().lower() for part in head.split(";")[1:]):
             raise ImageError(f"expected data:image/...;base64,..., got {head[:40]!r}")
+    elif address := _ADDRESS.match(text):
+        raise ImageError(
+            f"expected base64 or data:image/...;base64,..., got an address ({address[0]}...): send the image itself"
+        )
     if "%" in text:
         text = unquote(text)
     digits = "".join(text.split()).translate(_URL_SAFE)

@@ -28,6 +28,9 @@ REFUSED: dict[str, tuple[object, ...]] = {
 """Fields that would change what the answer holds, which this model cannot do, and the values that ask for nothing."""
 
 
+_SWITCHES = {"tools": "tool_choice", "functions": "function_call"}
+
+
 class Message(BaseModel):
     """One message. What its content holds is looked at only where it counts."""
 
@@ -51,11 +54,15 @@ def check_fields(body: ChatBody) -> None:
     Raises:
         UsageError: It asks for tools, several choices, a format of the answer or the like.
     """
-    for name, value in (body.model_extra or {}).items():
+    fields = body.model_extra or {}
+    for name, value in fields.items():
         neutral = REFUSED.get(name)
-        if neutral is not None and value not in neutral:
+        if neutral is None or value in neutral:
+            continue
+        # Tools that the caller says are not to be used have no effect.
+        if fields.get(_SWITCHES.get(name, "")) != "none":
             raise UsageError(
-                f"{name} is not supported, expected one choice and no tools: this model answers one question in plain text"
+                f"{name} is not supported, leave it out: the answer is one choice, plain text, no tools"
             )
 
 

@@ -90,17 +90,7 @@ def points_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
         if body.stream:
             return event_stream(await primed(asking.replies(http, stream_op, data, **fields)))
         reply = await asking.answer(http, op, data, **fields)
-        if reply.pointing is not None:
-            # Checked when it was made: not once more.
-            out = PointingOut.model_construct(**dict(reply.pointing))
-            return Response(out.model_dump_json(), media_type="application/json")
-        text = TextOut(
-            text=reply.text or "",
-            model=asking.desk.worker.model,
-            finish_reason=reply.finish_reason or FinishReason.STOP,
-        )
-        # As on the wire, the reason is left out where it is the usual one.
-        return Response(text.model_dump_json(exclude_defaults=True), media_type="application/json")
+        return _answered(reply, asking.desk.worker.model)
 
     @questions.post("/v1/point", response_model=PointingOut, **docs.POINT)
     async def point(http: HttpRequest) -> Response:
@@ -153,6 +143,18 @@ def points_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
     # First, since routes are compared in their order.
     router.routes[:0] = questions.routes
     return router
+
+
+def _answered(reply: Reply, model: str) -> Response:
+    if reply.pointing is not None:
+        # Checked when it was made: not once more.
+        out = PointingOut.model_construct(**dict(reply.pointing))
+        return Response(out.model_dump_json(), media_type="application/json")
+    text = TextOut(
+        text=reply.text or "", model=model, finish_reason=reply.finish_reason or FinishReason.STOP
+    )
+    # As on the wire, the reason is left out where it is the usual one.
+    return Response(text.model_dump_json(exclude_defaults=True), media_type="application/json")
 
 
 async def _json_fields(http: HttpRequest) -> dict[str, Any] | None:

@@ -63,13 +63,6 @@ def serve(
         UsageError: An address is in use or open to others without keys or tokens, an unknown limit, or nothing that can point.
         PointError: The function that makes the Pointer failed.
     """
-    unknown = set(limits) - set(Settings.__dataclass_fields__)
-    if unknown:
-        raise UsageError(
-            f"unknown option {', '.join(sorted(unknown))}: there are also {', '.join(Settings.__dataclass_fields__)}"
-        )
-    if "capacity" in limits:
-        limits.setdefault("max_batch", min(Settings.max_batch, limits["capacity"]))
     options = ServeOptions(
         zmq=zmq,
         publish=None if zmq is None or publish == "off" else publish or next_port(zmq),
@@ -81,7 +74,7 @@ def serve(
         allow_hosts=allow_hosts,
         allow_origins=allow_origins,
         insecure=insecure,
-        settings=Settings(**limits),
+        settings=_settings(limits),
     )
     service = Service(_loader(pointer, options.settings), options)
     if block:
@@ -89,6 +82,17 @@ def serve(
     else:
         service.start()
     return service
+
+
+def _settings(limits: dict[str, Any]) -> Settings:
+    unknown = set(limits) - set(Settings.__dataclass_fields__)
+    if unknown:
+        raise UsageError(
+            f"unknown option {', '.join(sorted(unknown))}: there are also {', '.join(Settings.__dataclass_fields__)}"
+        )
+    if "capacity" in limits:
+        limits = {"max_batch": min(Settings.max_batch, limits["capacity"]), **limits}
+    return Settings(**limits)
 
 
 def _loader(pointer: object, settings: Settings) -> Callable[[], Pointer]:

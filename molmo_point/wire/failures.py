@@ -48,7 +48,7 @@ class UnknownRequest(ServiceError):
 _ADVICE: dict[type[PointError], str] = {
     WireError: "see docs/wire.md for what a message looks like",
     VersionMismatch: "install the same version of molmo-point on both sides",
-    ImageError: "send a whole JPEG, PNG or WebP file, or raw pixels with their shape, within the server's limits",
+    ImageError: "send a whole JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF file, or raw pixels with their shape, within the limits",
     QueryError: "say in a few words what to look for",
     Busy: "try again in a moment, with fewer questions at once",
     Superseded: "nothing: ask about the newest frame",

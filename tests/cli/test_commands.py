@@ -119,6 +119,39 @@ def test_models(run: Run) -> None:
     assert rows["nano"]["memory_bytes"]["float32"] == 4 * rows["nano"]["parameters"]
 
 
+def test_models_that_fit(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fitting(gigabytes: float | None) -> dict[str, list[str]]:
+        total = None if gigabytes is None else int(gigabytes * 1e9)
+        monkeypatch.setattr("molmo_point.cli.memory.machine_bytes", lambda: total)
+        rows = [json.loads(line) for line in run("models", "--json").out.splitlines()]
+        return {row["name"]: [d for d, fit in row["fits"].items() if fit] for row in rows}
+
+    assert fitting(16)["molmo-7b-d"] == []
+    assert fitting(24)["molmo-7b-d"] == ["bfloat16"]
+    assert fitting(40)["molmo-7b-d"] == ["float32", "bfloat16"]
+    assert fitting(40)["molmo-72b"] == []
+    assert fitting(4)["nano"] == ["float32", "bfloat16"]
+    assert set(map(tuple, fitting(None).values())) == {()}
+    assert "?" in run("models").out
+
+
+def test_memory_is_the_containers_where_that_is_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from molmo_point.cli import memory
+
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(memory, "_CGROUPS", (limit, tmp_path / "gone"))
+    limit.write_text("max\n")
+    whole = memory.machine_bytes()
+    assert whole is not None
+    assert whole > 2**28
+    limit.write_text("100000000\n")
+    assert memory.machine_bytes() == 100_000_000
+    limit.write_text(str(2**63 - 4096))
+    assert memory.machine_bytes() == whole
+
+
 def test_models_that_are_here(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     snapshot = tmp_path / "models--allenai--MolmoE-1B-0924/snapshots/abc"

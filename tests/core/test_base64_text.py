@@ -66,3 +66,10 @@ def test_heads_of_data_urls(head: str) -> None:
 def test_damage_is_named(text: str, words: str) -> None:
     with pytest.raises(ImageError, match=words):
         decode_base64(text, "the picture")
+
+
+@pytest.mark.parametrize("text", ["file:///srv/desk.jpg", "https://example.org/a.png", "s3://b/c"])
+def test_an_address_is_called_one(text: str) -> None:
+    with pytest.raises(ImageError, match="an address") as caught:
+        decode_base64(text)
+    assert "damaged" not in str(caught.value)

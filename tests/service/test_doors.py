@@ -159,7 +159,8 @@ def test_what_would_be_ignored_to_the_callers_harm_is_refused(name: str, value: 
     neutral = {
         "response_format": {"type": "text"},
         "n": 1,
-        "tools": [],
+        "tools": [{"type": "function"}],
+        "tool_choice": "none",
         "temperature": 0.5,
         "new": {},
     }
