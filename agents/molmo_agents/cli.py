@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
+from molmo_point import __version__
 from molmo_point.errors import PointError, UsageError
 from molmo_point.install import import_failure
 
@@ -44,9 +45,27 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 bench_app = typer.Typer(help="Measure on public benchmarks.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"molmo-web {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", "-V", is_eager=True, callback=_print_version, help="Print it."),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
 
 
 def main() -> None:

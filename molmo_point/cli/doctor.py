@@ -54,8 +54,8 @@ def doctor(
     Exit code 1 if anything failed. What is missing is no failure: a machine that only asks a server needs no torch.
 
     \b
-    molmo-point doctor                                   this machine
-    molmo-point doctor --connect tcp://gpu:5555          a server: model, latency, key
+    molmo-point doctor                                   # this machine
+    molmo-point doctor --connect tcp://gpu:5555          # a server: model, latency, key
     """
     from molmo_point.cli import doctor_checks as checks
 

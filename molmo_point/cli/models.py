@@ -31,11 +31,11 @@ def models(
 ) -> None:
     """List the models: hub name, parameters, memory of the weights, licence, whether they fit and are here.
 
-    "fits" names the types whose weights fit into this machine's RAM, with what loading takes on top; a GPU's memory is not looked at.
+    "fits" names the types whose weights fit into this machine's RAM, with what loading takes on top, not into a GPU's memory.
 
     \b
-    molmo-point models          all of them
-    molmo-point models nano     what nano knows
+    molmo-point models          # all of them
+    molmo-point models nano     # what nano knows
     """
     from molmo_point.model.catalog import CATALOG
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import importlib.util
 import os
 import re
 import stat
@@ -15,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from molmo_point.cli.drawn import is_our_drawing
 from molmo_point.errors import ImageError, UsageError
+from molmo_point.install import install_line
 
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm", ".jp2",
@@ -209,12 +211,18 @@ def _why_not(name: str) -> str | None:
         # A file that is called an image is asked about, and its error is shown; others do not matter.
         return None if suffix in SUFFIXES else f"cannot be read: {error.strerror}"
     if head[4:8] == b"ftyp" and head[8:11] in (b"hei", b"hev", b"mif", b"msf"):
-        return f"HEIC: {_CONVERT}"
+        return _why_not_heic()
     if suffix in SUFFIXES or head.startswith(_BEGINNINGS) or head[8:12] == b"WEBP":
         return "a drawing of molmo-point" if is_our_drawing(Path(name)) else None
     if suffix in (".heic", ".heif"):
-        return f"HEIC: {_CONVERT}"
+        return "called HEIC, but does not begin like it: damaged, or another format"
     return f"not an image that can be read ({suffix or 'no suffix'})"
+
+
+def _why_not_heic() -> str | None:
+    if importlib.util.find_spec("pillow_heif") is not None:
+        return None
+    return f"HEIC: {install_line('heic')}; or {_CONVERT}"
 
 
 def _from_stdin() -> Picture:

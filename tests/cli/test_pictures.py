@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from molmo_point import images
-from molmo_point.cli.pictures import gather
+from molmo_point.cli.pictures import _why_not, gather
 from molmo_point.errors import ImageError
+from molmo_point.install import install_line
 from molmo_point.testing import FakePointer
 
 if TYPE_CHECKING:
@@ -43,10 +44,12 @@ def names(folder: Path, *, recursive: bool = False) -> list[str]:
 def test_a_folder_names_what_it_leaves_out(run: Run, stage: Stage, tree: Path) -> None:
     assert names(tree) == ["a.png", "b", "f.jfif"]
     skipped = gather([str(tree)]).skipped
-    assert skipped[0] == (str(tree / "IMG_1.HEIC"), "HEIC: convert it to JPEG or PNG")
+    assert skipped[0][0] == str(tree / "IMG_1.HEIC")
+    assert install_line("heic") in skipped[0][1]
+    assert "or convert it to JPEG or PNG" in skipped[0][1]
     assert "not an image that can be read (.txt)" in skipped[1][1]
     ran = run("count", tree, "mug")
-    assert "IMG_1.HEIC: HEIC: convert" in ran.err
+    assert "IMG_1.HEIC: HEIC: " in ran.err
     assert "notes.txt" in ran.err
     assert run("count", tree, "mug", "--quiet").err == ""
 
@@ -133,3 +136,13 @@ def test_a_pipe_is_read_as_a_stream(run: Run, stage: Stage, desk: Path, tmp_path
     writer.start()
     assert run("count", pipe, "mug").out == "1\n"
     writer.join(10)
+
+
+def test_heic_is_asked_about_where_it_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
+    (tmp_path / "b.heic").write_bytes(b"text")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert _why_not(str(tmp_path / "a.heic")) is None
+    assert "does not begin like it" in str(_why_not(str(tmp_path / "b.heic")))

@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from molmo_point.cli.app import build
+from molmo_point.cli.reference import MARK, PAGE, reference
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -61,6 +62,27 @@ def test_the_documentation_has_commands() -> None:
 @pytest.mark.parametrize("line", LINES)
 def test_a_documented_command_is_understood(line: str) -> None:
     understand(line)
+
+
+def test_the_command_reference_is_the_programs_own() -> None:
+    written = PAGE.read_text(encoding="utf-8").split(MARK, 1)[1]
+    assert written.strip() == reference().strip(), "run python -m molmo_point.cli.reference"
+
+
+def test_no_page_installs_from_an_index() -> None:
+    """The package is on no index: a line with its bare name would install whatever somebody else puts there."""
+    for page in PAGES:
+        lines = re.findall(r"pip install [^`\n#]*", page.read_text(encoding="utf-8"))
+        for line in lines:
+            assert "molmo-point" not in line or "@ git+" in line or "/molmo-point" in line, line
+
+
+def test_the_first_example_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = re.findall(r"```python\n(.*?)```", PAGES[0].read_text(encoding="utf-8"), re.S)[0]
+    monkeypatch.chdir(ROOT)
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["pointing"].count == 3
 
 
 def test_a_wrong_one_is_noticed() -> None:
