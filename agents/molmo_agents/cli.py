@@ -28,6 +28,7 @@ from molmo_agents.cli_options import (
     Dpr,
     Model,
     Overlay,
+    Overwrite,
     Query,
     Url,
     Viewport,
@@ -67,7 +68,6 @@ def common(
     """Options of the program itself."""
 
 
-
 def main() -> None:
     """Run the command line; a mistake of the caller is one sentence and exit code 2."""
     try:
@@ -89,11 +89,12 @@ def shot(
     region: Annotated[Optional[str], typer.Option(help="X,Y,WIDTH,HEIGHT in CSS pixels.")] = None,  # noqa: UP045
     viewport: Viewport = "1280x800",
     dpr: Dpr = 1.0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Take the picture that a model would see; with --dpr in device pixels."""
     screen = options.screen(viewport, dpr)
     part = options.region(region, screen)
-    options.writable(out)
+    options.writable(out, overwrite)
     with open_page(screen) as page, _web(page, url, choose_pointer("none")) as web:
         outcome = _opened(web, url) or web.look(region=part, scale=dpr)
     if outcome.ok and outcome.frame is not None:
@@ -114,9 +115,10 @@ def point(
     dpr: Dpr = 1.0,
     as_json: AsJson = False,
     allow_origin: Allow = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Say where something is on a page and what lies there; touches nothing."""
-    options.writable(picture)
+    options.writable(picture, overwrite)
     pointer = choose_pointer(model, at)
     with (
         open_page(options.screen(viewport, dpr)) as page,
@@ -147,9 +149,10 @@ def click(
     dpr: Dpr = 1.0,
     as_json: AsJson = False,
     allow_origin: Allow = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Press something on a page; a dry run unless --act."""
-    options.writable(picture)
+    options.writable(picture, overwrite)
     pointer = choose_pointer(model, at)
     confirm = allow_risks(yes_risk) if yes_risk else None
     changes = {"dry_run": not act, "confirm": confirm}

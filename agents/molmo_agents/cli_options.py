@@ -33,6 +33,9 @@ Allow = Annotated[
     list[str] | None,
     typer.Option("--allow-origin", help="A further origin that the page may go to."),
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Let a file that exists already be replaced.")
+]
 Overlay = Annotated[
     Path | None, typer.Option(help="Write the picture with the point drawn on it here.")
 ]
@@ -77,11 +80,13 @@ def secrets(given: list[str], origins: tuple[str, ...]) -> dict[str, Secret]:
     return secrets
 
 
-def writable(path: Path | None) -> None:
-    """Refuse a file that cannot be written, before anything is done."""
+def writable(path: Path | None, overwrite: bool) -> None:
+    """Refuse a file that cannot be written, or that is there already and may not be replaced, before anything is done."""
     if path is None:
         return
     if path.is_dir() or not path.parent.is_dir():
         raise UsageError(f"cannot write {path}: expected a file in a folder that exists")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise UsageError(f"cannot write {path}: there is no permission")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already: give another name, or --overwrite")

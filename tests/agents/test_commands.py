@@ -52,6 +52,17 @@ def served(site: Site, chromium: str) -> Site:
     return site
 
 
+def test_a_file_of_the_users_is_kept(tmp_path: Path) -> None:
+    mine = tmp_path / "a.png"
+    mine.write_text("mine")
+    for command in (("shot", "-o"), ("point", "button", "")):
+        name, *query, option = command
+        done = web(name, "http://127.0.0.1:9/", *query, option, str(mine))
+        assert done.returncode == 2, done.stderr
+        assert "--overwrite" in done.stderr
+        assert mine.read_text() == "mine"
+
+
 def test_shot(served: Site, tmp_path: Path) -> None:
     done = web("shot", served.url + "/", "-o", str(tmp_path / "a.png"), "--viewport", "640x480")
     assert done.returncode == 0, done.stderr
