@@ -55,7 +55,7 @@ def served(site: Site, chromium: str) -> Site:
 def test_a_file_of_the_users_is_kept(tmp_path: Path) -> None:
     mine = tmp_path / "a.png"
     mine.write_text("mine")
-    for command in (("shot", "-o"), ("point", "button", "")):
+    for command in (("shot", "-o"), ("point", "button", "--picture")):
         name, *query, option = command
         done = web(name, "http://127.0.0.1:9/", *query, option, str(mine))
         assert done.returncode == 2, done.stderr
