@@ -173,12 +173,19 @@ class Tracker:
         self._last[query] = None
 
     def answer(
-        self, query: str, model: str = "", frame_id: str | None = None
+        self, query: str, model: str = "", frame_id: str | None = None, *, doubtful: bool = True
     ) -> tuple[Pointing, tuple[Track, ...]]:
         """Return the points of a query in the newest frame, and for each what is known about it.
 
         The status is `found` while a point is recognized, `not_found` if the model's last answer said that nothing matches, and
         `pending` otherwise: before the first answer, after a failed or incomplete one, and when every point was lost.
+
+        Args:
+            query: Whose points.
+            model: Passed through.
+            frame_id: Passed through.
+            doubtful: Also the points that this frame does not show again and that are not lost yet: they are where they were
+                last, with a covariance that has grown.
 
         Raises:
             UsageError: There is no frame yet.
@@ -186,7 +193,7 @@ class Tracker:
         kept = self._buffer.newest
         if kept is None:
             raise UsageError("add a frame before asking where things are")
-        chosen = [i for i, f in enumerate(self._followed) if f.query == query and f.lost_s is None]
+        chosen = [i for i in self._known(query) if doubtful or not self._in_doubt(i)]
         points = tuple(self._point(i, index, kept.frame) for index, i in enumerate(chosen))
         tracks = tuple(
             Track(
@@ -211,6 +218,10 @@ class Tracker:
         )
         return pointing, tracks
 
+    def doubtful(self, query: str) -> int:
+        """Return how many points of a query the newest frame does not show again, and which are not lost yet."""
+        return sum(self._in_doubt(i) for i in self._known(query))
+
     def evidence(self, query: str) -> tuple[int | None, float] | None:
         """Return the stamp and the age in seconds of the frame that the last complete answer is about; None before one."""
         seen, newest = self._evidence.get(query), self._buffer.newest
@@ -220,6 +231,13 @@ class Tracker:
 
     def __len__(self) -> int:
         return sum(followed.lost_s is None for followed in self._followed)
+
+    def _known(self, query: str) -> list[int]:
+        return [i for i, f in enumerate(self._followed) if f.query == query and f.lost_s is None]
+
+    def _in_doubt(self, i: int) -> bool:
+        assert self._patches is not None  # there is a patch for every followed point
+        return bool(self._patches.doubt[i] > 0)
 
     def _follow(
         self, patches: Patches, before: BufferedFrame, after: Frame, time_s: float

@@ -143,6 +143,11 @@ def test_a_bug_in_a_follower_is_noted_and_the_query_goes_on(stage):
                 raise ZeroDivisionError("oops")
             return Tracked(FakePointer(find_ball).point(image, "ball"), (7,), stamp_ns)
 
+        def expect(self, stamp_ns):
+            pass
+
+        release = expect
+
         def answer(self, stamp_ns, pointing):
             pass
 
@@ -191,6 +196,11 @@ def test_a_frame_that_comes_too_fast_takes_the_place_of_the_one_that_waits(stage
             begun.set()
             release.wait(10)
             return
+
+        def expect(self, stamp_ns):
+            pass
+
+        release = expect
 
         def answer(self, stamp_ns, pointing):
             pass

@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("molmo_point.robot")
 
 FRAMES_KEPT = 150
-"""Five seconds at 30 Hz: an answer that takes longer starts again from the frame it comes in with."""
+"""Five seconds at 30 Hz. While an answer about an older frame is expected, the frames since are thinned out to as many."""
 
 
 class FlowFollower:
     """Follows the points of one query on one camera. Frames come on one thread, answers on another.
+
+    Only points that a frame shows again are returned for it: one in doubt is where it was last, which on a moving camera is not
+    where it is, and its depth would be that of something else.
 
     Args:
         tracker: Makes a tracker; a new one is made where frames change their size or time is set back.
@@ -38,6 +41,7 @@ class FlowFollower:
         self._lock = threading.Lock()
         self._tracker = tracker()
         self._numbers: OrderedDict[int, int] = OrderedDict()
+        self._expected: dict[int, int] = {}
         self._size = (0, 0)
         self._pointing: Pointing | None = None
         self._followed = False
@@ -68,10 +72,26 @@ class FlowFollower:
                 return Tracked(gone, (), stamp_ns)
             return self._tracked(stamp_ns)
 
+    def expect(self, stamp_ns: int) -> None:
+        """Keep a frame, and enough of those since, until `release`: the model is asked about it."""
+        with self._lock:
+            number = self._numbers.get(stamp_ns)
+            if number is not None and stamp_ns not in self._expected:
+                self._expected[stamp_ns] = number
+                self._tracker.expect(number)
+
+    def release(self, stamp_ns: int) -> None:
+        """The model's answer about a frame has come, or will not come."""
+        with self._lock:
+            number = self._expected.pop(stamp_ns, None)
+            if number is not None:
+                self._tracker.release(number)
+
     def answer(self, stamp_ns: int, pointing: Pointing) -> str:
         """Carry an answer about an earlier frame to the newest one; return why its points are not followed, or nothing."""
         with self._lock:
-            tracker, number = self._tracker, self._numbers.get(stamp_ns)
+            tracker = self._tracker
+            number = self._expected.get(stamp_ns, self._numbers.get(stamp_ns))
             catch_up = None if number is None else tracker.catch_up(number, pointing)
         if catch_up is not None:
             catch_up.run()
@@ -79,8 +99,8 @@ class FlowFollower:
             # The tracker may have been replaced meanwhile; its frames are then of another time.
             if catch_up is None or tracker is not self._tracker or not tracker.merge(catch_up):
                 return (
-                    "the answer came too late to follow its points: its frame is not kept any more (more than "
-                    f"{FRAMES_KEPT} frames ago, or frames of another size or time came)"
+                    "the points of the answer are not followed: its frame is not kept any more, frames of another size or time "
+                    "have come since"
                 )
             self._pointing = pointing
             self._followed = bool(self._tracks()[1])
@@ -91,7 +111,7 @@ class FlowFollower:
     def _tracks(self) -> tuple[Pointing, tuple[Track, ...]]:
         assert self._pointing is not None
         return self._tracker.answer(
-            self._pointing.query, self._pointing.model, self._pointing.frame_id
+            self._pointing.query, self._pointing.model, self._pointing.frame_id, doubtful=False
         )
 
     def _tracked(self, stamp_ns: int) -> Tracked | None:
@@ -99,6 +119,8 @@ class FlowFollower:
         if self._pointing is None:
             return None
         pointing, tracks = self._tracks()
+        if not tracks and self._tracker.doubtful(self._pointing.query):
+            return None  # The next frames tell whether they are lost.
         followed, self._followed = self._followed, bool(tracks)
         if not tracks:
             lost = pointing.with_(points=(), status=Status.PENDING)
@@ -114,6 +136,7 @@ class FlowFollower:
         """Start anew: nothing of what was followed holds any longer."""
         self._tracker = self._make()
         self._numbers.clear()
+        self._expected.clear()
         self._size = size
         self._pointing = None
         self._followed = False

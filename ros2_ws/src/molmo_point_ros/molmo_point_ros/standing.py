@@ -198,12 +198,22 @@ class _Run:
                 continue
             asked = newest[0]
             start = time.monotonic()
-            fine = self._guard(lambda newest=newest: self._question(*newest))  # type: ignore[misc]
+            fine = self._guard(lambda newest=newest: self._expecting(*newest))  # type: ignore[misc]
             pause_s = max(0.0 if fine else RETRY_S, self._period_s - (time.monotonic() - start))
             self._stopped.wait(pause_s)
 
     def _is_news(self, asked: int | None) -> bool:
         return self._newest is not None and self._newest[0] != asked
+
+    def _expecting(self, key: int, moment: Moment) -> None:
+        """Ask about a frame, which the follower keeps however long the model takes."""
+        if self._follower is None:
+            return self._question(key, moment)
+        self._follower.expect(key)
+        try:
+            self._question(key, moment)
+        finally:
+            self._follower.release(key)
 
     def _question(self, key: int, moment: Moment) -> None:
         session, request = self._session, self.request

@@ -45,5 +45,11 @@ class Follower(Protocol):
         Once after the last point was lost, what it returns has the status PENDING and no points.
         """
 
+    def expect(self, stamp_ns: int) -> None:
+        """The model is asked about a frame: keep it until `release`."""
+
+    def release(self, stamp_ns: int) -> None:
+        """The answer about a frame has come, or will not come."""
+
     def answer(self, stamp_ns: int, pointing: Pointing) -> str | None:
         """Take the model's answer about an earlier frame in; return why its points are not followed, nothing where they are."""
