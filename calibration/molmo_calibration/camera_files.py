@@ -36,6 +36,7 @@ __all__ = [
     "camera_from_dict",
     "camera_to_dict",
     "load_camera",
+    "load_data",
     "load_mapping",
     "names_in",
     "save_camera",
@@ -119,6 +120,18 @@ def load_mapping(path: str | Path) -> dict[str, Any]:
     Raises:
         CameraFileError: no such file, not JSON or YAML, or not a mapping.
     """
+    data = load_data(path)
+    if not isinstance(data, dict):
+        raise CameraFileError(f"{path} must hold keys and values, got {type(data).__name__}")
+    return data
+
+
+def load_data(path: str | Path) -> Any:
+    """What a JSON or YAML file holds: a mapping, a list, or anything else.
+
+    Raises:
+        CameraFileError: no such file, or not JSON or YAML.
+    """
     path = Path(path)
     text = _text(path)
     if path.suffix == ".json":
@@ -133,8 +146,6 @@ def load_mapping(path: str | Path) -> dict[str, Any]:
             data = next((part for part in yaml.safe_load_all(text) if part is not None), None)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise CameraFileError(f"{path} must be YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise CameraFileError(f"{path} must hold keys and values, got {type(data).__name__}")
     return data
 
 

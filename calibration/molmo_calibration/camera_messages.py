@@ -6,13 +6,14 @@ nothing of ROS has to be installed.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from molmo_calibration.arrays import FloatArray
 from molmo_calibration.camera import Camera, Roi
-from molmo_calibration.errors import CameraFileError
+from molmo_calibration.errors import CameraFileError, NotCalibratedError
 from molmo_calibration.lens import model_name
 
 __all__ = ["camera_from_message", "fill_message"]
@@ -23,34 +24,74 @@ def camera_from_message(message: Any, rectified: bool = False) -> Camera:
 
     Args:
         message: with lower-case (ROS 2) or upper-case (ROS 1) k, d, r, p.
-        rectified: whether the picture is rectified: then P alone describes it, and lens models
-            that are not known here do not matter. Call `Camera.rectified` on the answer.
+        rectified: whether the picture is rectified: then P alone describes it, and K, D, R and
+            lens models that are not known here do not matter. The camera is that of the rectified
+            picture, as of `Camera.rectified`.
 
     Raises:
         CameraFileError: a field is missing or of the wrong length.
-        NotCalibratedError: K[0] is 0.
+        NotCalibratedError: K[0] is 0; of a rectified picture, P[0].
         InvalidArgumentError: a distortion model we do not have.
     """
-    fields = {name: _field(message, name) for name in ("k", "d", "r", "p")}
-    coefficients = [] if rectified else [float(x) for x in fields["d"]]
-    model = "none" if rectified else model_name(_field(message, "distortion_model"), coefficients)
-    matrix = _square(fields["k"], "k", (3, 3))
-    rotation = _square(fields["r"], "r", (3, 3))
-    projection = _square(fields["p"], "p", (3, 4))
-    header = getattr(message, "header", None)
+    projection = _square(_field(message, "p"), "p", (3, 4))
+    frame = _Frame.of(message)
+    if rectified:
+        return _rectified(projection, frame)
+    coefficients = [float(x) for x in _field(message, "d")]
+    model = model_name(_field(message, "distortion_model"), coefficients)
+    rotation = _square(_field(message, "r"), "r", (3, 3))
     return Camera(
-        width=int(_field(message, "width")),
-        height=int(_field(message, "height")),
-        matrix=matrix,
+        width=frame.width,
+        height=frame.height,
+        matrix=_square(_field(message, "k"), "k", (3, 3)),
         distortion=np.array(coefficients if model != "none" else []),
         model=model,
         # Zeros are what an unset message holds; REP 104 lets monocular cameras leave R and P out.
         rectification=rotation if rotation.any() else np.eye(3),
         # Without rectification P is not used, and many drivers leave it unset or half set.
-        projection=projection if projection.any() and (rectified or _usable(projection)) else None,
-        roi=_roi(getattr(message, "roi", None)),
-        binning=(_binning(message, "binning_x"), _binning(message, "binning_y")),
-        frame_id=str(getattr(header, "frame_id", "") or ""),
+        projection=projection if _usable(projection) else None,
+        roi=frame.roi,
+        binning=frame.binning,
+        frame_id=frame.frame_id,
+    )
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What a message says about the picture, whatever its lens."""
+
+    width: int
+    height: int
+    roi: Roi | None
+    binning: tuple[int, int]
+    frame_id: str
+
+    @classmethod
+    def of(cls, message: Any) -> _Frame:
+        header = getattr(message, "header", None)
+        return cls(
+            int(_field(message, "width")),
+            int(_field(message, "height")),
+            _roi(getattr(message, "roi", None)),
+            (_binning(message, "binning_x"), _binning(message, "binning_y")),
+            str(getattr(header, "frame_id", "") or ""),
+        )
+
+
+def _rectified(projection: FloatArray, frame: _Frame) -> Camera:
+    if not projection[0, 0]:
+        raise NotCalibratedError(
+            "P[0] is 0, and a rectified picture is described by P alone; set rectified to false if the picture is not "
+            "rectified"
+        )
+    return Camera(
+        width=frame.width,
+        height=frame.height,
+        matrix=projection[:, :3],
+        projection=projection,
+        roi=frame.roi,
+        binning=frame.binning,
+        frame_id=frame.frame_id,
     )
 
 

@@ -13,22 +13,15 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from molmo_calibration.boards import Board
 from molmo_calibration.cli_options import (
     AsJson,
     CameraName,
-    Charuco,
-    Columns,
-    Dictionary,
-    Legacy,
-    Marker,
     Overwrite,
     Report,
-    Rows,
     Size,
-    Square,
 )
 from molmo_calibration.cli_parts import (
-    board_of,
     camera_of,
     check_free,
     detections_in,
@@ -37,6 +30,7 @@ from molmo_calibration.cli_parts import (
     print_answer,
     progress,
     report_facts,
+    takes_board,
     talk,
     version,
 )
@@ -74,15 +68,11 @@ def common(
         raise typer.Exit(2)
 
 
-@app.command()
-def board(
+@app.command("board")
+@takes_board
+def print_board(
+    board: Board,
     output: Annotated[Path, typer.Argument(help="PDF to write (.pdf)")],
-    columns: Columns = 10,
-    rows: Rows = 7,
-    square: Square = 25.0,
-    marker: Marker = None,
-    charuco: Charuco = False,
-    dictionary: Dictionary = "DICT_4X4_250",
     paper: Annotated[str, typer.Option(help="a4, a3, a2, a1, a0, letter or tabloid")] = "a4",
     overwrite: Overwrite = False,
 ) -> None:
@@ -95,23 +85,16 @@ def board(
             f"{output.with_suffix('.pdf')}, got {output}"
         )
     check_free(overwrite, output)
-    save_board_pdf(
-        board_of(columns, rows, square, marker, charuco, dictionary, False), output, paper
-    )
+    save_board_pdf(board, output, paper)
     talk.print(f"wrote {output}: print it at 100 %, check the ruler, glue it to a flat plate")
     typer.echo(str(output))
 
 
 @app.command()
+@takes_board
 def intrinsics(
+    board: Board,
     folder: Annotated[Path, typer.Argument(help="folder with pictures of the board")],
-    columns: Columns = 10,
-    rows: Rows = 7,
-    square: Square = 25.0,
-    marker: Marker = None,
-    charuco: Charuco = False,
-    dictionary: Dictionary = "DICT_4X4_250",
-    legacy: Legacy = False,
     model: Annotated[
         str, typer.Option(help="plumb_bob, rational_polynomial or equidistant (fisheye)")
     ] = "plumb_bob",
@@ -130,8 +113,7 @@ def intrinsics(
     from molmo_calibration.verdict import judge_intrinsics
 
     check_free(overwrite, output, report)
-    pattern = board_of(columns, rows, square, marker, charuco, dictionary, legacy)
-    found = detections_in(folder, pattern)
+    found = detections_in(folder, board)
     with progress("calibrating") as tell:
         result = calibrate_intrinsics(found, model, progress=tell)
     verdict = judge_intrinsics(result)
@@ -141,7 +123,7 @@ def intrinsics(
     elif not as_json:
         talk.print("the camera is not kept; --output cam.yaml writes it to a file")
     if report is not None:
-        facts = report_facts({"pictures": str(folder), "board": pattern.words})
+        facts = report_facts({"pictures": str(folder), "board": board.words})
         pictures = thumbnails(folder, result.views)
         title = f"Camera of {folder.name}"
         report.write_text(intrinsics_report(result, verdict, title, facts, pictures), "utf-8")
@@ -164,18 +146,22 @@ def intrinsics(
 
 
 @app.command("hand-eye")
+@takes_board
 def hand_eye(
-    file: Annotated[Path, typer.Argument(help="poses, YAML or JSON; see calibration/README.md")],
+    board: Board,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="poses, YAML or JSON (calibration/README.md), or samples of easy_handeye2 or MoveIt"
+        ),
+    ],
+    setup: Annotated[
+        str | None,
+        typer.Option(help="eye_in_hand or eye_to_hand, where the file does not say it"),
+    ] = None,
     camera: Annotated[
         Path | None, typer.Option(help="camera file, if the poses have images")
     ] = None,
-    columns: Columns = 10,
-    rows: Rows = 7,
-    square: Square = 25.0,
-    marker: Marker = None,
-    charuco: Charuco = False,
-    dictionary: Dictionary = "DICT_4X4_250",
-    legacy: Legacy = False,
     output: Annotated[
         Path | None, typer.Option(help="file for the answer, as project --transform reads it")
     ] = None,
@@ -192,22 +178,21 @@ def hand_eye(
     from molmo_calibration.verdict import judge_hand_eye
 
     check_free(overwrite, output, report)
-    pattern = board_of(columns, rows, square, marker, charuco, dictionary, legacy)
     with progress("reading poses") as tell:
         known = camera_of(camera, camera_name, size) if camera is not None else None
-        setup, samples = load_hand_eye(file, known, pattern, tell)
-    result = calibrate_hand_eye(samples, setup)
+        told, samples = load_hand_eye(file, known, board, tell, setup)
+    result = calibrate_hand_eye(samples, told)
     verdict = judge_hand_eye(result)
     if output is not None:
         save_hand_eye(result, output)
         talk.print(f"wrote {output}")
     if report is not None:
-        facts = {"poses": str(file), "board": pattern.words, "camera file": str(camera or "none")}
+        facts = {"poses": str(file), "board": board.words, "camera file": str(camera or "none")}
         page = hand_eye_report(result, verdict, f"Hand-eye of {file.name}", report_facts(facts))
         report.write_text(page, "utf-8")
         talk.print(f"wrote {report}")
     numbers = {"verdict": verdict.word, "sentence": verdict.sentence, **hand_eye_to_dict(result)}
-    other = opencv_answer(samples, setup)
+    other = opencv_answer(samples, told)
     if other is None:
         talk.print("this OpenCV has no hand-eye solver to compare with")
     else:
@@ -284,18 +269,13 @@ def project(
 
 
 @app.command()
+@takes_board
 def check(
+    board: Board,
     camera: Annotated[Path, typer.Argument(help="camera file")],
     folder: Annotated[
         Path | None, typer.Option("--pictures", help="new pictures of the board to test it on")
     ] = None,
-    columns: Columns = 10,
-    rows: Rows = 7,
-    square: Square = 25.0,
-    marker: Marker = None,
-    charuco: Charuco = False,
-    dictionary: Dictionary = "DICT_4X4_250",
-    legacy: Legacy = False,
     as_json: AsJson = False,
     camera_name: CameraName = None,
     size: Size = None,
@@ -309,8 +289,7 @@ def check(
     word = "bad" if findings else "good"
     lines = list(findings) or ["the camera file makes sense"]
     if folder is not None:
-        pattern = board_of(columns, rows, square, marker, charuco, dictionary, legacy)
-        found = detections_in(folder, pattern)
+        found = detections_in(folder, board)
         rms = check_pictures(loaded, found)
         numbers["rms_px"] = number(rms)
         if rms > 0.5:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
+import inspect
 import json
 import shlex
 import sys
@@ -17,6 +19,19 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from molmo_calibration.boards import Board
+from molmo_calibration.cli_options import (
+    Border,
+    Charuco,
+    Columns,
+    Dictionary,
+    Kind,
+    Legacy,
+    Marker,
+    Rows,
+    Square,
+    Target,
+)
 from molmo_calibration.errors import BoardNotFoundError, InvalidArgumentError
 
 # In a pipe or a log file lines are not broken: paths in them are to be copied.
@@ -26,25 +41,53 @@ talk = Console(
 
 
 def board_of(
-    columns: int,
-    rows: int,
-    square: float,
-    marker: float | None,
-    charuco: bool,
-    dictionary: str,
-    legacy: bool,
-) -> Any:
-    from molmo_calibration.boards import Board
+    columns: Columns = 10,
+    rows: Rows = 7,
+    square: Square = 25.0,
+    marker: Marker = None,
+    pattern: Kind = "chessboard",
+    charuco: Charuco = False,
+    dictionary: Dictionary = "DICT_4X4_250",
+    legacy: Legacy = False,
+    border: Border = 2,
+    target: Target = None,
+) -> Board:
+    """The board that the options of a command describe."""
+    if target is not None:
+        from molmo_calibration.target_files import load_target
 
+        return load_target(target, border)
     for name, value in (("--square", square), ("--marker", marker)):
         if value is not None and not (np.isfinite(value) and value > 0):
             raise InvalidArgumentError(f"{name} must be above 0 (millimetres), got {value:g}")
-    kind = "charuco" if charuco else "chessboard"
+    if charuco and pattern not in ("chessboard", "charuco"):
+        raise InvalidArgumentError(f"--charuco and --pattern {pattern} are two kinds of boards")
+    kind = "charuco" if charuco else pattern
     side = marker / 1e3 if marker is not None else None
-    return Board(columns, rows, square / 1e3, kind, side, dictionary, legacy)
+    return Board(columns, rows, square / 1e3, kind, side, dictionary, legacy, border)
 
 
-def detections_in(folder: Path, pattern: Any) -> list[Any]:
+def takes_board(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `board_of` in place of its parameter `board`."""
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    options = inspect.signature(board_of, eval_str=True).parameters.values()
+    # By keyword, because options without a default may follow.
+    shown = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in (*(p for p in own if p.name != "board"), *options)
+    ]
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        described = {option.name: values.pop(option.name) for option in options}
+        command(board=board_of(**described), **values)
+
+    run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+    return run
+
+
+def detections_in(folder: Path, pattern: Board) -> list[Any]:
     from molmo_calibration.detection import detect_in_file, likely_board, picture_files
 
     found, files = [], picture_files(folder)

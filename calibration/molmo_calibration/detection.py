@@ -11,6 +11,7 @@ import numpy as np
 from molmo_calibration.arrays import FloatArray, as_points
 from molmo_calibration.boards import Board
 from molmo_calibration.errors import BoardNotFoundError, InvalidArgumentError
+from molmo_calibration.grids import find_circles, find_tags, why_no_circles, why_no_tags
 from molmo_calibration.imports import opencv
 
 __all__ = [
@@ -109,7 +110,7 @@ def detect_board(picture: np.ndarray, board: Board, name: str = "") -> Detection
             f"a picture must be (H, W) or (H, W, 3) uint8, got {picture.dtype} {picture.shape}"
         )
     grey = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-    found = _charuco(grey, board) if board.kind == "charuco" else _chessboard(grey, board)
+    found = _find(np.ascontiguousarray(grey), board)
     size = grey.shape[1], grey.shape[0]
     if found is None:
         raise BoardNotFoundError(_why_not(grey, board, name))
@@ -142,6 +143,14 @@ def picture_files(folder: str | Path) -> list[Path]:
     if not files:
         raise InvalidArgumentError(f"{folder} holds no pictures ({', '.join(_PICTURES)})")
     return files
+
+
+def _find(grey: np.ndarray, board: Board) -> tuple[FloatArray, FloatArray] | None:
+    if board.has_circles:
+        return find_circles(grey, board)
+    if board.kind == "aprilgrid":
+        return find_tags(grey, board)
+    return _charuco(grey, board) if board.kind == "charuco" else _chessboard(grey, board)
 
 
 def _chessboard(grey: np.ndarray, board: Board) -> tuple[FloatArray, FloatArray] | None:
@@ -181,6 +190,10 @@ def _charuco(grey: np.ndarray, board: Board) -> tuple[FloatArray, FloatArray] | 
 
 def _why_not(grey: np.ndarray, board: Board, name: str) -> str:
     where = name or "the picture"
+    if board.has_circles:
+        return why_no_circles(board, where)
+    if board.kind == "aprilgrid":
+        return why_no_tags(grey, board, where)
     if board.kind == "charuco":
         return _why_no_charuco(grey, board, where)
     inner = f"{board.inner[0]} x {board.inner[1]} inner corners"

@@ -19,11 +19,12 @@ import numpy as np
 
 from molmo_calibration.boards import Board
 from molmo_calibration.camera import Camera
-from molmo_calibration.camera_files import load_mapping
+from molmo_calibration.camera_files import load_data
 from molmo_calibration.detection import detect_in_file
 from molmo_calibration.entries import entry, list_entry
 from molmo_calibration.errors import CameraFileError, InvalidArgumentError
 from molmo_calibration.hand_eye import HandEyeResult, HandEyeSample
+from molmo_calibration.hand_eye_samples import agreed, read_samples
 from molmo_calibration.pose import board_pose
 from molmo_calibration.transform_files import transform_entry
 from molmo_calibration.transforms import Transform
@@ -36,25 +37,32 @@ def load_hand_eye(
     camera: Camera | None = None,
     board: Board | None = None,
     progress: Callable[[float], None] | None = None,
+    setup: str | None = None,
 ) -> tuple[str, list[HandEyeSample]]:
     """The setup and the samples of a hand-eye file.
 
     Args:
-        path: YAML or JSON, see the module.
+        path: YAML or JSON, see the module; or samples of easy_handeye2 or MoveIt, see
+            `hand_eye_samples`.
         camera: for samples with an image.
         board: for samples with an image; images are relative to the file.
         progress: called with the share that is done, 0..1.
+        setup: `eye_in_hand` or `eye_to_hand`, where the file does not say it.
 
     Raises:
         CameraFileError: a key is missing or holds something else; the message says in which sample.
         InvalidArgumentError: a chessboard that looks the same upside down, so that its pose in an
             image is anybody's guess.
+        InvalidArgumentError: the file says another setup, or none and none is given.
         BoardNotFoundError: an image without the board.
     """
     path = Path(path)
-    data = load_mapping(path)
+    data = load_data(path)
+    if (foreign := read_samples(data, setup, str(path))) is not None:
+        return foreign
     recorded = list_entry(data, "samples", str(path))
-    setup = str(entry(data, "setup", str(path)))
+    if setup is None or "setup" in data:
+        setup = agreed(str(entry(data, "setup", str(path))), setup, str(path))
     samples = []
     for index, sample in enumerate(recorded):
         source = f"{path}, sample {index}"
@@ -86,9 +94,9 @@ def _seen(
         )
     if board.looks_the_same_upside_down:
         raise InvalidArgumentError(
-            f"a chessboard of {board.columns} x {board.rows} squares looks the same upside down, "
-            "so a picture of it has two poses; for hand-eye calibration take one with an odd and "
-            "an even number of squares (10 x 7), or a ChArUco board"
+            f"a board like this ({board.words}) looks the same upside down, so a picture of it has "
+            f"two poses; for hand-eye calibration take {board.unlike_upside_down}, a ChArUco board "
+            "or an AprilTag grid"
         )
     detection = detect_in_file(folder / str(image), board)
     if detection.image_size != camera.image_size:

@@ -7,12 +7,10 @@ rectangles in points (1/72 inch).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from molmo_calibration.boards import Board
 from molmo_calibration.errors import InvalidArgumentError
+from molmo_calibration.patterns import Rectangle, pattern_of
 
 __all__ = ["PAPERS", "board_pdf", "save_board_pdf"]
 
@@ -31,7 +29,8 @@ _POINTS_PER_MM = 72.0 / 25.4
 _MARGIN_MM = 8.0
 _FOOT_MM = 16.0
 
-Rectangle = tuple[float, float, float, float]
+# Control points of four Bezier curves that make a circle, as a share of its radius.
+_CURVE = 0.5522847498
 
 
 def save_board_pdf(board: Board, path: str | Path, paper: str = "a4") -> None:
@@ -52,79 +51,50 @@ def board_pdf(board: Board, paper: str = "a4") -> bytes:
     if paper not in PAPERS:
         raise InvalidArgumentError(f"paper must be one of {', '.join(PAPERS)}, got {paper!r}")
     width, height = PAPERS[paper]
-    square = board.square_m * 1000.0
-    size = board.columns * square, board.rows * square
+    pattern = pattern_of(board)
+    size = pattern.size
     room = width - 2 * _MARGIN_MM, height - 2 * _MARGIN_MM - _FOOT_MM
     if size[0] > room[0] or size[1] > room[1]:
-        most = min(room[0] / board.columns, room[1] / board.rows)
+        most = board.square_m * 1000.0 * min(room[0] / size[0], room[1] / size[1])
         raise InvalidArgumentError(
             f"a board of {size[0]:.0f} x {size[1]:.0f} mm does not fit on {paper} "
-            f"({room[0]:.0f} x {room[1]:.0f} mm inside the margins); take squares of at most "
-            f"{most:.1f} mm, or larger paper"
+            f"({room[0]:.0f} x {room[1]:.0f} mm inside the margins); take {_step(board)} "
+            f"of at most {most:.1f} mm, or larger paper"
         )
     left, top = (width - size[0]) / 2, _MARGIN_MM + (room[1] - size[1]) / 2
-    black, white = _squares(board, square), _bits(board, square)
     drawing = ["0 g"]
-    drawing += [_rectangle(r, left, top, height) for r in black]
-    drawing += ["1 g"] + [_rectangle(r, left, top, height) for r in white] if white else []
+    drawing += [_rectangle(r, left, top, height) for r in pattern.black]
+    drawing += [_circle(*c, left, top, height) for c in pattern.circles]
+    if pattern.white:
+        drawing += ["1 g", *(_rectangle(r, left, top, height) for r in pattern.white)]
     drawing += ["0 g", *_ruler(height), _words(board, height)]
     return _document("\n".join(drawing), width, height)
-
-
-def _squares(board: Board, square: float) -> list[Rectangle]:
-    """Black squares (x, y, width, height) in millimetres from the board's top left corner."""
-    cells = [(c, r) for r in range(board.rows) for c in range(board.columns)]
-    if board.kind == "chessboard":
-        return [(c * square, r * square, square, square) for c, r in cells if (c + r) % 2 == 0]
-    side = (board.marker_m or 0) * 1000
-    rectangles: list[Rectangle] = []
-    for c, r in cells:
-        if _white(board, c, r):
-            rectangles.append((*_marker_corner(board, square, c, r), side, side))
-        else:
-            rectangles.append((c * square, r * square, square, square))
-    return rectangles
-
-
-def _white(board: Board, column: int, row: int) -> bool:
-    """Whether a ChArUco square is white and holds a marker."""
-    start = board.rows % 2 if board.legacy else 1
-    return (column + row) % 2 == start
-
-
-def _marker_corner(board: Board, square: float, column: int, row: int) -> tuple[float, float]:
-    border = (square - (board.marker_m or 0) * 1000) / 2
-    return column * square + border, row * square + border
-
-
-def _bits(board: Board, square: float) -> list[Rectangle]:
-    """White bits of the ChArUco markers, as rectangles on the black markers."""
-    if board.kind != "charuco":
-        return []
-    drawn = board.charuco()
-    dictionary, found = drawn.getDictionary(), []
-    side = int(dictionary.markerSize)
-    bit = (board.marker_m or 0) * 1000 / (side + 2)
-    identifiers = iter(np.asarray(drawn.getIds()).ravel())
-    for row in range(board.rows):
-        for column in range(board.columns):
-            if not _white(board, column, row):
-                continue
-            x, y = _marker_corner(board, square, column, row)
-            for j, i in np.argwhere(_pattern(dictionary, int(next(identifiers)), side)):
-                found.append((x + (i + 1) * bit, y + (j + 1) * bit, bit, bit))
-    return found
-
-
-def _pattern(dictionary: Any, identifier: int, side: int) -> np.ndarray:
-    """(side, side) bool, True for white; drawn by OpenCV at one pixel a bit."""
-    image = dictionary.generateImageMarker(identifier, side + 2, borderBits=1)
-    return np.asarray(image)[1:-1, 1:-1] > 127
 
 
 def _rectangle(r: Rectangle, left: float, top: float, height: float) -> str:
     x, y = (left + r[0]) * _POINTS_PER_MM, (height - top - r[1] - r[3]) * _POINTS_PER_MM
     return f"{x:.4f} {y:.4f} {r[2] * _POINTS_PER_MM:.4f} {r[3] * _POINTS_PER_MM:.4f} re f"
+
+
+def _circle(x: float, y: float, radius: float, left: float, top: float, height: float) -> str:
+    x, y = (left + x) * _POINTS_PER_MM, (height - top - y) * _POINTS_PER_MM
+    r = radius * _POINTS_PER_MM
+    c = r * _CURVE
+    curves = (
+        (r, c, c, r, 0.0, r),
+        (-c, r, -r, c, -r, 0.0),
+        (-r, -c, -c, -r, 0.0, -r),
+        (c, -r, r, -c, r, 0.0),
+    )
+    drawn = [f"{x + r:.4f} {y:.4f} m"]
+    for a, b, d, e, f, g in curves:
+        drawn.append(f"{x + a:.4f} {y + b:.4f} {x + d:.4f} {y + e:.4f} {x + f:.4f} {y + g:.4f} c")
+    return " ".join([*drawn, "f"])
+
+
+def _step(board: Board) -> str:
+    """What `square_m` is on this board, for messages."""
+    return "squares" if board.has_squares else f"a distance between {board.things}"
 
 
 def _ruler(height: float) -> list[str]:
@@ -138,19 +108,31 @@ def _ruler(height: float) -> list[str]:
 
 
 def _words(board: Board, height: float) -> str:
-    kind = "chessboard" if board.kind == "chessboard" else f"ChArUco, {board.dictionary}"
     lines = [
-        f"{kind}: {board.columns} x {board.rows} squares of {board.square_m * 1000:g} mm"
-        + (f", markers {(board.marker_m or 0) * 1000:g} mm" if board.kind == "charuco" else ""),
-        f"Print at 100 %. The ruler must measure 100 mm; if it does not, measure a row of "
-        f"{board.columns} squares",
-        f"and give --square a share of 1/{board.columns} of that. "
+        f"{board.words[:1].upper()}{board.words[1:]}",
+        "Print at 100 %. The ruler must measure 100 mm; if it does not, measure the board",
+        f"({_whole(board)}) and give --square what was measured.",
         "Glue it onto something flat and stiff.",
     ]
     x = (_MARGIN_MM + 106.0) * _POINTS_PER_MM
     y = (_MARGIN_MM + 8.0) * _POINTS_PER_MM
-    shown = " ".join(f"({line}) Tj 0 -10 Td" for line in lines)
+    shown = " ".join(f"({_escaped(line)}) Tj 0 -10 Td" for line in lines)
     return f"BT /F1 8 Tf {x:.2f} {y:.2f} Td {shown} ET"
+
+
+def _whole(board: Board) -> str:
+    """What to measure, in words: a long distance, to be divided."""
+    count = board.columns if board.has_squares else board.columns - 1
+    if board.has_squares:
+        return f"a row of {count} squares, divided by {count}"
+    if board.kind == "asymmetric_circles":
+        return f"from the first to the last circle of a row, divided by {2 * count}"
+    return f"from the first to the last of a row of {board.things}, divided by {count}"
+
+
+def _escaped(line: str) -> str:
+    """Text for a PDF string, in which parentheses mean something."""
+    return line.replace("(", "\\(").replace(")", "\\)")
 
 
 def _document(drawing: str, width: float, height: float) -> bytes:

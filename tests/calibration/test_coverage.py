@@ -143,7 +143,10 @@ def test_plane() -> None:
 
 @pytest.mark.parametrize(("count", "lens_known"), [(2, True), (3, True), (3, False)])
 def test_triangulation(count: int, lens_known: bool) -> None:
-    """With errors of pixels and poses; and with one wrong lens, seen through in every view."""
+    """With errors of pixels and poses; and with one wrong lens, seen through in every view.
+
+    Unlucky views contradict each other: of good pairs 1 in 20 is refused, of good threes fewer. What is answered is honest.
+    """
     rng = np.random.default_rng(2)
     errors, covariances = [], []
     for _ in range(TRIALS // 2):
@@ -157,6 +160,8 @@ def test_triangulation(count: int, lens_known: bool) -> None:
             uv = uv + rng.multivariate_normal([0, 0], PIXEL)
             views.append(View(believed, drawn_pose(truth, rng), uv, PIXEL))
         found = triangulate(views)
-        errors.append(found.position.point - point)
-        covariances.append(found.position.covariance)
+        if found.position.ok:
+            errors.append(found.position.point - point)
+            covariances.append(found.position.covariance)
+    assert len(errors) >= (0.92 if count == 2 else 0.97) * (TRIALS // 2)
     honest(np.array(errors), np.array(covariances))

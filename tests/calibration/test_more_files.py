@@ -12,6 +12,7 @@ from molmo_calibration import (
     Camera,
     CameraFileError,
     InvalidArgumentError,
+    NotCalibratedError,
     camera_from_message,
     load_camera,
     save_camera,
@@ -218,9 +219,15 @@ class TestCounts:
         )  # fmt: skip
         with pytest.raises(InvalidArgumentError, match="omni"):
             camera_from_message(message)
-        camera = camera_from_message(message, rectified=True).rectified()
+        camera = camera_from_message(message, rectified=True)
         assert camera.matrix[0, 0] == 500
+        assert camera.rectified().matrix[0, 0] == 500
+        message.k = np.zeros(9)
+        assert camera_from_message(message, rectified=True).matrix[0, 0] == 500
+        message.k = np.diag([600.0, 600, 1]).ravel()
         message.distortion_model, message.d = "plumb_bob", []
         message.p = np.zeros(12)
         message.p[10] = 1.0
+        with pytest.raises(NotCalibratedError, match=r"P\[0\] is 0"):
+            camera_from_message(message, rectified=True)
         assert camera_from_message(message).matrix[0, 0] == 600

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Union
 
-import numpy as np
-from molmo_calibration import CalibrationError, Camera, NotCalibratedError, Roi
+from molmo_calibration import CalibrationError, Camera, NotCalibratedError
 from molmo_calibration.camera_messages import camera_from_message
 
 from molmo_point_ros.codes import PositionStatus
@@ -46,7 +45,7 @@ def camera_from(
         rectified: The picture is rectified: P alone counts, and a lens that we have no model for does not matter.
     """
     try:
-        read = _rectified(info) if rectified else camera_from_message(info)
+        read = camera_from_message(info, rectified)
         return read.replace(frame_id=frame_id.lstrip("/"))
     except NotCalibratedError as error:
         return Problem(
@@ -56,25 +55,3 @@ def camera_from(
         return Problem(
             PositionStatus.NOT_CALIBRATED, f"{topic}: expected a usable calibration: {error}"
         )
-
-
-def _rectified(info: Any) -> Camera:
-    """The camera of a rectified picture: K, D and R describe the picture before it was rectified."""
-    projection = np.asarray(info.p, np.float64).reshape(-1)
-    if projection.size != 12 or not projection[0]:
-        raise NotCalibratedError(
-            f"P[0] is {projection[0] if projection.size else 'missing'}, and a rectified picture is described by P alone; "
-            "set rectified to false if the picture is not rectified"
-        )
-    matrix = projection.reshape(3, 4)
-    roi = info.roi
-    return Camera(
-        width=int(info.width),
-        height=int(info.height),
-        matrix=matrix[:, :3],
-        projection=matrix,
-        roi=Roi(int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height))
-        if int(roi.width) and int(roi.height)
-        else None,
-        binning=(max(int(info.binning_x), 1), max(int(info.binning_y), 1)),
-    )
