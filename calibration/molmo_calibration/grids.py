@@ -139,6 +139,8 @@ def _tags(grey: np.ndarray, border_bits: int, count: int) -> dict[int, FloatArra
     cv2 = opencv("finding tags")
     options = cv2.aruco.DetectorParameters()
     options.markerBorderBits = border_bits
+    # One wrong bit at most: with more, half the tags are read with a border that is not theirs.
+    options.errorCorrectionRate = 0.2
     dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, APRILTAGS))
     corners, ids, _ = cv2.aruco.ArucoDetector(dictionary, options).detectMarkers(grey)
     found: dict[int, list[Any]] = {}

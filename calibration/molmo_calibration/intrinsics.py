@@ -18,6 +18,7 @@ from molmo_calibration.camera import Camera
 from molmo_calibration.coverage import Coverage, measure_coverage
 from molmo_calibration.detection import Detection, check_sizes
 from molmo_calibration.errors import DegenerateError, InvalidArgumentError, TooFewViewsError
+from molmo_calibration.fisheye_fit import fit_fisheye
 from molmo_calibration.imports import opencv
 from molmo_calibration.pose import board_pose, squared_errors
 from molmo_calibration.rotations import cross_matrix, matrix_from_rotation_vector
@@ -178,6 +179,8 @@ def _solve(
                 boards, pixels, size, None, None, flags=flags
             )
     except cv2.error as error:
+        if model == "equidistant":
+            return fit_fisheye(detections, frame_id)
         raise DegenerateError(
             f"OpenCV found no {model} camera for these pictures ({str(error).strip()[:200]}); "
             + _ANOTHER_WAY[model]
