@@ -44,14 +44,12 @@ def why_no_circles(board: Board, where: str) -> str:
 
 def find_tags(grey: np.ndarray, board: Board) -> Found | None:
     """Corners of the tags that are seen, in the order of their ids."""
-    best: dict[int, FloatArray] = {}
-    for grown in _GROWN_PX:
-        seen = _tags(_whiter(grey, grown), board.border_bits, board.columns * board.rows)
-        if len(seen) > len(best):
-            best = seen
-        if len(best) == board.columns * board.rows:
-            break
+    count = board.columns * board.rows
+    best = _most_tags(grey, board.border_bits, count)
     if len(best) < _LEAST_TAGS:
+        return None
+    # Some tags can be read with a border that is not theirs, and their corners are then beside them.
+    if len(best) < count and len(_most_tags(grey, 3 - board.border_bits, count)) > len(best):
         return None
     tags = np.array(sorted(best))
     points = board.points.reshape(-1, 4, 3)[tags]
@@ -132,6 +130,17 @@ def _whiter(grey: np.ndarray, grown: int) -> np.ndarray:
     cv2 = opencv("finding tags")
     side = 2 * grown + 1
     return np.asarray(cv2.dilate(grey, np.ones((side, side), np.uint8)))
+
+
+def _most_tags(grey: np.ndarray, border_bits: int, count: int) -> dict[int, FloatArray]:
+    best: dict[int, FloatArray] = {}
+    for grown in _GROWN_PX:
+        seen = _tags(_whiter(grey, grown), border_bits, count)
+        if len(seen) > len(best):
+            best = seen
+        if len(best) == count:
+            break
+    return best
 
 
 def _tags(grey: np.ndarray, border_bits: int, count: int) -> dict[int, FloatArray]:

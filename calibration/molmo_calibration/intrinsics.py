@@ -172,15 +172,16 @@ def _solve(
     pixels = [np.ascontiguousarray(d.pixels, dtype=np.float32) for d in detections]
     try:
         if model == "equidistant":
-            matrix, lens, turns, shifts = _fisheye(cv2, boards, pixels, size)
+            found = _fisheye(cv2, boards, pixels, size)
+            if found is None:
+                return fit_fisheye(detections, frame_id)
+            matrix, lens, turns, shifts = found
         else:
             flags = cv2.CALIB_RATIONAL_MODEL if model == "rational_polynomial" else 0
             _, matrix, lens, turns, shifts = cv2.calibrateCamera(
                 boards, pixels, size, None, None, flags=flags
             )
     except cv2.error as error:
-        if model == "equidistant":
-            return fit_fisheye(detections, frame_id)
         raise DegenerateError(
             f"OpenCV found no {model} camera for these pictures ({str(error).strip()[:200]}); "
             + _ANOTHER_WAY[model]
@@ -200,13 +201,10 @@ def _solve(
 
 
 def _fisheye(cv2: Any, boards: list[Any], pixels: list[Any], size: tuple[int, int]) -> Any:
-    """The best of several starts; OpenCV's own fails for lenses around 180 degrees and wider.
+    """The best of several starts, None if none fits; OpenCV's own fails for lenses around 180 degrees and wider.
 
     It starts from a focal length for 180 degrees and four free coefficients, whose first steps may
     throw corners out of the picture's reach. Two coefficients first, then all from there, do not.
-
-    Raises:
-        cv2.error: no start led to a camera.
     """
     plain = _fisheye_flag(cv2, "CALIB_RECOMPUTE_EXTRINSIC") | _fisheye_flag(cv2, "CALIB_FIX_SKEW")
     high = _fisheye_flag(cv2, "CALIB_FIX_K3") | _fisheye_flag(cv2, "CALIB_FIX_K4")
@@ -214,7 +212,6 @@ def _fisheye(cv2: Any, boards: list[Any], pixels: list[Any], size: tuple[int, in
     shaped = [b.astype(np.float64)[None] for b in boards]
     seen = [p.astype(np.float64)[None] for p in pixels]
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 200, 1e-9)
-    failure: Exception | None = None
     best = None
     for stages in ((high, 0), (low, high, 0), (0,)):
         matrix = lens = None
@@ -227,18 +224,14 @@ def _fisheye(cv2: Any, boards: list[Any], pixels: list[Any], size: tuple[int, in
                     shaped, seen, size, matrix, lens, flags=flags, criteria=criteria
                 )
                 matrix, lens = found[1], found[2]
-        except cv2.error as error:
-            failure = error
+        except cv2.error:
             continue
         if best is None or found[0] < best[0]:
             best = found
         # Corners are found to half a pixel; a start that ends there is not a wrong one.
         if best[0] < _FITS_PX:
             break
-    if best is None:
-        assert failure is not None
-        raise failure
-    return best[1:5]
+    return best[1:5] if best is not None and best[0] < _FITS_PX else None
 
 
 def _fisheye_flag(cv2: Any, name: str) -> int:
