@@ -67,14 +67,14 @@ def _refined(
             damped = normal + damping * np.diag(np.maximum(np.diag(normal), 1e-12))
             step = np.linalg.solve(damped, right)
             moved = _moved(camera, poses, step)
-            after = _cost(*moved, detections) if moved else np.inf
-            if after < cost:
+            after = _cost(*moved, detections) if moved is not None else np.inf
+            if moved is not None and after < cost:
+                settled = cost - after < _SETTLED * cost
+                (camera, poses), cost, damping = moved, after, max(damping / 10, 1e-12)
                 break
             damping *= 10
         else:
             break
-        settled = cost - after < _SETTLED * cost
-        (camera, poses), cost, damping = moved, after, max(damping / 10, 1e-12)
         if settled:
             break
     return camera, poses
