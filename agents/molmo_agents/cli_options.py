@@ -80,7 +80,7 @@ def secrets(given: list[str], origins: tuple[str, ...]) -> dict[str, Secret]:
     return secrets
 
 
-def writable(path: Path | None, overwrite: bool) -> None:
+def writable(path: Path | None, overwrite: bool = False) -> None:
     """Refuse a file that cannot be written, or that is there already and may not be replaced, before anything is done."""
     if path is None:
         return

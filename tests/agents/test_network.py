@@ -303,7 +303,8 @@ def test_a_relay_speaks_socks() -> None:
         assert ask(own.port, EVIL.encode(), far.port, b"\x16\x03\x01hello\r\n")[1]
         own.disarm(allowed)
         assert b"200 OK" in ask(own.port, EVIL.encode(), far.port, request)[1]
-        assert list(own.refused) == [f"app.localhost:{near.port}"]
+        # Once for the question; once more if the first connection was still open when the policy came.
+        assert set(own.refused) == {f"app.localhost:{near.port}"}
     own.close()
     assert relay.find(own.token) is None
 
