@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=50, help="Requests for each transport.")
     rounds: int = parser.parse_args().rounds
     thinker = Thinker()
-    options = ServeOptions(zmq="tcp://127.0.0.1:*", export_checkpoint=None, http=("127.0.0.1", 0))
+    options = ServeOptions(zmq="tcp://127.0.0.1:*", publish=None, http=("127.0.0.1", 0))
     rows = []
     with Service(lambda: thinker, options) as service:
         assert service.zmq is not None

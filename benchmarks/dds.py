@@ -85,13 +85,11 @@ class Camera:
         header = make("std_msgs/msg/Header", stamp=stamp, frame_id="camera")
         size = {"header": header, "height": HEIGHT, "width": WIDTH, "is_bigendian": 0}
         kind = "sensor_msgs/msg/Image"
-        self.info.export_checkpoint(self._info(header))
-        self.depth.export_checkpoint(
-            make(kind, encoding="32FC1", step=4 * WIDTH, data=self._metres, **size)
-        )
+        self.info.publish(self._info(header))
+        self.depth.publish(make(kind, encoding="32FC1", step=4 * WIDTH, data=self._metres, **size))
         picture = make(kind, encoding="rgb8", step=3 * WIDTH, data=self._rgb, **size)
         start = time.perf_counter()
-        self.image.export_checkpoint(picture)
+        self.image.publish(picture)
         return start
 
     def wait(self, number: int, timeout_s: float) -> float | None:

@@ -28,7 +28,7 @@ FIRST = 5000
 """Number of the first picture; those of the calibration lie below."""
 
 
-class TargetSequence(NamedTuple):
+class Answer(NamedTuple):
     """One answer as it was written, and for each point the number of the thing that it lies on, -1 for none."""
 
     points: list[Point]
@@ -81,7 +81,7 @@ class Unmerged(Repeats):
         return False
 
 
-def ask(world: str, pictures: int, questions: int) -> Iterator[TargetSequence]:
+def ask(world: str, pictures: int, questions: int) -> Iterator[Answer]:
     """Ask about the scenes of a world."""
     pointer = mp.load("nano")
     for example in world_examples(world, FIRST, pictures, questions, Style()):
@@ -92,12 +92,10 @@ def ask(world: str, pictures: int, questions: int) -> Iterator[TargetSequence]:
             [index for index, region in enumerate(example.regions) if region.contains(p.x, p.y)]
             for p in points
         ]
-        yield TargetSequence(
-            points, [found[0] if found else -1 for found in on], len(example.regions)
-        )
+        yield Answer(points, [found[0] if found else -1 for found in on], len(example.regions))
 
 
-def judge(rule: Rule, answers: list[TargetSequence]) -> tuple[Any, ...]:
+def judge(rule: Rule, answers: list[Answer]) -> tuple[Any, ...]:
     """Return how many points a rule drops, on a thing that stays, on one that is lost, on nothing; and the mean count error."""
     again = lost = nothing = 0
     errors = []
@@ -116,13 +114,12 @@ def judge(rule: Rule, answers: list[TargetSequence]) -> tuple[Any, ...]:
     return again + lost + nothing, again, lost, nothing, f"{sum(errors) / len(errors):.2f}"
 
 
-def kept_answers(path: Path | None, made: Iterator[TargetSequence]) -> list[TargetSequence]:
+def kept_answers(path: Path | None, made: Iterator[Answer]) -> list[Answer]:
     """Read answers from a file, or make them and write them there."""
     if path is not None and path.exists():
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         return [
-            TargetSequence([Point(**p) for p in points], things, asked)
-            for points, things, asked in rows
+            Answer([Point(**p) for p in points], things, asked) for points, things, asked in rows
         ]
     answers = list(made)
     if path is not None:

@@ -77,7 +77,7 @@ def serve(port: int, delay_s: float) -> None:
     threading.Thread(target=_stop_without, args=(os.getppid(), stop), daemon=True).start()
     options = ServeOptions(
         zmq=f"tcp://127.0.0.1:{port}",
-        export_checkpoint=None,
+        publish=None,
         http=None,
         settings=Settings(capacity=256, max_message_bytes=8 * 1024 * 1024),
     )

@@ -202,7 +202,7 @@ class TestBadBoards:
         [
             ((2, 7, 0.025), "at least 3 x 3 squares"),
             ((10, 7, 0.0), "square_m must be"),
-            ((10, 7, 0.025, "dots"), "chessboard or charuco"),
+            ((10, 7, 0.025, "dots"), "kind must be one of chessboard, charuco"),
             ((10, 7, 0.025, "charuco", 0.03), "marker_m must be smaller"),
         ],
     )
