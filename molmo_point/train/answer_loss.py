@@ -167,7 +167,7 @@ class _Attention:
         q, k = q[:, : self.heads], k[:, : self.heads]
         length = self.batch.ids.shape[1]
         picture, position = rows // length, rows % length
-        # ImageSample by picture, so that no key is copied for every row.
+        # Image by image, so that no key is copied for every row.
         for index in sorted(set(picture.tolist())):
             mine = torch.nonzero(picture == index)[:, 0]
             scores = torch.einsum("hqd,hkd->hqk", q[index][:, position[mine]], k[index]).float()

@@ -119,7 +119,7 @@ def _percent(
 
 @dataclass(frozen=True, eq=False)
 class _Contents:
-    """`shows`, `offsets`, `words` and `shares` of a ImageSample."""
+    """`shows`, `offsets`, `words` and `shares` of an ImageSample."""
 
     shows: Ints
     offsets: Floats
