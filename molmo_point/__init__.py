@@ -116,3 +116,8 @@ def __getattr__(name: str) -> object:
         globals()[name] = value
         return value
     raise AttributeError(f"module 'molmo_point' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Name also what is loaded only when it is used, for help and completion."""
+    return sorted({*globals(), *_LAZY})
