@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import Union
 
 from molmo_point.errors import BatchError, PointError
+from molmo_point.image_view import ImageView
 from molmo_point.images import Array, load_image
 from molmo_point.pointer import (
     ImageLike,
@@ -108,8 +108,8 @@ class FakePointer:
         yield from re.findall(r" *[^ ]+| +$", text)
         return text
 
-    def open(self, image: ImageLike) -> FakeView:
-        return FakeView(self, load_image(image))
+    def open(self, image: ImageLike) -> ImageView:
+        return ImageView(self, load_image(image))
 
     def point_many(
         self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
@@ -155,47 +155,6 @@ class FakePointer:
         return pointing.with_(
             model=self.model, stamp_ns=stamp_ns, frame_id=frame_id, timing=timing
         )
-
-
-class FakeView:
-    """`FakePointer.open`: the same answers about one picture."""
-
-    def __init__(self, pointer: FakePointer, image: Array) -> None:
-        self._pointer = pointer
-        self._image = image
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        return (self._image.shape[1], self._image.shape[0])
-
-    def point(self, query: str, *, timeout_s: float | None = None) -> Pointing:
-        return self._pointer.point(self._image, query, timeout_s=timeout_s)
-
-    def count(self, query: str, *, timeout_s: float | None = None) -> Pointing:
-        return self._pointer.count(self._image, query, timeout_s=timeout_s)
-
-    def ask(self, question: str, *, timeout_s: float | None = None) -> Text:
-        return self._pointer.ask(self._image, question, timeout_s=timeout_s)
-
-    def stream(self, query: str, *, timeout_s: float | None = None) -> PointStream:
-        return self._pointer.stream(self._image, query, timeout_s=timeout_s)
-
-    def stream_text(self, question: str, *, timeout_s: float | None = None) -> TextStream:
-        return self._pointer.stream_text(self._image, question, timeout_s=timeout_s)
-
-    def close(self) -> None:
-        pass
-
-    def __enter__(self) -> FakeView:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _checked(query: str) -> str:

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Any, cast
 
 from molmo_point.errors import ServiceError, UsageError
-from molmo_point.images import Array, load_image
+from molmo_point.image_view import ImageView
+from molmo_point.images import load_image
 from molmo_point.pointer import ImageLike, Pointer, PointStream, TextStream, View
 from molmo_point.points import Pointing
 
@@ -81,7 +81,7 @@ class OwnPointer:
 
     def open(self, image: ImageLike) -> View:
         own = self._own("open")
-        return cast("View", own(image)) if own is not None else OwnView(self, load_image(image))
+        return cast("View", own(image)) if own is not None else ImageView(self, load_image(image))
 
     def point_many(
         self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
@@ -119,48 +119,6 @@ class OwnPointer:
                 f"{type(self._pointer).__name__}.ask returned {type(answer).__name__}, expected text"
             )
         return answer
-
-
-class OwnView:
-    """An opened image of an object that has no `open`: it is decoded once, and each question is asked about it."""
-
-    def __init__(self, pointer: OwnPointer, image: Array) -> None:
-        self._pointer = pointer
-        self._image = image
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(width, height) in pixels."""
-        return self._image.shape[1], self._image.shape[0]
-
-    def point(self, query: str, *, timeout_s: float | None = None) -> Pointing:
-        return self._pointer.point(self._image, query, timeout_s=timeout_s)
-
-    def count(self, query: str, *, timeout_s: float | None = None) -> Pointing:
-        return self._pointer.count(self._image, query, timeout_s=timeout_s)
-
-    def ask(self, question: str, *, timeout_s: float | None = None) -> str:
-        return self._pointer.ask(self._image, question, timeout_s=timeout_s)
-
-    def stream(self, query: str, *, timeout_s: float | None = None) -> PointStream:
-        return self._pointer.stream(self._image, query, timeout_s=timeout_s)
-
-    def stream_text(self, question: str, *, timeout_s: float | None = None) -> TextStream:
-        return self._pointer.stream_text(self._image, question, timeout_s=timeout_s)
-
-    def close(self) -> None:
-        """Nothing to free."""
-
-    def __enter__(self) -> OwnView:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _points_of(pointing: Pointing) -> PointStream:
