@@ -21,8 +21,8 @@ import zmq
 from molmo_point.client.zmq_client import ZmqPointer
 from molmo_point.pointer import ImageLike
 from molmo_point.points import Point, Pointing, Status
-from molmo_point.service.desk import Desk
-from molmo_point.service.zmq_server import ZmqServer
+from molmo_point.service.dispatcher import Desk
+from molmo_point.service.zmq.server import ZmqServer
 from molmo_point.testing import FakePointer
 from molmo_point.wire import picture_from
 

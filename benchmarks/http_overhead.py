@@ -262,7 +262,7 @@ def measure_page(rounds: int) -> None:
     from playwright.sync_api import sync_playwright
 
     from molmo_point.client.subscribe import subscribe
-    from molmo_point.service.http_docs import PIXEL
+    from molmo_point.service.http.openapi import PIXEL
 
     with beside(serve_ours, 0.0) as (_, url, published):
 

@@ -29,7 +29,7 @@ def new(
 
     Carry the printed file to the client: mp.connect("tcp://gpu:5555", key="robot1.key").
     """
-    from molmo_point.service.keys import new_client
+    from molmo_point.service.zmq.keys import new_client
 
     path = new_client(directory, name)
     typer.echo(json.dumps({"client": name, "key": str(path)}) if as_json else str(path))
@@ -42,7 +42,7 @@ def new(
 
 def list_keys(directory: DirOption = Path("keys"), as_json: JsonOption = False) -> None:
     """Say which clients are let in. To shut one out, delete its file in clients/."""
-    from molmo_point.service.keys import known_clients, server_key
+    from molmo_point.service.zmq.keys import known_clients, server_key
 
     server = server_key(directory)
     clients = {name: public for public, name in known_clients(directory).items()}

@@ -11,8 +11,8 @@ import typer
 
 from molmo_point.errors import UsageError
 from molmo_point.install import import_failure
-from molmo_point.service.exposure import host_port as _host_port
-from molmo_point.service.exposure import next_port as _next_port
+from molmo_point.service.bind_check import host_port as _host_port
+from molmo_point.service.bind_check import next_port as _next_port
 
 if TYPE_CHECKING:
     from molmo_point.pointer import Pointer

@@ -29,8 +29,8 @@ from molmo_point.cli.opening import (
 from molmo_point.points import Status
 
 if TYPE_CHECKING:
-    from molmo_point.service.sources import SourceFrame
-    from molmo_point.service.watch import Watch
+    from molmo_point.tracking.continuous import Watch
+    from molmo_point.tracking.frame_sources import SourceFrame
     from molmo_point.wire import Publication
 
 LINES_S = 0.5
@@ -91,8 +91,8 @@ def watch(
     Before the first answer, and when every point was lost, the status is `pending`; `not_found` means that the model said so.
     Exit code 0: something was found; 3: the model answered, and nothing matched; 1: no complete answer came.
     """
-    from molmo_point.service.sources import frames as read
-    from molmo_point.service.watch import Watch
+    from molmo_point.tracking.continuous import Watch
+    from molmo_point.tracking.frame_sources import frames as read
 
     where = Where(model, connect, key, token, device, dtype, quantize)
     say = _Speaker(as_json)
@@ -186,7 +186,7 @@ def _publisher(address: str | None, insecure: bool) -> Iterator[Callable[[Public
     import zmq
 
     from molmo_point.errors import UsageError
-    from molmo_point.service.exposure import check_exposure, host_of
+    from molmo_point.service.bind_check import check_exposure, host_of
     from molmo_point.wire import encode_publication
 
     remedy = "publish through a server with --curve-dir"

@@ -1,11 +1,11 @@
-"""The server: one worker that owns the model, and the transports that bring it questions.
+"""The server: one worker owns the model; transports submit requests to one dispatcher.
 
-settings · job · line · turns · memory · views     what waits, whose turn it is, what is remembered; no sockets
-decoding · file_structure                          large images, decoded before their turn
-worker · joining · answering · housekeeping        the model's thread, and the one beside it
-own_pointer · serving                              one's own Pointer behind the server (`molmo_point.serve`)
-desk · cameras                                     the one door that every transport uses; who publishes under a name
-zmq_server · shared_socket · keys                  ZeroMQ, with CURVE
-http_* · multipart · fetch · log_limit             HTTP: our own endpoints, OpenAI's, Moondream's, the page
-run                                                all of it together
+settings · job · request_queue · turns · reply_cache · views     what waits, whose turn it is, what is remembered; no sockets
+decoding · file_structure                                        large images, decoded before their turn
+worker · continuous_batching · sequential · housekeeping         the model's thread, and the one beside it
+own_pointer · serving                                            a user's own Pointer behind the server (`molmo_point.serve`)
+dispatcher · cameras · camera_watches · in_process               where every transport submits; who publishes under a name
+metrics · log_limit · bind_check                                 counters, bounded log lines, addresses that may be bound
+http/ · zmq/                                                     the transports
+run                                                              all of it together
 """

@@ -11,10 +11,10 @@ import threading
 
 from molmo_point.errors import ImageError, PointError
 from molmo_point.images import load_image
-from molmo_point.service.answering import internal
 from molmo_point.service.file_structure import check_png, jpeg_scans
 from molmo_point.service.job import Job
-from molmo_point.service.line import Line
+from molmo_point.service.request_queue import Line
+from molmo_point.service.sequential import internal
 from molmo_point.wire import Picture
 
 log = logging.getLogger(__name__)

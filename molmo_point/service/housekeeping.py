@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from molmo_point.errors import TimedOut
 from molmo_point.service.job import Job
-from molmo_point.service.line import Line
-from molmo_point.service.memory import Memory
+from molmo_point.service.reply_cache import Memory
+from molmo_point.service.request_queue import Line
 from molmo_point.service.settings import SEAL_BYTES
 
 EVERY_S = 0.25

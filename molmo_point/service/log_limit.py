@@ -10,14 +10,14 @@ from types import TracebackType
 NAMES = (
     "uvicorn.error",
     "asyncio",
-    "molmo_point.service.answering",
+    "molmo_point.service.sequential",
     "molmo_point.service.decoding",
-    "molmo_point.service.joining",
-    "molmo_point.service.keys",
-    "molmo_point.service.standing",
-    "molmo_point.service.watch",
+    "molmo_point.service.continuous_batching",
+    "molmo_point.service.zmq.keys",
+    "molmo_point.service.camera_watches",
+    "molmo_point.tracking.continuous",
     "molmo_point.service.worker",
-    "molmo_point.service.zmq_server",
+    "molmo_point.service.zmq.server",
 )
 """Loggers whose lines are caused by requests and connections."""
 

@@ -11,12 +11,12 @@ from types import TracebackType
 
 from molmo_point.errors import PointError, ServiceError, UsageError
 from molmo_point.pointer import Pointer
-from molmo_point.service.desk import Desk
-from molmo_point.service.http_app import HttpOptions
-from molmo_point.service.http_server import HttpServer
+from molmo_point.service.dispatcher import Desk
+from molmo_point.service.http.app import HttpOptions
+from molmo_point.service.http.server import HttpServer
 from molmo_point.service.log_limit import LogLimit
 from molmo_point.service.settings import Settings
-from molmo_point.service.zmq_server import ZmqServer
+from molmo_point.service.zmq.server import ZmqServer
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 from molmo_point import api
 from molmo_point.errors import UsageError
 from molmo_point.pointer import Pointer
-from molmo_point.service.exposure import host_port, next_port
+from molmo_point.service.bind_check import host_port, next_port
 from molmo_point.service.own_pointer import complete
 from molmo_point.service.run import ServeOptions, Service
 from molmo_point.service.settings import Settings

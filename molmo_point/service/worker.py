@@ -13,17 +13,17 @@ from collections.abc import Callable
 
 from molmo_point.errors import PointError, ServiceError
 from molmo_point.pointer import Pointer
-from molmo_point.service.answering import (
+from molmo_point.service.continuous_batching import JoiningAnswers
+from molmo_point.service.job import Job
+from molmo_point.service.own_pointer import complete
+from molmo_point.service.request_queue import Line
+from molmo_point.service.sequential import (
     answer_together,
     ask_picture,
     ask_view,
     internal,
     wanted,
 )
-from molmo_point.service.job import Job
-from molmo_point.service.joining import JoiningAnswers
-from molmo_point.service.line import Line
-from molmo_point.service.own_pointer import complete
 from molmo_point.service.settings import Settings
 from molmo_point.service.views import Views
 from molmo_point.wire import Op, UnknownRequest

@@ -19,8 +19,8 @@ from PIL import Image
 from molmo_point.errors import ModelFailed
 from molmo_point.images import Array
 from molmo_point.points import FinishReason, Pointing, Status, Text
-from molmo_point.service.http_docs import PIXEL
-from molmo_point.service.http_openai_bodies import ChatBody, check_fields, question_of
+from molmo_point.service.http.openai_bodies import ChatBody, check_fields, question_of
+from molmo_point.service.http.openapi import PIXEL
 from molmo_point.service.run import Service
 from molmo_point.testing import FakePointer
 
@@ -320,7 +320,7 @@ def test_answers_leave_at_once(client: Any) -> None:
 
 
 def test_idle_connections_make_room_for_new_ones(client: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("molmo_point.service.http_server.connection_limit", lambda: 10)
+    monkeypatch.setattr("molmo_point.service.http.server.connection_limit", lambda: 10)
     asking = client()
     place = ("127.0.0.1", asking.base_url.port)
     idle = [socket.create_connection(place, timeout=5) for _ in range(40)]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from molmo_point.images import Array
 from molmo_point.points import Pointing, Status
-from molmo_point.service.http_docs import PIXEL
+from molmo_point.service.http.openapi import PIXEL
 from molmo_point.service.run import Service
 from molmo_point.testing import FakePointer
 

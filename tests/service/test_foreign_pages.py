@@ -13,8 +13,8 @@ from molmo_point.client import connect
 from molmo_point.client.subscribe import subscribe
 from molmo_point.errors import UsageError
 from molmo_point.images import Array
-from molmo_point.service.http_docs import PIXEL
-from molmo_point.service.http_hosts import checked_origin
+from molmo_point.service.http.hosts import checked_origin
+from molmo_point.service.http.openapi import PIXEL
 from molmo_point.service.run import Service
 from molmo_point.testing import FakePointer
 from molmo_point.wire import picture_from
@@ -183,8 +183,8 @@ def test_only_its_owner_publishes_under_a_camera(client: Any, image: Array) -> N
 def test_a_key_is_who_the_caller_is_whatever_it_calls_itself(
     start: Callable[..., Service], image: Array, tmp_path: Any, monkeypatch: Any
 ) -> None:
-    from molmo_point.service.keys import new_client
-    from molmo_point.service.line import Line
+    from molmo_point.service.request_queue import Line
+    from molmo_point.service.zmq.keys import new_client
 
     folder = tmp_path / "keys"
     key = new_client(folder, "robot1")

@@ -19,8 +19,8 @@ from PIL import Image
 from molmo_point.errors import ImageError, Refused
 from molmo_point.images import Array
 from molmo_point.points import Point, Pointing, Status
-from molmo_point.service.fetch import Fetcher
-from molmo_point.service.http_docs import PIXEL
+from molmo_point.service.http.fetch import Fetcher
+from molmo_point.service.http.openapi import PIXEL
 from molmo_point.service.run import Service
 from molmo_point.testing import FakePointer
 

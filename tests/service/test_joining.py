@@ -18,7 +18,7 @@ from molmo_point.engine.local import LocalPointer
 from molmo_point.engine.scheduler import News
 from molmo_point.errors import Cancelled, ImageError, PointError
 from molmo_point.service.job import Job
-from molmo_point.service.line import Line
+from molmo_point.service.request_queue import Line
 from molmo_point.service.run import Service
 from molmo_point.service.settings import Settings
 from molmo_point.service.worker import Worker

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molmo_point.errors import UsageError
-from molmo_point.service.multipart import MAX_PARTS, parts_of
+from molmo_point.service.http.multipart import MAX_PARTS, parts_of
 
 KIND = "multipart/form-data; boundary=x"
 

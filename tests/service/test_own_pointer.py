@@ -12,8 +12,8 @@ import pytest
 
 import molmo_point as mp
 from molmo_point.errors import PointError, UsageError
-from molmo_point.service.keys import new_client
 from molmo_point.service.log_limit import LogLimit
+from molmo_point.service.zmq.keys import new_client
 
 IMAGE = np.zeros((6, 8, 3), np.uint8)
 

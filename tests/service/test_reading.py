@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 import zmq
 
-from molmo_point.service.reading import Reading
-from molmo_point.service.shared_socket import EXCLUSIVE, SharedSocket
+from molmo_point.service.zmq.reader import Reading
+from molmo_point.service.zmq.shared_socket import EXCLUSIVE, SharedSocket
 
 pytestmark = pytest.mark.skipif(not EXCLUSIVE, reason="only Linux wakes one reader a message")
 

@@ -10,7 +10,7 @@ import pytest
 from molmo_point.errors import Busy, PointError
 from molmo_point.service.cameras import Cameras
 from molmo_point.service.job import Job
-from molmo_point.service.line import Line
+from molmo_point.service.request_queue import Line
 from molmo_point.service.worker import stopping_error
 from molmo_point.wire import ImageHeader, Op, Picture, Reply, Request
 

@@ -28,9 +28,9 @@ from molmo_point.errors import (
     VersionMismatch,
 )
 from molmo_point.images import Array
-from molmo_point.service.exposure import host_of, is_loopback
-from molmo_point.service.keys import known_clients, new_client, server_key
+from molmo_point.service.bind_check import host_of, is_loopback
 from molmo_point.service.run import ServeOptions, Service
+from molmo_point.service.zmq.keys import known_clients, new_client, server_key
 from molmo_point.testing import FakePointer
 
 Start = Callable[..., Service]

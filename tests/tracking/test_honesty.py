@@ -17,9 +17,9 @@ from molmo_point.testing import FakePointer
 cv2 = pytest.importorskip("cv2", exc_type=ImportError)
 
 from molmo_point.errors import UsageError  # noqa: E402
-from molmo_point.service import sources  # noqa: E402
-from molmo_point.service.watch import Watch  # noqa: E402
 from molmo_point.tracking import Tracker  # noqa: E402
+from molmo_point.tracking import frame_sources as sources  # noqa: E402
+from molmo_point.tracking.continuous import Watch  # noqa: E402
 
 SIZE = (320, 240)
 UV = np.array([(u, v) for u in (60.0, 130.0, 200.0, 270.0) for v in (60.0, 120.0, 180.0)])

@@ -22,8 +22,8 @@ from molmo_point.wire import ImageHeader, Op, Publication, Request, encode_reque
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV (the extra 'tracking') is not installed")
 
-from molmo_point.service.sources import frames  # noqa: E402
-from molmo_point.service.watch import Watch  # noqa: E402
+from molmo_point.tracking.continuous import Watch  # noqa: E402
+from molmo_point.tracking.frame_sources import frames  # noqa: E402
 
 SIZE = (320, 240)
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from molmo_point.client.remote import RemotePointer
 from molmo_point.errors import Busy, MissingExtra, PointError, Refused, UsageError
 from molmo_point.images import load_image
-from molmo_point.service.desk import Desk
-from molmo_point.service.desk_link import DeskLink
+from molmo_point.service.dispatcher import Desk
+from molmo_point.service.in_process import DeskLink
 from molmo_point.wire import Buffer, Op, Picture, Request, WireError, check_picture
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class _Watched:
 
     def __init__(self, desk: Desk, caller: str, camera: str, queries: Sequence[str]) -> None:
         try:
-            from molmo_point.service.watch import Watch
+            from molmo_point.tracking.continuous import Watch
         except MissingExtra as error:
             raise Refused(f"this server cannot follow points: {error}") from None
         self.caller = caller

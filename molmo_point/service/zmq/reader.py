@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import zmq
 
-from molmo_point.service.shared_socket import EXCLUSIVE, SharedSocket
+from molmo_point.service.zmq.shared_socket import EXCLUSIVE, SharedSocket
 
 LEAVE_S = 5.0
 """How long a helper may take to come back from the one message it is at when the socket closes."""

@@ -14,10 +14,8 @@ from starlette.responses import Response, StreamingResponse
 from molmo_point.capabilities import Capabilities, capabilities_of, unknown_note
 from molmo_point.errors import PointError, UsageError
 from molmo_point.points import FinishReason, Pointing
-from molmo_point.service import http_docs as docs
-from molmo_point.service.fetch import Fetcher
-from molmo_point.service.http_asking import Asking, HttpCaller, primed
-from molmo_point.service.http_bodies import (
+from molmo_point.service.http import openapi as docs
+from molmo_point.service.http.bodies import (
     QuestionBody,
     ViewBody,
     check,
@@ -26,8 +24,10 @@ from molmo_point.service.http_bodies import (
     read_form,
     read_json,
 )
-from molmo_point.service.http_errors import STREAM_HEADERS
-from molmo_point.service.http_moondream import Moondream
+from molmo_point.service.http.errors import STREAM_HEADERS
+from molmo_point.service.http.fetch import Fetcher
+from molmo_point.service.http.moondream import Moondream
+from molmo_point.service.http.submit import Asking, HttpCaller, primed
 from molmo_point.wire import Buffer, Op, Reply, ServerInfo, ViewInfo, encode_reply, error_body
 
 

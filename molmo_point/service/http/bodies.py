@@ -13,9 +13,9 @@ from starlette.requests import Request as HttpRequest
 from molmo_point.errors import ImageError, UsageError
 from molmo_point.images import decode_base64, sniff
 from molmo_point.images.formats import READABLE, other_kind
-from molmo_point.service.fetch import Fetcher
-from molmo_point.service.http_guard import BODY
-from molmo_point.service.multipart import parts_of
+from molmo_point.service.http.access import BODY
+from molmo_point.service.http.fetch import Fetcher
+from molmo_point.service.http.multipart import parts_of
 from molmo_point.wire import Buffer, ImageHeader, WireError
 from molmo_point.wire.messages import Name, Stamp, Token
 

@@ -10,10 +10,10 @@ import time
 import uvicorn
 
 from molmo_point.errors import ServiceError, UsageError
-from molmo_point.service.desk import Desk
-from molmo_point.service.exposure import check_exposure, is_loopback
-from molmo_point.service.http_app import HttpOptions, build_app
-from molmo_point.service.http_connections import connection_limit, limited_protocol
+from molmo_point.service.bind_check import check_exposure, is_loopback
+from molmo_point.service.dispatcher import Desk
+from molmo_point.service.http.app import HttpOptions, build_app
+from molmo_point.service.http.connections import connection_limit, limited_protocol
 
 STARTS_S = 10.0
 

@@ -12,11 +12,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from molmo_point.errors import PointError, ServiceError, TimedOut, UsageError
 from molmo_point.points import FinishReason, Status
-from molmo_point.service import http_docs as docs
-from molmo_point.service.fetch import Fetcher
-from molmo_point.service.http_asking import Asking, primed
-from molmo_point.service.http_bodies import check, dumps, picture_bytes, read_json
-from molmo_point.service.http_errors import STREAM_HEADERS, as_json
+from molmo_point.service.http import openapi as docs
+from molmo_point.service.http.bodies import check, dumps, picture_bytes, read_json
+from molmo_point.service.http.errors import STREAM_HEADERS, as_json
+from molmo_point.service.http.fetch import Fetcher
+from molmo_point.service.http.submit import Asking, primed
 from molmo_point.wire import Op, Reply, error_body
 
 CAPTIONS = {

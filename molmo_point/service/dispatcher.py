@@ -15,9 +15,9 @@ from molmo_point.service.cameras import Cameras
 from molmo_point.service.decoding import Decoding, decode_pixels
 from molmo_point.service.housekeeping import Housekeeping
 from molmo_point.service.job import Job, Listener, Owner, Transport, Turn
-from molmo_point.service.line import Errand, Line
-from molmo_point.service.memory import Memory
 from molmo_point.service.metrics import Metrics
+from molmo_point.service.reply_cache import Memory
+from molmo_point.service.request_queue import Errand, Line
 from molmo_point.service.settings import Settings
 from molmo_point.service.worker import Worker
 from molmo_point.wire import (

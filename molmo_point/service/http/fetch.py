@@ -22,7 +22,7 @@ from anyio import CapacityLimiter, to_thread
 
 import molmo_point
 from molmo_point.errors import ImageError, Refused, TimedOut
-from molmo_point.service.http_hosts import matches
+from molmo_point.service.http.hosts import matches
 
 TIMEOUT_S = 10.0
 """For one image, from the connection to its last byte; less where the question's own deadline is nearer."""

@@ -8,7 +8,7 @@ import time
 from molmo_point.client.link import Replies
 from molmo_point.client.withdrawal import Withdrawal
 from molmo_point.errors import TimedOut
-from molmo_point.service.desk import Desk
+from molmo_point.service.dispatcher import Desk
 from molmo_point.wire import Picture, Reply, Request, ServerInfo
 
 GRACE_S = 1.0

@@ -12,8 +12,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from molmo_point.errors import Busy, Refused, TimedOut, UsageError
-from molmo_point.service.http_errors import error_response
-from molmo_point.service.http_hosts import Hosts
+from molmo_point.service.http.errors import error_response
+from molmo_point.service.http.hosts import Hosts
 
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})
 """Need no token: they say nothing about anybody's pictures."""

@@ -10,8 +10,8 @@ from typing import Any, Protocol, cast
 from molmo_point.errors import PointError
 from molmo_point.pointer import Pointer
 from molmo_point.points import Pointing
-from molmo_point.service.answering import internal, stamped
 from molmo_point.service.job import Job
+from molmo_point.service.sequential import internal, stamped
 from molmo_point.service.views import Views
 from molmo_point.wire import Op
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 
 from molmo_point.errors import UsageError
-from molmo_point.service.exposure import is_loopback
+from molmo_point.service.bind_check import is_loopback
 
 _OWN_SITE = (None, "same-origin", "none")
 """Values of Sec-Fetch-Site: no browser, this server's own page, the user himself (address bar, bookmark)."""

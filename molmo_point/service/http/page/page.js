@@ -3,7 +3,7 @@
 import { Round, clearAnswers, element, plural } from "/page/answers.js";
 import { csv, download, png } from "/page/export.js";
 import { able, learnAgain, lookAfterServer, serverIs } from "/page/model.js";
-import { asked, cameraOn, picture, show, snapshot, startCamera, stopCamera } from "/page/picture.js";
+import { asked, cameraOn, picture, show, snapshot, startCamera, stopCamera } from "/page/image.js";
 import { ask, openView, closeView, serverBack, modelInfo, Gone, Refusal, hasToken, setToken } from "/page/server.js";
 
 const $ = (id) => document.getElementById(id);

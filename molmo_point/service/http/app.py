@@ -16,19 +16,19 @@ from starlette.staticfiles import StaticFiles
 
 import molmo_point
 from molmo_point.errors import PointError, UsageError
-from molmo_point.service.desk import Desk
-from molmo_point.service.fetch import Fetcher
-from molmo_point.service.http_asking import Asking
-from molmo_point.service.http_errors import body_response, error_response
-from molmo_point.service.http_guard import Guard
-from molmo_point.service.http_hosts import Hosts, checked_origin
-from molmo_point.service.http_moondream import moondream_router
-from molmo_point.service.http_openai import openai_router
-from molmo_point.service.http_points import points_router
+from molmo_point.service.dispatcher import Desk
+from molmo_point.service.http.access import Guard
+from molmo_point.service.http.errors import body_response, error_response
+from molmo_point.service.http.fetch import Fetcher
+from molmo_point.service.http.hosts import Hosts, checked_origin
+from molmo_point.service.http.moondream import moondream_router
+from molmo_point.service.http.openai import openai_router
+from molmo_point.service.http.routes import points_router
+from molmo_point.service.http.submit import Asking
 from molmo_point.wire import ErrorBody
 
 PAGE = Path(__file__).parent / "page"
-EXAMPLE = Path(__file__).parents[1] / "nano"
+EXAMPLE = Path(__file__).parents[2] / "nano"
 """Holds the image and the query that the page offers to begin with."""
 
 ALLOWED_HEADERS = [

@@ -15,14 +15,14 @@ import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
 from molmo_point.errors import PointError, UsageError
-from molmo_point.service.answering import internal
-from molmo_point.service.desk import Desk
-from molmo_point.service.exposure import check_exposure, host_of
+from molmo_point.service.bind_check import check_exposure, host_of
+from molmo_point.service.camera_watches import Standing
+from molmo_point.service.dispatcher import Desk
 from molmo_point.service.job import Listener
-from molmo_point.service.keys import Doorkeeper, server_key
-from molmo_point.service.reading import Reading
-from molmo_point.service.shared_socket import Sent, SharedSocket
-from molmo_point.service.standing import Standing
+from molmo_point.service.sequential import internal
+from molmo_point.service.zmq.keys import Doorkeeper, server_key
+from molmo_point.service.zmq.reader import Reading
+from molmo_point.service.zmq.shared_socket import Sent, SharedSocket
 from molmo_point.wire import (
     Buffer,
     Op,

@@ -15,9 +15,9 @@ from starlette.requests import Request as HttpRequest
 from molmo_point.capabilities import check_question
 from molmo_point.errors import ServiceError, TimedOut
 from molmo_point.markup.noun_phrase import noun_phrase
-from molmo_point.service.desk import Desk
-from molmo_point.service.http_bodies import header_of, token_header
-from molmo_point.service.http_guard import TOKEN
+from molmo_point.service.dispatcher import Desk
+from molmo_point.service.http.access import TOKEN
+from molmo_point.service.http.bodies import header_of, token_header
 from molmo_point.service.job import Turn
 from molmo_point.wire import Buffer, Op, Reply, Request, error_from
 

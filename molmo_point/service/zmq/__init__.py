@@ -1,0 +1,1 @@
+"""ZeroMQ: the socket, who reads it, and CURVE keys."""
