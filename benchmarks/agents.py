@@ -26,11 +26,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from molmo_agents import Options, Policy, WebPointer
-from molmo_agents.browser import Screen, context_options, launch, open_page
-from molmo_agents.miniwob import TIERS, DomPointer, Episode, MiniwobPages, play_all
-from molmo_agents.miniwob.bench import policy_for, wilson
-from molmo_agents.miniwob.command import SCREEN
-from molmo_agents.mockup_bench import run_mockups
+from molmo_agents.bench.miniwob import TIERS, DomPointer, Episode, MiniwobPages, play_all
+from molmo_agents.bench.miniwob.bench import policy_for, wilson
+from molmo_agents.bench.miniwob.command import SCREEN
+from molmo_agents.bench.mockup_bench import run_mockups
+from molmo_agents.browser.launch import Screen, context_options, launch, open_page
 from molmo_agents.pointers import choose_pointer
 
 from benchmarks.report import hardware

@@ -14,10 +14,10 @@ from collections import Counter
 
 import numpy as np
 from molmo_calibration import CalibrationError, Camera, Transform, View, triangulate
-from molmo_calibration.boards import Board
-from molmo_calibration.detection import Detection
-from molmo_calibration.intrinsics import calibrate_intrinsics
-from molmo_calibration.rotations import matrix_from_rotation_vector
+from molmo_calibration.calibrate.boards import Board
+from molmo_calibration.calibrate.detection import Detection
+from molmo_calibration.calibrate.intrinsics import calibrate_intrinsics
+from molmo_calibration.geometry.rotations import matrix_from_rotation_vector
 
 SIZE = np.array([640, 480])
 PINHOLE = Camera(

@@ -15,8 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from molmo_calibration import HandEyeSample, Transform, calibrate_hand_eye, mahalanobis_squared
-from molmo_calibration.hand_eye_fit import Chain, closed_form
-from molmo_calibration.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
+from molmo_calibration.calibrate.hand_eye_fit import Chain, closed_form
+from molmo_calibration.geometry.rotations import (
+    matrix_from_rotation_vector,
+    rotation_vector_from_matrix,
+)
 
 SETUPS = ("eye_in_hand", "eye_to_hand")
 NOISES = ("arm", "board", "both")

@@ -18,11 +18,11 @@ from typing import Any
 
 import yaml
 from molmo_agents import Journal, Outcome, Policy, WebPointer, allow_risks
-from molmo_agents.browser import Screen, open_page
-from molmo_agents.flow import load_flow, run_flow
+from molmo_agents.browser.launch import Screen, open_page
+from molmo_agents.flows.flow import load_flow, run_flow
+from molmo_agents.flows.report import write_report
 from molmo_agents.journal import read_steps
 from molmo_agents.pointers import choose_pointer
-from molmo_agents.report import write_report
 from page_pointer import PagePointer
 from serve import pages
 

@@ -9,7 +9,7 @@ from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-from molmo_agents.loopback import serving
+from molmo_agents.browser.loopback import serving
 
 PAGES = Path(__file__).parent / "pages"
 

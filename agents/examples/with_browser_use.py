@@ -13,7 +13,7 @@ import sys
 from browser_use import BrowserSession, Tools
 from molmo_agents import Policy
 from molmo_agents.adapters.browser_use import register
-from molmo_agents.browser import find_chromium, launch_arguments
+from molmo_agents.browser.launch import find_chromium, launch_arguments
 from molmo_agents.pointers import choose_pointer
 from serve import pages
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from molmo_agents.adapters import browsergym as adapter
-from molmo_agents.browser import find_chromium, launch_arguments
-from molmo_agents.miniwob.pages import MiniwobPages
+from molmo_agents.bench.miniwob.pages import MiniwobPages
+from molmo_agents.browser.launch import find_chromium, launch_arguments
 from molmo_agents.pointers import choose_pointer
 
 from molmo_point.testing import FakePointer

@@ -11,7 +11,7 @@ from typing import Any
 
 from molmo_agents import Policy, WebPointer
 from molmo_agents.adapters.computer import from_anthropic, from_openai, to_anthropic, to_openai
-from molmo_agents.browser import Screen, open_page
+from molmo_agents.browser.launch import Screen, open_page
 from page_pointer import PagePointer
 from serve import pages
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from molmo_agents.async_pointer import AsyncWebPointer
 from molmo_agents.errors import BrowserMissing, FlowError, PageUnusable, PolicyError
-from molmo_agents.expect import Expect
 from molmo_agents.journal import Journal
 from molmo_agents.outcome import Dialog, Effects, Locator, Outcome, Result, Target
 from molmo_agents.policy import Confirmation, Policy, Secret, allow_risks
 from molmo_agents.screen import Box, Frame
 from molmo_agents.session import Options
 from molmo_agents.sync_pointer import WebPointer
+from molmo_agents.verbs.expect import Expect
 
 __all__ = [
     "AsyncWebPointer",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from molmo_agents.cli import main
+from molmo_agents.cli.app import main
 
 if __name__ == "__main__":
     main()

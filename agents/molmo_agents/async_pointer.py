@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from molmo_agents import plan
-from molmo_agents.async_driver import AsyncDriver
-from molmo_agents.expect import Expect
+from molmo_agents.drivers.async_driver import AsyncDriver
+from molmo_agents.drivers.steps import Steps
 from molmo_agents.journal import Journal
 from molmo_agents.outcome import Outcome
 from molmo_agents.policy import Policy
 from molmo_agents.progress import Query
 from molmo_agents.screen import Box, Frame
 from molmo_agents.session import Options, Session
-from molmo_agents.steps import Steps
+from molmo_agents.verbs import arguments
+from molmo_agents.verbs.expect import Expect
 from molmo_point.pointer import Pointer
 from molmo_point.points import Point
 
@@ -126,28 +126,28 @@ class AsyncWebPointer:
 
     async def goto(self, url: str, *, timeout_s: float = 30.0) -> Outcome:
         """Open an address that the policy allows."""
-        return await self._run(plan.goto(self._session, url, timeout_s))
+        return await self._run(arguments.goto(self._session, url, timeout_s))
 
     async def back(self, *, timeout_s: float = 30.0) -> Outcome:
         """Go to the page before in the tab's history."""
-        return await self._run(plan.back(self._session, timeout_s))
+        return await self._run(arguments.back(self._session, timeout_s))
 
     async def key(self, key: str) -> Outcome:
         """Press a key: Escape, Tab, arrows and the like; Enter and Space press what has the focus, with the checks of a press."""
-        return await self._run(plan.press_key(self._session, key))
+        return await self._run(arguments.press_key(self._session, key))
 
     async def look(self, *, region: Box | None = None, scale: float = 1.0) -> Outcome:
         """Take a picture of the viewport, or of a region of it in CSS pixels; it is in `outcome.frame`.
 
         `scale` is picture pixels per CSS pixel: give the screen's own to see all that a dense screen shows.
         """
-        return await self._run(plan.look(self._session, region, scale))
+        return await self._run(arguments.look(self._session, region, scale))
 
     async def locate(
         self, query: Query, *, many: bool = False, region: Box | None = None
     ) -> Outcome:
         """Say where it is and what lies there, without touching it; `many` gives every place in `outcome.points`."""
-        return await self._run(plan.locate(self._session, query, many, region))
+        return await self._run(arguments.locate(self._session, query, many, region))
 
     async def click(
         self,
@@ -170,7 +170,7 @@ class AsyncWebPointer:
             region: Look only at this part of the viewport, CSS pixels.
         """
         return await self._run(
-            plan.click(self._session, query, button, count, expect_name, expect, region)
+            arguments.click(self._session, query, button, count, expect_name, expect, region)
         )
 
     async def click_all(
@@ -180,11 +180,11 @@ class AsyncWebPointer:
 
         The elements seen in the picture are pressed, wherever they are by then; `fixed` presses the places instead.
         """
-        return await self._run(plan.click_all(self._session, query, expect, fixed))
+        return await self._run(arguments.click_all(self._session, query, expect, fixed))
 
     async def hover(self, query: Query, *, expect_name: str | None = None) -> Outcome:
         """Rest the pointer on it."""
-        return await self._run(plan.hover(self._session, query, expect_name))
+        return await self._run(arguments.hover(self._session, query, expect_name))
 
     async def type(
         self,
@@ -209,39 +209,41 @@ class AsyncWebPointer:
             expect: What must be true afterwards.
         """
         return await self._run(
-            plan.type_text(self._session, query, text, secret, clear, submit, expect_name, expect)
+            arguments.type_text(
+                self._session, query, text, secret, clear, submit, expect_name, expect
+            )
         )
 
     async def select(self, query: Query, options: str | Sequence[str]) -> Outcome:
         """Choose one option of a list, or several where it takes several, by the text it shows."""
-        return await self._run(plan.select(self._session, query, options))
+        return await self._run(arguments.select(self._session, query, options))
 
     async def check(self, query: Query, on: bool = True) -> Outcome:
         """Make a checkbox, radio button or switch be on or off."""
-        return await self._run(plan.check(self._session, query, on))
+        return await self._run(arguments.check(self._session, query, on))
 
-    async def upload(self, query: Query, files: plan.Paths) -> Outcome:
+    async def upload(self, query: Query, files: arguments.Paths) -> Outcome:
         """Give files to a file field, or to the file window that a button opens."""
-        return await self._run(plan.upload(self._session, query, files))
+        return await self._run(arguments.upload(self._session, query, files))
 
     async def drag(self, source: Query, goal: Query) -> Outcome:
         """Drag one thing onto another."""
-        return await self._run(plan.drag(self._session, source, goal))
+        return await self._run(arguments.drag(self._session, source, goal))
 
     async def scroll_to(
         self, query: str, *, max_screens: int = 10, at: Point | None = None
     ) -> Outcome:
         """Scroll down, then up, until it is in view; `at` says over which place to turn the wheel."""
-        return await self._run(plan.scroll_to(self._session, query, max_screens, at))
+        return await self._run(arguments.scroll_to(self._session, query, max_screens, at))
 
     async def exists(self, query: str) -> Outcome:
         """Say whether it is in view: status `found` or `absent`."""
-        return await self._run(plan.exists(self._session, query))
+        return await self._run(arguments.exists(self._session, query))
 
     async def wait_for(self, query: str, *, timeout_s: float = 10.0) -> Outcome:
         """Look until it is in view; the model is asked again only when the picture changed."""
-        return await self._run(plan.wait_for(self._session, query, timeout_s))
+        return await self._run(arguments.wait_for(self._session, query, timeout_s))
 
     async def count(self, query: str, *, region: Box | None = None) -> Outcome:
         """Count by pointing: `outcome.count`."""
-        return await self._run(plan.count(self._session, query, region))
+        return await self._run(arguments.count(self._session, query, region))

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from molmo_agents.browser.cdp import Worlds
+from molmo_agents.browser.page_events import Watch
+from molmo_agents.browser.request_filter import Gate
+from molmo_agents.drivers.steps import Steps
 from molmo_agents.errors import PageUnusable
 from molmo_agents.journal import Journal
 from molmo_agents.masker import Masker
-from molmo_agents.network import Gate
 from molmo_agents.outcome import Result
 from molmo_agents.policy import READ_ONLY, Policy, Rules
-from molmo_agents.steps import Steps
-from molmo_agents.watch import Watch
-from molmo_agents.worlds import Worlds
 from molmo_point.errors import UsageError
 from molmo_point.pointer import Pointer
 

@@ -1,6 +1,6 @@
 """`python -m molmo_calibration` is `molmo-calibrate`."""
 
-from molmo_calibration.cli import main
+from molmo_calibration.cli.app import main
 
 __all__: list[str] = []
 

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Union
 
 import pytest
-from molmo_agents.browser import Screen, context_options, find_chromium, launch
+from molmo_agents.browser.launch import Screen, context_options, find_chromium, launch
 from molmo_agents.errors import BrowserMissing
 
 Reply = tuple[int, dict[str, str], bytes]

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from contextlib import closing
 from typing import Any, TypeVar
 
-from molmo_agents.browser import Screen, context_options, launch
+from molmo_agents.browser.launch import Screen, context_options, launch
 
 from tests.agents.cases import run_async, run_naive
 from tests.agents.conftest import Site

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from molmo_agents import Policy, Secret
-from molmo_agents.browser import Screen
-from molmo_agents.mcp_server import serve
+from molmo_agents.browser.launch import Screen
+from molmo_agents.mcp.server import serve
 
 from molmo_point.testing import FakePointer
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from molmo_agents import AsyncWebPointer, Policy, allow_risks
 from molmo_agents.adapters.browsergym import PointAgent, PointAgentArgs, click_described
-from molmo_agents.browser import find_chromium, launch_arguments
+from molmo_agents.browser.launch import find_chromium, launch_arguments
 from PIL import Image
 
 from molmo_point.errors import UsageError
@@ -25,7 +25,7 @@ from tests.agents.oracle import HELPER
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
-WEB = [sys.executable, "-c", "from molmo_agents.cli import main; main()"]
+WEB = [sys.executable, "-c", "from molmo_agents.cli.app import main; main()"]
 PAGE = (
     HELPER
     + "<body style='margin:0'><style>button { position: absolute; left: 100px; top: 100px; width: 120px; height: 60px }</style>"
@@ -179,7 +179,7 @@ async def _talk(python: str, url: str, origin: str) -> dict[str, Any]:
     from mcp import ClientSession, StdioServerParameters
     from mcp.client.stdio import stdio_client
 
-    code = "from molmo_agents.cli import main; main()"
+    code = "from molmo_agents.cli.app import main; main()"
     paths = os.pathsep.join([str(ROOT), str(ROOT / "agents")])
     server = StdioServerParameters(
         command=python,

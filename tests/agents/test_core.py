@@ -24,16 +24,16 @@ from molmo_agents import (
     allow_risks,
 )
 from molmo_agents.adapters import computer
-from molmo_agents.decide import Report, delivered, provably_undelivered
+from molmo_agents.bench.miniwob.bench import wilson
+from molmo_agents.drivers.steps import Call, Pause, Think
 from molmo_agents.errors import FlowError
-from molmo_agents.flow import load_flow, parse_flow
+from molmo_agents.flows.flow import load_flow, parse_flow
 from molmo_agents.journal import Masker
-from molmo_agents.miniwob.bench import wilson
 from molmo_agents.origins import allowed, origin_of, parse_pattern
 from molmo_agents.policy import Confirmation, Rules
 from molmo_agents.risk import Facts, fold, risks_of, same_name
 from molmo_agents.screen import zoom_region
-from molmo_agents.steps import Call, Pause, Think
+from molmo_agents.target.verdicts import Report, delivered, provably_undelivered
 
 from molmo_point.errors import UsageError
 from molmo_point.points import Point

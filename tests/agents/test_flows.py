@@ -11,11 +11,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from molmo_agents.errors import FlowError
-from molmo_agents.flow import load_flow
+from molmo_agents.flows.flow import load_flow
+from molmo_agents.flows.flow_runner import run_recorded
+from molmo_agents.flows.replay import files_of, keep_flow
 from molmo_agents.journal import read_steps, read_verdicts
 from molmo_agents.outcome import Outcome
-from molmo_agents.replay import files_of, keep_flow
-from molmo_agents.running import run_recorded
 from PIL import Image
 
 from molmo_point.testing import FakePointer

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from molmo_agents import Options, Policy, WebPointer
-from molmo_agents.browser import Screen, context_options
+from molmo_agents.browser.launch import Screen, context_options
 
 from molmo_point.testing import FakePointer
 from tests.agents.conftest import Site

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molmo_agents import cli_options
-from molmo_agents.browser import Screen
-from molmo_agents.cli_output import leave
-from molmo_agents.expect import is_at
-from molmo_agents.held import holds
+from molmo_agents.browser.launch import Screen
+from molmo_agents.cli import options as cli_options
+from molmo_agents.cli.output import leave
 from molmo_agents.lines import Place
 from molmo_agents.outcome import Outcome, Result
 from molmo_agents.risk import Facts, calm, label_in, risks_of, same_name, says
 from molmo_agents.session import Options
+from molmo_agents.verbs.expect import is_at
+from molmo_agents.verbs.held import holds
 
 from molmo_point.errors import UsageError
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from molmo_agents import Box, Frame, Options, Policy, WebPointer
-from molmo_agents.browser import Screen, context_options
+from molmo_agents.browser.launch import Screen, context_options
 from PIL import Image
 
 from molmo_point.testing import FakePointer

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from molmo_agents.mcp_answer import QUOTED, Answer, one_line, question_text
-from molmo_agents.mcp_desk import Desk
+from molmo_agents.mcp.answer import QUOTED, Answer, one_line, question_text
+from molmo_agents.mcp.browsers import Desk
 from molmo_agents.outcome import Outcome, Result
 from molmo_agents.policy import Confirmation, Policy
 
@@ -248,7 +248,7 @@ def test_texts_of_pages_are_one_line_and_cut() -> None:
 
 
 def test_files_come_from_the_server_s_folder_alone(tmp_path: Path) -> None:
-    from molmo_agents.browser import Screen
+    from molmo_agents.browser.launch import Screen
 
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.txt").write_text("a")

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from molmo_agents import Options, WebPointer
-from molmo_agents.browser import context_options
-from molmo_agents.miniwob import TASKS, DomPointer, Episode, MiniwobPages, play_all
-from molmo_agents.miniwob.bench import policy_for
-from molmo_agents.miniwob.command import SCREEN
+from molmo_agents.bench.miniwob import TASKS, DomPointer, Episode, MiniwobPages, play_all
+from molmo_agents.bench.miniwob.bench import policy_for
+from molmo_agents.bench.miniwob.command import SCREEN
+from molmo_agents.browser.launch import context_options
 
 from molmo_point.errors import MissingExtra, UsageError
 from molmo_point.testing import FakePointer

@@ -6,8 +6,8 @@ import concurrent.futures
 import re
 
 import pytest
-from molmo_agents.mockup_bench import run_mockups
-from molmo_agents.mockups import draw_mockup, mockup_page
+from molmo_agents.bench.generated_pages import draw_mockup, mockup_page
+from molmo_agents.bench.mockup_bench import run_mockups
 
 from molmo_point.testing import FakePointer
 

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from molmo_agents import Options, PageUnusable, Policy, WebPointer, relay
-from molmo_agents.browser import (
+from molmo_agents import Options, PageUnusable, Policy, WebPointer
+from molmo_agents.browser import relay
+from molmo_agents.browser.launch import (
     Screen,
     context_options,
     find_chromium,
     launch,
     launch_arguments,
 )
+from molmo_agents.browser.restraint import content_policy, restrained
 from molmo_agents.policy import Rules
-from molmo_agents.restraint import content_policy, restrained
 
 from molmo_point.testing import FakePointer
 from tests.agents.canary import Canary, canaries

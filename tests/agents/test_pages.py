@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from molmo_agents.browser import context_options
+from molmo_agents.browser.launch import context_options
 
 from tests.agents.cases import note_file, run_sync
 from tests.agents.conftest import Site

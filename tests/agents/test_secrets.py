@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from molmo_agents import Journal, Options, Policy, Secret, WebPointer
-from molmo_agents.blackout import strips
+from molmo_agents.flows.report import write_report
 from molmo_agents.journal import read_steps
 from molmo_agents.masker import HIDDEN, Masker, fold
 from molmo_agents.policy import Confirmation
-from molmo_agents.report import write_report
 from molmo_agents.screen import Box
+from molmo_agents.target.blackout import strips
 
 from molmo_point.images import load_image
 from tests.agents.conftest import Site

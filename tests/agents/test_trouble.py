@@ -20,7 +20,7 @@ from molmo_agents import (
     WebPointer,
     allow_risks,
 )
-from molmo_agents.browser import find_chromium, launch_arguments
+from molmo_agents.browser.launch import find_chromium, launch_arguments
 from molmo_agents.journal import read_steps
 
 from molmo_point.errors import QueryError, ServerGone, UsageError

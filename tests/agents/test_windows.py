@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from molmo_agents import Confirmation, Options, Policy, WebPointer, allow_risks
-from molmo_agents.async_driver import patiently
+from molmo_agents.drivers.async_driver import patiently
 
 from molmo_point.errors import UsageError
 from molmo_point.testing import FakePointer
@@ -145,7 +145,7 @@ def test_back_and_addresses_that_are_none(page: Any, site: Site) -> None:
 @pytest.mark.browser
 @pytest.mark.parametrize("href", ["data:text/csv,1", "blob:"])
 def test_files_that_a_page_makes_itself(browser: Any, site: Site, href: str) -> None:
-    from molmo_agents.browser import Screen, context_options
+    from molmo_agents.browser.launch import Screen, context_options
 
     page = browser.new_context(**context_options(Screen(900, 600), downloads=True)).new_page()
     html = f"<a {PLACE} id=a download=list.csv href='{href}'>CSV</a>"

@@ -23,8 +23,8 @@ from molmo_calibration import (
     load_hand_eye,
     save_board_pdf,
 )
-from molmo_calibration.detection import _turned_right
-from molmo_calibration.rotations import matrix_from_rotation_vector
+from molmo_calibration.calibrate.detection import _turned_right
+from molmo_calibration.geometry.rotations import matrix_from_rotation_vector
 
 CHESS = Board(10, 7, 0.025)
 CHARUCO = Board(10, 7, 0.025, "charuco")

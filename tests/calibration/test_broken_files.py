@@ -23,8 +23,8 @@ from molmo_calibration import (
     load_hand_eye,
     load_transform,
 )
-from molmo_calibration.kalibr_files import camera_to_kalibr
-from molmo_calibration.pointing_files import load_pointing
+from molmo_calibration.files.kalibr_files import camera_to_kalibr
+from molmo_calibration.files.pointing_files import load_pointing
 
 RUBBISH = st.one_of(
     st.none(),

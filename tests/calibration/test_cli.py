@@ -20,12 +20,12 @@ from molmo_calibration import (
     load_transform,
     save_camera,
 )
-from molmo_calibration.boards import Board
-from molmo_calibration.cli import app, main
-from molmo_calibration.depth_files import load_depth, unit_hint
-from molmo_calibration.detection import likely_board
+from molmo_calibration.calibrate.boards import Board
+from molmo_calibration.calibrate.detection import likely_board
+from molmo_calibration.cli.app import app, main
 from molmo_calibration.errors import InvalidArgumentError
-from molmo_calibration.rotations import matrix_from_rotation_vector
+from molmo_calibration.files.depth_files import load_depth, unit_hint
+from molmo_calibration.geometry.rotations import matrix_from_rotation_vector
 from typer.testing import CliRunner
 
 DATA = pathlib.Path(__file__).parent / "data"
@@ -198,7 +198,7 @@ class TestCalibrating:
         save_camera(Camera(640, 480, np.diag([600.0, 600, 1]) + OFF_CENTRE), tmp_path / "cam.yaml")
         for rms, word in ((0.4, "good"), (0.7, "usable"), (1.3, "bad"), (np.inf, "bad")):
             monkeypatch.setattr(
-                "molmo_calibration.camera_check.check_pictures", lambda *_, r=rms: r
+                "molmo_calibration.calibrate.camera_check.check_pictures", lambda *_, r=rms: r
             )
             out = RUN.invoke(
                 app,
@@ -284,7 +284,7 @@ def test_python_m_is_the_command(
 def test_help_does_not_load_opencv() -> None:
     """`--help` is quick: heavy libraries are loaded by the commands that need them."""
     code = (
-        "import sys; from molmo_calibration.cli import app; "
+        "import sys; from molmo_calibration.cli.app import app; "
         "from typer.testing import CliRunner; r = CliRunner().invoke(app, ['--help']); "
         "assert r.exit_code == 0; print('cv2' in sys.modules, 'scipy' in sys.modules)"
     )

@@ -23,7 +23,7 @@ from molmo_calibration import (
     mahalanobis_squared,
     triangulate,
 )
-from molmo_calibration.rotations import matrix_from_rotation_vector
+from molmo_calibration.geometry.rotations import matrix_from_rotation_vector
 from scipy.stats import chi2
 
 K = np.array([[611.0, 0.0, 322.5], [0.0, 607.0, 238.25], [0.0, 0.0, 1.0]])

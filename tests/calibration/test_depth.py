@@ -25,7 +25,7 @@ from molmo_calibration import (
     depth_from_message,
     lift,
 )
-from molmo_calibration.rotations import matrix_from_rotation_vector
+from molmo_calibration.geometry.rotations import matrix_from_rotation_vector
 
 K = np.array([[300.0, 0.0, 159.5], [0.0, 300.0, 119.5], [0.0, 0.0, 1.0]])
 

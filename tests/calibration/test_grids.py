@@ -20,10 +20,10 @@ from molmo_calibration import (
     detect_board,
     save_board_pdf,
 )
-from molmo_calibration.detection import Detection
-from molmo_calibration.patterns import pattern_of
-from molmo_calibration.rotations import matrix_from_rotation_vector
-from molmo_calibration.target_files import load_target
+from molmo_calibration.calibrate.detection import Detection
+from molmo_calibration.calibrate.patterns import pattern_of
+from molmo_calibration.files.target_files import load_target
+from molmo_calibration.geometry.rotations import matrix_from_rotation_vector
 
 CIRCLES = Board(9, 6, 0.025, "circles")
 ASYMMETRIC = Board(4, 11, 0.02, "asymmetric_circles")

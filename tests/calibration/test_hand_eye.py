@@ -19,7 +19,7 @@ from molmo_calibration import (
     opencv_answer,
     static_transform_line,
 )
-from molmo_calibration.rotations import matrix_from_rotation_vector
+from molmo_calibration.geometry.rotations import matrix_from_rotation_vector
 
 from benchmarks.hand_eye_coverage import measure
 

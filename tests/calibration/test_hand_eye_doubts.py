@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from molmo_calibration import HandEyeSample, Transform, calibrate_hand_eye, judge_hand_eye
-from molmo_calibration.rotations import matrix_from_quaternion
+from molmo_calibration.geometry.rotations import matrix_from_quaternion
 
 from benchmarks.hand_eye_coverage import SETUPS, simulate
 

@@ -14,7 +14,7 @@ from molmo_calibration import (
     calibrate_hand_eye,
     load_hand_eye,
 )
-from molmo_calibration.rotations import matrix_from_rotation_vector
+from molmo_calibration.geometry.rotations import matrix_from_rotation_vector
 
 X = Transform.from_parts(matrix_from_rotation_vector([0.1, -0.2, 0.3]), [0.05, -0.03, 0.08])
 Z = Transform.from_parts(np.diag([1.0, -1.0, -1.0]), [0.5, 0.1, 0.0])

@@ -23,8 +23,8 @@ from molmo_calibration import (
     uv_covariance_from_norm,
     uv_from_norm,
 )
-from molmo_calibration.image_map import identity
-from molmo_calibration.pixels import same_shape
+from molmo_calibration.cameras.image_map import identity
+from molmo_calibration.cameras.pixels import same_shape
 
 SIZE = (640, 480)
 sizes = st.tuples(st.integers(1, 2000), st.integers(1, 2000))

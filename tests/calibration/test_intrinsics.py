@@ -25,14 +25,14 @@ from molmo_calibration import (
     check_camera,
     check_pictures,
     detect_board,
-    intrinsics,
     intrinsics_report,
     judge_intrinsics,
     load_camera,
     triangulate,
 )
-from molmo_calibration.detection import detect_in_file, picture_files
-from molmo_calibration.rotations import matrix_from_rotation_vector
+from molmo_calibration.calibrate import intrinsics
+from molmo_calibration.calibrate.detection import detect_in_file, picture_files
+from molmo_calibration.geometry.rotations import matrix_from_rotation_vector
 
 DATA = pathlib.Path(__file__).parent / "data"
 BOARD = Board(10, 7, 0.025)

@@ -33,8 +33,8 @@ from molmo_calibration import (
     load_mesh,
     plane_from_depth,
 )
-from molmo_calibration.position import chi_squared_quantile
-from molmo_calibration.rotations import matrix_from_rotation_vector
+from molmo_calibration.geometry.rotations import matrix_from_rotation_vector
+from molmo_calibration.lifting.position import chi_squared_quantile
 from scipy.stats import chi2
 
 K = np.array([[611.0, 0.0, 322.5], [0.0, 607.0, 238.25], [0.0, 0.0, 1.0]])

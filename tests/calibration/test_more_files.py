@@ -17,8 +17,8 @@ from molmo_calibration import (
     load_camera,
     save_camera,
 )
-from molmo_calibration.camera_files import names_in
-from molmo_calibration.lens import check_distortion, model_name
+from molmo_calibration.cameras.lens import check_distortion, model_name
+from molmo_calibration.files.camera_files import names_in
 
 ECHO = """---
 header:

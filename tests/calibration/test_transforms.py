@@ -17,7 +17,7 @@ from molmo_calibration import (
     interpolate,
     link_from_optical,
 )
-from molmo_calibration.rotations import (
+from molmo_calibration.geometry.rotations import (
     matrix_from_rotation_vector,
     quaternion_from_matrix,
     rotation_vector_from_matrix,

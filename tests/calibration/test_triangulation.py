@@ -18,7 +18,7 @@ from molmo_calibration import (
     View,
     triangulate,
 )
-from molmo_calibration.rotations import matrix_from_rotation_vector
+from molmo_calibration.geometry.rotations import matrix_from_rotation_vector
 
 K = np.array([[611.0, 0.0, 322.5], [0.0, 607.0, 238.25], [0.0, 0.0, 1.0]])
 LENSES = {

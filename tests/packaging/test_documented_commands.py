@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import molmo_agents.cli
-import molmo_calibration.cli
+import molmo_agents.cli.app
+import molmo_calibration.cli.app
 import pytest
 import typer
 
@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 PROGRAMS = {
     "molmo-point": typer.main.get_command(build()),
-    "molmo-web": typer.main.get_command(molmo_agents.cli.app),
-    "molmo-calibrate": typer.main.get_command(molmo_calibration.cli.app),
+    "molmo-web": typer.main.get_command(molmo_agents.cli.app.app),
+    "molmo-calibrate": typer.main.get_command(molmo_calibration.cli.app.app),
 }
 ENDS = {"|", ">", ">>", "2>", "&&", "&", ";"}
 

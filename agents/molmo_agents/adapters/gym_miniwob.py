@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from molmo_agents.browser import Screen, open_page
-from molmo_agents.miniwob.bench import policy_for
-from molmo_agents.miniwob.command import SCREEN
-from molmo_agents.miniwob.episode import Episode
-from molmo_agents.miniwob.pages import MiniwobPages
+from molmo_agents.bench.miniwob.bench import policy_for
+from molmo_agents.bench.miniwob.command import SCREEN
+from molmo_agents.bench.miniwob.episode import Episode
+from molmo_agents.bench.miniwob.pages import MiniwobPages
+from molmo_agents.browser.launch import Screen, open_page
 from molmo_agents.sync_pointer import WebPointer
 from molmo_point.errors import UsageError
 from molmo_point.images import load_image

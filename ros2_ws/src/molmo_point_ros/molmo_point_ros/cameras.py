@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Union
 
 from molmo_calibration import CalibrationError, Camera, NotCalibratedError
-from molmo_calibration.camera_messages import camera_from_message
+from molmo_calibration.files.camera_messages import camera_from_message
 
 from molmo_point_ros.codes import PositionStatus
 from molmo_point_ros.values import Moment, Problem

@@ -1,0 +1,1 @@
+"""How often a pointer presses the right thing: generated pages and MiniWoB++."""

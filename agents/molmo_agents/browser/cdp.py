@@ -1,0 +1,261 @@
+"""Our own JavaScript in every document of a page, out of the page's reach.
+
+Everything asked of the page runs in an isolated world over the DevTools protocol (CDP): the same DOM, other JavaScript. A
+page that overrides `elementFromPoint`, listens in on globals or sets a strict content policy has no effect on it. Frames of
+other origins live in other processes and have sessions of their own; closed shadow roots open to CDP only. `walk` crosses both.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from molmo_agents.browser.documents import WORLD, FrameIds, World, WorldLost, probe_source
+from molmo_agents.drivers.steps import Steps, call
+from molmo_agents.errors import PageGone
+
+
+class Worlds:
+    """Owns the CDP sessions of one page."""
+
+    def __init__(self, page: Any, answer_s: float) -> None:
+        self._page = page
+        self._answer_s = answer_s
+        self._source = probe_source()
+        self._contexts: dict[tuple[int, str], int] = {}
+        self._foreign: dict[str, tuple[Any, Any]] = {}
+        self._main: World | None = None
+        self.session: Any = None
+        self._frames = FrameIds()
+        self.told: list[tuple[str, str]] = []
+        """(document, event) of each guarded event, as it happened: it outlives the document."""
+
+    def open(self) -> Steps[None]:
+        """Attach to the page and put the probe into its present and future documents."""
+        self.session = yield from call(self._page.context, "new_cdp_session", self._page)
+        yield from self._prepare(self.session)
+
+    def close(self) -> Steps[None]:
+        """Detach from the page; it keeps nothing but an inert listener until its next navigation."""
+        sessions = [self.session, *(session for session, _ in self._foreign.values())]
+        self._foreign.clear()
+        self._contexts.clear()
+        self.session = None
+        for session in sessions:
+            try:
+                yield from call(session, "detach", timeout_s=2.0)
+            except Exception:  # the target is gone, and its session with it
+                continue
+
+    def send(self, session: Any, method: str, more_s: float = 0.0, **params: Any) -> Steps[Any]:
+        """Send one CDP command and return its result; the page has `answer_s` seconds and `more_s` for it."""
+        if session is None:
+            raise PageGone("the page is no longer attached: it was closed, or this pointer was")
+        wait = self._answer_s + more_s
+        return (yield from call(session, "send", method, params, timeout_s=wait))
+
+    def send_into(
+        self, session: Any, method: str, more_s: float = 0.0, **params: Any
+    ) -> Steps[Any]:
+        """As `send`, about a document that may go away meanwhile.
+
+        Raises:
+            WorldLost: It did, or the command failed otherwise.
+        """
+        try:
+            return (yield from self.send(session, method, more_s, **params))
+        except PageGone:
+            raise
+        except Exception as error:
+            raise WorldLost(f"the document is gone: {str(error)[:200]}") from error
+
+    def main(self, known: bool = False) -> Steps[World]:
+        """Return the world of the page's main document; with `known` the one of the latest look, without asking again."""
+        if known and self._main is not None:
+            return self._main
+        tree = yield from self.send(self.session, "Page.getFrameTree")
+        self._frames.add_tree(tree["frameTree"])
+        self._main = yield from self._world(self.session, tree["frameTree"]["frame"]["id"])
+        return self._main
+
+    def ask(self, world: World, function: str, *args: Any, more_s: float = 0.0) -> Steps[Any]:
+        """Call `molmo.<function>(*args)` in a document and return its JSON value; it may take `more_s` seconds itself.
+
+        Raises:
+            WorldLost: The document is gone.
+        """
+        return (
+            yield from self.run(world, f"(...a) => molmo.{function}(...a)", *args, more_s=more_s)
+        )
+
+    def run(
+        self, world: World, source: str, *args: Any, by_value: bool = True, more_s: float = 0.0
+    ) -> Steps[Any]:
+        """Call a JavaScript function in a document; by value, or as a remote object for other CDP commands."""
+        answer = yield from self.send_into(
+            world.session,
+            "Runtime.callFunctionOn",
+            more_s,
+            functionDeclaration=source,
+            executionContextId=world.context,
+            arguments=[{"value": argument} for argument in args],
+            returnByValue=by_value,
+            awaitPromise=True,
+            objectGroup=WORLD,
+        )
+        if "exceptionDetails" in answer:
+            details = answer["exceptionDetails"]
+            text = details.get("exception", {}).get("description") or details.get("text", "")
+            raise PageGone(f"the page could not be probed: {text[:300]}")
+        return answer["result"].get("value") if by_value else answer["result"]
+
+    def child(self, parent: World, element: str) -> Steps[World | None]:
+        """Return the world of the document inside the frame element that the expression `element` names, or None."""
+        remote = yield from self.run(parent, f"() => {element}", by_value=False)
+        if "objectId" not in remote:
+            return None
+        node = (yield from self.describe(parent, remote["objectId"]))["node"]
+        frame_id = node.get("frameId")
+        if frame_id is None:
+            return None
+        self._frames.add(frame_id)
+        if "contentDocument" in node:
+            return (yield from self._world(parent.session, frame_id))
+        session = yield from self._foreign_session(frame_id)
+        return None if session is None else (yield from self._world(session, frame_id))
+
+    def has(self, frame_id: str) -> bool:
+        """Whether a frame is or was one of this page, as far as has been heard."""
+        return frame_id in self._frames
+
+    def find(self, frame_id: str) -> Steps[bool]:
+        """The same; the page is asked about a frame not heard of: news of different sessions overtake each other."""
+        if not self.has(frame_id):
+            tree = yield from self.send(self.session, "Page.getFrameTree")
+            self._frames.add_tree(tree["frameTree"])
+        if not self.has(frame_id):
+            # A frame inside another site's frame is known to that frame's process only.
+            yield from self._attach_foreign()
+            for session, frame in list(self._foreign.values()):
+                if not frame.is_detached():
+                    tree = yield from self.send(session, "Page.getFrameTree")
+                    self._frames.add_tree(tree["frameTree"])
+        return self.has(frame_id)
+
+    def object_id(self, world: World, expression: str) -> Steps[str | None]:
+        """Return a remote object id for a JavaScript expression, for CDP commands that take one."""
+        remote = yield from self.run(world, f"() => {expression}", by_value=False)
+        found: str | None = remote.get("objectId")
+        return found
+
+    def page_object(self, world: World, expression: str) -> Steps[str | None]:
+        """Like `object_id`, as the page's own world sees it: listeners are listed per world."""
+        ours = yield from self.object_id(world, expression)
+        if ours is None:
+            return None
+        node = (yield from self.describe(world, ours))["node"]
+        theirs = yield from self.send_into(
+            world.session,
+            "DOM.resolveNode",
+            backendNodeId=node["backendNodeId"],
+            objectGroup=WORLD,
+        )
+        found: str | None = theirs["object"].get("objectId")
+        return found
+
+    def describe(self, world: World, object_id: str) -> Steps[dict[str, Any]]:
+        """Say which node a remote object is, as the browser counts nodes."""
+        answer: dict[str, Any] = yield from self.send_into(
+            world.session, "DOM.describeNode", objectId=object_id, depth=0, pierce=True
+        )
+        return answer
+
+    def _world(self, session: Any, frame_id: str) -> Steps[World]:
+        key = (id(session), frame_id)
+        known = self._contexts.get(key)
+        if known is not None:
+            world = World(session, frame_id, known)
+            try:
+                yield from self.run(world, "() => 1")
+                return world
+            except WorldLost:
+                del self._contexts[key]
+        made = yield from self.send_into(
+            session, "Page.createIsolatedWorld", frameId=frame_id, worldName=WORLD
+        )
+        world = World(session, frame_id, made["executionContextId"])
+        yield from self.run(world, "() => {" + self._source + "\n}")
+        yield from self.send_into(
+            session, "Runtime.addBinding", name="molmoTell", executionContextId=world.context
+        )
+        self._contexts[key] = world.context
+        return world
+
+    def _foreign_session(self, frame_id: str) -> Steps[Any]:
+        """Return the CDP session of a frame that lives in another process, or None."""
+        if frame_id not in self._foreign:
+            yield from self._attach_foreign()
+        known = self._foreign.get(frame_id)
+        return None if known is None else known[0]
+
+    def _attach_foreign(self) -> Steps[None]:
+        """Attach to every frame that lives in a process of its own."""
+        attached = [frame for _, frame in self._foreign.values()]
+        for frame in self._page.frames:
+            if frame.parent_frame is None or frame in attached:
+                continue
+            try:
+                session = yield from call(self._page.context, "new_cdp_session", frame)
+                tree = (yield from self.send_into(session, "Page.getFrameTree"))["frameTree"]
+                yield from self._prepare(session)
+            except WorldLost:
+                continue
+            except PageGone:
+                raise
+            except Exception:
+                # This frame lives in its parent's process and has no session of its own.
+                continue
+            self._frames.add_tree(tree)
+            self._foreign[tree["frame"]["id"]] = (session, frame)
+
+    def tidy(self) -> Steps[None]:
+        """Let go of elements asked about earlier and of frames that are gone, so that a long life leaks none."""
+        for frame_id, (session, frame) in list(self._foreign.items()):
+            if frame.is_detached():
+                del self._foreign[frame_id]
+                for key in [k for k in self._contexts if k[0] == id(session)]:
+                    del self._contexts[key]
+        for session in (self.session, *(session for session, _ in self._foreign.values())):
+            try:
+                # A remote object keeps its element alive in the page until it is released.
+                yield from self.send(session, "Runtime.releaseObjectGroup", objectGroup=WORLD)
+            except PageGone:
+                raise
+            except Exception:
+                # The frame of this session is just going; its objects go with it.
+                continue
+
+    def _prepare(self, session: Any) -> Steps[None]:
+        yield from self.send_into(session, "Page.enable")
+        yield from self.send_into(
+            session,
+            "Page.addScriptToEvaluateOnNewDocument",
+            source=self._source,
+            worldName=WORLD,
+        )
+        session.on("Runtime.bindingCalled", self._tell)
+        session.on("Page.frameAttached", self._attached)
+        session.on("Page.frameDetached", self._detached)
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        if event.get("name") == "molmoTell":
+            note = json.loads(event["payload"])
+            self.told.append((note["document"], note["entry"]))
+
+    def _attached(self, event: dict[str, Any]) -> None:
+        self._frames.add(event["frameId"])
+
+    def _detached(self, event: dict[str, Any]) -> None:
+        self._frames.end(event["frameId"])
+        for key in [key for key in self._contexts if key[1] == event["frameId"]]:
+            del self._contexts[key]

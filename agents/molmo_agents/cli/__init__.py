@@ -1,0 +1,1 @@
+"""`molmo-web`: commands, their options, what they print."""

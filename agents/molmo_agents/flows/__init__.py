@@ -1,0 +1,1 @@
+"""Flows: steps in a YAML file, checked whole, run, recorded, replayed and reported."""

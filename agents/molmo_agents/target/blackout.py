@@ -1,0 +1,161 @@
+"""Where a page paints a secret: boxes to black out in pictures.
+
+Read from the browser's own layout (`DOMSnapshot`), which knows every text that is painted: in closed shadow roots, from
+`content: attr()`, letter by letter in elements of their own. Texts that follow each other are searched as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from molmo_agents.browser.cdp import Worlds
+from molmo_agents.browser.documents import World
+from molmo_agents.drivers.steps import Steps
+from molmo_agents.masker import Masker
+from molmo_agents.screen import Box
+
+MARGIN = 300.0
+"""Texts so far outside of the viewport, CSS px, are still read: what begins there may end inside."""
+
+Layouts = dict[int, dict[str, dict[str, Any]]]
+"""CDP session -> frame -> its document's layout, so that frames of one process are asked for once."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A painted text, or a part of it that lies in one line, and where that is in its document's viewport."""
+
+    text: str
+    box: Box
+    field: bool = False
+
+
+def painted(
+    worlds: Worlds, world: World, state: dict[str, Any], masker: Masker, layouts: Layouts
+) -> Steps[list[Box]]:
+    """Return the boxes of a document, in CSS px of its own viewport, in which a secret is painted."""
+    key = id(world.session)
+    if key not in layouts:
+        layouts[key] = yield from _layouts(worlds, world.session)
+    layout = layouts[key].get(world.frame_id)
+    if layout is None:
+        return []
+    width, height = state["viewport"]
+    near = Box(-MARGIN, -MARGIN, width + 2 * MARGIN, height + 2 * MARGIN)
+    pieces = [piece for piece in _pieces(layout, state) if _meets(piece.box, near)]
+    boxes = _found(pieces, masker)
+    # One field per character, with labels between them.
+    boxes += _found([piece for piece in pieces if piece.field], masker)
+    return list(dict.fromkeys(boxes))
+
+
+def _found(pieces: list[Piece], masker: Masker) -> list[Box]:
+    starts: list[int] = []
+    length = 0
+    for piece in pieces:
+        starts.append(length)
+        length += len(piece.text)
+    boxes: list[Box] = []
+    for begin, end in masker.spans("".join(piece.text for piece in pieces)):
+        for start, piece in zip(starts, pieces, strict=True):
+            if start < end and begin < start + len(piece.text):
+                boxes.append(piece.box)
+    return boxes
+
+
+def _meets(a: Box, b: Box) -> bool:
+    return (
+        a.x < b.x + b.width
+        and b.x < a.x + a.width
+        and a.y < b.y + b.height
+        and b.y < a.y + a.height
+    )
+
+
+def _layouts(worlds: Worlds, session: Any) -> Steps[dict[str, dict[str, Any]]]:
+    shot = yield from worlds.send(session, "DOMSnapshot.captureSnapshot", computedStyles=[])
+    strings = shot["strings"]
+    return {
+        strings[document["frameId"]]: {**document, "strings": strings}
+        for document in shot["documents"]
+    }
+
+
+def _pieces(layout: dict[str, Any], state: dict[str, Any]) -> Iterator[Piece]:
+    """Yield what a document paints, in the order of its tree."""
+    strings, nodes, shown = layout["strings"], layout["nodes"], layout["layout"]
+    scale = _scale(shown, state)
+    dx, dy = layout.get("scrollOffsetX", 0), layout.get("scrollOffsetY", 0)
+
+    def place(bounds: list[float]) -> Box:
+        x, y, width, height = (value / scale for value in bounds)
+        return Box(x - dx / scale, y - dy / scale, width, height)
+
+    lines: dict[int, list[tuple[int, int, Box]]] = {}
+    boxes = layout["textBoxes"]
+    for index, bounds, start, length in zip(
+        boxes["layoutIndex"], boxes["bounds"], boxes["start"], boxes["length"], strict=True
+    ):
+        lines.setdefault(index, []).append((start, start + length, place(bounds)))
+    values = _values(nodes, strings)
+    for index, (node, text, bounds) in enumerate(
+        zip(shown["nodeIndex"], shown["text"], shown["bounds"], strict=True)
+    ):
+        if text >= 0:
+            # Offsets count UTF-16 units.
+            units = strings[text].encode("utf-16-le", "surrogatepass")
+            for start, end, box in lines.get(index, [(0, len(units), place(bounds))]):
+                part = units[2 * start : 2 * end].decode("utf-16-le", "replace")
+                yield Piece(part, box)
+        elif node in values:
+            yield Piece(values[node], place(bounds), field=True)
+
+
+def _scale(shown: dict[str, Any], state: dict[str, Any]) -> float:
+    """Layout units per CSS px: 1, or the screen's own scale where the browser lays out in device pixels."""
+    root, dpr = shown["bounds"][0][2], float(state["dpr"])
+    width = float(state["viewport"][0]) or 1.0
+    return min((1.0, dpr), key=lambda scale: abs(root / width - scale))
+
+
+def _values(nodes: dict[str, Any], strings: list[str]) -> dict[int, str]:
+    """Texts that elements paint without a text of their own in the tree: values, placeholders, options, `alt`."""
+    values: dict[int, str] = {}
+    for kind in ("inputValue", "textValue"):
+        for node, text in zip(nodes[kind]["index"], nodes[kind]["value"], strict=True):
+            values[node] = strings[text] if text >= 0 else ""
+    for node, attributes in enumerate(nodes["attributes"]):
+        for name, value in zip(attributes[::2], attributes[1::2], strict=True):
+            if strings[name] in ("placeholder", "alt") and not values.get(node):
+                values[node] = strings[value]
+    parents, names = nodes["parentIndex"], nodes["nodeName"]
+    for node, text in enumerate(nodes["nodeValue"]):
+        owner = parents[node]
+        if text < 0 or owner < 0 or strings[names[owner]].upper() != "OPTION":
+            continue
+        while owner >= 0 and strings[names[owner]].upper() != "SELECT":
+            owner = parents[owner]
+        if owner >= 0:
+            values[owner] = values.get(owner, "") + strings[text]
+    return {node: text for node, text in values.items() if text}
+
+
+def strips(seen: list[list[Box]], viewport: tuple[float, float]) -> list[Box]:
+    """Return boxes that cover what moves: `seen` are the masks of several moments in a row.
+
+    Boxes that stayed are kept. What moved within a line or a column makes that black from edge to edge; what moved freely
+    makes the whole viewport black.
+    """
+    kept = [box for box in seen[0] if all(box in other for other in seen[1:])]
+    moved = [box for boxes in seen for box in boxes if box not in kept]
+    if not moved:
+        return kept
+    top, bottom = min(b.y for b in moved), max(b.y + b.height for b in moved)
+    left, right = min(b.x for b in moved), max(b.x + b.width for b in moved)
+    if all(abs(b.y - moved[0].y) <= 1 for b in moved):
+        return [*kept, Box(0, top, viewport[0], bottom - top)]
+    if all(abs(b.x - moved[0].x) <= 1 for b in moved):
+        return [*kept, Box(left, 0, right - left, viewport[1])]
+    return [*kept, Box(0, 0, *viewport)]

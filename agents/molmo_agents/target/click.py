@@ -1,0 +1,278 @@
+"""The press: hover, wait for a still element, let only the right events through, settle, say what came of it.
+
+A press is repeated only where it is certain that the page saw nothing of it. It is never repeated because nothing visible
+happened: healthy buttons without visible effect exist, and a second press is a second order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from molmo_agents.browser.documents import Link, World, WorldLost
+from molmo_agents.drivers.steps import Steps
+from molmo_agents.errors import PageGone
+from molmo_agents.lines import Place
+from molmo_agents.outcome import Effects, Outcome, Result
+from molmo_agents.progress import Halt, Progress, Query
+from molmo_agents.screen import Box
+from molmo_agents.session import Session
+from molmo_agents.target import verdicts
+from molmo_agents.target.confirmation import called, check_address, kept, meaning, permit
+from molmo_agents.target.hover import hover_still, mouse
+from molmo_agents.target.screenshot import capture, changed_share
+from molmo_agents.target.settle import FRAMES_S, settle, stop_loading
+from molmo_agents.target.targeting import Aim, aim, with_locator
+from molmo_agents.target.verdicts import Report
+
+Gesture = Callable[[Session, Aim], Steps[None]]
+
+_FINAL = {
+    ("left", 1): "click",
+    ("left", 2): "dblclick",
+    ("right", 1): "contextmenu",
+    ("middle", 1): "auxclick",
+}
+
+
+@dataclass(frozen=True)
+class Press:
+    """What kind of press.
+
+    Attributes:
+        verb: For the policy and the risk rules.
+        button: left, right or middle.
+        count: 1, or 2 for a double click.
+        expect_name: What the caller expects the element to be called.
+        region: Look only at this part of the viewport, CSS px.
+        held: Number of the element held on to earlier that this must be (`molmo.hold`), for several from one picture.
+    """
+
+    verb: str = "click"
+    button: str = "left"
+    count: int = 1
+    expect_name: str | None = None
+    region: Box | None = None
+    held: int | None = None
+
+    @property
+    def final(self) -> str:
+        """The event that says it was delivered."""
+        return _FINAL[(self.button, self.count)]
+
+    def line(self, place: Place) -> str:
+        """The line of Playwright that does the same."""
+        return place.click(self.button, self.count)
+
+
+def press(s: Session, p: Progress, query: Query, how: Press) -> Steps[Outcome]:
+    """Aim, ask for permission where it is risky, hover, press once, and report."""
+    agreed: str | None = None
+    while True:
+        target = yield from aim(
+            s, p, query, verb=how.verb, expect_name=how.expect_name, region=how.region
+        )
+        yield from with_locator(s, p, target)
+        yield from _same_held(s, how)
+        check_address(s, target)
+        p.fields["playwright"] = how.line(p.place)
+        if agreed is not None and agreed != meaning(target.hit.raw):
+            raise Halt(
+                Result.UNSTABLE,
+                f"what was agreed to is now {called(target.hit.raw)[:160]!r}: nothing was pressed",
+            )
+        if agreed is None or not (yield from kept(s, target)):
+            asked = yield from permit(s, p, target, how.verb)
+            agreed = meaning(target.hit.raw) if asked else None
+        if s.policy.dry_run:
+            return p.outcome(Result.READY, "dry run: every check passed, nothing was pressed")
+        with p.timed("hover"):
+            still = yield from hover_still(
+                s, target, how.verb, how.expect_name, agreed is not None
+            )
+        if still is None:
+            if p.attempts < s.options.attempts:
+                continue
+            raise Halt(Result.UNSTABLE, "the element did not stand still under the pointer")
+        outcome, again = yield from _press_once(s, p, still, how, agreed is not None)
+        if not again or p.attempts >= s.options.attempts:
+            return outcome
+
+
+def _same_held(s: Session, how: Press) -> Steps[None]:
+    if how.held is None:
+        return
+    main = yield from s.worlds.main(known=True)
+    if not (yield from s.worlds.ask(main, "isHeld", how.held)):
+        raise Halt(Result.UNSTABLE, "another element lies where this one was in the picture")
+
+
+def _press_once(
+    s: Session, p: Progress, target: Aim, how: Press, agreed: bool
+) -> Steps[tuple[Outcome, bool]]:
+    """Press at the model's own pixel; return the outcome and whether it is safe to try again."""
+
+    def gesture(s: Session, target: Aim) -> Steps[None]:
+        for count in range(1, how.count + 1):
+            yield from mouse(s, "mousePressed", target.x, target.y, how.button, count)
+            yield from mouse(s, "mouseReleased", target.x, target.y, how.button, count)
+
+    report, effects = yield from guarded(s, p, target, gesture, Guard(strict=agreed))
+    done = verdicts.delivered(report, how.final)
+    fields = {"delivered": done, "effects": effects}
+    refused = led_away(s, p, effects, done)
+    if refused is not None:
+        return refused, False
+    if done:
+        return p.outcome(Result.DELIVERED, unanswered(s), **fields), False
+    again = verdicts.provably_undelivered(report) and not effects.any and not agreed
+    other = f": {report.other} was there instead" if report.other else ""
+    return p.outcome(Result.MISSED, f"the element did not get the press{other}", **fields), again
+
+
+def led_away(s: Session, p: Progress, effects: Effects, done: bool = True) -> Outcome | None:
+    """Return the outcome of an action that led where the policy does not allow, whatever verb it was; or None."""
+    refused = s.watch.record.blocked_pages
+    if not refused:
+        return None
+    return p.outcome(
+        Result.BLOCKED_ORIGIN,
+        f"it led to {refused[0][:200]}, which the policy does not allow: stopped there",
+        delivered=done,
+        effects=effects,
+    )
+
+
+def unanswered(s: Session) -> str:
+    """Say that the address a press led to never answered, or ""."""
+    if not s.watch.record.stopped:
+        return ""
+    return "the address it leads to did not answer: loading it was stopped"
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What the listeners around a gesture let through.
+
+    Attributes:
+        keys: Keys go to the field and where it hands them on by itself; presses are only watched, since Enter in a field makes
+            the browser click the form's button. Otherwise a press must begin on the element.
+        strict: The element must say to the letter what it said when somebody agreed to it.
+        goal: The document in which a drag ends, with `molmo.goal` set.
+    """
+
+    keys: bool = False
+    strict: bool = False
+    goal: World | None = None
+
+
+def guarded(
+    s: Session, p: Progress, target: Aim, gesture: Gesture, guard: Guard = Guard()
+) -> Steps[tuple[Report, Effects]]:
+    """Do `gesture` under the eyes of listeners that stop what is not meant; settle and collect what came of it."""
+    s.actions += 1
+    record = s.watch.begin()
+    s.worlds.told.clear()
+    leaf = target.resolved.leaf
+    with p.timed("press"):
+        before = yield from _picture(s)
+        yield from _arm(s, target, guard)
+        document = yield from s.worlds.run(leaf.world, "() => molmo.document")
+        url = s.page.url
+        try:
+            yield from gesture(s, target)
+        except Exception:
+            # A press may close or replace the very page it went to: what was told before says whether it arrived.
+            if not s.worlds.told and not record.navigations:
+                raise
+    with p.timed("settle"):
+        settled = yield from settle(s, leaf)
+        report, seen = yield from _collect(s, target, document)
+        after = yield from _picture(s)
+    effects = Effects(
+        navigated=bool(record.navigations) or report.lost or url != s.page.url,
+        url=s.page.url,
+        mutations=max(0, int(seen.get("mutations", 0))),
+        dialogs=tuple(record.dialogs),
+        popups=tuple(record.popups),
+        downloads=tuple(record.downloads),
+        blocked=tuple(record.blocked),
+        focus=str(seen.get("focus", "")),
+        value=seen.get("value"),
+        scrolled=bool(seen.get("scrolled")),
+        pixels=changed_share(before, after) if before and after else None,
+        requests=record.requests,
+        removed=report.removed,
+        settled=settled and not record.stopped,
+    )
+    return report, effects
+
+
+def _arm(s: Session, target: Aim, guard: Guard) -> Steps[None]:
+    *outer, leaf = target.resolved.links
+    how: dict[str, Any] = {"keys": guard.keys}
+    for link in outer:
+        yield from s.worlds.run(link.world, "(how) => molmo.arm(null, how)", how)
+    if guard.goal is not None and guard.goal != leaf.world:
+        ends = {**how, "goal": True, "end": True}
+        yield from s.worlds.run(guard.goal, "(how) => molmo.arm(null, how)", ends)
+    how["goal"] = guard.goal == leaf.world
+    if not guard.keys and target.hit.raw["kind"]:
+        how |= {"meaning": meaning(target.hit.raw), "strict": guard.strict}
+        how["kind"] = target.hit.raw["kind"]
+    yield from s.worlds.run(leaf.world, "(how) => molmo.arm(molmo.target, how)", how)
+
+
+def _picture(s: Session) -> Steps[bytes]:
+    if not s.options.pixels:
+        return b""
+    try:
+        return (yield from capture(s, {}, None, 1.0))
+    except Exception:
+        return b""
+
+
+def _collected(s: Session, leaf: Link) -> Steps[dict[str, Any]]:
+    """Ask what the listeners saw; a page that is leaving for a server that does not answer is first held back."""
+    try:
+        less = min(0.0, FRAMES_S - s.options.answer_s)
+        return dict((yield from s.worlds.run(leaf.world, "() => molmo.collect()", more_s=less)))
+    except WorldLost:
+        raise
+    except PageGone:
+        if s.watch.leaving:
+            yield from stop_loading(s)
+        return dict((yield from s.worlds.ask(leaf.world, "collect")))
+
+
+def _collect(s: Session, target: Aim, document: str) -> Steps[tuple[Report, dict[str, Any]]]:
+    """Gather what the listeners in the element's document and in those around it saw."""
+    leaf = target.resolved.leaf
+    told = tuple(entry for where, entry in s.worlds.told if where == document)
+    try:
+        seen = yield from _collected(s, leaf)
+        yield from s.worlds.run(leaf.world, "() => molmo.disarm()")
+    except Exception:
+        return Report(log=told, lost=True), {}
+    if seen["document"] != document or not seen["armed"]:
+        return Report(log=told, lost=True), {}
+    blocked, early, other = seen["blocked"], seen["early"], seen["other"]
+    for link in target.resolved.links[:-1]:
+        try:
+            around = yield from s.worlds.ask(link.world, "collect")
+            yield from s.worlds.run(link.world, "() => molmo.disarm()")
+        except Exception:
+            continue
+        if around["blocked"]:
+            blocked, other = True, around["other"]
+        early = early and around["early"]
+        seen["mutations"] += around["mutations"]
+    return Report(
+        log=tuple(seen["log"]) or told,
+        blocked=blocked,
+        early=early,
+        removed=seen["removed"],
+        other=other,
+        strayed=seen["strayed"],
+    ), seen

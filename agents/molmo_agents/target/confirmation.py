@@ -1,0 +1,94 @@
+"""May this be done to that element: where it leads, how risky it is, and what the caller says to that.
+
+The question is asked before anything is pressed, and the answer holds for that very element, in that document, with that
+name and address: when any of it changed while somebody was thinking, nothing is pressed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from molmo_agents.browser.documents import WorldLost
+from molmo_agents.drivers.steps import Consult, Steps
+from molmo_agents.outcome import Result
+from molmo_agents.policy import Confirmation
+from molmo_agents.progress import Halt, Progress
+from molmo_agents.risk import risks_of
+from molmo_agents.session import Session
+from molmo_agents.target.targeting import Aim, hit_at, moved_aim
+
+
+def check_address(s: Session, target: Aim) -> None:
+    """Halt where the element leads to an address that the policy does not allow."""
+    href = target.hit.raw["href"]
+    if target.hit.raw.get("download") and href.split(":", 1)[0] in ("blob", "data"):
+        # What the page made itself becomes a file, if the policy lets it: the page stays where it is.
+        return
+    if href and not href.startswith("javascript:") and not s.rules.page(href):
+        raise Halt(
+            Result.BLOCKED_ORIGIN, f"it leads to {href[:200]}, which the policy does not allow"
+        )
+
+
+def permit(
+    s: Session, p: Progress, target: Aim, verb: str, detail: str = "", more: tuple[str, ...] = ()
+) -> Steps[bool]:
+    """Ask the caller about a risky action; halt unless the answer is yes and the element is still the one asked about.
+
+    Args:
+        s: The session.
+        p: The verb's progress.
+        target: The element.
+        verb: What is about to be done with it.
+        detail: What will be typed, chosen or uploaded, without secrets.
+        more: Texts that count for the risk besides the element's own.
+
+    Returns:
+        True when somebody said yes, False when nobody needed to.
+    """
+    facts = target.hit.facts()
+    risks = risks_of(verb, replace(facts, texts=facts.texts + more))
+    if not risks:
+        return False
+    listed = ", ".join(sorted(risks))
+    if s.policy.confirm is None:
+        raise Halt(
+            Result.NEEDS_CONFIRMATION, f"this may {listed}: give the policy a confirm callback"
+        )
+    raw = target.hit.raw
+    world = target.resolved.leaf.world
+    yield from s.worlds.ask(world, "keep")
+    question = Confirmation(
+        verb, risks, called(raw), raw["role"], p.query, raw["url"], raw["href"], detail
+    )
+    answer = yield Consult(s.policy.confirm, (s.masker.confirmation(question),))
+    if answer is not True:
+        raise Halt(Result.NEEDS_CONFIRMATION, f"this may {listed}, and the answer was no")
+    now = yield from hit_at(s, target.x, target.y)
+    if not (yield from kept(s, moved_aim(target, now))) or meaning(now.hit.raw) != meaning(raw):
+        raise Halt(
+            Result.UNSTABLE, "the element changed while it was asked about: nothing was pressed"
+        )
+    return True
+
+
+def called(raw: dict[str, Any]) -> str:
+    """What a person is asked about: the name, and what the element shows where that is something else."""
+    name, visible = str(raw["name"]), str(raw["visible"])
+    if not visible or not name or visible in name or name in visible:
+        return name or visible
+    return f"{name} ({visible})"
+
+
+def meaning(raw: dict[str, Any]) -> str:
+    """What a yes is bound to, besides the element itself: name, everything it shows and says, where it leads, what it sends."""
+    return str(raw["meaning"])
+
+
+def kept(s: Session, target: Aim) -> Steps[bool]:
+    """Whether the element aimed at is the very one held on to before."""
+    try:
+        return bool((yield from s.worlds.ask(target.resolved.leaf.world, "isKept")))
+    except WorldLost:
+        return False

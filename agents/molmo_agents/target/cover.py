@@ -1,0 +1,213 @@
+"""Whether what is painted at a point is what gets the press there.
+
+No style property says that: a link can be clear by its colour, by its picture, by a filter; a picture that lets presses
+through can hide a button; a dialog's backdrop or an inert page shows controls that get nothing. So the renderer is asked:
+an element is made clear for the length of one small picture, and where no pixel changes it was not to be seen. Pictures
+are taken only where something else is at the point at all, which is rare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from molmo_agents.browser.documents import Link, Resolved, World, WorldLost
+from molmo_agents.drivers.steps import Steps
+from molmo_agents.outcome import Result
+from molmo_agents.screen import Box
+from molmo_agents.session import Session
+from molmo_agents.target.screenshot import PIXEL_STEP, capture
+from molmo_agents.target.verdicts import Hit, Verdict
+from molmo_point.images import load_image
+
+WINDOW = 17.0
+"""Side of the square around the point that is compared, CSS px."""
+
+SMALL = 0.5
+"""A control that lies on another one and takes less than this share of its area is a thing on it (a cross in a field)."""
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """One point, its element, and where the small pictures are taken."""
+
+    resolved: Resolved
+    hit: Hit
+    state: dict[str, Any]
+    window: Box
+    base: Any
+
+
+def hidden_by(
+    s: Session, hit: Hit, resolved: Resolved, x: float, y: float
+) -> Steps[Verdict | None]:
+    """Say that something else is seen at (x, y), CSS px of the viewport, than `hit`, which gets the press there; or None."""
+    leaf = resolved.leaf.world
+    outer = [link.world for link in resolved.links[:-1]]
+    around: list[int] = []
+    for world in outer:
+        there = yield from s.worlds.run(world, "() => molmo.others.length")
+        around += [int(there)]
+    covered = yield from _on_top(s, resolved.leaf, x, y)
+    others = hit.raw["others"]
+    if not covered and not others and not any(around) and not outer:
+        return None
+    scene = yield from _scene(s, hit, resolved, x, y)
+    label = f"<{hit.raw['tag']}> {hit.raw['name'][:160]!r}"
+    if outer and (yield from _frame_hidden(s, scene, resolved.links[0], x, y)):
+        return Result.COVERED, f"{label} is in a frame that is not to be seen at that point"
+    crowd = [(world, "others") for world, n in zip(outer, around, strict=True) if n]
+    crowd += [(leaf, "others")] if others else []
+    if crowd and (yield from _shows(s, scene, crowd)):
+        return (yield from _seen_through(s, scene, label, outer, around))
+    if not covered or (yield from _shows(s, scene, [(leaf, "target")])):
+        return None
+    # Clear all by itself (a file field over a drawn button), or hidden by what lies over it?
+    if not (yield from _shows(s, scene, [(leaf, "target")], beneath=(leaf, "cover"))):
+        return None
+    cover = yield from s.worlds.ask(leaf, "coverName")
+    return Result.COVERED, f"{cover} is painted over {label}"
+
+
+def _frame_hidden(s: Session, scene: _Scene, link: Link, x: float, y: float) -> Steps[bool]:
+    """Whether the frame is not to be seen at the point, and something else is: a blank spot of a clear frame hides nothing."""
+    if (yield from _shows(s, scene, [(link.world, "target")])):
+        return False
+    spread = scene.base.reshape(-1, scene.base.shape[-1])
+    if bool((spread.max(axis=0) - spread.min(axis=0)).max() > PIXEL_STEP):
+        return True
+    return (yield from _on_top(s, link, x, y))
+
+
+def _seen_through(
+    s: Session, scene: _Scene, label: str, outer: list[World], around: list[int]
+) -> Steps[Verdict | None]:
+    """Another control shows at the point: fine only where the one pressed shows as well and is a small thing upon it."""
+    leaf = scene.resolved.leaf.world
+    area = scene.hit.whole.width * scene.hit.whole.height
+    shows = yield from _shows(s, scene, [(leaf, "target")])
+    for index, other in enumerate(scene.hit.raw["others"]):
+        if shows and area < SMALL * other["area"]:
+            continue
+        if (yield from _shows(s, scene, [(leaf, index)])):
+            return (
+                Result.COVERED,
+                f"{label} lies over <{other['tag']}> {other['name']!r}, which is seen there",
+            )
+    if any(around) and not shows:
+        return (
+            Result.COVERED,
+            f"{label} is not seen at that point: something of the page around is",
+        )
+    return None
+
+
+def _scene(s: Session, hit: Hit, resolved: Resolved, x: float, y: float) -> Steps[_Scene]:
+    main = yield from s.worlds.main(known=True)
+    state = yield from s.worlds.ask(main, "state")
+    viewport = Box(0, 0, *(float(side) for side in state["viewport"]))
+    window = Box(x - WINDOW / 2, y - WINDOW / 2, WINDOW, WINDOW).overlap(viewport)
+    if hit.box.contains(x, y):
+        # What shows beside the element says nothing about what shows through it.
+        inner = window.overlap(hit.box)
+        window = inner if min(inner.width, inner.height) >= 1 else window
+    base = yield from _picture(s, state, window)
+    return _Scene(resolved, hit, state, window, base)
+
+
+def _picture(s: Session, state: dict[str, Any], window: Box) -> Steps[Any]:
+    data = yield from capture(s, state, window, 1.0)
+    return load_image(data).astype(np.int16)
+
+
+def _shows(
+    s: Session,
+    scene: _Scene,
+    what: Sequence[tuple[World, str | int]],
+    beneath: tuple[World, str] | None = None,
+) -> Steps[bool]:
+    """Whether these elements are to be seen at the point: the picture there changes when they are cleared, or blackened.
+
+    Clearing alone would miss what has the colour of its ground. `beneath` is cleared before.
+    """
+    worlds = {world for world, _ in what} | ({beneath[0]} if beneath else set())
+    dark = "black" if float(scene.base.mean()) > 127 else "white"
+    for how in ("clear", dark):
+        before = scene.base
+        try:
+            if beneath is not None:
+                yield from _hide(s, [beneath], "clear")
+                before = yield from _picture(s, scene.state, scene.window)
+            yield from _hide(s, what, how)
+            without = yield from _picture(s, scene.state, scene.window)
+        finally:
+            for world in worlds:
+                try:
+                    yield from s.worlds.ask(world, "show")
+                except WorldLost:
+                    continue
+        if changed(before, without):
+            return True
+    return False
+
+
+def _hide(s: Session, what: Sequence[tuple[World, str | int]], how: str) -> Steps[None]:
+    for world, name in what:
+        yield from s.worlds.ask(world, "hide", name, how)
+        if world.session is not s.worlds.session:
+            # Drawn by another process: its next frames must have come.
+            yield from s.worlds.run(world, "() => molmo.frames2(2)")
+
+
+def changed(before: Any, after: Any) -> bool:
+    """Whether two small pictures differ by more than anti-aliasing and faint shades do."""
+    if before.shape != after.shape:
+        return True
+    return bool(before.size and np.abs(before - after).max() > PIXEL_STEP)
+
+
+def _on_top(s: Session, link: Link, x: float, y: float) -> Steps[bool]:
+    """Whether something that has nothing to do with a document's target lies topmost, also where it lets presses through."""
+    main = yield from s.worlds.main(known=True)
+    session = link.world.session
+    whole = session is main.session
+    try:
+        # The protocol counts from the corner of the outermost document of a process, scrolled or not.
+        state = yield from s.worlds.ask(main if whole else link.world, "state")
+        px = (x if whole else link.x) + state["scroll"][0]
+        py = (y if whole else link.y) + state["scroll"][1]
+        node = yield from s.worlds.send(
+            session,
+            "DOM.getNodeForLocation",
+            x=int(px),
+            y=int(py),
+            includeUserAgentShadowDOM=False,
+            ignorePointerEventsNone=True,
+        )
+        if node.get("frameId", link.world.frame_id) != link.world.frame_id:
+            return False
+        remote = yield from s.worlds.send(
+            session,
+            "DOM.resolveNode",
+            backendNodeId=node["backendNodeId"],
+            executionContextId=link.world.context,
+            objectGroup="molmo-agents",
+        )
+        answer = yield from s.worlds.send(
+            session,
+            "Runtime.callFunctionOn",
+            functionDeclaration="function () { return molmo.coveredBy(this); }",
+            objectId=remote["object"]["objectId"],
+            returnByValue=True,
+        )
+    except WorldLost:
+        raise
+    except Exception as error:
+        if not type(error).__module__.startswith("playwright"):
+            raise
+        # No node there (the edge of the page), or one that is just going.
+        return False
+    return bool(answer["result"].get("value"))

@@ -1,0 +1,62 @@
+"""After a gesture: wait for what it set going, and let go of what never comes to an end."""
+
+from __future__ import annotations
+
+import time
+
+from molmo_agents.browser.documents import Link
+from molmo_agents.drivers.steps import Steps, call, pause
+from molmo_agents.session import Session
+
+FRAMES_S = 2.0
+"""How long to wait for two frames after a gesture, seconds; a page that is going away draws none."""
+
+
+def settle(s: Session, leaf: Link) -> Steps[bool]:
+    """Two frames; then what the press set going: requests, or a new page; return whether all of it came to its end in time."""
+    try:
+        # A page that waits for another server answers nobody: not as long as it may take for an answer.
+        less = min(0.0, FRAMES_S - s.options.answer_s)
+        yield from s.worlds.run(leaf.world, "() => molmo.frames2(2)", more_s=less)
+    except Exception:
+        # The document is on its way out; the page's load is waited for below.
+        yield from pause(s.page, 0.02)
+    record, options = s.watch.record, s.options
+    end = time.monotonic() + options.settle_requests_s
+    quiet, settled = 0, True
+    while s.watch.pending or (quiet < 2 and (record.requests or record.opening)):
+        if time.monotonic() > end:
+            settled = False
+            break
+        quiet = 0 if s.watch.pending else quiet + 1
+        yield from pause(s.page, 0.02)
+    if s.watch.leaving and not record.navigations:
+        yield from stop_loading(s)
+    if record.navigations and not s.page.is_closed():
+        try:
+            yield from call(
+                s.page,
+                "wait_for_load_state",
+                "load",
+                timeout=options.settle_load_s * 1000,
+                timeout_s=options.settle_load_s + 2,
+            )
+        except Exception:
+            # A page that never finishes loading is still a page; the caller's next look shows what there is.
+            return s.page.is_closed()
+    return settled
+
+
+def stop_loading(s: Session) -> Steps[None]:
+    """Let go of a server that does not answer: until then the browser holds back every question to the page."""
+    end = time.monotonic() + s.options.settle_requests_s
+    while s.watch.leaving and time.monotonic() < end:
+        yield from pause(s.page, 0.02)
+    if not s.watch.leaving:
+        return
+    s.watch.record.stopped = True
+    try:
+        yield from s.worlds.send(s.worlds.session, "Page.stopLoading")
+    except Exception:
+        # The page is gone, or has just arrived after all.
+        return

@@ -1,0 +1,273 @@
+"""From words to an element: look, ask the model, look again cheaply, resolve, guard. Nothing is pressed here.
+
+`aim` ends with something that may be pressed, or raises `Halt` with the reason why not, which becomes the `Outcome`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from molmo_agents.browser.documents import Resolved, WorldLost
+from molmo_agents.drivers.steps import Steps, call
+from molmo_agents.lines import Place
+from molmo_agents.outcome import Locator, Result
+from molmo_agents.progress import Halt, Progress, Query, words
+from molmo_agents.risk import label_in
+from molmo_agents.screen import Box, Frame, zoom_region
+from molmo_agents.session import Session
+from molmo_agents.target import verdicts
+from molmo_agents.target.asking import ask_model, check_score, css_points
+from molmo_agents.target.cover import hidden_by
+from molmo_agents.target.hit_path import resolve
+from molmo_agents.target.listeners import listening
+from molmo_agents.target.screenshot import MAX_FRAMES, look, rest, unchanged
+from molmo_agents.target.verdicts import Hit
+from molmo_point.points import Point
+
+ZOOM_SIDE = 1280.0
+"""Longer side in pixels of the picture of a zoomed region."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """An element that may be pressed at (x, y), CSS px of the viewport."""
+
+    frame: Frame
+    x: float
+    y: float
+    hit: Hit
+    resolved: Resolved
+    zoomed: bool = False
+    score: float | None = None
+
+
+def find(
+    s: Session, p: Progress, query: Query, region: Box | None = None
+) -> Steps[tuple[Frame, float, float, Point]]:
+    """Look and ask for one place; several points are fine where they all lie on one element."""
+    with p.timed("look"):
+        frame = yield from look(s, region)
+    p.fields["frame"] = frame
+    if isinstance(query, Point):
+        return frame, *frame.to_css(query.x, query.y), query
+    pointing = yield from ask_model(s, p, frame, query)
+    points = css_points(s, frame, pointing, sure=False)
+    if len(points) > 1:
+        places: set[str] = set()
+        for x, y, _ in points[:12]:
+            hit = yield from hit_at(s, x, y)
+            places.add(f"{hit.hit.raw.get('tag')} {hit.hit.whole}")
+        if len(places) > 1 or len(points) > 12:
+            raise Halt(
+                Result.AMBIGUOUS,
+                f"{len(points)} places match {query!r}: say which, or use click_all()",
+                points=tuple((x, y) for x, y, _ in points),
+            )
+    x, y, point = points[0]
+    return frame, x, y, point
+
+
+@dataclass(frozen=True)
+class Found:
+    """A hit with the documents it was found through."""
+
+    hit: Hit
+    resolved: Resolved
+
+
+@dataclass(frozen=True)
+class Named:
+    """What the element must be called (`expected`), and what it must say (`quoted`); see `verdicts.guard`."""
+
+    expected: str | None
+    quoted: str
+
+
+def hit_at(s: Session, x: float, y: float) -> Steps[Found]:
+    """Say what lies at a point, CSS px of the viewport."""
+    resolved = yield from resolve(s.worlds, x, y)
+    hit = Hit.of(resolved)
+    if not hit.nothing and not hit.actionable:
+        heard = yield from listening(s.worlds, resolved)
+        if heard is not None:
+            resolved, hit = heard, Hit.of(heard)
+    return Found(hit, resolved)
+
+
+def aim(
+    s: Session,
+    p: Progress,
+    query: Query,
+    *,
+    verb: str = "click",
+    expect_name: str | None = None,
+    region: Box | None = None,
+) -> Steps[Aim]:
+    """Look, point, look again, resolve and guard, until the look is still true; see the module."""
+    mismatch: Halt | None = None
+    while p.attempts < s.options.attempts:
+        p.attempts += 1
+        forbidden = s.forbids(p.verb)
+        if forbidden is not None:
+            raise Halt(*forbidden)
+        try:
+            found = yield from _attempt(s, p, query, verb, expect_name, region)
+        except WorldLost:
+            # The page or a frame of it was replaced under our hands: what was seen is gone.
+            found = None
+        except Halt as halt:
+            if halt.status is not Result.NAME_MISMATCH or isinstance(query, Point):
+                raise
+            # The model may see better the second time; the element stays unpressed until then.
+            mismatch = halt
+            continue
+        if found is not None:
+            return found
+        with p.timed("resolve"):
+            yield from _arrived(s)
+            yield from rest(s, s.options.stable_s)
+    raise mismatch or Halt(Result.UNSTABLE, "the page kept changing while the model was looking")
+
+
+def _arrived(s: Session) -> Steps[None]:
+    """Wait for a page that is on its way, so that the next look shows it rather than nothing."""
+    wait = s.options.settle_load_s
+    try:
+        yield from call(
+            s.page,
+            "wait_for_load_state",
+            "domcontentloaded",
+            timeout=wait * 1000,
+            timeout_s=wait + 2,
+        )
+    except Exception:
+        # It never comes to an end: the next look shows what there is.
+        return
+
+
+_MOMENTARY = frozenset({Result.NO_ACTIONABLE, Result.COVERED})
+"""Verdicts that a page on its way from one view to the next gives for a moment."""
+
+
+def _attempt(
+    s: Session, p: Progress, query: Query, verb: str, expect_name: str | None, region: Box | None
+) -> Steps[Aim | None]:
+    """Look and point once; None when the look is no longer true by the time the answer is there."""
+    frame, x, y, point = yield from find(s, p, query, region)
+    with p.timed("resolve"):
+        found = yield from hit_at(s, x, y)
+    zoomed = False
+    if isinstance(query, str):
+        again = yield from _zoom(s, p, query, frame, x, y, point, found.hit)
+        if again is not None:
+            (frame, x, y, point), zoomed = again, True
+            found = yield from hit_at(s, x, y)
+    p.fields.update(point=(x, y), score=point.score, zoomed=zoomed)
+    check_score(s, point, words(query))
+    with p.timed("resolve"):
+        if not (yield from still_true(s, p, frame, x, y, found)):
+            return None
+    if not found.hit.nothing:
+        p.fields["target"] = found.hit.target()
+    named = Named(expect_name, label_in(query) if isinstance(query, str) else "")
+    verdict = yield from _verdict(s, found, verb, named, x, y)
+    if verdict is not None:
+        if verdict[0] in _MOMENTARY:
+            with p.timed("resolve"):
+                yield from rest(s, s.options.stable_s)
+            later = yield from hit_at(s, x, y)
+            if (yield from _verdict(s, later, verb, named, x, y)) != verdict:
+                return None
+        raise Halt(*verdict)
+    return Aim(frame, x, y, found.hit, found.resolved, zoomed, point.score)
+
+
+def still_true(
+    s: Session, p: Progress, frame: Frame, x: float, y: float, found: Found
+) -> Steps[bool]:
+    """Whether what the picture showed at (x, y) is what lies there now."""
+    hit = found.hit
+    pixels = True
+    if verdicts.needs_pixels(hit):
+        own = hit.box if not hit.nothing and hit.raw["selector"] else None
+        pixels = yield from unchanged(s, frame, x, y, own)
+    if verdicts.fresh(hit, pixels, len(frame.documents) < MAX_FRAMES):
+        return True
+    if not hit.nothing:
+        if verdicts.drifts(hit, p.token):
+            return True
+        yield from s.worlds.ask(found.resolved.leaf.world, "aimAt", p.token)
+    return False
+
+
+def _verdict(
+    s: Session, found: Found, verb: str, named: Named, x: float, y: float
+) -> Steps[verdicts.Verdict | None]:
+    verdict = verdicts.guard(found.hit, verb, named.expected, named.quoted)
+    if verdict is None and found.hit.actionable:
+        verdict = yield from hidden_by(s, found.hit, found.resolved, x, y)
+    return verdict
+
+
+def _zoom(
+    s: Session, p: Progress, query: str, frame: Frame, x: float, y: float, point: Point, hit: Hit
+) -> Steps[tuple[Frame, float, float, Point] | None]:
+    """Look again at the region around an uncertain point or a small target; None keeps the first point."""
+    sigma = frame.sigma_css(point)
+    if not s.options.zoom or not verdicts.wants_zoom(hit, sigma, s.options.small_px):
+        return None
+    if s.looks >= s.policy.max_looks:
+        return None
+    target = hit.box if not hit.nothing and hit.actionable else None
+    region = zoom_region((x, y), target, sigma, frame.viewport)
+    if region.width > 0.8 * frame.region.width and region.height > 0.8 * frame.region.height:
+        return None
+    # A whole number of pixels for each CSS pixel: fractions are rounded differently from one picture to the next.
+    scale = float(max(1, min(4, int(ZOOM_SIDE / max(region.width, region.height)))))
+    with p.timed("look"):
+        closer = yield from look(s, region, scale)
+    p.fields["frame"] = closer
+    try:
+        pointing = yield from ask_model(s, p, closer, query)
+        points = css_points(s, closer, pointing, sure=False)
+    except Halt:
+        # A part without its surroundings may not be recognised; the first look stands.
+        points = []
+    if len(points) != 1 or not all(math.isfinite(v) for v in points[0][:2]):
+        s.frame = frame
+        p.fields["frame"] = frame
+        return None
+    nx, ny, refined = points[0]
+    return closer, nx, ny, refined
+
+
+def locator_of(s: Session, resolved: Resolved) -> Steps[Locator | None]:
+    """Build a locator that finds the element again without a model, or None."""
+    frames: list[str] = []
+    for link in resolved.links[:-1]:
+        names = yield from s.worlds.run(link.world, "() => molmo.selectors(molmo.target)")
+        if not names:
+            return None
+        frames.append(str(names[0]))
+    made = yield from s.worlds.ask(resolved.leaf.world, "locator")
+    if made is None or not (made["css"] or made["role"]):
+        return None
+    return Locator(frames=tuple(frames), **made)
+
+
+def with_locator(s: Session, p: Progress, aim_: Aim) -> Steps[None]:
+    """Put the target, with its locator, into the outcome; a page that is going away has none."""
+    try:
+        locator = yield from locator_of(s, aim_.resolved)
+    except Exception:
+        locator = None
+    target = aim_.hit.target().with_locator(locator)
+    p.fields["target"] = target
+    p.place = Place("" if locator is None else locator.playwright(), aim_.x, aim_.y)
+    p.fields["playwright"] = p.place.locator
+
+
+def moved_aim(aim_: Aim, found: Found) -> Aim:
+    """The same aim with what lies there now."""
+    return replace(aim_, hit=found.hit, resolved=found.resolved)

@@ -1,0 +1,215 @@
+"""From a call on a pointer to the steps it means; what the caller got wrong is said here, before anything is done.
+
+Shared by the synchronous and the asynchronous face, so that they cannot differ in more than `await`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Union
+
+from molmo_agents.drivers.steps import Steps
+from molmo_agents.masker import HIDDEN
+from molmo_agents.outcome import Outcome
+from molmo_agents.progress import Progress, Query, words
+from molmo_agents.screen import Box
+from molmo_agents.session import Session
+from molmo_agents.target.click import Press
+from molmo_agents.verbs import (
+    dragging,
+    form_inputs,
+    keyboard,
+    look_and_press,
+    navigate,
+    scrolling,
+    text_entry,
+)
+from molmo_agents.verbs.expect import Expect, expected
+from molmo_point.errors import QueryError, UsageError
+from molmo_point.points import Point
+
+Paths = Union[str, "os.PathLike[str]", Sequence[Union[str, "os.PathLike[str]"]]]
+
+
+def checked(query: Query) -> Query:
+    """Refuse what cannot be asked for."""
+    if isinstance(query, Point):
+        return query
+    if not isinstance(query, str):
+        raise UsageError(f"expected a query in words or a Point, got {type(query).__name__}")
+    if not query.strip():
+        raise QueryError("the query is empty: say in a few words what to look for")
+    return query
+
+
+def _run(s: Session, verb: str, query: Query, make: Any) -> Steps[Outcome]:
+    p = Progress(verb, words(query))
+    return look_and_press.perform(s, verb, p.query, make(p), p)
+
+
+def look(s: Session, region: Box | None, scale: float) -> Steps[Outcome]:
+    if not 0 < scale <= 8:
+        raise UsageError(f"expected a scale above 0 and at most 8, got {scale}")
+    return _run(s, "look", "", lambda p: look_and_press.look_verb(s, p, region, scale))
+
+
+def goto(s: Session, url: str, timeout_s: float) -> Steps[Outcome]:
+    return _run(s, "goto", url, lambda p: navigate.goto(s, p, url, _positive(timeout_s)))
+
+
+def back(s: Session, timeout_s: float) -> Steps[Outcome]:
+    return _run(s, "back", "", lambda p: navigate.back(s, p, _positive(timeout_s)))
+
+
+def press_key(s: Session, key: str) -> Steps[Outcome]:
+    if key not in keyboard.KEYS:
+        known = ", ".join(sorted(keyboard.KEYS))
+        raise UsageError(f"there is no key {key!r}: there are {known}; type() is for text")
+    return _run(s, "key", key, lambda p: keyboard.press_key(s, p, key))
+
+
+def locate(s: Session, query: Query, many: bool, region: Box | None) -> Steps[Outcome]:
+    query = checked(query)
+    if many and isinstance(query, Point):
+        raise UsageError("many=True needs a query in words: a point is one place")
+    return _run(s, "locate", query, lambda p: look_and_press.locate(s, p, query, many, region))
+
+
+def click(
+    s: Session,
+    query: Query,
+    button: str,
+    count: int,
+    expect_name: str | None,
+    expect: Expect | None,
+    region: Box | None,
+) -> Steps[Outcome]:
+    query = checked(query)
+    how = _press(button, count, expect_name, region)
+    return _run(s, "click", query, lambda p: look_and_press.click(s, p, query, how, expect))
+
+
+def click_all(s: Session, query: str, expect: Expect | None, fixed: bool) -> Steps[Outcome]:
+    if isinstance(checked(query), Point):
+        raise UsageError("click_all() needs a query in words: a point is one place")
+    return _run(
+        s,
+        "click_all",
+        query,
+        lambda p: look_and_press.click_all(s, p, query, Press(), expect, fixed),
+    )
+
+
+def hover(s: Session, query: Query, expect_name: str | None) -> Steps[Outcome]:
+    query = checked(query)
+    how = Press(verb="hover", expect_name=expect_name)
+    return _run(s, "hover", query, lambda p: look_and_press.hover(s, p, query, how))
+
+
+def type_text(
+    s: Session,
+    query: Query,
+    text: str | None,
+    secret: str | None,
+    clear: bool,
+    submit: bool,
+    expect_name: str | None,
+    expect: Expect | None,
+) -> Steps[Outcome]:
+    query = checked(query)
+    if (text is None) == (secret is None):
+        raise UsageError(
+            "type() takes either text= or secret=, the name of one of the policy's secrets"
+        )
+    if secret is not None and secret not in s.policy.secrets:
+        known = ", ".join(sorted(s.policy.secrets)) or "none"
+        raise UsageError(f"the policy has no secret {secret!r}: it has {known}")
+    value = s.policy.secrets[secret].value if secret is not None else text or ""
+    what = text_entry.Typing(value, secret or "", clear, submit, expect_name)
+
+    def steps(p: Progress) -> Steps[Outcome]:
+        outcome = yield from text_entry.type_text(s, p, query, what)
+        if what.secret and outcome.effects.value is not None:
+            # A page may have kept a part of it that is too short to be told from other text.
+            hidden = outcome.effects.model_copy(update={"value": HIDDEN})
+            outcome = outcome.with_(effects=hidden)
+        return (yield from expected(s, p, outcome, expect))
+
+    return _run(s, "type", query, steps)
+
+
+def select(s: Session, query: Query, options: str | Sequence[str]) -> Steps[Outcome]:
+    query = checked(query)
+    chosen = [options] if isinstance(options, str) else list(options)
+    if not chosen:
+        raise UsageError("select() needs at least one option")
+    return _run(s, "select", query, lambda p: form_inputs.select(s, p, query, chosen))
+
+
+def check(s: Session, query: Query, on: bool) -> Steps[Outcome]:
+    query = checked(query)
+    return _run(s, "check", query, lambda p: form_inputs.check(s, p, query, on))
+
+
+def upload(s: Session, query: Query, files: Paths) -> Steps[Outcome]:
+    query = checked(query)
+    listed = [files] if isinstance(files, (str, os.PathLike)) else list(files)
+    paths = [Path(file).absolute() for file in listed]
+    for path in paths:
+        if not path.is_file():
+            raise UsageError(f"there is no file {path}: check the path")
+    if not paths:
+        raise UsageError("upload() needs at least one file")
+    return _run(
+        s, "upload", query, lambda p: form_inputs.upload(s, p, query, [str(q) for q in paths])
+    )
+
+
+def drag(s: Session, source: Query, goal: Query) -> Steps[Outcome]:
+    source, goal = checked(source), checked(goal)
+    return _run(s, "drag", source, lambda p: dragging.drag(s, p, source, goal))
+
+
+def scroll_to(s: Session, query: str, max_screens: int, at: Point | None) -> Steps[Outcome]:
+    if isinstance(checked(query), Point):
+        raise UsageError("scroll_to() needs a query in words")
+    if max_screens < 1:
+        raise UsageError("max_screens must be at least 1")
+    return _run(s, "scroll_to", query, lambda p: scrolling.scroll_to(s, p, query, max_screens, at))
+
+
+def exists(s: Session, query: str) -> Steps[Outcome]:
+    checked(query)
+    return _run(s, "exists", query, lambda p: look_and_press.exists(s, p, query))
+
+
+def wait_for(s: Session, query: str, timeout_s: float) -> Steps[Outcome]:
+    checked(query)
+    return _run(
+        s, "wait_for", query, lambda p: look_and_press.wait_for(s, p, query, _positive(timeout_s))
+    )
+
+
+def count(s: Session, query: str, region: Box | None) -> Steps[Outcome]:
+    checked(query)
+    return _run(s, "count", query, lambda p: look_and_press.count(s, p, query, region))
+
+
+def _positive(timeout_s: float) -> float:
+    if not 0 <= timeout_s < float("inf"):
+        raise UsageError(f"expected a finite timeout_s of at least 0 seconds, got {timeout_s}")
+    return timeout_s
+
+
+def _press(button: str, count: int, expect_name: str | None, region: Box | None) -> Press:
+    if (
+        button not in ("left", "right", "middle")
+        or count not in (1, 2)
+        or (count == 2 and button != "left")
+    ):
+        raise UsageError(
+            f"expected button left, right or middle, and count 1 (or 2 with left), got {button!r}, {count}"
+        )
+    return Press(button=button, count=count, expect_name=expect_name, region=region)

@@ -1,0 +1,171 @@
+"""The verb that drags one thing onto another, and looks where it is about to be dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from molmo_agents.browser.documents import Link, WorldLost
+from molmo_agents.drivers.steps import Steps, call, pause
+from molmo_agents.outcome import Outcome, Result
+from molmo_agents.progress import Halt, Progress, Query, words
+from molmo_agents.screen import Frame
+from molmo_agents.session import Session
+from molmo_agents.target import verdicts
+from molmo_agents.target.asking import ask_model, css_points
+from molmo_agents.target.click import Guard, guarded, led_away
+from molmo_agents.target.confirmation import permit
+from molmo_agents.target.hover import hover_still
+from molmo_agents.target.screenshot import look, rest
+from molmo_agents.target.targeting import (
+    Aim,
+    Found,
+    aim,
+    hit_at,
+    moved_aim,
+    still_true,
+    with_locator,
+)
+from molmo_point.points import Point
+
+DRAG_STEPS = 12
+FOLLOWS = 4
+"""How often the pointer goes after a goal that moves once the drag has begun."""
+
+
+@dataclass
+class _Drop:
+    """What is known of the place where it ends: the goal's element, and what the end was like."""
+
+    found: Found
+    x: float
+    y: float
+    refused: str = ""
+
+    @property
+    def link(self) -> Link:
+        return self.found.resolved.leaf
+
+
+def drag(s: Session, p: Progress, source: Query, goal: Query) -> Steps[Outcome]:
+    """Drag one thing onto another.
+
+    Delivered means that it began on the first and that the second got the drop: where the page drags by the browser's own
+    drag and drop, the drop event; where it follows the pointer by itself, the release over that very element. Before the
+    release the goal is looked at again: where something else lies there by then, the drag is called off.
+    """
+    target, drop = yield from _both(s, p, source, goal)
+    more = drop.found.hit.facts().texts if not drop.found.hit.nothing else ()
+    # Where it is dropped decides what happens: a trash can is as risky as a delete button.
+    asked = yield from permit(s, p, target, "drag", words(goal), more)
+    p.fields["points"] = ((target.x, target.y), (drop.x, drop.y))
+    p.fields["playwright"] = (
+        f"page.mouse.move({target.x:.1f}, {target.y:.1f}); page.mouse.down(); "
+        f"page.mouse.move({drop.x:.1f}, {drop.y:.1f}, steps={DRAG_STEPS}); page.mouse.up()"
+    )
+    if s.policy.dry_run:
+        return p.outcome(Result.READY, "dry run: nothing was dragged")
+    with p.timed("hover"):
+        still = yield from hover_still(s, target, "drag", None, asked)
+    if still is None:
+        raise Halt(Result.UNSTABLE, "it did not stand still under the pointer")
+
+    def gesture(s: Session, aimed: Aim) -> Steps[None]:
+        yield from s.worlds.ask(aimed.resolved.leaf.world, "drags")
+        yield from call(s.page.mouse, "move", aimed.x, aimed.y)
+        yield from call(s.page.mouse, "down")
+        yield from call(s.page.mouse, "move", drop.x, drop.y, steps=DRAG_STEPS)
+        yield from _find_goal(s, aimed, drop)
+        if drop.refused:
+            yield from _call_off(s, aimed)
+        else:
+            yield from call(s.page.mouse, "up")
+
+    guard = Guard(strict=asked, goal=drop.link.world)
+    report, effects = yield from guarded(s, p, still, gesture, guard)
+    p.fields["points"] = ((target.x, target.y), (drop.x, drop.y))
+    refused = led_away(s, p, effects)
+    if refused is not None:
+        return refused
+    message = drop.refused or _missing(report)
+    status = Result.MISSED if message else Result.DELIVERED
+    onto = Progress("locate", words(goal)).outcome(
+        Result.FOUND, point=(drop.x, drop.y), points=((drop.x, drop.y),)
+    )
+    return p.outcome(status, message, delivered=not message, effects=effects, parts=(onto,))
+
+
+def _missing(report: verdicts.Report) -> str:
+    """What the events say that did not happen, or ""."""
+    if report.blocked or not ("pointerdown" in report.log or "mousedown" in report.log):
+        return "the drag did not begin on the element"
+    native = "dragstart" in report.log and "dragstart-prevented" not in report.log
+    if native and not report.lost and "drop@goal" not in report.log:
+        return "the goal took no drop"
+    return ""
+
+
+def _both(s: Session, p: Progress, source: Query, goal: Query) -> Steps[tuple[Aim, _Drop]]:
+    """Find both places, and look again until both are where they were when the model saw them."""
+    while True:
+        target = yield from aim(s, p, source, verb="drag")
+        yield from with_locator(s, p, target)
+        frame, x, y = yield from _goal(s, p, target, goal)
+        there = yield from hit_at(s, x, y)
+        true = isinstance(goal, Point) or (yield from still_true(s, p, frame, x, y, there))
+        if true and not there.hit.nothing:
+            yield from s.worlds.ask(
+                there.resolved.leaf.world, "aimGoal", there.resolved.leaf.x, there.resolved.leaf.y
+            )
+            again = yield from hit_at(s, target.x, target.y)
+            if again.hit.raw.get("meaning") == target.hit.raw["meaning"]:
+                return moved_aim(target, again), _Drop(there, x, y)
+        if there.hit.nothing and true:
+            raise Halt(Result.NO_ACTIONABLE, "there is nothing at the goal")
+        if p.attempts >= s.options.attempts:
+            raise Halt(Result.UNSTABLE, "the page kept changing while the model was looking")
+        yield from rest(s, s.options.stable_s)
+
+
+def _goal(s: Session, p: Progress, target: Aim, goal: Query) -> Steps[tuple[Frame, float, float]]:
+    frame: Frame = target.frame
+    if isinstance(goal, Point):
+        return frame, *frame.to_css(goal.x, goal.y)
+    if target.zoomed:
+        frame = yield from look(s)
+    points = css_points(s, frame, (yield from ask_model(s, p, frame, goal)))
+    if len(points) > 1:
+        raise Halt(Result.AMBIGUOUS, f"{len(points)} places match {goal!r}: say which")
+    return frame, points[0][0], points[0][1]
+
+
+def _find_goal(s: Session, aimed: Aim, drop: _Drop) -> Steps[None]:
+    """Go after a goal that moves while something is dragged; note what lies over it, or that it is gone."""
+    same = drop.link.world == aimed.resolved.leaf.world
+    for _ in range(FOLLOWS):
+        # What makes room for the drop, or appears to catch it, does so in the next frames.
+        yield from pause(s.page, 0.05)
+        try:
+            now: dict[str, Any] = yield from s.worlds.ask(drop.link.world, "goalNow", same)
+        except WorldLost:
+            now = {"gone": True}
+        if now.get("gone"):
+            drop.refused = "the goal went away while it was dragged: it was not dropped"
+            return
+        x = drop.link.left + now["x"] * drop.link.sx
+        y = drop.link.top + now["y"] * drop.link.sy
+        moved = abs(x - drop.x) > 1 or abs(y - drop.y) > 1
+        drop.x, drop.y = x, y
+        if not moved:
+            if not now["on"]:
+                drop.refused = f"{now['other']} lies over the goal: it was not dropped"
+            return
+        yield from call(s.page.mouse, "move", x, y, steps=3)
+    drop.refused = "the goal kept moving while it was dragged: it was not dropped"
+
+
+def _call_off(s: Session, aimed: Aim) -> Steps[None]:
+    """End a drag without a drop: Escape ends the browser's own, and most pages' own; then let go where it began."""
+    yield from call(s.page.keyboard, "press", "Escape")
+    yield from call(s.page.mouse, "move", aimed.x, aimed.y)
+    yield from call(s.page.mouse, "up")

@@ -1,0 +1,201 @@
+"""The verbs for other form fields: select, check, upload. Success is what the field holds afterwards, read back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from molmo_agents.browser.documents import WorldLost
+from molmo_agents.drivers.steps import Steps, call, pause
+from molmo_agents.outcome import Outcome, Result
+from molmo_agents.progress import Halt, Progress, Query
+from molmo_agents.session import Session
+from molmo_agents.target.click import Guard, Press, guarded, led_away, press
+from molmo_agents.target.confirmation import permit
+from molmo_agents.target.hover import hover_still, mouse
+from molmo_agents.target.targeting import Aim
+from molmo_agents.verbs.text_entry import field_at
+
+CHECK_ROLES = frozenset(["checkbox", "radio", "switch", "menuitemcheckbox", "menuitemradio"])
+
+
+def select(s: Session, p: Progress, query: Query, options: Sequence[str]) -> Steps[Outcome]:
+    """Choose from a list: a native one by its options, any other by opening it and pressing the option."""
+    target = yield from field_at(s, p, query, "select", None)
+    yield from permit(s, p, target, "select", ", ".join(options), tuple(options))
+    if s.policy.dry_run:
+        return p.outcome(Result.READY, "dry run: nothing was chosen")
+    if target.hit.raw["control_tag"] != "select":
+        return (yield from _select_by_pressing(s, p, target, query, options))
+    p.fields["playwright"] = p.place.select(options)
+    answer: dict[str, Any] = {}
+
+    def gesture(s: Session, aimed: Aim) -> Steps[None]:
+        answer.update(
+            (yield from s.worlds.ask(aimed.resolved.leaf.world, "chooseOptions", list(options)))
+        )
+
+    _, effects = yield from guarded(s, p, target, gesture, Guard(keys=True))
+    refused = led_away(s, p, effects)
+    if refused is not None:
+        return refused
+    if "missing" in answer:
+        raise Halt(
+            Result.ABSENT,
+            f"no option {answer['missing']!r}: there are {answer['options']}",
+            effects=effects,
+        )
+    if "disabled" in answer:
+        raise Halt(
+            Result.DISABLED, f"the option {answer['disabled']!r} is disabled", effects=effects
+        )
+    if "several" in answer:
+        raise Halt(
+            Result.AMBIGUOUS,
+            f"several options are called {answer['several']!r}: name one by its value",
+            effects=effects,
+        )
+    if "single" in answer:
+        raise Halt(Result.ERROR, "the list takes one option, several were given", effects=effects)
+    if not answer.get("held") and not effects.navigated:
+        return p.outcome(Result.MISSED, "the list did not keep the option", effects=effects)
+    message = "" if answer.get("changed") else "it was chosen already"
+    return p.outcome(Result.DELIVERED, message, delivered=True, effects=effects)
+
+
+def _select_by_pressing(
+    s: Session, p: Progress, target: Aim, query: Query, options: Sequence[str]
+) -> Steps[Outcome]:
+    parts: list[Outcome] = []
+    if not target.hit.raw["expanded"]:
+        # One that is open already would be shut by another press.
+        parts.append((yield from press(s, Progress("click", p.query), query, Press())))
+    for option in options:
+        if parts and not parts[-1].ok:
+            break
+        step = Progress("click", option)
+        try:
+            parts.append((yield from press(s, step, option, Press(expect_name=option))))
+        except Halt as halt:
+            parts.append(step.outcome(halt.status, halt.message, **halt.fields))
+    last = parts[-1]
+    p.fields["playwright"] = "; ".join(part.playwright for part in parts if part.playwright)
+    return p.outcome(
+        last.status,
+        last.message,
+        delivered=last.delivered,
+        effects=last.effects,
+        parts=tuple(parts),
+    )
+
+
+def check(s: Session, p: Progress, query: Query, on: bool) -> Steps[Outcome]:
+    """Make a checkbox, radio button or switch be on or off; delivered when it is."""
+    target = yield from field_at(s, p, query, "check", None)
+    raw = target.hit.raw
+    if raw["role"] not in CHECK_ROLES and raw["input_type"] not in CHECK_ROLES:
+        raise Halt(Result.NO_ACTIONABLE, f"<{raw['tag']}> {raw['name']!r} cannot be checked")
+    if raw["checked"] is on:
+        return p.outcome(Result.DELIVERED, "it was so already", delivered=True)
+    if not on and "radio" in (raw["input_type"], raw["role"]):
+        raise Halt(Result.NO_ACTIONABLE, "a radio button is switched off by choosing another one")
+    p.attempts = 0
+    outcome = yield from press(s, p, query, Press(verb="check"))
+    line = p.place.check(on)
+    if outcome.status is not Result.DELIVERED or outcome.effects.navigated:
+        return outcome.with_(playwright=line)
+    for _ in range(20):
+        # The element itself is asked, wherever it is by now: another one may have taken its place.
+        if (yield from _kept_state(s, target)) is on:
+            return outcome.with_(playwright=line)
+        yield from pause(s.page, 0.05)
+    known = yield from _kept_state(s, target)
+    message = "it was pressed but did not change"
+    if known is None:
+        message = "it was pressed, but the page drew itself anew and does not say whether it is on"
+    return outcome.with_(status=Result.MISSED, message=message, playwright=line)
+
+
+def _kept_state(s: Session, target: Aim) -> Steps[bool | None]:
+    try:
+        state = yield from s.worlds.ask(target.resolved.leaf.world, "keptState")
+    except WorldLost:
+        return None
+    return None if state is None else bool(state)
+
+
+def upload(s: Session, p: Progress, query: Query, files: Sequence[str]) -> Steps[Outcome]:
+    """Give files to a file field, or to the file window that a button opens."""
+    target = yield from field_at(s, p, query, "upload", None)
+    names = [path.replace("\\", "/").rsplit("/", 1)[-1] for path in files]
+    yield from permit(s, p, target, "upload", ", ".join(names))
+    if s.policy.dry_run:
+        return p.outcome(Result.READY, "dry run: nothing was uploaded")
+    raw = target.hit.raw
+    p.fields["playwright"] = p.place.upload(names)
+    if raw["control_tag"] != "input" or raw["input_type"] != "file":
+        return (yield from _upload_by_window(s, p, target, files))
+    if len(files) > 1 and not raw["multiple"]:
+        raise Halt(Result.ERROR, f"the field takes one file, {len(files)} were given")
+
+    def gesture(s: Session, aimed: Aim) -> Steps[None]:
+        world = aimed.resolved.leaf.world
+        field = yield from s.worlds.object_id(world, "molmo.field()")
+        yield from s.worlds.send(
+            world.session, "DOM.setFileInputFiles", files=list(files), objectId=field
+        )
+
+    _, effects = yield from guarded(s, p, target, gesture, Guard(keys=True))
+    refused = led_away(s, p, effects)
+    if refused is not None:
+        return refused
+    if effects.navigated:
+        return p.outcome(Result.DELIVERED, delivered=True, effects=effects)
+    held = yield from s.worlds.run(
+        target.resolved.leaf.world, "() => [...molmo.field().files].map((f) => f.name)"
+    )
+    if held != names and held:
+        return p.outcome(Result.MISSED, f"the field holds {held}", effects=effects)
+    message = "" if held else "the page emptied the field: it took the files over, or refused them"
+    return p.outcome(Result.DELIVERED, message, delivered=True, effects=effects)
+
+
+def _upload_by_window(
+    s: Session, p: Progress, target: Aim, files: Sequence[str]
+) -> Steps[Outcome]:
+    with p.timed("hover"):
+        still = yield from hover_still(s, target, "upload", None, True)
+    if still is None:
+        raise Halt(Result.UNSTABLE, "the element did not stand still under the pointer")
+    s.watch.expect_chooser(True)
+
+    def gesture(s: Session, aimed: Aim) -> Steps[None]:
+        yield from mouse(s, "mousePressed", aimed.x, aimed.y, "left", 1)
+        yield from mouse(s, "mouseReleased", aimed.x, aimed.y, "left", 1)
+        for _ in range(40):
+            if s.watch.record.choosers:
+                yield from call(s.watch.record.choosers[0], "set_files", list(files))
+                return
+            yield from pause(s.page, 0.05)
+
+    try:
+        _, effects = yield from guarded(s, p, still, gesture, Guard(strict=True))
+    finally:
+        s.watch.expect_chooser(False)
+    refused = led_away(s, p, effects)
+    if refused is not None:
+        return refused
+    p.fields["playwright"] = _chooser_line(p, files)
+    if not s.watch.record.choosers:
+        return p.outcome(
+            Result.NO_ACTIONABLE,
+            "pressing it opened no file window",
+            effects=effects,
+            delivered=True,
+        )
+    return p.outcome(Result.DELIVERED, delivered=True, effects=effects)
+
+
+def _chooser_line(p: Progress, files: Sequence[str]) -> str:
+    names = [path.replace("\\", "/").rsplit("/", 1)[-1] for path in files]
+    return f"with page.expect_file_chooser() as chooser: {p.place.click()}; chooser.value.set_files({names!r})"

@@ -1,0 +1,229 @@
+"""The verbs that look and press. Each is a generator of steps that returns an `Outcome`; `perform` runs any of them.
+
+Page behaviour never raises out of `perform`; what a caller got wrong (an empty query, a closed pointer) does.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from molmo_agents.drivers.steps import Steps, pause
+from molmo_agents.errors import PageGone
+from molmo_agents.outcome import Outcome, Result
+from molmo_agents.progress import Halt, Progress, Query, words
+from molmo_agents.screen import Box
+from molmo_agents.session import Session
+from molmo_agents.target.asking import ask_model, css_points
+from molmo_agents.target.click import Press, press
+from molmo_agents.target.hover import hover_still
+from molmo_agents.target.screenshot import look
+from molmo_agents.target.settle import stop_loading
+from molmo_agents.target.targeting import aim, hit_at, with_locator
+from molmo_agents.verbs.expect import Expect, expected
+from molmo_point.errors import UsageError
+from molmo_point.points import Point
+
+
+def perform(
+    s: Session, verb: str, query: str, steps: Steps[Outcome], p: Progress
+) -> Steps[Outcome]:
+    """Run one verb to its outcome: budgets before, expectations and journal after, failures of the page as statuses."""
+    start = time.perf_counter()
+    try:
+        outcome = yield from _guarded_run(s, verb, steps, p)
+    finally:
+        steps.close()
+    p.timings["total"] = time.perf_counter() - start
+    outcome = s.masker.outcome(outcome.with_(timings=dict(p.timings)))
+    return s.journal.write(outcome) if s.journal is not None else outcome
+
+
+def _guarded_run(s: Session, verb: str, steps: Steps[Outcome], p: Progress) -> Steps[Outcome]:
+    try:
+        if s.watch.crashed:
+            raise PageGone("the page crashed")
+        yield from s.open()
+        forbidden = s.forbids(verb)
+        if forbidden is not None:
+            return p.outcome(*forbidden)
+        if s.watch.leaving and verb != "goto":
+            yield from stop_loading(s)
+        return (yield from steps)
+    except Halt as halt:
+        return p.outcome(halt.status, halt.message, **halt.fields)
+    except UsageError:
+        raise
+    except PageGone as gone:
+        return p.outcome(Result.ERROR, _why(s, gone))
+    except Exception as error:
+        # Playwright's errors are about the page; anything else is a mistake of ours and must be seen.
+        if not type(error).__module__.startswith("playwright"):
+            raise
+        return p.outcome(Result.ERROR, _why(s, error))
+
+
+def _why(s: Session, error: Exception) -> str:
+    if s.watch.crashed or "crashed" in str(error).lower():
+        return "the page crashed: open a new page and make a new pointer for it"
+    if s.page.is_closed():
+        return "the page was closed: open a new page and make a new pointer for it"
+    return f"the page could not be driven: {str(error)[:300]}"
+
+
+def look_verb(s: Session, p: Progress, region: Box | None, scale: float) -> Steps[Outcome]:
+    """Take a picture; it is in `outcome.frame`."""
+    with p.timed("look"):
+        frame = yield from look(s, region, scale)
+    return p.outcome(Result.FOUND, frame=frame)
+
+
+def locate(
+    s: Session, p: Progress, query: Query, many: bool, region: Box | None
+) -> Steps[Outcome]:
+    """Say where it is and what lies there; press nothing."""
+    if not many:
+        target = yield from aim(s, p, query, verb="locate", region=region)
+        yield from with_locator(s, p, target)
+        return p.outcome(Result.FOUND, points=((target.x, target.y),))
+    with p.timed("look"):
+        frame = yield from look(s, region)
+    p.fields["frame"] = frame
+    pointing = yield from ask_model(s, p, frame, words(query))
+    points = css_points(s, frame, pointing, sure=False)
+    return p.outcome(Result.FOUND, points=tuple((x, y) for x, y, _ in points), count=len(points))
+
+
+def click(
+    s: Session, p: Progress, query: Query, how: Press, expect: Expect | None
+) -> Steps[Outcome]:
+    """Press what the query describes."""
+    outcome = yield from press(s, p, query, how)
+    return (yield from expected(s, p, outcome, expect))
+
+
+def click_all(
+    s: Session, p: Progress, query: Query, how: Press, expect: Expect | None, fixed: bool
+) -> Steps[Outcome]:
+    """Press every place that matches, all from one picture, in the order of the answer; stop at the first that fails.
+
+    Later points are not asked for again: what they show may be gone after the first press. So the elements are held on to
+    when the picture is taken, and each is pressed where it is by then, never whatever has taken its place. With `fixed` the
+    places count instead, whatever is drawn there by then.
+    """
+    with p.timed("look"):
+        frame = yield from look(s, how.region)
+    p.fields["frame"] = frame
+    points = css_points(s, frame, (yield from ask_model(s, p, frame, words(query))))
+    main = yield from s.worlds.main()
+    yield from s.worlds.ask(main, "holdNone")
+    for x, y, _ in points:
+        yield from hit_at(s, x, y)
+        yield from s.worlds.ask(main, "hold", x, y)
+    parts: list[Outcome] = []
+    for index in range(len(points)):
+        forbidden = s.forbids(p.verb)
+        part = Progress("click", f"{words(query)} [{index + 1}]")
+        try:
+            if forbidden is not None:
+                raise Halt(*forbidden)
+            if fixed:
+                x, y, _ = points[index]
+                place = Point(x=x / frame.viewport[0], y=y / frame.viewport[1])
+                done = yield from press(s, part, place, replace(how, region=None))
+            else:
+                done = yield from _click_held(s, part, index, frame.viewport, how)
+        except Halt as halt:
+            done = part.outcome(halt.status, halt.message, **halt.fields)
+        parts.append(done)
+        if not done.ok:
+            break
+    last = parts[-1]
+    outcome = p.outcome(
+        last.status,
+        last.message,
+        points=tuple((x, y) for x, y, _ in points),
+        count=sum(part.ok for part in parts),
+        parts=tuple(parts),
+        delivered=all(part.delivered for part in parts),
+        effects=last.effects,
+        target=last.target,
+        playwright="; ".join(part.playwright for part in parts if part.playwright),
+    )
+    return (yield from expected(s, p, outcome, expect))
+
+
+def _click_held(
+    s: Session, part: Progress, index: int, viewport: tuple[float, float], how: Press
+) -> Steps[Outcome]:
+    main = yield from s.worlds.main()
+    place = yield from s.worlds.ask(main, "heldAt", index)
+    if place is None:
+        raise Halt(Result.ABSENT, "the element is no longer in the page")
+    x, y = place["x"] / viewport[0], place["y"] / viewport[1]
+    if not (0 <= x < 1 and 0 <= y < 1):
+        raise Halt(Result.ABSENT, "the element has left the viewport")
+    return (yield from press(s, part, Point(x=x, y=y), replace(how, region=None, held=index)))
+
+
+def hover(s: Session, p: Progress, query: Query, how: Press) -> Steps[Outcome]:
+    """Rest the pointer on it; delivered means that it stands still under the pointer."""
+    while True:
+        target = yield from aim(s, p, query, verb="hover", expect_name=how.expect_name)
+        yield from with_locator(s, p, target)
+        p.fields["playwright"] = p.place.hover()
+        if s.policy.dry_run:
+            return p.outcome(Result.READY, "dry run: the pointer was not moved")
+        s.actions += 1
+        with p.timed("hover"):
+            still = yield from hover_still(s, target, "hover", how.expect_name)
+        if still is not None:
+            return p.outcome(Result.DELIVERED, delivered=True)
+        if p.attempts >= s.options.attempts:
+            raise Halt(Result.UNSTABLE, "the element did not stand still under the pointer")
+
+
+def exists(s: Session, p: Progress, query: Query) -> Steps[Outcome]:
+    """Say whether the model finds it in the viewport."""
+    with p.timed("look"):
+        frame = yield from look(s)
+    p.fields["frame"] = frame
+    points = css_points(s, frame, (yield from ask_model(s, p, frame, words(query))))
+    return p.outcome(Result.FOUND, points=tuple((x, y) for x, y, _ in points))
+
+
+def count(s: Session, p: Progress, query: Query, region: Box | None) -> Steps[Outcome]:
+    """Count by pointing; nothing there is a count of 0, not a failure."""
+    with p.timed("look"):
+        frame = yield from look(s, region)
+    p.fields["frame"] = frame
+    pointing = yield from ask_model(s, p, frame, words(query), kind="count")
+    if not pointing.points:
+        return p.outcome(Result.FOUND, count=0)
+    points = css_points(s, frame, pointing, sure=False)
+    return p.outcome(Result.FOUND, points=tuple((x, y) for x, y, _ in points), count=len(points))
+
+
+def wait_for(s: Session, p: Progress, query: Query, timeout_s: float) -> Steps[Outcome]:
+    """Look until the model finds it; the model is asked again only when the picture changed."""
+    end = time.monotonic() + timeout_s
+    asked = None
+    while True:
+        frame = yield from look(s)
+        p.fields["frame"] = frame
+        if asked is None or asked.image != frame.image:
+            asked = frame
+            p.attempts += 1
+            try:
+                points = css_points(s, frame, (yield from ask_model(s, p, frame, words(query))))
+                return p.outcome(Result.FOUND, points=tuple((x, y) for x, y, _ in points))
+            except Halt as halt:
+                if halt.status not in (Result.ABSENT, Result.UNSURE):
+                    raise
+        left = end - time.monotonic()
+        if left <= 0:
+            raise Halt(Result.ABSENT, f"not seen within {timeout_s:g} s")
+        forbidden = s.forbids(p.verb)
+        if forbidden is not None:
+            raise Halt(*forbidden)
+        yield from pause(s.page, min(0.1, left))

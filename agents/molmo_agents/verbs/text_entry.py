@@ -1,0 +1,259 @@
+"""Typing into a field. Success is what the field holds afterwards, read back and compared with what was meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from molmo_agents.drivers.steps import Steps, call, pause
+from molmo_agents.outcome import Effects, Outcome, Result
+from molmo_agents.progress import Halt, Progress, Query
+from molmo_agents.session import Session
+from molmo_agents.target.click import Guard, guarded, led_away
+from molmo_agents.target.conceal import conceal
+from molmo_agents.target.confirmation import permit
+from molmo_agents.target.hover import hover_still, mouse
+from molmo_agents.target.targeting import Aim, aim, with_locator
+from molmo_agents.target.verdicts import Report
+from molmo_agents.verbs.held import holds
+
+TEXT_TYPES = frozenset(["text", "search", "email", "url", "tel", "password", "number", "textarea"])
+VALUE_TYPES = frozenset(["date", "datetime-local", "month", "week", "time", "color", "range"])
+SLOW_TYPING = 200
+"""Texts up to this length are typed key by key, so that suggestions and formatting see every key; longer ones at once."""
+
+READS = 10
+"""How often a field that does not hold the text is read again, a twentieth of a second apart: some pages format late."""
+
+
+@dataclass(frozen=True)
+class Typing:
+    """What to type.
+
+    Attributes:
+        text: The text itself.
+        secret: Name of the secret it is, or "".
+        clear: Replace what the field holds.
+        submit: Press Enter afterwards.
+        expect_name: What the caller expects the field to be called.
+    """
+
+    text: str
+    secret: str = ""
+    clear: bool = True
+    submit: bool = False
+    expect_name: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """How it is reported."""
+        return f"<secret:{self.secret}>" if self.secret else self.text
+
+
+def type_text(s: Session, p: Progress, query: Query, what: Typing) -> Steps[Outcome]:
+    """Type into a field; delivered when the field holds the text afterwards."""
+    target = yield from field_at(s, p, query, "type", what.expect_name)
+    raw = target.hit.raw
+    kind = raw["input_type"] or raw["control_tag"]
+    is_value = raw["control_tag"] == "input" and kind in VALUE_TYPES
+    if not (
+        is_value
+        or raw["editable"]
+        or (raw["control_tag"] in ("input", "textarea") and kind in TEXT_TYPES)
+    ):
+        raise Halt(Result.NO_ACTIONABLE, f"<{raw['tag']}> {raw['name']!r} is not a text field")
+    if raw["read_only"]:
+        raise Halt(Result.DISABLED, f"the field {raw['name']!r} is read-only")
+    if "\n" in what.text and raw["control_tag"] == "input":
+        raise Halt(
+            Result.ERROR,
+            "the text has a line break but the field one line: use submit=True to press Enter",
+        )
+    if what.secret and not s.rules.secret(raw["url"], s.policy.secrets[what.secret]):
+        raise Halt(
+            Result.BLOCKED_ORIGIN,
+            f"the secret {what.secret!r} may not be typed at {raw['url'][:200]}",
+        )
+    if what.secret or kind == "password":
+        yield from conceal(s, target, what.text)
+    asked = yield from permit(s, p, target, "submit" if what.submit else "type", what.shown)
+    hidden = kind == "password" and not what.secret
+    shown = "<password>" if hidden else what.shown
+    p.fields["playwright"] = (
+        p.place.value(shown) if is_value else p.place.type(shown, what.clear, what.submit)
+    )
+    if s.policy.dry_run:
+        return p.outcome(Result.READY, "dry run: nothing was typed")
+    if is_value:
+        return (yield from _set_value(s, p, target, what))
+    target = yield from _focus(s, p, target, what.expect_name, asked)
+    return (yield from _type(s, p, target, what))
+
+
+def field_at(
+    s: Session, p: Progress, query: Query, verb: str, expect_name: str | None
+) -> Steps[Aim]:
+    """Aim at a field for `verb`."""
+    target = yield from aim(s, p, query, verb=verb, expect_name=expect_name)
+    yield from with_locator(s, p, target)
+    return target
+
+
+def _focus(
+    s: Session, p: Progress, target: Aim, expect_name: str | None, agreed: bool
+) -> Steps[Aim]:
+    """Click into the field and see that it has the focus."""
+    with p.timed("hover"):
+        still = yield from hover_still(s, target, "type", expect_name, agreed)
+    if still is None:
+        raise Halt(Result.UNSTABLE, "the field did not stand still under the pointer")
+
+    def gesture(s: Session, aimed: Aim) -> Steps[None]:
+        yield from mouse(s, "mousePressed", aimed.x, aimed.y, "left", 1)
+        yield from mouse(s, "mouseReleased", aimed.x, aimed.y, "left", 1)
+
+    report, effects = yield from guarded(s, p, still, gesture, Guard(strict=agreed))
+    refused = led_away(s, p, effects)
+    if refused is not None:
+        raise Halt(refused.status, refused.message, delivered=True, effects=effects)
+    now = None
+    if not report.blocked and not report.lost:
+        now = yield from s.worlds.ask(still.resolved.leaf.world, "readField")
+    if now is None or not now["focused"]:
+        raise Halt(
+            Result.MISSED, "the field did not take the focus: nothing was typed", effects=effects
+        )
+    return still
+
+
+@dataclass
+class _Typed:
+    """What came of the keys, for the judgement after them."""
+
+    before: str = ""
+    held: str = ""
+    good: bool = False
+    stopped: str = ""
+
+
+def _type(s: Session, p: Progress, target: Aim, what: Typing) -> Steps[Outcome]:
+    """Put the text in, press Enter only where the field then holds it, and judge by what it holds."""
+    world = target.resolved.leaf.world
+    done = _Typed()
+    keys = _keys(what)
+
+    def gesture(s: Session, aimed: Aim) -> Steps[None]:
+        yield from s.worlds.ask(world, "beginTyping")
+        done.before = str((yield from s.worlds.ask(world, "readField"))["held"])
+        done.stopped = yield from keys(s, aimed)
+        done.good = yield from _read_back(s, target, what, done)
+        if what.submit and done.good:
+            s.watch.record.navigations = 0
+            yield from call(s.page.keyboard, "press", "Enter")
+
+    report, effects = yield from guarded(s, p, target, gesture, Guard(keys=True))
+    refused = led_away(s, p, effects)
+    if refused is not None:
+        return refused
+    return _judge(p, target, what, done, report, effects)
+
+
+def _keys(what: Typing) -> Any:
+    def at_once(s: Session, target: Aim) -> Steps[str]:
+        """Into the element itself: the focus cannot move to another frame between two letters of a secret."""
+        world, rest, whole = target.resolved.leaf.world, what.text, what.clear
+        for _ in range(len(what.text) + 1):
+            answer = yield from s.worlds.ask(
+                world, "insert", rest, whole if rest == what.text else None
+            )
+            if answer["lost"]:
+                return "the page moved the focus away"
+            yield from s.worlds.run(world, "() => molmo.frames2(1)")
+            state = yield from s.worlds.ask(world, "typing")
+            now = yield from s.worlds.ask(world, "readField")
+            held = str(now["held"])
+            # One value in several boxes: the first took its part and handed the focus on.
+            if not (state["on"] and now["split"] and held and what.text.startswith(held)):
+                return ""
+            rest = what.text[len(held) :]
+            if not rest:
+                return ""
+        return ""
+
+    def one_by_one(s: Session, target: Aim) -> Steps[str]:
+        world, keyboard = target.resolved.leaf.world, s.page.keyboard
+        yield from s.worlds.ask(world, "caret", what.clear)
+        if what.clear and not what.text:
+            yield from call(keyboard, "press", "Delete")
+        for letter in what.text:
+            state = yield from s.worlds.ask(world, "typing")
+            if state["strayed"] or not state["on"]:
+                where = state["strayed"] or "elsewhere"
+                return f"the page moved the focus away ({where}): the rest was not typed"
+            yield from call(keyboard, "type", letter, timeout_s=30.0)
+        return ""
+
+    slow = what.secret == "" and "\n" not in what.text and len(what.text) <= SLOW_TYPING
+    return one_by_one if slow else at_once
+
+
+def _read_back(s: Session, target: Aim, what: Typing, done: _Typed) -> Steps[bool]:
+    """Read what the field holds, again for a moment where it is not yet what was meant."""
+    kind = target.hit.raw["input_type"]
+    meant = what.text if what.clear else done.before + what.text
+    for _ in range(1 if done.stopped else READS):
+        now = yield from s.worlds.ask(target.resolved.leaf.world, "readField")
+        done.held = str(now["held"])
+        if holds(meant, done.held, kind):
+            return not done.stopped
+        yield from pause(s.page, 0.05)
+    return False
+
+
+def _judge(
+    p: Progress,
+    target: Aim,
+    what: Typing,
+    done: _Typed,
+    report: Report,
+    effects: Effects,
+) -> Outcome:
+    """Say whether the field held the text, and whether Enter arrived where it was wanted."""
+    stopped = done.stopped
+    if report.strayed and not stopped:
+        stopped = f"keys went to {report.strayed}: they were stopped"
+    if stopped or not done.good:
+        why = stopped or "the field does not hold what was typed"
+        hidden = what.secret or target.hit.raw["input_type"] == "password"
+        if not stopped and not hidden:
+            why += f": it holds {done.held[:80]!r}"
+        why += "; Enter was not pressed" if what.submit else ""
+        return p.outcome(Result.MISSED, why, effects=effects)
+    if what.submit:
+        if report.lost or effects.navigated or "keydown" in report.log:
+            return p.outcome(Result.DELIVERED, delivered=True, effects=effects)
+        return p.outcome(Result.MISSED, "the Enter key did not reach the field", effects=effects)
+    meant = what.text if what.clear else done.before + what.text
+    message = "" if done.held == meant else "the page writes it its own way"
+    return p.outcome(Result.DELIVERED, message, delivered=True, effects=effects)
+
+
+def _set_value(s: Session, p: Progress, target: Aim, what: Typing) -> Steps[Outcome]:
+    held: dict[str, Any] = {}
+
+    def gesture(s: Session, aimed: Aim) -> Steps[None]:
+        held.update((yield from s.worlds.ask(aimed.resolved.leaf.world, "setValue", what.text)))
+
+    _, effects = yield from guarded(s, p, target, gesture, Guard(keys=True))
+    refused = led_away(s, p, effects)
+    if refused is not None:
+        return refused
+    if not held.get("refused", True) and (held["value"] == held["wanted"] or effects.navigated):
+        return p.outcome(Result.DELIVERED, delivered=True, effects=effects)
+    kind = target.hit.raw["input_type"]
+    instead = f" (it would hold {held['instead']!r})" if held.get("instead") else ""
+    return p.outcome(
+        Result.MISSED,
+        f"a field of type {kind} does not take {what.shown!r}{instead}",
+        effects=effects,
+    )

@@ -1,0 +1,1 @@
+"""Boards and their detection, intrinsics, board poses, hand-eye."""

@@ -1,0 +1,332 @@
+"""Calibrating a camera from pictures of a board, and finding out whether it worked.
+
+OpenCV finds the parameters. The numbers that judge them are computed here, the same way for every
+lens: residuals, standard deviations from the whole normal matrix, and the error on pictures that
+were held out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from molmo_calibration.arrays import FloatArray, symmetric
+from molmo_calibration.calibrate.coverage import Coverage, measure_coverage
+from molmo_calibration.calibrate.detection import Detection, check_sizes
+from molmo_calibration.calibrate.fisheye_fit import fit_fisheye
+from molmo_calibration.calibrate.pose import board_pose, squared_errors
+from molmo_calibration.cameras.camera import Camera
+from molmo_calibration.errors import DegenerateError, InvalidArgumentError, TooFewViewsError
+from molmo_calibration.geometry.rotations import cross_matrix, matrix_from_rotation_vector
+from molmo_calibration.geometry.transforms import Transform
+from molmo_calibration.imports import opencv
+
+__all__ = ["IntrinsicsResult", "ViewResult", "calibrate_intrinsics"]
+
+MIN_VIEWS = 4
+
+# A picture is an outlier if its error is this many robust sigmas above the median of all, and
+# at least half as large again: among very even pictures, a few percent more mean nothing.
+_OUTLIER_SIGMAS = 4.0
+_OUTLIER_RATIO = 1.5
+
+# A fisheye that fits to this needs no other start.
+_FITS_PX = 1.0
+
+# What to do where a model does not fit: another model than the one at hand, or other pictures.
+_ANOTHER_WAY = {
+    "plumb_bob": (
+        "take pictures with the board in all corners of the picture; for a wide lens take "
+        "rational_polynomial or equidistant (--model)"
+    ),
+    "rational_polynomial": (
+        "its eight coefficients need corners all over the picture, up to the rim: take more such "
+        "pictures, or a model with fewer: plumb_bob for an ordinary lens, equidistant for a "
+        "fisheye (--model)"
+    ),
+    "equidistant": (
+        "take pictures with the board nearer to the middle as well and larger in the picture; for "
+        "a lens of less than about 120 degrees take plumb_bob or rational_polynomial (--model)"
+    ),
+}
+
+# The axes of all boards within this of each other: focal length and distance are not told apart.
+_LEAST_TILT_RAD = np.deg2rad(5.0)
+
+
+@dataclass(frozen=True, eq=False)
+class ViewResult:
+    """One picture of a calibration.
+
+    Args:
+        name: of the picture.
+        pixels: (n, 2) detected corners.
+        residuals_px: (n, 2) detected minus reprojected.
+        camera_from_board: pose of the board.
+        outlier: whether its error stands out.
+    """
+
+    name: str
+    pixels: FloatArray
+    residuals_px: FloatArray
+    camera_from_board: Transform
+    outlier: bool = False
+
+    @property
+    def rms_px(self) -> float:
+        """Root mean square of the distances between detected and reprojected corners."""
+        return float(np.sqrt((self.residuals_px**2).sum(axis=1).mean()))
+
+
+@dataclass(frozen=True, eq=False)
+class IntrinsicsResult:
+    """A calibrated camera and how good it is.
+
+    Args:
+        camera: with its `intrinsics_covariance`.
+        rms_px: over all corners.
+        held_out_rms_px: over pictures that were left out of the calibration, each with only its
+            pose fitted; NaN if there were too few to leave any out, infinite if a lens fitted
+            without a picture cannot see all of its corners.
+        views: one per picture.
+        coverage: which part of the picture and of the poses was seen.
+    """
+
+    camera: Camera
+    rms_px: float
+    held_out_rms_px: float
+    views: tuple[ViewResult, ...]
+    coverage: Coverage
+    sigmas: FloatArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        covariance = self.camera.intrinsics_covariance
+        assert covariance is not None
+        object.__setattr__(self, "sigmas", np.sqrt(np.diag(covariance)))
+
+    @property
+    def outliers(self) -> tuple[str, ...]:
+        """Names of pictures whose error stands out."""
+        return tuple(view.name for view in self.views if view.outlier)
+
+
+def calibrate_intrinsics(
+    detections: Sequence[Detection],
+    model: str = "plumb_bob",
+    folds: int = 4,
+    frame_id: str = "",
+    progress: Callable[[float], None] | None = None,
+) -> IntrinsicsResult:
+    """Calibrate a camera.
+
+    Args:
+        detections: boards found in at least 4 pictures of one size.
+        model: `plumb_bob`, `rational_polynomial` or `equidistant`.
+        folds: how many times to calibrate with a part held out; 0 for never.
+        frame_id: of the camera.
+        progress: called with the share that is done, 0..1.
+
+    Raises:
+        TooFewViewsError: fewer than 4 pictures.
+        DegenerateError: all boards parallel to each other, or a lens that folds over inside the
+            picture.
+        InvalidArgumentError: different picture sizes, or another model.
+    """
+    if model not in ("plumb_bob", "rational_polynomial", "equidistant"):
+        raise InvalidArgumentError(
+            "model must be plumb_bob, rational_polynomial or equidistant, got " + repr(model)
+        )
+    if len(detections) < MIN_VIEWS:
+        raise TooFewViewsError(
+            f"a calibration needs the board in at least {MIN_VIEWS} pictures, better 20, got "
+            f"{len(detections)}; take more, tilted and in all corners of the picture"
+        )
+    check_sizes(detections)
+    camera, poses = _solve(detections, model, frame_id)
+    _check_tilt(poses)
+    tell = progress or (lambda share: None)
+    tell(1 / (folds + 1))
+    views = _mark_outliers(
+        [_view(camera, d, pose) for d, pose in zip(detections, poses, strict=True)]
+    )
+    residuals = np.concatenate([view.residuals_px for view in views])
+    _check_fold(views, model)
+    camera = camera.replace(
+        intrinsics_covariance=_covariance(camera, detections, poses, residuals)
+    )
+    held_out = _held_out(detections, model, folds, tell)
+    rms = float(np.sqrt((residuals**2).sum(axis=1).mean()))
+    tell(1.0)
+    return IntrinsicsResult(camera, rms, held_out, views, measure_coverage(detections))
+
+
+def _solve(
+    detections: Sequence[Detection], model: str, frame_id: str
+) -> tuple[Camera, list[Transform]]:
+    cv2 = opencv("calibrating a camera")
+    size = detections[0].image_size
+    boards = [np.ascontiguousarray(d.board_points, dtype=np.float32) for d in detections]
+    pixels = [np.ascontiguousarray(d.pixels, dtype=np.float32) for d in detections]
+    try:
+        if model == "equidistant":
+            found = _fisheye(cv2, boards, pixels, size)
+            if found is None:
+                return fit_fisheye(detections, frame_id)
+            matrix, lens, turns, shifts = found
+        else:
+            flags = cv2.CALIB_RATIONAL_MODEL if model == "rational_polynomial" else 0
+            _, matrix, lens, turns, shifts = cv2.calibrateCamera(
+                boards, pixels, size, None, None, flags=flags
+            )
+    except cv2.error as error:
+        raise DegenerateError(
+            f"OpenCV found no {model} camera for these pictures ({str(error).strip()[:200]}); "
+            + _ANOTHER_WAY[model]
+        ) from error
+    count = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}[model]
+    matrix = np.asarray(matrix, dtype=np.float64)
+    matrix[0, 1] = 0.0
+    lens = np.asarray(lens, dtype=np.float64).ravel()[:count]
+    camera = Camera(*size, matrix, lens, model, frame_id=frame_id)
+    poses = [
+        Transform.from_parts(
+            matrix_from_rotation_vector(np.ravel(turn)), np.ravel(shift), frame_id, "board"
+        )
+        for turn, shift in zip(turns, shifts, strict=True)
+    ]
+    return camera, poses
+
+
+def _fisheye(cv2: Any, boards: list[Any], pixels: list[Any], size: tuple[int, int]) -> Any:
+    """The best of several starts, None if none fits; OpenCV's own fails for lenses around 180 degrees and wider.
+
+    It starts from a focal length for 180 degrees and four free coefficients, whose first steps may
+    throw corners out of the picture's reach. Two coefficients first, then all from there, do not.
+    """
+    plain = _fisheye_flag(cv2, "CALIB_RECOMPUTE_EXTRINSIC") | _fisheye_flag(cv2, "CALIB_FIX_SKEW")
+    high = _fisheye_flag(cv2, "CALIB_FIX_K3") | _fisheye_flag(cv2, "CALIB_FIX_K4")
+    low = high | _fisheye_flag(cv2, "CALIB_FIX_K2") | _fisheye_flag(cv2, "CALIB_FIX_K1")
+    shaped = [b.astype(np.float64)[None] for b in boards]
+    seen = [p.astype(np.float64)[None] for p in pixels]
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 200, 1e-9)
+    best = None
+    for stages in ((high, 0), (low, high, 0), (0,)):
+        matrix = lens = None
+        try:
+            for fixed in stages:
+                flags = plain | fixed
+                if matrix is not None:
+                    flags |= _fisheye_flag(cv2, "CALIB_USE_INTRINSIC_GUESS")
+                found = cv2.fisheye.calibrate(
+                    shaped, seen, size, matrix, lens, flags=flags, criteria=criteria
+                )
+                matrix, lens = found[1], found[2]
+        except cv2.error:
+            continue
+        if best is None or found[0] < best[0]:
+            best = found
+        # Corners are found to half a pixel; a start that ends there is not a wrong one.
+        if best[0] < _FITS_PX:
+            break
+    return best[1:5] if best is not None and best[0] < _FITS_PX else None
+
+
+def _fisheye_flag(cv2: Any, name: str) -> int:
+    """OpenCV 5 moved the flags of its fisheye namespace to the top."""
+    home = cv2.fisheye if hasattr(cv2.fisheye, name) else cv2
+    return int(getattr(home, name))
+
+
+def _check_tilt(poses: list[Transform]) -> None:
+    axes = np.array([pose.rotation[:, 2] for pose in poses])
+    widest = float(np.arccos(np.clip(axes @ axes.T, -1, 1)).max())
+    if widest < _LEAST_TILT_RAD:
+        raise DegenerateError(
+            f"all boards are parallel to within {np.rad2deg(widest):.1f} degrees, so focal length "
+            "and distance cannot be told apart; tilt the board by 20 to 45 degrees both ways"
+        )
+
+
+def _check_fold(views: Sequence[ViewResult], model: str) -> None:
+    folded = [view.name for view in views if not np.isfinite(view.residuals_px).all()]
+    if folded:
+        raise DegenerateError(
+            f"the {model} lens that fits best folds over inside the picture: corners of "
+            f"{', '.join(folded[:5])} have no ray in it; " + _ANOTHER_WAY[model]
+        )
+
+
+def _view(camera: Camera, detection: Detection, pose: Transform) -> ViewResult:
+    reprojected = camera.project(pose.apply(detection.board_points))
+    return ViewResult(detection.name, detection.pixels, detection.pixels - reprojected, pose)
+
+
+def _mark_outliers(views: list[ViewResult]) -> tuple[ViewResult, ...]:
+    errors = np.array([view.rms_px for view in views])
+    middle = float(np.median(errors))
+    spread = 1.4826 * float(np.median(np.abs(errors - middle)))
+    limit = max(middle + _OUTLIER_SIGMAS * spread, _OUTLIER_RATIO * middle)
+    return tuple(
+        ViewResult(v.name, v.pixels, v.residuals_px, v.camera_from_board, bool(e > limit))
+        for v, e in zip(views, errors, strict=True)
+    )
+
+
+def _covariance(
+    camera: Camera, detections: Sequence[Detection], poses: list[Transform], residuals: FloatArray
+) -> FloatArray:
+    """Covariance of the intrinsics with all poses free: the Schur complement of the normal matrix.
+
+    The variance of a corner is taken from the residuals, less the degrees of freedom used up.
+    """
+    count = 4 + len(camera.distortion)
+    normal = np.zeros((count, count))
+    for detection, pose in zip(detections, poses, strict=True):
+        points = pose.apply(detection.board_points)
+        lens = camera.intrinsics_jacobian(points).reshape(-1, count)
+        moves = np.concatenate(
+            [
+                np.broadcast_to(np.eye(3), (len(points), 3, 3)),
+                -cross_matrix(points - pose.translation),
+            ],
+            axis=-1,
+        )
+        place = (camera.jacobian(points) @ moves).reshape(-1, 6)
+        coupling = lens.T @ place
+        normal += lens.T @ lens - coupling @ np.linalg.solve(place.T @ place, coupling.T)
+    freedom = residuals.size - count - 6 * len(poses)
+    variance = float((residuals**2).sum()) / max(freedom, 1)
+    # Parameters differ by a factor of a million; scaling keeps the inverse accurate.
+    scale = 1.0 / np.sqrt(np.maximum(np.diag(normal), 1e-300))
+    inverse = np.linalg.pinv(normal * scale[:, None] * scale[None], rcond=1e-13)
+    return symmetric(variance * inverse * scale[:, None] * scale[None])
+
+
+def _held_out(
+    detections: Sequence[Detection], model: str, folds: int, tell: Callable[[float], None]
+) -> float:
+    """Reprojection error on pictures the calibration has not seen."""
+    if folds < 2 or len(detections) < 2 * MIN_VIEWS:
+        return float("nan")
+    squares: list[FloatArray] = []
+    for fold in range(folds):
+        kept = [d for i, d in enumerate(detections) if i % folds != fold]
+        try:
+            camera, _ = _solve(kept, model, "")
+        except DegenerateError:
+            # A part of the pictures may be too few for the lens; all of them were not.
+            continue
+        squares += [_held_out_errors(camera, d) for d in detections[fold::folds]]
+        tell((fold + 2) / (folds + 1))
+    return float(np.sqrt(np.concatenate(squares).mean())) if squares else float("nan")
+
+
+def _held_out_errors(camera: Camera, detection: Detection) -> FloatArray:
+    """Squared errors in pixels; infinite where the camera cannot even place the board."""
+    try:
+        return squared_errors(camera, detection, board_pose(camera, detection))
+    except DegenerateError:
+        return np.full(len(detection.pixels), np.inf)

@@ -1,0 +1,1 @@
+"""Camera models: pixel to ray and back, lenses, cropped, scaled and rotated images."""

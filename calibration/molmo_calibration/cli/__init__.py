@@ -1,0 +1,1 @@
+"""`molmo-calibrate`: commands and their options."""

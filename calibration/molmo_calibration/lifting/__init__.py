@@ -1,0 +1,1 @@
+"""From pixels to positions with covariances: depth, planes, meshes, several views."""

@@ -1,0 +1,1 @@
+"""How good a calibration is: grades, HTML reports, thumbnails."""
