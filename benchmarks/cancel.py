@@ -15,11 +15,11 @@ import time
 from typing import Any
 
 import numpy as np
-from molmo_point_ros.codes import Code
-from molmo_point_ros.reaching import connect
-from molmo_point_ros.session import Session
-from molmo_point_ros.settings import Settings
-from molmo_point_ros.values import Request
+from molmo_robot.codes import Code
+from molmo_robot.lazy_pointer import connect
+from molmo_robot.session import Session
+from molmo_robot.settings import Settings
+from molmo_robot.types import Request
 
 from benchmarks.report import spread, table
 from molmo_point.errors import Cancelled

@@ -25,7 +25,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 CHILD = """
 import json, resource, signal, sys, threading
-from molmo_point.cli.bridge import serve
+from molmo_robot.cli.bridge import serve
 from molmo_point.testing import FakePointer
 options = json.loads(sys.argv[1])
 stopped = threading.Event()
@@ -51,8 +51,8 @@ class Camera:
     """Writes pictures with depth and waits for the answer to each."""
 
     def __init__(self, domain: int) -> None:
-        from molmo_point.service.dds.participant import Participant, Quality
-        from molmo_point.service.dds.types import RosTypes
+        from molmo_robot.dds.participant import Participant, Quality
+        from molmo_robot.dds.types import RosTypes
 
         self.make = RosTypes().make
         self.participant = Participant("camera", RosTypes(), domain=domain)
@@ -142,7 +142,7 @@ def measure(pictures: int, rate_hz: float, follow: bool) -> tuple[np.ndarray, fl
         "domain": domain,
         "node": "molmo_point",
     }
-    folders = [ROOT, ROOT / "ros2_ws" / "src" / "molmo_point_ros", ROOT / "calibration"]
+    folders = [ROOT, ROOT / "ros2_ws" / "src" / "molmo_robot", ROOT / "calibration"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))}
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, json.dumps(options)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -22,14 +23,16 @@ EXTENSIONS = {
     "serve": "serve",
     "watch": "tracking",
     "keys": "",
-    "bridge": "dds",
-    "bag": "bag",
     "eval": "engine",
     "calibrate": "train",
     "train": "train",
     "bench": "engine",
 }
-"""Modules that are included where they exist, and the extra that brings what they need."""
+"""Modules of this package, and the extra that brings what they need."""
+
+
+ENTRY_POINTS = "molmo_point.commands"
+"""Entry points by which other packages add commands: a module with `register(app)` and the extra that it needs."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,9 @@ def build() -> typer.Typer:
     for name in COMMANDS:
         importlib.import_module(f"molmo_point.cli.{name}").register(app)
     for name, extra in EXTENSIONS.items():
-        _include(app, name, extra)
+        _include(app, name, f"molmo_point.cli.{name}", extra)
+    for command in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        _include(app, command.name, command.module, ",".join(command.extras))
     return app
 
 
@@ -157,10 +162,7 @@ def _show_as_written(part: Any) -> None:
         _show_as_written(inner)
 
 
-def _include(app: typer.Typer, name: str, extra: str) -> None:
-    module = f"molmo_point.cli.{name}"
-    if importlib.util.find_spec(module) is None:
-        return
+def _include(app: typer.Typer, name: str, module: str, extra: str) -> None:
     try:
         importlib.import_module(module).register(app)
     except ImportError as error:

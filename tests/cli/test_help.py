@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -132,7 +133,16 @@ def test_what_is_lacking_is_said(
 
 
 def test_every_extension_says_what_it_needs_or_checks_itself() -> None:
-    assert set(app.EXTENSIONS) - set(NEEDS) == {"keys", "bridge", "bag"}
+    assert set(app.EXTENSIONS) - set(NEEDS) == {"keys"}
+
+
+def test_commands_of_other_packages_join_by_entry_points(run: Run) -> None:
+    joined = {each.name: each for each in importlib.metadata.entry_points(group=app.ENTRY_POINTS)}
+    assert {"bag", "bridge"} <= set(joined)
+    assert joined["bridge"].extras == ["dds"]
+    text = run("--help").out
+    assert " bag " in text
+    assert " bridge " in text
 
 
 def test_a_late_import_that_fails_is_one_line(

@@ -76,7 +76,13 @@ def test_wheel_holds_the_packages_and_the_model(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
-    assert tops == {"molmo_point", "molmo_agents", "molmo_calibration", "molmo_point_ros"}
+    assert tops == {
+        "molmo_point",
+        "molmo_agents",
+        "molmo_calibration",
+        "molmo_robot",
+        "molmo_point_ros",
+    }
     assert "molmo_point/nano/model.safetensors" in names
     assert "molmo_point/py.typed" in names
 

@@ -10,15 +10,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 for folder in (
     ROOT,
+    ROOT / "ros2_ws" / "src" / "molmo_robot",
     ROOT / "ros2_ws" / "src" / "molmo_point_ros",
     ROOT / "calibration",
     Path(__file__).parent,
 ):
     sys.path.insert(0, str(folder))
 
+from molmo_robot.cli.bridge import serve  # noqa: E402
 from robot_scene import find_ball  # noqa: E402
 
-from molmo_point.cli.bridge import serve  # noqa: E402
 from molmo_point.testing import FakePointer  # noqa: E402
 
 

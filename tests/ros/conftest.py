@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 for folder in (
+    ROOT / "ros2_ws" / "src" / "molmo_robot",
     ROOT / "ros2_ws" / "src" / "molmo_point_ros",
     ROOT / "calibration",
     Path(__file__).parent,
@@ -27,7 +28,7 @@ pytest.importorskip(
 @pytest.fixture(scope="session")
 def types():
     """Message definitions of Jazzy with ours added."""
-    from molmo_point.service.dds.types import RosTypes
+    from molmo_robot.dds.types import RosTypes
 
     return RosTypes("jazzy")
 

@@ -4,7 +4,7 @@ import contextlib
 import sys
 from pathlib import Path
 
-from molmo_point.service.dds.types import new_store
+from molmo_robot.dds.types import new_store
 
 FAKE = Path(__file__).parent / "fake_ros"
 

@@ -25,9 +25,9 @@ class Camera:
         self.stamp_ns = self.scene.start_ns
 
     def publisher(self, kind, topic, latched=False):
-        from molmo_point_ros.interface import Quality
         from molmo_point_ros.node import profile
         from molmo_point_ros.rclpy_types import message_class
+        from molmo_robot.topics import Quality
 
         quality = profile(Quality(reliable=True, latched=latched, depth=100))
         return self.helper.create_publisher(message_class(kind), topic, quality)
@@ -83,9 +83,9 @@ class Robot(Camera):
         return self.stamp_ns
 
     def listen(self, kind, topic, latched=False):
-        from molmo_point_ros.interface import Quality
         from molmo_point_ros.node import profile
         from molmo_point_ros.rclpy_types import message_class
+        from molmo_robot.topics import Quality
 
         heard = []
         quality = profile(Quality(reliable=True, latched=latched, depth=10))

@@ -1,10 +1,10 @@
 """Recordings of the scene, and what is in them."""
 
-from molmo_point_ros.robot import Robot
+from molmo_robot.bag.annotate import annotate
+from molmo_robot.bag.reader import Recording
+from molmo_robot.robot import Robot
 from robot_scene import SECOND, Scene, find_ball
 
-from molmo_point.service.bag import annotate
-from molmo_point.service.bag_reading import Recording
 from molmo_point.testing import FakePointer
 
 TOPICS = {

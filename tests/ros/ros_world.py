@@ -17,7 +17,7 @@ EXECUTABLE = (
 )
 """`ros2 run molmo_point_ros point_node --ros-args`, of these sources."""
 
-SHELL = ("node", "serving", "declaring", "rclpy_types", "point_node", "point_client")
+SHELL = ("node", "action_server", "ros_parameters", "rclpy_types", "point_node", "point_client")
 
 
 @contextlib.contextmanager
@@ -101,7 +101,7 @@ def _raised_by_rclpy(error):
     """Whether no callback of ours is on the way from `spin` to where it was raised."""
     _, *inner = traceback.walk_tb(error.__traceback__)
     files = [Path(frame.f_code.co_filename) for frame, _ in inner]
-    ours = {"tests", "molmo_point_ros", "molmo_point"}
+    ours = {"tests", "molmo_point_ros", "molmo_robot", "molmo_point"}
     return not any(ours & set(f.parts) for f in files if f.parent.name != "rclpy")
 
 

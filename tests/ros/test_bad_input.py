@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 from molmo_calibration import Transform
-from molmo_point_ros.codes import Code, PositionStatus
-from molmo_point_ros.errors import MessageError, ParameterError
-from molmo_point_ros.session import Session
-from molmo_point_ros.settings import Settings
-from molmo_point_ros.values import Request
+from molmo_robot.codes import Code, PositionStatus
+from molmo_robot.errors import MessageError, ParameterError
+from molmo_robot.session import Session
+from molmo_robot.settings import Settings
+from molmo_robot.types import Request
 from robot_scene import HEIGHT, SECOND, WIDTH, Drive, Scene, find_ball
 
 from molmo_point.testing import FakePointer

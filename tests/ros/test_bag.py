@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from molmo_point_ros.codes import PositionStatus
+from molmo_robot.bag.annotate import Selection, Task, picture_type
+from molmo_robot.bag.reader import BagError, Recording
+from molmo_robot.bag.resume_log import Journal
+from molmo_robot.codes import PositionStatus
 from recordings import RESULTS, TOPICS, answer, contents, decoded, record
 from robot_scene import BALL_ODOM, SECOND, Scene, find_ball
 
 from molmo_point.errors import ServerGone, UsageError
-from molmo_point.service.bag import Selection, Task, picture_type
-from molmo_point.service.bag_journal import Journal
-from molmo_point.service.bag_reading import BagError, Recording
 from molmo_point.testing import FakePointer
 
 

@@ -3,11 +3,11 @@
 import json
 
 import pytest
+from molmo_robot.bag.annotate import Task
 from recordings import answer, decoded, record
 from robot_scene import find_ball
 
 from molmo_point.errors import UsageError
-from molmo_point.service.bag import Task
 from molmo_point.testing import FakePointer
 
 
@@ -19,10 +19,10 @@ def bag(types, tmp_path):
 
 def test_the_command(types, bag, tmp_path, monkeypatch):
     import typer
+    from molmo_robot.cli.bag import register
     from typer.testing import CliRunner
 
     from molmo_point import api
-    from molmo_point.cli.bag import register
 
     monkeypatch.setattr(api, "load", lambda *a, **k: FakePointer(find_ball), raising=False)
     app = typer.Typer()
@@ -59,10 +59,10 @@ def test_the_command(types, bag, tmp_path, monkeypatch):
 
 def test_nothing_found_is_exit_code_3(types, bag, tmp_path, monkeypatch):
     import typer
+    from molmo_robot.cli.bag import register
     from typer.testing import CliRunner
 
     from molmo_point import api
-    from molmo_point.cli.bag import register
 
     monkeypatch.setattr(api, "load", lambda *a, **k: FakePointer({}), raising=False)
     app = typer.Typer()
@@ -84,7 +84,7 @@ def test_nothing_found_is_exit_code_3(types, bag, tmp_path, monkeypatch):
 
 def test_rerun_gets_a_file_of_its_own(types, bag, tmp_path):
     pytest.importorskip("rerun", reason='needs: pip install "molmo-point[rerun]"')
-    from molmo_point.service.bag_rerun import RerunFile
+    from molmo_robot.bag.rerun import RerunFile
 
     viewer = RerunFile(tmp_path / "out.rrd")
     answer(types, Task(bag, tmp_path / "out.mcap", "/camera/image", "ball"), watch=viewer.add)

@@ -22,10 +22,10 @@ ALL = {
 def command(types, tmp_path, monkeypatch):
     """Runs the command on a recording; returns (exit code, JSON, stderr)."""
     import typer
+    from molmo_robot.cli.bag import register
     from typer.testing import CliRunner
 
     from molmo_point import api
-    from molmo_point.cli.bag import register
 
     def run(events=None, answers=find_ball, out="out.mcap", **changes):
         path = tmp_path / "in"
@@ -158,9 +158,8 @@ def test_depth_in_another_unit_has_its_option(types, command, tmp_path):
 
 
 def test_a_moment_after_the_last_picture_is_named(types, tmp_path):
+    from molmo_robot.bag.annotate import Selection, Task
     from recordings import answer
-
-    from molmo_point.service.bag import Selection, Task
 
     path = write(types, tmp_path / "in", drive(types))
     chosen = Selection(at_s=(0.5, 99.0))

@@ -5,11 +5,10 @@ import struct
 
 import numpy as np
 import pytest
+from molmo_robot.bag.annotate import Task
+from molmo_robot.bag.reader import BagError, Recording
 from recordings import TOPICS, answer, contents, decoded, record
 from robot_scene import SECOND, Scene
-
-from molmo_point.service.bag import Task
-from molmo_point.service.bag_reading import BagError, Recording
 
 writer = pytest.importorskip("mcap.writer", reason="other tools' recordings are written with mcap")
 

@@ -1,12 +1,12 @@
 """What belongs to a picture is found in a recording however late, early, often or rarely it was logged."""
 
 import pytest
-from molmo_point_ros.robot import Robot
+from molmo_robot.bag.annotate import Task, annotate
+from molmo_robot.bag.lookahead import frame_of, stamp_of
+from molmo_robot.robot import Robot
 from recordings import PARAMETERS
 from robot_scene import SECOND, Scene, find_ball
 
-from molmo_point.service.bag import Task, annotate
-from molmo_point.service.bag_lookahead import frame_of, stamp_of
 from molmo_point.testing import FakePointer
 
 KINDS = {

@@ -2,11 +2,11 @@
 
 import pytest
 import typer
-from molmo_point_ros.settings import Settings
+from molmo_robot.cli import bridge
+from molmo_robot.settings import Settings
 from typer.testing import CliRunner
 
 from molmo_point import api
-from molmo_point.cli import bridge
 from molmo_point.errors import UsageError
 from molmo_point.testing import FakePointer
 

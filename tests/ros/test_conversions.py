@@ -10,21 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from molmo_calibration import ExtrapolationError, FrameError, Transform
-from molmo_point_ros import interface, publications
-from molmo_point_ros.buffers import JUMP_NS, StampedBuffer
-from molmo_point_ros.codes import PositionStatus
-from molmo_point_ros.errors import MessageError
-from molmo_point_ros.overlay import image_message
-from molmo_point_ros.pictures import rgb_of, rgb_of_compressed
-from molmo_point_ros.settings import Settings
-from molmo_point_ros.stamps import sec_nanosec, time_ns_of
-from molmo_point_ros.transforms import TransformBuffer
-from molmo_point_ros.upright import turned, turned_back
-from molmo_point_ros.values import Answer, Moment, Placed, Position
+from molmo_robot import topics
+from molmo_robot.codes import PositionStatus
+from molmo_robot.dds.types import DISTROS, RosTypes
+from molmo_robot.errors import MessageError
+from molmo_robot.image_rotation import turned, turned_back
+from molmo_robot.messages import results
+from molmo_robot.messages.images import rgb_of, rgb_of_compressed
+from molmo_robot.messages.overlay import image_message
+from molmo_robot.settings import Settings
+from molmo_robot.stamped_buffer import JUMP_NS, StampedBuffer
+from molmo_robot.stamps import sec_nanosec, time_ns_of
+from molmo_robot.transform_buffer import TransformBuffer
+from molmo_robot.types import Answer, Moment, Placed, Position
 from PIL import Image
 
 from molmo_point.points import Point, Pointing, Status
-from molmo_point.service.dds.types import DISTROS, RosTypes
 
 SECOND = 1_000_000_000
 pictures = hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)))
@@ -191,7 +192,7 @@ def stamped(make, stamp_ns, transform):
     q, t = transform.quaternion, transform.translation
     return make(
         "geometry_msgs/msg/TransformStamped",
-        header=publications.header(make, stamp_ns, transform.to_frame),
+        header=results.header(make, stamp_ns, transform.to_frame),
         child_frame_id=transform.from_frame,
         transform=make(
             "geometry_msgs/msg/Transform",
@@ -285,7 +286,7 @@ def an_answer(points=2, position=True, frame="odom"):
 def test_every_result_is_a_message_of_every_distribution(distro, points, position):
     types = types_of(distro)
     answer = an_answer(points, position)
-    built = interface.results(types.make, answer, Settings.of({}), outputs=interface.OUTPUTS)
+    built = topics.results(types.make, answer, Settings.of({}), outputs=topics.OUTPUTS)
     names = {output.name for output, _ in built}
     assert ("point" in names) == ("pose" in names) == (position and points > 0)
     for output, message_ in built:
@@ -298,7 +299,7 @@ def test_every_result_is_a_message_of_every_distribution(distro, points, positio
 
 
 def test_what_is_not_known_is_nan_and_never_zero(types):
-    found = publications.point_array(types.make, an_answer(1, position=False)).points[0]
+    found = results.point_array(types.make, an_answer(1, position=False)).points[0]
     unknown = [
         found.position.x,
         found.position.y,
@@ -308,27 +309,27 @@ def test_what_is_not_known_is_nan_and_never_zero(types):
     ]
     assert all(math.isnan(value) for value in unknown)
     assert np.isnan(found.position_covariance).all()
-    empty = publications.empty_array(types.make)
+    empty = results.empty_array(types.make)
     assert math.isnan(empty.absent_probability)
     assert empty.stated_count == -1
 
 
 def test_the_best_point_is_the_surest_of_those_with_a_position(types):
     answer = an_answer(3)
-    assert publications.best_point(types.make, answer).point.z == 5.0
+    assert results.best_point(types.make, answer).point.z == 5.0
     lost = dataclasses.replace(answer.points[2], position=Position(PositionStatus.NO_DEPTH))
     answer = dataclasses.replace(answer, points=(*answer.points[:2], lost))
-    assert publications.best_point(types.make, answer).point.z == 4.0
+    assert results.best_point(types.make, answer).point.z == 4.0
 
 
 def test_a_detection_has_a_pose_only_in_its_own_frame(types):
     for frame, known in (("optical", True), ("odom", False)):
-        built = publications.detections(types.make, an_answer(1, frame=frame), Settings.of({}))
+        built = results.detections(types.make, an_answer(1, frame=frame), Settings.of({}))
         assert math.isfinite(built.detections[0].results[0].pose.pose.position.x) == known
 
 
 def test_markers_hold_the_ninety_percent_ellipsoid_and_begin_with_a_clean_sheet(types):
-    from molmo_point_ros.markers import markers
+    from molmo_robot.messages.markers import markers
 
     clean, sphere, label = markers(types.make, an_answer(1), Settings.of({})).markers
     assert clean.action == 3
@@ -339,7 +340,7 @@ def test_markers_hold_the_ninety_percent_ellipsoid_and_begin_with_a_clean_sheet(
 
 
 def test_annotations_hold_the_ninety_percent_ellipse(types):
-    from molmo_point_ros.annotations import image_annotations
+    from molmo_robot.messages.foxglove import image_annotations
 
     built = image_annotations(types.make, an_answer(1), Settings.of({}))
     ellipse = np.array([[p.x, p.y] for p in built.points[0].points]) - [10.0, 10.0]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from molmo_point_ros.codes import PositionStatus
+from molmo_robot.codes import PositionStatus
 from robot_scene import BALL_ODOM, SECOND, Scene
 from ros_world import wait_for
 
@@ -17,7 +17,7 @@ from molmo_point.errors import UsageError
 
 pytest.importorskip("cyclonedds", reason='DDS needs: pip install "molmo-point[dds]"')
 
-from molmo_point.service.dds.participant import GRAPH_TOPIC, GRAPH_TYPE, Participant, Quality
+from molmo_robot.dds.participant import GRAPH_TOPIC, GRAPH_TYPE, Participant, Quality
 
 CHILD = Path(__file__).parent / "bridge_child.py"
 DOMAIN = 1 + os.getpid() % 230

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from molmo_calibration import Transform
-from molmo_point_ros.codes import PositionStatus
-from molmo_point_ros.compressed_depth import depth_array
-from molmo_point_ros.errors import MessageError
-from molmo_point_ros.session import Session
-from molmo_point_ros.settings import Settings
-from molmo_point_ros.values import Request
+from molmo_robot.codes import PositionStatus
+from molmo_robot.errors import MessageError
+from molmo_robot.positions import multiview
+from molmo_robot.positions.compressed_depth import depth_array
+from molmo_robot.session import Session
+from molmo_robot.settings import Settings
+from molmo_robot.types import Request
 from PIL import Image
 from robot_scene import BALL_ODOM, HEIGHT, SECOND, WIDTH, Drive, Scene, find_ball
 
@@ -186,8 +187,8 @@ def test_compressed_depth_gives_the_position(scene, rvl_too):
 def test_the_transport_of_depth_follows_its_topic_unless_it_is_given(
     types, topic, transport, compressed
 ):
-    from molmo_point_ros.interface import inputs
-    from molmo_point_ros.standing import StandingQuery
+    from molmo_robot.continuous_query import StandingQuery
+    from molmo_robot.topics import inputs
 
     values = {"camera.depth_topic": topic, "camera.depth_transport": transport}
     session = Session(Settings.of(values), FakePointer())
@@ -357,7 +358,6 @@ def test_views_that_contradict_each_other_are_ambiguous(scene, monkeypatch):
     import dataclasses
 
     from molmo_calibration import triangulate
-    from molmo_point_ros import sightings
 
     def contradicting(views, least):
         found = triangulate(views, least)
@@ -368,7 +368,7 @@ def test_views_that_contradict_each_other_are_ambiguous(scene, monkeypatch):
         )
 
     session, _, _ = ready(scene, position_source="views", **{"camera.depth_topic": ""})
-    monkeypatch.setattr(sightings, "triangulate", contradicting)
+    monkeypatch.setattr(multiview, "triangulate", contradicting)
     position(session)
     later = scene.start_ns + SECOND
     session.clock = lambda: later

@@ -4,11 +4,11 @@ import threading
 
 import numpy as np
 import pytest
-from molmo_point_ros.codes import PositionStatus
-from molmo_point_ros.session import Session
-from molmo_point_ros.settings import Settings
-from molmo_point_ros.standing import StandingQuery
-from molmo_point_ros.values import Request
+from molmo_robot.codes import PositionStatus
+from molmo_robot.continuous_query import StandingQuery
+from molmo_robot.session import Session
+from molmo_robot.settings import Settings
+from molmo_robot.types import Request
 from robot_scene import SECOND, Scene, find_ball
 from ros_world import wait_for
 
@@ -18,7 +18,7 @@ from molmo_point.testing import FakePointer
 
 pytest.importorskip("cv2", reason='following needs: pip install "molmo-point[tracking]"')
 
-from molmo_point_ros.follower import FlowFollower
+from molmo_robot.flow_follower import FlowFollower
 
 from molmo_point.tracking import Tracker
 

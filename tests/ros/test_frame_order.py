@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molmo_point_ros.ordering import FrameOrder
-from molmo_point_ros.session import Session
-from molmo_point_ros.settings import Settings
-from molmo_point_ros.standing import StandingQuery
-from molmo_point_ros.values import Request
+from molmo_robot.continuous_query import StandingQuery
+from molmo_robot.frame_order import FrameOrder
+from molmo_robot.session import Session
+from molmo_robot.settings import Settings
+from molmo_robot.types import Request
 from robot_scene import SECOND, Scene, find_ball
 from ros_world import wait_for
 
@@ -97,7 +97,7 @@ class Stage:
 
     def __init__(self, scene, answers=find_ball, **values):
         pytest.importorskip("cv2", reason="following needs OpenCV")
-        from molmo_point_ros.follower import new_follower
+        from molmo_robot.flow_follower import new_follower
 
         self.scene = scene
         self.published = []
@@ -239,8 +239,8 @@ def test_an_answer_that_cannot_be_followed_is_published_and_noted(scene):
 
 def test_a_follower_reports_the_loss_of_a_clock_set_back(scene):
     pytest.importorskip("cv2", reason="following needs OpenCV")
-    from molmo_point_ros.follower import new_follower
-    from molmo_point_ros.pictures import rgb_of
+    from molmo_robot.flow_follower import new_follower
+    from molmo_robot.messages.images import rgb_of
 
     follower = new_follower()()
     image = rgb_of(scene.image(scene.start_ns), "/t")

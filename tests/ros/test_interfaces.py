@@ -10,15 +10,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from molmo_point_ros import tables
-from molmo_point_ros.codes import STATUS_NUMBERS, Code, PositionStatus, Stage
+from molmo_robot import docs_tables
+from molmo_robot.codes import STATUS_NUMBERS, Code, PositionStatus, Stage
+from molmo_robot.dds.types import INTERFACES, RosTypes
 from rosbags.typesys import get_types_from_msg
-
-from molmo_point.service.dds.types import INTERFACES, RosTypes
 
 ROOT = Path(__file__).parents[2]
 SRC = ROOT / "ros2_ws" / "src"
-MSGS, NODE = SRC / "molmo_point_msgs", SRC / "molmo_point_ros"
+MSGS, NODE, ROBOT = SRC / "molmo_point_msgs", SRC / "molmo_point_ros", SRC / "molmo_robot"
 TEXTS = sorted(p for p in MSGS.glob("*/*") if p.suffix in (".msg", ".srv", ".action"))
 PARTS = {
     ".msg": ("",),
@@ -105,7 +104,7 @@ def test_the_cmake_file_lists_every_interface():
     assert sorted(listed) == sorted(str(p.relative_to(MSGS)) for p in TEXTS)
 
 
-@pytest.mark.parametrize("package", [MSGS, NODE], ids=lambda p: p.name)
+@pytest.mark.parametrize("package", [MSGS, NODE, ROBOT], ids=lambda p: p.name)
 def test_package_xml_is_valid(package):
     catkin = pytest.importorskip("catkin_pkg.package", reason="needs: pip install catkin_pkg")
     found = catkin.parse_package(str(package))
@@ -117,7 +116,8 @@ def test_package_xml_is_valid(package):
 def test_every_package_the_node_imports_is_a_dependency():
     catkin = pytest.importorskip("catkin_pkg.package", reason="needs: pip install catkin_pkg")
     declared = {d.name for d in catkin.parse_package(str(NODE)).exec_depends}
-    text = "\n".join(p.read_text() for p in (NODE / "molmo_point_ros").glob("*.py"))
+    files = [*(NODE / "molmo_point_ros").glob("*.py"), *(ROBOT / "molmo_robot").rglob("*.py")]
+    text = "\n".join(p.read_text() for p in files)
     used = set(re.findall(r'"(\w+_(?:msgs|srvs|interfaces))/(?:msg|srv|action)/', text))
     used |= set(re.findall(r"^from (rclpy|rcl_interfaces)", text, re.M))
     # Only bags carry Foxglove's annotations, and the pip package has their definitions.
@@ -154,7 +154,7 @@ def test_launch_files_are_python_and_describe_what_exists(path):
 
 
 def test_launch_parameters_are_parameters_of_the_node():
-    from molmo_point_ros.parameters import defaults
+    from molmo_robot.parameters import defaults
 
     tree = ast.parse((NODE / "launch" / "point.launch.py").read_text())
     named = {
@@ -169,10 +169,10 @@ def test_launch_parameters_are_parameters_of_the_node():
 
 
 def test_the_parameter_file_is_the_code(tmp_path):
-    """`python -m molmo_point_ros.tables yaml > config/point.yaml` writes it anew."""
+    """`python -m molmo_robot.docs_tables yaml > config/point.yaml` writes it anew."""
     text = (NODE / "config" / "point.yaml").read_text()
-    assert text == tables.yaml_text()
-    from molmo_point_ros.settings import Settings
+    assert text == docs_tables.yaml_text()
+    from molmo_robot.settings import Settings
 
     values = yaml.safe_load(text)["/**"]["ros__parameters"]
     camera = values.pop("camera")
@@ -180,12 +180,12 @@ def test_the_parameter_file_is_the_code(tmp_path):
 
 
 def test_the_tables_of_the_documentation_are_the_code():
-    """`python -m molmo_point_ros.tables markdown` prints them."""
-    assert tables.markdown_text() in (ROOT / "docs" / "robots.md").read_text()
+    """`python -m molmo_robot.docs_tables markdown` prints them."""
+    assert docs_tables.markdown_text() in (ROOT / "docs" / "robots.md").read_text()
 
 
 def test_the_rviz_file_shows_what_the_node_publishes():
-    from molmo_point_ros.interface import OUTPUTS
+    from molmo_robot.topics import OUTPUTS
 
     text = (NODE / "rviz" / "point.rviz").read_text()
     yaml.safe_load(text)
@@ -225,3 +225,7 @@ def test_colcon_builds_the_node_package_without_ros(tmp_path):
     index = install / "share" / "ament_index" / "resource_index" / "packages" / "molmo_point_ros"
     assert index.exists()
     assert list(install.glob("lib/python*/site-packages/molmo_point_ros/node.py"))
+    robot = tmp_path / "install" / "molmo_robot"
+    (package,) = robot.glob("lib/python*/site-packages/molmo_robot")
+    assert {"session.py", "messages", "positions", "dds"} <= {p.name for p in package.iterdir()}
+    assert list(package.glob("dds/interfaces/*/msg/*.msg"))

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from molmo_point_ros.parameters import defaults
+from molmo_robot.parameters import defaults
 
 LAUNCH = Path(__file__).parents[2] / "ros2_ws" / "src" / "molmo_point_ros" / "launch"
 

@@ -4,7 +4,7 @@ import threading
 import time
 
 import numpy as np
-from molmo_point_ros.codes import Code, PositionStatus, Stage
+from molmo_robot.codes import Code, PositionStatus, Stage
 from node_robot import answers_of
 from robot_scene import BALL_ODOM, SECOND
 from ros_world import result, wait_for

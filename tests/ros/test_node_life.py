@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from molmo_point_ros.codes import Code
+from molmo_robot.codes import Code
 from node_robot import CAMERA
 from robot_scene import SECOND, find_ball
 from ros_world import result, wait_for
@@ -152,7 +152,7 @@ def test_another_camera_counts_from_the_next_configure_on(robot):
 
 
 def test_every_parameter_of_the_table_is_declared(robot):
-    from molmo_point_ros.parameters import defaults
+    from molmo_robot.parameters import defaults
 
     robot = robot()
     for name, value in defaults().items():
@@ -179,9 +179,9 @@ def test_the_overlay_is_only_made_while_somebody_watches(robot):
     result(robot.goal().get_result_async())
     heard = robot.listen("sensor_msgs/msg/Image", "/point_node/overlay")
     assert not heard
-    from molmo_point_ros.interface import SENSOR
     from molmo_point_ros.node import profile
     from molmo_point_ros.rclpy_types import message_class
+    from molmo_robot.topics import SENSOR
 
     watched = []
     robot.helper.create_subscription(

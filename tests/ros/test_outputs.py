@@ -1,9 +1,10 @@
 """Positions for Nav2, MoveIt and vision_msgs, calibration that was sent before the node, and the status of no answer."""
 
 import pytest
-from molmo_point_ros import interface, publications
-from molmo_point_ros.codes import CODE_OF_STATUS, STATUS_NUMBERS
-from molmo_point_ros.settings import Settings
+from molmo_robot import topics
+from molmo_robot.codes import CODE_OF_STATUS, STATUS_NUMBERS
+from molmo_robot.messages import results
+from molmo_robot.settings import Settings
 from ros_world import result, wait_for
 from test_conversions import an_answer
 
@@ -11,7 +12,7 @@ from molmo_point.points import Status
 
 
 def built(types, answer):
-    made = interface.results(types.make, answer, Settings.of({}))
+    made = topics.results(types.make, answer, Settings.of({}))
     return {output.name: message for output, message in made}
 
 
@@ -41,18 +42,18 @@ def test_every_status_has_a_number_and_a_code():
 
 
 def test_no_answer_is_pending(types):
-    assert publications.empty_array(types.make).status == STATUS_NUMBERS[Status.PENDING]
+    assert results.empty_array(types.make).status == STATUS_NUMBERS[Status.PENDING]
 
 
 def test_transforms_are_heard_where_the_parameters_say(types):
-    from molmo_point_ros.session import Session
-    from molmo_point_ros.standing import StandingQuery
+    from molmo_robot.continuous_query import StandingQuery
+    from molmo_robot.session import Session
 
     from molmo_point.testing import FakePointer
 
     values = {"tf_topic": "/robot1/tf", "tf_static_topic": "/robot1/tf_static"}
     session = Session(Settings.of(values), FakePointer())
-    heard = {i.role: i.topic for i in interface.inputs(session, StandingQuery(session, print))}
+    heard = {i.role: i.topic for i in topics.inputs(session, StandingQuery(session, print))}
     assert (heard["moving"], heard["fixed"]) == ("/robot1/tf", "/robot1/tf_static")
 
 

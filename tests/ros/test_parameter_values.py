@@ -4,10 +4,9 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from molmo_point_ros.errors import ParameterError
-from molmo_point_ros.settings import Settings
-
-from molmo_point.cli.robots import parameters_of, transform_topics
+from molmo_robot.cli.options import parameters_of, transform_topics
+from molmo_robot.errors import ParameterError
+from molmo_robot.settings import Settings
 
 
 @pytest.mark.parametrize("text", ["true", "True", "yes", "on", "1", "TRUE"])

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molmo_point_ros.compressed_pictures import PictureFormat
-from molmo_point_ros.contrast import grey8
-from molmo_point_ros.errors import MessageError
-from molmo_point_ros.pictures import rgb_of_compressed
-from molmo_point_ros.session import Session
-from molmo_point_ros.settings import Settings
-from molmo_point_ros.values import Request
+from molmo_robot.contrast import grey8
+from molmo_robot.errors import MessageError
+from molmo_robot.messages.compressed_images import PictureFormat
+from molmo_robot.messages.images import rgb_of_compressed
+from molmo_robot.session import Session
+from molmo_robot.settings import Settings
+from molmo_robot.types import Request
 from PIL import Image
 from robot_scene import Scene
 

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from molmo_point_ros.codes import Code
+from molmo_robot.codes import Code
 from robot_scene import find_ball
 from ros_world import EXECUTABLE, result, running, spinning, wait_for
 
@@ -107,7 +107,7 @@ def test_an_activation_that_fails_leaves_nothing_behind(robot, monkeypatch):
 
 
 def test_parameters_are_described_with_their_ranges_and_choices(robot):
-    from molmo_point_ros.parameters import defaults
+    from molmo_robot.parameters import defaults
     from rcl_interfaces.srv import DescribeParameters, ListParameters
 
     robot = robot()

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from molmo_point_ros.codes import Code, PositionStatus
+from molmo_robot.codes import Code, PositionStatus
 from robot_scene import BALL_ODOM, SECOND, find_ball
 from ros_world import result, wait_for
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from molmo_point_ros.codes import Code, PositionStatus
+from molmo_robot.codes import Code, PositionStatus
 from node_robot import CAMERA, Camera
 from robot_scene import BALL_ODOM, find_ball
 from ros_world import EXECUTABLE, running, spinning, wait_for

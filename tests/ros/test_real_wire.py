@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from molmo_point_ros.codes import Code
+from molmo_robot.codes import Code
 from node_robot import CAMERA
 from robot_scene import BALL_ODOM
 from ros_world import result, spinning, wait_for
@@ -28,8 +28,8 @@ BOTH = (True, False)
 
 
 def profile(reliable, latched, depth=5):
-    from molmo_point_ros.interface import Quality
     from molmo_point_ros.node import profile as profile_of
+    from molmo_robot.topics import Quality
 
     return profile_of(Quality(reliable=reliable, latched=latched, depth=depth))
 

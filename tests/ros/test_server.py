@@ -5,11 +5,11 @@ import time
 
 import numpy as np
 import pytest
-from molmo_point_ros.codes import Code
-from molmo_point_ros.reaching import connect
-from molmo_point_ros.session import Session
-from molmo_point_ros.settings import Settings
-from molmo_point_ros.values import Request
+from molmo_robot.codes import Code
+from molmo_robot.lazy_pointer import connect
+from molmo_robot.session import Session
+from molmo_robot.settings import Settings
+from molmo_robot.types import Request
 from robot_scene import BALL_ODOM, Drive, Scene, find_ball
 from ros_world import wait_for
 

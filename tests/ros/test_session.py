@@ -5,10 +5,10 @@ import time
 
 import numpy as np
 import pytest
-from molmo_point_ros.codes import Code, PositionStatus, Stage
-from molmo_point_ros.session import Session
-from molmo_point_ros.settings import Settings
-from molmo_point_ros.values import Request
+from molmo_robot.codes import Code, PositionStatus, Stage
+from molmo_robot.session import Session
+from molmo_robot.settings import Settings
+from molmo_robot.types import Request
 from robot_scene import BALL_ODOM, HEIGHT, SECOND, WIDTH, Drive, Scene, find_ball
 
 from molmo_point.errors import ServerGone

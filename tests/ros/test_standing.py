@@ -5,12 +5,12 @@ import time
 
 import numpy as np
 import pytest
-from molmo_point_ros.codes import PositionStatus
-from molmo_point_ros.errors import RequestError
-from molmo_point_ros.session import Session
-from molmo_point_ros.settings import Settings
-from molmo_point_ros.standing import StandingQuery, Tracked
-from molmo_point_ros.values import Request
+from molmo_robot.codes import PositionStatus
+from molmo_robot.continuous_query import StandingQuery, Tracked
+from molmo_robot.errors import RequestError
+from molmo_robot.session import Session
+from molmo_robot.settings import Settings
+from molmo_robot.types import Request
 from robot_scene import BALL_ODOM, SECOND, Drive, Scene, find_ball
 from ros_world import wait_for
 
@@ -82,7 +82,7 @@ def test_without_a_follower_every_answer_is_published_with_its_own_stamp(stage):
 
 def test_optical_flow_carries_points_to_every_frame_while_the_model_thinks(stage):
     pytest.importorskip("cv2", reason='following needs: pip install "molmo-point[tracking]"')
-    from molmo_point_ros.follower import new_follower
+    from molmo_robot.flow_follower import new_follower
 
     asked, release = [], threading.Event()
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from molmo_calibration import ExtrapolationError, FrameError, Transform
-from molmo_point_ros.errors import MessageError
-from molmo_point_ros.session import Session
-from molmo_point_ros.settings import Settings
-from molmo_point_ros.transforms import TransformBuffer
+from molmo_robot.errors import MessageError
+from molmo_robot.session import Session
+from molmo_robot.settings import Settings
+from molmo_robot.transform_buffer import TransformBuffer
 from robot_scene import SECOND, Scene
 
 from molmo_point.testing import FakePointer

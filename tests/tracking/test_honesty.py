@@ -17,8 +17,7 @@ from molmo_point.testing import FakePointer
 cv2 = pytest.importorskip("cv2", exc_type=ImportError)
 
 from molmo_point.errors import UsageError  # noqa: E402
-from molmo_point.tracking import Tracker  # noqa: E402
-from molmo_point.tracking import frame_sources as sources  # noqa: E402
+from molmo_point.tracking import Tracker, frame_sources  # noqa: E402
 from molmo_point.tracking.continuous import Watch  # noqa: E402
 
 SIZE = (320, 240)
@@ -211,10 +210,10 @@ def test_stamps_come_from_the_file_not_from_its_nominal_rate(
 
         def release(self) -> None: ...
 
-    monkeypatch.setattr(sources, "_open", lambda source: Capture())
+    monkeypatch.setattr(frame_sources, "_open", lambda source: Capture())
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"")
-    stamps = [frame.stamp_ns for frame in sources.frames(str(clip), paced=False)]
+    stamps = [frame.stamp_ns for frame in frame_sources.frames(str(clip), paced=False)]
     assert stamps == [round(ms * 1e6) for ms in told_ms]
 
 
@@ -222,7 +221,7 @@ def test_a_file_without_a_frame_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "text.png"
     path.write_text("not an image")
     with pytest.raises(UsageError):
-        list(sources.frames(str(path), paced=False))
+        list(frame_sources.frames(str(path), paced=False))
 
 
 class _Stream:
@@ -243,23 +242,23 @@ class _Stream:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    monkeypatch.setattr(sources, "RETRY_S", (0.01, 0.02))
+    monkeypatch.setattr(frame_sources, "RETRY_S", (0.01, 0.02))
     opened: list[str] = []
 
     def open_(source: str) -> _Stream:
         opened.append(source)
         if len(opened) == 2:
-            raise sources.ServerGone("not yet")
+            raise frame_sources.ServerGone("not yet")
         return _Stream()
 
-    monkeypatch.setattr(sources, "_open", open_)
+    monkeypatch.setattr(frame_sources, "_open", open_)
     return opened  # type: ignore[return-value]
 
 
 def test_a_stream_that_stops_is_opened_again(quick: list[str]) -> None:
     stop = threading.Event()
     seen = 0
-    for _ in sources.frames("rtsp://camera/1", reconnect=True, stop=stop):
+    for _ in frame_sources.frames("rtsp://camera/1", reconnect=True, stop=stop):
         seen += 1
         if seen == 6:
             stop.set()
@@ -268,4 +267,4 @@ def test_a_stream_that_stops_is_opened_again(quick: list[str]) -> None:
 
 
 def test_without_reconnect_a_stream_ends(quick: list[str]) -> None:
-    assert len(list(sources.frames("rtsp://camera/1"))) == 2
+    assert len(list(frame_sources.frames("rtsp://camera/1"))) == 2

@@ -8,6 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from molmo_robot.continuous_query import StandingQuery
+from molmo_robot.diagnostics import diagnostics
+from molmo_robot.model_call import Asker
+from molmo_robot.session import Session
+from molmo_robot.settings import Settings
+from molmo_robot.topics import LIVE_OUTPUTS, Input, Quality, inputs, results
+from molmo_robot.tracked import Follower
+from molmo_robot.types import Answer, Request
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
@@ -15,17 +23,9 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from molmo_point.errors import PointError, ServiceError
-from molmo_point_ros.asking import Asker
-from molmo_point_ros.declaring import Declared
-from molmo_point_ros.diagnostics import diagnostics
-from molmo_point_ros.interface import LIVE_OUTPUTS, Input, Quality, inputs, results
+from molmo_point_ros.action_server import Servers
 from molmo_point_ros.rclpy_types import make, message_class, quiet_about_qos
-from molmo_point_ros.serving import Servers
-from molmo_point_ros.session import Session
-from molmo_point_ros.settings import Settings
-from molmo_point_ros.standing import StandingQuery
-from molmo_point_ros.tracked import Follower
-from molmo_point_ros.values import Answer, Request
+from molmo_point_ros.ros_parameters import Declared
 
 DIAGNOSTICS_PERIOD_S = 1.0
 

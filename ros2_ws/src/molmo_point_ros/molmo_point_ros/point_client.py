@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import rclpy
+from molmo_robot.codes import Code, PositionStatus
 from rclpy.action import ActionClient
 
-from molmo_point_ros.codes import Code, PositionStatus
 from molmo_point_ros.rclpy_types import message_class
 
 FOUND, FAILED, NOTHING = 0, 1, 3

@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
+from molmo_robot.flow_follower import new_follower
+from molmo_robot.lazy_pointer import connect
+from molmo_robot.model_call import Asker
+from molmo_robot.parameters import find
+from molmo_robot.settings import Settings
+from molmo_robot.tracked import Follower
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 
-from molmo_point_ros.asking import Asker
-from molmo_point_ros.follower import new_follower
 from molmo_point_ros.node import PointNode
-from molmo_point_ros.parameters import find
-from molmo_point_ros.reaching import connect
-from molmo_point_ros.settings import Settings
-from molmo_point_ros.tracked import Follower
 
 RETRY_S = 5.0
 SPARE_THREADS = 4

@@ -1,0 +1,120 @@
+"""`Servers`: the action and the services of the node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from molmo_robot.codes import Code
+from molmo_robot.messages.requests import fill, fill_feedback, request_of, standing_request_of
+from molmo_robot.types import Outcome
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+
+from molmo_point.errors import PointError
+from molmo_point_ros.rclpy_types import make, message_class
+
+if TYPE_CHECKING:
+    from molmo_point_ros.node import PointNode
+
+DONE = (Code.SUCCEEDED, Code.NO_POINTS, Code.TRUNCATED)
+"""Outcomes with an answer to act on: the goal succeeds. With every other code it is aborted, and `message` says why."""
+
+RESULT_KEPT_S = 30
+"""How long the result of a goal that has ended can be asked for. rclpy keeps every goal with its picture for so long: its
+default of 15 minutes holds 5 GB of a client that sends pictures of 640x480 along at 6 Hz."""
+
+INACTIVE = Outcome(Code.CANCELED, "the node is not active: activate it first")
+
+
+class Servers:
+    """Created when the node is configured; requests are refused unless it is active."""
+
+    def __init__(self, node: PointNode) -> None:
+        self._node = node
+        self._action_type = message_class("molmo_point_msgs/action/Point")
+        group = node.requests_group
+        self._action = ActionServer(
+            node,
+            self._action_type,
+            "~/point",
+            self._execute,
+            callback_group=group,
+            goal_callback=self._on_goal,
+            cancel_callback=lambda goal: CancelResponse.ACCEPT,
+            result_timeout=RESULT_KEPT_S,
+        )
+        self._services = [
+            node.create_service(message_class(kind), name, answer, callback_group=group)
+            for name, kind, answer in (
+                ("~/query", "molmo_point_msgs/srv/Point", self._on_query),
+                ("~/set_query", "molmo_point_msgs/srv/SetQuery", self._on_set_query),
+                ("~/enable", "std_srvs/srv/SetBool", self._on_enable),
+            )
+        ]
+
+    def destroy(self) -> None:
+        """Take the action and the services off the graph."""
+        self._action.destroy()
+        for service in self._services:
+            self._node.destroy_service(service)
+
+    def _on_goal(self, goal: Any) -> Any:
+        if self._node.session is None:
+            self._node.get_logger().warning(f"goal {goal.query!r} rejected: {INACTIVE.message}")
+            return GoalResponse.REJECT
+        return GoalResponse.ACCEPT
+
+    def _execute(self, handle: Any) -> Any:
+        session = self._node.session
+        identity = bytes(bytearray(handle.goal_id.uuid)).hex()
+        outcome = INACTIVE
+        if session is not None:
+            outcome = session.point(
+                request_of(handle.request, identity),
+                cancelled=lambda: bool(handle.is_cancel_requested),
+                progress=lambda stage, before, partial: handle.publish_feedback(
+                    fill_feedback(make, self._action_type.Feedback(), stage, before, partial)
+                ),
+            )
+        result = fill(make, self._action_type.Result(), outcome)
+        if outcome.code is Code.CANCELED and handle.is_cancel_requested:
+            handle.canceled()
+        elif outcome.code in DONE:
+            handle.succeed()
+        else:
+            handle.abort()
+        self._publish(outcome)
+        return result
+
+    def _on_query(self, request: Any, response: Any) -> Any:
+        session = self._node.session
+        outcome = INACTIVE if session is None else session.point(request_of(request))
+        self._publish(outcome)
+        return fill(make, response, outcome)
+
+    def _on_set_query(self, request: Any, response: Any) -> Any:
+        standing = self._node.standing
+        response.accepted = standing is not None
+        response.message = INACTIVE.message
+        if standing is not None:
+            try:
+                standing.set(standing_request_of(request), float(request.max_rate))
+                now = standing.request
+                response.message = (
+                    f"pointing to {now.query!r} on {now.camera}" if now else "stopped"
+                )
+            except PointError as error:
+                response.accepted, response.message = False, str(error)
+        return response
+
+    def _on_enable(self, request: Any, response: Any) -> Any:
+        standing = self._node.standing
+        response.success = standing is not None
+        response.message = INACTIVE.message
+        if standing is not None:
+            standing.enable(bool(request.data))
+            response.message = "enabled" if request.data else "paused"
+        return response
+
+    def _publish(self, outcome: Outcome) -> None:
+        if outcome.answer is not None:
+            self._node.publish(outcome.answer)

@@ -1,0 +1,168 @@
+"""Answer a query about the pictures of a recording and write the recording anew with the answers in it.
+
+The recording is copied in log order, and a picture is answered when it comes by; what belongs to its stamp is fetched ahead of it
+(`bag_lookahead`). Answers are stamped as their pictures are and logged at their pictures' log time; nothing else changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from molmo_point.errors import UsageError
+from molmo_robot.bag.lookahead import Index, Lookahead, RecordedSource, Shot
+from molmo_robot.bag.reader import BagError, Recording
+from molmo_robot.bag.resume_log import Journal
+from molmo_robot.bag.run import RecordedRobot, Run
+from molmo_robot.bag.task import Selection, Summary, Task
+from molmo_robot.bag.writer import Copy
+from molmo_robot.dds.types import RosTypes
+
+__all__ = [
+    "CALIBRATIONS",
+    "PICTURES",
+    "Selection",
+    "Summary",
+    "Task",
+    "annotate",
+    "picture_type",
+    "topic_types",
+]
+
+PICTURES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+CALIBRATIONS = ("sensor_msgs/msg/CameraInfo",)
+TRANSFORMS = "tf2_msgs/msg/TFMessage"
+
+
+def topic_types(
+    path: Path, wanted: Mapping[str, tuple[str, Sequence[str]]], types: RosTypes
+) -> dict[str, str]:
+    """Return the types of topics that a recording has to have, by option.
+
+    Args:
+        path: The recording.
+        wanted: {option: (topic, expected types)}.
+        types: Message definitions.
+
+    Raises:
+        BagError: No such recording or topic, or a topic of another type.
+    """
+    with Recording(path, types) as recording:
+        return {
+            option: recording.type_of(topic, expected, option)
+            for option, (topic, expected) in wanted.items()
+        }
+
+
+def picture_type(path: Path, topic: str, types: RosTypes) -> str:
+    """Return the type of a recording's picture topic.
+
+    Raises:
+        BagError: No such recording or topic, or not a topic of pictures.
+    """
+    return topic_types(path, {"--image": (topic, PICTURES)}, types)["--image"]
+
+
+def annotate(
+    task: Task,
+    robot: RecordedRobot,
+    types: RosTypes,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    watch: Callable[[Any, Mapping[str, Any]], None] = lambda answer, messages: None,
+) -> Summary:
+    """Answer the chosen pictures and write the recording with the answers.
+
+    Interrupted (by an error or by hand), it leaves no half-written recording, only its journal: the same call again goes on.
+
+    Args:
+        task: What to do.
+        robot: What answers.
+        types: Message definitions for the results.
+        progress: Called with pictures done and pictures in all.
+        watch: Called with each answer and its messages by output name.
+
+    Raises:
+        BagError: The recording lacks a topic or is damaged, or the output is there already.
+        UsageError: An empty query, or a journal of another task.
+        PointError: The model failed.
+    """
+    if not task.query.strip():
+        raise UsageError("--query: expected a few words to look for, got an empty text")
+    with Recording(task.recording, types) as recording:
+        recording.type_of(task.image, PICTURES, "--image")
+        sources = {s.topic: s for s in robot.inputs() if s.topic != task.image}
+        index = Index(recording, task.image, sources)
+        shots = _chosen(index, recording.start_ns, task)
+        copy = Copy(task.out, task.storage)
+        journal = None
+        try:
+            warnings = _remarks(task, recording, sources, index)
+            warnings += [
+                f"{name}: its definition is not known" for name in copy.take_over(recording)
+            ]
+            topics = {s.name: f"{task.prefix}/{s.name}" for s in robot.recorded_outputs}
+            for sink in robot.recorded_outputs:
+                copy.add_topic(topics[sink.name], sink.type_name, types)
+            journal = Journal(task.journal_path(), task.fingerprint())
+            run = Run(task, robot, journal, recording, progress)
+            kinds = {s.name: s.type_name for s in robot.recorded_outputs}
+            with contextlib.closing(
+                Lookahead(recording, index, shots, sources, robot.frames)
+            ) as ahead:
+                for stamp_ns, answer in run.answers(copy, shots, sources, ahead):
+                    messages = dict(robot.messages(answer))
+                    watch(answer, messages)
+                    for name, message in messages.items():
+                        copy.write(topics[name], stamp_ns, types.to_cdr(message, kinds[name]))
+            copy.finish()
+        except BaseException:
+            copy.discard()
+            if journal is not None:
+                journal.close()
+            raise
+    journal.remove()
+    return run.summary(warnings)
+
+
+def _chosen(index: Index, start_ns: int, task: Task) -> list[Shot]:
+    chosen = task.selection.places([(log_ns - start_ns) / 1e9 for _, log_ns in index.pictures])
+    if not chosen:
+        raise BagError(
+            f"--image {task.image}: expected pictures between --start and --end, "
+            f"there are {len(index.pictures)} in the recording and none of them is chosen"
+        )
+    return [Shot(place, *index.pictures[place]) for place in chosen]
+
+
+def _remarks(
+    task: Task, recording: Recording, sources: Mapping[str, RecordedSource], index: Index
+) -> list[str]:
+    """What a person should know about a recording before reading its positions."""
+    remarks = [
+        f"{topic}: in the encoding {encoding!r}, which is not ROS 2's: it is not in the output"
+        for topic, encoding in sorted(recording.foreign.items())
+    ]
+    last_s = (index.pictures[-1][1] - recording.start_ns) / 1e9
+    remarks += [
+        f"--at {at:g}: the last picture is at {last_s:.3f} s"
+        for at in task.selection.at_s
+        if at > last_s
+    ]
+    if index.damaged:
+        remarks.append(
+            f"{len(index.damaged)} messages could not be read, the first: {index.damaged[0]}"
+        )
+    wanted = [t for t, s in sources.items() if s.role in ("moving", "fixed")]
+    present = {c.topic for c in recording.connections}
+    others = sorted(
+        c.topic for c in recording.connections if c.msgtype == TRANSFORMS and c.topic not in wanted
+    )
+    if others and not present & {*wanted}:
+        remarks.append(
+            f"there are no transforms on {' or '.join(wanted)}, but on {', '.join(others)}: "
+            "--tf-namespace says below which name they are"
+        )
+    return remarks

@@ -1,0 +1,164 @@
+"""`Run`: plays a recording to a robot, picture by picture, and counts what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from molmo_point.errors import UsageError
+from molmo_point.points import Status
+from molmo_robot.bag.lookahead import Lookahead, RecordedSource, Shot, check_type
+from molmo_robot.bag.reader import BagError, Recording
+from molmo_robot.bag.resume_log import Journal, Known
+from molmo_robot.bag.task import Summary, Task
+from molmo_robot.bag.writer import Copy
+from molmo_robot.dds.bridge import Sink
+
+CAMERA = "camera"
+
+
+class RecordedRobot(Protocol):
+    """What answers; `molmo_robot.robot.Robot` is the one."""
+
+    @property
+    def recorded_outputs(self) -> Sequence[Sink]: ...
+
+    @property
+    def frames(self) -> Sequence[str]: ...
+
+    def inputs(self) -> Sequence[RecordedSource]:
+        """Return the topics it wants to hear."""
+
+    def reach_back(self, seconds: float) -> None:
+        """Keep transforms for so long."""
+
+    def answer_recorded(
+        self,
+        camera: str,
+        message: Any,
+        query: str,
+        timeout_s: float,
+        known: Known | None = None,
+        depth: Any = None,
+    ) -> Any:
+        """Answer about one picture; `known` is the model's answer of an earlier run, `depth` the depth image nearest in time."""
+
+    def messages(self, answer: Any) -> list[tuple[str, Any]]:
+        """Return an answer's messages as (output name, message)."""
+
+
+class Run:
+    """Plays a recording to a robot."""
+
+    def __init__(
+        self,
+        task: Task,
+        robot: RecordedRobot,
+        journal: Journal,
+        recording: Recording,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self._task, self._robot, self._journal = task, robot, journal
+        self._recording = recording
+        self._progress = progress
+        self._done = self._resumed = self._points = self._placed = 0
+        self._failures: list[str] = []
+        self._unplaced: Counter[str] = Counter()
+        self._reasons: dict[str, str] = {}
+
+    def answers(
+        self,
+        copy: Copy,
+        shots: Sequence[Shot],
+        sources: Mapping[str, RecordedSource],
+        ahead: Lookahead,
+    ) -> Iterator[tuple[int, Any]]:
+        """Copy every message, and yield (log time, answer) of each chosen picture in between."""
+        self._robot.reach_back(ahead.cache_s)
+        self._prepare(sources)
+        chosen = {shot.place for shot in shots}
+        place = -1
+        for connection, stamp_ns, data in self._recording.messages():
+            copy.copy(connection, stamp_ns, data)
+            source = sources.get(connection.topic)
+            if connection.topic == self._task.image:
+                place += 1
+                if place in chosen:
+                    ahead.until(place)
+                    answer = self._answer(place, connection, data, ahead)
+                    if answer is not None:
+                        yield stamp_ns, answer
+                    self._done += 1
+                    self._progress(self._done, len(chosen))
+            elif source is not None and source.role == "info":
+                self._hand_over(source, connection, data)
+
+    def summary(self, warnings: list[str]) -> Summary:
+        return Summary(
+            self._done,
+            self._resumed,
+            self._points,
+            tuple(self._failures),
+            tuple(warnings),
+            self._placed,
+            tuple(
+                f"{count} points without a position, {name}: {self._reasons[name]}"
+                for name, count in self._unplaced.most_common()
+            ),
+        )
+
+    def _prepare(self, sources: Mapping[str, RecordedSource]) -> None:
+        """Hand over what holds for the whole recording and may come late in it: fixed transforms, calibration."""
+        fixed = [t for t, s in sources.items() if s.role == "fixed"]
+        for connection, _, data in self._recording.messages(fixed):
+            # The index has named what cannot be decoded.
+            with contextlib.suppress(BagError):
+                self._hand_over(sources[connection.topic], connection, data)
+        seen: set[str] = set()
+        infos = [t for t, s in sources.items() if s.role == "info"]
+        for connection, _, data in self._recording.messages(infos):
+            if connection.topic not in seen:
+                seen.add(connection.topic)
+                self._hand_over(sources[connection.topic], connection, data)
+            if len(seen) == len(infos):
+                break
+
+    def _hand_over(self, source: RecordedSource, connection: Any, data: bytes) -> None:
+        check_type(connection, source)
+        source.receive(self._recording.decode(connection, data))
+
+    def _answer(self, place: int, connection: Any, data: bytes, ahead: Lookahead) -> Any:
+        """The answer about one picture, or None where it cannot be read."""
+        known = self._journal.get(place)
+        start = time.monotonic()
+        try:
+            message = self._recording.decode(connection, data)
+            depth = ahead.depth(place)
+            answer = self._robot.answer_recorded(
+                CAMERA, message, self._task.query, self._task.timeout_s, known, depth
+            )
+        except UsageError as error:
+            # One picture that cannot be read costs that picture, and is told; a model that fails ends the run.
+            self._failures.append(f"picture {place}: {error}")
+            return None
+        if known is None:
+            self._journal.add(place, answer.pointing, time.monotonic() - start)
+        self._resumed += known is not None
+        self._count(place, answer)
+        return answer
+
+    def _count(self, place: int, answer: Any) -> None:
+        status = answer.pointing.status
+        if status not in (Status.FOUND, Status.NOT_FOUND):
+            self._failures.append(f"picture {place}: the answer is {status}, not a whole one")
+        self._points += answer.pointing.count
+        for placed in answer.points:
+            position = placed.position
+            if position.status.name == "OK":
+                self._placed += 1
+            else:
+                self._unplaced[position.status.name] += 1
+                self._reasons.setdefault(position.status.name, position.message)

@@ -1,0 +1,193 @@
+"""`CameraFeed`: the newest pictures, depth images and calibration of one camera, and what went wrong with them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from molmo_robot.errors import NoImage
+from molmo_robot.settings import CameraSettings
+from molmo_robot.stamped_buffer import StampedBuffer, Strays
+from molmo_robot.stamps import SECOND_NS, stamp_ns_of
+
+IMAGES_KEPT = 8
+"""The newest picture is the one that counts; a few older ones stay for `not_before` and for late callers."""
+
+DEPTH_KEPT_S = 2.0
+"""Depth is frozen together with its picture, so it only has to cover the lag between the two topics, whatever their rates."""
+
+DEPTHS_KEPT = 600
+"""Depth images at most: a clock that stands still, or an endless rate, must not fill the memory."""
+
+
+@dataclass
+class Counts:
+    """What a feed has seen since it began, for diagnostics."""
+
+    images: int = 0
+    depths: int = 0
+    jumps: int = 0
+    sync_misses: int = 0
+
+
+class CameraFeed:
+    """Buffers of one camera. Thread-safe: subscriptions write, requests read and wait."""
+
+    def __init__(self, settings: CameraSettings) -> None:
+        self.settings = settings
+        self.counts = Counts()
+        self._images: StampedBuffer[Any] = StampedBuffer(IMAGES_KEPT)
+        self._depths: StampedBuffer[Any] = StampedBuffer(DEPTHS_KEPT, DEPTH_KEPT_S)
+        self._info: Any = None
+        self._depth_info: Any = None
+        self._arrived = threading.Condition()
+        self._strays = (Strays(), Strays())
+        self.stray = ""
+        """What was let go because of its stamp, for a person; empty where nothing was."""
+
+    def add_image(self, message: Any) -> int:
+        """Keep a picture; returns its stamp in nanoseconds."""
+        stamp_ns = stamp_ns_of(message.header)
+        with self._arrived:
+            self.counts.images += 1
+            if self._is_stray(
+                stamp_ns, self._strays[0], self._images.newest(), self.settings.image_topic
+            ):
+                return stamp_ns
+            if self._images.add(stamp_ns, message):
+                self.counts.jumps += 1
+                self._depths.clear()
+            self._arrived.notify_all()
+        return stamp_ns
+
+    def add_depth(self, message: Any) -> None:
+        """Keep a depth image."""
+        stamp_ns = stamp_ns_of(message.header)
+        with self._arrived:
+            self.counts.depths += 1
+            if self._is_stray(
+                stamp_ns, self._strays[1], self._depths.newest(), self.settings.depth_topic
+            ):
+                return
+            self._depths.add(stamp_ns, message)
+            self._arrived.notify_all()
+
+    def add_info(self, message: Any) -> None:
+        """Keep the newest calibration of the picture."""
+        self._info = message
+
+    def add_depth_info(self, message: Any) -> None:
+        """Keep the newest calibration of the depth image."""
+        self._depth_info = message
+
+    @property
+    def info(self) -> Any:
+        """Newest `sensor_msgs/CameraInfo` of the picture, or None."""
+        return self._info
+
+    @property
+    def depth_info(self) -> Any:
+        """Newest `sensor_msgs/CameraInfo` of the depth image, or None."""
+        return self._depth_info
+
+    def newest_stamp_ns(self) -> int | None:
+        """Stamp of the newest picture, or None."""
+        newest = self._images.newest()
+        return None if newest is None else newest[0]
+
+    def clear(self) -> None:
+        """Forget pictures and depth (the clock was set back); calibration holds in any time."""
+        with self._arrived:
+            self._images.clear()
+            self._depths.clear()
+
+    def wait_image(
+        self,
+        *,
+        not_before_ns: int,
+        max_age_ns: int,
+        clock: Callable[[], int],
+        timeout_s: float,
+        cancelled: Callable[[], bool],
+    ) -> tuple[int, Any]:
+        """Return (stamp, message) of the newest picture that is new enough, waiting for one if need be.
+
+        Args:
+            not_before_ns: Oldest stamp taken.
+            max_age_ns: Largest age by `clock`; 0 for any.
+            clock: Now, in the time of the stamps.
+            timeout_s: How long to wait.
+            cancelled: Asked a few times a second; True ends the wait.
+
+        Raises:
+            NoImage: Nothing (new enough) came; says the topic, what was expected and what there is.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self._arrived:
+            while True:
+                newest = self._images.newest()
+                if newest is not None and newest[0] >= max(
+                    not_before_ns, clock() - max_age_ns if max_age_ns else 0
+                ):
+                    return newest
+                left = deadline - time.monotonic()
+                if left <= 0 or cancelled():
+                    raise NoImage(self._complaint(newest, not_before_ns, clock()))
+                self._arrived.wait(min(left, 0.05))
+
+    def wait_depth(
+        self, stamp_ns: int, tolerance_ns: int, timeout_s: float
+    ) -> tuple[int, Any] | None:
+        """Return (stamp, message) of the depth closest to a picture, waiting while it may still come.
+
+        A miss is counted. Depth later than the picture ends the wait: topics keep their order.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self._arrived:
+            while True:
+                found = self._depths.nearest(stamp_ns, tolerance_ns)
+                newest = self._depths.newest()
+                passed = newest is not None and newest[0] >= stamp_ns
+                left = deadline - time.monotonic()
+                exact = found is not None and found[0] == stamp_ns
+                if exact or passed or left <= 0:
+                    self.counts.sync_misses += found is None
+                    return found
+                self._arrived.wait(left)
+
+    def nearest_depth_ns(self, stamp_ns: int) -> int | None:
+        """Stamp of the depth image closest to a picture, however far away; None where there is none."""
+        found = self._depths.nearest(stamp_ns, tolerance_ns=2**63)
+        return None if found is None else found[0]
+
+    def _is_stray(self, stamp_ns: int, strays: Strays, newest: Any, topic: str) -> bool:
+        """Whether a message is let go: what is newer must not be dropped because of a second publisher or a missing stamp."""
+        if not strays.is_stray(stamp_ns, None if newest is None else newest[0]):
+            return False
+        what = (
+            f"stamped {(newest[0] - stamp_ns) / SECOND_NS:.1f} s before"
+            if stamp_ns
+            else "with the stamp 0 after"
+        )
+        self.stray = (
+            f"{topic}: a message {what} the newest one was let go: is there a second publisher?"
+        )
+        return True
+
+    def _complaint(self, newest: tuple[int, Any] | None, not_before_ns: int, now_ns: int) -> str:
+        topic = self.settings.image_topic
+        if newest is None:
+            looks = topic.endswith(("/compressed", "/compressedDepth"))
+            hint = ""
+            if looks != (self.settings.image_transport == "compressed"):
+                hint = f" (image_transport is {self.settings.image_transport})"
+            return f"{topic}: expected a picture, none has come: is the camera running, and does its type fit?{hint}"
+        age_s = (now_ns - newest[0]) / SECOND_NS
+        if newest[0] < not_before_ns:
+            wanted = f"stamped at {not_before_ns} ns or later"
+        else:
+            wanted = "younger than max_image_age_s"
+        return f"{topic}: expected a picture {wanted}, the newest is of {newest[0]} ns, {age_s:.3f} s old"

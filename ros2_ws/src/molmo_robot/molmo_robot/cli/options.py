@@ -1,0 +1,78 @@
+"""What the commands for robots share: the door to the robot, and parameters on the command line."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from molmo_point.errors import UsageError
+from molmo_point.install import import_failure
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="NAME=VALUE: any parameter of the ROS node, e.g. --set depth_strategy=median (repeatable).",
+    ),
+]
+
+DepthScale = Annotated[
+    float,
+    typer.Option(
+        min=0.0,
+        help="Metres per unit of the depth images; 0: 16UC1 is mm, 32FC1 is m (REP 118).",
+    ),
+]
+TfNamespace = Annotated[
+    str,
+    typer.Option(
+        help="Transforms are on NAMESPACE/tf and NAMESPACE/tf_static, e.g. /robot1; default: /tf and /tf_static."
+    ),
+]
+
+
+def transform_topics(namespace: str) -> dict[str, Any]:
+    """Return the parameters for transforms below a namespace."""
+    above = "/" + namespace.strip("/") if namespace.strip("/") else ""
+    return {"tf_topic": f"{above}/tf", "tf_static_topic": f"{above}/tf_static"}
+
+
+def robot_class() -> Any:
+    """Return `molmo_robot.robot.Robot`, the ROS-free half of the ROS package.
+
+    Raises:
+        MissingExtra: The package, or the calibration it stands on, is not there.
+    """
+    return _part("robot").Robot
+
+
+def parameters_of(settings: list[str] | None) -> dict[str, Any]:
+    """Read `NAME=VALUE` options: each value is text, read by the type of its parameter.
+
+    Raises:
+        UsageError: No equals sign.
+        MissingExtra: The package that knows the parameters is not there.
+    """
+    texts: dict[str, str] = {}
+    for setting in settings or ():
+        name, equals, value = setting.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set: expected NAME=VALUE, got {setting!r}")
+        texts[name] = value
+    if not texts:
+        return {}
+    from_texts: Callable[[dict[str, str]], dict[str, Any]] = _part("parameters").from_texts
+    return from_texts(texts)
+
+
+def _part(name: str) -> Any:
+    """A module of this package that stands on the calibration."""
+    try:
+        return importlib.import_module(f"molmo_robot.{name}")
+    except ImportError as error:
+        raise import_failure(
+            error, error.name or "molmo_robot", "calibration", "positions for robots"
+        ) from error

@@ -1,0 +1,1 @@
+"""Messages in and out: images and requests read, results, markers, overlays and Foxglove annotations written."""

@@ -1,0 +1,112 @@
+"""`sensor_msgs/Image` to arrays, without cv_bridge and without a loop over pixels.
+
+Duck-typed: rclpy messages, rosbags dataclasses and test doubles have the same field names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from molmo_point.images import MAX_PIXELS, Array
+from molmo_robot.contrast import grey8, repeated
+from molmo_robot.errors import MessageError
+from molmo_robot.messages.compressed_images import DEBAYER, rgb_of_compressed
+
+__all__ = ["ENCODINGS", "rgb_of", "rgb_of_compressed", "rows_of"]
+
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+# encoding: (bytes per pixel, channel order into RGB; None for a grey that is repeated)
+_PACKED: dict[str, tuple[int, tuple[int, int, int]]] = {
+    "rgb8": (3, (0, 1, 2)),
+    "bgr8": (3, (2, 1, 0)),
+    "8UC3": (3, (2, 1, 0)),
+    "rgba8": (4, (0, 1, 2)),
+    "bgra8": (4, (2, 1, 0)),
+    "8UC4": (4, (2, 1, 0)),
+    "mono8": (1, (0, 0, 0)),
+    "8UC1": (1, (0, 0, 0)),
+}
+_YUV = {"yuv422_yuy2": 0, "yuyv": 0, "yuv422": 1, "uyvy": 1}
+_GREY16 = ("mono16", "16UC1")
+ENCODINGS = (*_PACKED, *_YUV, *_GREY16)
+
+
+def rgb_of(message: Any, topic: str, contrast: str = "none") -> Array:
+    """Decode a `sensor_msgs/Image`.
+
+    Args:
+        message: The image; `step` may be wider than a row (padding is skipped).
+        topic: Where it came from, for the error message.
+        contrast: How 16 bits of grey become 8, see `contrast.grey8`.
+
+    Returns:
+        (H, W, 3) uint8 RGB. Shares memory with the message for `rgb8` without padding, so do not write into it.
+
+    Raises:
+        MessageError: Unknown encoding, or fewer bytes than its size promises; names topic, expected and found.
+    """
+    encoding = str(message.encoding)
+    if encoding in _PACKED:
+        width, order = _PACKED[encoding]
+        rows = rows_of(message, width, topic).reshape(message.height, message.width, width)
+        return np.ascontiguousarray(
+            rows if order == (0, 1, 2) and width == 3 else rows[..., order]
+        )
+    if encoding in _YUV:
+        return _from_yuv422(rows_of(message, 2, topic), _YUV[encoding])
+    if encoding in _GREY16:
+        grey = rows_of(message, 2, topic).view(">u2" if message.is_bigendian else "<u2")
+        return repeated(grey8(grey, contrast))
+    raise MessageError(
+        f"{topic}: expected an encoding out of {', '.join(ENCODINGS)}, got {encoding!r}"
+        + (f"; {DEBAYER}" if encoding.startswith("bayer") else "")
+    )
+
+
+def rows_of(message: Any, pixel_bytes: int, topic: str) -> Bytes:
+    """Return an image's bytes without row padding, (height, width * pixel_bytes) uint8.
+
+    Raises:
+        MessageError: An empty picture, a step shorter than a row, or too few bytes.
+    """
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    needed = width * pixel_bytes
+    if height < 1 or width < 1 or height * width > MAX_PIXELS:
+        raise MessageError(
+            f"{topic}: expected 1 to {MAX_PIXELS:,} pixels, got {width}x{height} ({message.encoding})"
+        )
+    data = _bytes_of(message.data)
+    if step < needed or data.size < step * (height - 1) + needed:
+        raise MessageError(
+            f"{topic}: {width}x{height} {message.encoding} needs rows of {needed} bytes and "
+            f"{needed * height} bytes in all, got a step of {step} and {data.size} bytes"
+        )
+    if step == needed:
+        return data[: needed * height].reshape(height, needed)
+    if data.size < step * height:
+        data = np.concatenate([data, np.zeros(step * height - data.size, np.uint8)])
+    return np.ascontiguousarray(data[: step * height].reshape(height, step)[:, :needed])
+
+
+def _bytes_of(data: Any) -> Bytes:
+    # array.array('B') (rclpy), bytes (some doubles) and ndarray (rosbags) all give a buffer: no copy.
+    return data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
+
+
+def _from_yuv422(rows: Bytes, luma_at: int) -> Array:
+    """ITU-R BT.601, limited range, as OpenCV converts it; two pixels share their chroma."""
+    height, width = rows.shape[0], rows.shape[1] // 2
+    if width % 2:
+        raise MessageError(f"4:2:2 pictures have an even width, got {width}")
+    quads = rows.reshape(height, width // 2, 4).astype(np.float32)
+    luma = np.maximum(quads[..., luma_at::2].reshape(height, width) - 16.0, 0.0) * 1.164
+    blue, red = (
+        np.repeat(quads[..., (1 - luma_at) + shift] - 128.0, 2, axis=1) for shift in (0, 2)
+    )
+    rgb = np.stack(
+        [luma + 1.596 * red, luma - 0.813 * red - 0.391 * blue, luma + 2.018 * blue], axis=-1
+    )
+    return np.clip(np.rint(rgb), 0, 255).astype(np.uint8)

@@ -1,0 +1,199 @@
+"""Topics and services as tables: what the node and the DDS bridge wire up, and what the documentation lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from molmo_robot.continuous_query import StandingQuery
+from molmo_robot.messages.foxglove import image_annotations
+from molmo_robot.messages.markers import markers
+from molmo_robot.messages.overlay import overlay
+from molmo_robot.messages.results import (
+    Make,
+    best_point,
+    best_pose,
+    best_pose_stamped,
+    detections,
+    detections_3d,
+    point_array,
+    poses,
+)
+from molmo_robot.session import Session
+from molmo_robot.settings import Settings
+from molmo_robot.types import Answer, Request
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A QoS profile: reliability, durability and how many messages are kept."""
+
+    reliable: bool = True
+    latched: bool = False
+    depth: int = 1
+
+
+LATEST = Quality(reliable=True, latched=True)
+"""A late RViz or behaviour tree still gets the last answer."""
+
+EVENTS = Quality(reliable=True, depth=10)
+SENSOR = Quality(reliable=False)
+
+DEPTHS_QUEUED = 5
+"""A depth image must not be pushed out by the next one before its picture is chosen; on a busy machine one of a hundred was."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A result topic, `~/name`.
+
+    Attributes:
+        name: Under the node's name.
+        type_name: `package/msg/Name`.
+        quality: Its QoS.
+        text: What it says, for the documentation.
+        build: Makes the message, or None where the answer has nothing for this topic.
+        watched_only: Dear to make: only while somebody subscribes.
+        recorded_only: Only in bags, not on the graph.
+        live_only: Only on the graph, not in bags: for those who act at once; a recording has the same with its covariance.
+    """
+
+    name: str
+    type_name: str
+    quality: Quality
+    text: str
+    build: Callable[[Make, Answer, Settings], Any]
+    watched_only: bool = False
+    recorded_only: bool = False
+    live_only: bool = False
+
+
+OUTPUTS = (
+    Output("points", "molmo_point_msgs/msg/PointArray", LATEST, "The whole answer.",
+           lambda make, answer, _: point_array(make, answer)),
+    Output("detections", "vision_msgs/msg/Detection2DArray", EVENTS, "The points in pixels, as vision_msgs.",
+           detections),
+    Output("point", "geometry_msgs/msg/PointStamped", EVENTS, "Position of the best point, where it has one.",
+           lambda make, answer, _: best_point(make, answer)),
+    Output("pose", "geometry_msgs/msg/PoseWithCovarianceStamped", EVENTS,
+           "The same with its covariance; the orientation is unknown and its variance says so.",
+           lambda make, answer, _: best_pose(make, answer)),
+    Output("pose_stamped", "geometry_msgs/msg/PoseStamped", EVENTS,
+           "The same for Nav2 and MoveIt, which take no covariance; the orientation is that of the frame: set your own.",
+           lambda make, answer, _: best_pose_stamped(make, answer), live_only=True),
+    Output("poses", "geometry_msgs/msg/PoseArray", EVENTS, "Every position of the answer.",
+           lambda make, answer, _: poses(make, answer)),
+    Output("detections_3d", "vision_msgs/msg/Detection3DArray", EVENTS,
+           "Every position with its covariance, as vision_msgs, in the frame of the positions; sizes are not known (0).",
+           lambda make, answer, _: detections_3d(make, answer), live_only=True),
+    Output("markers", "visualization_msgs/msg/MarkerArray", LATEST, "Ellipsoids (90 %) and labels, for RViz.",
+           markers),
+    Output("overlay", "sensor_msgs/msg/Image", SENSOR, "The picture with the points drawn on it; made only while it is watched.",
+           overlay, watched_only=True),
+    Output("annotations", "foxglove_msgs/msg/ImageAnnotations", EVENTS, "For Foxglove's image panel (in bags only).",
+           image_annotations, recorded_only=True),
+)  # fmt: skip
+
+LIVE_OUTPUTS = tuple(output for output in OUTPUTS if not output.recorded_only)
+RECORDED_OUTPUTS = tuple(output for output in OUTPUTS if not output.live_only)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service or action, `~/name`."""
+
+    name: str
+    type_name: str
+    text: str
+
+
+SERVICES = (
+    Service("point", "molmo_point_msgs/action/Point", "Action: points stream as feedback, cancel reaches the model."),
+    Service("query", "molmo_point_msgs/srv/Point", "The same in one call, for callers without action support."),
+    Service("set_query", "molmo_point_msgs/srv/SetQuery", "Start or stop continuous pointing."),
+    Service("enable", "std_srvs/srv/SetBool", "Pause (false) and resume (true) continuous pointing."),
+)  # fmt: skip
+
+
+Role = Literal["picture", "info", "depth", "moving", "fixed", "query"]
+PICTURE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+
+
+@dataclass(frozen=True)
+class Input:
+    """A subscription.
+
+    Attributes:
+        topic: As in the parameters: `/absolute`, `relative` or `~/private`.
+        type_name: `package/msg/Name`.
+        quality: Its QoS.
+        text: What it is for.
+        receive: Takes a message; returns at once and never raises because of it.
+        role: What it is to a picture: what a recording has to find for one.
+    """
+
+    topic: str
+    type_name: str
+    quality: Quality
+    text: str
+    receive: Callable[[Any], None]
+    role: Role
+
+
+def results(
+    make: Make,
+    answer: Answer,
+    settings: Settings,
+    *,
+    outputs: tuple[Output, ...] = LIVE_OUTPUTS,
+    watched: Callable[[str], bool] = lambda name: True,
+) -> list[tuple[Output, Any]]:
+    """Build the messages of an answer for every output that has something to say."""
+    built = []
+    for output in outputs:
+        if output.watched_only and not (settings.publish_overlay and watched(output.name)):
+            continue
+        message = output.build(make, answer, settings)
+        if message is not None:
+            built.append((output, message))
+    return built
+
+
+def inputs(session: Session, standing: StandingQuery) -> list[Input]:
+    """Return every subscription of a session: its cameras, the transforms and the query text."""
+    found = [
+        Input(session.settings.tf_topic, "tf2_msgs/msg/TFMessage", Quality(True, False, 100), "Moving transforms.",
+              session.add_transforms, "moving"),
+        Input(session.settings.tf_static_topic, "tf2_msgs/msg/TFMessage", Quality(True, True, 100), "Fixed transforms.",
+              lambda message: session.add_transforms(message, static=True), "fixed"),
+        Input("~/query_text", "std_msgs/msg/String", EVENTS, "Sets the standing query; empty stops it.",
+              lambda message: standing.set(Request(str(message.data)), session.settings.max_rate_hz), "query"),
+    ]  # fmt: skip
+    for name in session.feeds:
+        found += _camera_inputs(session, standing, name)
+    return found
+
+
+def _camera_inputs(session: Session, standing: StandingQuery, name: str) -> list[Input]:
+    feed = session.feeds[name]
+    camera = feed.settings
+    reliable = camera.reliability == "reliable"
+    newest, queued = Quality(reliable), Quality(reliable, depth=DEPTHS_QUEUED)
+
+    def picture(message: Any) -> None:
+        session.add_image(name, message)
+        standing.offer(name, message)
+
+    pictures = PICTURE_TYPES[camera.image_transport == "compressed"]
+    depths = PICTURE_TYPES[camera.depth_compressed]
+    info = "sensor_msgs/msg/CameraInfo"
+    wanted: tuple[tuple[str, str, Quality, str, Callable[[Any], None], Role], ...] = (
+        (camera.image_topic, pictures, newest, "Pictures.", picture, "picture"),
+        (camera.info_topic, info, newest, "Calibration of the pictures.", feed.add_info, "info"),
+        (camera.info_topic, info, LATEST, "The same, sent once before the node was there.", feed.add_info, "info"),
+        (camera.depth_topic, depths, queued, "Depth.", feed.add_depth, "depth"),
+        (camera.depth_info_topic, info, newest, "Calibration of the depth.", feed.add_depth_info, "info"),
+        (camera.depth_info_topic, info, LATEST, "The same, sent once before.", feed.add_depth_info, "info"),
+    )  # fmt: skip
+    return [Input(*found) for found in wanted if found[0]]
