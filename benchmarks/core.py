@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.random_checkpoint import MID, write_checkpoint
 from benchmarks.report import hardware, spread, table
 from benchmarks.side import Side
-from molmo_point.config import MolmoConfig
+from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.images import load_image
 from molmo_point.preprocess.crops import crop_image
 from molmo_point.preprocess.inputs import image_prefix

@@ -24,7 +24,7 @@ class Ours:
     """This package."""
 
     def __init__(self, folder: Path, inputs: dict[str, torch.Tensor], dtype: torch.dtype) -> None:
-        from molmo_point.config import MolmoConfig
+        from molmo_point.checkpoints.config import MolmoConfig
         from molmo_point.model.weights import load_weights
 
         self.model = load_weights(folder, MolmoConfig.from_folder(folder), dtype=dtype)

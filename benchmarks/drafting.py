@@ -22,7 +22,7 @@ from benchmarks.random_checkpoint import MID, write_checkpoint
 from benchmarks.report import hardware, spread, table
 from benchmarks.scripted import ScriptedDecoding
 from benchmarks.timing import alternate, ratio
-from molmo_point.engine.drafts import GrammarDrafter
+from molmo_point.engine.drafting import GrammarDrafter
 from molmo_point.engine.generate import NoDraft
 from molmo_point.engine.local import LocalPointer
 from molmo_point.preprocess.prompt import wrap

@@ -20,10 +20,10 @@ import torch
 
 from benchmarks.report import hardware, table
 from benchmarks.scripted import ScriptedDecoding
-from molmo_point.engine.drafts import GrammarDrafter
+from molmo_point.checkpoints.catalog import CATALOG
+from molmo_point.engine.drafting import GrammarDrafter
 from molmo_point.engine.engine import Engine, EngineOptions
 from molmo_point.engine.generate import NoDraft
-from molmo_point.model.catalog import CATALOG
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.quantize import quantize_decoder
 from molmo_point.preprocess.prompt import wrap

@@ -23,7 +23,7 @@ CHILD = """
 import json, resource, sys, time, torch
 from pathlib import Path
 import molmo_point.model.weights as weights
-from molmo_point.config import MolmoConfig
+from molmo_point.checkpoints.config import MolmoConfig
 folder = Path(sys.argv[1])
 def now(name):
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -19,7 +19,7 @@ import torch
 from benchmarks.report import hardware, spread, table
 from benchmarks.side import Side
 from benchmarks.timing import alternate, clock, ratio
-from molmo_point.config import PreprocessConfig
+from molmo_point.checkpoints.config import PreprocessConfig
 from molmo_point.preprocess.crops import ImageCrops, crop_image
 from molmo_point.preprocess.resize import place
 

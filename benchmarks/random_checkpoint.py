@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from molmo_point.config import MolmoConfig
+from molmo_point.checkpoints.config import MolmoConfig
+from molmo_point.model.checkpoint_names import Dialect, slots
 from molmo_point.model.molmo import Molmo
-from molmo_point.model.names import Dialect, slots
 
 TOKENIZER = Path(__file__).parents[1] / "tests" / "golden" / "models" / "tiny-d"
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from molmo_point.engine.draft_tree import ROOT
 from molmo_point.engine.generate import Decoding, Drafter, Limits, Step
-from molmo_point.engine.tree import ROOT
 
 
 class ScriptedDecoding(Decoding):

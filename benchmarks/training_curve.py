@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report import table
-from molmo_point.engine.calibration import logit, sigmoid
+from molmo_point.engine.score_calibration import logit, sigmoid
 from molmo_point.evaluate.table import Row, Table
 from molmo_point.train.compute_cost import read_cost
 

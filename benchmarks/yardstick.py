@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.random_checkpoint import MID
 from benchmarks.report import hardware, spread, table
-from molmo_point.config import DecoderConfig
+from molmo_point.checkpoints.config import DecoderConfig
 from molmo_point.engine.generate import Decoding, Limits, NoDraft, generate
 from molmo_point.model.decoder import Decoder
 

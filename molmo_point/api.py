@@ -45,11 +45,11 @@ def load(
         raise import_failure(
             error, "torch", "engine", "Running a model in this process"
         ) from error
+    from molmo_point.checkpoints.hub import resolve
     from molmo_point.engine.engine import EngineOptions
     from molmo_point.engine.failures import is_out_of_memory, out_of_memory
     from molmo_point.engine.local import LocalPointer
     from molmo_point.model.devices import find_device
-    from molmo_point.model.hub import resolve
 
     if not isinstance(name, (str, Path)) or not str(name).strip():
         raise UsageError(f"expected the model's name or folder, got {name!r}")

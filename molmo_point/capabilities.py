@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from molmo_point.checkpoints.catalog import find
 from molmo_point.errors import CheckpointError, QueryError
 from molmo_point.markup.noun_phrase import instructed, noun_phrase, word_forms
-from molmo_point.model.catalog import find
 
 FILE = "capabilities.json"
 

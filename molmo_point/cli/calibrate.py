@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from molmo_point.atomic_write import write_atomic
 from molmo_point.cli.waiting import bar
 from molmo_point.errors import UsageError
 from molmo_point.synthetic.held_out import WORLDS, count_pictures, world_examples
-from molmo_point.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,7 +85,7 @@ def calibrate(
     about what is absent and 20 about what is there.
     """
     from molmo_point.api import load
-    from molmo_point.engine.calibration import FILE
+    from molmo_point.engine.score_calibration import FILE
     from molmo_point.evaluate import calibrate as certainty
     from molmo_point.evaluate.fit_calibration import LEAST, fit, lacking
     from molmo_point.evaluate.kept import KEPT_FILE, KeptAnswers
@@ -111,7 +111,7 @@ def calibrate(
     mixture = certainty.joined(judged.values())
     quality = certainty.measure(mixture)
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / FILE, fitted.model_dump_json(indent=1) + "\n")
+    write_atomic(out / FILE, fitted.model_dump_json(indent=1) + "\n")
     draw_reliability(mixture, quality, out / "reliability.png", parts=judged)
     raw = certainty.measure(certainty.joined(second.values()))
     each = {name: certainty.measure(samples) for name, samples in judged.items()}

@@ -9,8 +9,8 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+from molmo_point.atomic_write import write_atomic
 from molmo_point.errors import UsageError
-from molmo_point.whole_file import write_whole
 
 if TYPE_CHECKING:
     from molmo_point.evaluate.report import Report
@@ -48,7 +48,7 @@ def write_card(model: Path, reports: Path, out: Path) -> None:
         raise UsageError(
             f"the card cannot be written from {reports} and {model}: {error}; fill the folder with molmo-point eval --table"
         ) from error
-    write_whole(out, text)
+    write_atomic(out, text)
 
 
 def wrapped(text: str) -> str:
@@ -62,7 +62,7 @@ def wrapped(text: str) -> str:
 
 
 def _card(model: Path, table: Table, report: Report | None) -> str:
-    from molmo_point.config import MolmoConfig
+    from molmo_point.checkpoints.config import MolmoConfig
     from molmo_point.model.weights import parameter_count
     from molmo_point.train.compute_cost import read_cost
 

@@ -104,7 +104,7 @@ def devices() -> list[Check]:
 
 def cache() -> list[Check]:
     """Say where downloaded models lie, which are there, and how much room is left."""
-    from molmo_point.model.catalog import CATALOG, hub_cache
+    from molmo_point.checkpoints.catalog import CATALOG, hub_cache
 
     folder = hub_cache()
     present = [entry.name for entry in CATALOG if entry.hub_name and entry.folder() is not None]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from molmo_point.atomic_write import write_atomic
 from molmo_point.cli.waiting import bar
 from molmo_point.errors import UsageError
 from molmo_point.synthetic.held_out import WORLDS, count_pictures, scene_examples, world_examples
-from molmo_point.whole_file import write_whole
 
 if TYPE_CHECKING:
     from molmo_point.evaluate.report import Report
@@ -85,15 +85,15 @@ def evaluate_command(
         worlds = WORLDS if world in ("scenes", "all") else tuple(world.split(","))
         typer.echo(_write_table(pointer, worlds, asking, table))
         if card is not None:
+            from molmo_point.checkpoints.hub import resolve
             from molmo_point.cli.card import write_card
-            from molmo_point.model.hub import resolve
 
             write_card(resolve(model), table, card)
         return
     report = asking.report(pointer, world)
     text = report.model_dump_json(indent=1)
     if out is not None:
-        write_whole(out, text + "\n")
+        write_atomic(out, text + "\n")
     typer.echo(text if as_json else report.table())
 
 
@@ -134,8 +134,8 @@ def _write_table(pointer: Pointer, worlds: tuple[str, ...], asking: Asking, fold
     reports: dict[str, Report] = {}
     for world in worlds:
         reports[world] = asking.report(pointer, world)
-        write_whole(folder / f"{world}.json", reports[world].model_dump_json(indent=1) + "\n")
+        write_atomic(folder / f"{world}.json", reports[world].model_dump_json(indent=1) + "\n")
         made = make_table(pointer.model, reports)
-        write_whole(folder / "table.json", made.model_dump_json(indent=1) + "\n")
-        write_whole(folder / "table.md", made.markdown().rstrip() + "\n")
+        write_atomic(folder / "table.json", made.model_dump_json(indent=1) + "\n")
+        write_atomic(folder / "table.md", made.markdown().rstrip() + "\n")
     return made.markdown()

@@ -13,7 +13,7 @@ from molmo_point.cli.tables import Column, print_rows
 from molmo_point.errors import ModelNotFound
 
 if TYPE_CHECKING:
-    from molmo_point.model.catalog import CatalogEntry
+    from molmo_point.checkpoints.catalog import CatalogEntry
 
 DTYPES = ("float32", "bfloat16")
 
@@ -37,7 +37,7 @@ def models(
     molmo-point models          # all of them
     molmo-point models nano     # what nano knows
     """
-    from molmo_point.model.catalog import CATALOG
+    from molmo_point.checkpoints.catalog import CATALOG
 
     if name is not None:
         _print_capabilities(name, as_json)
@@ -98,7 +98,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
 def _print_capabilities(name: str, as_json: bool) -> None:
     from molmo_point.capabilities import capabilities_of
-    from molmo_point.model.catalog import CATALOG, find
+    from molmo_point.checkpoints.catalog import CATALOG, find
 
     entry = find(name)
     if entry is None:

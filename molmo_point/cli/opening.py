@@ -142,7 +142,7 @@ def _doing(where: Where) -> str:
 
 def _is_here(where: Where) -> bool:
     """Whether nothing has to be downloaded; a download shows bars of its own."""
-    from molmo_point.model.catalog import find
+    from molmo_point.checkpoints.catalog import find
 
     if where.connect is not None or where.model is None or Path(where.model).is_dir():
         return True
@@ -171,7 +171,7 @@ def _refuse_missing_folder(model: str) -> None:
     Raises:
         ModelNotFound: It is such a path.
     """
-    from molmo_point.model.catalog import find
+    from molmo_point.checkpoints.catalog import find
 
     path = Path(model)
     if find(model) is None and len(path.parts) > 1 and path.parent.is_dir() and not path.exists():

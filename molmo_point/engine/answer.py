@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from molmo_point.engine.calibration import Floats
 from molmo_point.engine.detokenize import Detokenizer
 from molmo_point.engine.generate import Ending, Step
 from molmo_point.engine.repeats import Repeats
+from molmo_point.engine.score_calibration import Floats
 from molmo_point.engine.uncertainty import Trace
 from molmo_point.markup import MarkupParser
 from molmo_point.points import FinishReason, Point, Pointing, Text, Timing

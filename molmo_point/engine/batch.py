@@ -11,9 +11,9 @@ from typing import Union
 import torch
 from torch import Tensor
 
+from molmo_point.engine.draft_tree import Reading
 from molmo_point.engine.failures import with_memory
 from molmo_point.engine.generate import Decoding, Step
-from molmo_point.engine.tree import Reading
 from molmo_point.errors import ModelFailed, QueryError
 from molmo_point.model.batch_cache import BatchKVCache
 from molmo_point.model.graphs import BatchPass, GraphedPass, padded_shape, run_pass

@@ -15,8 +15,7 @@ import torch
 
 from molmo_point.engine.answer import Effort, PointAnswer, TextAnswer
 from molmo_point.engine.batch import BatchDecoder, Job
-from molmo_point.engine.calibration import Calibration
-from molmo_point.engine.drafts import GrammarDrafter, Kind
+from molmo_point.engine.drafting import GrammarDrafter, Kind
 from molmo_point.engine.failures import with_memory
 from molmo_point.engine.generate import (
     MAX_DRAFT,
@@ -27,10 +26,11 @@ from molmo_point.engine.generate import (
     Step,
     generate,
 )
+from molmo_point.engine.image_prefix import EncodedPicture, PictureEncoder
 from molmo_point.engine.options import EngineOptions as EngineOptions
 from molmo_point.engine.pace import free_tokens
-from molmo_point.engine.picture import EncodedPicture, PictureEncoder
 from molmo_point.engine.repeats import Repeats
+from molmo_point.engine.score_calibration import Calibration
 from molmo_point.engine.uncertainty import NumberTokens, Trace
 from molmo_point.errors import ModelFailed, QueryError, UsageError
 from molmo_point.images import load_image

@@ -16,8 +16,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from molmo_point.engine.draft_tree import DraftTree, Reading
 from molmo_point.engine.failures import finite, with_memory
-from molmo_point.engine.tree import DraftTree, Reading
 from molmo_point.model.kv_cache import KVCache
 from molmo_point.model.molmo import Molmo
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from molmo_point.config import MolmoConfig
-from molmo_point.engine.calibration import Floats, read_calibration
-from molmo_point.engine.drafts import Kind
+from molmo_point.checkpoints.config import MolmoConfig
+from molmo_point.engine.drafting import Kind
 from molmo_point.engine.engine import Engine, EngineOptions
 from molmo_point.engine.scheduler import Scheduler
+from molmo_point.engine.score_calibration import Floats, read_calibration
 from molmo_point.engine.view import LocalView, drain, points_of, text_of, written
 from molmo_point.errors import BatchError, CheckpointError, PointError, UsageError
 from molmo_point.model.molmo import Molmo
-from molmo_point.model.share import Share
+from molmo_point.model.tensor_parallel import Share, apply_tensor_parallel
 from molmo_point.model.weights import Progress, load_weights
 from molmo_point.pointer import (
     ImageLike,
@@ -66,9 +66,7 @@ class LocalPointer:
             folder, config, device=device, dtype=dtype, progress=progress, share=share
         )
         if mesh is not None:
-            from molmo_point.model.parallel import join
-
-            model = join(model, mesh)
+            model = apply_tensor_parallel(model, mesh)
         options = options or EngineOptions()
         calibration = None
         if options.calibrated:

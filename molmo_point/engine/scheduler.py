@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from molmo_point.engine.answer import PointAnswer
 from molmo_point.engine.batch import Job, Outcome
-from molmo_point.engine.drafts import Kind
+from molmo_point.engine.drafting import Kind
 from molmo_point.engine.engine import Engine, PointRequest, TextRequest
 from molmo_point.engine.failures import as_point_error
-from molmo_point.engine.picture import EncodedPicture
+from molmo_point.engine.image_prefix import EncodedPicture
 from molmo_point.errors import ModelFailed, PointError
 from molmo_point.pointer import ImageLike
 from molmo_point.points import Point, Pointing, Text, Timing

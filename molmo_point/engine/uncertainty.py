@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molmo_point.engine.calibration import Calibration, Floats, Raw
-from molmo_point.engine.drafts import NONE
+from molmo_point.engine.drafting import NONE
 from molmo_point.engine.generate import Step
+from molmo_point.engine.score_calibration import Calibration, Floats, Raw
 from molmo_point.points import Point
 from molmo_point.preprocess.tokenizer import Tokenizer
 

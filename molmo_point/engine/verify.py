@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molmo_point.config import MolmoConfig
+from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.engine.generate import Decoding, Limits, NoDraft, generate
 from molmo_point.errors import CheckpointError
 from molmo_point.images import load_image

@@ -7,9 +7,9 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import TypeVar
 
-from molmo_point.engine.drafts import Kind
+from molmo_point.engine.drafting import Kind
 from molmo_point.engine.engine import Engine, PointRequest
-from molmo_point.engine.picture import EncodedPicture
+from molmo_point.engine.image_prefix import EncodedPicture
 from molmo_point.errors import UsageError
 from molmo_point.pointer import PointStream, TextStream
 from molmo_point.points import Pointing, Text, Timing

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from molmo_point.engine.calibration import Calibration, Floats, Raw
 from molmo_point.engine.local import LocalPointer
+from molmo_point.engine.score_calibration import Calibration, Floats, Raw
 from molmo_point.evaluate.kept import KeptAnswers
 from molmo_point.examples import Example, Region
 from molmo_point.pointer import Pointer

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from molmo_point.engine.calibration import (
+from molmo_point.engine.score_calibration import (
     Calibration,
     Floats,
     Spread,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from molmo_point.engine.calibration import Floats
+from molmo_point.engine.score_calibration import Floats
 from molmo_point.errors import UsageError
 from molmo_point.examples import Example
 from molmo_point.images import load_image

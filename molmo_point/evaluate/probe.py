@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from molmo_point.engine.calibration import Floats
+from molmo_point.engine.score_calibration import Floats
 from molmo_point.evaluate.regression import PLAIN_RIDGE, Regression
 
 RIDGES = (30.0, 100.0, 200.0, 400.0, 800.0, 1600.0)

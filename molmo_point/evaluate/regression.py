@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from molmo_point.engine.calibration import LEAST_VARIANCE, Floats
+from molmo_point.engine.score_calibration import LEAST_VARIANCE, Floats
 
 PLAIN_RIDGE = 1e-2
 """Enough where there are few features: it keeps separable data finite."""

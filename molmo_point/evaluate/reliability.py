@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from molmo_point.engine.calibration import Floats
+from molmo_point.engine.score_calibration import Floats
 from molmo_point.evaluate.calibrate import Quality, Samples, measure
 from molmo_point.install import import_failure
 

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from molmo_point.config import DecoderConfig
+from molmo_point.checkpoints.config import DecoderConfig
+from molmo_point.model.cpu_kernel import fastest_kernel
 from molmo_point.model.kv_cache import KVCache
 from molmo_point.model.layers import RMSNorm, attend, rotary_table, rotate
 from molmo_point.model.mixture import MixtureOfExperts
-from molmo_point.model.one_row import fastest_kernel
 
 
 class Cache(Protocol):

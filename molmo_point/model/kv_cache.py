@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from molmo_point.config import DecoderConfig
+from molmo_point.checkpoints.config import DecoderConfig
 
 
 class KVCache:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from molmo_point.config import DecoderConfig
+from molmo_point.checkpoints.config import DecoderConfig
 
 
 class MixtureOfExperts(nn.Module):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from molmo_point.config import MolmoConfig
+from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.model.connector import Connector
 from molmo_point.model.decoder import Cache, Decoder
 from molmo_point.model.vision import VisionTower

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from molmo_point.config import VisionConfig
+from molmo_point.checkpoints.config import VisionConfig
 
 
 class LayerNorm(nn.LayerNorm):

@@ -17,12 +17,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from molmo_point.checkpoint_folder import check_folder, refuse_pointer, weight_files
-from molmo_point.config import MolmoConfig
+from molmo_point.checkpoints.config import MolmoConfig
+from molmo_point.checkpoints.folder import check_folder, refuse_pointer, weight_files
 from molmo_point.errors import CheckpointError
+from molmo_point.model.checkpoint_names import Dialect, Slot, detect_dialect, slots, spare_prefixes
 from molmo_point.model.molmo import Molmo
-from molmo_point.model.names import Dialect, Slot, detect_dialect, slots, spare_prefixes
-from molmo_point.model.share import Share
+from molmo_point.model.tensor_parallel import Share
 
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from molmo_point.config import PreprocessConfig
+from molmo_point.checkpoints.config import PreprocessConfig
 from molmo_point.preprocess.resize import Placement, onto_canvas
 from molmo_point.preprocess.tiling import choose_tiling
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from molmo_point.config import PreprocessConfig
+from molmo_point.checkpoints.config import PreprocessConfig
 from molmo_point.errors import QueryError
 from molmo_point.preprocess.crops import ImageCrops, token_grid
 from molmo_point.preprocess.tokenizer import SpecialIds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from molmo_point.config import PreprocessConfig
+from molmo_point.checkpoints.config import PreprocessConfig
 
 
 def choose_tiling(width: int, height: int, config: PreprocessConfig) -> tuple[int, int]:

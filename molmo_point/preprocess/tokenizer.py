@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from molmo_point.checkpoint_folder import refuse_pointer
+from molmo_point.checkpoints.folder import refuse_pointer
 from molmo_point.errors import CheckpointError
 from molmo_point.install import import_failure
 

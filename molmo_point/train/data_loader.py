@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from molmo_point.config import PreprocessConfig
+from molmo_point.checkpoints.config import PreprocessConfig
 from molmo_point.errors import PointError
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.synthetic.pages.browser import PageBrowser

@@ -8,11 +8,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from molmo_point.config import MolmoConfig
+from molmo_point.atomic_write import write_atomic
+from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.weights import save_weights
 from molmo_point.train.recipe import Recipe
-from molmo_point.whole_file import write_whole
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
@@ -103,4 +103,4 @@ def preprocessor_json(config: MolmoConfig) -> dict[str, Any]:
 
 def write_json(path: Path, content: object) -> None:
     """Write JSON, whole or not at all."""
-    write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

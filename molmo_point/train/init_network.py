@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from molmo_point.config import VisionConfig
+from molmo_point.checkpoints.config import VisionConfig
 from molmo_point.model.connector import Connector
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.vision import VisionBlock

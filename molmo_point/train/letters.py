@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from molmo_point.config import PreprocessConfig
+from molmo_point.checkpoints.config import PreprocessConfig
 from molmo_point.preprocess.crops import ImageCrops
 from molmo_point.preprocess.resize import Placement, place
 from molmo_point.synthetic.letter_classes import CLASSES

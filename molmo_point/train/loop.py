@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from molmo_point.engine.drafts import NONE
+from molmo_point.engine.drafting import NONE
 from molmo_point.model.molmo import Molmo
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.synthetic.pages.labels import label_forms

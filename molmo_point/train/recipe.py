@@ -8,7 +8,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from molmo_point.config import DecoderConfig, MolmoConfig, PreprocessConfig, VisionConfig
+from molmo_point.checkpoints.config import (
+    DecoderConfig,
+    MolmoConfig,
+    PreprocessConfig,
+    VisionConfig,
+)
 from molmo_point.errors import UsageError
 from molmo_point.synthetic.pages.draw import PageStyle
 from molmo_point.synthetic.pages.questions import PageQuestions

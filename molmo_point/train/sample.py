@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from molmo_point.config import PreprocessConfig
+from molmo_point.checkpoints.config import PreprocessConfig
 from molmo_point.preprocess.crops import canvas_size, crop_image, token_grid
 from molmo_point.preprocess.inputs import image_prefix
 from molmo_point.preprocess.resize import Placement, place

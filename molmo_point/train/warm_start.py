@@ -14,9 +14,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from molmo_point.config import MolmoConfig
+from molmo_point.checkpoints.config import MolmoConfig
+from molmo_point.checkpoints.hub import resolve
 from molmo_point.errors import UsageError
-from molmo_point.model.hub import resolve
 from molmo_point.model.weights import load_weights
 from molmo_point.train.export import write_json
 from molmo_point.train.init_network import Network

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from molmo_point.config import MolmoConfig
+from molmo_point.checkpoints.catalog import CATALOG, NANO_FOLDER
+from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.errors import CheckpointError
-from molmo_point.model.catalog import CATALOG, NANO_FOLDER
 
 MODELS = Path(__file__).parents[1] / "golden" / "models"
 FAMILIES = ("tiny-d", "tiny-o", "tiny-moe", "tiny-72b")

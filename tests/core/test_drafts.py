@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import molmo_point as mp
-from molmo_point.engine.drafts import GrammarDrafter, Kind, continuations, digit_ways
+from molmo_point.engine.draft_tree import ROOT, DraftTree, Reading
+from molmo_point.engine.drafting import GrammarDrafter, Kind, continuations, digit_ways
 from molmo_point.engine.generate import Decoding, Drafter, Ending, Limits, NoDraft
-from molmo_point.engine.tree import ROOT, DraftTree, Reading
 from molmo_point.preprocess.tokenizer import Tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "models"

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 import molmo_point as mp
-from molmo_point.engine.calibration import read_calibration
+from molmo_point.checkpoints.catalog import NANO_FOLDER
 from molmo_point.engine.failures import is_out_of_memory, with_memory
 from molmo_point.engine.local import LocalPointer
+from molmo_point.engine.score_calibration import read_calibration
 from molmo_point.errors import (
     BatchError,
     CheckpointError,
@@ -28,7 +29,6 @@ from molmo_point.errors import (
 )
 from molmo_point.model import devices
 from molmo_point.model.batch_cache import BatchKVCache
-from molmo_point.model.catalog import NANO_FOLDER
 from molmo_point.points import Pointing, Status
 
 GOLDEN = Path(__file__).parents[1] / "golden"

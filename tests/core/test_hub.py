@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
+from molmo_point.checkpoints import hub
+from molmo_point.checkpoints.catalog import CatalogEntry, hub_cache
+from molmo_point.checkpoints.hub import resolve
 from molmo_point.errors import CheckpointError, DownloadError, ModelNotFound, PointError
-from molmo_point.model import hub
-from molmo_point.model.catalog import CatalogEntry, hub_cache
-from molmo_point.model.hub import resolve
 
 TINY = Path(__file__).parents[1] / "golden" / "models" / "tiny-d"
 COMMIT = "a" * 40

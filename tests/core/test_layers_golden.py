@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from molmo_point.config import DecoderConfig, MolmoConfig
+from molmo_point.checkpoints.config import DecoderConfig, MolmoConfig
 from molmo_point.model.connector import Connector
 from molmo_point.model.decoder import FeedForward
 from molmo_point.model.layers import RMSNorm, attend, rotary_table, rotate

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from molmo_point.config import MolmoConfig
+from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.engine.generate import Decoding, Limits, NoDraft, generate
 from molmo_point.images import load_image
 from molmo_point.model.molmo import Molmo

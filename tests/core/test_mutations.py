@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from molmo_point.config import MolmoConfig
+from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.images import load_image
 from molmo_point.model import connector, decoder, layers, mixture, vision
 from molmo_point.model.molmo import Molmo

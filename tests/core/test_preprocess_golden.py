@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from molmo_point.config import PreprocessConfig
+from molmo_point.checkpoints.config import PreprocessConfig
 from molmo_point.images import load_image
 from molmo_point.preprocess.crops import crop_image
 from molmo_point.preprocess.inputs import image_prefix

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from molmo_point.config import PreprocessConfig
+from molmo_point.checkpoints.config import PreprocessConfig
 from molmo_point.errors import CheckpointError
 from molmo_point.preprocess.crops import UNUSED, canvas_size, crop_image, token_grid, token_index
 from molmo_point.preprocess.inputs import image_prefix

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from molmo_point.engine.calibration import Calibration, Spread, logit, read_calibration
 from molmo_point.engine.generate import Step
+from molmo_point.engine.score_calibration import Calibration, Spread, logit, read_calibration
 from molmo_point.engine.uncertainty import NumberTokens, Trace
 from molmo_point.errors import CheckpointError
 from molmo_point.points import Point

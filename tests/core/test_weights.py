@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import molmo_point as mp
-from molmo_point.config import MolmoConfig
+from molmo_point.checkpoints.catalog import CATALOG, NANO_FOLDER
+from molmo_point.checkpoints.config import MolmoConfig
+from molmo_point.checkpoints.hub import resolve
 from molmo_point.errors import CheckpointError, ModelNotFound
-from molmo_point.model.catalog import CATALOG, NANO_FOLDER
-from molmo_point.model.hub import resolve
+from molmo_point.model.checkpoint_names import Dialect
 from molmo_point.model.molmo import Molmo
-from molmo_point.model.names import Dialect
 from molmo_point.model.weights import load_weights, parameter_count, save_weights
 from molmo_point.preprocess.tokenizer import Tokenizer
 

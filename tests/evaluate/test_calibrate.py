@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from molmo_point.engine.calibration import sigmoid
+from molmo_point.engine.score_calibration import sigmoid
 from molmo_point.errors import UsageError
 from molmo_point.evaluate.calibrate import (
     AbsenceSample,

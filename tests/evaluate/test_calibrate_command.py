@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import molmo_point as mp
 from molmo_point.cli import calibrate as command
 from molmo_point.cli.app import build
-from molmo_point.engine.calibration import Raw, read_calibration
+from molmo_point.engine.score_calibration import Raw, read_calibration
 from molmo_point.errors import ImageError, UsageError
 from molmo_point.evaluate import calibrate as certainty
 from molmo_point.evaluate.calibrate import AbsenceSample, PointSample, Samples

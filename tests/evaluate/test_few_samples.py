@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import molmo_point as mp
-from molmo_point.engine.calibration import Raw, sigmoid
+from molmo_point.engine.score_calibration import Raw, sigmoid
 from molmo_point.errors import ImageError, UsageError
 from molmo_point.evaluate.calibrate import AbsenceSample, PointSample, Samples, collect
 from molmo_point.evaluate.fit_calibration import fit, lacking

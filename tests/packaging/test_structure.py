@@ -35,6 +35,7 @@ def python(code: str) -> str:
         "molmo_point.client",
         "molmo_point.convert",
         "molmo_point.api",
+        "molmo_point.checkpoints.hub",
         "molmo_calibration",
     ],
 )

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from molmo_point.config import PreprocessConfig
+from molmo_point.checkpoints.config import PreprocessConfig
 from molmo_point.markup import parse
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.synthetic.scenes.questions import Question, QuestionStyle, draw_questions

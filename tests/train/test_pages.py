@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from molmo_point.config import PreprocessConfig
+from molmo_point.checkpoints.config import PreprocessConfig
 from molmo_point.errors import UsageError
 from molmo_point.preprocess.crops import crop_image
 from molmo_point.synthetic.letter_classes import (

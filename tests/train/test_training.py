@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from molmo_point.config import MolmoConfig
+from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.engine.local import LocalPointer
 from molmo_point.errors import UsageError
 from molmo_point.synthetic.pages.draw import PageStyle

@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from molmo_point.config import PreprocessConfig
+from molmo_point.checkpoints.config import PreprocessConfig
 from molmo_point.preprocess.crops import crop_image, token_grid
 from molmo_point.preprocess.resize import Placement, place
 from molmo_point.preprocess.tokenizer import Tokenizer

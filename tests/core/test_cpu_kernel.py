@@ -7,9 +7,9 @@ import threading
 import pytest
 import torch
 
-from molmo_point.config import DecoderConfig
+from molmo_point.checkpoints.config import DecoderConfig
+from molmo_point.model.cpu_kernel import Switch, fastest_kernel, mkldnn
 from molmo_point.model.decoder import Decoder
-from molmo_point.model.one_row import Switch, fastest_kernel, mkldnn
 
 CONFIG = DecoderConfig(
     d_model=64,

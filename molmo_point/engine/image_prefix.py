@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molmo_point.engine.byte_cache import ByteBudgetCache
 from molmo_point.engine.failures import finite
-from molmo_point.engine.lru import ByteBudgetCache
 from molmo_point.images import Array
 from molmo_point.model.kv_cache import KVCache
 from molmo_point.model.molmo import Molmo

@@ -12,8 +12,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from molmo_point.checkpoints.catalog import hub_cache
 from molmo_point.errors import DownloadError, ModelNotFound, PointError
-from molmo_point.model.catalog import hub_cache
 
 KEPT = "Whole files are kept and not fetched again."
 

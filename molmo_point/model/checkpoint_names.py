@@ -13,7 +13,7 @@ from enum import Enum
 
 from torch import Tensor
 
-from molmo_point.config import DecoderConfig, MolmoConfig
+from molmo_point.checkpoints.config import DecoderConfig, MolmoConfig
 
 
 class Dialect(Enum):

@@ -8,8 +8,8 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from molmo_point.checkpoint_folder import is_whole
-from molmo_point.config import DecoderConfig, MolmoConfig
+from molmo_point.checkpoints.config import DecoderConfig, MolmoConfig
+from molmo_point.checkpoints.folder import is_whole
 
 NANO_FOLDER = Path(__file__).parents[1] / "nano"
 

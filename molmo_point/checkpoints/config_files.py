@@ -12,8 +12,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from molmo_point.checkpoint_folder import read_json, weight_files
-from molmo_point.config_keys import IMAGES, NETWORK, PROCESSOR, ROPE, VISION, KeyTable
+from molmo_point.checkpoints.config_keys import IMAGES, NETWORK, PROCESSOR, ROPE, VISION, KeyTable
+from molmo_point.checkpoints.folder import read_json, weight_files
 from molmo_point.errors import CheckpointError
 
 Count = Annotated[int, Field(gt=0)]

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from molmo_point.checkpoint_folder import check_folder, is_whole, weight_files
-from molmo_point.config import MolmoConfig
+from molmo_point.checkpoints.catalog import CATALOG, NANO_FOLDER, find, hub_cache
+from molmo_point.checkpoints.config import MolmoConfig
+from molmo_point.checkpoints.folder import check_folder, is_whole, weight_files
+from molmo_point.checkpoints.hub_errors import endpoint, explained, free_bytes
 from molmo_point.errors import CheckpointError, DownloadError, ModelNotFound
 from molmo_point.install import import_failure
-from molmo_point.model.catalog import CATALOG, NANO_FOLDER, find, hub_cache
-from molmo_point.model.hub_errors import endpoint, explained, free_bytes
 
 SMALL_FILES = ["*.json"]
 """Sizes, tokenizer, index of the weights. No code, no pickles."""

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from molmo_point.checkpoint_folder import read_json
-from molmo_point.config_files import (
+from molmo_point.checkpoints.config_files import (
     DenseKeys,
     ImageKeys,
     MixtureKeys,
@@ -24,9 +23,10 @@ from molmo_point.config_files import (
     rope_theta,
     vision_keys,
 )
-from molmo_point.config_sizes import DecoderConfig as DecoderConfig
-from molmo_point.config_sizes import PreprocessConfig as PreprocessConfig
-from molmo_point.config_sizes import VisionConfig as VisionConfig
+from molmo_point.checkpoints.config_sizes import DecoderConfig as DecoderConfig
+from molmo_point.checkpoints.config_sizes import PreprocessConfig as PreprocessConfig
+from molmo_point.checkpoints.config_sizes import VisionConfig as VisionConfig
+from molmo_point.checkpoints.folder import read_json
 from molmo_point.errors import CheckpointError
 
 

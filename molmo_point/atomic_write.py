@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_atomic(path: Path, text: str) -> None:
     """Write beside, then rename: who reads meanwhile sees the old text."""
     partial = path.with_name(path.name + ".part")
     partial.write_text(text, encoding="utf-8")

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from molmo_point.config import MolmoConfig
+from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.errors import UsageError
-from molmo_point.model.share import Share
+from molmo_point.model.tensor_parallel import Share
 from molmo_point.model.weights import load_weights
 
 GOLDEN = Path(__file__).parents[1] / "golden"

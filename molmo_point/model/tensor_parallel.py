@@ -1,7 +1,7 @@
-"""One process's share of a model that several hold together (tensor parallelism, as in Megatron-LM, arXiv 1909.08053).
+"""Tensor parallelism, as in Megatron-LM (arXiv 1909.08053): each process holds a shard of every decoder block.
 
 Attention heads and feed-forward columns are split; vision tower, connector, embedding, norms and output head are whole in every
-process. Each block then needs two sums over all processes, made by torch's DTensor (`parallel`).
+process. Each block then needs two sums over all processes, made by torch's DTensor.
 """
 
 from __future__ import annotations
@@ -9,10 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from molmo_point.config import DecoderConfig, MolmoConfig
+from torch import Tensor, nn
+
+from molmo_point.checkpoints.config import DecoderConfig, MolmoConfig
 from molmo_point.errors import UsageError
-from molmo_point.model.names import Slot
+from molmo_point.model.checkpoint_names import Slot
+from molmo_point.model.molmo import Molmo
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 _BLOCK = re.compile(r"decoder\.blocks\.\d+\.(.+)")
 
@@ -73,3 +80,20 @@ class Share:
     def _part(self, start: int, width: int) -> slice:
         step = width // self.world
         return slice(start + self.rank * step, start + (self.rank + 1) * step)
+
+
+def apply_tensor_parallel(model: Molmo, mesh: DeviceMesh) -> Molmo:
+    """Return the model, a shard (see `Share`), with a sum over `mesh` after each attention and feed-forward layer.
+
+    Every process must ask the same questions in the same order; all get the same answers.
+    """
+    # Imported here: it takes a second, and few models are split.
+    from torch.distributed.tensor import DTensor, Partial
+
+    def total(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        return DTensor.from_local(output, mesh, [Partial()]).full_tensor()
+
+    for name, module in model.decoder.named_modules():
+        if name.endswith(("attention.out", "ffn.down")):
+            module.register_forward_hook(total)
+    return model
