@@ -3,7 +3,7 @@
     python -m benchmarks.full_size [molmo-7b-d molmoe-1b molmo-72b:int8 ...] [--device cuda] [--layers N]
 
 Answers are given (one point, one token a digit); the network does the work of every pass. For each model: reading a picture of 13
-crops, the answer plain, drafted, with digits drafted, and replayed from CUDA graphs; the share of the memory bandwidth that was
+crops, the answer plain, drafted, and both replayed from CUDA graphs; the share of the memory bandwidth that was
 measured in the same run; peak memory. `--layers` makes small ones of them, to try the command itself.
 """
 
@@ -23,7 +23,7 @@ from benchmarks.scripted import ScriptedDecoding
 from molmo_point.checkpoints.catalog import CATALOG
 from molmo_point.engine.drafting import GrammarDrafter
 from molmo_point.engine.engine import Engine, EngineOptions
-from molmo_point.engine.generate import NoDraft
+from molmo_point.engine.generate import Drafter, NoDraft
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.quantize import quantize_decoder
 from molmo_point.preprocess.prompt import wrap
@@ -126,23 +126,18 @@ def row(
 
     passes: dict[str, int] = {}
 
-    def answer(label: str, width: int | None, graphs: bool) -> None:
-        drafter = NoDraft()
-        if width is not None:
-            drafter = GrammarDrafter(tokenizer, "point", "mug", prompt, width)
+    def answer(label: str, graphs: bool) -> None:
+        drafter: Drafter = NoDraft()
+        if label.startswith("drafted"):
+            drafter = GrammarDrafter(tokenizer, "point", "mug", prompt)
         decoding = ScriptedDecoding(prompt, script, drafter)
         passes[label] = sum(1 for _ in engines[graphs].run(picture, decoding))
 
     cells = [f"{name} {scheme or 'bfloat16'}", f"{measured(read, device, rounds) * 1e3:.1f}"]
-    ways = {"plain": (None, False), "drafted": (1, False), "digits": (48, False)}
-    ways |= {
-        "plain, graphs": (None, True),
-        "drafted, graphs": (1, True),
-        "digits, graphs": (48, True),
-    }
+    ways = {"plain": False, "drafted": False, "plain, graphs": True, "drafted, graphs": True}
     read_bytes = bandwidth(device)
-    for label, (width, graphs) in ways.items():
-        seconds = measured(lambda w=width, g=graphs, n=label: answer(n, w, g), device, rounds)
+    for label, graphs in ways.items():
+        seconds = measured(lambda g=graphs, n=label: answer(n, g), device, rounds)
         cells.append(f"{seconds * 1e3:.1f} ({passes[label]})")
         if label.startswith("plain"):
             cells.append(f"{size * passes[label] / seconds / read_bytes:.0%}")
@@ -173,11 +168,10 @@ def main() -> None:
     columns = ("model", "picture of 13 crops, ms", f"plain, {way}", "of the bandwidth")
     columns += (
         f"drafted, {way}",
-        f"digits drafted, {way}",
         f"plain, graphs, {way}",
         "of the bandwidth",
     )
-    columns += (f"drafted, graphs, {way}", f"digits, graphs, {way}", "peak memory")
+    columns += (f"drafted, graphs, {way}", "peak memory")
     table(
         "One point, behind a picture that is read; the question's prefill is one of the passes",
         columns,

@@ -3,7 +3,7 @@
 In `<point x="63.5" y="44.5" alt="red mug">red mug</point>` only the digits are news: the grammar forces most of the rest, and
 the query foretells the label. What is guessed is fed behind the last settled token and counts only as far as the model itself
 would have written it (speculative decoding, arXiv 2211.17192, with the grammar as the draft model). Where the grammar leaves a
-choice (one point, several or none; another point or the end; ten digits) its ways are drafted side by side, as a tree. Free text
+choice (one point, several or none; another point or the end) its ways are drafted side by side, as a tree. Free text
 falls back on the longest run of tokens seen before (prompt lookup).
 """
 
@@ -33,12 +33,10 @@ class GrammarDrafter:
         kind: What was asked: "point", "count" or "text".
         label: What the model will probably call the things it points at.
         prompt: Token ids of the prompt, which free text often repeats.
-        width: Tokens that a pass reads about as fast as one token (see `engine.pace`): with room for ten digits and what follows
-            each of them, digits are drafted too.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, kind: Kind, label: str, prompt: Sequence[int], width: int = 1
+        self, tokenizer: Tokenizer, kind: Kind, label: str, prompt: Sequence[int]
     ) -> None:
         self._kind = kind
         self._label = label
@@ -47,23 +45,19 @@ class GrammarDrafter:
         self._stream = Detokenizer(tokenizer)
         self._lookup = PromptLookup(prompt)
         self._read = 0
-        self._width = width
 
     def propose(self, tokens: Sequence[int]) -> list[list[int]]:
         fresh = tokens[self._read :]
         self._stream.push(fresh)
         self._lookup.push(fresh)
         self._read = len(tokens)
-        text, whole = self._stream.text, self._whole_numbers
-        ways = continuations(text, self._kind, self._label, whole_numbers=whole)
+        ways = continuations(
+            self._stream.text, self._kind, self._label, whole_numbers=self._whole_numbers
+        )
         if ways is None:
             lookup = self._lookup.propose()
             return [lookup] if lookup else []
-        drafted = [list(self._encode(way)) for way in ways]
-        digits = [list(self._encode(way)) for way in digit_ways(text, whole_numbers=whole)]
-        if 0 < sum(map(len, digits)) <= self._width:
-            return digits
-        return drafted
+        return [list(self._encode(way)) for way in ways]
 
 
 def continuations(
@@ -99,24 +93,6 @@ def continuations(
     if total:
         return _rest([total], text[text.rfind(">") + 1 :])
     return None if kind == "text" else []
-
-
-def digit_ways(text: str, *, whole_numbers: bool = False) -> list[str]:
-    """Return all ways in which a number may go on, with what follows a digit, where text stops inside a number; else [].
-
-    After the first of two digits: each second digit and the point behind it. After a whole number of one token: the point and
-    each decimal with the tag that follows it.
-    """
-    number = _OPEN_NUMBER.search(text)
-    if number is None:
-        return []
-    axis, index, whole, dot, _ = number.groups()
-    if whole_numbers and whole and not dot:
-        after = f'" y{index}="' if axis == "x" else '"'
-        return [f".{digit}{after}" for digit in "0123456789"]
-    if not whole_numbers and len(whole) == 1 and not dot:
-        return [".", *(f"{digit}." for digit in "0123456789")]
-    return []
 
 
 def _opening(text: str, kind: Kind) -> list[str]:

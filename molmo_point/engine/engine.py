@@ -28,7 +28,6 @@ from molmo_point.engine.generate import (
 )
 from molmo_point.engine.image_prefix import EncodedPicture, PictureEncoder
 from molmo_point.engine.options import EngineOptions as EngineOptions
-from molmo_point.engine.pace import free_tokens
 from molmo_point.engine.repeats import Repeats
 from molmo_point.engine.score_calibration import Calibration
 from molmo_point.engine.uncertainty import NumberTokens, Trace
@@ -259,10 +258,7 @@ class Engine:
         room = min(self.options.max_new_tokens, limit - length - len(prompt))
         drafter: Drafter = NoDraft()
         if self.options.drafts:
-            width = self.options.draft_width
-            if width is None:
-                width = free_tokens(self.model.device.type)
-            drafter = GrammarDrafter(self.tokenizer, kind, label, prompt, width)
+            drafter = GrammarDrafter(self.tokenizer, kind, label, prompt)
         deadline = None if timeout_s is None else started + timeout_s
         return Decoding(
             prompt,

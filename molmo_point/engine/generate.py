@@ -22,7 +22,7 @@ from molmo_point.model.kv_cache import KVCache
 from molmo_point.model.molmo import Molmo
 
 MAX_DRAFT = 48
-"""Most drafted tokens of a pass: a label with its closing tag, or ten digits with what follows them."""
+"""Most drafted tokens of a pass: a label with its closing tag, beside the start of another point."""
 
 
 class Ending(Enum):

@@ -16,8 +16,6 @@ class EngineOptions:
             need more are `truncated`; the model's positions hold some 2500 beside a large picture. Longer answers take more of
             `batch_cache_bytes`.
         drafts: Guess forced markup and let the model confirm it: fewer passes.
-        draft_width: Tokens that a pass reads for about the price of one: from about 21 on, all digits are drafted side by side.
-            None: what was measured for this kind of device (`engine.pace`).
         max_batch: Most answers that `point_many` writes side by side.
         batch_cache_bytes: Most memory for the keys and values of such a batch; fewer answers run side by side where it is short.
         picture_cache_bytes: Budget for remembered pictures (their keys and values).
@@ -29,7 +27,6 @@ class EngineOptions:
 
     max_new_tokens: int = 768
     drafts: bool = True
-    draft_width: int | None = None
     max_batch: int = 8
     batch_cache_bytes: int = 4 * 1024**3
     picture_cache_bytes: int = 512 * 1024**2
@@ -40,8 +37,6 @@ class EngineOptions:
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
             value = getattr(self, name)
-            if name == "draft_width" and value is None:
-                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UsageError(
                     f"expected {name} as a whole number of at least {least}, got {value!r}"
@@ -53,7 +48,6 @@ class EngineOptions:
 
 _LEAST = {
     "max_new_tokens": 1,
-    "draft_width": 1,
     "max_batch": 1,
     "batch_cache_bytes": 0,
     "picture_cache_bytes": 0,

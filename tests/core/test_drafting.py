@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 
 import molmo_point as mp
 from molmo_point.engine.draft_tree import ROOT, DraftTree, Reading
-from molmo_point.engine.drafting import GrammarDrafter, Kind, continuations, digit_ways
+from molmo_point.engine.drafting import GrammarDrafter, Kind, continuations
 from molmo_point.engine.generate import Decoding, Drafter, Ending, Limits, NoDraft
 from molmo_point.preprocess.tokenizer import Tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "models"
 NANO = Path(mp.__file__).parent / "nano"
-WIDE = 48
 PIECES = (' <point x="', "6", "3", ".", "5", '"', ' y="', " alt", '="mug', '">', "</point>")
 PIECES += (" <points", ' x1="', ' y1="', " There", " are", " none.", " Counting the", "<", "é")
 
@@ -27,11 +26,6 @@ PIECES += (" <points", ' x1="', ' y1="', " There", " are", " none.", " Counting 
 @pytest.fixture(scope="module", params=["tiny-d", "tiny-o", "tiny-moe", "tiny-72b"])
 def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
     return Tokenizer(GOLDEN / request.param)
-
-
-@pytest.fixture(scope="module")
-def nano() -> Tokenizer:
-    return Tokenizer(NANO)
 
 
 def passes(answer: Sequence[int], stop: int, drafter: Drafter, seed: int = 0) -> int:
@@ -66,10 +60,10 @@ def written(tokenizer: Tokenizer, text: str) -> list[int]:
     return [*tokenizer.encode(text), tokenizer.special.end_of_text]
 
 
-def both(tokenizer: Tokenizer, text: str, kind: Kind, label: str, width: int) -> tuple[int, int]:
+def both(tokenizer: Tokenizer, text: str, kind: Kind, label: str) -> tuple[int, int]:
     """Return (plain, drafted) passes after the prefill."""
     answer, stop = written(tokenizer, text), tokenizer.special.end_of_text
-    drafter = GrammarDrafter(tokenizer, kind, label, [5, 6, 7], width)
+    drafter = GrammarDrafter(tokenizer, kind, label, [5, 6, 7])
     return passes(answer, stop, NoDraft()), passes(answer, stop, drafter)
 
 
@@ -87,42 +81,32 @@ def many(count: int, label: str = "red mug") -> str:
 
 
 def test_one_point_takes_seven_passes_at_most(tokenizer: Tokenizer) -> None:
-    plain, drafted = both(tokenizer, one(), "point", "red mug", 1)
+    plain, drafted = both(tokenizer, one(), "point", "red mug")
     assert drafted <= 7 < plain
 
 
-def test_one_point_takes_four_passes_where_wide_ones_are_free(
-    tokenizer: Tokenizer, nano: Tokenizer
-) -> None:
-    assert both(tokenizer, one(), "point", "red mug", WIDE)[1] <= 4
-    assert both(nano, one("donut"), "point", "donut", WIDE)[1] <= 3
-
-
 @pytest.mark.parametrize("count", [2, 3, 7, 20])
-@pytest.mark.parametrize("width", [1, WIDE])
-def test_n_points_take_six_passes_each_and_three(
-    tokenizer: Tokenizer, count: int, width: int
-) -> None:
-    plain, drafted = both(tokenizer, many(count), "point", "red mug", width)
-    assert drafted <= (6 if width == 1 else 4) * count + 3
+def test_n_points_take_six_passes_each_and_three(tokenizer: Tokenizer, count: int) -> None:
+    plain, drafted = both(tokenizer, many(count), "point", "red mug")
+    assert drafted <= 6 * count + 3
     assert drafted < plain / 2
 
 
 def test_none_and_the_first_tag_ride_on_the_prefill(tokenizer: Tokenizer) -> None:
     """The three ways to begin are read side by side: whichever comes true costs no pass."""
-    assert both(tokenizer, " There are none.", "point", "red mug", 1)[1] == 0
-    assert both(tokenizer, " There are none.", "count", "red mug", 1)[1] == 0
-    single, several = (both(tokenizer, t, "point", "red mug", 1)[1] for t in (one(), many(2)))
+    assert both(tokenizer, " There are none.", "point", "red mug")[1] == 0
+    assert both(tokenizer, " There are none.", "count", "red mug")[1] == 0
+    single, several = (both(tokenizer, t, "point", "red mug")[1] for t in (one(), many(2)))
     assert several - single <= 6
 
 
 def test_counting(tokenizer: Tokenizer) -> None:
     text = f" Counting the{many(3)} shows a total of 3."
-    assert both(tokenizer, text, "count", "red mug", 1)[1] <= 6 * 3 + 3
+    assert both(tokenizer, text, "count", "red mug")[1] <= 6 * 3 + 3
 
 
 def test_another_label_than_expected_costs_passes_and_nothing_else(tokenizer: Tokenizer) -> None:
-    plain, drafted = both(tokenizer, one("a cup of tea"), "point", "red mug", 1)
+    plain, drafted = both(tokenizer, one("a cup of tea"), "point", "red mug")
     assert drafted <= plain
 
 
@@ -133,15 +117,14 @@ def test_another_label_than_expected_costs_passes_and_nothing_else(tokenizer: To
         max_size=24,
     ).map("".join),
     kind=st.sampled_from(["point", "count", "text"]),
-    width=st.sampled_from([1, 21, WIDE]),
     seed=st.integers(0, 9),
 )
 def test_any_answer_comes_out_unchanged_in_no_more_passes(
-    text: str, kind: Kind, width: int, seed: int
+    text: str, kind: Kind, seed: int
 ) -> None:
     for tokenizer in (Tokenizer(GOLDEN / "tiny-d"), Tokenizer(NANO)):
         answer, stop = written(tokenizer, text), tokenizer.special.end_of_text
-        drafter = GrammarDrafter(tokenizer, kind, "mug", [5, 6, 7], width)
+        drafter = GrammarDrafter(tokenizer, kind, "mug", [5, 6, 7])
         drafted = passes(answer, stop, drafter, seed)
         assert drafted <= passes(answer, stop, NoDraft())
 
@@ -196,6 +179,5 @@ def test_grammar() -> None:
         '" alt="mug">mug</points>',
     ]
     assert continuations("The sky is", "text", "") is None
-    assert digit_ways(' <point x="6')[:3] == [".", "0.", "1."]
-    assert digit_ways(' <point x="63', whole_numbers=True)[0] == '.0" y="'
-    assert digit_ways(' <point x="63.') == digit_ways("mug") == []
+    assert continuations(' <point x="63', "point", "mug") == ["."]
+    assert continuations(' <point x="6', "point", "mug", whole_numbers=True) == ["."]
