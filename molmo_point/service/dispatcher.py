@@ -52,7 +52,10 @@ class Desk:
             self.settings.capacity, self.settings.max_queue_bytes, self.settings.decode_ahead
         )
         self._memory = Memory(
-            self.settings.memory_answers, self.settings.memory_bytes, self.settings.memory_s
+            self.settings.memory_answers,
+            self.settings.memory_bytes,
+            self.settings.memory_s,
+            self.settings.memory_image_bytes,
         )
         self.metrics = Metrics(self._line.__len__, lambda: self.worker.state()[0])
         self.worker = Worker(load, self._line, self.settings, self.metrics.batch)
@@ -145,11 +148,15 @@ class Desk:
             job.decode_pixels = self._check(request, picture)
             known = self._memory.add(job)
         if known is not None:
-            if job.repeats(known) and not known.failed:
+            repeats = job.repeats(known)
+            if repeats and not known.failed:
                 self.metrics.repeated(transport)
                 known.listen(owner, listener)
                 return known
-            self._check_new(job, known)
+            # A failure is no answer: the same request sent again is computed again. A client that starts anew, over another
+            # connection, may count from 1 again.
+            if repeats is False and job.turn == known.turn:
+                raise WireError(f"id {request.id} was used before, for another question")
             job.decode_pixels = self._check(request, picture)
             self._memory.replace(job)
         job.when_finished(self._finished)
@@ -160,14 +167,6 @@ class Desk:
             self._memory.forget(job)
             raise
         return job
-
-    def _check_new(self, job: Job, known: Job) -> None:
-        """Refuse an id that stood for another question on the same connection; a client that starts anew may count from 1 again.
-
-        A failure is no answer: the same request sent again is computed again.
-        """
-        if job.turn == known.turn and not job.repeats(known):
-            raise WireError(f"id {job.request.id} was used before, for another question")
 
     def again(self, caller: str, name: str, owner: Owner, listener: Listener, seq: int = 0) -> Job:
         """Repeat the replies to a known request from number `seq` on, and go on with those to come.
@@ -207,7 +206,6 @@ class Desk:
             self._memory.forget(job)
         else:
             self._memory.answered(job)
-            self._housekeeping.seal(job)
         self.metrics.finished(job, reply)
         camera = job.request.camera
         # A standing query publishes what it makes of the answers itself.

@@ -16,15 +16,19 @@ class Memory:
         most: Answered jobs kept.
         max_bytes: Of their replies together.
         keep_s: Seconds an answer is kept.
+        image_bytes: Of the images of answered jobs together; the oldest are dropped first.
     """
 
-    def __init__(self, most: int, max_bytes: int, keep_s: float) -> None:
+    def __init__(self, most: int, max_bytes: int, keep_s: float, image_bytes: int) -> None:
         self._most = most
         self._max_bytes = max_bytes
         self._keep_s = keep_s
         self._jobs: dict[tuple[str, str], Job] = {}
         self._answered: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
         self._bytes = 0
+        self._max_image_bytes = image_bytes
+        self._images: OrderedDict[tuple[str, str], Job] = OrderedDict()
+        self._image_bytes = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -69,13 +73,29 @@ class Memory:
             self._answered[job.key] = (now, size)
             self._bytes += size
             while self._answered:
-                key, (since, held) = next(iter(self._answered.items()))
+                key, (since, _) = next(iter(self._answered.items()))
                 full = len(self._answered) > self._most or self._bytes > self._max_bytes
                 if not full and now - since <= self._keep_s:
                     break
-                del self._answered[key], self._jobs[key]
-                self._bytes -= held
+                del self._jobs[key]
+                self._drop_answer(key)
+            self._keep_image(job)
+
+    def _keep_image(self, job: Job) -> None:
+        if job.key not in self._answered:
+            return
+        self._images[job.key] = job
+        self._image_bytes += job.nbytes
+        while self._image_bytes > self._max_image_bytes:
+            self._drop_image(next(iter(self._images)))
+
+    def _drop_image(self, key: tuple[str, str]) -> None:
+        job = self._images.pop(key, None)
+        if job is not None:
+            self._image_bytes -= job.nbytes
+            job.forget_image()
 
     def _drop_answer(self, key: tuple[str, str]) -> None:
         entry = self._answered.pop(key, None)
         self._bytes -= entry[1] if entry else 0
+        self._drop_image(key)

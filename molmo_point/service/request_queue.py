@@ -167,8 +167,8 @@ class Line:
                 taken.append(job)
                 if not _batchable(job):
                     break
-            if taken:
-                self._to_decode.notify()
+            if any(job.to_decode for job in self._jobs):
+                self._to_decode.notify()  # what was taken makes room for it
         return taken
 
     def take_to_decode(self, wait_s: float) -> Job | None:

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from molmo_point.errors import UsageError
 from molmo_point.preprocess.prompt import MAX_QUERY_CHARACTERS
 
-SEAL_BYTES = 64 * 1024 * 1024
-"""Answered images that may wait for their digest; beyond that it is computed at once, where the answer was given."""
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -30,6 +27,9 @@ class Settings:
         view_idle_s: An opened picture that nobody asks about for so long is closed.
         memory_answers: Finished answers kept, to answer a repeated request id without computing it twice; minutes of them.
         memory_bytes: Their size together.
+        memory_image_bytes: The images of the last answers, kept to tell a repeated request from another one under the same id. A
+            request whose image is no longer kept is computed again. Nothing is computed from the images: a digest of each would
+            take longer than all the rest that the server does for a request.
         memory_s: How long they are kept; longer than any sensible retry.
         max_watches: Cameras with standing queries.
         camera_idle_s: A camera's name that its owner has not used in a question for so long is free for another client.
@@ -48,6 +48,7 @@ class Settings:
     view_idle_s: float = 120.0
     memory_answers: int = 1024
     memory_bytes: int = 32 * 1024 * 1024
+    memory_image_bytes: int = 64 * 1024 * 1024
     memory_s: float = 300.0
     max_watches: int = 8
     camera_idle_s: float = 10.0
@@ -58,12 +59,13 @@ class Settings:
 
         Bodies that arrive over HTTP; questions that wait; two bodies of JSON that are being read (text of four bytes a character,
         and what is decoded from it); images that are being decoded (11 bytes a pixel), wait decoded, and are at work (3 bytes);
-        answers that are remembered; answered images without a digest yet.
+        answers that are remembered, and the images of the last ones.
         """
         body = self.max_message_bytes * 3 // 2
         json_bodies = 2 * 6 * body
         images = (11 + 2 * 3) * self.decode_ahead
-        return 2 * self.max_queue_bytes + json_bodies + images + self.memory_bytes + SEAL_BYTES
+        remembered = self.memory_bytes + self.memory_image_bytes
+        return 2 * self.max_queue_bytes + json_bodies + images + remembered
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

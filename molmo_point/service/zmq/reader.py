@@ -58,11 +58,11 @@ class Reading:
 
     def _help(self, end: float, enough: Callable[[], bool]) -> None:
         while not self._closed and not enough():
+            self._drain(enough)
             left_s = end - time.monotonic()
-            if left_s <= 0:
+            if enough() or left_s <= 0:
                 return
             self._helpers.wait(left_s)
-            self._drain(enough)
 
     def _drain(self, enough: Callable[[], bool]) -> None:
         with self._turn:

@@ -3,7 +3,7 @@
 Handing a reply to the reading thread first would cost a thread switch for each answer: under load half of what the bridge costs.
 ZeroMQ allows a socket in several threads as long as a lock is between them, with one catch: any call may take the socket's
 "something has arrived" signal. So whoever has written, or stops reading before there is nothing left, looks for messages and
-wakes the readers.
+wakes the first reader, unless it is itself the one that reads on.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ class SharedSocket:
     """Wraps a bound socket; owns it from then on.
 
     Attributes:
-        ears: One for each of the two threads that may read. On Linux the second hears what comes while the first does not wait.
+        ears: One for each of the two threads that may read. On Linux the first waiting one hears of a message; only the thread of
+            the second always comes back to read.
     """
 
     def __init__(self, socket: zmq.Socket[Any]) -> None:
@@ -78,6 +79,7 @@ class SharedSocket:
         self._lock = threading.Lock()
         self.ears = (Ear(socket), Ear(socket))
         self._closed = False
+        self._reader: int | None = None
 
     @property
     def address(self) -> str:
@@ -95,7 +97,9 @@ class SharedSocket:
             try:
                 frames = [self._socket.recv(zmq.NOBLOCK, copy=False)]
             except zmq.Again:
+                self._reader = None
                 return None
+            self._reader = threading.get_ident()
             more = frames[0].more
             while more:
                 frame = self._socket.recv(zmq.NOBLOCK, copy=False)
@@ -107,9 +111,10 @@ class SharedSocket:
     def leave(self) -> None:
         """Stop reading before `receive` returned None: the other reader hears of what is left."""
         with self._lock:
+            self._reader = None
             arrived = not self._closed and self._arrived()
         if arrived:
-            self.wake()
+            self.ears[1].wake()
 
     def send(self, frames: list[bytes]) -> Sent:
         """Send without waiting, from any thread; return what became of it."""
@@ -121,9 +126,9 @@ class SharedSocket:
                 sent = Sent.YES
             except zmq.ZMQError as error:
                 sent = Sent.NOBODY if error.errno == zmq.EHOSTUNREACH else Sent.NO_ROOM
-            arrived = self._arrived()
+            arrived = self._reader != threading.get_ident() and self._arrived()
         if arrived:
-            self.wake()
+            self.ears[1].wake()
         return sent
 
     def wake(self) -> None:
