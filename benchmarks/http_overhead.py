@@ -37,6 +37,8 @@ from molmo_point.service.serving import serve
 from molmo_point.testing import FakePointer
 from molmo_point.wire import picture_from
 
+QUANTILES = ("lower quartile", "median")
+
 ANSWER_S = 0.02
 """Of the model in the part `fair`."""
 
@@ -114,8 +116,11 @@ def form(data: bytes) -> tuple[bytes, dict[str, str]]:
     return head + data + b"\r\n--b--\r\n", {"Content-Type": "multipart/form-data; boundary=b"}
 
 
-def alternate(rounds: int, sides: dict[str, Callable[[], None]]) -> dict[str, float]:
-    """Call each side in turn; return the medians, in milliseconds."""
+def alternate(rounds: int, sides: dict[str, Callable[[], None]]) -> dict[str, list[float]]:
+    """Call each side in turn; return (lower quartile, median) of each, in milliseconds.
+
+    The median is what is promised; where other work shares the machine, the lower quartile says what the program itself takes.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(rounds + 20):
         for name, side in sides.items():
@@ -123,7 +128,10 @@ def alternate(rounds: int, sides: dict[str, Callable[[], None]]) -> dict[str, fl
             side()
             if turn >= 20:  # the first ones open connections and warm caches
                 seconds[name].append(time.perf_counter() - began)
-    return {name: statistics.median(values) * 1e3 for name, values in seconds.items()}
+    return {
+        name: [value * 1e3 for value in statistics.quantiles(values, n=4)[:2]]
+        for name, values in seconds.items()
+    }
 
 
 def measure_http(rounds: int) -> None:
@@ -150,9 +158,9 @@ def measure_http(rounds: int) -> None:
                     "ours": lambda: ask(connections[1]),
                 },
             )
-            ratio = found["ours"] / found["bare"]
-            print(f"http, {len(data):,} bytes: bare FastAPI {found['bare']:.2f} ms, "
-                f"ours {found['ours']:.2f} ms, {ratio:.2f} x")  # fmt: skip
+            for name, bare, ours in zip(QUANTILES, found["bare"], found["ours"], strict=True):
+                print(f"http, {len(data):,} bytes, {name}: bare FastAPI {bare:.2f} ms, "
+                    f"ours {ours:.2f} ms, {ours / bare:.2f} x")  # fmt: skip
 
 
 def measure_zmq(rounds: int) -> None:
@@ -182,9 +190,11 @@ def measure_zmq(rounds: int) -> None:
             found = alternate(rounds, {
                 side: (lambda s=socket, i=image, d=data: ask(s, i, d)) for side, socket in sides.items()  # type: ignore[misc]
             })  # fmt: skip
-            more = found["ours"] - found["bare"]
-            print(f"zmq, {name}, {len(data):,} bytes: bare header back {found['bare']:.3f} ms, "
-                f"ours {found['ours']:.3f} ms, {more:+.3f} ms")  # fmt: skip
+            for part, bare_ms, ours_ms in zip(
+                QUANTILES, found["bare"], found["ours"], strict=True
+            ):
+                print(f"zmq, {name}, {len(data):,} bytes, {part}: bare header back {bare_ms:.3f} ms, "
+                    f"ours {ours_ms:.3f} ms, {ours_ms - bare_ms:+.3f} ms")  # fmt: skip
         bare.close(0)
         ours.close(0)
 

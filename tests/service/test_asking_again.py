@@ -105,6 +105,33 @@ def test_another_picture_under_the_same_id_is_no_repetition(start: Start, dealer
     assert len(pointer.calls) == 1
 
 
+def test_a_request_whose_image_is_no_longer_kept_is_computed_again(
+    start: Start, dealer: Any
+) -> None:
+    """Of the last two images is known whether a request repeats them; of older ones an answer is never guessed."""
+    pointer = FakePointer(mean_red)
+    service = start(pointer, limits={"memory_image_bytes": 2 * len(plain(0))})
+    cache, socket = service.desk._memory, dealer(service)
+
+    def red(name: str, value: int) -> float:
+        send(socket, plain(value), id=name)
+        x: float = hear(socket)["pointing"]["points"][0]["x"]
+        while cache.unfinished():  # the reply leaves before it is noted
+            time.sleep(0.001)
+        return x * 255
+
+    assert [red(str(n), 10 * n) for n in (1, 2, 3)] == pytest.approx([10, 20, 30])
+    assert (red("3", 30), red("2", 20)) == pytest.approx((30, 20))
+    assert len(pointer.calls) == 3
+    assert red("1", 10) == pytest.approx(10)
+    assert len(pointer.calls) == 4
+    assert red("2", 77) == pytest.approx(77)  # whose image has made room for the one before
+    socket.send(about("again", id="3"))  # the answer is still there for whoever only asks for it
+    assert hear(socket)["pointing"]["points"][0]["x"] == pytest.approx(30 / 255)
+    assert len(pointer.calls) == 5
+    assert (len(cache), len(cache._images), cache._image_bytes) == (3, 2, 2 * len(plain(0)))
+
+
 def test_a_failure_is_no_answer_to_be_remembered(start: Start, dealer: Any) -> None:
     asked = []
 

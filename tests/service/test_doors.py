@@ -302,7 +302,7 @@ def test_what_is_no_word_does_not_come_back(client: Any, name: Any) -> None:
 
 
 def test_unnamed_requests_leave_nothing_behind(client: Any) -> None:
-    """Nobody can ask for their answers again, so neither those nor digests of their images are kept."""
+    """Nobody can ask for their answers again, so neither those nor their images are kept."""
     asking = client()
     body = {"query": "mug", "image": PIXEL}
     for headers in ({}, {"X-Request-Id": "7"}, {"X-Client-Id": "robot"}):

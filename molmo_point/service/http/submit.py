@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import time
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-import anyio
 from starlette.requests import Request as HttpRequest
 
 from molmo_point.capabilities import check_question
@@ -73,20 +74,14 @@ class Asking:
             image=header_of(data) if data is not None else None,
             **fields,
         )
-        loop = asyncio.get_running_loop()
-        queue: asyncio.Queue[Reply] = asyncio.Queue()
-
-        def listener(reply: Reply) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: the server is going down
-                loop.call_soon_threadsafe(queue.put_nowait, reply)
-
+        mailbox = Mailbox()
         job = self.desk.ask(
             request,
             data,
             caller=caller.name,
             transport="http",
-            owner=queue,
-            listener=listener,
+            owner=mailbox,
+            listener=mailbox.put,
             turn=caller.turn,
             camera_owner=caller.owner,
             once=caller.request_id is None,
@@ -94,7 +89,7 @@ class Asking:
         heard_last = False
         try:
             while not heard_last:
-                reply = await _next(queue, http, job.left_s() + GRACE_S)
+                reply = await _next(mailbox, http, job.left_s() + GRACE_S)
                 heard_last = reply.last
                 if reply.error is not None:
                     raise error_from(reply.error)
@@ -158,13 +153,42 @@ async def primed(replies: AsyncIterator[Reply]) -> AsyncIterator[Reply]:
     return rest()
 
 
-async def _next(queue: asyncio.Queue[Reply], http: HttpRequest, wait_s: float) -> Reply:
-    until = asyncio.get_running_loop().time() + wait_s
-    while True:
-        left_s = until - asyncio.get_running_loop().time()
-        if left_s <= 0:
-            raise TimedOut("the model was still at work when the deadline had long passed")
-        with anyio.move_on_after(min(LISTEN_S, left_s)):
-            return await queue.get()
+class Mailbox:
+    """The replies to one request: put in from any thread, taken out by the event loop in which it was made."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._replies: deque[Reply] = deque()
+        self._arrived: asyncio.Future[None] | None = None
+
+    def put(self, reply: Reply) -> None:
+        """Put a reply in; from any thread."""
+        self._replies.append(reply)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the server is going down
+            self._loop.call_soon_threadsafe(self._wake)
+
+    async def get(self, wait_s: float) -> Reply | None:
+        """Return the next reply, None when none has come within `wait_s` seconds."""
+        if not self._replies:
+            self._arrived = self._loop.create_future()
+            timer = self._loop.call_later(wait_s, self._wake)
+            try:
+                await self._arrived
+            finally:
+                timer.cancel()
+        return self._replies.popleft() if self._replies else None
+
+    def _wake(self) -> None:
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
+
+
+async def _next(mailbox: Mailbox, http: HttpRequest, wait_s: float) -> Reply:
+    until = time.monotonic() + wait_s
+    while (left_s := until - time.monotonic()) > 0:
+        reply = await mailbox.get(min(LISTEN_S, left_s))
+        if reply is not None:
+            return reply
         if await http.is_disconnected():
             raise TimedOut("the caller has gone")
+    raise TimedOut("the model was still at work when the deadline had long passed")
