@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from numbers import Real
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Union, runtime_checkable
 
-from molmo_point.errors import UsageError
+from molmo_point.errors import BatchError, PointError, UsageError
 from molmo_point.points import Point, Pointing
 
 if TYPE_CHECKING:
@@ -89,6 +89,34 @@ def check_frame_id(frame_id: object) -> str | None:
     except UnicodeEncodeError as error:
         raise UsageError(f"frame_id {frame_id!r} cannot be written as UTF-8: {error}") from None
     return frame_id
+
+
+def check_request(request: object, number: int) -> tuple[ImageLike, str]:
+    """Return one request of `point_many` as (image, query).
+
+    Args:
+        number: Its position, for the message.
+
+    Raises:
+        UsageError: It is no pair.
+    """
+    if isinstance(request, (tuple, list)) and len(request) == 2:
+        return request[0], request[1]
+    raise UsageError(
+        f"expected each request as (image, query), got {type(request).__name__} as request {number}"
+    )
+
+
+def all_or_error(results: Sequence[Pointing | PointError]) -> list[Pointing]:
+    """Return the answers of `point_many`.
+
+    Raises:
+        BatchError: Some of the results are errors; it holds all results.
+    """
+    pointings = [result for result in results if isinstance(result, Pointing)]
+    if len(pointings) < len(results):
+        raise BatchError(results)
+    return pointings
 
 
 @runtime_checkable

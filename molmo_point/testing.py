@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Union
 
-from molmo_point.errors import BatchError, PointError
+from molmo_point.errors import PointError
 from molmo_point.image_view import ImageView
 from molmo_point.images import Array, load_image
 from molmo_point.pointer import (
     ImageLike,
     PointStream,
     TextStream,
+    all_or_error,
     check_frame_id,
+    check_request,
     check_stamp,
     check_timeout,
 )
@@ -115,15 +117,13 @@ class FakePointer:
         self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
     ) -> list[Pointing]:
         results: list[Pointing | PointError] = []
-        for image, query in requests:
+        for number, request in enumerate(requests):
             try:
+                image, query = check_request(request, number)
                 results.append(self.point(image, query, timeout_s=timeout_s))
             except PointError as error:
                 results.append(error)
-        answers = [result for result in results if isinstance(result, Pointing)]
-        if len(answers) < len(results):
-            raise BatchError(results)
-        return answers
+        return all_or_error(results)
 
     def close(self) -> None:
         self.closed = True

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from molmo_point.errors import BatchError, Busy, PointError, UsageError
-from molmo_point.pointer import ImageLike
+from molmo_point.errors import Busy, PointError
+from molmo_point.pointer import ImageLike, all_or_error, check_request
 from molmo_point.points import Pointing
 
 AT_ONCE = 8
@@ -29,36 +29,23 @@ def point_side_by_side(
 
     Raises:
         BatchError: Some requests failed; all others were answered.
-        UsageError: A request is no pair of a picture and a query.
     """
-    pairs = [_pair(request, number) for number, request in enumerate(requests)]
     until = time.monotonic() + timeout_s
 
-    def ask(pair: tuple[ImageLike, str]) -> Pointing | PointError:
+    def ask(request: object, number: int) -> Pointing | PointError:
         try:
-            return _patiently(pointer, *pair, until)
+            return _patiently(pointer, *check_request(request, number), until)
         except PointError as error:
             return error
 
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="molmo-many") as pool:
-        futures = [pool.submit(ask, pair) for pair in pairs]
+        futures = [pool.submit(ask, request, n) for n, request in enumerate(requests)]
         try:
             results = [future.result() for future in futures]
         finally:
             for future in futures:
                 future.cancel()
-    answers = [result for result in results if isinstance(result, Pointing)]
-    if len(answers) < len(results):
-        raise BatchError(results)
-    return answers
-
-
-def _pair(request: object, number: int) -> tuple[ImageLike, str]:
-    if not isinstance(request, (tuple, list)) or len(request) != 2:
-        raise UsageError(
-            f"expected pairs (picture, query), got {type(request).__name__} as request {number}"
-        )
-    return request[0], request[1]
+    return all_or_error(results)
 
 
 def _patiently(pointer: Points, image: ImageLike, query: str, until: float) -> Pointing:

@@ -15,7 +15,7 @@ from molmo_point.engine.engine import Engine, EngineOptions
 from molmo_point.engine.scheduler import Scheduler
 from molmo_point.engine.score_calibration import Floats, read_calibration
 from molmo_point.engine.view import LocalView, drain, points_of, text_of, written
-from molmo_point.errors import BatchError, CheckpointError, PointError, UsageError
+from molmo_point.errors import CheckpointError, PointError
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.tensor_parallel import Share, apply_tensor_parallel
 from molmo_point.model.weights import Progress, load_weights
@@ -23,7 +23,9 @@ from molmo_point.pointer import (
     ImageLike,
     PointStream,
     TextStream,
+    all_or_error,
     check_frame_id,
+    check_request,
     check_stamp,
     check_timeout,
 )
@@ -158,12 +160,12 @@ class LocalPointer:
             while scheduler.room and (following := next(waiting, None)) is not None:
                 key, request = following
                 try:
-                    image, query = _pair(request)
+                    image, query = check_request(request, key)
                     scheduler.add(key, image, query, timeout_s=_left(deadline))
                 except PointError as error:
                     done[key] = error
             if not scheduler.busy:
-                return _all_or_error([done[key] for key in range(len(done))])
+                return all_or_error([done[key] for key in range(len(done))])
             for news in scheduler.step():
                 if news.error is not None:
                     done[news.key] = news.error
@@ -212,23 +214,8 @@ class LocalPointer:
         return pointing.with_(**passed_on)
 
 
-def _pair(request: object) -> tuple[ImageLike, str]:
-    if isinstance(request, (tuple, list)) and len(request) == 2:
-        return request[0], request[1]
-    raise UsageError(
-        f"expected each request as (image, query), got {type(request).__name__} {request!r:.100}"
-    )
-
-
 def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - time.perf_counter())
-
-
-def _all_or_error(results: list[Pointing | PointError]) -> list[Pointing]:
-    pointings = [result for result in results if isinstance(result, Pointing)]
-    if len(pointings) < len(results):
-        raise BatchError(results)
-    return pointings
 
 
 def _check_vocabulary(config: MolmoConfig, tokenizer: Tokenizer, folder: Path) -> None:

@@ -5,13 +5,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from molmo_point.errors import ServiceError, UsageError
+from molmo_point.errors import PointError, ServiceError, UsageError
 from molmo_point.image_view import ImageView
 from molmo_point.images import load_image
-from molmo_point.pointer import ImageLike, Pointer, PointStream, TextStream, View
+from molmo_point.pointer import (
+    ImageLike,
+    Pointer,
+    PointStream,
+    TextStream,
+    View,
+    all_or_error,
+    check_request,
+    check_timeout,
+)
 from molmo_point.points import Pointing
 
 
@@ -88,8 +98,26 @@ class OwnPointer:
     ) -> list[Pointing]:
         own = self._own("point_many")
         if own is not None:
-            return list(own(requests, timeout_s=timeout_s))
-        return [self.point(image, query, timeout_s=timeout_s) for image, query in requests]
+            answers = own(requests, timeout_s=timeout_s)
+            return [self._checked("point_many", answer) for answer in answers]
+        timeout_s = check_timeout(timeout_s)
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        return all_or_error(
+            [self._one(request, number, until) for number, request in enumerate(requests)]
+        )
+
+    def _one(self, request: object, number: int, until: float | None) -> Pointing | PointError:
+        """Return the answer of one request of several, or what stopped it."""
+        try:
+            image, query = check_request(request, number)
+            left_s = None if until is None else max(0.0, until - time.monotonic())
+            return self.point(image, query, timeout_s=left_s)
+        except PointError as error:
+            return error
+        except Exception as error:  # of the user's own class
+            failure = ServiceError(f"{type(self._pointer).__name__}.point raised {error!r}")
+            failure.__cause__ = error
+            return failure
 
     def close(self) -> None:
         own = self._own("close")

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import molmo_point as mp
-from molmo_point.errors import PointError, UsageError
+from molmo_point.errors import BatchError, PointError, TimedOut, UsageError
 from molmo_point.service.log_limit import LogLimit
+from molmo_point.service.own_pointer import complete
 from molmo_point.service.zmq.keys import new_client
 
 IMAGE = np.zeros((6, 8, 3), np.uint8)
@@ -58,6 +59,40 @@ def test_a_method_that_points_is_enough() -> None:
                 with pytest.raises(PointError, match=r"OnlyPoints.point returned NoneType, expected a Pointing"):  # fmt: skip
                     pointer.point(IMAGE, "nothing")
     assert not own.closed
+
+
+class Moody(OnlyPoints):
+    """Fails for two queries, in two ways."""
+
+    def __init__(self) -> None:
+        self.limits: list[float | None] = []
+
+    def point(self, image: Any, query: str, **options: Any) -> mp.Pointing:
+        self.limits.append(options.get("timeout_s"))
+        if query == "late":
+            raise TimedOut("too late")
+        if query == "bug":
+            raise KeyError(query)
+        return super().point(image, query, **options)
+
+
+def test_one_failure_does_not_lose_the_other_answers() -> None:
+    moody = Moody()
+    requests: list[Any] = [(IMAGE, "a"), (IMAGE, "late"), (IMAGE, "bug"), IMAGE, (IMAGE, "nothing"), (IMAGE, "b")]  # fmt: skip
+    with pytest.raises(BatchError, match="4 of 6 requests failed; the first is request 1: too late") as caught:  # fmt: skip
+        complete(moody).point_many(requests, timeout_s=9.0)
+    a, late, bug, no_pair, nothing, b = caught.value.results
+    assert (a.count, b.count) == (2, 2)
+    assert isinstance(late, TimedOut)
+    assert str(bug) == "Moody.point raised KeyError('bug')"
+    assert isinstance(bug.__cause__, KeyError)
+    assert str(no_pair) == "expected each request as (image, query), got ndarray as request 3"
+    assert "returned NoneType, expected a Pointing" in str(nothing)
+    limits = [limit for limit in moody.limits if limit is not None]
+    assert len(limits) == 5
+    # One limit for all of them.
+    assert 9.0 >= limits[0] >= limits[-1] > 8.0
+    assert [p.count for p in complete(moody).point_many([(IMAGE, "a")])] == [2]
 
 
 def test_what_is_made_here_is_made_in_its_thread_and_closed() -> None:
