@@ -1,4 +1,4 @@
-"""How near a point must be to an earlier one to be the same thing written twice (`engine/repeats.py`).
+"""How near a point must be to an earlier one to be the same thing written twice (`molmo_point/repeats.py`).
 
     python -m benchmarks.repeats [--world crowds] [--pictures 300] [--questions 3] [--answers FILE]
 
@@ -19,8 +19,8 @@ from unittest.mock import patch
 
 import molmo_point as mp
 from benchmarks.report import hardware, table
-from molmo_point.engine.repeats import Repeats
 from molmo_point.points import Point
+from molmo_point.repeats import Repeats
 from molmo_point.synthetic.held_out import world_examples
 from molmo_point.synthetic.scenes.scene import Style
 

@@ -149,7 +149,7 @@ def from_coco(dataset: Json, *, boxes: bool = False) -> Converted:
 
 
 def _pointing(findings: Findings, image: Json, size: tuple[int, int]) -> Pointing:
-    labels = ", ".join(sorted({label for *_, label, _ in findings.points}))
+    labels = ", ".join(sorted({point.label for point in findings.points}))
     query = image.get("query")
     pointing = findings.pointing(query if isinstance(query, str) else labels, size, "")
     file_name = image.get("file_name")

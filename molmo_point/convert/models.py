@@ -15,6 +15,7 @@ from typing import Any, Union
 from molmo_point.convert.reading import Findings, Json, is_list, items, number, size_of
 from molmo_point.errors import UsageError
 from molmo_point.points import Pointing
+from molmo_point.repeats import Repeats
 
 Answer = Union[str, Sequence[Any], Mapping[str, Any]]
 """The text of a model's answer (also in a ``` fence), or what `json.loads` made of it."""
@@ -164,7 +165,9 @@ def _pointing(
     model: str,
     answer: Answer,
 ) -> Pointing:
-    findings, first = Findings(), None
+    # The rule for what a model writes; labels tell things apart where the model gives each its own.
+    findings = Findings(repeats=Repeats(calibrated=False, labelled=True))
+    first = None
     for index, item in enumerate(entries):
         try:
             if not isinstance(item, Mapping):

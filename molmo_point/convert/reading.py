@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 
 from molmo_point.errors import UsageError
 from molmo_point.points import Point, Pointing, Status
+from molmo_point.repeats import SAME_PERCENT, Repeats
 
 Json = dict[str, Any]
 
@@ -57,15 +58,20 @@ class Findings:
 
     Attributes:
         file: For the report.
-        points: (x, y, label, score), normalized.
+        points: What was read, normalized.
         skipped: What was not read.
         incomplete: Whether a thing that the data names has no point here.
+        repeats: Tells points that the data names twice, which count once: by their place and label. What a person marked is
+            a repeat only at the very same place.
     """
 
     file: str = ""
-    points: list[tuple[float, float, str, float | None]] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     incomplete: bool = False
+    repeats: Repeats = field(
+        default_factory=lambda: Repeats(calibrated=False, near_percent=SAME_PERCENT, labelled=True)
+    )
 
     def skip(self, annotation: object, reason: object) -> None:
         """Note that a thing could not be read."""
@@ -88,19 +94,24 @@ class Findings:
         except UsageError as error:
             self.note(annotation, f"{error}; the point is kept without a score")
             known = None
-        self.points.append((*place, label, known))
+        self.points.append(Point(x=place[0], y=place[1], label=label, score=known))
 
     def pointing(self, query: str, size: tuple[int, int], model: str, text: str = "") -> Pointing:
         """Return the answer; one that lacks something is `malformed`, never whole and never `not_found`."""
-        points = tuple(
-            Point(x=x, y=y, label=label, score=score, index=index)
-            for index, (x, y, label, score) in enumerate(self.points)
-        )
+        for point in self.points:
+            self.repeats.is_new(point)
+        points = self.repeats.distinct(self.points)
         status = Status.FOUND if points else Status.NOT_FOUND
         if self.incomplete:
             status = Status.MALFORMED
         return Pointing(
-            query=query, points=points, status=status, image_size=size, model=model, text=text
+            query=query,
+            points=points,
+            status=status,
+            duplicates=self.repeats.repeated,
+            image_size=size,
+            model=model,
+            text=text,
         )
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from molmo_point.engine.detokenize import Detokenizer
 from molmo_point.engine.generate import Ending, Step
-from molmo_point.engine.repeats import Repeats
 from molmo_point.engine.score_calibration import Floats
 from molmo_point.engine.uncertainty import Trace
 from molmo_point.markup import MarkupParser
 from molmo_point.points import FinishReason, Point, Pointing, Text, Timing
 from molmo_point.preprocess.tokenizer import Tokenizer
+from molmo_point.repeats import Repeats
 
 
 @dataclass
@@ -146,7 +146,7 @@ class PointAnswer:
             points=points,
             status=parsed.status,
             stated_count=parsed.stated_count,
-            duplicates=len(written) - len(points),
+            duplicates=self._repeats.repeated,
             absent_probability=self._trace.absent_probability(),
             text=self._parser.text,
             timing=self._effort.timing(),

@@ -28,7 +28,6 @@ from molmo_point.engine.generate import (
 )
 from molmo_point.engine.image_prefix import EncodedPicture, PictureEncoder
 from molmo_point.engine.options import EngineOptions as EngineOptions
-from molmo_point.engine.repeats import Repeats
 from molmo_point.engine.score_calibration import Calibration
 from molmo_point.engine.uncertainty import NumberTokens, Trace
 from molmo_point.errors import ModelFailed, QueryError, UsageError
@@ -40,6 +39,7 @@ from molmo_point.points import Pointing, Status, Timing
 from molmo_point.preprocess.inputs import check_length
 from molmo_point.preprocess.prompt import check_query, wrap
 from molmo_point.preprocess.tokenizer import Tokenizer
+from molmo_point.repeats import Repeats
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,6 +29,8 @@ from molmo_point.convert import (
 from molmo_point.install import install_line
 
 unit = st.floats(0.0, 1.0)
+cells = st.tuples(st.integers(0, 100), st.integers(0, 100))
+offsets = st.tuples(st.floats(0.0, 0.005), st.floats(0.0, 0.005))
 sizes = st.tuples(st.integers(1, 9000), st.integers(1, 9000))
 words = st.text(min_size=1, max_size=12)
 
@@ -37,9 +39,18 @@ words = st.text(min_size=1, max_size=12)
 def pointings(draw: st.DrawFn, scores: bool = True) -> Pointing:
     query = draw(words)
     score = (unit | st.none()) if scores else st.none()
-    items = draw(st.lists(st.tuples(unit, unit, st.just(query) | words, score), max_size=5))
+    item = st.tuples(cells, offsets, st.just(query) | words, score)
+    # Half a percent apart: nearer ones would be one thing.
+    items = draw(st.lists(item, max_size=5, unique_by=lambda drawn: drawn[0]))
     points = tuple(
-        Point(x=x, y=y, label=label, score=p, index=n) for n, (x, y, label, p) in enumerate(items)
+        Point(
+            x=min(1.0, cell[0] / 100 + offset[0]),
+            y=min(1.0, cell[1] / 100 + offset[1]),
+            label=label,
+            score=p,
+            index=n,
+        )
+        for n, (cell, offset, label, p) in enumerate(items)
     )
     status = Status.FOUND if points else Status.NOT_FOUND
     return Pointing(query=query, points=points, status=status, image_size=draw(sizes), model="m")

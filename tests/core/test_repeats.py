@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from molmo_point.checkpoints.catalog import NANO_FOLDER
 from molmo_point.engine.answer import Effort, PointAnswer
 from molmo_point.engine.generate import Ending, Step
-from molmo_point.engine.repeats import NEAR_DEVIATIONS, NEAR_PERCENT, Repeats
 from molmo_point.engine.uncertainty import NumberTokens, Trace
 from molmo_point.points import Point, Pointing, Status, Timing
 from molmo_point.preprocess.tokenizer import Tokenizer
+from molmo_point.repeats import NEAR_DEVIATIONS, NEAR_PERCENT, Repeats
 
 PLACES = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200)), max_size=12)
 

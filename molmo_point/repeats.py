@@ -1,8 +1,9 @@
-"""Points that the model writes twice.
+"""Points that an answer names twice.
 
-In crowds a model loses track of what it has pointed at and comes back to it. How near is too near was measured on synthetic
-crowds (`python -m benchmarks.repeats`, docs/models.md): a point is a repeat of an earlier one if both coordinates differ by at
-most NEAR_PERCENT, or, for calibrated covariances, if it lies within NEAR_DEVIATIONS standard deviations.
+In crowds a model loses track of what it has pointed at and comes back to it; foreign data repeats entries, too. How near is too
+near was measured on synthetic crowds (`python -m benchmarks.repeats`, docs/models.md): a point is a repeat of an earlier one if
+both coordinates differ by at most NEAR_PERCENT, or, for calibrated covariances, if it lies within NEAR_DEVIATIONS standard
+deviations.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import math
 
 from molmo_point.points import Point
 
-NEAR_PERCENT = 0.3
-"""Of the picture's side: three units of the last digit that the model writes."""
+NEAR_PERCENT = 0.35
+"""Of the image's side: three units of the last digit that the model writes, and half a unit against rounding."""
+
+SAME_PERCENT = 1e-6
+"""The same place, but for rounding."""
 
 NEAR_DEVIATIONS = 0.5
 """Mahalanobis distance under the mean of both covariances."""
@@ -23,13 +27,19 @@ class Repeats:
 
     Args:
         calibrated: Whether covariances keep what they promise; raw ones are too wide to tell neighbours apart.
+        near_percent: Largest distance along x and along y between a point and its repeat, in percent of the image's side.
+        labelled: Points with different labels are different things wherever they are.
 
     Attributes:
         groups: For each point so far the number of the distinct point it is, counted from 0.
     """
 
-    def __init__(self, *, calibrated: bool) -> None:
+    def __init__(
+        self, *, calibrated: bool, near_percent: float = NEAR_PERCENT, labelled: bool = False
+    ) -> None:
         self._calibrated = calibrated
+        self._near_percent = near_percent
+        self._labelled = labelled
         self._distinct: list[Point] = []
         self.groups: list[int] = []
 
@@ -66,11 +76,17 @@ class Repeats:
             kept.append(points[first].model_copy(update={"index": group, "score": best}))
         return tuple(kept)
 
+    @property
+    def repeated(self) -> int:
+        """Number of points that were repeats."""
+        return len(self.groups) - self.count
+
     def same(self, point: Point, other: Point) -> bool:
         """Whether both are at one place."""
+        if self._labelled and point.label != other.label:
+            return False
         x, y = point.x - other.x, point.y - other.y
-        # Half a unit of the last digit against rounding.
-        if 100 * max(abs(x), abs(y)) <= NEAR_PERCENT + 0.05:
+        if 100 * max(abs(x), abs(y)) <= self._near_percent:
             return True
         if not self._calibrated or point.covariance is None or other.covariance is None:
             return False
