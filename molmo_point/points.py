@@ -12,6 +12,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from molmo_point.wording import counted
+
 Unit = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Covariance = tuple[float, float, float]
 """(xx, xy, yy) of a 2D Gaussian, in normalized units squared."""
@@ -224,7 +226,7 @@ class Pointing(BaseModel):
         shown = ", ".join(_short(point, width, height) for point in self.points[:_SHOWN])
         more = f", and {self.count - _SHOWN} more" if self.count > _SHOWN else ""
         points = f": {shown}{more}" if shown else ""
-        size = f"{self.count} point{'' if self.count == 1 else 's'} in {width}x{height}"
+        size = f"{counted(self.count, 'point')} in {width}x{height}"
         by = f" by {self.model}" if self.model else ""
         return (
             f"<Pointing {' '.join(self.query.split())[:60]!r} {self.status}, {size}{by}{points}>"

@@ -85,7 +85,7 @@ def download(repository: str, announce: Announce = _to_stderr) -> Path:
     except Exception as error:  # of huggingface_hub, its network library, and theirs
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             _remove_incomplete(repository)
-        known = explained(repository, error, _unknown(repository))
+        known = explained(repository, error, _unknown(repository), _offered(repository))
         if known is error:
             raise
         raise known from error
@@ -215,11 +215,27 @@ def _looks_like_repository(name: str) -> bool:
     return bool(slash and owner and rest and "/" not in rest)
 
 
-def _unknown(name: str) -> str:
+_LIKE = 0.6
+"""difflib's ratio from which a name is taken for a mistyped one."""
+
+
+def _near(name: str, cutoff: float) -> list[str]:
+    """Return the names known here that are most like `name`, as users type them."""
     known = {entry.name: entry.name for entry in CATALOG}
     known |= {entry.hub_name.lower(): entry.hub_name for entry in CATALOG if entry.hub_name}
-    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.4) or list(known)[:5]
+    close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=cutoff)
+    return [known[key] for key in close]
+
+
+def _offered(repository: str) -> str:
+    """Return a sentence with the known names like that of a repository which is none of them; "" where there are none."""
+    near = [] if find(repository) else _near(repository, _LIKE)
+    return f"Did you mean {', '.join(near)}? (molmo-point models lists all.)" if near else ""
+
+
+def _unknown(name: str) -> str:
+    near = _near(name, 0.4) or [entry.name for entry in CATALOG]
     return (
-        f"there is no model or folder {name!r}; did you mean {', '.join(known[key] for key in near)}? "
+        f"there is no model or folder {name!r}; did you mean {', '.join(near)}? "
         "(molmo-point models lists all)"
     )

@@ -73,12 +73,13 @@ _BY_STATUS = {
 }
 
 
-def explained(repository: str, error: BaseException, unknown: str) -> PointError:
+def explained(repository: str, error: BaseException, unknown: str, near: str = "") -> PointError:
     """Return what went wrong as an error of ours.
 
     Args:
         error: What a call of huggingface_hub raised.
         unknown: The message for a name that nobody knows.
+        near: A sentence that offers names like this one; said where the hub did not tell whether there is such a repository.
     """
     if isinstance(error, PointError):
         return error
@@ -103,12 +104,12 @@ def explained(repository: str, error: BaseException, unknown: str) -> PointError
     for one in reversed(chain):
         for cls in type(one).__mro__:
             if cls.__name__ in _BY_CLASS:
-                return _error(repository, _BY_CLASS[cls.__name__], one)
+                return _error(repository, _BY_CLASS[cls.__name__], one, near)
     if "LocalEntryNotFoundError" in names:
-        return _error(repository, _UNREACHABLE, error)
+        return _error(repository, _UNREACHABLE, error, near)
     if "Consistency check" in str(error):
         return _error(repository, _BROKE_OFF, error)
-    return _error(repository, "could not be fetched: {kind}: {said}", error)
+    return _error(repository, "could not be fetched: {kind}: {said}", error, near)
 
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
@@ -136,13 +137,13 @@ def _other(status: int) -> str:
     return f"could not be fetched: the hub answered {status}: {{said}}"
 
 
-def _error(repository: str, words: str, error: BaseException) -> DownloadError:
+def _error(repository: str, words: str, error: BaseException, near: str = "") -> DownloadError:
     text = str(getattr(error, "server_message", None) or error) or type(error).__name__
     said = text.strip().splitlines()[0][:200].rstrip(".")
     sentence = words.format(
         endpoint=endpoint(), said=said, kind=type(error).__name__, proxy=_proxy()
     )
-    return DownloadError(f"{repository} {sentence}. {KEPT}")
+    return DownloadError(" ".join(filter(None, (f"{repository} {sentence}.", near, KEPT))))
 
 
 def endpoint() -> str:

@@ -22,6 +22,7 @@ from molmo_point.errors import (
     Superseded,
     TimedOut,
 )
+from molmo_point.wording import counted
 
 if TYPE_CHECKING:
     from molmo_point.pointer import Pointer, View
@@ -162,15 +163,17 @@ def remarks(answer: Answer, kind: str) -> list[str]:
         found.append(f"nothing there that fits {answer.query!r}")
     elif pointing.status.value == "truncated":
         found.append(
-            f"cut short by --timeout or the token limit after {pointing.count} points: there may be more"
+            f"cut short by --timeout or the token limit after {counted(pointing.count, 'point')}: there may be more"
         )
     elif pointing.status.value == "pending":
         found.append("no answer yet")
     if pointing.duplicates:
-        found.append(f"{pointing.duplicates} points were written again and are counted once")
+        found.append(
+            f"the model repeated {counted(pointing.duplicates, 'point')}; each is counted once"
+        )
     if pointing.count_agrees is False:
         found.append(
-            f"the model wrote {pointing.stated_count} and pointed {pointing.count} times; the points count"
+            f"the model wrote {pointing.stated_count} and pointed to {pointing.count}; the points count"
         )
     if labels := other_labels(pointing):
         names = ", ".join(repr(label) for label in labels[:4])

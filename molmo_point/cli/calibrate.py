@@ -14,6 +14,7 @@ from molmo_point.atomic_write import write_atomic
 from molmo_point.cli.waiting import bar
 from molmo_point.errors import UsageError
 from molmo_point.synthetic.held_out import WORLDS, count_pictures, world_examples
+from molmo_point.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,12 +96,14 @@ def calibrate(
     totals = _announce(halves) if examples else dict.fromkeys(halves[0], pictures // 2)
     if not examples:
         total = pictures * len(halves[0])
-        sys.stderr.write(f"{total:,} drawn pictures, at most {total * questions:,} questions\n")
+        sys.stderr.write(
+            f"{counted(total, 'drawn image')}, at most {counted(total * questions, 'question')}\n"
+        )
     source = "questions of the user" if examples else f"{pictures} drawn pictures each of {worlds}"
     pointer = load(model, calibrated=False)
     kept = KeptAnswers(out / KEPT_FILE, pointer.model) if examples else None
     if kept:
-        sys.stderr.write(f"{len(kept)} answers are kept in {out / KEPT_FILE}\n")
+        sys.stderr.write(f"answers kept in {out / KEPT_FILE}: {len(kept)}\n")
     first, second = (_collect(pointer, half, totals, kept) for half in halves)
     fitted_on = certainty.joined(first.values())
     if few := lacking(fitted_on):
@@ -154,8 +157,8 @@ def _announce(halves: Halves) -> dict[str, int]:
     there = sum(len(example.regions) for example in first)
     absent = sum(not example.regions for example in first)
     sys.stderr.write(
-        f"{len(first) + len(second)} questions; fitted on {len(first)}, with {there} things that are there and {absent} "
-        f"questions about what is absent; at least {LEAST} right points are needed, with {LEAST} wrong ones and {LEAST} "
+        f"{counted(len(first) + len(second), 'question')}; fitted on {len(first)}, with {there} things that are there and "
+        f"{absent} questions about what is absent; at least {LEAST} right points are needed, with {LEAST} wrong ones and {LEAST} "
         "absent questions more is fitted\n"
     )
     if there < LEAST:

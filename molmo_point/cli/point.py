@@ -27,6 +27,7 @@ from molmo_point.cli.opening import (
 )
 from molmo_point.cli.pictures import gather
 from molmo_point.cli.words import split_words
+from molmo_point.wording import counted
 
 Words = Annotated[
     list[str],
@@ -162,6 +163,6 @@ def _ask(
     code = overall_code(answers)
     if drawings is not None:
         if several and not quiet:
-            sys.stderr.write(f"wrote {drawings.written} drawings in {drawings.place}\n")
+            sys.stderr.write(f"wrote {counted(drawings.written, 'drawing')} in {drawings.place}\n")
         code = FAILED if drawings.failed else code
     raise typer.Exit(code)

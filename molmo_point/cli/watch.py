@@ -27,6 +27,7 @@ from molmo_point.cli.opening import (
     open_pointer,
 )
 from molmo_point.points import Status
+from molmo_point.wording import counted
 
 if TYPE_CHECKING:
     from molmo_point.tracking.continuous import Watch
@@ -142,8 +143,8 @@ def _follow(
 
 def _sum_up(seen: int, seconds: float, watching: Watch) -> None:
     sys.stderr.write(
-        f"{seen} frames at {seen / max(1e-9, seconds):.1f} Hz; {watching.asked} were asked about and answered "
-        f"({watching.incomplete} answers incomplete), {watching.failed} without an answer\n"
+        f"{counted(seen, 'frame')} at {seen / max(1e-9, seconds):.1f} Hz; questions answered: {watching.asked} "
+        f"({watching.incomplete} incomplete), failed: {watching.failed}\n"
     )
 
 

@@ -14,6 +14,7 @@ from molmo_point.draw.lettering import Line, shorten
 from molmo_point.draw.shapes import Colour
 from molmo_point.draw.style import ACCENT, GREY, PANEL, Style
 from molmo_point.points import Pointing, Status
+from molmo_point.wording import counted
 
 _MOST_ROWS = 8
 """Of a legend; further labels share the last row."""
@@ -55,7 +56,7 @@ def legend_rows(
     ]
     rest = counts[len(shown) :]
     if rest:
-        name = f"{len(rest)} other labels"
+        name = counted(len(rest), "other label")
         total = str(sum(count for _, count in rest))
         rows.append(Row(GREY, style.text(name, 0.85), style.text(total, 0.85)))
     return tuple(rows)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from molmo_point.evaluate.scores import Rate, Tally, f1_interval, rate
 from molmo_point.points import Status
+from molmo_point.wording import counted
 
 COUNT_RANGES = ((1, 5), (6, 15), (16, 40))
 
@@ -88,8 +89,8 @@ class Report(BaseModel):
     def table(self) -> str:
         """Return the report as lines of text."""
         head = (
-            f"{self.model}: {self.overall.questions} questions about {self.pictures} pictures, "
-            f"{self.seconds_per_question:.3f} s a question, {self.overall.errors} errors"
+            f"{self.model}: {counted(self.overall.questions, 'question')} about {counted(self.pictures, 'image')}, "
+            f"{self.seconds_per_question:.3f} s a question, {counted(self.overall.errors, 'error')}"
         )
         lines = [head, "", *_overall_lines(self.overall)]
         if len(self.groups) > 1:

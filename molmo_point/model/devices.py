@@ -40,6 +40,8 @@ def find_device(name: str | torch.device) -> torch.device:
         )
     if device.index is not None and device.index >= count:
         raise UsageError(
-            f"there are {count} {device.type} devices here, numbered from 0 (asked for {str(name)!r})"
+            f"the {device.type} devices here are {device.type}:0 to {device.type}:{count - 1}, got {str(name)!r}"
+            if count > 1
+            else f"the only {device.type} device here is {device.type}:0, got {str(name)!r}"
         )
     return device

@@ -16,6 +16,7 @@ from molmo_point.images import load_image
 from molmo_point.service.dispatcher import Desk
 from molmo_point.service.in_process import DeskLink
 from molmo_point.wire import Buffer, Op, Picture, Request, WireError, check_picture
+from molmo_point.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,9 @@ class Standing:
         if known is not None:
             known.stop()
         if len(self._watched) >= self._desk.settings.max_watches:
-            raise Busy(f"{len(self._watched)} cameras are watched already")
+            raise Busy(
+                f"{counted(len(self._watched), 'camera')} watched already, the server takes no more"
+            )
         self._watched[camera] = _Watched(self._desk, caller, camera, request.queries)
 
     def _sweep(self) -> None:

@@ -11,6 +11,7 @@ from molmo_point.errors import Busy, PointError, Superseded
 from molmo_point.service.job import Job
 from molmo_point.service.turns import Turns
 from molmo_point.wire import Op
+from molmo_point.wording import counted
 
 MAX_SHARE = 0.75
 """Largest share of the queue one client may hold; a flooding client still leaves 25 % to others."""
@@ -110,7 +111,7 @@ class Line:
             own = sum(getattr(other, name) == getattr(job, name) for other in staying)
             if staying and own >= self._share:
                 raise Busy(
-                    f"this client has {own} questions waiting, one client may have {self._share}"
+                    f"this client has {counted(own, 'question')} waiting, one client may have {self._share}"
                 )
 
     def _make_room(self, job: Job, staying: list[Job]) -> list[Job]:
@@ -123,9 +124,7 @@ class Line:
         while staying:
             held = sum(other.nbytes for other in staying)
             if len(staying) >= self.capacity:
-                refusal = (
-                    f"{len(staying)} questions are waiting, there is room for {self.capacity}"
-                )
+                refusal = f"{counted(len(staying), 'question')} waiting, there is room for {self.capacity}"
                 cost: Callable[[Job], int] = _one
             elif held and held + job.nbytes > self._max_bytes:
                 refusal = f"the images that wait hold {held:,} bytes, there is room for {self._max_bytes:,}"

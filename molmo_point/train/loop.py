@@ -42,6 +42,7 @@ from molmo_point.train.run_folder import open_run_folder
 from molmo_point.train.schedule import make_optimizer, rate, spent
 from molmo_point.train.state import STATE_FILE, TrainPosition, load_state, save_state
 from molmo_point.train.warm_start import read_start, warm_start
+from molmo_point.wording import counted
 
 SAMPLE_PICTURES = 40
 """Pictures that say how to begin a part of the network: some ten thousand patches, a second of work."""
@@ -104,8 +105,8 @@ class Run:
             started = warm_start(recipe.start, self.network, folder)
             start_cost(Path(recipe.start), folder)
             progress.note(
-                f"{started.taken} tensors from {recipe.start}; anew: {len(started.anew)} tensors, "
-                f"{len(started.new_words)} words, {len(started.new_kinds)} kinds"
+                f"{counted(started.taken, 'tensor')} from {recipe.start}; new: {counted(len(started.anew), 'tensor')}, "
+                f"{counted(len(started.new_words), 'word')}, {counted(len(started.new_kinds), 'kind')}"
             )
         self._last_save = self._last_check = time.monotonic()
 
@@ -222,7 +223,7 @@ class Run:
         self.place.samples += drawn.pictures
         self.place.skipped += drawn.skipped
         if drawn.skipped:
-            self._progress.note(f"{drawn.skipped} pictures skipped: {drawn.reason}")
+            self._progress.note(f"{counted(drawn.skipped, 'image')} skipped: {drawn.reason}")
             seen = self.place.samples + sum(self.place.finished_samples)
             if self.place.skipped > 20 and self.place.skipped > MOST_SKIPPED * (
                 seen + self.place.skipped

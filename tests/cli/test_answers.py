@@ -76,8 +76,8 @@ def test_what_json_says_of_an_answer_that_disagrees(run: Run, stage: Stage, desk
     line = json.loads(ran.out)
     assert (line["count"], line["stated_count"], line["count_agrees"]) == (2, 5, False)
     assert line["duplicates"] == 3
-    assert "wrote 5 and pointed 2 times" in ran.err
-    assert "3 points were written again" in ran.err
+    assert "wrote 5 and pointed to 2" in ran.err
+    assert "the model repeated 3 points; each is counted once" in ran.err
 
 
 def test_the_format_follows_what_was_asked(

@@ -74,7 +74,7 @@ def test_json_is_one_pointing_per_line_and_nothing_else(
         (_pointing(Status.TRUNCATED, 1), 1, "cut short"),
         (_pointing(Status.TRUNCATED), 1, "cut short"),
         (_pointing(Status.MALFORMED, text="<point x="), 1, "could not be read: '<point x='"),
-        (_pointing(Status.FOUND, 2, stated_count=5), 0, "wrote 5 and pointed 2 times"),
+        (_pointing(Status.FOUND, 2, stated_count=5), 0, "wrote 5 and pointed to 2"),
         (ServerGone("nobody answers at tcp://gpu:5555"), 1, "nobody answers at tcp://gpu:5555"),
     ],
 )

@@ -320,6 +320,28 @@ def test_without_a_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hub_cache() == Path("/data/hf/hub")
 
 
+@pytest.mark.parametrize(
+    ("name", "offered"),
+    [
+        ("nano/x", "Did you mean nano?"),
+        ("allenai/Molm-7B", "allenai/Molmo-7B-D-0924"),
+        ("alenai/molmo-7b-d-0924", "Did you mean allenai/Molmo-7B-D-0924, "),
+        ("molmo/72b", "Did you mean molmo-72b"),
+        ("acme/tiny", ""),
+    ],
+)
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_mistyped_name_of_two_parts_is_offered_the_known_ones(
+    made: Hub, monkeypatch: pytest.MonkeyPatch, name: str, offered: str, offline: bool
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+    with pytest.raises(DownloadError) as caught:
+        resolve(name)
+    assert offered in str(caught.value)
+    assert ("Did you mean" in str(caught.value)) is bool(offered)
+
+
 def test_a_path_whose_folder_exists_is_no_name_of_the_hub(
     made: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,7 +122,7 @@ def test_a_damaged_transform_costs_itself_and_is_told(types, tmp_path):
                 writer.write(lines["/tf"], log_ns, b"\0\1\0\0\xff\xff\xff\x7f")
     summary, got, _ = statuses(types, tmp_path / "in", tmp_path / "out.mcap")
     assert got == ["OK"] * 10
-    assert "1 messages could not be read, the first: " in summary.warnings[0]
+    assert "1 message could not be read, the first: " in summary.warnings[0]
 
 
 def test_stamp_and_frame_are_read_from_the_bytes(types):

@@ -88,7 +88,7 @@ def test_a_full_queue_makes_room_for_whoever_holds_least_of_it() -> None:
     ended = [replies[0].error.kind for replies in ends if replies and replies[0].error]
     assert ended == ["busy"]
     assert ends[6] or ends[7], "an older question was given up for it"
-    with pytest.raises(Busy, match="8 questions are waiting"):
+    with pytest.raises(Busy, match="8 questions waiting, there is room for 8"):
         line.put(job("one-more", connection="0"))
 
 

@@ -193,7 +193,7 @@ def test_a_picture_that_throws_is_skipped_and_counted(
     place = state.read_place(tmp_path)
     assert place is not None
     assert (place.skipped, place.samples) == (1, 3)
-    assert "1 pictures skipped: picture 2: ZeroDivisionError: no such picture" in said.getvalue()
+    assert "1 image skipped: picture 2: ZeroDivisionError: no such picture" in said.getvalue()
 
 
 def test_a_generator_that_always_throws_stops_the_run(

@@ -18,6 +18,7 @@ from molmo_point.service.http.errors import STREAM_HEADERS, as_json
 from molmo_point.service.http.fetch import Fetcher
 from molmo_point.service.http.submit import Asking, primed
 from molmo_point.wire import Op, Reply, error_body
+from molmo_point.wording import counted
 
 CAPTIONS = {
     "short": "Describe this image in one sentence.",
@@ -71,7 +72,7 @@ class Moondream:
             raise ServiceError("the model's answer could not be read as points")
         if pointing.status not in (Status.FOUND, Status.NOT_FOUND):
             raise TimedOut(
-                f'the answer was cut short after {len(pointing.points)} points; POST /v1/point with "query" returns those'
+                f'the answer was cut short after {counted(pointing.count, "point")}; POST /v1/point with "query" returns those'
             )
         points = [{"x": point.x, "y": point.y} for point in pointing.points]
         return JSONResponse(

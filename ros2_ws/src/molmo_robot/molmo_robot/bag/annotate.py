@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from molmo_point.errors import UsageError
+from molmo_point.wording import counted
 from molmo_robot.bag.lookahead import Index, Lookahead, RecordedSource, Shot
 from molmo_robot.bag.reader import BagError, Recording
 from molmo_robot.bag.resume_log import Journal
@@ -153,7 +154,7 @@ def _remarks(
     ]
     if index.damaged:
         remarks.append(
-            f"{len(index.damaged)} messages could not be read, the first: {index.damaged[0]}"
+            f"{counted(len(index.damaged), 'message')} could not be read, the first: {index.damaged[0]}"
         )
     wanted = [t for t, s in sources.items() if s.role in ("moving", "fixed")]
     present = {c.topic for c in recording.connections}

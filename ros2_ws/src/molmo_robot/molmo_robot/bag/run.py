@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from molmo_point.errors import UsageError
 from molmo_point.points import Status
+from molmo_point.wording import counted
 from molmo_robot.bag.lookahead import Lookahead, RecordedSource, Shot, check_type
 from molmo_robot.bag.reader import BagError, Recording
 from molmo_robot.bag.resume_log import Journal, Known
@@ -105,7 +106,7 @@ class Run:
             tuple(warnings),
             self._placed,
             tuple(
-                f"{count} points without a position, {name}: {self._reasons[name]}"
+                f"{counted(count, 'point')} without a position, {name}: {self._reasons[name]}"
                 for name, count in self._unplaced.most_common()
             ),
         )

@@ -22,6 +22,7 @@ from molmo_point.cli.opening import (
     Where,
     open_pointer,
 )
+from molmo_point.wording import counted
 from molmo_robot.cli.options import (
     DepthScale,
     Settings,
@@ -229,5 +230,5 @@ def report(summary: Summary, task: Task, *, as_json: bool, asked: bool = False) 
         again = f", {summary.resumed} of them known from before" if summary.resumed else ""
         metres = f", {summary.placed} of them in metres" if asked else ""
         typer.echo(
-            f"{task.out}: {summary.points} points{metres} in {summary.pictures} pictures{again}"
+            f"{task.out}: {counted(summary.points, 'point')}{metres} in {counted(summary.pictures, 'image')}{again}"
         )

@@ -1,0 +1,12 @@
+"""Words for people that follow a number."""
+
+from __future__ import annotations
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return the number with its noun: "1 point", "2 points", "0 points", "1,500 points".
+
+    Args:
+        plural: Where it is not the noun and an s.
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
