@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from molmo_point.images import Array
 from molmo_point.pointer import Pointer
@@ -15,6 +17,7 @@ from molmo_point.points import Point
 from molmo_point.service.run import ServeOptions, Service
 from molmo_point.service.settings import Settings
 from molmo_point.testing import FakePointer
+from tests.service import page_driver
 
 Start = Callable[..., Service]
 
@@ -79,3 +82,52 @@ def gate() -> Iterator[Gate]:
     pointer = Gate()
     yield pointer
     pointer.open_.set()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if page_driver.CHROMIUM is None:
+        pytest.skip("Chromium is not installed (apt-get install chromium)")
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=page_driver.CHROMIUM, args=page_driver.FLAGS
+        )
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "desk.jpg"
+    colours = np.random.default_rng(0).integers(60, 220, (6, 8, 3), dtype=np.uint8)
+    Image.fromarray(colours).resize((800, 600), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@pytest.fixture
+def visit(browser: Any, start: Start) -> Iterator[page_driver.Visit]:
+    """Open the page; it must load nothing from elsewhere and throw nothing."""
+    contexts: list[Any] = []
+    problems: list[str] = []
+    hosts: set[str] = set()
+
+    def begin(model: FakePointer | None = None, *, tokens: Any = (), **options: Any) -> Any:
+        service = start(model or page_driver.pointer(), zmq=False, http=True, tokens=tokens)
+        assert service.http is not None
+        options.setdefault("permissions", ["clipboard-read", "clipboard-write", "camera"])
+        context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: hosts.add(request.url.split("/")[2] or request.url[:5]))
+        page.goto(service.http.url + "/")
+        page.service = service
+        page.set_default_timeout(60_000)
+        return page
+
+    yield begin
+    for context in contexts:
+        context.close()
+    assert problems == []
+    assert {host for host in hosts if not host.startswith("127.0.0.1") and host} <= {"blob:"}

@@ -6,9 +6,6 @@ import base64
 import csv
 import json
 import math
-import re
-import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,107 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from molmo_point.errors import QueryError
 from molmo_point.points import Point, Pointing, Status
-from molmo_point.service.run import Service
 from molmo_point.testing import FakePointer
+from tests.service.page_driver import MUG, Visit, ask, done, marks, show
 
 pytestmark = pytest.mark.browser
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-]  # fmt: skip
-MUG = Point(x=0.25, y=0.5, label="mug", score=0.9, covariance=(4e-4, 1e-4, 6e-4))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed (apt-get install chromium)")
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    path = tmp_path / "desk.jpg"
-    colours = np.random.default_rng(0).integers(60, 220, (6, 8, 3), dtype=np.uint8)
-    Image.fromarray(colours).resize((800, 600), Image.Resampling.BICUBIC).save(path)
-    return path
-
-
-def pointer() -> FakePointer:
-    cups = [Point(x=0.5, y=0.5, label="cup"), Point(x=0.99, y=0.01, label="cup", score=0.25)]
-    return FakePointer(
-        {"mug": [MUG], "cup": cups, "broken": QueryError("this cannot be asked")},
-        texts={"What is it?": "A desk.", "<b>x</b>": "<i>bold?</i>"},
-    )
-
-
-Visit = Callable[..., Any]
-
-
-@pytest.fixture
-def visit(browser: Any, start: Callable[..., Service]) -> Iterator[Visit]:
-    """Open the page; it must load nothing from elsewhere and throw nothing."""
-    contexts: list[Any] = []
-    problems: list[str] = []
-    hosts: set[str] = set()
-
-    def begin(model: FakePointer | None = None, *, tokens: Any = (), **options: Any) -> Any:
-        service = start(model or pointer(), zmq=False, http=True, tokens=tokens)
-        assert service.http is not None
-        options.setdefault("permissions", ["clipboard-read", "clipboard-write", "camera"])
-        context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda request: hosts.add(request.url.split("/")[2] or request.url[:5]))
-        page.goto(service.http.url + "/")
-        page.service = service
-        page.set_default_timeout(60_000)
-        return page
-
-    yield begin
-    for context in contexts:
-        context.close()
-    assert problems == []
-    assert {host for host in hosts if not host.startswith("127.0.0.1") and host} <= {"blob:"}
-
-
-def show(page: Any, picture: Path) -> None:
-    page.set_input_files("#file", picture)
-    page.locator("#picture").wait_for(state="visible")
-
-
-def ask(page: Any, text: str) -> None:
-    page.fill("#query", text)
-    page.keyboard.press("Enter")
-
-
-def done(page: Any, words: str) -> None:
-    page.locator("#status", has_text=re.compile(words)).wait_for()
-
-
-def marks(page: Any) -> list[tuple[float, float]]:
-    """Where the points are drawn, in parts of the picture as the browser lays it out."""
-    box = page.locator("#picture").bounding_box()
-    found = []
-    for circle in page.locator("#overlay .core").all():
-        at = circle.bounding_box()
-        x = (at["x"] + at["width"] / 2 - box["x"]) / box["width"]
-        y = (at["y"] + at["height"] / 2 - box["y"]) / box["height"]
-        found.append((round(x, 3), round(y, 3)))
-    return found
 
 
 def test_points_are_drawn_where_the_model_put_them(visit: Visit, picture: Path) -> None:

@@ -111,6 +111,7 @@ class Entry {
 
   finish(pointing) {
     for (const point of pointing.points?.slice(this.drawn) ?? []) this.point(point);
+    this.round.layer.settle();
     const whole = pointing.status === "found" || pointing.status === "not_found";
     this.count.textContent = whole ? `${this.drawn}` : "?";
     for (const note of remarks(pointing, this.query)) this.say(note.text, note.kind);

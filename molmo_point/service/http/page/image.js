@@ -9,12 +9,14 @@ const LARGEST_ZOOM = 4;
 
 let current = null; // { name, blob, url, width, height }: size of the original, blob as it is sent
 let camera = null; // MediaStream
+let newest = 0; // number of the image or camera that was asked for last: one that is ready later than a newer one is not shown
 
 export const picture = () => current;
 export const cameraOn = () => camera !== null;
 
-// Show an image file. One that cannot be read leaves what is shown as it is, and throws.
+// Show an image file; false where another one was asked for meanwhile. One that cannot be read leaves what is shown, and throws.
 export async function show(blob, name = blob.name ?? "image") {
+  const mine = ++newest;
   const url = URL.createObjectURL(blob);
   const image = new Image();
   image.src = url;
@@ -24,24 +26,30 @@ export async function show(blob, name = blob.name ?? "image") {
     sent = await sendable(blob, image);
   } catch {
     URL.revokeObjectURL(url);
+    if (mine !== newest) return false;
     throw new Error(`That is not a picture this browser can read${blob.name ? ` (${blob.name})` : ""}.`);
+  }
+  if (mine !== newest) {
+    URL.revokeObjectURL(url);
+    return false;
   }
   stopCamera();
   $("picture").src = url;
-  await $("picture").decode();
   if (current) URL.revokeObjectURL(current.url);
   current = { name, blob: sent, url, width: image.naturalWidth, height: image.naturalHeight };
   $("size").textContent = `${current.width} × ${current.height}`;
   $("picture").hidden = false;
   stage(true);
   fit();
+  return true;
 }
 
 // The server takes JPEG, PNG and WebP. Everything else the browser can show, and what is large, is drawn and sent upright.
+// A copy in memory: a file that changes on the disk could not be sent any more, or would not be what is shown.
 async function sendable(blob, image) {
   const [width, height] = [image.naturalWidth, image.naturalHeight];
   const fits = width * height <= MOST_PIXELS && blob.size <= MOST_BYTES;
-  if (fits && /^image\/(jpeg|png|webp)$/.test(blob.type)) return blob;
+  if (fits && /^image\/(jpeg|png|webp)$/.test(blob.type)) return new Blob([await blob.arrayBuffer()], { type: blob.type });
   const scale = Math.min(1, Math.sqrt(MOST_PIXELS / (width * height)));
   const canvas = new OffscreenCanvas(Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale)));
   const context = canvas.getContext("2d");
@@ -67,22 +75,33 @@ export function fit() {
   shown.style.width = `${Math.floor(width * scale)}px`;
 }
 
+// Show the camera; false where an image was asked for meanwhile.
 export async function startCamera() {
+  const mine = ++newest;
+  let opened;
   try {
-    camera = await navigator.mediaDevices.getUserMedia(CAMERA);
+    opened = await navigator.mediaDevices.getUserMedia(CAMERA);
   } catch (error) {
     const reason = navigator.mediaDevices ? error.message : "browsers allow it on https or localhost only";
     throw new Error(`The camera cannot be used: ${reason}.`);
   }
+  if (mine !== newest) {
+    for (const track of opened.getTracks()) track.stop();
+    return false;
+  }
+  stopCamera();
+  camera = opened;
   const video = $("video");
   video.srcObject = camera;
-  await video.play();
+  await video.play().catch(() => null); // an image took its place
+  if (camera !== opened) return false;
   $("picture").hidden = true;
   video.hidden = false;
   for (const id of ["snap", "live-label"]) $(id).hidden = false;
   $("size").textContent = `${video.videoWidth} × ${video.videoHeight}`;
   stage(true);
   fit();
+  return true;
 }
 
 export function stopCamera() {

@@ -17,6 +17,7 @@ export const colour = (index) => COLOURS[index % COLOURS.length];
 export class Layer {
   constructor() {
     this.drawn = [];
+    this.frame = null; // the animation frame in which it is arranged next
     this.group = node("svg", { class: "layer", width: "100%", height: "100%" });
   }
 
@@ -45,6 +46,15 @@ export class Layer {
     group.addEventListener("click", onPick);
     this.group.append(group);
     this.drawn.push(parts);
+    // Once a frame: each arrangement looks at all points.
+    if (shown === this) this.frame ??= requestAnimationFrame(() => this.settle());
+  }
+
+  // Arrange at once, if it is to be done.
+  settle() {
+    if (!this.frame) return;
+    cancelAnimationFrame(this.frame);
+    this.frame = null;
     if (shown === this) this.arrange();
   }
 

@@ -1,15 +1,19 @@
 // The page: an image, some queries, points drawn on it. Speaks the same HTTP as everybody else; loads nothing from other hosts.
 
 import { Round, clearAnswers, element, plural } from "/page/answers.js";
+import { askOne, viewOf } from "/page/asking.js";
 import { csv, download, png } from "/page/export.js";
-import { able, learnAgain, lookAfterServer, serverIs } from "/page/model.js";
+import { able, learnAgain, lookAfterServer } from "/page/model.js";
 import { asked, cameraOn, picture, show, snapshot, startCamera, stopCamera } from "/page/image.js";
-import { ask, openView, closeView, serverBack, modelInfo, Gone, Refusal, hasToken, setToken } from "/page/server.js";
+import { closeView, Gone, pause, setToken } from "/page/server.js";
+import { complain, say } from "/page/status.js";
 
 const $ = (id) => document.getElementById(id);
 const VERBS = { point: "Point", count: "Count", ask: "Ask" };
 const LABELS = { point: "What to look for", count: "What to count", ask: "Your question" };
 const EXAMPLES = { point: "the red mug, door handles", count: "boats, people", ask: "What is on the table?" };
+
+const AFTER_FAILURE_MS = 1000; // before the camera is asked about again
 
 let files = []; // of this visit: { file, name, round }; round holds the newest answers about it
 let chosen = null; // the one that is shown, null for the camera
@@ -34,10 +38,11 @@ async function add(given) {
   strip();
 }
 
-// Show one of the images; false where it cannot be read: then the one before stays, and its answers with it.
+// Show one of the images; false where it cannot be read: then the one before stays, and its answers with it. False, too, where
+// another one was chosen meanwhile.
 async function choose(one) {
   try {
-    await show(one.file, one.name);
+    if (!(await show(one.file, one.name))) return false;
   } catch (error) {
     say(error.message, "error");
     return false;
@@ -75,10 +80,11 @@ function strip() {
 
 async function useCamera() {
   try {
-    await startCamera();
+    if (!(await startCamera())) return;
   } catch (error) {
     return say(error.message, "error");
   }
+  running?.abort();
   chosen = round = null;
   clearAnswers();
   strip();
@@ -86,10 +92,14 @@ async function useCamera() {
 }
 
 async function example() {
-  const [image, words] = await Promise.all([fetch("/page/example.png"), fetch("/page/example.json")]);
-  if (!image.ok || !words.ok) return say("The example is not there.", "error");
-  await add([new File([await image.blob()], "example.png", { type: "image/png" })]);
-  $("query").value = (await words.json()).query;
+  try {
+    const [image, words] = await Promise.all([fetch("/page/example.png"), fetch("/page/example.json")]);
+    if (!image.ok || !words.ok) return say("The example is not there.", "error");
+    await add([new File([await image.blob()], "example.png", { type: "image/png" })]);
+    $("query").value = (await words.json()).query;
+  } catch {
+    return complain(new Gone());
+  }
   run();
 }
 
@@ -111,8 +121,10 @@ async function run() {
     return say(mode() === "ask" ? "Type a question." : "Type what to look for.", "error");
   }
   await working(async (signal) => {
-    do await askAll(signal, mode(), wanted, $("live").checked);
-    while ($("live").checked && cameraOn() && !signal.aborted);
+    do {
+      if (round?.failed && $("live").checked) await pause(signal, AFTER_FAILURE_MS);
+      await askAll(signal, mode(), wanted, $("live").checked);
+    } while ($("live").checked && cameraOn() && !signal.aborted);
   });
 }
 
@@ -156,7 +168,9 @@ function stop() {
 }
 
 async function askAll(signal, what, wanted, live) {
+  const about = chosen;
   const image = await asked();
+  signal.throwIfAborted();
   const began = performance.now();
   const mine = new Round(image);
   // With "keep asking" the answers before stay until the new ones are whole: no flicker.
@@ -167,7 +181,7 @@ async function askAll(signal, what, wanted, live) {
   }
   const view = { handle: null };
   try {
-    if (wanted.length > 1) view.handle = await openView(image.blob, signal).catch((error) => viewFailed(error));
+    if (wanted.length > 1) view.handle = await viewOf(image.blob, signal);
     // One after the other: the server has one model, and the first answer comes sooner so.
     for (const [index, query] of wanted.entries()) await askOne(signal, mine, what, query, index, view, image.blob);
   } finally {
@@ -175,47 +189,9 @@ async function askAll(signal, what, wanted, live) {
   }
   round = mine;
   mine.show();
-  if (chosen) chosen.round = mine;
+  if (about) about.round = mine;
   strip();
   say(mine.summary(((performance.now() - began) / 1000).toFixed(1)), mine.failed ? "error" : "");
-}
-
-// Without an opened view each query brings the image along, and its own error says what is wrong.
-function viewFailed(error) {
-  if (error.name === "AbortError" || error.status === 401) throw error;
-  return null;
-}
-
-async function askOne(signal, mine, what, query, index, view, blob) {
-  const entry = mine.entry(what, query, index);
-  if (what !== "ask" && able().kinds.length)
-    modelInfo(query).then((info) => info.note && entry.say(info.note, "warn")).catch(() => null);
-  for (;;) {
-    try {
-      for await (const reply of ask(what, query, { view: view.handle, blob, signal })) {
-        if (reply.point) entry.point(reply.point);
-        else if (reply.type === "piece") entry.piece(reply.text ?? "");
-        else if (reply.pointing) entry.finish(reply.pointing);
-        else if (reply.type === "text") entry.text(reply.text ?? "", reply.finish_reason);
-      }
-      if (!entry.result) throw new Gone();
-      return;
-    } catch (error) {
-      if (signal.aborted || error.status === 401) throw error;
-      if (!(error instanceof Gone)) return entry.refuse(error);
-    }
-    // The server is gone, and the opened view with it. What was answered stays; this query waits.
-    view.handle = null;
-    entry.reset();
-    entry.say("The server does not answer; trying again …", "error");
-    serverIs("gone", "no server");
-    say("The server does not answer; trying again … Esc stops.", "error");
-    mine.show();
-    await serverBack(signal);
-    serverIs("ready");
-    entry.reset();
-    say("Looking …");
-  }
 }
 
 function relabel() {
@@ -227,22 +203,6 @@ function relabel() {
 }
 
 // Small things
-
-function say(text, kind = "") {
-  $("status").textContent = text;
-  $("status").dataset.kind = kind;
-}
-
-function complain(error) {
-  if (error instanceof Refusal && error.status === 401) {
-    $("token-form").hidden = false;
-    $("token").focus();
-    const words = hasToken() ? "The server did not accept this token. It answers only with a token that it knows." : "This server answers only with a token.";
-    return say(words, "error");
-  }
-  if (error instanceof Gone) return say("The server does not answer.", "error");
-  say([error.message, error.advice].filter(Boolean).join(" — "), "error");
-}
 
 async function copy() {
   const results = round?.results() ?? [];

@@ -56,13 +56,18 @@ export async function modelInfo(query = "") {
   return (await call(`/v1/model?query=${encodeURIComponent(query)}`)).json();
 }
 
+// Wait; throws when `signal` is aborted.
+export function pause(signal, milliseconds) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
+  });
+}
+
 // Wait until the server is ready again.
 export async function serverBack(signal) {
   for (;;) {
-    await new Promise((resolve, reject) => {
-      const timer = setTimeout(resolve, AGAIN_MS);
-      signal.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
-    });
+    await pause(signal, AGAIN_MS);
     const health = await fetch("/readyz", { signal }).catch(() => null);
     if (health?.ok) return;
   }
