@@ -117,6 +117,8 @@ class JoiningAnswers:
         for job in [job for job in self._began if job.finished or job.cancelled]:
             self._scheduler.drop(job)
             del self._began[job]
+        if not self.busy:
+            return
         for news in self._scheduler.step():
             job = news.key
             if job.request.op is Op.STREAM:

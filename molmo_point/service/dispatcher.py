@@ -145,7 +145,7 @@ class Desk:
         )
         known = self._memory.find(job.key)
         if known is None:
-            job.decode_pixels = self._check(request, picture)
+            job.decode_pixels, job.quick = self._check(request, picture)
             known = self._memory.add(job)
         if known is not None:
             repeats = job.repeats(known)
@@ -157,7 +157,7 @@ class Desk:
             # connection, may count from 1 again.
             if repeats is False and job.turn == known.turn:
                 raise WireError(f"id {request.id} was used before, for another question")
-            job.decode_pixels = self._check(request, picture)
+            job.decode_pixels, job.quick = self._check(request, picture)
             self._memory.replace(job)
         job.when_finished(self._finished)
         job.listen(owner, listener)
@@ -214,8 +214,8 @@ class Desk:
         if self.cameras.claim(camera, (job.transport, job.camera_owner)):
             self.publish(Publication(camera=camera, pointing=reply.pointing))
 
-    def _check(self, request: Request, picture: Picture | None) -> int:
-        """Refuse what cannot be answered; return `Job.decode_pixels`."""
+    def _check(self, request: Request, picture: Picture | None) -> tuple[int, bool]:
+        """Refuse what cannot be answered; return `Job.decode_pixels` and `Job.quick`."""
         if request.op in QUESTIONS:
             if not request.query.strip():
                 raise QueryError("the query is empty: say in a few words what to look for")
@@ -233,7 +233,7 @@ class Desk:
         elif request.op is Op.CLOSE and request.view is None:
             raise WireError('close needs "view", the handle of an opened picture')
         if picture is None:
-            return 0
+            return 0, True
         size = check_picture(picture, self.settings.max_pixels)
         return decode_pixels(picture, size, self.settings.max_pixels)
 

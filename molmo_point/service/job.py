@@ -44,9 +44,9 @@ class Job:
         deadline: `time.monotonic()` after which nobody wants the answer.
         cancelled: The caller has withdrawn it.
         once: Nobody can ask for it again, since its caller has no name: nothing is kept for that.
-        decode_pixels: Size of a picture that is decoded before its turn, width x height; 0 for one that takes so little time that
-            the model's thread decodes it.
-        decoded: That picture, decoded.
+        decode_pixels: Width x height of an image that has to be decoded, 0 for raw pixels and without one.
+        quick: Whether decoding takes so little time that a Pointer may do it itself.
+        decoded: The image, decoded before the job's turn; else the Pointer gets it as it came.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Job:
         self.nbytes = len(picture.data) if picture is not None else 0
         self.once = once
         self.decode_pixels = 0
+        self.quick = True
         self.decoded: Array | None = None
         # Kept past the answer, for as long as the reply cache has room for it.
         self._content: Buffer | None = picture.data if picture is not None else None
@@ -86,11 +87,6 @@ class Job:
     def key(self) -> tuple[str, str]:
         """(caller, id): the same key is the same request."""
         return self.caller, self.request.id
-
-    @property
-    def to_decode(self) -> bool:
-        """Whether its picture must be decoded before the job is ready for the model."""
-        return self.decode_pixels > 0 and self.decoded is None
 
     def image(self) -> ImageLike | None:
         """Return the picture, decoded or as it came; None for a job that was withdrawn this moment."""

@@ -54,6 +54,7 @@ class Line:
         self._to_decode = threading.Condition(lock)
         self._refusal: Callable[[], PointError] | None = None
         self.errand: Errand | None = None
+        self._decode_all = False
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -100,7 +101,7 @@ class Line:
         older = self._jobs[: self._jobs.index(outdated[0])] if outdated else self._jobs
         place = sum(other in older for other in staying)
         self._jobs = [*staying[:place], job, *staying[place:]]
-        if job.to_decode:
+        if self._to_be_decoded(job):
             self._to_decode.notify()
         else:
             self._changed.notify()
@@ -155,7 +156,11 @@ class Line:
             while len(taken) < most:
                 # One caller's questions are no batch: the next caller would wait for all of them.
                 turns = {job.turn for job in taken}
-                left = [job for job in self._jobs if not job.to_decode and job.turn not in turns]
+                left = [
+                    job
+                    for job in self._jobs
+                    if not self._to_be_decoded(job) and job.turn not in turns
+                ]
                 if taken:
                     left = [job for job in left if _batchable(job)]
                 if not left:
@@ -166,7 +171,7 @@ class Line:
                 taken.append(job)
                 if not _batchable(job):
                     break
-            if any(job.to_decode for job in self._jobs):
+            if any(self._to_be_decoded(job) for job in self._jobs):
                 self._to_decode.notify()  # what was taken makes room for it
         return taken
 
@@ -182,7 +187,9 @@ class Line:
             return job
 
     def _next_to_decode(self) -> Job | None:
-        waiting = [job for job in self._jobs if job.to_decode and job not in self._decoding]
+        waiting = [
+            job for job in self._jobs if self._to_be_decoded(job) and job not in self._decoding
+        ]
         if not waiting:
             return None
         job = self._turns.next(waiting)
@@ -200,8 +207,19 @@ class Line:
             self._to_decode.notify()
         self._wake()
 
+    def decode_all(self) -> None:
+        """Have small images decoded before their turn, too: while the consumer decodes, the answers at work would wait."""
+        with self._changed:
+            self._decode_all = True
+            self._to_decode.notify_all()
+
+    def _to_be_decoded(self, job: Job) -> bool:
+        if job.decoded is not None or (job.quick and not self._decode_all):
+            return False
+        return job.decode_pixels > 0
+
     def _ready(self) -> bool:
-        return any(not job.to_decode for job in self._jobs)
+        return any(not self._to_be_decoded(job) for job in self._jobs)
 
     def _wait(self, wait_s: float) -> None:
         errand = self.errand

@@ -117,6 +117,8 @@ class Worker:
             return
         self._loaded = True
         joining = JoiningAnswers.of(pointer, self._views, self._on_batch)
+        if joining is not None:
+            self._line.decode_all()
         try:
             while not self._stopping.is_set():
                 if joining is None:

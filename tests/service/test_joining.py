@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import molmo_point as mp
@@ -17,6 +18,7 @@ from molmo_point.client import connect
 from molmo_point.engine.local import LocalPointer
 from molmo_point.engine.scheduler import News
 from molmo_point.errors import Cancelled, ImageError, PointError
+from molmo_point.images import load_image
 from molmo_point.service.job import Job
 from molmo_point.service.request_queue import Line
 from molmo_point.service.run import Service
@@ -109,6 +111,40 @@ def test_questions_share_passes(start: Callable[..., Service], nano: LocalPointe
         texts = {future.result(60).text for future in asked}
     assert texts == {nano.point(DEMO, "burgers").text}
     assert max(pointer.together) > 1
+
+
+def test_no_image_is_decoded_in_the_models_thread(
+    start: Callable[..., Service], nano: LocalPointer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that takes long to decode holds up neither raw pixels nor another file."""
+    threads: list[str] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def decode(image: Any, **options: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        if len(threads) == 1:
+            begun.set()
+            assert go_on.wait(60)
+        return load_image(image, **options)
+
+    def decoded(image: Any) -> Any:
+        assert isinstance(image, np.ndarray)
+        return image
+
+    expected = nano.point(DEMO, "burgers").text
+    monkeypatch.setattr("molmo_point.service.decoding.load_image", decode)
+    monkeypatch.setattr("molmo_point.engine.engine.load_image", decoded)
+    service = start(nano)
+    with ThreadPoolExecutor(1) as pool, connect(service.zmq.address) as client:
+        held = pool.submit(client.point, DEMO, "burgers", timeout_s=60)
+        assert begun.wait(60)
+        assert client.point(load_image(DEMO), "burgers", timeout_s=60).text == expected
+        assert client.point(DEMO, "burgers", timeout_s=60).text == expected
+        assert not held.done()
+        go_on.set()
+        assert held.result(60).text == expected
+    assert len(threads) == 2
+    assert {name.rpartition("-")[0] for name in threads} == {"molmo-decode"}
 
 
 def test_one_bad_question_spoils_no_other(

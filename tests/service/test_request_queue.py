@@ -18,7 +18,7 @@ from molmo_point.wire import ImageHeader, Op, Picture, Reply, Request
 def job(name: str, place: str = "a", connection: str = "1", **fields: Any) -> Job:
     """A question of 100 bytes; it waits for ever unless told otherwise."""
     timeout_s = fields.pop("timeout_s", 1000.0)
-    decode_pixels = fields.pop("decode_pixels", 0)
+    decode_pixels, quick = fields.pop("decode_pixels", 0), fields.pop("quick", False)
     request = Request(id=name, op=fields.pop("op", Op.COUNT), query="mug", **fields)
     picture = Picture(ImageHeader(encoding="png"), bytes(100))
     made = Job(
@@ -30,6 +30,7 @@ def job(name: str, place: str = "a", connection: str = "1", **fields: Any) -> Jo
         turn=(place, connection),
     )
     made.decode_pixels = decode_pixels
+    made.quick = quick
     return made
 
 
@@ -136,6 +137,21 @@ def test_what_is_being_decoded_holds_up_nobody() -> None:
     assert line.take_to_decode(0.0) is None  # decoded pixels count until their turn
     assert order(line) == ["large"]
     assert line.take_to_decode(0.0) is larger
+
+
+def test_small_images_are_decoded_before_their_turn_where_the_consumer_says_so() -> None:
+    line = Line(64, 10**9)
+    small = job("small", decode_pixels=80, quick=True)
+    line.put(small)
+    assert line.take_to_decode(0.0) is None
+    line.decode_all()
+    assert line.take(1, 0.0) == []
+    assert line.take_to_decode(0.0) is small
+    line.put(job("raw", place="b", decode_pixels=0))
+    assert order(line) == ["raw"]
+    small.decoded = "pixels"  # type: ignore[assignment]
+    line.decoded(small)
+    assert order(line) == ["small"]
 
 
 def test_a_closed_queue_has_its_questions_asked_again() -> None:
