@@ -187,6 +187,13 @@ class Desk:
             self._line.remove(job)
             job.withdraw()
 
+    def cancel_all(self, caller: str) -> None:
+        """End all requests of a caller that has gone."""
+        for job in self._memory.unfinished():
+            if job.caller == caller:
+                self._line.remove(job)
+                job.withdraw()
+
     def cancel_soon(self, caller: str, name: str) -> None:
         """As `cancel`, in another thread: also for a listener, which is called while its job is locked."""
         self._housekeeping.do(lambda: self.cancel(caller, name))

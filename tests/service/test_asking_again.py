@@ -192,6 +192,49 @@ def test_a_stream_nobody_can_hear_ends(start: Start, dealer: Any) -> None:
     assert ended.wait(10), "the model works for a caller that has gone"
 
 
+@pytest.mark.parametrize(
+    ("fields", "chosen", "computed"),
+    [({}, b"", False), ({"client": "robot"}, b"", True), ({}, b"robot", True)],
+)
+def test_what_nobody_can_hear_is_not_computed(
+    start: Start, gate: Any, fields: dict[str, str], chosen: bytes, computed: bool
+) -> None:
+    """A caller without a name has gone: its question is dropped where it waits. One that can come back finds its answer."""
+    service = start(gate)
+    context: zmq.Context[Any] = zmq.Context()
+    first, gone, later = (context.socket(zmq.DEALER) for _ in range(3))
+    gone.setsockopt(zmq.ROUTING_ID, chosen) if chosen else None
+    for socket in (first, gone):
+        socket.connect(service.zmq.address)  # type: ignore[union-attr]
+    header = {name: value for name, value in QUESTION.items() if name != "client"}
+
+    def ask(socket: Any, name: str, **more: str) -> None:
+        frame = json.dumps({**header, "id": name, "op": "count", "query": name, **more}).encode()
+        socket.send_multipart([frame, plain(1)])
+
+    ask(first, "begun")
+    assert gate.entered.acquire(timeout=10)
+    ask(gone, "waiting", **fields)
+    while len(service.desk._line) < 1:
+        time.sleep(0.01)
+    gone.close(0)
+    later.connect(service.zmq.address)  # type: ignore[union-attr]
+    if computed:
+        ask(later, "later")
+    else:  # before the model is free again
+        end = time.monotonic() + 10
+        while len(service.desk._line) and time.monotonic() < end:
+            time.sleep(0.01)
+        assert not len(service.desk._line)
+        ask(later, "later")  # over a connection that may have the same descriptor
+    gate.open_.set()
+    assert hear(first)["type"] == "pointing"
+    assert hear(later)["type"] == "pointing"
+    queries = [query for _, query in gate.calls]
+    assert queries == ["begun", *(["waiting"] if computed else []), "later"]
+    context.destroy(0)
+
+
 def test_a_stopping_server_answers_what_it_began_and_has_the_rest_asked_again(
     start: Start, dealer: Any, gate: Any
 ) -> None:

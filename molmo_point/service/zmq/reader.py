@@ -40,6 +40,8 @@ class Reading:
     def read(self, timeout_s: float) -> None:
         """Wait for messages and handle them, unless a helper does. For the socket's own thread."""
         self._own.wait(timeout_s)
+        with self._turn:
+            self._socket.report()
         self._drain(lambda: False)
 
     def help(self, timeout_s: float, enough: Callable[[], bool]) -> bool:

@@ -20,6 +20,7 @@ from molmo_point.service.camera_watches import Standing
 from molmo_point.service.dispatcher import Desk
 from molmo_point.service.job import Listener
 from molmo_point.service.sequential import internal
+from molmo_point.service.zmq.caller import Caller
 from molmo_point.service.zmq.keys import Doorkeeper, server_key
 from molmo_point.service.zmq.reader import Reading
 from molmo_point.service.zmq.shared_socket import Sent, SharedSocket
@@ -159,7 +160,7 @@ class ZmqServer:
         except zmq.ZMQError as error:
             socket.close(0)
             raise UsageError(f"cannot listen at {address}: {error.strerror}") from error
-        shared = SharedSocket(socket)
+        shared = SharedSocket(socket, self._desk.cancel_all)
         self._sockets.append(shared)
         return shared
 
@@ -187,7 +188,7 @@ class ZmqServer:
         address = [peer.bytes, b""] if enveloped else [peer.bytes]
 
         # Not the address frame: ZeroMQ does not say for each of those who sent it.
-        caller = _Caller(peer.bytes, message[-1])
+        caller = Caller(peer.bytes, message[-1])
 
         def listener(reply: Reply) -> None:
             # One that cannot be delivered stays in the reply cache for when its caller asks again.
@@ -195,8 +196,7 @@ class ZmqServer:
             if sent is Sent.YES:
                 return
             log.info("a reply to request %s could not be delivered", reply.id)
-            if sent is Sent.NOBODY and not caller.named and not reply.last:
-                # Without a name of its own it cannot come back for the rest.
+            if sent is Sent.NOBODY and not caller.returns and not reply.last:
                 self._desk.cancel_soon(caller.name, reply.id)
 
         name = ""
@@ -204,7 +204,7 @@ class ZmqServer:
             request, payload = decode_request(frames)
             name = request.id
             caller.call_itself(request.client)
-            self._dispatch(caller, request, payload, listener)
+            self._dispatch(caller, request, payload, listener, message[-1])
         except PointError as error:
             self._desk.metrics.refused("zmq", error)
             name = name or peek_id(frames)
@@ -216,7 +216,12 @@ class ZmqServer:
             listener(Reply(id=name or peek_id(frames), type="error", error=failure))
 
     def _dispatch(
-        self, caller: _Caller, request: Request, payload: Buffer | None, listener: Listener
+        self,
+        caller: Caller,
+        request: Request,
+        payload: Buffer | None,
+        listener: Listener,
+        frame: zmq.Frame,
     ) -> None:
         owner = ("zmq", caller.peer)
         if request.op is Op.HELLO:
@@ -235,6 +240,8 @@ class ZmqServer:
             if request.op is not Op.FRAME:
                 listener(Reply(id=request.id, type="done"))
         else:
+            if not caller.returns:
+                self._router.watch(caller.name, frame)
             self._desk.ask(
                 request,
                 payload,
@@ -252,43 +259,6 @@ class ZmqServer:
         for socket in self._sockets:
             socket.close(LINGER_MS)
         self._context.term()
-
-
-class _Caller:
-    """Who sent a message, as far as ZeroMQ knows it: by its key or its connection; and what it calls itself.
-
-    Attributes:
-        peer: The connection.
-        turn: Whose turn its questions count for: its key's, else its machine's; and there its connection's.
-        name: Whose requests it may ask for again. Nobody without its key can speak in its name.
-        owner: Who owns the cameras it names.
-        named: Whether it calls itself something, so that it can come back over another connection.
-    """
-
-    def __init__(self, peer: bytes, frame: zmq.Frame) -> None:
-        self.peer = peer
-        self._key = _property(frame, "User-Id")
-        place = f"key {self._key}" if self._key else _property(frame, "Peer-Address")
-        connection = self.peer.hex()
-        self.turn = (f"zmq {place}", connection)
-        self.name = f"zmq:{self._key}:connection:{connection}"
-        self.owner = f"key:{self._key}" if self._key else self.name
-        self.named = False
-
-    def call_itself(self, client: str | None) -> None:
-        """Take the name that the caller gives itself."""
-        if client is not None:
-            self.named = True
-            self.name = f"zmq:{self._key}:client:{client}"
-            self.owner = f"key:{self._key}" if self._key else self.name
-
-
-def _property(frame: zmq.Frame, name: str) -> str:
-    """Return what ZeroMQ knows about the sender of a frame, "" where it does not."""
-    try:
-        return str(frame.get(name))
-    except (zmq.ZMQError, UnicodeDecodeError):
-        return ""
 
 
 def _port(address: str) -> int | None:

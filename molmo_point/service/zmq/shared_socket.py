@@ -12,10 +12,13 @@ import contextlib
 import os
 import select
 import threading
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
 import zmq
+
+from molmo_point.service.zmq.departures import Departures
 
 EXCLUSIVE: int = getattr(select, "EPOLLEXCLUSIVE", 0)
 """On Linux one message wakes one ear: the first of those that wait, in the order in which they were made."""
@@ -34,16 +37,17 @@ class Sent(Enum):
 
 
 class Ear:
-    """One thread's way to wait for a socket."""
+    """One thread's way to wait for a socket, and for further file descriptors."""
 
-    def __init__(self, socket: zmq.Socket[Any]) -> None:
+    def __init__(self, socket: zmq.Socket[Any], *further: int) -> None:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
         self._poll = select.epoll() if EXCLUSIVE else select.poll()
         # ZeroMQ's own descriptor only says that something has changed, and only once: see `SharedSocket.receive`.
         self._poll.register(int(socket.getsockopt(zmq.FD)), select.POLLIN | EXCLUSIVE)
-        self._poll.register(self._reader, select.POLLIN)
+        for descriptor in (self._reader, *further):
+            self._poll.register(descriptor, select.POLLIN)
 
     def wait(self, timeout_s: float) -> None:
         """Wait until there may be something to receive, `wake` is called, or the time is over."""
@@ -69,15 +73,23 @@ class Ear:
 class SharedSocket:
     """Wraps a bound socket; owns it from then on.
 
+    Args:
+        socket: The bound socket.
+        departed: Called in `report` with the name of each caller from `watch` whose connection has ended.
+
     Attributes:
         ears: One for each of the two threads that may read. On Linux the first waiting one hears of a message; only the thread of
             the second always comes back to read.
     """
 
-    def __init__(self, socket: zmq.Socket[Any]) -> None:
+    def __init__(
+        self, socket: zmq.Socket[Any], departed: Callable[[str], None] = lambda caller: None
+    ) -> None:
         self._socket = socket
         self._lock = threading.Lock()
-        self.ears = (Ear(socket), Ear(socket))
+        self._departures = Departures(socket, departed)
+        # Departures need no answer: the thread that always comes back hears of them.
+        self.ears = (Ear(socket), Ear(socket, self._departures.descriptor))
         self._closed = False
         self._reader: int | None = None
 
@@ -107,6 +119,14 @@ class SharedSocket:
                 if len(frames) < MAX_FRAMES:
                     frames.append(frame)
             return frames
+
+    def watch(self, caller: str, frame: zmq.Frame) -> None:
+        """As `Departures.watch`; in the thread that reads."""
+        self._departures.watch(caller, frame)
+
+    def report(self) -> None:
+        """Call `departed` for each watched connection that has ended; in the thread that reads."""
+        self._departures.report()
 
     def leave(self) -> None:
         """Stop reading before `receive` returned None: the other reader hears of what is left."""
@@ -142,6 +162,7 @@ class SharedSocket:
             if self._closed:
                 return
             self._closed = True
+            self._departures.close()
             self._socket.close(linger_ms)
             for ear in self.ears:
                 ear.close()
