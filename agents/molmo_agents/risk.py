@@ -41,6 +41,16 @@ _PATTERNS = {
     )
     for risk, words in _WORDS.items()
 }
+_SPELLED = re.compile(r"(?<!\S)(?:\S ){2,}\S(?!\S)")
+"""Letters with a blank between each two."""
+
+_LOOKALIKES = str.maketrans(
+    "\u0430\u0432\u0435\u0456\u0458\u043a\u043c\u043e\u0440\u0441\u0442\u0443\u0445\u0455\u0501\u0261\u04cf"
+    "\u03b1\u03b5\u03b9\u03ba\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7",
+    "abeijkmopctyxsdgl" + "aeikvoptux",
+)
+"""Cyrillic and Greek letters, folded, and the Latin ones they look like."""
+
 _MESSAGE = re.compile(
     r"(?<![a-z])(?:message|chat|reply|comment|answer|tweet|post|nachricht|kommentar|antwort\w*|commentaire|mensaje"
     r"|comentario|messaggio|commento|mensagem|bericht|reactie)(?![a-z])"
@@ -113,7 +123,7 @@ def risks_of(verb: str, facts: Facts) -> frozenset[str]:
         return frozenset(found)
     texts = facts.texts + (facts.form_texts if verb == "submit" or facts.submits else ())
     for text in map(fold, texts):
-        found |= {risk for risk, pattern in _PATTERNS.items() if pattern.search(text)}
+        found |= _named(text)
         if facts.submits and _PRICE.search(text):
             found.add("pay")
     if verb == "submit" and (facts.editor or any(map(_MESSAGE.search, map(fold, facts.texts)))):
@@ -124,6 +134,21 @@ def risks_of(verb: str, facts: Facts) -> frozenset[str]:
         if facts.form_card:
             found.add("pay")
     return frozenset(found)
+
+
+def _named(text: str) -> set[str]:
+    """The risks that a folded text names, also in look-alike letters and letter by letter."""
+    latin = text.translate(_LOOKALIKES)
+    found = {risk for risk, pattern in _PATTERNS.items() if pattern.search(latin)}
+    spelled = " ".join(run.replace(" ", "") for run in _SPELLED.findall(latin))
+    if spelled:
+        # Where one word ends and the next begins is lost.
+        found |= {
+            risk
+            for risk, words in _WORDS.items()
+            if any(len(word) > 2 and word in spelled for word in words.split())
+        }
+    return found
 
 
 def same_name(expected: str, names: tuple[str, ...], visible: str = "") -> bool:

@@ -144,4 +144,9 @@ def question_text(question: Confirmation) -> str:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(one_line(text, QUOTED), ensure_ascii=False)
+    """Quote a page's text; of a long one the beginning and the end, since either may be what matters."""
+    line = one_line(text, len(text) + 1)
+    if len(line) > QUOTED:
+        half = QUOTED // 2
+        line = f"{line[:half]} […] {line[-half:]}"
+    return json.dumps(line, ensure_ascii=False)

@@ -44,7 +44,10 @@
     return document.designMode === "on" && D.body() ? [D.body(), "native"] : [null, ""];
   };
 
-  const clean = (M.clean = (text) => (text || "").replace(/\s+/g, " ").trim());
+  // Text under a right-to-left override is painted from its end to its beginning, and is read as it is painted.
+  const backwards = (text) => [...text].reverse().join("");
+  const asPainted = (text) => text.replace(/\u202e([^\u202c]*)\u202c?/g, (all, inner) => backwards(inner));
+  const clean = (M.clean = (text) => asPainted(text || "").replace(/\s+/g, " ").trim());
 
   // Text that style sheets write: `content: "Delete" attr(title)`.
   const generated = (e, pseudo) => {
@@ -75,6 +78,7 @@
       else if (node.nodeType === 1) text += shown(node, said, budget);
     }
     text += generated(e, "::after");
+    if (style.direction === "rtl" && style.unicodeBidi.includes("override")) text = backwards(text);
     return /^(inline|contents|ruby)/.test(style.display) && tag !== "br" ? text : ` ${text} `;
   };
   const svgText = (e) => [...D.all(e, "text")].map((t) => D.textContent(t)).join(" ");
@@ -111,7 +115,8 @@
     return clean([D.attr(e, "aria-label"), text, D.attr(e, "title"), D.attr(e, "alt"), D.attr(e, "href"), M.generated(e)].join("\n"));
   };
 
-  const PRICE = /[$€£¥₹]\s?\d|\d[\d.,]*\s?(?:[$€£¥₹]|eur\b|usd\b|gbp\b|chf\b)/i;
+  const AMOUNT = /[$€£¥₹]\s?\d[\d.,]*|\d[\d.,]*\s?(?:[$€£¥₹]|eur\b|usd\b|gbp\b|chf\b)/gi;
+  M.pricesIn = (text) => text.match(AMOUNT) || [];
   // A label without the numbers that count on by themselves; a price is no such number.
-  M.calm = (text) => (PRICE.test(text) ? text : text.replace(/\d+/g, "0"));
+  M.calm = (text) => (M.pricesIn(text).length ? text : text.replace(/\d+/g, "0"));
 })();
