@@ -48,7 +48,10 @@ def listening(worlds: Worlds, resolved: Resolved) -> Steps[Resolved | None]:
                 break
             rooted = True
     guessed = up is None
-    if guessed and rooted and not notes["react"]:
+    marks: list[bool] = notes["marks"]
+    if True in marks and (rooted if up is None else marks.index(True) < up):
+        up = marks.index(True)
+    elif up is None and rooted and not notes["react"]:
         looks = int((yield from worlds.ask(world, "looksPressable")))
         up = looks if looks >= 0 else None
     if up is None:
@@ -77,7 +80,7 @@ def _chain(
         arguments=[{"value": MAX_CHAIN}],
         objectGroup="molmo-agents",
     )
-    nothing: dict[str, Any] = {"notes": [], "react": False}
+    nothing: dict[str, Any] = {"notes": [], "marks": [], "react": False}
     if "objectId" not in answer["result"]:
         return nothing, [], []
     parts = yield from _properties(worlds, world, answer["result"]["objectId"])
