@@ -14,6 +14,9 @@ from molmo_agents.browser.documents import WORLD, FrameIds, World, WorldLost, pr
 from molmo_agents.drivers.steps import Steps, call
 from molmo_agents.errors import PageGone
 
+LOOKS_BETWEEN = 8
+"""Looks after which the elements asked about are let go of: that is one more question to each session."""
+
 
 class Worlds:
     """Owns the CDP sessions of one page."""
@@ -22,7 +25,9 @@ class Worlds:
         self._page = page
         self._answer_s = answer_s
         self._source = probe_source()
-        self._contexts: dict[tuple[int, str], int] = {}
+        self._contexts: dict[tuple[int, str], tuple[int, str]] = {}
+        """(session, frame) -> our world's number there, and the document it was made in."""
+        self._untidied = 0
         self._foreign: dict[str, tuple[Any, Any]] = {}
         self._main: World | None = None
         self.session: Any = None
@@ -75,7 +80,8 @@ class Worlds:
             return self._main
         tree = yield from self.send(self.session, "Page.getFrameTree")
         self._frames.add_tree(tree["frameTree"])
-        self._main = yield from self._world(self.session, tree["frameTree"]["frame"]["id"])
+        frame = tree["frameTree"]["frame"]
+        self._main = yield from self._world(self.session, frame["id"], frame.get("loaderId", ""))
         return self._main
 
     def ask(self, world: World, function: str, *args: Any, more_s: float = 0.0) -> Steps[Any]:
@@ -92,9 +98,8 @@ class Worlds:
         self, world: World, source: str, *args: Any, by_value: bool = True, more_s: float = 0.0
     ) -> Steps[Any]:
         """Call a JavaScript function in a document; by value, or as a remote object for other CDP commands."""
-        answer = yield from self.send_into(
-            world.session,
-            "Runtime.callFunctionOn",
+        answer = yield from self._call_in(
+            world,
             more_s,
             functionDeclaration=source,
             executionContextId=world.context,
@@ -108,6 +113,18 @@ class Worlds:
             text = details.get("exception", {}).get("description") or details.get("text", "")
             raise PageGone(f"the page could not be probed: {text[:300]}")
         return answer["result"].get("value") if by_value else answer["result"]
+
+    def _call_in(self, world: World, more_s: float, **params: Any) -> Steps[Any]:
+        """Call a function in a document; a world that turns out to be gone is forgotten."""
+        try:
+            return (
+                yield from self.send_into(
+                    world.session, "Runtime.callFunctionOn", more_s, **params
+                )
+            )
+        except WorldLost:
+            self._contexts.pop((id(world.session), world.frame_id), None)
+            raise
 
     def child(self, parent: World, element: str) -> Steps[World | None]:
         """Return the world of the document inside the frame element that the expression `element` names, or None."""
@@ -170,16 +187,20 @@ class Worlds:
         )
         return answer
 
-    def _world(self, session: Any, frame_id: str) -> Steps[World]:
+    def _world(self, session: Any, frame_id: str, loader: str = "") -> Steps[World]:
+        """Return our world in a frame; one known from the same document (`loader`) is not asked whether it is still there."""
         key = (id(session), frame_id)
         known = self._contexts.get(key)
         if known is not None:
-            world = World(session, frame_id, known)
+            world = World(session, frame_id, known[0])
+            if loader and loader == known[1]:
+                return world
             try:
                 yield from self.run(world, "() => 1")
+                self._contexts[key] = (known[0], loader)
                 return world
             except WorldLost:
-                del self._contexts[key]
+                self._contexts.pop(key, None)
         made = yield from self.send_into(
             session, "Page.createIsolatedWorld", frameId=frame_id, worldName=WORLD
         )
@@ -188,7 +209,7 @@ class Worlds:
         yield from self.send_into(
             session, "Runtime.addBinding", name="molmoTell", executionContextId=world.context
         )
-        self._contexts[key] = world.context
+        self._contexts[key] = (world.context, loader)
         return world
 
     def _foreign_session(self, frame_id: str) -> Steps[Any]:
@@ -225,6 +246,10 @@ class Worlds:
                 del self._foreign[frame_id]
                 for key in [k for k in self._contexts if k[0] == id(session)]:
                     del self._contexts[key]
+        self._untidied += 1
+        if self._untidied < LOOKS_BETWEEN:
+            return
+        self._untidied = 0
         for session in (self.session, *(session for session, _ in self._foreign.values())):
             try:
                 # A remote object keeps its element alive in the page until it is released.

@@ -12,7 +12,19 @@ from molmo_agents.errors import PageGone
 WORLD = "molmo-agents"
 
 
-PROBES = ("dom", "names", "forms", "hit", "press", "fields", "locate", "cover", "secrets")
+PROBES = (
+    "dom",
+    "names",
+    "forms",
+    "hit",
+    "press",
+    "fields",
+    "locate",
+    "drag",
+    "cover",
+    "redraw",
+    "secrets",
+)
 """The files of our JavaScript, each leaning on those before it."""
 
 

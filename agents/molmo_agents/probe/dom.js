@@ -148,6 +148,7 @@
   M.listen(document, "scroll", () => { M.scrolls += 1; }, { capture: true, passive: true });
   new MutationObserver((records) => {
     M.mutations += records.length;
+    if (M.redrawn) M.redrawn(records);
     // What document.open() does to listeners, it does to the tree as well.
     if (records.some((r) => r.target === document)) M.listening();
   }).observe(document, { subtree: true, childList: true, attributes: true, characterData: true });

@@ -18,10 +18,14 @@
   const formOf = (e) => e.form || D.closest(e, "form");
   const submits = (M.submits = (e) => Boolean(formOf(e)) && (D.tag(e) === "button" ? e.type === "submit" : D.tag(e) === "input" && ["submit", "image"].includes(e.type)));
 
-  // Without a form, what lies beside the field says what Enter does.
+  // Without a form, what lies beside the field says what Enter does. A search field stands for itself: beyond the next other
+  // field the buttons are that one's.
+  const isSearch = (e) => e.type === "search" || M.roleOf(e) === "searchbox" || Boolean(D.closest(e, "search,[role=search]"));
+  const FIELDS = "input:not([type=hidden],[type=submit],[type=button],[type=image],[type=reset]),textarea,[contenteditable]";
   const beside = (e) => {
-    const here = M.wholeOf(e);
+    const here = M.wholeOf(e), search = isSearch(e);
     for (let up = M.parentOf(e), level = 0; up && level < 8; up = M.parentOf(up), level += 1) {
+      if (search && [...D.all(up, FIELDS)].some((other) => !M.related(other, e) && D.rects(other).length)) return [];
       const near = [...D.all(up, BUTTONS)].filter((b) => {
         const r = M.wholeOf(b);
         return !M.related(b, e) && r.width && r.left < here.right + NEAR && r.right > here.left - NEAR && r.top < here.bottom + NEAR && r.bottom > here.top - NEAR;
@@ -49,7 +53,18 @@
   };
   const textsOf = (b) => { const words = M.wordsOf(b); return [M.nameOf(b, "native", words), words[0], ...words[1]].filter(Boolean); };
 
-  // All that a yes is bound to, and all that must not have changed between the look and the press.
+  // What a yes is bound to beside the element: the values that its form sends, and the prices that stand nearest to it.
+  const digest = (text) => { let n = 5381; for (const c of text) n = ((n * 33) ^ c.codePointAt(0)) >>> 0; return n.toString(36); };
+  const LEVELS = 12;
+  M.terms = (e = M.target) => {
+    const control = M.controlOf(e), f = submits(control) ? formOf(control) : null;
+    const values = f ? [...D.elements(f)].map((i) => [i.name, i.value, i.checked]) : [];
+    let prices = [];
+    for (let up = e, level = 0; up && level < LEVELS && !prices.length; up = M.parentOf(up), level += 1) prices = M.pricesIn(M.wordsOf(up)[0]);
+    return { sends: f ? digest(JSON.stringify(values)) : "", prices: prices.join(" ") };
+  };
+
+  // All that a yes is bound to in the element itself, and all that must not have changed between the look and the press.
   M.meaningOf = (e, kind) => {
     const control = M.controlOf(e), words = M.wordsOf(e), link = M.linkOf(e), facts = M.formFacts(control);
     const value = ["button", "submit", "reset", "image"].includes(control.type) ? control.value : "";

@@ -28,6 +28,9 @@
     return painted(e) || [...D.all(e, "*")].slice(0, 100).some(painted);
   };
 
+  // A control within the one that gets the press, which something of the outer one lies over (a card's ::after).
+  const inner = (top, other) => other !== top && M.contains(top, other) && !M.contains(other, M.leaf) && M.strong(other)
+    && M.controlOf(top) !== M.controlOf(other) && getComputedStyle(other).pointerEvents !== "none";
   // Things one could press, at this place, that have nothing to do with what gets the press: drawn over it, under it, or not at all.
   const othersAt = (x, y, top) => {
     const found = new Set();
@@ -37,7 +40,7 @@
     for (const e of [...stack, ...M.seen.keys()]) {
       if (!D.connected(e) || D.tag(e) === "iframe" || D.tag(e) === "frame" || found.has(e)) continue;
       const [other] = stack.includes(e) ? M.actionable(e) : [M.kindOf(e) ? e : null];
-      if (other && !M.related(other, top) && M.boxesOf(other).some((r) => M.holds(r, x, y))) found.add(other);
+      if (other && (inner(top, other) || !M.related(other, top)) && M.boxesOf(other).some((r) => M.holds(r, x, y))) found.add(other);
     }
     const size = (e) => { const r = M.wholeOf(e); return r.width * r.height; };
     return [...found].sort((a, b) => size(a) - size(b));
@@ -64,6 +67,7 @@
       submits: M.submits(control), ...facts, ...M.stateOf(control), expanded: D.attr(e, "aria-expanded") === "true",
       ...compared(e, whole, x, y), selector: D.matches(e, M.NATIVE) || D.matches(e, M.MARKED), in_shadow: shadow, meaning: M.meaningOf(e, kind),
       leaf: { tag: D.tag(leaf), text: M.wordsOf(leaf)[0].slice(0, 80), id: D.attr(leaf, "id") || "" }, url: location.href, early: M.early,
+      kept: M.isKept(), scroll: [scrollX, scrollY],
     };
   };
   M.stateOf = (control) => ({
@@ -84,22 +88,32 @@
   };
   M.aimAt = (token) => { M.aimed = M.target; M.aimedBy = token; return true; };
 
-  // A frame's content begins inside its border and padding; a transform on it scales both axes, and may mirror them.
-  const mirrored = (e) => {
+  // The linear part of every transform around an element: how one of its CSS px is turned, scaled and mirrored on the screen.
+  const linear = (e) => {
     let m = new DOMMatrix();
     for (let up = e; up; up = parentOf(up)) {
-      const s = getComputedStyle(up);
-      if (s.scale && s.scale !== "none") { const [sx, sy] = s.scale.split(" ").map(parseFloat); m = new DOMMatrix().scale(sx, sy === undefined ? sx : sy).multiply(m); }
-      if (s.transform && s.transform !== "none") m = new DOMMatrix(s.transform).multiply(m);
+      const s = getComputedStyle(up), own = new DOMMatrix();
+      if (/^-?[\d.]+deg$/.test(s.rotate)) own.rotateSelf(parseFloat(s.rotate));
+      if (s.scale && s.scale !== "none") { const [sx, sy] = s.scale.split(" ").map(parseFloat); own.scaleSelf(sx, sy === undefined ? sx : sy); }
+      if (s.transform && s.transform !== "none") own.multiplySelf(new DOMMatrix(s.transform));
+      m = own.multiply(m);
     }
-    return [m.a < 0 ? -1 : 1, m.d < 0 ? -1 : 1];
+    return m;
   };
+  // A frame's content begins inside its border and padding. (x, y) of this document in the frame's own pixels, and where those lie here.
   const inside = (M.inside = (e, x, y) => {
-    const r = D.rect(e), s = getComputedStyle(e), [mx, my] = mirrored(e);
-    const sx = (mx * (e.offsetWidth ? r.width / e.offsetWidth : 1)), sy = (my * (e.offsetHeight ? r.height / e.offsetHeight : 1));
-    const dx = e.clientLeft + parseFloat(s.paddingLeft), dy = e.clientTop + parseFloat(s.paddingTop);
-    const left = (mx < 0 ? r.right : r.left) + dx * sx, top = (my < 0 ? r.bottom : r.top) + dy * sy;
-    return { x: (x - left) / sx, y: (y - top) / sy, left, top, sx, sy, invisible: opacityOf(e) < 0.1 };
+    const r = D.rect(e), s = getComputedStyle(e), m = linear(e), invisible = opacityOf(e) < 0.1;
+    const dx = e.clientLeft + parseFloat(s.paddingLeft), dy = e.clientTop + parseFloat(s.paddingTop), w = e.offsetWidth, h = e.offsetHeight;
+    if (Math.abs(m.b) > 1e-6 || Math.abs(m.c) > 1e-6) {
+      // Turned: the middle of the box stays the middle of its bounds, whatever the origins of the transforms are.
+      const k = r.width / (Math.abs(m.a) * w + Math.abs(m.c) * h), det = m.a * m.d - m.b * m.c, scale = k * Math.sqrt(Math.abs(det));
+      const px = (x - (r.left + r.right) / 2) / k, py = (y - (r.top + r.bottom) / 2) / k;
+      const ix = (m.d * px - m.c * py) / det + w / 2 - dx, iy = (m.a * py - m.b * px) / det + h / 2 - dy;
+      return { x: ix, y: iy, left: x - ix * scale, top: y - iy * scale, sx: scale, sy: scale, invisible, turned: true };
+    }
+    const sx = Math.sign(m.a) * (w ? r.width / w : 1), sy = Math.sign(m.d) * (h ? r.height / h : 1);
+    const left = (sx < 0 ? r.right : r.left) + dx * sx, top = (sy < 0 ? r.bottom : r.top) + dy * sy;
+    return { x: (x - left) / sx, y: (y - top) / sy, left, top, sx, sy, invisible, turned: false };
   });
   const FRAMES = new Set(["iframe", "frame", "object", "embed"]);
   const isFrame = (e) => FRAMES.has(D.tag(e)) && !(D.tag(e) === "embed" || D.tag(e) === "object" ? /^image\//.test(D.attr(e, "type") || "") : false);

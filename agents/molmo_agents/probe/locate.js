@@ -5,7 +5,9 @@
   const D = M.dom;
 
   // Hold on to the element that somebody is being asked about, to see afterwards whether it is still the one.
-  M.keep = () => {
+  // `strict`: this very element, not one that the page draws in its stead.
+  M.keep = (strict) => {
+    M.keptStrictly = Boolean(strict);
     const control = M.target && M.controlOf(M.target);
     M.kept = M.target;
     M.keptAs = control && { control, role: M.roleOf(control), name: M.nameOf(control, "native"), tag: D.tag(control) };
@@ -28,20 +30,6 @@
   M.hold = (x, y) => { const r = M.wholeOf(M.target); M.held.push([M.target, x - r.left, y - r.top]); return M.held.length - 1; };
   M.heldAt = (i) => { const [e, dx, dy] = M.held[i]; if (!D.connected(e)) return null; const r = M.wholeOf(e); return { x: r.left + dx, y: r.top + dy }; };
   M.isHeld = (i) => Boolean(M.held) && M.held[i] !== undefined && M.held[i][0] === M.target;
-
-  // The goal of a drag: where it is now, and whether something else would take the drop. What is dragged follows the pointer.
-  M.aimGoal = (x, y) => { const r = M.wholeOf(M.target); M.goal = M.target; M.goalAt = [x - r.left, y - r.top]; return true; };
-  M.goalNow = (dragged) => {
-    const e = M.goal;
-    if (!e || !D.connected(e)) return { gone: true };
-    const r = M.wholeOf(e), x = r.left + M.goalAt[0], y = r.top + M.goalAt[1];
-    const skip = dragged ? M.dragged : null;
-    const leaf = M.stackAt(document, x, y).find((one) => !(skip && M.contains(skip, one) && !M.contains(skip, e)) && getComputedStyle(one).pointerEvents !== "none");
-    const deep = leaf && D.shadow(leaf) ? M.leafAt(x, y) : leaf;
-    const on = Boolean(deep) && (M.contains(e, deep) || (M.contains(deep, e) && !M.kindOf(deep)));
-    return { x, y, on, other: on || !deep ? "" : `<${D.tag(deep)}> ${M.wordsOf(deep)[0].slice(0, 60)}` };
-  };
-  M.drags = () => { M.dragged = M.target; return true; };
 
   const attribute = (name, value) => `[${name}=${JSON.stringify(value)}]`;
   // Generated names (":r1:", "css-1x2y3z", long digits) do not survive the next build or visit.
@@ -70,6 +58,9 @@
     if (role && name && role !== "label") for (const other of M.deep("*")) if (M.roleOf(other) === role && reading(other) === mine && M.nameOf(other, "native") === name) alike += 1;
     return { css, role: alike === 1 ? role : "", name: alike === 1 ? name : "" };
   };
+
+  // The target is held on to, and can be found again like this.
+  M.chosen = () => { M.keep(false); return M.locator(); };
 
   // Where the wheel turns what: for each thing that scrolls a place inside it that nothing else scrolls, nearest to its middle.
   const GRID = 9;

@@ -37,11 +37,13 @@
     return boxes.length >= BREATHS && x > left && x < right && y > top && y < bottom && (right - left) * (bottom - top) > 0.6 * most;
   };
   M.stable = (x, y, frames, ms) => new Promise((resolve) => {
-    const expected = M.target, start = performance.now(), boxes = [];
+    let expected = M.target;
+    const start = performance.now(), boxes = [];
     // A page that caught the pointer gets no press at any place.
     if (document.pointerLockElement) document.exitPointerLock();
     let count = 0, seen = 0, last = "";
     const tick = () => {
+      expected = M.heirOf(expected);
       const on = under(x, y, expected);
       const r = M.wholeOf(expected), now = [r.left, r.top, r.width, r.height].map(Math.round).join();
       count = on && now === last ? count + 1 : 0;
@@ -77,7 +79,14 @@
   const meansSomethingElse = () => {
     if (!guard.meaning || !guard.target || !D.connected(guard.target)) return false;
     const now = M.meaningOf(guard.target, guard.kind);
-    return guard.strict ? now !== guard.meaning : M.calm(now) !== M.calm(guard.meaning);
+    if (!guard.terms) return M.calm(now) !== M.calm(guard.meaning);
+    const terms = M.terms(guard.target);
+    return now !== guard.meaning || terms.sends !== guard.terms.sends || (guard.terms.prices !== null && terms.prices !== guard.terms.prices);
+  };
+  M.guardHeir = (old, now) => {
+    if (!guard || guard.terms || guard.down || guard.target !== old) return;
+    guard.target = now;
+    if (guard.outer === old) guard.outer = now;
   };
 
   const judge = (event, node) => {
@@ -109,19 +118,20 @@
 
   // `how.keys`: judge where keys go, and only watch presses, since Enter in a field makes the browser itself click the form's button.
   // `target` null: any press that lands in this document is a wrong one (it should have gone to a frame inside).
-  // `how.goal`: where a drag must end. `how.meaning`: what the element said when it was chosen, `how.strict` to the letter.
+  // `how.goal`: where a drag must end. `how.meaning`: what the element said when it was chosen; to the letter where `how.terms` says
+  // what somebody agreed to besides: what is sent, and prices, null where they do not matter.
   M.arm = (target, how) => {
     M.disarm();
     const standing = M.listening();
     const { inner: roots, outer } = levels(target);
-    guard = { target, outer, kind: how.kind || "", log: [], blocked: false, down: Boolean(how.keys || how.end), keys: Boolean(how.keys), strayed: "", other: "", inner: [], goal: how.goal ? M.goal : null, meaning: how.meaning || "", strict: Boolean(how.strict) };
+    guard = { target, outer, kind: how.kind || "", log: [], blocked: false, down: Boolean(how.keys || how.end), keys: Boolean(how.keys), strayed: "", other: "", inner: [], goal: how.goal ? M.goal : null, meaning: how.meaning || "", terms: how.terms || null };
     for (const [root, node] of roots) {
       const listener = (event) => judge(event, node);
       for (const type of TYPES) root.addEventListener(type, listener, { capture: true });
       guard.inner.push([root, listener]);
     }
     M.before = { mutations: M.mutations, focus: D.active(document), scroll: [scrollX, scrollY], url: location.href, value: target ? valueOf(target) : null };
-    return standing;
+    return { standing, document: M.document };
   };
 
   M.disarm = () => {
@@ -138,16 +148,19 @@
   };
   M.valueOf = valueOf;
 
-  M.collect = () => {
+  // `last`: nothing more is asked of this press, and the listeners are disarmed.
+  M.collect = (last) => {
     const g = guard || { log: [], blocked: false, target: null, other: "", strayed: "" }, b = M.before || {};
     const active = D.active(document);
     const now = g.target ? valueOf(g.target) : null;
-    return {
+    const seen = {
       document: M.document, armed: Boolean(guard), log: g.log, blocked: g.blocked, other: g.other, early: M.early, strayed: g.strayed,
       removed: Boolean(g.target) && !D.connected(g.target), mutations: M.mutations - (b.mutations || 0), guarded: M.listening(),
       focus: active && active !== b.focus && active !== D.body() ? D.tag(active) + " " + M.nameOf(active, "native") : "",
       value: now !== null && now !== b.value ? now : null, scrolled: Boolean(b.scroll) && (b.scroll[0] !== scrollX || b.scroll[1] !== scrollY),
       url: location.href, moved: b.url !== undefined && b.url !== location.href,
     };
+    if (last) M.disarm();
+    return seen;
   };
 })();

@@ -19,7 +19,15 @@ from molmo_agents.progress import Halt, Progress, Query
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
 from molmo_agents.target import verdicts
-from molmo_agents.target.confirmation import called, check_address, kept, meaning, permit
+from molmo_agents.target.confirmation import (
+    Agreement,
+    agreement,
+    called,
+    check_address,
+    kept,
+    meaning,
+    permit,
+)
 from molmo_agents.target.hover import hover_still, mouse
 from molmo_agents.target.screenshot import capture, changed_share
 from molmo_agents.target.settle import FRAMES_S, settle, stop_loading
@@ -68,7 +76,7 @@ class Press:
 
 def press(s: Session, p: Progress, query: Query, how: Press) -> Steps[Outcome]:
     """Aim, ask for permission where it is risky, hover, press once, and report."""
-    agreed: str | None = None
+    agreed: Agreement | None = None
     while True:
         target = yield from aim(
             s, p, query, verb=how.verb, expect_name=how.expect_name, region=how.region
@@ -77,25 +85,22 @@ def press(s: Session, p: Progress, query: Query, how: Press) -> Steps[Outcome]:
         yield from _same_held(s, how)
         check_address(s, target)
         p.fields["playwright"] = how.line(p.place)
-        if agreed is not None and agreed != meaning(target.hit.raw):
+        if agreed is not None and (yield from agreement(s, target, agreed.risks)) != agreed:
             raise Halt(
                 Result.UNSTABLE,
                 f"what was agreed to is now {called(target.hit.raw)[:160]!r}: nothing was pressed",
             )
-        if agreed is None or not (yield from kept(s, target)):
-            asked = yield from permit(s, p, target, how.verb)
-            agreed = meaning(target.hit.raw) if asked else None
+        if agreed is None or not kept(target):
+            agreed = yield from permit(s, p, target, how.verb)
         if s.policy.dry_run:
             return p.outcome(Result.READY, "dry run: every check passed, nothing was pressed")
         with p.timed("hover"):
-            still = yield from hover_still(
-                s, target, how.verb, how.expect_name, agreed is not None
-            )
+            still = yield from hover_still(s, target, how.verb, how.expect_name, agreed)
         if still is None:
             if p.attempts < s.options.attempts:
                 continue
             raise Halt(Result.UNSTABLE, "the element did not stand still under the pointer")
-        outcome, again = yield from _press_once(s, p, still, how, agreed is not None)
+        outcome, again = yield from _press_once(s, p, still, how, agreed)
         if not again or p.attempts >= s.options.attempts:
             return outcome
 
@@ -109,7 +114,7 @@ def _same_held(s: Session, how: Press) -> Steps[None]:
 
 
 def _press_once(
-    s: Session, p: Progress, target: Aim, how: Press, agreed: bool
+    s: Session, p: Progress, target: Aim, how: Press, agreed: Agreement | None
 ) -> Steps[tuple[Outcome, bool]]:
     """Press at the model's own pixel; return the outcome and whether it is safe to try again."""
 
@@ -118,7 +123,7 @@ def _press_once(
             yield from mouse(s, "mousePressed", target.x, target.y, how.button, count)
             yield from mouse(s, "mouseReleased", target.x, target.y, how.button, count)
 
-    report, effects = yield from guarded(s, p, target, gesture, Guard(strict=agreed))
+    report, effects = yield from guarded(s, p, target, gesture, Guard(agreed=agreed))
     done = verdicts.delivered(report, how.final)
     fields = {"delivered": done, "effects": effects}
     refused = led_away(s, p, effects, done)
@@ -126,7 +131,7 @@ def _press_once(
         return refused, False
     if done:
         return p.outcome(Result.DELIVERED, unanswered(s), **fields), False
-    again = verdicts.provably_undelivered(report) and not effects.any and not agreed
+    again = verdicts.provably_undelivered(report) and not effects.any and agreed is None
     other = f": {report.other} was there instead" if report.other else ""
     return p.outcome(Result.MISSED, f"the element did not get the press{other}", **fields), again
 
@@ -158,12 +163,12 @@ class Guard:
     Attributes:
         keys: Keys go to the field and where it hands them on by itself; presses are only watched, since Enter in a field makes
             the browser click the form's button. Otherwise a press must begin on the element.
-        strict: The element must say to the letter what it said when somebody agreed to it.
+        agreed: The element must be to the letter what somebody agreed to.
         goal: The document in which a drag ends, with `molmo.goal` set.
     """
 
     keys: bool = False
-    strict: bool = False
+    agreed: Agreement | None = None
     goal: World | None = None
 
 
@@ -177,8 +182,7 @@ def guarded(
     leaf = target.resolved.leaf
     with p.timed("press"):
         before = yield from _picture(s)
-        yield from _arm(s, target, guard)
-        document = yield from s.worlds.run(leaf.world, "() => molmo.document")
+        document = yield from _arm(s, target, guard)
         url = s.page.url
         try:
             yield from gesture(s, target)
@@ -209,7 +213,8 @@ def guarded(
     return report, effects
 
 
-def _arm(s: Session, target: Aim, guard: Guard) -> Steps[None]:
+def _arm(s: Session, target: Aim, guard: Guard) -> Steps[str]:
+    """Set the listeners in every document on the way; return the identity of the innermost one."""
     *outer, leaf = target.resolved.links
     how: dict[str, Any] = {"keys": guard.keys}
     for link in outer:
@@ -219,9 +224,11 @@ def _arm(s: Session, target: Aim, guard: Guard) -> Steps[None]:
         yield from s.worlds.run(guard.goal, "(how) => molmo.arm(null, how)", ends)
     how["goal"] = guard.goal == leaf.world
     if not guard.keys and target.hit.raw["kind"]:
-        how |= {"meaning": meaning(target.hit.raw), "strict": guard.strict}
-        how["kind"] = target.hit.raw["kind"]
-    yield from s.worlds.run(leaf.world, "(how) => molmo.arm(molmo.target, how)", how)
+        how |= {"meaning": meaning(target.hit.raw), "kind": target.hit.raw["kind"]}
+        if guard.agreed is not None:
+            how["terms"] = {"sends": guard.agreed.sends, "prices": guard.agreed.prices}
+    armed = yield from s.worlds.run(leaf.world, "(how) => molmo.arm(molmo.target, how)", how)
+    return str(armed["document"])
 
 
 def _picture(s: Session) -> Steps[bytes]:
@@ -237,13 +244,15 @@ def _collected(s: Session, leaf: Link) -> Steps[dict[str, Any]]:
     """Ask what the listeners saw; a page that is leaving for a server that does not answer is first held back."""
     try:
         less = min(0.0, FRAMES_S - s.options.answer_s)
-        return dict((yield from s.worlds.run(leaf.world, "() => molmo.collect()", more_s=less)))
+        return dict(
+            (yield from s.worlds.run(leaf.world, "() => molmo.collect(true)", more_s=less))
+        )
     except WorldLost:
         raise
     except PageGone:
         if s.watch.leaving:
             yield from stop_loading(s)
-        return dict((yield from s.worlds.ask(leaf.world, "collect")))
+        return dict((yield from s.worlds.ask(leaf.world, "collect", True)))
 
 
 def _collect(s: Session, target: Aim, document: str) -> Steps[tuple[Report, dict[str, Any]]]:
@@ -252,7 +261,6 @@ def _collect(s: Session, target: Aim, document: str) -> Steps[tuple[Report, dict
     told = tuple(entry for where, entry in s.worlds.told if where == document)
     try:
         seen = yield from _collected(s, leaf)
-        yield from s.worlds.run(leaf.world, "() => molmo.disarm()")
     except Exception:
         return Report(log=told, lost=True), {}
     if seen["document"] != document or not seen["armed"]:
@@ -260,8 +268,7 @@ def _collect(s: Session, target: Aim, document: str) -> Steps[tuple[Report, dict
     blocked, early, other = seen["blocked"], seen["early"], seen["other"]
     for link in target.resolved.links[:-1]:
         try:
-            around = yield from s.worlds.ask(link.world, "collect")
-            yield from s.worlds.run(link.world, "() => molmo.disarm()")
+            around = yield from s.worlds.ask(link.world, "collect", True)
         except Exception:
             continue
         if around["blocked"]:

@@ -6,10 +6,9 @@ name and address: when any of it changed while somebody was thinking, nothing is
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from molmo_agents.browser.documents import WorldLost
 from molmo_agents.drivers.steps import Consult, Steps
 from molmo_agents.outcome import Result
 from molmo_agents.policy import Confirmation
@@ -31,9 +30,37 @@ def check_address(s: Session, target: Aim) -> None:
         )
 
 
+MONEY = frozenset({"buy", "pay"})
+"""Risks of which a yes is bound to the prices beside the element, too."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What somebody said yes to.
+
+    Attributes:
+        risks: The kinds of risk that were named.
+        meaning: What the element said; see `meaning`.
+        sends: Digest of the values that its form sends; "" where it sends none.
+        prices: The prices that stand nearest to it; None where the action costs nothing.
+    """
+
+    risks: frozenset[str]
+    meaning: str
+    sends: str
+    prices: str | None
+
+
+def agreement(s: Session, target: Aim, risks: frozenset[str]) -> Steps[Agreement]:
+    """Return what a yes to these risks of `target`, as it is now, is bound to."""
+    terms = yield from s.worlds.ask(target.resolved.leaf.world, "terms")
+    prices = str(terms["prices"]) if risks & MONEY else None
+    return Agreement(risks, meaning(target.hit.raw), str(terms["sends"]), prices)
+
+
 def permit(
     s: Session, p: Progress, target: Aim, verb: str, detail: str = "", more: tuple[str, ...] = ()
-) -> Steps[bool]:
+) -> Steps[Agreement | None]:
     """Ask the caller about a risky action; halt unless the answer is yes and the element is still the one asked about.
 
     Args:
@@ -45,12 +72,12 @@ def permit(
         more: Texts that count for the risk besides the element's own.
 
     Returns:
-        True when somebody said yes, False when nobody needed to.
+        What somebody said yes to, or None when nobody needed to.
     """
     facts = target.hit.facts()
     risks = risks_of(verb, replace(facts, texts=facts.texts + more))
     if not risks:
-        return False
+        return None
     listed = ", ".join(sorted(risks))
     if s.policy.confirm is None:
         raise Halt(
@@ -58,19 +85,20 @@ def permit(
         )
     raw = target.hit.raw
     world = target.resolved.leaf.world
-    yield from s.worlds.ask(world, "keep")
+    yield from s.worlds.ask(world, "keep", True)
+    asked = yield from agreement(s, target, risks)
     question = Confirmation(
         verb, risks, called(raw), raw["role"], p.query, raw["url"], raw["href"], detail
     )
     answer = yield Consult(s.policy.confirm, (s.masker.confirmation(question),))
     if answer is not True:
         raise Halt(Result.NEEDS_CONFIRMATION, f"this may {listed}, and the answer was no")
-    now = yield from hit_at(s, target.x, target.y)
-    if not (yield from kept(s, moved_aim(target, now))) or meaning(now.hit.raw) != meaning(raw):
+    now = moved_aim(target, (yield from hit_at(s, target.x, target.y)))
+    if now.hit.nothing or not kept(now) or (yield from agreement(s, now, risks)) != asked:
         raise Halt(
             Result.UNSTABLE, "the element changed while it was asked about: nothing was pressed"
         )
-    return True
+    return asked
 
 
 def called(raw: dict[str, Any]) -> str:
@@ -86,9 +114,6 @@ def meaning(raw: dict[str, Any]) -> str:
     return str(raw["meaning"])
 
 
-def kept(s: Session, target: Aim) -> Steps[bool]:
+def kept(target: Aim) -> bool:
     """Whether the element aimed at is the very one held on to before."""
-    try:
-        return bool((yield from s.worlds.ask(target.resolved.leaf.world, "isKept")))
-    except WorldLost:
-        return False
+    return bool(target.hit.raw["kept"])

@@ -51,7 +51,7 @@ def hidden_by(
     for world in outer:
         there = yield from s.worlds.run(world, "() => molmo.others.length")
         around += [int(there)]
-    covered = yield from _on_top(s, resolved.leaf, x, y)
+    covered = yield from _on_top(s, resolved.leaf, x, y, hit.raw["scroll"])
     others = hit.raw["others"]
     if not covered and not others and not any(around) and not outer:
         return None
@@ -169,16 +169,22 @@ def changed(before: Any, after: Any) -> bool:
     return bool(before.size and np.abs(before - after).max() > PIXEL_STEP)
 
 
-def _on_top(s: Session, link: Link, x: float, y: float) -> Steps[bool]:
-    """Whether something that has nothing to do with a document's target lies topmost, also where it lets presses through."""
+def _on_top(
+    s: Session, link: Link, x: float, y: float, scroll: list[float] | None = None
+) -> Steps[bool]:
+    """Whether something that has nothing to do with a document's target lies topmost, also where it lets presses through.
+
+    `scroll` is how far the link's own document is scrolled, CSS px, where that is known already.
+    """
     main = yield from s.worlds.main(known=True)
     session = link.world.session
     whole = session is main.session
     try:
         # The protocol counts from the corner of the outermost document of a process, scrolled or not.
-        state = yield from s.worlds.ask(main if whole else link.world, "state")
-        px = (x if whole else link.x) + state["scroll"][0]
-        py = (y if whole else link.y) + state["scroll"][1]
+        outermost = main if whole else link.world
+        if scroll is None or outermost != link.world:
+            scroll = (yield from s.worlds.ask(outermost, "state"))["scroll"]
+        px, py = (x if whole else link.x) + scroll[0], (y if whole else link.y) + scroll[1]
         node = yield from s.worlds.send(
             session,
             "DOM.getNodeForLocation",

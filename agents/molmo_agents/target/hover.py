@@ -13,12 +13,16 @@ from molmo_agents.progress import Halt
 from molmo_agents.risk import calm, risks_of
 from molmo_agents.session import Session
 from molmo_agents.target import verdicts
-from molmo_agents.target.confirmation import kept, meaning
+from molmo_agents.target.confirmation import Agreement, agreement, kept, meaning
 from molmo_agents.target.targeting import Aim, hit_at, moved_aim
 
 
 def hover_still(
-    s: Session, target: Aim, verb: str, expect_name: str | None = None, agreed: bool = False
+    s: Session,
+    target: Aim,
+    verb: str,
+    expect_name: str | None = None,
+    agreed: Agreement | None = None,
 ) -> Steps[Aim | None]:
     """Move the pointer there and wait until the element stands still under it; None where it does not.
 
@@ -27,7 +31,8 @@ def hover_still(
     """
     options = s.options
     try:
-        yield from s.worlds.ask(target.resolved.leaf.world, "keep")
+        if agreed is not None:
+            yield from s.worlds.ask(target.resolved.leaf.world, "keep", True)
         yield from mouse(s, "mouseMoved", target.x, target.y)
         # From the inside out: a frame may move while its content stands still.
         for link in reversed(target.resolved.links):
@@ -46,24 +51,22 @@ def hover_still(
     except WorldLost:
         return None
     here = moved_aim(target, now)
-    if now.hit.nothing or not (yield from kept(s, here)):
+    if now.hit.nothing or not kept(here):
         return None
     verdict = verdicts.guard(now.hit, verb, expect_name)
     if verdict is not None:
         raise Halt(*verdict)
-    if not says_the_same(target, here, verb, agreed):
-        if agreed:
-            raise Halt(Result.UNSTABLE, changed_since(target, here))
-        return None
-    return here
+    if agreed is not None and (yield from agreement(s, here, agreed.risks)) != agreed:
+        raise Halt(Result.UNSTABLE, changed_since(target, here))
+    return here if says_the_same(target, here, verb) else None
 
 
-def says_the_same(before: Aim, now: Aim, verb: str, agreed: bool) -> bool:
-    """Whether the element still is what was chosen; numbers that count on are let go where nobody was asked about it."""
+def says_the_same(before: Aim, now: Aim, verb: str) -> bool:
+    """Whether the element still is what was chosen, apart from numbers that count on by themselves."""
     old, new = meaning(before.hit.raw), meaning(now.hit.raw)
     if old == new:
         return True
-    if agreed or calm(old) != calm(new):
+    if calm(old) != calm(new):
         return False
     return risks_of(verb, now.hit.facts()) <= risks_of(verb, before.hit.facts())
 
@@ -71,6 +74,8 @@ def says_the_same(before: Aim, now: Aim, verb: str, agreed: bool) -> bool:
 def changed_since(before: Aim, now: Aim) -> str:
     """Say what an element that was agreed to has become."""
     was, became = (one.hit.raw["visible"] or one.hit.raw["name"] for one in (before, now))
+    if was == became:
+        return "what it sends, or the price beside it, is no longer what was agreed to: nothing was pressed"
     return f"it said {was[:160]!r} when it was agreed to, and now {became[:160]!r}: nothing was pressed"
 
 

@@ -252,16 +252,20 @@ class Place:
     sx: float = 1.0
     sy: float = 1.0
     whole: Box | None = None
+    turned: bool = False
 
     def of(self, box: Box) -> Box:
-        """A box of the document in the viewport."""
+        """A box of the document in the viewport; in a frame that is turned, all of the frame."""
+        if self.turned and self.whole is not None:
+            return self.whole
         x, y = self.left + box.x * self.sx, self.top + box.y * self.sy
         return Box(x, y, box.width * self.sx, box.height * self.sy)
 
     def inner(self, frame: dict[str, float], box: Box) -> Place:
         """Where a frame's document lies: `frame` is `molmo.inside` of the frame's element, `box` the element's own."""
         left, top = self.left + frame["left"] * self.sx, self.top + frame["top"] * self.sy
-        return Place(left, top, self.sx * frame["sx"], self.sy * frame["sy"], self.of(box))
+        turned = self.turned or bool(frame["turned"])
+        return Place(left, top, self.sx * frame["sx"], self.sy * frame["sy"], self.of(box), turned)
 
 
 def _frames(

@@ -250,7 +250,7 @@ def locator_of(s: Session, resolved: Resolved) -> Steps[Locator | None]:
         if not names:
             return None
         frames.append(str(names[0]))
-    made = yield from s.worlds.ask(resolved.leaf.world, "locator")
+    made = yield from s.worlds.ask(resolved.leaf.world, "chosen")
     if made is None or not (made["css"] or made["role"]):
         return None
     return Locator(frames=tuple(frames), **made)

@@ -185,7 +185,7 @@ def guard(hit: Hit, verb: str, expect_name: str | None, quoted: str = "") -> Ver
         return Result.COVERED, f"an invisible {label} lies over that point"
     if under is not None and not hit.actionable:
         return Result.COVERED, f"{label} lies over <{under['tag']}> {under['name']!r}"
-    if not hit.actionable and verb not in ("drag", "hover"):
+    if not hit.actionable and verb not in ("drag", "hover", "upload"):
         return Result.NO_ACTIONABLE, f"nothing at that point takes a press: it is {label}"
     if raw["disabled"]:
         return Result.DISABLED, f"{label} is disabled"

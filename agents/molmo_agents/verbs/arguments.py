@@ -25,6 +25,7 @@ from molmo_agents.verbs import (
     navigate,
     scrolling,
     text_entry,
+    uploads,
 )
 from molmo_agents.verbs.expect import Expect, expected
 from molmo_point.errors import QueryError, UsageError
@@ -162,9 +163,7 @@ def upload(s: Session, query: Query, files: Paths) -> Steps[Outcome]:
             raise UsageError(f"there is no file {path}: check the path")
     if not paths:
         raise UsageError("upload() needs at least one file")
-    return _run(
-        s, "upload", query, lambda p: form_inputs.upload(s, p, query, [str(q) for q in paths])
-    )
+    return _run(s, "upload", query, lambda p: uploads.upload(s, p, query, [str(q) for q in paths]))
 
 
 def drag(s: Session, source: Query, goal: Query) -> Steps[Outcome]:

@@ -29,6 +29,12 @@ from molmo_agents.target.targeting import (
 from molmo_point.points import Point
 
 DRAG_STEPS = 12
+NUDGE = 4
+"""How far the pointer is moved to find out what follows it, CSS px."""
+
+RESTS = 20
+"""How often what was dragged is asked whether it has come to rest, a twentieth of a second apart."""
+
 FOLLOWS = 4
 """How often the pointer goes after a goal that moves once the drag has begun."""
 
@@ -81,13 +87,15 @@ def drag(s: Session, p: Progress, source: Query, goal: Query) -> Steps[Outcome]:
         else:
             yield from call(s.page.mouse, "up")
 
-    guard = Guard(strict=asked, goal=drop.link.world)
+    guard = Guard(agreed=asked, goal=drop.link.world)
     report, effects = yield from guarded(s, p, still, gesture, guard)
     p.fields["points"] = ((target.x, target.y), (drop.x, drop.y))
     refused = led_away(s, p, effects)
     if refused is not None:
         return refused
     message = drop.refused or _missing(report)
+    if not message and not _native(report) and not (effects.requests or effects.navigated):
+        message = yield from _nothing_came(s, still)
     status = Result.MISSED if message else Result.DELIVERED
     onto = Progress("locate", words(goal)).outcome(
         Result.FOUND, point=(drop.x, drop.y), points=((drop.x, drop.y),)
@@ -99,10 +107,31 @@ def _missing(report: verdicts.Report) -> str:
     """What the events say that did not happen, or ""."""
     if report.blocked or not ("pointerdown" in report.log or "mousedown" in report.log):
         return "the drag did not begin on the element"
-    native = "dragstart" in report.log and "dragstart-prevented" not in report.log
-    if native and not report.lost and "drop@goal" not in report.log:
+    if _native(report) and not report.lost and "drop@goal" not in report.log:
         return "the goal took no drop"
     return ""
+
+
+def _native(report: verdicts.Report) -> bool:
+    """Whether the browser's own drag and drop took place."""
+    return "dragstart" in report.log and "dragstart-prevented" not in report.log
+
+
+def _nothing_came(s: Session, target: Aim) -> Steps[str]:
+    """Say that a drag by the page's own means did nothing, once what was dragged has come to rest; or ""."""
+    world = target.resolved.leaf.world
+    try:
+        came = yield from s.worlds.ask(world, "cameOf")
+        for _ in range(RESTS):
+            yield from pause(s.page, 0.05)
+            last, came = came, (yield from s.worlds.ask(world, "cameOf"))
+            if last == came:
+                break
+    except WorldLost:
+        return ""
+    if not came["followed"]:
+        return "nothing followed the pointer: it cannot be dragged"
+    return "it is back where it began, and the page shows what it showed" if came["back"] else ""
 
 
 def _both(s: Session, p: Progress, source: Query, goal: Query) -> Steps[tuple[Aim, _Drop]]:
@@ -146,7 +175,7 @@ def _find_goal(s: Session, aimed: Aim, drop: _Drop) -> Steps[None]:
         # What makes room for the drop, or appears to catch it, does so in the next frames.
         yield from pause(s.page, 0.05)
         try:
-            now: dict[str, Any] = yield from s.worlds.ask(drop.link.world, "goalNow", same)
+            now: dict[str, Any] = yield from s.worlds.ask(drop.link.world, "goalNow", same, 0)
         except WorldLost:
             now = {"gone": True}
         if now.get("gone"):
@@ -157,11 +186,20 @@ def _find_goal(s: Session, aimed: Aim, drop: _Drop) -> Steps[None]:
         moved = abs(x - drop.x) > 1 or abs(y - drop.y) > 1
         drop.x, drop.y = x, y
         if not moved:
-            if not now["on"]:
+            if not now["on"] and not (yield from _only_carried(s, drop, same)):
                 drop.refused = f"{now['other']} lies over the goal: it was not dropped"
             return
         yield from call(s.page.mouse, "move", x, y, steps=3)
     drop.refused = "the goal kept moving while it was dragged: it was not dropped"
+
+
+def _only_carried(s: Session, drop: _Drop, same: bool) -> Steps[bool]:
+    """Whether all that lies over the goal is carried by the pointer: it moves along with it."""
+    yield from call(s.page.mouse, "move", drop.x + NUDGE, drop.y)
+    yield from pause(s.page, 0.05)
+    now = yield from s.worlds.ask(drop.link.world, "goalNow", same, NUDGE / drop.link.sx)
+    yield from call(s.page.mouse, "move", drop.x, drop.y)
+    return bool(now.get("on"))
 
 
 def _call_off(s: Session, aimed: Aim) -> Steps[None]:

@@ -1,4 +1,4 @@
-"""The verbs for other form fields: select, check, upload. Success is what the field holds afterwards, read back."""
+"""The verbs for other form fields: select and check. Success is what the field holds afterwards, read back."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from molmo_agents.browser.documents import WorldLost
-from molmo_agents.drivers.steps import Steps, call, pause
+from molmo_agents.drivers.steps import Steps, pause
 from molmo_agents.outcome import Outcome, Result
 from molmo_agents.progress import Halt, Progress, Query
 from molmo_agents.session import Session
 from molmo_agents.target.click import Guard, Press, guarded, led_away, press
 from molmo_agents.target.confirmation import permit
-from molmo_agents.target.hover import hover_still, mouse
 from molmo_agents.target.targeting import Aim
 from molmo_agents.verbs.text_entry import field_at
 
@@ -122,80 +121,3 @@ def _kept_state(s: Session, target: Aim) -> Steps[bool | None]:
     except WorldLost:
         return None
     return None if state is None else bool(state)
-
-
-def upload(s: Session, p: Progress, query: Query, files: Sequence[str]) -> Steps[Outcome]:
-    """Give files to a file field, or to the file window that a button opens."""
-    target = yield from field_at(s, p, query, "upload", None)
-    names = [path.replace("\\", "/").rsplit("/", 1)[-1] for path in files]
-    yield from permit(s, p, target, "upload", ", ".join(names))
-    if s.policy.dry_run:
-        return p.outcome(Result.READY, "dry run: nothing was uploaded")
-    raw = target.hit.raw
-    p.fields["playwright"] = p.place.upload(names)
-    if raw["control_tag"] != "input" or raw["input_type"] != "file":
-        return (yield from _upload_by_window(s, p, target, files))
-    if len(files) > 1 and not raw["multiple"]:
-        raise Halt(Result.ERROR, f"the field takes one file, {len(files)} were given")
-
-    def gesture(s: Session, aimed: Aim) -> Steps[None]:
-        world = aimed.resolved.leaf.world
-        field = yield from s.worlds.object_id(world, "molmo.field()")
-        yield from s.worlds.send(
-            world.session, "DOM.setFileInputFiles", files=list(files), objectId=field
-        )
-
-    _, effects = yield from guarded(s, p, target, gesture, Guard(keys=True))
-    refused = led_away(s, p, effects)
-    if refused is not None:
-        return refused
-    if effects.navigated:
-        return p.outcome(Result.DELIVERED, delivered=True, effects=effects)
-    held = yield from s.worlds.run(
-        target.resolved.leaf.world, "() => [...molmo.field().files].map((f) => f.name)"
-    )
-    if held != names and held:
-        return p.outcome(Result.MISSED, f"the field holds {held}", effects=effects)
-    message = "" if held else "the page emptied the field: it took the files over, or refused them"
-    return p.outcome(Result.DELIVERED, message, delivered=True, effects=effects)
-
-
-def _upload_by_window(
-    s: Session, p: Progress, target: Aim, files: Sequence[str]
-) -> Steps[Outcome]:
-    with p.timed("hover"):
-        still = yield from hover_still(s, target, "upload", None, True)
-    if still is None:
-        raise Halt(Result.UNSTABLE, "the element did not stand still under the pointer")
-    s.watch.expect_chooser(True)
-
-    def gesture(s: Session, aimed: Aim) -> Steps[None]:
-        yield from mouse(s, "mousePressed", aimed.x, aimed.y, "left", 1)
-        yield from mouse(s, "mouseReleased", aimed.x, aimed.y, "left", 1)
-        for _ in range(40):
-            if s.watch.record.choosers:
-                yield from call(s.watch.record.choosers[0], "set_files", list(files))
-                return
-            yield from pause(s.page, 0.05)
-
-    try:
-        _, effects = yield from guarded(s, p, still, gesture, Guard(strict=True))
-    finally:
-        s.watch.expect_chooser(False)
-    refused = led_away(s, p, effects)
-    if refused is not None:
-        return refused
-    p.fields["playwright"] = _chooser_line(p, files)
-    if not s.watch.record.choosers:
-        return p.outcome(
-            Result.NO_ACTIONABLE,
-            "pressing it opened no file window",
-            effects=effects,
-            delivered=True,
-        )
-    return p.outcome(Result.DELIVERED, delivered=True, effects=effects)
-
-
-def _chooser_line(p: Progress, files: Sequence[str]) -> str:
-    names = [path.replace("\\", "/").rsplit("/", 1)[-1] for path in files]
-    return f"with page.expect_file_chooser() as chooser: {p.place.click()}; chooser.value.set_files({names!r})"

@@ -11,7 +11,7 @@ from molmo_agents.progress import Halt, Progress, Query
 from molmo_agents.session import Session
 from molmo_agents.target.click import Guard, guarded, led_away
 from molmo_agents.target.conceal import conceal
-from molmo_agents.target.confirmation import permit
+from molmo_agents.target.confirmation import Agreement, permit
 from molmo_agents.target.hover import hover_still, mouse
 from molmo_agents.target.targeting import Aim, aim, with_locator
 from molmo_agents.target.verdicts import Report
@@ -100,7 +100,7 @@ def field_at(
 
 
 def _focus(
-    s: Session, p: Progress, target: Aim, expect_name: str | None, agreed: bool
+    s: Session, p: Progress, target: Aim, expect_name: str | None, agreed: Agreement | None
 ) -> Steps[Aim]:
     """Click into the field and see that it has the focus."""
     with p.timed("hover"):
@@ -112,7 +112,7 @@ def _focus(
         yield from mouse(s, "mousePressed", aimed.x, aimed.y, "left", 1)
         yield from mouse(s, "mouseReleased", aimed.x, aimed.y, "left", 1)
 
-    report, effects = yield from guarded(s, p, still, gesture, Guard(strict=agreed))
+    report, effects = yield from guarded(s, p, still, gesture, Guard(agreed=agreed))
     refused = led_away(s, p, effects)
     if refused is not None:
         raise Halt(refused.status, refused.message, delivered=True, effects=effects)
