@@ -47,8 +47,10 @@
 
   // Whether the document takes what is dragged over it now: a page says so by preventing the default of dragover.
   let taken = false;
-  const heard = (event) => setTimeout(() => { taken = event.defaultPrevented && event.dataTransfer && event.dataTransfer.dropEffect !== "none" && event.composedPath().includes(M.zone); });
+  const heard = (event) => {
+    const on = event.composedPath().includes(M.zone);
+    setTimeout(() => { taken = on && event.defaultPrevented; });
+  };
   M.watchZone = () => { M.zone = M.target; taken = false; window.addEventListener("dragover", heard, { capture: true }); return true; };
   M.leaveZone = () => { window.removeEventListener("dragover", heard, { capture: true }); return taken; };
-  M.zoneTakes = () => taken;
 })();

@@ -55,6 +55,10 @@
     return { value: M.valueOf(e), held: chain.map((one) => text(one) || "").join(""), focused: D.connected(e) && focused(e), connected: D.connected(e), split: chain.length > 1 };
   };
 
+  // What the Enter key would do now: typing may have changed the form's buttons.
+  M.enterFacts = () => M.formFacts(field());
+  M.chosenNow = (indexes) => { const e = field(); return D.connected(e) && D.tag(e) === "select" ? indexes.every((i) => e.options[i] && e.options[i].selected) : null; };
+
   const select = (e) => {
     if (e.select && D.tag(e) !== "select") return e.select();
     const range = document.createRange(); range.selectNodeContents(e); const s = getSelection(); s.removeAllRanges(); s.addRange(range);
@@ -115,6 +119,6 @@
     for (const o of options) o.selected = found.includes(o);
     const changed = options.filter((o) => o.selected).map((o) => o.index).join() !== before;
     if (changed) tell(e, "input", "change");
-    return { chosen: found.map((o) => squeeze(o.label || o.text)), changed, held: found.every((o) => o.selected) };
+    return { chosen: found.map((o) => squeeze(o.label || o.text)), changed, held: found.every((o) => o.selected), indexes: found.map((o) => o.index) };
   };
 })();

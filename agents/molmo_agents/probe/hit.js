@@ -55,7 +55,7 @@
     for (let r = D.root(e); r instanceof ShadowRoot; r = D.root(r.host)) shadow = shadow === "closed" ? shadow : r.mode;
     const given = [name, M.clean(D.attr(e, "title")), M.clean(D.attr(e, "aria-label")), M.clean(D.attr(e, "alt")),
       control.type === "submit" || control.type === "button" ? M.clean(control.value) : ""].filter(Boolean);
-    const texts = [...new Set([...given, words[0], ...words[1], M.wordsOf(leaf)[0]].filter(Boolean))];
+    const texts = [...new Set([...given, words[0], ...words[1], M.wordsOf(leaf)[0], ...M.describedAs(e)].filter(Boolean))];
     return {
       tag: D.tag(e), role: M.roleOf(e), kind, name, visible: words[0],
       texts, names: name ? [...given, words[0]].filter(Boolean) : given,

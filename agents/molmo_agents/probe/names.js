@@ -90,12 +90,15 @@
     return [clean(text), said];
   };
 
-  const labelled = (e) => clean((D.attr(e, "aria-labelledby") || "").split(/\s+/).filter(Boolean)
+  const textOf = (e, attribute) => clean((D.attr(e, attribute) || "").split(/\s+/).filter(Boolean)
     .map((id) => { const other = D.root(e).getElementById ? D.root(e).getElementById(id) : null; return other ? M.wordsOf(other)[0] || D.textContent(other) : ""; }).join(" "));
+
+  // What is said of an element besides its name.
+  M.describedAs = (e) => [textOf(e, "aria-describedby"), clean(D.attr(e, "aria-description"))].filter(Boolean);
 
   // Only actionable elements get a name, and a container is never named by the text inside it.
   M.nameOf = (e, kind, words) => {
-    const given = labelled(e) || clean(D.attr(e, "aria-label"));
+    const given = textOf(e, "aria-labelledby") || clean(D.attr(e, "aria-label"));
     if (given) return given;
     const tag = D.tag(e);
     if (tag === "input" || tag === "select" || tag === "textarea") {

@@ -13,6 +13,7 @@ from molmo_agents.session import Session
 from molmo_agents.target.click import Guard, Press, guarded, led_away, press
 from molmo_agents.target.confirmation import permit
 from molmo_agents.target.targeting import Aim
+from molmo_agents.verbs.held import LATE_S
 from molmo_agents.verbs.text_entry import field_at
 
 CHECK_ROLES = frozenset(["checkbox", "radio", "switch", "menuitemcheckbox", "menuitemradio"])
@@ -56,10 +57,24 @@ def select(s: Session, p: Progress, query: Query, options: Sequence[str]) -> Ste
         )
     if "single" in answer:
         raise Halt(Result.ERROR, "the list takes one option, several were given", effects=effects)
-    if not answer.get("held") and not effects.navigated:
+    kept = effects.navigated or (
+        answer.get("held") and (yield from _still_chosen(s, target, answer))
+    )
+    if not kept:
         return p.outcome(Result.MISSED, "the list did not keep the option", effects=effects)
     message = "" if answer.get("changed") else "it was chosen already"
     return p.outcome(Result.DELIVERED, message, delivered=True, effects=effects)
+
+
+def _still_chosen(s: Session, target: Aim, answer: dict[str, Any]) -> Steps[bool]:
+    """Whether the list shows the same options a moment later; one that is gone by then has done its work."""
+    yield from pause(s.page, LATE_S)
+    try:
+        return (
+            yield from s.worlds.ask(target.resolved.leaf.world, "chosenNow", answer["indexes"])
+        ) is not False
+    except WorldLost:
+        return True
 
 
 def _select_by_pressing(
@@ -74,7 +89,12 @@ def _select_by_pressing(
             break
         step = Progress("click", option)
         try:
-            parts.append((yield from press(s, step, option, Press(expect_name=option))))
+            chosen = yield from press(s, step, option, Press(expect_name=option))
+            if chosen.delivered and not chosen.effects.any:
+                chosen = chosen.with_(
+                    status=Result.MISSED, message="pressing the option changed nothing"
+                )
+            parts.append(chosen)
         except Halt as halt:
             parts.append(step.outcome(halt.status, halt.message, **halt.fields))
     last = parts[-1]
@@ -106,10 +126,13 @@ def check(s: Session, p: Progress, query: Query, on: bool) -> Steps[Outcome]:
     for _ in range(20):
         # The element itself is asked, wherever it is by now: another one may have taken its place.
         if (yield from _kept_state(s, target)) is on:
-            return outcome.with_(playwright=line)
+            break
         yield from pause(s.page, 0.05)
+    yield from pause(s.page, LATE_S)
     known = yield from _kept_state(s, target)
-    message = "it was pressed but did not change"
+    if known is on:
+        return outcome.with_(playwright=line)
+    message = "it was pressed but did not stay as it should be"
     if known is None:
         message = "it was pressed, but the page drew itself anew and does not say whether it is on"
     return outcome.with_(status=Result.MISSED, message=message, playwright=line)

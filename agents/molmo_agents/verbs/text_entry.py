@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from molmo_agents.drivers.steps import Steps, call, pause
 from molmo_agents.outcome import Effects, Outcome, Result
 from molmo_agents.progress import Halt, Progress, Query
+from molmo_agents.risk import risks_of
 from molmo_agents.session import Session
 from molmo_agents.target.click import Guard, guarded, led_away
 from molmo_agents.target.conceal import conceal
@@ -15,7 +16,7 @@ from molmo_agents.target.confirmation import Agreement, permit
 from molmo_agents.target.hover import hover_still, mouse
 from molmo_agents.target.targeting import Aim, aim, with_locator
 from molmo_agents.target.verdicts import Report
-from molmo_agents.verbs.held import holds
+from molmo_agents.verbs.held import LATE_S, holds
 
 TEXT_TYPES = frozenset(["text", "search", "email", "url", "tel", "password", "number", "textarea"])
 VALUE_TYPES = frozenset(["date", "datetime-local", "month", "week", "time", "color", "range"])
@@ -87,7 +88,7 @@ def type_text(s: Session, p: Progress, query: Query, what: Typing) -> Steps[Outc
     if is_value:
         return (yield from _set_value(s, p, target, what))
     target = yield from _focus(s, p, target, what.expect_name, asked)
-    return (yield from _type(s, p, target, what))
+    return (yield from _type(s, p, target, what, asked))
 
 
 def field_at(
@@ -136,7 +137,9 @@ class _Typed:
     stopped: str = ""
 
 
-def _type(s: Session, p: Progress, target: Aim, what: Typing) -> Steps[Outcome]:
+def _type(
+    s: Session, p: Progress, target: Aim, what: Typing, agreed: Agreement | None
+) -> Steps[Outcome]:
     """Put the text in, press Enter only where the field then holds it, and judge by what it holds."""
     world = target.resolved.leaf.world
     done = _Typed()
@@ -148,6 +151,8 @@ def _type(s: Session, p: Progress, target: Aim, what: Typing) -> Steps[Outcome]:
         done.stopped = yield from keys(s, aimed)
         done.good = yield from _read_back(s, target, what, done)
         if what.submit and done.good:
+            done.stopped = yield from _other_enter(s, target, agreed)
+        if what.submit and done.good and not done.stopped:
             s.watch.record.navigations = 0
             yield from call(s.page.keyboard, "press", "Enter")
 
@@ -155,7 +160,23 @@ def _type(s: Session, p: Progress, target: Aim, what: Typing) -> Steps[Outcome]:
     refused = led_away(s, p, effects)
     if refused is not None:
         return refused
+    if done.good and not what.submit and not effects.navigated:
+        yield from pause(s.page, LATE_S)
+        done.good = yield from _read_back(s, target, what, done, 1)
     return _judge(p, target, what, done, report, effects)
+
+
+def _other_enter(s: Session, target: Aim, agreed: Agreement | None) -> Steps[str]:
+    """Say that Enter does something risky by now that nobody agreed to: typing may change what the form's buttons say; or ""."""
+    now = yield from s.worlds.ask(target.resolved.leaf.world, "enterFacts")
+    facts = replace(
+        target.hit.facts(),
+        form_texts=tuple(now["form_texts"]),
+        form_password=now["form_password"],
+        form_card=now["form_card"],
+    )
+    more = risks_of("submit", facts) - (frozenset() if agreed is None else agreed.risks)
+    return f"Enter may {', '.join(sorted(more))} by now, which nobody agreed to" if more else ""
 
 
 def _keys(what: Typing) -> Any:
@@ -197,11 +218,13 @@ def _keys(what: Typing) -> Any:
     return one_by_one if slow else at_once
 
 
-def _read_back(s: Session, target: Aim, what: Typing, done: _Typed) -> Steps[bool]:
+def _read_back(
+    s: Session, target: Aim, what: Typing, done: _Typed, reads: int = READS
+) -> Steps[bool]:
     """Read what the field holds, again for a moment where it is not yet what was meant."""
     kind = target.hit.raw["input_type"]
     meant = what.text if what.clear else done.before + what.text
-    for _ in range(1 if done.stopped else READS):
+    for _ in range(1 if done.stopped else reads):
         now = yield from s.worlds.ask(target.resolved.leaf.world, "readField")
         done.held = str(now["held"])
         if holds(meant, done.held, kind):
@@ -248,6 +271,10 @@ def _set_value(s: Session, p: Progress, target: Aim, what: Typing) -> Steps[Outc
     refused = led_away(s, p, effects)
     if refused is not None:
         return refused
+    if not held.get("refused", True) and not effects.navigated:
+        yield from pause(s.page, LATE_S)
+        world = target.resolved.leaf.world
+        held["value"] = (yield from s.worlds.ask(world, "readField"))["held"]
     if not held.get("refused", True) and (held["value"] == held["wanted"] or effects.navigated):
         return p.outcome(Result.DELIVERED, delivered=True, effects=effects)
     kind = target.hit.raw["input_type"]
