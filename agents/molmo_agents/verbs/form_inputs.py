@@ -92,7 +92,9 @@ def _select_by_pressing(
             chosen = yield from press(s, step, option, Press(expect_name=option))
             if chosen.delivered and not chosen.effects.any:
                 chosen = chosen.with_(
-                    status=Result.MISSED, message="pressing the option changed nothing"
+                    status=Result.MISSED,
+                    message="pressing the option changed nothing",
+                    delivered=False,
                 )
             parts.append(chosen)
         except Halt as halt:
