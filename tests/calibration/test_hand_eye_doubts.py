@@ -8,7 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from molmo_calibration import HandEyeSample, Transform, calibrate_hand_eye, judge_hand_eye
-from molmo_calibration.geometry.rotations import matrix_from_quaternion
+from molmo_calibration.geometry.rotations import (
+    matrix_from_quaternion,
+    matrix_from_rotation_vector,
+)
 
 from benchmarks.hand_eye_coverage import SETUPS, simulate
 
@@ -72,10 +75,72 @@ class TestUnits:
     @pytest.mark.parametrize("factor", [1.06, 0.93])
     def test_a_square_of_another_size(self, factor: float) -> None:
         result = calibrate_hand_eye(changed(samples("eye_in_hand", 1), board=scaled(factor)))
-        assert [doubt.word for doubt in result.doubts] == ["usable"]
+        assert [doubt.grade for doubt in result.doubts] == ["usable"]
         said = float(result.doubts[0].sentence.split("board is ")[1].split(" times")[0])
         assert said == pytest.approx(1 / factor, abs=0.02)
         assert judge_hand_eye(result).word != "good"
+
+
+class TestSizeOfTheBoard:
+    """Only translations of the arm have a known size."""
+
+    @pytest.mark.parametrize("setup", SETUPS)
+    @pytest.mark.parametrize("noise", ["arm", "board", "both"])
+    @pytest.mark.parametrize("movement_m", [0.0, 0.001])
+    def test_an_arm_that_merely_turns_determines_no_size(
+        self, setup: str, noise: str, movement_m: float
+    ) -> None:
+        for seed in range(3):
+            result = calibrate_hand_eye(turning(setup, noise, movement_m, seed), setup)
+            (doubt,) = result.doubts
+            assert "translates too little" in doubt.sentence
+            assert doubt.grade == "good"
+
+    @pytest.mark.parametrize("setup", SETUPS)
+    def test_one_that_translates_a_little_gets_no_false_hint(self, setup: str) -> None:
+        for seed, noise in itertools.product(range(2), ["arm", "board", "both"]):
+            poses = turning(setup, noise, 0.02, seed)
+            assert not calibrate_hand_eye(poses, setup).doubts
+
+    def test_an_arm_that_turns_about_the_tip_of_a_tool(self) -> None:
+        """Its flange moves by centimetres, and yet nothing has a known size."""
+        tip = Transform.from_parts(np.eye(3), [0.0, 0.0, -0.15])
+        given = changed(turning("eye_in_hand", "board", 0.0, 7), arm=lambda pose: pose @ tip)
+        (doubt,) = calibrate_hand_eye(given).doubts
+        assert "translates too little" in doubt.sentence
+
+
+def turning(setup: str, noise: str, movement_m: float, seed: int) -> list[HandEyeSample]:
+    """15 poses of an arm that turns by 0.3 rad and moves by `movement_m` along each axis."""
+    rng = np.random.default_rng(seed)
+    in_hand = setup == "eye_in_hand"
+    x = Transform.from_parts(turn(rng, 0.3), [0.05, -0.03, 0.08])
+    start = Transform.from_parts(np.diag([1.0, -1.0, -1.0]), [0.45, 0.1, 0.5])
+    if not in_hand:
+        x = Transform.from_parts(np.diag([1.0, -1.0, -1.0]), [0.5, 0.1, 1.0])
+    board = Transform.from_parts(np.eye(3), [0.0, 0.0, 0.55])
+    z = (start if in_hand else start.inverse()) @ x @ board
+    samples = []
+    for _ in range(15):
+        shift = start.translation + rng.normal(0, movement_m, 3)
+        arm = Transform.from_parts(turn(rng, 0.3) @ start.rotation, shift)
+        seen = x.inverse() @ (arm.inverse() if in_hand else arm) @ z
+        samples.append(
+            HandEyeSample(
+                arm if noise == "board" else noisy(rng, arm),
+                seen if noise == "arm" else noisy(rng, seen),
+            )
+        )
+    return samples
+
+
+def turn(rng: np.random.Generator, size: float) -> np.ndarray:
+    return matrix_from_rotation_vector(rng.normal(0, size, 3))
+
+
+def noisy(rng: np.random.Generator, pose: Transform) -> Transform:
+    shift = pose.translation + rng.normal(0, 1e-3, 3)
+    return Transform.from_parts(turn(rng, 2e-3) @ pose.rotation, shift)
 
 
 class TestOtherReadings:

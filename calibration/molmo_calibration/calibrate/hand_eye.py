@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from molmo_calibration.arrays import FloatArray
-from molmo_calibration.calibrate.hand_eye_doubts import Doubt, doubts
+from molmo_calibration.calibrate.doubt import Doubt
+from molmo_calibration.calibrate.hand_eye_doubts import doubts
 from molmo_calibration.calibrate.hand_eye_fit import OUTLIER_LIMIT, Chain, fit_chain
 from molmo_calibration.errors import DegenerateError, InvalidArgumentError, TooFewViewsError
 from molmo_calibration.geometry.rotations import rotation_vectors
@@ -140,7 +141,7 @@ def calibrate_hand_eye(
         outliers=tuple(int(i) for i in np.flatnonzero(fit.squares > OUTLIER_LIMIT)),
         change_m=float(np.linalg.norm(fit.changes[:, :3], axis=1).max()),
         change_rad=float(np.linalg.norm(fit.changes[:, 3:], axis=1).max()),
-        doubts=doubts(arms, boards, setup, fit.x, fit.z),
+        doubts=doubts(arms, boards, setup, fit),
     )
 
 

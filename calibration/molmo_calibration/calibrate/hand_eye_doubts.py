@@ -1,4 +1,4 @@
-"""Mistakes in hand-eye poses that can be named: mixed units, inverted poses, the other setup, a wrong square.
+"""Mistakes in hand-eye poses that can be named: wrong units, inverted poses, the other setup, repeated poses.
 
 The mathematics has an answer for any poses. So the poses are read in other ways as well, by the
 closed form; where another way fits much better, or where distances are not those of an arm and a
@@ -8,148 +8,49 @@ board, the likely mistake is named.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import permutations
 
 import numpy as np
 
 from molmo_calibration.arrays import FloatArray
+from molmo_calibration.calibrate.doubt import Doubt
 from molmo_calibration.calibrate.hand_eye_fit import (
     Chain,
+    Fit,
     board_place,
     closed_form,
     pose_sizes,
-    scaled_closed_form,
 )
+from molmo_calibration.calibrate.hand_eye_units import board_size, mixed_units, same_unit
 from molmo_calibration.geometry.rotations import matrix_from_quaternion, quaternion_from_matrix
 
-__all__ = ["Doubt", "doubts"]
-
-_METRES = {
-    "metres": 1.0,
-    "centimetres": 0.01,
-    "millimetres": 0.001,
-    "inches": 0.0254,
-    "feet": 0.3048,
-}
-
-# A ratio of units is recognized within this factor.
-_UNIT_TOLERANCE = 1.15
-
-# Boards in hand-eye calibration are about this far from the camera, and never beyond the second.
-_USUAL_M = 0.6
-_FARTHEST_M = 6.0
-_NEAREST_M = 0.02
+__all__ = ["doubts"]
 
 # Another reading of the poses has to fit this many times better to be named.
 _BETTER = 3.0
-
-# How sure it must be that another size of the squares fits better: a squared sigma.
-_SCALE_SURE = 30.0
-_LEAST_SCALE = 0.01
 
 # A camera on a gripper farther out than this, and farther than the board, is doubtful; and any
 # answer beyond an arm's reach.
 _GRIPPER_M = 0.3
 _REACH_M = 2.0
 
-# Below this, the poses are exact and the size of the board is not in question.
-_EXACT_M = 1e-5
-
 # Below this size of error the poses are consistent, and other readings are not tried.
 _CONSISTENT_M = 0.005
 
 
-@dataclass(frozen=True)
-class Doubt:
-    """A likely mistake.
-
-    Args:
-        word: the best verdict that is possible with it: `good` for a mere note, `usable` or `bad`.
-        sentence: what it is and what to do.
-    """
-
-    word: str
-    sentence: str
-
-
-def doubts(
-    arms: FloatArray, boards: FloatArray, setup: str, x: FloatArray, z: FloatArray
-) -> tuple[Doubt, ...]:
-    """What is likely to be wrong with the poses; empty for poses that make sense.
+def doubts(arms: FloatArray, boards: FloatArray, setup: str, fit: Fit) -> tuple[Doubt, ...]:
+    """Likely mistakes in the poses; empty for poses that make sense.
 
     Args:
         arms: (n, 4, 4) base_from_gripper.
         boards: (n, 4, 4) camera_from_board.
         setup: eye_in_hand or eye_to_hand.
-        x: (4, 4) the answer.
-        z: (4, 4) where the board is fixed.
+        fit: the answer.
     """
     chain = Chain.of(arms, boards, setup)
-    found = [*_mixed_units(chain)] or [*_same_unit(boards)]
-    if not found:
-        found = [*_other_reading(arms, boards, setup, x, z)] or [*_far_answer(setup, x, z)]
+    found = [*mixed_units(chain)] or [*same_unit(boards)]
+    found = found or [*_other_reading(arms, boards, setup, fit.x, fit.z)]
+    found = found or [*board_size(chain, fit), *_far_answer(setup, fit.x, fit.z)]
     return (*found, *_repeated(arms, boards))
-
-
-def _mixed_units(chain: Chain) -> Iterator[Doubt]:
-    """Arm and board in different units, or a board of another size than was said."""
-    scale, x = scaled_closed_form(chain)
-    if not scale > 0:
-        return
-    boards = np.array(chain.boards)
-    boards[:, :3, 3] *= scale
-    loose = _shift_sizes(chain, closed_form(chain))
-    tight = _shift_sizes(Chain(chain.left, boards, chain.right), x)
-    named = _ratio_of_units(scale)
-    if named is not None and np.median(loose) > _BETTER * np.median(tight):
-        arm, board = named
-        if _distance(chain.boards) < _NEAREST_M:
-            looks = (
-                f"the board's translations are {scale:.4g} times too small (is --square right?)"
-            )
-        else:
-            looks = (
-                f"the arm's poses look like {arm} and the board's like {board} (they fit if the "
-                f"board's translations are multiplied by {scale:.4g})"
-            )
-        yield Doubt("bad", f"{looks}; all translations must be in metres")
-        return
-    freedom = 3 * len(boards) - 7
-    gain = freedom * (float((loose**2).sum()) / max(float((tight**2).sum()), 1e-20) - 1.0)
-    if gain > _SCALE_SURE and abs(scale - 1.0) > _LEAST_SCALE and loose.max() > _EXACT_M:
-        yield Doubt(
-            "usable",
-            f"the poses fit better if the board is {scale:.3f} times as large: measure the side of "
-            "a square on the print (--square), and check the camera's focal length",
-        )
-
-
-def _ratio_of_units(scale: float) -> tuple[str, str] | None:
-    """The units of arm and board whose ratio is about `scale`: arm numbers per board number."""
-    off = {
-        (arm, board): abs(float(np.log(scale * _METRES[arm] / _METRES[board])))
-        for arm, board in permutations(_METRES, 2)
-    }
-    best = min(off, key=lambda pair: off[pair])
-    return best if off[best] < np.log(_UNIT_TOLERANCE) else None
-
-
-def _distance(boards: FloatArray) -> float:
-    """Median distance of the board from the camera."""
-    return float(np.median(np.linalg.norm(boards[:, :3, 3], axis=1)))
-
-
-def _same_unit(boards: FloatArray) -> Iterator[Doubt]:
-    """Arm and board in one unit that is not metres."""
-    distance = _distance(boards)
-    if distance > _FARTHEST_M:
-        off = {n: abs(np.log(distance * m / _USUAL_M)) for n, m in _METRES.items() if m < 1}
-        yield Doubt(
-            "bad",
-            f"the board is {distance:.4g} m from the camera (median of all poses): the "
-            f"translations look like {min(off, key=lambda name: off[name])}; all must be in metres",
-        )
 
 
 def _other_reading(
@@ -245,9 +146,3 @@ def _reordered(poses: FloatArray) -> FloatArray:
         w, x, y, z = quaternion_from_matrix(pose[:3, :3])
         pose[:3, :3] = matrix_from_quaternion([x, y, z, w])
     return result
-
-
-def _shift_sizes(chain: Chain, x: FloatArray) -> FloatArray:
-    """(n,) distances of the board from its middle place."""
-    errors = chain.errors(x, board_place(chain, x))
-    return np.asarray(np.linalg.norm(errors[:, :3], axis=1))

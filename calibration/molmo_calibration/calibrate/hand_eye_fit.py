@@ -35,6 +35,7 @@ __all__ = [
     "board_place",
     "closed_form",
     "fit_chain",
+    "outlier_weights",
     "pose_sizes",
     "scaled_closed_form",
 ]
@@ -145,7 +146,7 @@ def fit_chain(chain: Chain) -> Fit:
     noise = NoiseModel(float(sigmas[0]), float(sigmas[1]), 0.5)
     for _ in range(_ROUNDS):
         step = weighted_step(
-            errors, chain.jacobian(x, z), chain.levers(z), _weights(squares), noise
+            errors, chain.jacobian(x, z), chain.levers(z), outlier_weights(squares), noise
         )
         x, z, noise = moved(x, step.shift[:6]), moved(z, step.shift[6:]), step.noise
         errors = chain.errors(x, z)
@@ -153,7 +154,7 @@ def fit_chain(chain: Chain) -> Fit:
         if (np.abs(step.shift) < _SETTLED * np.sqrt(np.diag(step.covariance)) + _FLOOR).all():
             break
     changes = noise.changes_without(
-        errors, chain.jacobian(x, z), chain.levers(z), _weights(squares)
+        errors, chain.jacobian(x, z), chain.levers(z), outlier_weights(squares)
     )
     return Fit(x, z, step.covariance[:6, :6], errors, squares, noise, changes[:, :6])
 
@@ -218,7 +219,7 @@ def board_place(chain: Chain, x: FloatArray) -> FloatArray:
     return z
 
 
-def _weights(squares: FloatArray) -> FloatArray:
+def outlier_weights(squares: FloatArray) -> FloatArray:
     """(n,) 1 for poses that fit; the farther off an outlier is, the less it counts."""
     return np.asarray(np.minimum(1.0, OUTLIER_LIMIT / np.maximum(squares, 1e-12)) ** 2)
 

@@ -97,7 +97,7 @@ def judge_hand_eye(result: HandEyeResult) -> Verdict:
         f"and {turn_deg:.3f} degrees (one sigma); the board stays within {scatter_mm:.2f} mm and {scatter_deg:.2f} degrees rms"
         + (f"; {poses} poses are too few for a sure estimate of its error" if few else "")
     )
-    words = [doubt.word for doubt in result.doubts]
+    words = [doubt.grade for doubt in result.doubts]
     measured = (
         (shift_mm, _SHIFT_MM),
         (turn_deg, _TURN_DEG),
