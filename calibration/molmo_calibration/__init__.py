@@ -24,7 +24,8 @@ _HOMES = {
         "depth_from_bytes",
         "depth_from_message",
     ),
-    "calibrate.detection": ("Detection", "detect_board", "detect_in_file"),
+    "calibrate.detection": ("Detection",),
+    "calibrate.find_board": ("detect_board", "detect_in_file"),
     "errors": (
         "BoardNotFoundError",
         "BrokenLibraryError",
@@ -68,7 +69,8 @@ _HOMES = {
     "reports.report": ("hand_eye_report", "intrinsics_report"),
     "files.transform_files": ("load_transform",),
     "geometry.transforms": ("Transform", "link_from_optical"),
-    "lifting.triangulation": ("Triangulation", "View", "triangulate"),
+    "lifting.posed_view": ("View",),
+    "lifting.triangulation": ("Triangulation", "triangulate"),
     "reports.assessment": ("Verdict", "judge_hand_eye", "judge_intrinsics"),
 }
 

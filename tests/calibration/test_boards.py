@@ -23,7 +23,7 @@ from molmo_calibration import (
     load_hand_eye,
     save_board_pdf,
 )
-from molmo_calibration.calibrate.detection import _turned_right
+from molmo_calibration.calibrate.chessboards import unmirrored
 from molmo_calibration.geometry.rotations import matrix_from_rotation_vector
 
 CHESS = Board(10, 7, 0.025)
@@ -149,8 +149,8 @@ class TestRendered:
         pixels = CHESS.points[:, :2] * 2000 + [50, 60]
         columns, rows = CHESS.inner
         mirrored = pixels.reshape(rows, columns, 2)[:, ::-1].reshape(-1, 2)
-        np.testing.assert_array_equal(_turned_right(CHESS, mirrored), pixels)
-        np.testing.assert_array_equal(_turned_right(CHESS, pixels), pixels)
+        np.testing.assert_array_equal(unmirrored(CHESS, mirrored), pixels)
+        np.testing.assert_array_equal(unmirrored(CHESS, pixels), pixels)
 
     def test_a_board_with_two_poses_is_refused_for_hand_eye(self, tmp_path: pathlib.Path) -> None:
         even = Board(10, 8, 0.025)

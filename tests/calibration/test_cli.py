@@ -21,7 +21,7 @@ from molmo_calibration import (
     save_camera,
 )
 from molmo_calibration.calibrate.boards import Board
-from molmo_calibration.calibrate.detection import likely_board
+from molmo_calibration.calibrate.find_board import likely_board
 from molmo_calibration.cli.app import app, main
 from molmo_calibration.errors import InvalidArgumentError
 from molmo_calibration.files.depth_files import load_depth, unit_hint

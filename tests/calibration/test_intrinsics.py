@@ -30,8 +30,8 @@ from molmo_calibration import (
     load_camera,
     triangulate,
 )
-from molmo_calibration.calibrate import intrinsics
-from molmo_calibration.calibrate.detection import detect_in_file, picture_files
+from molmo_calibration.calibrate import intrinsics, opencv_fit
+from molmo_calibration.calibrate.find_board import detect_in_file, picture_files
 from molmo_calibration.geometry.rotations import matrix_from_rotation_vector
 
 DATA = pathlib.Path(__file__).parent / "data"
@@ -264,9 +264,9 @@ def test_fisheye_flags_of_both_opencvs() -> None:
     """OpenCV 4.14 has them in cv2.fisheye alone, OpenCV 5 in cv2 alone."""
     four = types.SimpleNamespace(fisheye=types.SimpleNamespace(CALIB_FIX_SKEW=8))
     five = types.SimpleNamespace(fisheye=types.SimpleNamespace(), CALIB_FIX_SKEW=1 << 25)
-    assert intrinsics._fisheye_flag(four, "CALIB_FIX_SKEW") == 8
-    assert intrinsics._fisheye_flag(five, "CALIB_FIX_SKEW") == 1 << 25
-    assert intrinsics._fisheye_flag(cv2, "CALIB_RECOMPUTE_EXTRINSIC") > 0
+    assert opencv_fit._fisheye_flag(four, "CALIB_FIX_SKEW") == 8
+    assert opencv_fit._fisheye_flag(five, "CALIB_FIX_SKEW") == 1 << 25
+    assert opencv_fit._fisheye_flag(cv2, "CALIB_RECOMPUTE_EXTRINSIC") > 0
 
 
 class TestFolds:
@@ -367,7 +367,7 @@ class TestWideFisheye:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         _, found = self.detections(1)
-        solve, calls = intrinsics._solve, []
+        solve, calls = intrinsics.fit_camera, []
 
         def sometimes(detections: list[Detection], model: str, frame_id: str) -> object:
             calls.append(len(detections))
@@ -375,10 +375,10 @@ class TestWideFisheye:
                 raise DegenerateError("this part is too little")
             return solve(detections, model, frame_id)
 
-        monkeypatch.setattr(intrinsics, "_solve", sometimes)
+        monkeypatch.setattr(intrinsics, "fit_camera", sometimes)
         assert np.isfinite(calibrate_intrinsics(found, "equidistant").held_out_rms_px)
         assert len(calls) == 5
 
     def test_advice_never_names_the_model_at_hand(self) -> None:
-        for model, advice in intrinsics._ANOTHER_WAY.items():
+        for model, advice in opencv_fit.ANOTHER_WAY.items():
             assert model not in advice.replace("a model with fewer", "")

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from molmo_calibration.arrays import FloatArray, symmetric
+from molmo_calibration.arrays import FloatArray
 from molmo_calibration.calibrate.coverage import Coverage, measure_coverage
 from molmo_calibration.calibrate.detection import Detection, check_sizes
-from molmo_calibration.calibrate.fisheye_fit import fit_fisheye
+from molmo_calibration.calibrate.intrinsics_covariance import intrinsics_covariance
+from molmo_calibration.calibrate.opencv_fit import ANOTHER_WAY, fit_camera
 from molmo_calibration.calibrate.pose import board_pose, squared_errors
 from molmo_calibration.cameras.camera import Camera
 from molmo_calibration.errors import DegenerateError, InvalidArgumentError, TooFewViewsError
-from molmo_calibration.geometry.rotations import cross_matrix, matrix_from_rotation_vector
 from molmo_calibration.geometry.transforms import Transform
-from molmo_calibration.imports import opencv
 
 __all__ = ["IntrinsicsResult", "ViewResult", "calibrate_intrinsics"]
 
@@ -32,26 +30,6 @@ MIN_VIEWS = 4
 # at least half as large again: among very even pictures, a few percent more mean nothing.
 _OUTLIER_SIGMAS = 4.0
 _OUTLIER_RATIO = 1.5
-
-# A fisheye that fits to this needs no other start.
-_FITS_PX = 1.0
-
-# What to do where a model does not fit: another model than the one at hand, or other pictures.
-_ANOTHER_WAY = {
-    "plumb_bob": (
-        "take pictures with the board in all corners of the picture; for a wide lens take "
-        "rational_polynomial or equidistant (--model)"
-    ),
-    "rational_polynomial": (
-        "its eight coefficients need corners all over the picture, up to the rim: take more such "
-        "pictures, or a model with fewer: plumb_bob for an ordinary lens, equidistant for a "
-        "fisheye (--model)"
-    ),
-    "equidistant": (
-        "take pictures with the board nearer to the middle as well and larger in the picture; for "
-        "a lens of less than about 120 degrees take plumb_bob or rational_polynomial (--model)"
-    ),
-}
 
 # The axes of all boards within this of each other: focal length and distance are not told apart.
 _LEAST_TILT_RAD = np.deg2rad(5.0)
@@ -145,7 +123,7 @@ def calibrate_intrinsics(
             f"{len(detections)}; take more, tilted and in all corners of the picture"
         )
     check_sizes(detections)
-    camera, poses = _solve(detections, model, frame_id)
+    camera, poses = fit_camera(detections, model, frame_id)
     _check_tilt(poses)
     tell = progress or (lambda share: None)
     tell(1 / (folds + 1))
@@ -155,89 +133,12 @@ def calibrate_intrinsics(
     residuals = np.concatenate([view.residuals_px for view in views])
     _check_fold(views, model)
     camera = camera.replace(
-        intrinsics_covariance=_covariance(camera, detections, poses, residuals)
+        intrinsics_covariance=intrinsics_covariance(camera, detections, poses, residuals)
     )
     held_out = _held_out(detections, model, folds, tell)
     rms = float(np.sqrt((residuals**2).sum(axis=1).mean()))
     tell(1.0)
     return IntrinsicsResult(camera, rms, held_out, views, measure_coverage(detections))
-
-
-def _solve(
-    detections: Sequence[Detection], model: str, frame_id: str
-) -> tuple[Camera, list[Transform]]:
-    cv2 = opencv("calibrating a camera")
-    size = detections[0].image_size
-    boards = [np.ascontiguousarray(d.board_points, dtype=np.float32) for d in detections]
-    pixels = [np.ascontiguousarray(d.pixels, dtype=np.float32) for d in detections]
-    try:
-        if model == "equidistant":
-            found = _fisheye(cv2, boards, pixels, size)
-            if found is None:
-                return fit_fisheye(detections, frame_id)
-            matrix, lens, turns, shifts = found
-        else:
-            flags = cv2.CALIB_RATIONAL_MODEL if model == "rational_polynomial" else 0
-            _, matrix, lens, turns, shifts = cv2.calibrateCamera(
-                boards, pixels, size, None, None, flags=flags
-            )
-    except cv2.error as error:
-        raise DegenerateError(
-            f"OpenCV found no {model} camera for these pictures ({str(error).strip()[:200]}); "
-            + _ANOTHER_WAY[model]
-        ) from error
-    count = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}[model]
-    matrix = np.asarray(matrix, dtype=np.float64)
-    matrix[0, 1] = 0.0
-    lens = np.asarray(lens, dtype=np.float64).ravel()[:count]
-    camera = Camera(*size, matrix, lens, model, frame_id=frame_id)
-    poses = [
-        Transform.from_parts(
-            matrix_from_rotation_vector(np.ravel(turn)), np.ravel(shift), frame_id, "board"
-        )
-        for turn, shift in zip(turns, shifts, strict=True)
-    ]
-    return camera, poses
-
-
-def _fisheye(cv2: Any, boards: list[Any], pixels: list[Any], size: tuple[int, int]) -> Any:
-    """The best of several starts, None if none fits; OpenCV's own fails for lenses around 180 degrees and wider.
-
-    It starts from a focal length for 180 degrees and four free coefficients, whose first steps may
-    throw corners out of the picture's reach. Two coefficients first, then all from there, do not.
-    """
-    plain = _fisheye_flag(cv2, "CALIB_RECOMPUTE_EXTRINSIC") | _fisheye_flag(cv2, "CALIB_FIX_SKEW")
-    high = _fisheye_flag(cv2, "CALIB_FIX_K3") | _fisheye_flag(cv2, "CALIB_FIX_K4")
-    low = high | _fisheye_flag(cv2, "CALIB_FIX_K2") | _fisheye_flag(cv2, "CALIB_FIX_K1")
-    shaped = [b.astype(np.float64)[None] for b in boards]
-    seen = [p.astype(np.float64)[None] for p in pixels]
-    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 200, 1e-9)
-    best = None
-    for stages in ((high, 0), (low, high, 0), (0,)):
-        matrix = lens = None
-        try:
-            for fixed in stages:
-                flags = plain | fixed
-                if matrix is not None:
-                    flags |= _fisheye_flag(cv2, "CALIB_USE_INTRINSIC_GUESS")
-                found = cv2.fisheye.calibrate(
-                    shaped, seen, size, matrix, lens, flags=flags, criteria=criteria
-                )
-                matrix, lens = found[1], found[2]
-        except cv2.error:
-            continue
-        if best is None or found[0] < best[0]:
-            best = found
-        # Corners are found to half a pixel; a start that ends there is not a wrong one.
-        if best[0] < _FITS_PX:
-            break
-    return best[1:5] if best is not None and best[0] < _FITS_PX else None
-
-
-def _fisheye_flag(cv2: Any, name: str) -> int:
-    """OpenCV 5 moved the flags of its fisheye namespace to the top."""
-    home = cv2.fisheye if hasattr(cv2.fisheye, name) else cv2
-    return int(getattr(home, name))
 
 
 def _check_tilt(poses: list[Transform]) -> None:
@@ -255,7 +156,7 @@ def _check_fold(views: Sequence[ViewResult], model: str) -> None:
     if folded:
         raise DegenerateError(
             f"the {model} lens that fits best folds over inside the picture: corners of "
-            f"{', '.join(folded[:5])} have no ray in it; " + _ANOTHER_WAY[model]
+            f"{', '.join(folded[:5])} have no ray in it; " + ANOTHER_WAY[model]
         )
 
 
@@ -275,36 +176,6 @@ def _mark_outliers(views: list[ViewResult]) -> tuple[ViewResult, ...]:
     )
 
 
-def _covariance(
-    camera: Camera, detections: Sequence[Detection], poses: list[Transform], residuals: FloatArray
-) -> FloatArray:
-    """Covariance of the intrinsics with all poses free: the Schur complement of the normal matrix.
-
-    The variance of a corner is taken from the residuals, less the degrees of freedom used up.
-    """
-    count = 4 + len(camera.distortion)
-    normal = np.zeros((count, count))
-    for detection, pose in zip(detections, poses, strict=True):
-        points = pose.apply(detection.board_points)
-        lens = camera.intrinsics_jacobian(points).reshape(-1, count)
-        moves = np.concatenate(
-            [
-                np.broadcast_to(np.eye(3), (len(points), 3, 3)),
-                -cross_matrix(points - pose.translation),
-            ],
-            axis=-1,
-        )
-        place = (camera.jacobian(points) @ moves).reshape(-1, 6)
-        coupling = lens.T @ place
-        normal += lens.T @ lens - coupling @ np.linalg.solve(place.T @ place, coupling.T)
-    freedom = residuals.size - count - 6 * len(poses)
-    variance = float((residuals**2).sum()) / max(freedom, 1)
-    # Parameters differ by a factor of a million; scaling keeps the inverse accurate.
-    scale = 1.0 / np.sqrt(np.maximum(np.diag(normal), 1e-300))
-    inverse = np.linalg.pinv(normal * scale[:, None] * scale[None], rcond=1e-13)
-    return symmetric(variance * inverse * scale[:, None] * scale[None])
-
-
 def _held_out(
     detections: Sequence[Detection], model: str, folds: int, tell: Callable[[float], None]
 ) -> float:
@@ -315,7 +186,7 @@ def _held_out(
     for fold in range(folds):
         kept = [d for i, d in enumerate(detections) if i % folds != fold]
         try:
-            camera, _ = _solve(kept, model, "")
+            camera, _ = fit_camera(kept, model, "")
         except DegenerateError:
             # A part of the pictures may be too few for the lens; all of them were not.
             continue

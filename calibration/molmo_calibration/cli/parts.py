@@ -88,7 +88,7 @@ def takes_board(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def detections_in(folder: Path, pattern: Board) -> list[Any]:
-    from molmo_calibration.calibrate.detection import detect_in_file, likely_board, picture_files
+    from molmo_calibration.calibrate.find_board import detect_in_file, likely_board, picture_files
 
     found, files = [], picture_files(folder)
     reasons: dict[str, list[Path]] = {}

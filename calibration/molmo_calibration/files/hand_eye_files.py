@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from molmo_calibration.calibrate.boards import Board
-from molmo_calibration.calibrate.detection import detect_in_file
+from molmo_calibration.calibrate.find_board import detect_in_file
 from molmo_calibration.calibrate.hand_eye import HandEyeResult, HandEyeSample
 from molmo_calibration.calibrate.pose import board_pose
 from molmo_calibration.cameras.camera import Camera

@@ -13,25 +13,21 @@ from itertools import combinations
 
 import numpy as np
 
-from molmo_calibration.arrays import BoolArray, FloatArray, as_covariance, as_finite, symmetric
-from molmo_calibration.cameras.camera import Camera
+from molmo_calibration.arrays import BoolArray, FloatArray
 from molmo_calibration.errors import DegenerateError, InvalidArgumentError, TooFewViewsError
-from molmo_calibration.geometry.transforms import Transform
+from molmo_calibration.lifting.posed_view import PosedView, View
 from molmo_calibration.lifting.position import Position, chi_squared_quantile
+from molmo_calibration.lifting.ray_meeting import (
+    OUTLIER,
+    check_parallax,
+    meeting_point,
+    point_covariance,
+    refine_point,
+    robust_start,
+    world_rays,
+)
 
-__all__ = ["Triangulation", "View", "triangulate"]
-
-_STEPS = 20
-_SETTLED = 1e-9
-
-# Pairs of views tried as a start.
-_PAIRS = 20
-
-# Residuals beyond this many sigmas count linearly (Huber's 95 % efficiency constant).
-_HUBER = 1.345
-
-# A view is dropped if its residual would occur once in ten thousand.
-_OUTLIER = chi_squared_quantile(0.9999, 2)
+__all__ = ["Triangulation", "triangulate"]
 
 # Two views have one residual that can tell whether they show one point: how far their rays pass
 # each other, chi² of one degree; three views have three. Beyond the 95 % and 99 % quantiles they
@@ -44,29 +40,6 @@ _APART = chi_squared_quantile(0.99, 3)
 
 # With more views than this and only two that agree, some pair always agrees by chance.
 _MOST_FOR_PAIRS = 6
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """One sighting of a point.
-
-    Args:
-        camera: the camera.
-        world_from_camera: its pose when the picture was taken; its covariance counts.
-        uv: (2,) pixel of the point.
-        pixel_covariance: (2, 2) pixels²; 1 px² in each direction if left out.
-    """
-
-    camera: Camera
-    world_from_camera: Transform
-    uv: FloatArray
-    pixel_covariance: FloatArray | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "uv", as_finite(self.uv, "uv", (2,)))
-        if self.pixel_covariance is not None:
-            checked = as_covariance(self.pixel_covariance, "pixel_covariance", 2)
-            object.__setattr__(self, "pixel_covariance", checked)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +90,7 @@ def triangulate(views: Sequence[View], min_parallax_rad: float = 0.01) -> Triang
             f"all poses must be in one world frame, got {', '.join(sorted(worlds))}"
         )
     try:
-        return _triangulated([_Sight(view) for view in views], worlds.pop(), min_parallax_rad)
+        return _triangulated([PosedView(view) for view in views], worlds.pop(), min_parallax_rad)
     except np.linalg.LinAlgError as error:
         raise DegenerateError(
             "the rays of these views meet nowhere near the cameras; check the poses and that all "
@@ -125,16 +98,16 @@ def triangulate(views: Sequence[View], min_parallax_rad: float = 0.01) -> Triang
         ) from error
 
 
-def _triangulated(sights: Sequence[_Sight], world: str, least: float) -> Triangulation:
-    rays = _world_rays(sights)
+def _triangulated(sights: Sequence[PosedView], world: str, least: float) -> Triangulation:
+    rays = world_rays(sights)
     used = np.ones(len(sights), dtype=bool)
-    _check_parallax(rays, used, least)
-    point = _robust_start(sights, rays)
+    check_parallax(rays, used, least)
+    point = robust_start(sights, rays)
     for _ in range(len(sights)):
-        point = _refine(sights, point, used)
+        point = refine_point(sights, point, used)
         scores = np.array([sight.score(point) for sight in sights])
         worst = int(np.argmax(np.where(used, scores, -np.inf)))
-        if used.sum() < 3 or (scores[worst] <= _OUTLIER and not _torn(scores, used)):
+        if used.sum() < 3 or (scores[worst] <= OUTLIER and not _torn(scores, used)):
             break
         used[worst] = False
     reason = ""
@@ -142,7 +115,7 @@ def _triangulated(sights: Sequence[_Sight], world: str, least: float) -> Triangu
         used, point, reason = _best_pair(sights, rays, least)
     elif 2 * used.sum() < len(sights):
         reason = f"only {int(used.sum())} of {len(sights)} views agree"
-    parallax = _check_parallax(rays, used, least)
+    parallax = check_parallax(rays, used, least)
     residuals = np.array([sight.residual(point) for sight in sights])
     if not reason and not np.isfinite(residuals[used]).all():
         raise DegenerateError(
@@ -158,15 +131,15 @@ def _triangulated(sights: Sequence[_Sight], world: str, least: float) -> Triangu
         return Triangulation(
             Position.unknown("ambiguous", world), residuals, used, parallax, reason
         )
-    position = Position(point, _covariance(sights, point, used), "ok", world)
+    position = Position(point, point_covariance(sights, point, used), "ok", world)
     return Triangulation(position, residuals, used, parallax)
 
 
-def _agree(pair: Sequence[_Sight], point: FloatArray) -> bool:
+def _agree(pair: Sequence[PosedView], point: FloatArray) -> bool:
     """Whether two views can show one point, given the point that fits them best."""
     # Where the pixel's error is not stated, 1 px² is only a guess, and doubts need more than that.
     guessed = any(sight.view.pixel_covariance is None for sight in pair)
-    return sum(sight.score(point) for sight in pair) <= (_OUTLIER if guessed else _TWO_VIEWS)
+    return sum(sight.score(point) for sight in pair) <= (OUTLIER if guessed else _TWO_VIEWS)
 
 
 def _torn(scores: FloatArray, used: BoolArray) -> bool:
@@ -175,7 +148,7 @@ def _torn(scores: FloatArray, used: BoolArray) -> bool:
 
 
 def _best_pair(
-    sights: Sequence[_Sight], rays: FloatArray, least: float
+    sights: Sequence[PosedView], rays: FloatArray, least: float
 ) -> tuple[BoolArray, FloatArray, str]:
     """Of three and more views that contradict each other, the two that agree, if only two do.
 
@@ -188,10 +161,10 @@ def _best_pair(
     for i, j in combinations(range(len(sights)), 2):
         pair = [sights[i], sights[j]]
         try:
-            _check_parallax(rays[[i, j]], both, least)
-            point = _refine(pair, _meeting_point(origins[[i, j]], rays[[i, j]]), both)
+            check_parallax(rays[[i, j]], both, least)
+            point = refine_point(pair, meeting_point(origins[[i, j]], rays[[i, j]]), both)
             total = sum(sight.score(point) for sight in pair)
-            covariance = _covariance(pair, point, both)
+            covariance = point_covariance(pair, point, both)
         except (DegenerateError, np.linalg.LinAlgError):
             continue
         fits.append((total, (i, j), point, covariance))
@@ -220,163 +193,3 @@ def _best_pair(
 
 def _squared(error: FloatArray, covariance: FloatArray) -> float:
     return float(error @ np.linalg.solve(covariance, error))
-
-
-class _Sight:
-    """A view with its pose taken apart once, because it is asked many times."""
-
-    def __init__(self, view: View) -> None:
-        self.view = view
-        self.rotation = view.world_from_camera.rotation
-        self.origin = view.world_from_camera.translation
-        self.pixel = np.eye(2) if view.pixel_covariance is None else view.pixel_covariance
-        self.rough = np.linalg.inv(self.pixel)
-        self.lens_root: FloatArray | None = None
-        if view.camera.intrinsics_covariance is not None:
-            values, vectors = np.linalg.eigh(view.camera.intrinsics_covariance)
-            self.lens_root = vectors * np.sqrt(np.maximum(values, 0.0))
-
-    def inner(self, point: FloatArray) -> FloatArray:
-        """The point in the camera's frame."""
-        return np.asarray((point - self.origin) @ self.rotation)
-
-    def residual(self, point: FloatArray) -> FloatArray:
-        """Measured minus reprojected pixel; NaN where the camera cannot see the point."""
-        return np.asarray(self.view.uv - self.view.camera.project(self.inner(point)))
-
-    def jacobian(self, point: FloatArray) -> FloatArray:
-        """d(uv) / d(world point), (2, 3)."""
-        return np.asarray(self.view.camera.jacobian(self.inner(point)) @ self.rotation.T)
-
-    def weight(self, point: FloatArray) -> FloatArray:
-        """Inverse covariance (2, 2) of the residual: pixel, pose and intrinsics."""
-        pose, camera = self.view.world_from_camera, self.view.camera
-        if pose.covariance is None and camera.intrinsics_covariance is None:
-            return self.rough
-        total = np.array(self.pixel)
-        inner = self.inner(point)
-        if pose.covariance is not None:
-            swing = self.jacobian(point) @ pose.point_jacobian(inner)
-            total += swing @ pose.covariance @ swing.T
-        lens = self.lens(point)
-        if lens is not None:
-            total += lens @ lens.T
-        return np.linalg.inv(total)
-
-    def lens(self, point: FloatArray) -> FloatArray | None:
-        """(2, 4 + n) pixels: what one sigma of each independent error of the lens does.
-
-        None if the uncertainty of the intrinsics is not known.
-        """
-        if self.lens_root is None:
-            return None
-        return self.view.camera.intrinsics_jacobian(self.inner(point)) @ self.lens_root
-
-    def score(self, point: FloatArray, weight: FloatArray | None = None) -> float:
-        """Squared residual in sigmas, chi² of two degrees; infinite where it cannot be seen."""
-        residual = self.residual(point)
-        if not np.isfinite(residual).all():
-            return float("inf")
-        return float(residual @ (self.weight(point) if weight is None else weight) @ residual)
-
-
-def _world_rays(sights: Sequence[_Sight]) -> FloatArray:
-    rays = np.array([s.rotation @ s.view.camera.ray(s.view.uv) for s in sights])
-    lost = np.flatnonzero(~np.isfinite(rays).all(axis=1))
-    if lost.size:
-        raise InvalidArgumentError(
-            f"view {int(lost[0])} has a pixel {sights[int(lost[0])].view.uv.tolist()} without a "
-            "ray: it lies beyond the field of its lens"
-        )
-    return rays
-
-
-def _check_parallax(rays: FloatArray, used: BoolArray, least: float) -> float:
-    kept = rays[used]
-    sines = np.linalg.norm(np.cross(kept[:, None], kept[None]), axis=-1)
-    angle = float(np.arctan2(sines, kept @ kept.T).max())
-    if angle < least:
-        raise DegenerateError(
-            f"the views see the point under a parallax of {np.rad2deg(angle):.3f} degrees, less "
-            f"than {np.rad2deg(least):.3f}; move the camera farther sideways"
-        )
-    return angle
-
-
-def _meeting_point(origins: FloatArray, rays: FloatArray) -> FloatArray:
-    """The point with the least squared distances to all rays."""
-    across = np.eye(3) - rays[:, :, None] * rays[:, None, :]
-    return np.linalg.lstsq(
-        across.sum(axis=0), (across @ origins[:, :, None]).sum(axis=0)[:, 0], rcond=None
-    )[0]
-
-
-def _robust_start(sights: Sequence[_Sight], rays: FloatArray) -> FloatArray:
-    """Of the meeting points of all rays and of pairs, the one most views agree with."""
-    origins = np.array([sight.origin for sight in sights])
-    starts = [_meeting_point(origins, rays)]
-    if len(sights) == 2:
-        return starts[0]
-    pairs = [(i, j) for i in range(len(sights)) for j in range(i)]
-    # Wide pairs are the ones to trust; many views have more pairs than are worth trying.
-    pairs.sort(key=lambda pair: float(abs(rays[pair[0]] @ rays[pair[1]])))
-    starts += [_meeting_point(origins[[i, j]], rays[[i, j]]) for i, j in pairs[:_PAIRS]]
-    totals = [
-        sum(min(sight.score(start, sight.rough), _OUTLIER) for sight in sights) for start in starts
-    ]
-    return starts[int(np.argmin(totals))]
-
-
-def _covariance(sights: Sequence[_Sight], point: FloatArray, used: BoolArray) -> FloatArray:
-    """Of the point, where views of one camera share the errors of its intrinsics.
-
-    The point is a weighted mean of what the views say, x = P sum(J' W r), P = (sum J' W J)^-1. Errors
-    of pixels and poses differ from view to view, and P counts them right; those of a lens are the
-    same in all its views, so their pulls on the point are added up before they are squared.
-    """
-    information, spread = np.zeros((3, 3)), np.zeros((3, 3))
-    pulls: dict[tuple[str, bytes, bytes], FloatArray] = {}
-    for sight, keep in zip(sights, used, strict=True):
-        if not keep:
-            continue
-        jacobian, weight = sight.jacobian(point), sight.weight(point)
-        gain = jacobian.T @ weight
-        information += gain @ jacobian
-        own, lens = np.linalg.inv(weight), sight.lens(point)
-        if lens is not None:
-            own = own - lens @ lens.T
-            camera = sight.view.camera
-            key = camera.frame_id, camera.matrix.tobytes(), camera.distortion.tobytes()
-            pulls[key] = pulls.get(key, 0.0) + gain @ lens
-        spread += gain @ own @ gain.T
-    for pull in pulls.values():
-        spread += pull @ pull.T
-    inverse = np.linalg.inv(information)
-    return symmetric(inverse @ spread @ inverse)
-
-
-def _refine(sights: Sequence[_Sight], point: FloatArray, used: BoolArray) -> FloatArray:
-    """Gauss-Newton with Huber weights; views that lose sight of the point sit a step out."""
-    kept = [sight for sight, keep in zip(sights, used, strict=True) if keep]
-    weights: list[FloatArray] = []
-    for step_number in range(_STEPS):
-        if step_number in (0, 2):
-            # Pose and lens errors change the weights a little with the point, not with each step.
-            weights = [sight.weight(point) for sight in kept]
-        left, right = np.zeros((3, 3)), np.zeros(3)
-        for sight, weight in zip(kept, weights, strict=True):
-            residual = sight.residual(point)
-            if not np.isfinite(residual).all():
-                continue
-            jacobian = sight.jacobian(point)
-            size = float(np.sqrt(residual @ weight @ residual))
-            eased = weight if size <= _HUBER or len(kept) < 3 else weight * (_HUBER / size)
-            left += jacobian.T @ eased @ jacobian
-            right += jacobian.T @ eased @ residual
-        if np.linalg.matrix_rank(left) < 3:
-            return point
-        step = np.linalg.solve(left, right)
-        point = point + step
-        if np.linalg.norm(step) < _SETTLED * (1.0 + np.linalg.norm(point)):
-            break
-    return point
