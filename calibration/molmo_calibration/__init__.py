@@ -12,7 +12,8 @@ from typing import Any
 _HOMES = {
     "calibrate.board_pdf": ("board_pdf", "save_board_pdf"),
     "calibrate.boards": ("Board",),
-    "cameras.camera": ("Camera", "Roi"),
+    "cameras.camera": ("Camera",),
+    "cameras.camera_matrix": ("Roi",),
     "calibrate.camera_check": ("check_camera", "check_pictures"),
     "files.camera_files": ("camera_from_dict", "camera_to_dict", "load_camera", "save_camera"),
     "files.camera_messages": ("camera_from_message", "fill_message"),

@@ -54,6 +54,9 @@ _SUBSET = 5
 _SUBSETS = 60
 _STANDS_OUT = 4.0
 
+# The 90 % region of the answer is honest: the 90 % quantile of chi² with 6 degrees of freedom.
+_REGION = 10.645
+
 _START_ROUNDS = 100
 _ROUNDS = 12
 _SETTLED = 1e-3
@@ -156,7 +159,8 @@ def fit_chain(chain: Chain) -> Fit:
     changes = noise.changes_without(
         errors, chain.jacobian(x, z), chain.levers(z), outlier_weights(squares)
     )
-    return Fit(x, z, step.covariance[:6, :6], errors, squares, noise, changes[:, :6])
+    covariance = step.region_covariance(6, _REGION)
+    return Fit(x, z, covariance, errors, squares, noise, changes[:, :6])
 
 
 def moved(matrix: FloatArray, step: FloatArray) -> FloatArray:

@@ -4,10 +4,10 @@ Three independent errors per pose, alike along every axis: of positions (arm and
 the arm's orientation, and of the board's. An error of the arm's orientation also moves the board,
 by the cross product with the lever from gripper to board; that is what tells the two apart.
 
-The three variances are not known. Up to a common factor they are a ratio and a share; the factor
+The three variances are unknown. Up to a common factor they are a ratio and a share; the factor
 is integrated out, and ratio and share are summed over a grid with their restricted likelihood as
 weight (Patterson and Thompson, Biometrika 1971; Harville, Biometrika 1974). The covariance
-therefore holds what is not known of the noise, and the degrees of freedom that the fit used up.
+therefore includes the uncertainty of the noise and the degrees of freedom that the fit used up.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ _SHARES = np.linspace(0.0, 1.0, 9)
 # then near the best.
 _WIDE = np.linspace(-7.0, 7.0, 15)
 _NEAR = np.linspace(-1.5, 1.5, 11)
+
+# Keeps normal equations of unit diagonal invertible.
+_RIDGE = 1e-14
+
+# A Student distribution needs more degrees of freedom than this to have a kurtosis.
+_LEAST_FREEDOM = 6.0
 
 
 @dataclass(frozen=True)
@@ -68,17 +74,51 @@ class NoiseModel:
 
 @dataclass(frozen=True, eq=False)
 class WeightedStep:
-    """One Gauss-Newton step under noise that is not known.
+    """One Gauss-Newton step under unknown noise: a mixture of Student distributions.
 
     Args:
-        shift: (12,) what to add to the parameters.
-        covariance: (12, 12) of the parameters.
+        shift: (p,) what to add to the parameters, the mean of the mixture.
+        covariance: (p, p) of the mixture.
         noise: the most likely.
+        weights: (k,) of the components, sum 1.
+        offsets: (k, p) means of the components less `shift`.
+        covariances: (k, p, p) of the components.
+        freedom: degrees of freedom of each component.
     """
 
     shift: FloatArray
     covariance: FloatArray
     noise: NoiseModel
+    weights: FloatArray
+    offsets: FloatArray
+    covariances: FloatArray
+    freedom: float
+
+    def region_covariance(self, count: int, chi_squared: float) -> FloatArray:
+        """(count, count) covariance of the first parameters, scaled so that a region is honest.
+
+        The tails of the mixture are heavier than those of a normal distribution, so an ellipsoid
+        taken from `covariance` and a quantile of chi-squared holds too little. The scale is that of
+        a Student distribution of the mixture's kurtosis (Mardia, Biometrika 1970), whose quantile is
+        expanded to first order in its degrees of freedom.
+
+        Args:
+            count: number of parameters.
+            chi_squared: quantile of chi-squared with `count` degrees of freedom.
+        """
+        covariance = self.covariance[:count, :count]
+        root = np.linalg.inv(np.linalg.cholesky(covariance))
+        parts = root @ self.covariances[:, :count, :count] @ root.T
+        offsets = self.offsets[:, :count] @ root.T
+        trace, length = np.trace(parts, axis1=1, axis2=2), (offsets**2).sum(axis=1)
+        squares = trace**2 + 2.0 * (parts**2).sum(axis=(1, 2))
+        squares *= (self.freedom - 2.0) / (self.freedom - 4.0)
+        mixed = np.einsum("ki,kij,kj->k", offsets, parts, offsets)
+        fourth = self.weights @ (squares + 2.0 * trace * length + 4.0 * mixed + length**2)
+        # (f - 2) / (f - 4) for a Student distribution of f degrees, 1 for a normal one.
+        excess = max(float(fourth) / (count * (count + 2)), 1.0)
+        inverse_freedom = (excess - 1.0) / (4.0 * excess - 2.0)
+        return covariance * (1.0 + (chi_squared - count - 2.0) / 2.0 * inverse_freedom)
 
 
 def weighted_step(
@@ -99,7 +139,7 @@ def weighted_step(
     """
     system = np.concatenate([jacobian, -errors[..., None]], axis=2)
     system *= np.sqrt(weights)[:, None, None]
-    freedom = max(6.0 * float(weights.sum()) - jacobian.shape[2], 4.0)
+    freedom = max(6.0 * float(weights.sum()) - jacobian.shape[2], _LEAST_FREEDOM)
     centre = 2.0 * float(np.log(guess.sigma_m / guess.sigma_rad))
     wide = _Grid.around(centre, _WIDE)
     best = wide.log_ratios[int(np.argmax(_solve(system, levers, wide, freedom).likelihoods))]
@@ -115,7 +155,9 @@ def weighted_step(
     sigma_rad = float(np.sqrt(solved.variances[top]))
     sigma_m = sigma_rad * float(np.exp(grid.log_ratios[top] / 2))
     noise = NoiseModel(sigma_m, sigma_rad, float(grid.shares[top]))
-    return WeightedStep(mean, symmetric(covariance), noise)
+    return WeightedStep(
+        mean, symmetric(covariance), noise, chances, apart, solved.covariances, freedom
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,14 +185,12 @@ class _Solutions:
 
 def _solve(system: FloatArray, levers: FloatArray, grid: _Grid, freedom: float) -> _Solutions:
     ratios = np.exp(grid.log_ratios)
-    white = _whitened(system, levers, grid.shares, ratios)
-    flat = white.reshape(len(ratios), -1, system.shape[2])
-    gram = np.swapaxes(flat, 1, 2) @ flat
+    gram = _grams(system, levers, grid.shares, ratios)
     # Metres and radians, and levers of any length: scaling keeps the inverse accurate.
     scale = np.maximum(np.diagonal(gram, axis1=1, axis2=2)[:, :-1], 1e-300) ** -0.5
     outer = scale[:, :, None] * scale[:, None]
-    normal = gram[:, :-1, :-1] * outer
-    inverses = np.linalg.pinv(normal, rcond=1e-14, hermitian=True) * outer
+    normal = gram[:, :-1, :-1] * outer + _RIDGE * np.eye(system.shape[2] - 1)
+    inverses = np.linalg.inv(normal) * outer
     right = gram[:, :-1, -1]
     steps = np.einsum("kij,kj->ki", inverses, right)
     rest = np.maximum(gram[:, -1, -1] - (right * steps).sum(axis=1), 1e-300)
@@ -187,11 +227,44 @@ def _whitened(
     """
     swung = np.cross(levers[:, None], rows[:, 3:], axisa=2, axisb=1, axisc=1)
     shift = rows[:, :3] + shares[:, None, None, None] * swung
-    squared = (levers**2).sum(axis=1)
-    along = levers / np.sqrt(np.maximum(squared, 1e-300))[:, None]
-    across = (ratios[:, None] + _left(shares)[:, None] * squared) ** -0.5
+    along, lengths = _directions(levers)
+    across = (ratios[:, None] + _left(shares)[:, None] * lengths**2) ** -0.5
     part = along[:, :, None] * np.einsum("ni,knim->knm", along, shift)[:, :, None]
     inside = ratios[:, None, None, None] ** -0.5 * part
     shift = across[..., None, None] * (shift - part) + inside
     turn = np.broadcast_to(rows[:, 3:], shift.shape)
     return np.concatenate([shift, turn], axis=2)
+
+
+def _grams(
+    rows: FloatArray, levers: FloatArray, shares: FloatArray, ratios: FloatArray
+) -> FloatArray:
+    """(k, m, m) W' W of the whitened rows W, without building the (k, n, 6, m) array.
+
+    Weights depend on the cell, products of rows on the pose: along the lever one weight holds for
+    all poses, across it the share enters as a polynomial.
+    """
+    count = rows.shape[2]
+    along, lengths = _directions(levers)
+    shift, turn = rows[:, :3], rows[:, 3:]
+    inside = np.einsum("ni,nim->nm", along, shift)
+    outside = shift - along[:, :, None] * inside[:, None]
+    swung = np.cross(levers[:, None], turn, axisa=2, axisb=1, axisc=1)
+    across = 1.0 / (ratios[:, None] + _left(shares)[:, None] * lengths**2)
+
+    def summed(left: FloatArray, right: FloatArray) -> FloatArray:
+        products = np.swapaxes(left, 1, 2) @ right
+        return (across @ products.reshape(len(rows), -1)).reshape(-1, count, count)
+
+    mixed = summed(outside, swung)
+    share = shares[:, None, None]
+    gram = summed(outside, outside) + share * (mixed + np.swapaxes(mixed, 1, 2))
+    gram += share**2 * summed(swung, swung) + inside.T @ inside / ratios[:, None, None]
+    flat = turn.reshape(-1, count)
+    return np.asarray(gram + flat.T @ flat)
+
+
+def _directions(levers: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(n, 3) unit vectors along the levers and (n,) lengths."""
+    lengths = np.linalg.norm(levers, axis=1)
+    return levers / np.maximum(lengths, 1e-150)[:, None], lengths

@@ -22,24 +22,15 @@ from molmo_calibration.arrays import (
     as_size,
     frozen,
 )
+from molmo_calibration.cameras.camera_matrix import Roi, check_matrix, check_roi
 from molmo_calibration.cameras.lens import Lens, check_distortion, lens_for
-from molmo_calibration.errors import InvalidArgumentError, NotCalibratedError
+from molmo_calibration.errors import InvalidArgumentError
 from molmo_calibration.geometry.rotations import check_rotation
 
-__all__ = ["Camera", "Roi"]
+__all__ = ["Camera"]
 
 # Columns of this many points stay in the second-level cache through all the steps of a lens.
 _CHUNK = 8192
-
-
-@dataclass(frozen=True)
-class Roi:
-    """The part of the sensor that is sent, in raw full-resolution pixels (REP 104)."""
-
-    x_offset: int
-    y_offset: int
-    width: int
-    height: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +75,7 @@ class Camera:
 
     def __post_init__(self) -> None:
         width, height = as_size((self.width, self.height), "(width, height)")
-        matrix = _check_matrix(as_finite(self.matrix, "K", (3, 3)))
+        matrix = check_matrix(as_finite(self.matrix, "K", (3, 3)))
         distortion = check_distortion(self.model, self.distortion)
         rotation = check_rotation(self.rectification, "R")
         projection = np.column_stack([matrix, np.zeros(3)])
@@ -100,7 +91,7 @@ class Camera:
             size = 4 + len(distortion)
             covariance = frozen(as_covariance(covariance, "intrinsics_covariance", size))
         binning = as_size(self.binning, "binning")
-        _check_roi(self.roi, width, height)
+        check_roi(self.roi, width, height)
         offset = np.array([self.roi.x_offset, self.roi.y_offset] if self.roi else [0, 0], float)
         values = {
             "width": width,
@@ -259,33 +250,6 @@ class Camera:
     def replace(self, **changes: Any) -> Camera:
         """A copy with some fields changed and everything checked again."""
         return replace(self, **changes)
-
-
-def _check_matrix(matrix: FloatArray) -> FloatArray:
-    if matrix[0, 0] == 0:
-        raise NotCalibratedError(
-            "K[0] is 0, which says that this camera is not calibrated; calibrate it "
-            "(molmo-calibrate intrinsics FOLDER) or give the driver its calibration file"
-        )
-    rest = matrix - np.diag(np.diag(matrix))
-    rest[:2, 2] = 0.0
-    if matrix[1, 1] == 0 or matrix[2, 2] != 1 or rest.any():
-        raise InvalidArgumentError(
-            "K must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] with fx, fy not 0, "
-            f"got {matrix.tolist()}"
-        )
-    return matrix
-
-
-def _check_roi(roi: Roi | None, width: int, height: int) -> None:
-    if roi is None:
-        return
-    inside = roi.x_offset + roi.width <= width and roi.y_offset + roi.height <= height
-    if min(roi.x_offset, roi.y_offset) < 0 or min(roi.width, roi.height) < 1 or not inside:
-        raise InvalidArgumentError(
-            f"roi must lie inside the {width} x {height} picture, got {roi}; its numbers are "
-            "full-resolution pixels, before binning"
-        )
 
 
 def _columns(points: FloatArray) -> list[FloatArray]:

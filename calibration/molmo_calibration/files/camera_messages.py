@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from molmo_calibration.arrays import FloatArray
-from molmo_calibration.cameras.camera import Camera, Roi
+from molmo_calibration.cameras.camera import Camera
+from molmo_calibration.cameras.camera_matrix import Roi
 from molmo_calibration.cameras.lens import model_name
 from molmo_calibration.errors import CameraFileError, NotCalibratedError
 

@@ -1,0 +1,49 @@
+"""Checks of a camera's matrix K and of the region of interest that a driver delivers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from molmo_calibration.arrays import FloatArray
+from molmo_calibration.errors import InvalidArgumentError, NotCalibratedError
+
+__all__ = ["Roi", "check_matrix", "check_roi"]
+
+
+@dataclass(frozen=True)
+class Roi:
+    """The part of the sensor that is sent, in raw full-resolution pixels (REP 104)."""
+
+    x_offset: int
+    y_offset: int
+    width: int
+    height: int
+
+
+def check_matrix(matrix: FloatArray) -> FloatArray:
+    if matrix[0, 0] == 0:
+        raise NotCalibratedError(
+            "K[0] is 0, which says that this camera is not calibrated; calibrate it "
+            "(molmo-calibrate intrinsics FOLDER) or give the driver its calibration file"
+        )
+    rest = matrix - np.diag(np.diag(matrix))
+    rest[:2, 2] = 0.0
+    if matrix[1, 1] == 0 or matrix[2, 2] != 1 or rest.any():
+        raise InvalidArgumentError(
+            "K must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] with fx, fy not 0, "
+            f"got {matrix.tolist()}"
+        )
+    return matrix
+
+
+def check_roi(roi: Roi | None, width: int, height: int) -> None:
+    if roi is None:
+        return
+    inside = roi.x_offset + roi.width <= width and roi.y_offset + roi.height <= height
+    if min(roi.x_offset, roi.y_offset) < 0 or min(roi.width, roi.height) < 1 or not inside:
+        raise InvalidArgumentError(
+            f"roi must lie inside the {width} x {height} picture, got {roi}; its numbers are "
+            "full-resolution pixels, before binning"
+        )
