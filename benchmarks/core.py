@@ -25,7 +25,7 @@ from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.images import load_image
 from molmo_point.preprocess.crops import crop_image
 from molmo_point.preprocess.inputs import image_prefix
-from molmo_point.preprocess.prompt import wrap
+from molmo_point.preprocess.prompt import format_prompt
 from molmo_point.preprocess.tokenizer import Tokenizer
 
 WORKER = Path(__file__).parent / "core_worker.py"
@@ -38,7 +38,9 @@ def write_inputs(folder: Path, file: Path) -> int:
     tokenizer = Tokenizer(folder)
     cut = crop_image(load_image(IMAGE), config.preprocess)
     prefix = image_prefix(cut, config.preprocess, tokenizer.special)
-    ids = np.concatenate([prefix.input_ids, tokenizer.encode(wrap("Point to the red circle"))])
+    ids = np.concatenate(
+        [prefix.input_ids, tokenizer.encode(format_prompt("Point to the red circle"))]
+    )
     np.savez(file, ids=ids, images=cut.crops, masks=cut.masks, index=prefix.image_input_idx)
     return len(ids)
 

@@ -56,7 +56,7 @@ class Plain(Ours):
         super().__init__(folder, inputs, dtype)
         from molmo_point.model import decoder as module
 
-        module.attend = textbook_attention  # type: ignore[attr-defined]
+        module.attention = textbook_attention  # type: ignore[attr-defined]
         table = self.model.decoder.embedding.weight
         rows = self.model.config.decoder.embedding_size
         self.tables = (table[:rows].clone(), table[rows:].clone())

@@ -20,12 +20,12 @@ import torch
 import molmo_point as mp
 from benchmarks.random_checkpoint import MID, write_checkpoint
 from benchmarks.report import hardware, spread, table
-from benchmarks.scripted import ScriptedDecoding
+from benchmarks.scripted import ScriptedDecodeState
 from benchmarks.timing import alternate, ratio
 from molmo_point.engine.drafting import GrammarDrafter
 from molmo_point.engine.generate import Drafter, NoDraft
 from molmo_point.engine.local import LocalPointer
-from molmo_point.preprocess.prompt import wrap
+from molmo_point.preprocess.prompt import format_prompt
 
 DEMO = Path(mp.__file__).parent / "nano" / "demo.png"
 ANSWERS = {
@@ -73,15 +73,15 @@ def scripted_drafts(pointer: LocalPointer, rounds: int) -> None:
     """Plain against drafted on a network of random weights that is made to say given answers (one token a digit)."""
     engine = pointer.engine
     picture, _ = engine.encode(np.zeros((300, 300, 3), np.uint8))
-    prompt = engine.tokenizer.encode(wrap("Point to the red mug."))
+    prompt = engine.tokenizer.encode(format_prompt("Point to the red mug."))
     passes: dict[str, int] = {}
 
     def answer(script: list[int], name: str) -> None:
         drafter: Drafter = NoDraft()
         if name == "drafted":
             drafter = GrammarDrafter(engine.tokenizer, "point", "red mug", prompt)
-        decoding = ScriptedDecoding(prompt, script, drafter)
-        passes[name] = sum(1 for _ in engine.run(picture, decoding)) - 1
+        decoding = ScriptedDecodeState(prompt, script, drafter)
+        passes[name] = sum(1 for _ in engine.decode(picture, decoding)) - 1
 
     rows = []
     for what, text in ANSWERS.items():

@@ -24,9 +24,9 @@ import molmo_point as mp
 from benchmarks.random_checkpoint import MID, write_checkpoint
 from benchmarks.report import hardware, spread, table
 from benchmarks.timing import alternate, clock, ratio
-from molmo_point.engine.generate import Decoding, Limits, NoDraft, generate
+from molmo_point.engine.generate import DecodeState, Limits, NoDraft, generate
 from molmo_point.engine.local import LocalPointer
-from molmo_point.preprocess.prompt import wrap
+from molmo_point.preprocess.prompt import format_prompt
 
 NANO = Path(mp.__file__).parent / "nano"
 
@@ -88,17 +88,17 @@ def batch(pointer: LocalPointer, tokens: int) -> None:
     pictures = [
         engine.encode(rng.integers(0, 255, (300, 300, 3), dtype=np.uint8))[0] for _ in range(8)
     ]
-    prompt = engine.tokenizer.encode(wrap("Point to the red mug"))
-    from molmo_point.engine.batch import BatchDecoder, Job
+    prompt = engine.tokenizer.encode(format_prompt("Point to the red mug"))
+    from molmo_point.engine.batch import BatchDecoder, BatchEntry
 
     def run(rows: int) -> None:
         decoder = BatchDecoder(
             engine.model, rows, pictures[0].cache.length + len(prompt) + tokens + 40
         )
         jobs = (
-            Job(
+            BatchEntry(
                 picture.cache,
-                Decoding(prompt, stop=-1, limits=Limits(tokens), drafter=NoDraft()),
+                DecodeState(prompt, stop=-1, limits=Limits(tokens), drafter=NoDraft()),
                 key,
             )
             for key, picture in enumerate(pictures)
@@ -140,10 +140,12 @@ def bandwidth(folder: Path, tokens: int) -> None:
     size = sum(p.numel() * p.element_size() for p in weights)
     big = torch.randn(64_000_000, dtype=torch.float32)
     picture, _ = pointer.engine.encode(np.zeros((100, 100, 3), np.uint8))
-    prompt = pointer.engine.tokenizer.encode(wrap("Point"))
+    prompt = pointer.engine.tokenizer.encode(format_prompt("Point"))
     cache = picture.cache.fork(picture.cache.length + len(prompt) + tokens)
     steps = generate(
-        pointer.network, cache, Decoding(prompt, stop=-1, limits=Limits(tokens), drafter=NoDraft())
+        pointer.network,
+        cache,
+        DecodeState(prompt, stop=-1, limits=Limits(tokens), drafter=NoDraft()),
     )
     next(steps)
     # In turn: what a shared machine leaves of its memory changes from one second to the next.

@@ -19,14 +19,14 @@ import numpy as np
 import torch
 
 from benchmarks.report import hardware, table
-from benchmarks.scripted import ScriptedDecoding
+from benchmarks.scripted import ScriptedDecodeState
 from molmo_point.checkpoints.catalog import CATALOG
 from molmo_point.engine.drafting import GrammarDrafter
 from molmo_point.engine.engine import Engine, EngineOptions
 from molmo_point.engine.generate import Drafter, NoDraft
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.quantize import quantize_decoder
-from molmo_point.preprocess.prompt import wrap
+from molmo_point.preprocess.prompt import format_prompt
 from molmo_point.preprocess.tokenizer import Tokenizer
 
 TOKENIZER = Path(__file__).parents[1] / "tests" / "golden" / "models" / "tiny-d"
@@ -111,7 +111,7 @@ def row(
         size -= int(experts * (1 - config.experts_per_token / config.experts))
     tokenizer = Tokenizer(TOKENIZER)
     image = np.random.default_rng(0).integers(0, 255, (1080, 1920, 3), dtype=np.uint8)
-    prompt = tokenizer.encode(wrap("Point to the mug."))
+    prompt = tokenizer.encode(format_prompt("Point to the mug."))
     script = [*tokenizer.encode(ANSWER), tokenizer.special.end_of_text]
     engines = {
         graphs: Engine(model, tokenizer, name, EngineOptions(cuda_graphs=graphs), None)
@@ -120,7 +120,7 @@ def row(
     picture, _ = engines[False].encode(image)
 
     def read() -> None:
-        engines[False].encoder.pictures.clear()
+        engines[False].encoder.images.clear()
         engines[False].encoder.crops.clear()
         engines[False].encode(image)
 
@@ -130,8 +130,8 @@ def row(
         drafter: Drafter = NoDraft()
         if label.startswith("drafted"):
             drafter = GrammarDrafter(tokenizer, "point", "mug", prompt)
-        decoding = ScriptedDecoding(prompt, script, drafter)
-        passes[label] = sum(1 for _ in engines[graphs].run(picture, decoding))
+        decoding = ScriptedDecodeState(prompt, script, drafter)
+        passes[label] = sum(1 for _ in engines[graphs].decode(picture, decoding))
 
     cells = [f"{name} {scheme or 'bfloat16'}", f"{measured(read, device, rounds) * 1e3:.1f}"]
     ways = {"plain": False, "drafted": False, "plain, graphs": True, "drafted, graphs": True}

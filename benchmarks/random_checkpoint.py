@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from molmo_point.checkpoints.config import MolmoConfig
-from molmo_point.model.checkpoint_names import Dialect, slots
+from molmo_point.model.checkpoint_names import NamingScheme, parameter_slices
 from molmo_point.model.molmo import Molmo
 
 TOKENIZER = Path(__file__).parents[1] / "tests" / "golden" / "models" / "tiny-d"
@@ -35,7 +35,7 @@ MID = {
     "weight_tying": False,
     "tie_word_embeddings": False,
 }
-"""The dense dialect at the size of the measurements in the specification: 12 layers of 1024, with the real ViT-L tower."""
+"""The dense scheme at the size of the measurements in the specification: 12 layers of 1024, with the real ViT-L tower."""
 
 
 def write_checkpoint(
@@ -55,7 +55,7 @@ def write_checkpoint(
     sizes = MolmoConfig.from_folder(folder)
     with torch.device("meta"):
         shapes = dict(Molmo(sizes, all_blocks=True).named_parameters())
-    names = list(slots(sizes, Dialect.DENSE).items())
+    names = list(parameter_slices(sizes, NamingScheme.DENSE).items())
     generator = torch.Generator().manual_seed(0)
     weight_map = {}
     for shard in range(shards):

@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 from molmo_point.engine.draft_tree import ROOT
-from molmo_point.engine.generate import Decoding, Drafter, Limits, Step
+from molmo_point.engine.generate import DecodeState, Drafter, Limits, Step
 
 
-class ScriptedDecoding(Decoding):
-    """`Decoding` that takes every choice from a script, so that drafts hit as they do on a trained model."""
+class ScriptedDecodeState(DecodeState):
+    """`DecodeState` that takes every choice from a script, so that drafts hit as they do on a trained model."""
 
     def __init__(self, prompt: Sequence[int], script: Sequence[int], drafter: Drafter) -> None:
         super().__init__(prompt, stop=script[-1], limits=Limits(len(script) + 64), drafter=drafter)
         self._script = list(script)
 
-    def settle(self, logits: Tensor, hidden: Tensor) -> tuple[Step, list[int]]:
-        """Take a pass's result; what the network said is replaced by the script."""
-        said, draft = len(self._answer), self._reading.draft
+    def accept(self, logits: Tensor, hidden: Tensor) -> tuple[Step, list[int]]:
+        """Accept tokens of a pass; the script replaces the network's choice."""
+        said, draft = len(self._answer), self._input.draft
         rows = [self._script[said]]
         paths: list[list[int]] = []
         for token, parent in zip(draft.tokens, draft.parents, strict=True):
@@ -30,4 +30,4 @@ class ScriptedDecoding(Decoding):
             rows.append(self._script[end] if right else self._script[-1])
         scripted = torch.zeros_like(logits)
         scripted[range(len(rows)), rows] = 1.0
-        return super().settle(scripted, hidden)
+        return super().accept(scripted, hidden)

@@ -18,7 +18,7 @@ import torch
 from benchmarks.random_checkpoint import MID
 from benchmarks.report import hardware, spread, table
 from molmo_point.checkpoints.config import DecoderConfig
-from molmo_point.engine.generate import Decoding, Limits, NoDraft, generate
+from molmo_point.engine.generate import DecodeState, Limits, NoDraft, generate
 from molmo_point.model.decoder import Decoder
 
 
@@ -40,7 +40,7 @@ class Ours:
         cache = self.decoder.allocate_cache(length + tokens + 2)
         self.decoder(prefix, torch.arange(length, device=self.device)[None], cache=cache)
         cache.keep(range(length))
-        decoding = Decoding([first], stop=-1, limits=Limits(tokens), drafter=NoDraft())
+        decoding = DecodeState([first], stop=-1, limits=Limits(tokens), drafter=NoDraft())
         model: Any = self
         return [token for step in generate(model, cache, decoding) for token in step.tokens]
 

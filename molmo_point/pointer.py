@@ -6,15 +6,12 @@ click agent, the scorer and the server know only this file and `points`.
 
 from __future__ import annotations
 
-import math
-import operator
 import os
 from collections.abc import Generator, Iterable, Sequence
-from numbers import Real
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Union, runtime_checkable
 
-from molmo_point.errors import BatchError, PointError, UsageError
+from molmo_point.errors import BatchError, PointError
 from molmo_point.points import Point, Pointing
 
 if TYPE_CHECKING:
@@ -37,74 +34,6 @@ PointStream = Generator[Point, None, Pointing]
 
 TextStream = Generator[str, None, str]
 """Yields pieces of text as they are decoded; returns the whole text, a `Text` where the pointer knows why it ended."""
-
-
-def check_timeout(timeout_s: object) -> float | None:
-    """Return a timeout in seconds; None, which also stands for infinity, is no limit.
-
-    Raises:
-        UsageError: Not a number, NaN, or negative.
-    """
-    if timeout_s is None:
-        return None
-    if isinstance(timeout_s, bool) or not isinstance(timeout_s, Real):
-        raise UsageError(
-            f"expected timeout_s as a number of seconds or None, got {type(timeout_s).__name__} {timeout_s!r}"
-        )
-    seconds = float(timeout_s)
-    if not seconds >= 0:
-        raise UsageError(f"expected timeout_s of at least 0 seconds or None, got {seconds}")
-    return None if math.isinf(seconds) else seconds
-
-
-def check_stamp(stamp_ns: object) -> int | None:
-    """Return a time stamp in nanoseconds, or None.
-
-    Raises:
-        UsageError: Not an integer of 64 bits with a sign.
-    """
-    if stamp_ns is None:
-        return None
-    try:
-        value = operator.index(stamp_ns)  # type: ignore[arg-type]
-    except TypeError:
-        value = None
-    if isinstance(stamp_ns, bool) or value is None or not -(2**63) <= value < 2**63:
-        raise UsageError(f"expected stamp_ns as a 64-bit integer or None, got {stamp_ns!r}")
-    return int(value)
-
-
-def check_frame_id(frame_id: object) -> str | None:
-    """Return the name of a coordinate frame, or None.
-
-    Raises:
-        UsageError: Not text, or text that is not UTF-8 (a file name with undecodable bytes).
-    """
-    if frame_id is None:
-        return None
-    if not isinstance(frame_id, str):
-        raise UsageError(f"expected frame_id as text or None, got {type(frame_id).__name__}")
-    try:
-        frame_id.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(f"frame_id {frame_id!r} cannot be written as UTF-8: {error}") from None
-    return frame_id
-
-
-def check_request(request: object, number: int) -> tuple[ImageLike, str]:
-    """Return one request of `point_many` as (image, query).
-
-    Args:
-        number: Its position, for the message.
-
-    Raises:
-        UsageError: It is no pair.
-    """
-    if isinstance(request, (tuple, list)) and len(request) == 2:
-        return request[0], request[1]
-    raise UsageError(
-        f"expected each request as (image, query), got {type(request).__name__} as request {number}"
-    )
 
 
 def all_or_error(results: Sequence[Pointing | PointError]) -> list[Pointing]:

@@ -242,7 +242,7 @@ class Pointing(BaseModel):
         """Return every point in continuous pixels of the original image."""
         return [point.pixel(*self.image_size) for point in self.points]
 
-    def with_(self, **changes: object) -> Pointing:
+    def replace(self, **changes: object) -> Pointing:
         """Return a validated copy with some fields replaced."""
         fields: Mapping[str, object] = {
             name: getattr(self, name) for name in type(self).model_fields

@@ -7,21 +7,18 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Union
 
-from molmo_point.errors import PointError
-from molmo_point.image_view import ImageView
-from molmo_point.images import Array, load_image
-from molmo_point.pointer import (
-    ImageLike,
-    PointStream,
-    TextStream,
-    all_or_error,
+from molmo_point.arguments import (
     check_frame_id,
+    check_query,
     check_request,
     check_stamp,
     check_timeout,
 )
+from molmo_point.errors import PointError
+from molmo_point.image_view import ImageView
+from molmo_point.images import Array, load_image
+from molmo_point.pointer import ImageLike, PointStream, TextStream, all_or_error
 from molmo_point.points import Point, Pointing, Status, Text, Timing
-from molmo_point.preprocess.prompt import check_query
 
 Answer = Union[Sequence[Point], Sequence[tuple[float, float]], Pointing, PointError]
 Answerer = Callable[[Array, str], Answer]
@@ -81,7 +78,7 @@ class FakePointer:
         frame_id: str | None = None,
     ) -> Pointing:
         pointing = self._answer("count", image, query, timeout_s, stamp_ns, frame_id)
-        return pointing.with_(stated_count=pointing.count)
+        return pointing.replace(stated_count=pointing.count)
 
     def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> Text:
         load_image(image)
@@ -152,7 +149,7 @@ class FakePointer:
             answer = answers(array, query) if callable(answers) else answers.get(query, ())
             pointing = _as_pointing(answer, query, size)
         timing = Timing(total_s=time.perf_counter() - start)
-        return pointing.with_(
+        return pointing.replace(
             model=self.model, stamp_ns=stamp_ns, frame_id=frame_id, timing=timing
         )
 

@@ -72,9 +72,9 @@ def ask(
     molmo-point ask desk.jpg "Describe this image." --model molmo-7b-d
     molmo-point ask photos/ "Is the door open?" --connect http://gpu:8000 --json
     """
+    from molmo_point.arguments import check_query
     from molmo_point.capabilities import check_question
     from molmo_point.images import load_image
-    from molmo_point.preprocess.prompt import check_query
 
     where = Where(model, connect, key, token, device, dtype, quantize)
     names, texts = split_words(words, [] if query is None else [query], "question")

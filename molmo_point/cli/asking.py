@@ -105,7 +105,7 @@ class Asking:
             pointing = ask(noun_phrase(query))
         except OF_ONE_IMAGE as error:
             return Answer(picture.name, query, error=error)
-        return Answer(picture.name, query, pointing=pointing.with_(query=query))
+        return Answer(picture.name, query, pointing=pointing.replace(query=query))
 
     def _show(self, answer: Answer) -> None:
         if self.as_json:
@@ -195,13 +195,13 @@ def _drawn_together(pointings: Sequence[Pointing]) -> Pointing:
             update = {"index": len(points), "label": point.label if label.endswith("?") else label}
             points.append(point.model_copy(update=update))
     if len(pointings) == 1:
-        return pointings[0].with_(points=tuple(points))
+        return pointings[0].replace(points=tuple(points))
     worst = next(
         (p.status for p in pointings if p.status not in (Status.FOUND, Status.NOT_FOUND)), None
     )
     status = worst or (Status.FOUND if points else Status.NOT_FOUND)
     query = ", ".join(pointing.query for pointing in pointings)
-    return pointings[0].with_(
+    return pointings[0].replace(
         query=query, points=tuple(points), status=status, stated_count=None, duplicates=0
     )
 

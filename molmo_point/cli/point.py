@@ -141,8 +141,8 @@ def _ask(
     out: str | None,
     overwrite: bool,
 ) -> None:
+    from molmo_point.arguments import check_query
     from molmo_point.images import load_image
-    from molmo_point.preprocess.prompt import check_query
 
     names, queries = split_words(words, query or (), "query")
     queries = [check_query(text) for text in queries]

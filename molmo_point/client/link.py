@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Protocol
 
+from molmo_point.arguments import check_timeout
 from molmo_point.client.withdrawal import Withdrawal
 from molmo_point.errors import UsageError
-from molmo_point.pointer import check_timeout
 from molmo_point.wire import Picture, Reply, Request, ServerInfo
 
 GONE_S = 10.0

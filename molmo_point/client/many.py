@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from molmo_point.arguments import check_request
 from molmo_point.errors import Busy, PointError
-from molmo_point.pointer import ImageLike, all_or_error, check_request
+from molmo_point.pointer import ImageLike, all_or_error
 from molmo_point.points import Pointing
 
 AT_ONCE = 8

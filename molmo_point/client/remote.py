@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from molmo_point.arguments import check_frame_id, check_query, check_stamp, check_timeout
 from molmo_point.client.link import Link, Replies, checked_wait
 from molmo_point.client.many import point_side_by_side
 from molmo_point.client.per_process import PerProcess
@@ -17,9 +18,8 @@ from molmo_point.client.remote_view import RemoteView
 from molmo_point.client.replies import last_of, pieces_of, pointing_in, points_of, text_in
 from molmo_point.client.withdrawal import WithdrawableStream, Withdrawal
 from molmo_point.errors import Cancelled, ImageError, UsageError
-from molmo_point.pointer import ImageLike, check_frame_id, check_stamp, check_timeout
+from molmo_point.pointer import ImageLike
 from molmo_point.points import Point, Pointing, Text
-from molmo_point.preprocess.prompt import check_query
 from molmo_point.wire import (
     ArrayEncoding,
     Op,

@@ -6,12 +6,12 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
+from molmo_point.arguments import check_query
 from molmo_point.client.link import Replies
 from molmo_point.client.replies import last_of, pieces_of, pointing_in, points_of, text_in
 from molmo_point.client.withdrawal import WithdrawableStream, Withdrawal
 from molmo_point.errors import ServiceError, UsageError
 from molmo_point.points import Point, Pointing, Text
-from molmo_point.preprocess.prompt import check_query
 from molmo_point.wire import Op, Picture, Request, ViewGone, ViewInfo
 
 if TYPE_CHECKING:

@@ -153,10 +153,10 @@ def _pointing(findings: Findings, image: Json, size: tuple[int, int]) -> Pointin
     query = image.get("query")
     pointing = findings.pointing(query if isinstance(query, str) else labels, size, "")
     file_name = image.get("file_name")
-    pointing = pointing.with_(frame_id=file_name if isinstance(file_name, str) else None)
+    pointing = pointing.replace(frame_id=file_name if isinstance(file_name, str) else None)
     stated = image.get("status")
     if stated in [str(status) for status in Status if status not in _WHOLE]:
-        return pointing.with_(status=Status(stated))
+        return pointing.replace(status=Status(stated))
     return pointing
 
 

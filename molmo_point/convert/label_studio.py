@@ -204,7 +204,7 @@ def _size_in(task: Mapping[str, Any]) -> Size | None:
 def _with_status(pointing: Pointing, stated: object) -> Pointing:
     """Return the pointing with the status that `to_label_studio` left for an answer that was not whole, if points allow it."""
     if stated == Status.PENDING and not pointing.points:
-        return pointing.with_(status=Status.PENDING)
+        return pointing.replace(status=Status.PENDING)
     if stated in (Status.TRUNCATED, Status.MALFORMED):
-        return pointing.with_(status=stated)
+        return pointing.replace(status=stated)
     return pointing

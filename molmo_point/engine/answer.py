@@ -1,30 +1,45 @@
-"""Tokens to an answer: text as it comes, points as soon as they are complete, and the whole at the end.
+"""Tokens to an answer: pieces of text, points as soon as they are complete, and the whole answer at the end.
 
-Steps are pushed in, by whoever drives the decoder: one answer alone, or a batch of them.
+The caller that runs the decoder passes in each step, for one answer or for a batch of them.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from molmo_point.engine.detokenize import Detokenizer
-from molmo_point.engine.generate import Ending, Step
+from molmo_point.engine.generate import Step
 from molmo_point.engine.score_calibration import Floats
-from molmo_point.engine.uncertainty import Trace
+from molmo_point.engine.uncertainty import ConfidenceTracker
 from molmo_point.markup import MarkupParser
 from molmo_point.points import FinishReason, Point, Pointing, Text, Timing
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.repeats import Repeats
 
+Piece_co = TypeVar("Piece_co", covariant=True)
+Result_co = TypeVar("Result_co", covariant=True)
+
+
+class Answer(Protocol[Piece_co, Result_co]):
+    """An answer that grows with every step: of pieces (points or text), with a result at the end."""
+
+    def take(self, step: Step) -> Sequence[Piece_co]:
+        """Return the pieces that a step completes."""
+
+    def finish(self, reason: FinishReason) -> tuple[Sequence[Piece_co], Result_co]:
+        """Return the pieces that only the end completes, and the whole answer."""
+
 
 @dataclass
-class Effort:
-    """What an answer has cost so far; becomes a `Timing`.
+class TimingRecorder:
+    """Measures one answer; `timing` returns the result.
 
     Attributes:
-        started: `time.perf_counter` at the call.
-        base: Cost of the picture.
+        started: `time.perf_counter()` at the call, in seconds.
+        base: What encoding the image took.
     """
 
     started: float
@@ -39,8 +54,8 @@ class Effort:
         """Start the clock of the first pass."""
         self._last = time.perf_counter()
 
-    def charge(self, step: Step) -> None:
-        """Charge the time since the last step to this one: the first one read the prompt, the others decoded."""
+    def record(self, step: Step) -> None:
+        """Attribute the time since the last step to this one: the first step reads the prompt, all others decode."""
         now = time.perf_counter()
         spent, self._last = now - (self._last or now), now
         if self._passes == 0:
@@ -51,7 +66,7 @@ class Effort:
         self._tokens += len(step.tokens)
 
     def timing(self) -> Timing:
-        """Return the cost so far."""
+        """Return the times so far."""
         return self.base.model_copy(
             update={
                 "prefill_s": self.base.prefill_s + self._prompt_s,
@@ -61,13 +76,6 @@ class Effort:
                 "forward_passes": max(0, self._passes - 1),
             }
         )
-
-
-_REASONS = {
-    Ending.STOP: FinishReason.STOP,
-    Ending.LENGTH: FinishReason.LENGTH,
-    Ending.DEADLINE: FinishReason.TIMEOUT,
-}
 
 
 class TextAnswer:
@@ -81,89 +89,92 @@ class TextAnswer:
         self.detokenizer = Detokenizer(tokenizer)
         self._stop = tokenizer.special.end_of_text
 
-    def take(self, step: Step) -> str:
-        """Return the piece of text that a step makes certain."""
-        return self.detokenizer.push([token for token in step.tokens if token != self._stop])
+    def take(self, step: Step) -> list[str]:
+        """Return the text that a step completes: one piece, or none."""
+        piece = self.detokenizer.push([token for token in step.tokens if token != self._stop])
+        return [piece] if piece else []
 
-    def finish(self) -> str:
-        """Return the last piece."""
-        return self.detokenizer.finish()
-
-    def whole(self, ending: Ending | None) -> Text:
-        """Return the whole text and why it ended."""
-        return Text(self.detokenizer.text.strip(), _REASONS[ending or Ending.STOP])
+    def finish(self, reason: FinishReason) -> tuple[list[str], Text]:
+        """Return the last piece, if there is one, and the whole text without outer blanks."""
+        rest = self.detokenizer.finish()
+        return [rest] if rest else [], Text(self.detokenizer.text.strip(), reason)
 
 
 class PointAnswer:
     """Points.
 
     Args:
-        trace: Says how sure the model is.
-        repeats: Tells points that were written before.
+        recorder: Measures the answer.
+        confidence: Gives points their score and covariance.
+        repeats: Recognizes points that were written before.
         blank: The answer's fields that do not depend on the text.
-        label: Name of points that leave before their own label has been written.
+        label: Label of points that are complete before their own label is written.
     """
 
     def __init__(
         self,
         tokenizer: Tokenizer,
-        effort: Effort,
-        trace: Trace,
+        recorder: TimingRecorder,
+        confidence: ConfidenceTracker,
         repeats: Repeats,
         blank: Pointing,
         label: str,
     ) -> None:
         self._text = TextAnswer(tokenizer)
         self._parser = MarkupParser(label=label)
-        self._effort = effort
-        self._trace = trace
+        self._recorder = recorder
+        self._confidence = confidence
         self._repeats = repeats
         self._blank = blank
-        effort.begin()
+        recorder.begin()
 
-    def states(self) -> list[Floats | None]:
-        """Return for each distinct point so far what the decoder had come to; see `Trace.state`."""
-        spans = self._text.detokenizer.spans
+    def hidden_features(self) -> list[Floats | None]:
+        """Return for each distinct point so far the decoder's output [2 D]; see `ConfidenceTracker.hidden_features`."""
+        token_spans = self._text.detokenizer.spans
         written = self._parser.spans
-        return [self._trace.state(written[first][1], spans) for first in self._repeats.firsts]
+        return [
+            self._confidence.hidden_features(written[first][1], token_spans)
+            for first in self._repeats.firsts
+        ]
 
     def take(self, step: Step) -> list[Point]:
         """Return the points that a step completes."""
-        self._effort.charge(step)
-        self._trace.record(step)
-        return self._feed(self._text.take(step))
+        self._recorder.record(step)
+        self._confidence.record(step)
+        return self._parse(self._text.take(step))
 
-    def finish(self, ending: Ending) -> tuple[list[Point], Pointing]:
+    def finish(self, reason: FinishReason) -> tuple[list[Point], Pointing]:
         """Return the points that only the end completes, and the whole answer."""
-        late = self._feed(self._text.finish())
-        parsed = self._parser.finish(cut=ending is not Ending.STOP)
-        told = self._repeats.count
-        written = [self._sure(point) for point in parsed.points]
+        last = self._parse(self._text.finish(reason)[0])
+        parsed = self._parser.finish(cut=reason is not FinishReason.STOP)
+        emitted = self._repeats.count
+        written = [self._with_score(point) for point in parsed.points]
         for point in written[len(self._repeats.groups) :]:
             self._repeats.is_new(point)
         points = self._repeats.distinct(written)
-        pointing = self._blank.with_(
+        pointing = self._blank.replace(
             points=points,
             status=parsed.status,
             stated_count=parsed.stated_count,
             duplicates=self._repeats.repeated,
-            absent_probability=self._trace.absent_probability(),
+            absent_probability=self._confidence.absent_probability(),
             text=self._parser.text,
-            timing=self._effort.timing(),
+            timing=self._recorder.timing(),
         )
-        return [*late, *points[told:]], pointing
+        return [*last, *points[emitted:]], pointing
 
-    def _feed(self, piece: str) -> list[Point]:
-        fresh = []
-        for written in self._parser.feed(piece):
-            point = self._sure(written)
-            if self._repeats.is_new(point):
-                fresh.append(point.model_copy(update={"index": self._repeats.count - 1}))
-        return fresh
+    def _parse(self, pieces: Sequence[str]) -> list[Point]:
+        """Return the new points that pieces of text complete."""
+        new = []
+        for piece in pieces:
+            for written in self._parser.feed(piece):
+                point = self._with_score(written)
+                if self._repeats.is_new(point):
+                    new.append(point.model_copy(update={"index": self._repeats.count - 1}))
+        return new
 
-    def _sure(self, point: Point) -> Point:
-        """Return a point as the parser read it, with score and covariance."""
-        spans = self._text.detokenizer.spans
-        return self._trace.with_belief(
-            point, self._parser.spans[point.index], self._parser.text, spans
-        )
+    def _with_score(self, point: Point) -> Point:
+        """Return a point of the parser with score and covariance."""
+        spans = self._parser.spans[point.index]
+        token_spans = self._text.detokenizer.spans
+        return self._confidence.with_confidence(point, spans, self._parser.text, token_spans)

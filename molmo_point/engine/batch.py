@@ -1,5 +1,7 @@
-"""Several answers at once: requests of different length on different pictures share each pass, and new ones join while others
-are being written. Each answer is the one it would be alone."""
+"""Several answers at once: questions of different length about different images share each pass, and new ones join at any pass.
+
+In float32 each answer equals the answer to the question alone.
+"""
 
 from __future__ import annotations
 
@@ -11,44 +13,44 @@ from typing import Union
 import torch
 from torch import Tensor
 
-from molmo_point.engine.draft_tree import Reading
+from molmo_point.engine.draft_tree import PassInput
 from molmo_point.engine.failures import with_memory
-from molmo_point.engine.generate import Decoding, Step
+from molmo_point.engine.generate import DecodeState, Step
 from molmo_point.errors import ModelFailed, QueryError
 from molmo_point.model.batch_cache import BatchKVCache
-from molmo_point.model.graphs import BatchPass, GraphedPass, padded_shape, run_pass
+from molmo_point.model.graphs import BatchInput, GraphedPass, padded_shape, run_pass
 from molmo_point.model.kv_cache import KVCache
 from molmo_point.model.molmo import Molmo
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """One request of a batch.
+class BatchEntry:
+    """One answer of a batch.
 
     Attributes:
-        prefix: Keys and values of what comes before the prompt.
-        decoding: Its answer's state.
+        prefix: Keys and values of the tokens before the prompt.
+        state: The answer's decoding state.
         key: The caller's name for it.
     """
 
     prefix: KVCache
-    decoding: Decoding
+    state: DecodeState
     key: Hashable
 
 
 Outcome = Union[Step, ModelFailed, None]
-"""What a pass brought for a job: tokens; an end with an error; None for its end."""
+"""Result of a pass for one entry: tokens, an error, or None at the end of the answer."""
 
 
 class BatchDecoder:
-    """Decodes jobs side by side. For one thread at a time.
+    """Decodes entries side by side. Not thread-safe.
 
     Args:
-        rows: Most jobs at a time.
-        capacity: Longest sequence of a job: prefix, prompt, answer and draft.
-        graphs: Pad every pass to one of a few shapes, and on CUDA replay it as a graph.
-        free: Frees memory where a pass needs more than there is, and says whether there was any. None: a pass that runs out of
-            memory fails for all (processes that hold a model together must make the same passes).
+        rows: Largest number of entries.
+        capacity: Longest sequence of an entry in tokens: prefix, prompt, answer and draft.
+        graphs: Pad every pass to one of a few shapes, and replay it as a CUDA graph on CUDA.
+        free: Frees memory where a pass runs out of it, and returns whether there was any to free. None: a pass that runs out of
+            memory fails for all entries (processes that share a model must make the same passes).
     """
 
     def __init__(
@@ -65,128 +67,128 @@ class BatchDecoder:
             model.config.decoder, rows, capacity, dtype=model.dtype, device=model.device
         )
         self._rows = rows
-        # Job i is in row i: a row that becomes free is filled from the last one, so that passes run over no gaps.
-        self._jobs: list[Job] = []
+        # Entry i is in row i: the last row moves into a row that becomes free, so that passes have no gaps.
+        self._entries: list[BatchEntry] = []
         self._graphs = GraphedPass(model, self._cache) if graphs else None
         self._free = free
-        # Most rows of a pass: fewer after memory ran out, until the batch has emptied.
-        self._together = rows
+        # Most rows of a pass: fewer after memory ran out, until the batch is empty again.
+        self._rows_per_pass = rows
 
     @property
-    def room(self) -> int:
-        """How many more jobs may join now."""
-        return self._rows - len(self._jobs)
+    def free_rows(self) -> int:
+        """Number of entries that can be added now."""
+        return self._rows - len(self._entries)
 
     @property
-    def busy(self) -> bool:
-        """Whether there is a job at work."""
-        return bool(self._jobs)
+    def has_work(self) -> bool:
+        """Whether there is any entry."""
+        return bool(self._entries)
 
-    def add(self, job: Job) -> None:
-        """Let a job join; its first pass is the next step. There must be room.
+    def add(self, entry: BatchEntry) -> None:
+        """Add an entry; the next step makes its first pass. Needs a free row.
 
         Raises:
-            QueryError: It is longer than a row can ever be; with the numbers.
+            QueryError: The sequence is longer than a row; with the numbers.
         """
-        needed, capacity = job.prefix.length + job.decoding.pending, self._cache.capacity
+        needed, capacity = entry.prefix.length + entry.state.pending, self._cache.capacity
         if needed >= capacity:
             raise QueryError(
-                f"this question takes {needed} tokens with its picture, a batch has room for {capacity} each: ask it "
-                "alone, or more briefly"
+                f"this question takes {needed} tokens with its image, a row of a batch holds {capacity}: ask it alone, or "
+                "shorten it"
             )
         with torch.inference_mode():
-            self._cache.fill(len(self._jobs), job.prefix)
-        self._jobs.append(job)
+            self._cache.fill(len(self._entries), entry.prefix)
+        self._entries.append(entry)
 
-    def drop(self, job: Job) -> None:
-        """Take a job out before its end; its place is free at once. One that is not there any more is no error."""
-        if job in self._jobs:
-            self._release(self._jobs.index(job))
+    def cancel(self, entry: BatchEntry) -> None:
+        """Remove an entry before its end and free its row. An entry that has left is no error."""
+        if entry in self._entries:
+            self._release(self._entries.index(entry))
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
-        """Decode all jobs; a waiting one takes the place of one that ends.
+    def run(self, entries: Iterable[BatchEntry]) -> Iterator[tuple[BatchEntry, Outcome]]:
+        """Decode all entries; the next one takes the row of one that ends.
 
-        `jobs` is read only as far as there is room, so that pictures are encoded when their turn comes.
+        `entries` is consumed only as rows become free, so that images are encoded when their turn comes.
 
         Yields:
-            As `step`, until all have ended.
+            As `step` returns them, until all have ended.
         """
-        waiting = iter(jobs)
+        waiting = iter(entries)
         while True:
-            while self.room and (job := next(waiting, None)) is not None:
-                self.add(job)
-            if not self.busy:
+            while self.free_rows and (entry := next(waiting, None)) is not None:
+                self.add(entry)
+            if not self.has_work:
                 return
             yield from self.step()
 
-    def step(self) -> list[tuple[Job, Outcome]]:
-        """Make one pass for all jobs; return (job, step) for each.
+    def step(self) -> list[tuple[BatchEntry, Outcome]]:
+        """Make one pass for all entries; return (entry, outcome) for each.
 
-        (job, None) for those that have ended, and (job, ModelFailed) for those that the model failed at: both have left.
+        Entries whose outcome is None (ended) or ModelFailed have left the batch.
         """
-        readings = [
-            job.decoding.next_reading(self._cache.capacity - length)
-            for job, length in zip(self._jobs, self._cache.lengths, strict=False)
+        inputs = [
+            entry.state.next_input(self._cache.capacity - length)
+            for entry, length in zip(self._entries, self._cache.lengths, strict=False)
         ]
-        ended = [row for row, reading in enumerate(readings) if reading is None]
-        results: list[tuple[Job, Outcome]] = [(self._jobs[row], None) for row in ended]
+        ended = [row for row, pass_input in enumerate(inputs) if pass_input is None]
+        results: list[tuple[BatchEntry, Outcome]] = [(self._entries[row], None) for row in ended]
         for row in reversed(ended):
             self._release(row)
-            readings[row] = readings[-1]
-            readings.pop()
-        going = [reading for reading in readings if reading is not None]
-        outcomes: list[Outcome] = []
-        while len(outcomes) < len(going):
-            first = len(outcomes)
-            outcomes += self._advance(first, going[first : first + self._together])
-        results += zip(self._jobs, outcomes, strict=True)
+            inputs[row] = inputs[-1]
+            inputs.pop()
+        going = [pass_input for pass_input in inputs if pass_input is not None]
+        outcomes = self._advance(0, going)
+        results += zip(self._entries, outcomes, strict=True)
         for row in reversed(range(len(outcomes))):
             if isinstance(outcomes[row], ModelFailed):
                 self._release(row)
-        if not self._jobs:
-            self._together = self._rows
+        if not self._entries:
+            self._rows_per_pass = self._rows
         return results
 
-    def _advance(self, first: int, readings: list[Reading]) -> list[Outcome]:
-        """Make one pass for some rows. Where memory runs out, make several of fewer rows: only a row alone fails."""
-        if self._free is None:
-            return self._settle(first, readings, *self._pass(first, readings))
-        free = self._free if len(readings) == 1 else lambda: False
-        try:
-            work = functools.partial(self._pass, first, readings)
-            read = with_memory(work, free)
-        except ModelFailed as failure:
-            if len(readings) == 1:
-                return [failure]
-        else:
-            return self._settle(first, readings, *read)
-        self._free()
-        self._together = len(readings) // 2
+    def _advance(self, first: int, inputs: list[PassInput]) -> list[Outcome]:
+        """Run the rows from `first` on, as many in a pass as the memory allows."""
         outcomes: list[Outcome] = []
-        while len(outcomes) < len(readings):
+        while len(outcomes) < len(inputs):
             done = len(outcomes)
-            outcomes += self._advance(first + done, readings[done : done + self._together])
+            outcomes += self._try_pass(first + done, inputs[done : done + self._rows_per_pass])
         return outcomes
 
-    def _pass(self, first: int, readings: list[Reading]) -> tuple[list[Tensor], list[Tensor]]:
-        """Return logits and hidden states of the rows from `first` on, as `Decoding.settle` takes them.
+    def _try_pass(self, first: int, inputs: list[PassInput]) -> list[Outcome]:
+        """Make one pass. Where memory runs out, make several passes over fewer rows: only a single row can fail."""
+        if self._free is None:
+            return self._accept(first, inputs, *self._pass(first, inputs))
+        free = self._free if len(inputs) == 1 else lambda: False
+        try:
+            result = with_memory(functools.partial(self._pass, first, inputs), free)
+        except ModelFailed as failure:
+            if len(inputs) == 1:
+                return [failure]
+        else:
+            return self._accept(first, inputs, *result)
+        self._free()
+        self._rows_per_pass = len(inputs) // 2
+        return self._advance(first, inputs)
 
-        The output head is the largest matrix of all: it is read once for all rows.
+    def _pass(self, first: int, inputs: list[PassInput]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return logits and hidden states of the rows from `first` on, as `DecodeState.accept` takes them.
+
+        The output head is the largest matrix of the decoder: it is read once for all rows.
         """
-        hidden = self._read(first, readings)
-        wanted = [hidden[row, r.first_row : len(r.tokens)] for row, r in enumerate(readings)]
+        hidden = self._hidden(first, inputs)
+        needed = [hidden[row, i.first_row : len(i.tokens)] for row, i in enumerate(inputs)]
         with torch.inference_mode():
-            logits = self._model.decoder.logits(torch.cat(wanted)).float()
-        return list(torch.split(logits, [len(part) for part in wanted])), wanted
+            logits = self._model.decoder.logits(torch.cat(needed)).float()
+        return list(torch.split(logits, [len(part) for part in needed])), needed
 
-    def _settle(
-        self, first: int, readings: list[Reading], logits: list[Tensor], hidden: list[Tensor]
+    def _accept(
+        self, first: int, inputs: list[PassInput], logits: list[Tensor], hidden: list[Tensor]
     ) -> list[Outcome]:
-        """Choose the tokens of the rows from `first` on; one that the model failed at does not touch the others."""
+        """Accept the tokens of the rows from `first` on; a row that fails does not affect the others."""
         outcomes: list[Outcome] = []
-        for row in range(len(readings)):
+        for row in range(len(inputs)):
             try:
-                step, kept = self._jobs[first + row].decoding.settle(logits[row], hidden[row])
+                step, kept = self._entries[first + row].state.accept(logits[row], hidden[row])
             except ModelFailed as failure:
                 outcomes.append(failure)
                 continue
@@ -195,38 +197,38 @@ class BatchDecoder:
         return outcomes
 
     def _release(self, row: int) -> None:
-        last = len(self._jobs) - 1
+        last = len(self._entries) - 1
         if row != last:
             self._cache.move(last, row)
-            self._jobs[row] = self._jobs[last]
-        self._jobs.pop()
+            self._entries[row] = self._entries[last]
+        self._entries.pop()
 
     @torch.inference_mode()
-    def _read(self, first: int, readings: list[Reading]) -> Tensor:
+    def _hidden(self, first: int, inputs: list[PassInput]) -> Tensor:
         """Run the tokens of the rows from `first` on through the decoder, padded on the right; return [B or more, T, D]."""
         cache, device = self._cache, self._model.device
-        rows = len(readings)
-        width = max(len(reading.tokens) for reading in readings)
+        rows = len(inputs)
+        width = max(len(pass_input.tokens) for pass_input in inputs)
         lengths = cache.lengths[first : first + rows]
-        seen = max(start + len(r.tokens) for start, r in zip(lengths, readings, strict=True))
-        # Recordings begin with the first row.
+        seen = max(start + len(i.tokens) for start, i in zip(lengths, inputs, strict=True))
+        # CUDA graphs are recorded for passes that begin with the first row.
         graphs = self._graphs if first == 0 else None
         if graphs is not None:
             rows, width, seen = padded_shape(rows, width, seen, cache)
         ids = torch.zeros(rows, width, dtype=torch.long)
         positions = torch.zeros(rows, width, dtype=torch.long)
-        # Padding is written where nobody looks, and looks at one place: a softmax over nothing is not a number.
-        places = torch.full((rows, width), cache.capacity)
+        # Padding is written to a slot that is never read, and attends to one token: a softmax over none is NaN.
+        slot_mapping = torch.full((rows, width), cache.capacity)
         mask = torch.zeros(rows, width, seen, dtype=torch.bool)
         mask[:, :, 0] = True
-        for row, reading in enumerate(readings):
-            start, count = lengths[row], len(reading.tokens)
-            ids[row, :count] = torch.tensor(reading.tokens)
-            positions[row, :count] = start + torch.tensor(reading.offsets())
-            places[row, :count] = torch.arange(start, start + count)
+        for row, pass_input in enumerate(inputs):
+            start, count = lengths[row], len(pass_input.tokens)
+            ids[row, :count] = torch.tensor(pass_input.tokens)
+            positions[row, :count] = start + torch.tensor(pass_input.offsets())
+            slot_mapping[row, :count] = torch.arange(start, start + count)
             mask[row, :count, :start] = True
-            mask[row, :count, start : start + count] = reading.sees()
-        work = BatchPass(*(t.to(device) for t in (ids, positions, places, mask[:, None])))
+            mask[row, :count, start : start + count] = pass_input.attention_mask()
+        batch = BatchInput(*(t.to(device) for t in (ids, positions, slot_mapping, mask[:, None])))
         if graphs is not None:
-            return graphs(work)
-        return run_pass(self._model, cache, work, first)
+            return graphs(batch)
+        return run_pass(self._model, cache, batch, first)

@@ -1,8 +1,8 @@
-"""Drafts as a tree: several ways an answer may go on, read in one pass, of which the model's own is kept.
+"""Drafts as a tree: several continuations of an answer, read in one pass; the one the model itself would write is accepted.
 
-Ways that begin alike share their first tokens. Every token sees the settled text and its own ancestors only, and has the position
-that it would have if its way came true, so that the model says after each what it would have said alone (SpecInfer, arXiv
-2305.09781).
+Continuations with the same start share its tokens. Every drafted token attends to the accepted text and to its own ancestors
+only, at the position it would have if its continuation came true, so that the model's output behind it is the same as without
+the other drafts (SpecInfer, arXiv 2305.09781).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 ROOT = -1
+"""Parent of a token that follows the accepted text directly."""
 
 
 @dataclass
@@ -22,8 +23,8 @@ class DraftTree:
 
     Attributes:
         tokens: Token ids.
-        parents: For each its parent's index in `tokens`; ROOT: it follows what is settled.
-        depths: For each how many tokens lie between it and what is settled, itself included: 1 for the first.
+        parents: Index in `tokens` of each token's parent, or ROOT.
+        depths: Distance of each token from the accepted text: 1 for the first.
     """
 
     tokens: list[int] = field(default_factory=list)
@@ -32,38 +33,40 @@ class DraftTree:
     _children: dict[tuple[int, int], int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, ways: Iterable[Sequence[int]], *, most: int, deepest: int) -> DraftTree:
-        """Join ways to go on, the likeliest first.
+    def from_continuations(
+        cls, continuations: Iterable[Sequence[int]], *, max_tokens: int, max_depth: int
+    ) -> DraftTree:
+        """Join continuations, the likeliest first.
 
         Args:
-            most: Tokens in all; what does not fit is left out, the last ways first.
-            deepest: Longest way.
+            max_tokens: Tokens in all; the last continuations are left out first.
+            max_depth: Longest continuation.
         """
         tree = cls()
-        for way in ways:
+        for continuation in continuations:
             node = ROOT
-            for token in way[:deepest]:
+            for token in continuation[:max_depth]:
                 known = tree.child(node, token)
-                if known is None and len(tree.tokens) >= most:
+                if known is None and len(tree.tokens) >= max_tokens:
                     break
                 node = tree._add(node, token) if known is None else known
         return tree
 
     @property
     def is_chain(self) -> bool:
-        """Whether there is one way only."""
+        """Whether there are no alternatives: every token is the child of the one before."""
         return all(parent == index - 1 for index, parent in enumerate(self.parents))
 
     def child(self, node: int, token: int) -> int | None:
-        """Return the index of the token that follows a node, None if that was not drafted."""
+        """Return the index of `token` as a child of `node`, None if it was not drafted."""
         return self._children.get((node, token))
 
     def accepted(self, chosen: Sequence[int], stop: int) -> list[int]:
         """Return the nodes that the model itself would have written, in order.
 
         Args:
-            chosen: The model's choice after the settled text and after each node: chosen[0], chosen[1 + node].
-            stop: Token that ends the answer; it is never followed.
+            chosen: The model's choice behind the accepted text (chosen[0]) and behind each node (chosen[1 + node]).
+            stop: Token that ends the answer; nothing behind it is accepted.
         """
         path: list[int] = []
         node = ROOT
@@ -76,7 +79,7 @@ class DraftTree:
         return path
 
     def ancestors(self) -> Tensor:
-        """Return [n, n] bool: row i sees column j, which is i itself or one of its ancestors."""
+        """Return [n, n] bool: column j is True in row i where j is i itself or one of its ancestors."""
         seen = torch.eye(len(self.tokens), dtype=torch.bool)
         for node, parent in enumerate(self.parents):
             if parent != ROOT:
@@ -93,8 +96,8 @@ class DraftTree:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """What one pass reads of one answer: settled tokens that were not read yet, and a draft behind them.
+class PassInput:
+    """Tokens that one pass reads for one answer: accepted tokens that were not read yet, then a draft.
 
     Attributes:
         pending: One or more token ids.
@@ -106,23 +109,23 @@ class Reading:
 
     @property
     def tokens(self) -> list[int]:
-        """All of them, [T]."""
+        """All token ids, [T]."""
         return self.pending + self.draft.tokens
 
     @property
     def first_row(self) -> int:
-        """Index of the last settled token: from there on logits are needed."""
+        """Index of the last accepted token: logits are needed from there on."""
         return len(self.pending) - 1
 
     def offsets(self) -> list[int]:
-        """Return for each token how far behind the cache it stands, [T]; alternatives stand at the same place."""
+        """Return each token's position relative to the end of the cache, [T]; alternatives share a position."""
         last = len(self.pending) - 1
         return [*range(len(self.pending)), *(last + depth for depth in self.draft.depths)]
 
-    def sees(self) -> Tensor:
-        """Return [T, T] bool: which of these tokens each of them sees, itself included."""
-        settled, drafted = len(self.pending), len(self.draft.tokens)
-        seen = torch.ones(settled + drafted, settled + drafted, dtype=torch.bool).tril()
+    def attention_mask(self) -> Tensor:
+        """Return [T, T] bool: column j is True in row i where token i attends to token j."""
+        pending, drafted = len(self.pending), len(self.draft.tokens)
+        mask = torch.ones(pending + drafted, pending + drafted, dtype=torch.bool).tril()
         if drafted:
-            seen[settled:, settled:] = self.draft.ancestors()
-        return seen
+            mask[pending:, pending:] = self.draft.ancestors()
+        return mask

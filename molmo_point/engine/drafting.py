@@ -1,10 +1,10 @@
-"""Guessing how an answer goes on, so that one pass of the decoder settles several tokens. Never changes an answer.
+"""Drafts of an answer, so that one pass of the decoder accepts several tokens. A draft never changes an answer.
 
-In `<point x="63.5" y="44.5" alt="red mug">red mug</point>` only the digits are news: the grammar forces most of the rest, and
-the query foretells the label. What is guessed is fed behind the last settled token and counts only as far as the model itself
+In `<point x="63.5" y="44.5" alt="red mug">red mug</point>` only the digits carry information: the grammar forces most of the
+rest, and the query predicts the label. A draft is fed behind the last accepted token and is accepted as far as the model itself
 would have written it (speculative decoding, arXiv 2211.17192, with the grammar as the draft model). Where the grammar leaves a
-choice (one point, several or none; another point or the end) its ways are drafted side by side, as a tree. Free text
-falls back on the longest run of tokens seen before (prompt lookup).
+choice (one point, several or none; another point or the end) all continuations are drafted side by side, as a tree. Free text
+uses prompt lookup: the tokens that followed the longest run seen before.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from typing import Literal
 
 from molmo_point.engine.detokenize import Detokenizer
+from molmo_point.engine.question import Kind
 from molmo_point.preprocess.tokenizer import Tokenizer
 
-Kind = Literal["point", "count", "text"]
-
 NONE = " There are none."
+"""What the model writes where nothing matches."""
 _OPEN_TAG = re.compile(r"<point(s?)((?: [a-z]+\d*=\"[^\"]*\")*)( ?[a-z]*\d*=?\"?[^\">]*)$")
 _OPEN_NUMBER = re.compile(r" ([xy])(\d*)=\"(\d*)(\.?)(\d*)$")
 _ALT = re.compile(r"<point(s?)(?: [xy]\d*=\"[\d. ]+\")+ alt=\"([^\"]*)\">([^<]*)$")
@@ -30,8 +29,7 @@ class GrammarDrafter:
     """Drafts for one answer.
 
     Args:
-        kind: What was asked: "point", "count" or "text".
-        label: What the model will probably call the things it points at.
+        label: The label that the model will probably give its points.
         prompt: Token ids of the prompt, which free text often repeats.
     """
 
@@ -47,30 +45,30 @@ class GrammarDrafter:
         self._read = 0
 
     def propose(self, tokens: Sequence[int]) -> list[list[int]]:
-        fresh = tokens[self._read :]
-        self._stream.push(fresh)
-        self._lookup.push(fresh)
+        new = tokens[self._read :]
+        self._stream.push(new)
+        self._lookup.push(new)
         self._read = len(tokens)
-        ways = continuations(
+        texts = continuations(
             self._stream.text, self._kind, self._label, whole_numbers=self._whole_numbers
         )
-        if ways is None:
+        if texts is None:
             lookup = self._lookup.propose()
             return [lookup] if lookup else []
-        return [list(self._encode(way)) for way in ways]
+        return [list(self._encode(text)) for text in texts]
 
 
 def continuations(
     text: str, kind: Kind, label: str, *, whole_numbers: bool = False
 ) -> list[str] | None:
-    """Guess what follows an answer's text.
+    """Return the texts that may follow the answer so far.
 
     Args:
-        text: The answer so far.
-        whole_numbers: The tokenizer writes "63" as one token: a point follows each number, not only one of two digits.
+        whole_numbers: The tokenizer writes "63" as one token, so that a decimal point follows any number; otherwise it follows
+            two digits.
 
     Returns:
-        What the grammar allows, the likeliest first; [] where nothing can be known (digits); None where the text follows no
+        What the grammar allows, the likeliest first; [] where nothing can be guessed (digits); None where the text follows no
         grammar.
     """
     if kind == "text" and "<point" not in text:
@@ -108,12 +106,12 @@ def _after_digits(number: re.Match[str], ending: str, *, whole_numbers: bool) ->
         return []
     if axis == "x":
         return [f'" y{index}="']
-    # Of several points another one is the likelier.
+    # In a list, another point is likelier than the end.
     return [f'" x{int(index) + 1}="', ending] if index else [ending]
 
 
 def _inside_tag(tag: re.Match[str], ending: str) -> list[str]:
-    plural, done, begun = tag.groups()
+    plural, done, started = tag.groups()
     count = _count(done)
     index = str(count) if plural else ""
     if not done:
@@ -122,12 +120,12 @@ def _inside_tag(tag: re.Match[str], ending: str) -> list[str]:
         likely = [f' y{index}="']
     else:
         likely = [f' x{count + 1}="', ending] if plural else [ending]
-    return _rest(likely, begun)
+    return _rest(likely, started)
 
 
-def _rest(wholes: Sequence[str], begun: str) -> list[str]:
-    """Return what is left of those that begin like that, if anything."""
-    return [whole[len(begun) :] for whole in wholes if whole.startswith(begun) and whole != begun]
+def _rest(wholes: Sequence[str], start: str) -> list[str]:
+    """Return the rest of each text that begins with `start`; texts equal to `start` have none."""
+    return [whole[len(start) :] for whole in wholes if whole.startswith(start) and whole != start]
 
 
 def _count(text: str) -> int:
@@ -135,35 +133,35 @@ def _count(text: str) -> int:
 
 
 class PromptLookup:
-    """Drafts the tokens that followed the last time the answer's last tokens were seen, in the prompt or the answer.
+    """Drafts the tokens that followed the latest earlier occurrence of the answer's last tokens, in the prompt or the answer.
 
     Args:
-        longest: Longest run that is compared; shorter ones are tried down to two tokens.
+        max_run: Longest run of tokens that is compared; shorter ones are tried down to two tokens.
         length: Tokens of a draft.
     """
 
-    def __init__(self, prompt: Sequence[int], *, longest: int = 4, length: int = 6) -> None:
+    def __init__(self, prompt: Sequence[int], *, max_run: int = 4, length: int = 6) -> None:
         self._tokens: list[int] = []
         self._after: dict[tuple[int, ...], int] = {}
-        self._longest = longest
+        self._max_run = max_run
         self._length = length
         self._prompt = len(prompt)
         self.push(prompt)
 
     def push(self, tokens: Sequence[int]) -> None:
-        """Take more tokens; every run that ends before one of them leads to it."""
+        """Add tokens, and remember for every run of tokens what followed it."""
         for token in tokens:
             here = len(self._tokens)
-            for size in range(2, self._longest + 1):
+            for size in range(2, self._max_run + 1):
                 if here >= size:
                     self._after[tuple(self._tokens[here - size : here])] = here
             self._tokens.append(token)
 
     def propose(self) -> list[int]:
-        """Return the tokens after the longest run seen before, or []."""
+        """Return the tokens that followed the longest run seen before, or []."""
         if len(self._tokens) == self._prompt:
             return []
-        for size in range(self._longest, 1, -1):
+        for size in range(self._max_run, 1, -1):
             start = self._after.get(tuple(self._tokens[-size:]))
             if start is not None:
                 return self._tokens[start : start + self._length]

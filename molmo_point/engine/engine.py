@@ -1,6 +1,8 @@
-"""Model, tokenizer, caches and options of one checkpoint: from a picture and a question to an answer being written.
+"""Model, tokenizer, caches and options of one checkpoint: prepares questions, and decodes answers one at a time or in batches.
 
-`Engine` prepares requests and drives the decoder, one request alone or many side by side; `local` wears the `Pointer` interface.
+image, timing = engine.encode("kitchen.png")
+request = engine.prepare_points(image, timing, Question.now("mug", "point"))
+for point in engine.stream(request): ...
 """
 
 from __future__ import annotations
@@ -8,63 +10,65 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 
-from molmo_point.engine.answer import Effort, PointAnswer, TextAnswer
-from molmo_point.engine.batch import BatchDecoder, Job
-from molmo_point.engine.drafting import GrammarDrafter, Kind
+from molmo_point.engine.answer import Answer, PointAnswer, TextAnswer, TimingRecorder
+from molmo_point.engine.batch import BatchDecoder, BatchEntry
+from molmo_point.engine.drafting import GrammarDrafter
 from molmo_point.engine.failures import with_memory
 from molmo_point.engine.generate import (
     MAX_DRAFT,
-    Decoding,
+    DecodeState,
     Drafter,
     Limits,
     NoDraft,
     Step,
     generate,
 )
-from molmo_point.engine.image_prefix import EncodedPicture, PictureEncoder
+from molmo_point.engine.image_prefix import EncodedImage, ImageEncoder
 from molmo_point.engine.options import EngineOptions as EngineOptions
+from molmo_point.engine.question import Question
 from molmo_point.engine.score_calibration import Calibration
-from molmo_point.engine.uncertainty import NumberTokens, Trace
+from molmo_point.engine.uncertainty import ConfidenceTracker, NumberTokens
 from molmo_point.errors import ModelFailed, QueryError, UsageError
 from molmo_point.images import load_image
 from molmo_point.markup import count_prompt, guess_label, point_prompt
 from molmo_point.model.molmo import Molmo
-from molmo_point.pointer import ImageLike, check_timeout
+from molmo_point.pointer import ImageLike
 from molmo_point.points import Pointing, Status, Timing
 from molmo_point.preprocess.inputs import check_length
-from molmo_point.preprocess.prompt import check_query, wrap
+from molmo_point.preprocess.prompt import format_prompt
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.repeats import Repeats
 
-
-@dataclass(frozen=True, eq=False)
-class PointRequest:
-    """A question for points, ready to be decoded."""
-
-    picture: EncodedPicture
-    decoding: Decoding
-    answer: PointAnswer
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+Answer_co = TypeVar("Answer_co", covariant=True)
 
 
 @dataclass(frozen=True, eq=False)
-class TextRequest:
-    """A free question, ready to be decoded."""
+class Request(Generic[Answer_co]):
+    """A question about an encoded image, ready to be decoded."""
 
-    decoding: Decoding
-    answer: TextAnswer
+    image: EncodedImage
+    state: DecodeState
+    answer: Answer_co
+
+
+PointRequest = Request[PointAnswer]
+TextRequest = Request[TextAnswer]
 
 
 class Engine:
-    """One checkpoint at work. Safe to use from several threads.
+    """One loaded checkpoint. Thread-safe.
 
     Args:
-        name: What `Pointing.model` says.
-        calibration: Of this checkpoint; without it scores and covariances are raw.
+        name: `Pointing.model`.
+        calibration: Of this checkpoint; None = raw scores and covariances.
         shared: Several processes hold the model together: no pass is repeated where memory runs out.
     """
 
@@ -86,104 +90,119 @@ class Engine:
         self.options = options
         self._calibration = calibration
         self._numbers = NumberTokens(tokenizer)
-        self._lone_decoders: list[BatchDecoder] = []
-        self.encoder = PictureEncoder(
+        self._single_row_decoders: list[BatchDecoder] = []
+        self.encoder = ImageEncoder(
             model,
             tokenizer.special,
-            picture_bytes=options.picture_cache_bytes,
+            image_bytes=options.image_cache_bytes,
             crop_bytes=options.crop_cache_bytes,
         )
 
-    def encode(self, image: ImageLike) -> tuple[EncodedPicture, Timing]:
-        """Read a picture; the timing holds what was spent on it now: little, if it was remembered.
+    def encode(self, image: ImageLike) -> tuple[EncodedImage, Timing]:
+        """Return the encoded image, and the time spent on it now: little if it was cached.
 
         Raises:
-            ImageError: Not a picture.
-            ModelFailed: NaN, or out of memory.
+            ImageError: Not an image.
+            ModelFailed: The model computed NaN or infinity, or memory ran out.
             UsageError: This process was forked from the one that loaded the model.
         """
         self._check_process()
         start = time.perf_counter()
         array = with_memory(lambda: load_image(image), self._free)
         decoded = time.perf_counter() - start
-        picture, fresh = with_memory(lambda: self.encoder.encode(array), self._free)
-        if not fresh:
-            return picture, Timing(preprocess_s=decoded)
+        encoded, is_new = with_memory(lambda: self.encoder.encode(array), self._free)
+        if not is_new:
+            return encoded, Timing(preprocess_s=decoded)
         timing = Timing(
-            preprocess_s=decoded + picture.preprocess_s,
-            vision_s=picture.vision_s,
-            prefill_s=picture.prefill_s,
-            crops=picture.encoded,
+            preprocess_s=decoded + encoded.preprocess_s,
+            vision_s=encoded.vision_s,
+            prefill_s=encoded.prefill_s,
+            crops=encoded.encoded,
         )
-        return picture, timing
+        return encoded, timing
 
-    def no_picture(self) -> EncodedPicture:
-        """Return what comes before a question without a picture; errors as in `encode`."""
+    def no_image(self) -> EncodedImage:
+        """Return the prefix of a question without an image. Raises as `encode`."""
         self._check_process()
-        return with_memory(self.encoder.no_picture, self._free)
+        return with_memory(self.encoder.no_image, self._free)
 
-    def ask_points(
-        self,
-        picture: EncodedPicture,
-        cost: Timing,
-        query: str,
-        kind: Kind,
-        started: float,
-        timeout_s: float | None,
+    def prepare_points(
+        self, image: EncodedImage, timing: Timing, question: Question
     ) -> PointRequest:
-        """Prepare a question for points.
+        """Return a request for points.
+
+        Args:
+            timing: What encoding the image took; it is part of the answer's timing.
 
         Raises:
-            QueryError: Empty, or too long for the model.
-            UsageError: A timeout that is none.
+            QueryError: The question does not fit the model's positions.
         """
-        question = (count_prompt if kind == "count" else point_prompt)(check_query(query))
-        prompt = self.tokenizer.encode(wrap(question))
+        query = question.query
+        text = count_prompt(query) if question.kind == "count" else point_prompt(query)
+        prompt = self.tokenizer.encode(format_prompt(text))
         label = guess_label(query)
-        decoding = self._decoding(picture, prompt, kind, label, started, timeout_s)
-        length = picture.cache.length + len(prompt)
-        effort = Effort(started, cost.model_copy(update={"prompt_tokens": length}))
-        blank = Pointing(
-            query=query,
-            status=Status.TRUNCATED,
-            image_size=picture.image_size,
-            model=self.name,
-            calibrated=self._calibration is not None,
+        state = self._decode_state(image, prompt, question, label)
+        timing = timing.model_copy(update={"prompt_tokens": image.cache.length + len(prompt)})
+        calibrated = self._calibration is not None
+        answer = PointAnswer(
+            self.tokenizer,
+            TimingRecorder(question.started, timing),
+            ConfidenceTracker(self._numbers, self._calibration),
+            Repeats(calibrated=calibrated),
+            Pointing(
+                query=query,
+                status=Status.TRUNCATED,
+                image_size=image.image_size,
+                model=self.name,
+                calibrated=calibrated,
+            ),
+            label,
         )
-        trace = Trace(self._numbers, self._calibration)
-        repeats = Repeats(calibrated=self._calibration is not None)
-        answer = PointAnswer(self.tokenizer, effort, trace, repeats, blank, label)
-        return PointRequest(picture, decoding, answer)
+        return Request(image, state, answer)
 
-    def ask_text(
-        self, picture: EncodedPicture, question: str, started: float, timeout_s: float | None
-    ) -> TextRequest:
-        """Prepare a free question; errors as in `ask_points`."""
-        prompt = self.tokenizer.encode(wrap(check_query(question)))
-        decoding = self._decoding(picture, prompt, "text", "", started, timeout_s)
-        return TextRequest(decoding, TextAnswer(self.tokenizer))
+    def prepare_text(self, image: EncodedImage, question: Question) -> TextRequest:
+        """Return a request for free text. Raises as `prepare_points`."""
+        prompt = self.tokenizer.encode(format_prompt(question.query.strip()))
+        state = self._decode_state(image, prompt, question, label="")
+        return Request(image, state, TextAnswer(self.tokenizer))
 
-    def run(self, picture: EncodedPicture, decoding: Decoding) -> Iterator[Step]:
-        """Decode one answer."""
-        if self.options.cuda_graphs:
-            return self._run_graphed(picture, decoding)
-        capacity = picture.cache.length + decoding.longest
-        with torch.inference_mode():
-            cache = with_memory(lambda: picture.cache.fork(capacity), self._free)
-        return generate(self.model, cache, decoding, self._free)
-
-    def decoder(self, rows: int) -> BatchDecoder:
-        """Return a decoder for up to so many answers side by side, or as many as `batch_cache_bytes` allows.
-
-        Where memory is short, it is one for fewer answers.
+    def stream(self, request: Request[Answer[Piece, Result]]) -> Generator[Piece, None, Result]:
+        """Decode one answer: yield points or pieces of text as they are complete, return the whole answer.
 
         Raises:
-            QueryError: Not even one answer fits the budget; with the numbers.
-            ModelFailed: Not even one answer fits the memory.
+            ModelFailed: The model computed NaN or infinity, or memory ran out.
+        """
+        state, answer = request.state, request.answer
+        for step in self.decode(request.image, state):
+            yield from answer.take(step)
+        assert state.finish_reason is not None
+        pieces, result = answer.finish(state.finish_reason)
+        yield from pieces
+        return result
+
+    def decode(self, image: EncodedImage, state: DecodeState) -> Iterator[Step]:
+        """Decode the tokens of one answer.
+
+        A batch of one row would give the same steps and takes 5 to 11 % longer (CPU, `nano`), so that single answers have a pass
+        of their own.
+        """
+        if self.options.cuda_graphs:
+            return self._decode_graphed(image, state)
+        capacity = image.cache.length + state.max_total_tokens
+        with torch.inference_mode():
+            cache = with_memory(lambda: image.cache.fork(capacity), self._free)
+        return generate(self.model, cache, state, self._free)
+
+    def make_batch_decoder(self, rows: int) -> BatchDecoder:
+        """Return a decoder of `rows` rows, or of as many as `batch_cache_bytes` and the memory allow.
+
+        Raises:
+            QueryError: Not even one row fits `batch_cache_bytes`; with the numbers.
+            ModelFailed: Not even one row fits the memory.
         """
         self._check_process()
-        most, capacity = self._batch_size()
-        rows = min(rows, most)
+        max_rows, capacity = self._batch_size()
+        rows = min(rows, max_rows)
         while True:
             make = functools.partial(
                 BatchDecoder,
@@ -200,22 +219,25 @@ class Engine:
                     raise
                 rows //= 2
 
+    def clear_caches(self) -> None:
+        """Drop all encoded images and crops."""
+        self.encoder.images.clear()
+        self.encoder.crops.clear()
+
     def _free(self) -> bool:
-        """Forget pictures and crops, and give cached memory back to the device; return whether that was any."""
+        """Drop cached images and crops, and return unused memory to the device; return whether there was any."""
         if self._shared:
             return False
-        held = self.encoder.pictures.nbytes + self.encoder.crops.nbytes
-        self.encoder.pictures.clear()
-        self.encoder.crops.clear()
-        if self.model.device.type == "cuda":
-            held += torch.cuda.memory_reserved(self.model.device) - torch.cuda.memory_allocated(
-                self.model.device
-            )
+        held = self.encoder.images.nbytes + self.encoder.crops.nbytes
+        self.clear_caches()
+        device = self.model.device
+        if device.type == "cuda":
+            held += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
             torch.cuda.empty_cache()
         return held > 0
 
     def _check_process(self) -> None:
-        """Refuse to work in a forked process: torch's threads are not there, and a pass would wait for them without end.
+        """Refuse to run in a forked process: torch's threads do not exist there, and a pass would wait for them endlessly.
 
         Raises:
             UsageError: This process was forked from the one that loaded the model.
@@ -227,60 +249,56 @@ class Engine:
                 "and `connect`"
             )
 
-    def _run_graphed(self, picture: EncodedPicture, decoding: Decoding) -> Iterator[Step]:
-        # Recordings belong to a decoder's cache: one is kept for each answer that was ever written at the same time.
-        decoder = self._lone_decoders.pop() if self._lone_decoders else self.decoder(1)
-        job = Job(picture.cache, decoding, None)
+    def _decode_graphed(self, image: EncodedImage, state: DecodeState) -> Iterator[Step]:
+        # A recorded graph belongs to one decoder's cache, so that decoders are kept, one for each simultaneous answer.
+        decoder = (
+            self._single_row_decoders.pop()
+            if self._single_row_decoders
+            else self.make_batch_decoder(1)
+        )
+        entry = BatchEntry(image.cache, state, None)
         try:
-            for _, step in decoder.run([job]):
+            for _, step in decoder.run([entry]):
                 if isinstance(step, ModelFailed):
                     raise step
                 if step is not None:
                     yield step
         finally:
-            decoder.drop(job)
-            self._lone_decoders.append(decoder)
+            decoder.cancel(entry)
+            self._single_row_decoders.append(decoder)
 
-    def _decoding(
-        self,
-        picture: EncodedPicture,
-        prompt: list[int],
-        kind: Kind,
-        label: str,
-        started: float,
-        timeout_s: float | None,
-    ) -> Decoding:
+    def _decode_state(
+        self, image: EncodedImage, prompt: list[int], question: Question, label: str
+    ) -> DecodeState:
         self._check_process()
-        timeout_s = check_timeout(timeout_s)
-        limit = self.model.config.decoder.max_positions
-        length = picture.cache.length
-        check_length(length, len(prompt), 1, limit)
-        room = min(self.options.max_new_tokens, limit - length - len(prompt))
+        positions = self.model.config.decoder.max_positions
+        length = image.cache.length
+        check_length(length, len(prompt), 1, positions)
+        max_new_tokens = min(self.options.max_new_tokens, positions - length - len(prompt))
         drafter: Drafter = NoDraft()
         if self.options.drafts:
-            drafter = GrammarDrafter(self.tokenizer, kind, label, prompt)
-        deadline = None if timeout_s is None else started + timeout_s
-        return Decoding(
+            drafter = GrammarDrafter(self.tokenizer, question.kind, label, prompt)
+        return DecodeState(
             prompt,
             stop=self.tokenizer.special.end_of_text,
-            limits=Limits(room, deadline),
+            limits=Limits(max_new_tokens, question.deadline),
             drafter=drafter,
         )
 
     def _batch_size(self) -> tuple[int, int]:
-        """Return how many rows of how many tokens a batch may have.
+        """Return (rows, tokens a row) of the largest batch.
 
         Raises:
-            QueryError: Not even one row fits the budget; with the numbers.
+            QueryError: Not even one row fits `batch_cache_bytes`; with the numbers.
         """
         sizes, options = self.model.config.decoder, self.options
-        # The longest picture of 12 crops takes 1460 tokens; a question of 4000 characters about 1000.
+        # An image of 12 crops takes at most 1460 tokens, a query of 4000 characters about 1000.
         capacity = min(sizes.max_positions, 2500 + options.max_new_tokens) + MAX_DRAFT
-        token = 2 * sizes.layers * sizes.kv_width * self.model.dtype.itemsize
-        rows = min(options.max_batch, options.batch_cache_bytes // (capacity * token))
+        token_bytes = 2 * sizes.layers * sizes.kv_width * self.model.dtype.itemsize
+        rows = min(options.max_batch, options.batch_cache_bytes // (capacity * token_bytes))
         if rows < 1:
             raise QueryError(
-                f"one answer of {capacity} tokens takes {capacity * token:,} bytes of keys and values, batch_cache_bytes is "
-                f"{options.batch_cache_bytes:,}: raise it"
+                f"one answer of {capacity} tokens takes {capacity * token_bytes:,} bytes of keys and values, "
+                f"batch_cache_bytes is {options.batch_cache_bytes:,}: raise it"
             )
         return rows, capacity

@@ -1,4 +1,4 @@
-"""When the network fails: numbers that are no answer, and memory that runs out."""
+"""Failures of the network: NaN or infinity, and exhausted memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MEMORY_WORDS = (
     "cannot allocate memory",
     "ALLOC_FAILED",
 )
-"""What CPU, MPS and the CUDA libraries say in a plain RuntimeError; CUDA itself has a class of its own."""
+"""Texts of a plain RuntimeError from CPU, MPS and the CUDA libraries; CUDA itself raises a class of its own."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -29,23 +29,23 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_memory(error: BaseException) -> ModelFailed:
-    """Return the error for that."""
+    """Return an out-of-memory error that says what to do."""
     said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
     return ModelFailed(
         f"out of memory ({said}): load the model in bfloat16 or with quantize='int8', answer fewer questions at once (max_batch, "
-        "batch_cache_bytes), keep fewer pictures (picture_cache_bytes), or use a smaller picture"
+        "batch_cache_bytes), keep fewer images (image_cache_bytes), or use a smaller image"
     )
 
 
 def with_memory(work: Callable[[], Result], free: Callable[[], bool]) -> Result:
-    """Return what `work` returns; where memory runs out, free some and do it once more.
+    """Return the result of `work`; where memory runs out, free some and call it once more.
 
     Args:
-        work: Changes nothing before it succeeds.
+        work: Has no effect unless it succeeds.
         free: Frees memory; returns whether there was any to free.
 
     Raises:
-        ModelFailed: Memory ran out nevertheless.
+        ModelFailed: Memory ran out again.
     """
     try:
         return work()
@@ -53,21 +53,21 @@ def with_memory(work: Callable[[], Result], free: Callable[[], bool]) -> Result:
         if not is_out_of_memory(error):
             raise
         failure = out_of_memory(error)
-    # Behind the handler, whose error holds on to the tensors of the attempt.
+    # Outside the handler: its exception keeps the tensors of the failed attempt alive.
     if free():
         return with_memory(work, lambda: False)
     raise failure
 
 
-def finite(values: Tensor, dtype: torch.dtype) -> None:
-    """Check what tokens are chosen by.
+def check_finite(values: Tensor, dtype: torch.dtype) -> None:
+    """Refuse NaN and infinity.
 
     Args:
-        values: The largest logit of each row. NaN anywhere in a row makes it NaN.
+        values: Largest value of each row; NaN anywhere in a row makes it NaN.
         dtype: The weights' type.
 
     Raises:
-        ModelFailed: Not finite; says what to do.
+        ModelFailed: Some value is not finite; says what to do.
     """
     if bool(torch.isfinite(values).all()):
         return
@@ -82,9 +82,9 @@ def finite(values: Tensor, dtype: torch.dtype) -> None:
 
 
 def as_point_error(error: Exception) -> PointError:
-    """Return what stopped one question as an error of ours."""
+    """Return the error of one question as a PointError."""
     if isinstance(error, PointError):
         return error
     if is_out_of_memory(error):
         return out_of_memory(error)
-    return PointError(f"the answer could not be put together: {type(error).__name__}: {error}")
+    return PointError(f"the answer could not be composed: {type(error).__name__}: {error}")

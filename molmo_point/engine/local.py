@@ -9,28 +9,19 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from molmo_point.arguments import check_frame_id, check_request, check_stamp, check_timeout
 from molmo_point.checkpoints.config import MolmoConfig
-from molmo_point.engine.drafting import Kind
 from molmo_point.engine.engine import Engine, EngineOptions
+from molmo_point.engine.question import Kind, Question
 from molmo_point.engine.scheduler import Scheduler
 from molmo_point.engine.score_calibration import Floats, read_calibration
-from molmo_point.engine.view import LocalView, drain, points_of, text_of, written
+from molmo_point.engine.view import LocalView, run_to_end
 from molmo_point.errors import CheckpointError, PointError
 from molmo_point.model.molmo import Molmo
-from molmo_point.model.tensor_parallel import Share, apply_tensor_parallel
+from molmo_point.model.tensor_parallel import Shard, apply_tensor_parallel
 from molmo_point.model.weights import Progress, load_weights
-from molmo_point.pointer import (
-    ImageLike,
-    PointStream,
-    TextStream,
-    all_or_error,
-    check_frame_id,
-    check_request,
-    check_stamp,
-    check_timeout,
-)
+from molmo_point.pointer import ImageLike, PointStream, TextStream, all_or_error
 from molmo_point.points import Pointing, Text
-from molmo_point.preprocess.prompt import check_query
 from molmo_point.preprocess.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -55,17 +46,17 @@ class LocalPointer:
         progress: Progress | None = None,
         mesh: DeviceMesh | None = None,
     ) -> LocalPointer:
-        """Load a checkpoint folder, or with `mesh` this process's share of it.
+        """Load a checkpoint folder, or with `mesh` this process's shard of it.
 
         Raises:
-            CheckpointError: The folder is not a whole Molmo checkpoint.
+            CheckpointError: The folder is not a complete Molmo checkpoint.
         """
         config = MolmoConfig.from_folder(folder)
         tokenizer = Tokenizer(folder)
         _check_vocabulary(config, tokenizer, folder)
-        share = None if mesh is None else Share(mesh.get_local_rank(), mesh.size())
+        shard = None if mesh is None else Shard(mesh.get_local_rank(), mesh.size())
         model = load_weights(
-            folder, config, device=device, dtype=dtype, progress=progress, share=share
+            folder, config, device=device, dtype=dtype, progress=progress, shard=shard
         )
         if mesh is not None:
             model = apply_tensor_parallel(model, mesh)
@@ -82,12 +73,12 @@ class LocalPointer:
 
     @property
     def engine(self) -> Engine:
-        """What works underneath: network, tokenizer, caches."""
+        """Network, tokenizer and caches of the checkpoint."""
         return self._engine
 
     @property
     def network(self) -> Molmo:
-        """The network itself."""
+        """The network."""
         return self._engine.model
 
     def point(
@@ -99,7 +90,7 @@ class LocalPointer:
         stamp_ns: int | None = None,
         frame_id: str | None = None,
     ) -> Pointing:
-        return drain(self._stream(image, query, "point", timeout_s, stamp_ns, frame_id))
+        return run_to_end(self._stream(image, query, "point", timeout_s, stamp_ns, frame_id))
 
     def count(
         self,
@@ -110,10 +101,10 @@ class LocalPointer:
         stamp_ns: int | None = None,
         frame_id: str | None = None,
     ) -> Pointing:
-        return drain(self._stream(image, query, "count", timeout_s, stamp_ns, frame_id))
+        return run_to_end(self._stream(image, query, "count", timeout_s, stamp_ns, frame_id))
 
     def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> Text:
-        return Text.of(drain(self.stream_text(image, question, timeout_s=timeout_s)))
+        return Text.of(run_to_end(self.stream_text(image, question, timeout_s=timeout_s)))
 
     def stream(
         self,
@@ -124,75 +115,70 @@ class LocalPointer:
         stamp_ns: int | None = None,
         frame_id: str | None = None,
     ) -> PointStream:
-        return (yield from self._stream(image, query, "point", timeout_s, stamp_ns, frame_id))
+        return self._stream(image, query, "point", timeout_s, stamp_ns, frame_id)
 
     def stream_text(
         self, image: ImageLike | None, question: str, *, timeout_s: float | None = None
     ) -> TextStream:
-        """Answer in pieces; `image` may be None for a question without a picture."""
-        started = time.perf_counter()
+        """Answer in pieces; `image` may be None for a question without an image."""
         engine = self._engine
-        check_query(question)
-        timeout_s = check_timeout(timeout_s)
-        picture = engine.no_picture() if image is None else engine.encode(image)[0]
-        return (yield from text_of(engine, picture, question, started, timeout_s))
+        asked = Question.now(question, "text", timeout_s)
+        encoded = engine.no_image() if image is None else engine.encode(image)[0]
+        return (yield from engine.stream(engine.prepare_text(encoded, asked)))
 
     def open(self, image: ImageLike) -> LocalView:
-        picture, timing = self._engine.encode(image)
-        return LocalView(self._engine, picture, timing)
+        return LocalView(self._engine, *self._engine.encode(image))
 
     def point_many(
         self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
     ) -> list[Pointing]:
-        """Point in many pictures, up to `max_batch` answers side by side.
+        """Point in many images, up to `max_batch` answers side by side.
 
-        `timeout_s` is for all of them together: what is not complete by then is `truncated`.
+        `timeout_s` is the budget for all of them together; answers that are not complete by then are `truncated`.
 
         Raises:
             BatchError: Some requests failed; all others were answered.
         """
         timeout_s = check_timeout(timeout_s)
         deadline = None if timeout_s is None else time.perf_counter() + timeout_s
-        scheduler = self.schedule()
+        scheduler = self.scheduler()
         waiting = enumerate(requests)
         done: dict[Hashable, Pointing | PointError] = {}
         while True:
-            while scheduler.room and (following := next(waiting, None)) is not None:
+            while scheduler.free_rows and (following := next(waiting, None)) is not None:
                 key, request = following
                 try:
                     image, query = check_request(request, key)
                     scheduler.add(key, image, query, timeout_s=_left(deadline))
                 except PointError as error:
                     done[key] = error
-            if not scheduler.busy:
+            if not scheduler.has_work:
                 return all_or_error([done[key] for key in range(len(done))])
-            for news in scheduler.step():
-                if news.error is not None:
-                    done[news.key] = news.error
-                elif isinstance(news.result, Pointing):
-                    done[news.key] = news.result
+            for output in scheduler.step():
+                if output.error is not None:
+                    done[output.key] = output.error
+                elif isinstance(output.result, Pointing):
+                    done[output.key] = output.result
 
-    def examine(
+    def point_with_features(
         self, image: ImageLike, query: str, *, kind: Kind = "point"
     ) -> tuple[Pointing, list[Floats | None]]:
-        """Point or count, and hand out what the decoder had come to at each point: what a calibration's probes read.
+        """Point or count, and also return the hidden features that a calibration's probes use.
 
         Returns:
             The answer, and for each of its points the decoder's output at the end of the question and of the point [2 D]; None
             for a point that is not written in digits.
         """
-        engine = self._engine
-        picture, cost = engine.encode(image)
-        request = engine.ask_points(picture, cost, query, kind, time.perf_counter(), None)
-        return drain(written(engine, request)), request.answer.states()
+        question = Question.now(query, kind)
+        request = self._engine.prepare_points(*self._engine.encode(image), question)
+        return run_to_end(self._engine.stream(request)), request.answer.hidden_features()
 
-    def schedule(self) -> Scheduler:
-        """Return a decoder for many questions at once that join as they come: for a server's loop."""
+    def scheduler(self) -> Scheduler:
+        """Return a scheduler for a server's loop: many questions at once, which join at any time."""
         return Scheduler(self._engine)
 
     def close(self) -> None:
-        self._engine.encoder.pictures.clear()
-        self._engine.encoder.crops.clear()
+        self._engine.clear_caches()
 
     def _stream(
         self,
@@ -203,15 +189,12 @@ class LocalPointer:
         stamp_ns: int | None,
         frame_id: str | None,
     ) -> PointStream:
-        started = time.perf_counter()
-        # Before the picture is read, which takes longest.
-        check_query(query)
-        timeout_s = check_timeout(timeout_s)
-        passed_on = {"stamp_ns": check_stamp(stamp_ns), "frame_id": check_frame_id(frame_id)}
-        picture, cost = self._engine.encode(image)
-        asked = points_of(self._engine, picture, cost, query, kind, started, timeout_s)
-        pointing = yield from asked
-        return pointing.with_(**passed_on)
+        # Checked before the image is encoded, which takes longest.
+        question = Question.now(query, kind, timeout_s)
+        source = {"stamp_ns": check_stamp(stamp_ns), "frame_id": check_frame_id(frame_id)}
+        request = self._engine.prepare_points(*self._engine.encode(image), question)
+        pointing = yield from self._engine.stream(request)
+        return pointing.replace(**source)
 
 
 def _left(deadline: float | None) -> float | None:
@@ -219,7 +202,7 @@ def _left(deadline: float | None) -> float | None:
 
 
 def _check_vocabulary(config: MolmoConfig, tokenizer: Tokenizer, folder: Path) -> None:
-    """Refuse a tokenizer whose ids the network does not have, or whose end of text is not the one of config.json."""
+    """Refuse a tokenizer whose ids the network lacks, or whose end of text differs from config.json."""
     sizes, special = config.decoder, tokenizer.special
     rows = sizes.embedding_size + sizes.new_embedding_size
     if tokenizer.largest_id >= rows or special.end_of_text >= sizes.embedding_size:

@@ -1,4 +1,4 @@
-"""What can be chosen about an engine, checked when it is chosen."""
+"""Options of an engine, checked when they are set."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from molmo_point.errors import UsageError
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How an engine works. None of these changes an answer's points.
+    """Options of an engine. None of them changes the points of an answer, except that a short `max_new_tokens` cuts it.
 
     Attributes:
-        max_new_tokens: Most tokens of one answer: 17 to 19 a point with digit-wise tokenizers, so about 40 points. Answers that
-            need more are `truncated`; the model's positions hold some 2500 beside a large picture. Longer answers take more of
-            `batch_cache_bytes`.
-        drafts: Guess forced markup and let the model confirm it: fewer passes.
-        max_batch: Most answers that `point_many` writes side by side.
-        batch_cache_bytes: Most memory for the keys and values of such a batch; fewer answers run side by side where it is short.
-        picture_cache_bytes: Budget for remembered pictures (their keys and values).
-        crop_cache_bytes: Budget for remembered vision features of crops.
-        cuda_graphs: Decode in passes of a few fixed shapes that are recorded once and replayed. Saves launches on CUDA; on other
-            devices it only pads.
-        calibrated: Use the calibration.json beside the weights, if there is one; False hands out raw scores and covariances.
+        max_new_tokens: Longest answer in tokens. A point takes 17 to 19 with tokenizers that write one token a digit, so 768 hold
+            about 40 points. Longer answers are `truncated`. About 2500 fit the model's positions beside a large image; a larger
+            value takes more of `batch_cache_bytes`.
+        drafts: Draft what the grammar forces and let the model confirm it: fewer passes.
+        max_batch: Largest number of answers decoded side by side.
+        batch_cache_bytes: Budget in bytes for the keys and values of a batch; fewer answers run side by side where it is short.
+        image_cache_bytes: Budget in bytes for the keys and values of cached images.
+        crop_cache_bytes: Budget in bytes for the vision features of cached crops.
+        cuda_graphs: Decode in passes of a few fixed shapes that are recorded once and replayed. Saves kernel launches on CUDA; on
+            other devices it only pads.
+        calibrated: Use the calibration.json beside the weights, if there is one; False returns raw scores and covariances.
     """
 
     max_new_tokens: int = 768
     drafts: bool = True
     max_batch: int = 8
     batch_cache_bytes: int = 4 * 1024**3
-    picture_cache_bytes: int = 512 * 1024**2
+    image_cache_bytes: int = 512 * 1024**2
     crop_cache_bytes: int = 256 * 1024**2
     cuda_graphs: bool = False
     calibrated: bool = True
@@ -50,6 +50,6 @@ _LEAST = {
     "max_new_tokens": 1,
     "max_batch": 1,
     "batch_cache_bytes": 0,
-    "picture_cache_bytes": 0,
+    "image_cache_bytes": 0,
     "crop_cache_bytes": 0,
 }

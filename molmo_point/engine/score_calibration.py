@@ -1,7 +1,7 @@
-"""A checkpoint's calibration: how its raw certainties relate to what was measured on held-out data.
+"""A checkpoint's score calibration: from raw probabilities and variances to those measured on held-out data.
 
-A small JSON file, `calibration.json`, beside the weights, written by `molmo-point calibrate`. Without it raw numbers are
-handed out, marked `calibrated=False`.
+It is a small JSON file, `calibration.json`, beside the weights, written by `molmo-point calibrate`. Without it raw numbers are
+returned, with `calibrated=False`.
 """
 
 from __future__ import annotations
@@ -23,43 +23,43 @@ FILE = "calibration.json"
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 LEAST_VARIANCE = 1e-8
-"""Norm units squared: a tenth of what the last digit of a coordinate leaves open. Keeps logarithms finite."""
+"""Norm units squared: a tenth of the variance of rounding to the last digit. Keeps logarithms finite."""
 
 MOST_VARIANCE = 1 / 3
-"""Anywhere along the side, seen from its edge: no more is meant, whatever a probe reads in a picture unlike those of its fit."""
-
+"""Norm units squared: uniform over the side, seen from its edge. Bounds a probe on images unlike those of its fit."""
 
 NEAREST_EDGE = 0.02
-"""Added to a point's distance from an edge, in norm units: keeps the logarithm finite, and edges as wide as what they cut off."""
+"""Norm units, added to a point's distance from an edge: keeps the logarithm finite; the width of edges that cut objects off."""
 
 
 @dataclass(frozen=True)
-class Raw:
-    """What is known of a point before any calibration.
+class RawConfidence:
+    """A point's confidence before calibration.
 
     Attributes:
         score: 0-1; variances: (x, y) in norm units squared; see `uncertainty`.
-        absent: The answer's probability that there is nothing, 0-1.
-        place: (x, y) of the point, norm.
-        state: What probes read [2 D], see `Trace.state`; None where it cannot be had.
+        absent: The answer's raw probability that nothing matches, 0-1.
+        position: (x, y) of the point, norm.
+        hidden_features: Input of the probes [2 D], see `ConfidenceTracker.hidden_features`; None where there is none.
     """
 
     score: float
     variances: tuple[float, float]
     absent: float = field(default=0.0, kw_only=True)
-    place: tuple[float, float] = field(default=(0.5, 0.5), kw_only=True)
-    state: Floats | None = field(default=None, kw_only=True)
+    position: tuple[float, float] = field(default=(0.5, 0.5), kw_only=True)
+    hidden_features: Floats | None = field(default=None, kw_only=True)
 
 
-class Spread(BaseModel):
-    """How far off along one axis: variance = scale * raw ** power * ((1 - score) / score) ** doubt * exp(probe . state).
+class VarianceModel(BaseModel):
+    """Variance of a point along one axis, in norm units squared.
 
-    In norm units squared, from the raw variance and the raw score: where the middle of the thing lies about the point, given that
-    the point is on the right thing. How far a point is off shows in how little the model believes in it, often more than in its
-    digits; and in what it is that was asked for.
+        variance = scale * raw ** power * ((1 - score) / score) ** doubt * exp(probe . hidden_features)
+
+    It is the variance of the object's centre about the point, given that the point is on the right object. A low score often
+    tells more about the offset than the digits do, and so does the query (through the probe).
 
     Attributes:
-        scale, power, doubt: As above.
+        scale, power, doubt: As above; keys of `calibration.json`.
         probe: See `Calibration`.
     """
 
@@ -70,26 +70,33 @@ class Spread(BaseModel):
     doubt: float = 0.0
     probe: tuple[float, ...] = ()
 
-    def variance(self, raw: float, score: float, hint: float) -> float:
-        """Return the variance from the raw one, the raw score, and what the probe reads."""
-        spread, doubt = spread_features(raw, score)
-        level = math.log(self.scale) + self.power * spread + self.doubt * doubt + hint
+    def variance(self, raw: float, score: float, probe_offset: float) -> float:
+        """Return the variance.
+
+        Args:
+            raw: Raw variance, in norm units squared.
+            score: Raw score, 0-1.
+            probe_offset: probe . hidden_features, added to the logarithm of the variance.
+        """
+        log_raw, log_odds_against = spread_features(raw, score)
+        level = math.log(self.scale) + self.power * log_raw + self.doubt * log_odds_against
+        level += probe_offset
         return math.exp(min(max(level, math.log(LEAST_VARIANCE)), math.log(MOST_VARIANCE)))
 
 
 class Calibration(BaseModel):
-    """Logistic maps from raw certainties to probabilities, and power laws from raw to real variances.
+    """Logistic maps from raw to calibrated probabilities, and power laws from raw to calibrated variances.
 
-    A probe is a vector of weights of what the decoder has come to at the end of the question and at the end of the point [2 D].
-    It knows which questions tend to be answered wrongly (Kadavath et al., "Language Models (Mostly) Know What They Know", 2022),
-    and which things are wide. Empty where it was not seen to help.
+    A probe is a linear map of the hidden features [2 D]. It learns which questions tend to be answered wrongly (Kadavath et al.,
+    "Language Models (Mostly) Know What They Know", 2022), and which objects are wide. It is empty where it did not help on
+    held-out data.
 
     Attributes:
-        score_weights, score_bias: Logistic regression on `score_features`; 1 = the point is on the asked thing.
-        score_probe: Its further weights.
-        spread_x, spread_y: Of the two axes.
-        absent_weight, absent_bias: Logistic map on the log odds of the raw probability of "none".
-        measured_on: What it was fitted on, in words.
+        score_weights, score_bias: Logistic regression on `score_features`; 1 = the point is on a matching object.
+        score_probe: Further weights of that regression.
+        spread_x, spread_y: Variance models of the two axes.
+        absent_weight, absent_bias: Logistic map on the log odds of the raw absence probability.
+        measured_on: Description of the data of the fit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -97,64 +104,64 @@ class Calibration(BaseModel):
     score_weights: tuple[float, float, float, float, float, float]
     score_bias: float
     score_probe: tuple[float, ...] = ()
-    spread_x: Spread
-    spread_y: Spread
+    spread_x: VarianceModel
+    spread_y: VarianceModel
     absent_weight: float
     absent_bias: float
     measured_on: str
 
     @property
     def probes(self) -> tuple[tuple[float, ...], ...]:
-        """Those of the score and of both axes; each twice as wide as the decoder, or empty."""
+        """Probes of the score and of both axes; each of 2 D weights, or empty."""
         return self.score_probe, self.spread_x.probe, self.spread_y.probe
 
     @functools.cached_property
     def _probe_rows(self) -> Floats:
-        """[3, 2 D]: the probes, zeros for those that are empty."""
+        """The probes as [3, 2 D], zeros for empty ones."""
         width = max(map(len, self.probes))
         return np.array([probe or (0.0,) * width for probe in self.probes])
 
-    def point(self, raw: Raw) -> tuple[float, tuple[float, float]]:
-        """Return score and variances (x, y) of a point."""
-        hints = [0.0] * 3
-        if raw.state is not None and any(self.probes):
-            hints = (self._probe_rows @ raw.state).tolist()
+    def point(self, raw: RawConfidence) -> tuple[float, tuple[float, float]]:
+        """Return score (0-1) and variances (x, y; norm units squared) of a point."""
+        offsets = [0.0] * 3
+        if raw.hidden_features is not None and any(self.probes):
+            offsets = (self._probe_rows @ raw.hidden_features).tolist()
         odds = sum(w * f for w, f in zip(self.score_weights, score_features(raw), strict=True))
         x, y = raw.variances
         return (
-            sigmoid(odds + self.score_bias + hints[0]),
+            sigmoid(odds + self.score_bias + offsets[0]),
             (
-                self.spread_x.variance(x, raw.score, hints[1]),
-                self.spread_y.variance(y, raw.score, hints[2]),
+                self.spread_x.variance(x, raw.score, offsets[1]),
+                self.spread_y.variance(y, raw.score, offsets[2]),
             ),
         )
 
     def absent(self, raw: float) -> float:
-        """Return the probability that nothing matches."""
+        """Return the probability that nothing matches, 0-1."""
         return sigmoid(self.absent_weight * logit(raw) + self.absent_bias)
 
 
-def score_features(raw: Raw) -> tuple[float, ...]:
-    """Return what the score is computed from, besides the state.
+def score_features(raw: RawConfidence) -> tuple[float, ...]:
+    """Return the inputs of the score's regression, besides the hidden features.
 
-    Log odds of the point, log standard deviations of both axes, log odds of none, and for both axes the logarithm of the distance
-    from the nearer edge: what lies there is cut off, or was missed.
+    Log odds of the raw score, log standard deviations of both axes, log odds of absence, and for both axes the logarithm of the
+    distance from the nearer edge: objects there are cut off, or missed.
     """
     return (
         logit(raw.score),
         *(0.5 * math.log(max(variance, LEAST_VARIANCE)) for variance in raw.variances),
         logit(raw.absent),
-        *(math.log(NEAREST_EDGE + max(0.0, min(part, 1 - part))) for part in raw.place),
+        *(math.log(NEAREST_EDGE + max(0.0, min(part, 1 - part))) for part in raw.position),
     )
 
 
 def spread_features(raw: float, score: float) -> tuple[float, float]:
-    """Return what a variance is computed from: the logarithm of the raw one, the log odds against the point."""
+    """Return the inputs of a variance model: logarithm of the raw variance, log odds against the point."""
     return math.log(max(raw, LEAST_VARIANCE)), -logit(score)
 
 
 def logit(probability: float) -> float:
-    """Return log odds, kept finite."""
+    """Return log odds; finite also for 0 and 1."""
     clipped = min(max(probability, 1e-6), 1 - 1e-6)
     return math.log(clipped / (1 - clipped))
 
@@ -165,13 +172,13 @@ def sigmoid(x: float) -> float:
 
 
 def read_calibration(folder: Path, width: int) -> Calibration | None:
-    """Read the calibration beside a checkpoint, or None where there is none.
+    """Return the calibration beside a checkpoint, None where there is none.
 
     Args:
-        width: Of the checkpoint's decoder, D.
+        width: Width of the checkpoint's decoder, D.
 
     Raises:
-        CheckpointError: The file is there but damaged, or another model's.
+        CheckpointError: The file is damaged, or belongs to another model.
     """
     path = folder / FILE
     if not path.exists():
@@ -183,7 +190,7 @@ def read_calibration(folder: Path, width: int) -> Calibration | None:
     wrong = {len(probe) for probe in calibration.probes} - {0, 2 * width}
     if wrong:
         raise CheckpointError(
-            f"{path} is another model's: expected probes of {2 * width} weights, got {wrong.pop()}; "
+            f"{path} belongs to another model: expected probes of {2 * width} weights, got {wrong.pop()}; "
             "make one for this checkpoint with molmo-point calibrate"
         )
     return calibration

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from molmo_point.checkpoints.config import MolmoConfig
-from molmo_point.engine.generate import Decoding, Limits, NoDraft, generate
+from molmo_point.engine.generate import DecodeState, Limits, NoDraft, generate
 from molmo_point.errors import CheckpointError
 from molmo_point.images import load_image
 from molmo_point.model.devices import find_device
@@ -27,7 +27,7 @@ from molmo_point.model.molmo import Molmo
 from molmo_point.model.weights import load_weights
 from molmo_point.preprocess.crops import crop_image
 from molmo_point.preprocess.inputs import Prefix, image_prefix, text_prefix
-from molmo_point.preprocess.prompt import wrap
+from molmo_point.preprocess.prompt import format_prompt
 from molmo_point.preprocess.tokenizer import Tokenizer
 
 FEATURE_TOLERANCE = 2e-3
@@ -104,7 +104,7 @@ def _verify_case(
     golden: dict[str, np.ndarray[Any, Any]],
 ) -> CaseReport:
     prefix, features = _picture(model, tokenizer, folder, case["image"])
-    prompt = tokenizer.encode(wrap(case["prompt"]))
+    prompt = tokenizer.encode(format_prompt(case["prompt"]))
     ids = np.concatenate([prefix.input_ids, np.array(prompt, np.int32)])
     ids_equal = np.array_equal(ids, golden["input_ids"])
     if features is not None and "image_input_idx" in golden:
@@ -203,6 +203,6 @@ def _continue(model: Molmo, x: Tensor, count: int) -> list[int]:
     hidden = model.decoder(x, positions, cache=cache)
     cache.keep(range(length))
     first = int(model.decoder.logits(hidden[:, -1]).argmax())
-    decoding = Decoding([first], stop=-1, limits=Limits(count - 1), drafter=NoDraft())
+    decoding = DecodeState([first], stop=-1, limits=Limits(count - 1), drafter=NoDraft())
     steps = generate(model, cache, decoding)
     return [first, *(token for step in steps for token in step.tokens)]

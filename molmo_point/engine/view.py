@@ -1,15 +1,14 @@
-"""`LocalView`: one picture that stays open, and the streams in which questions about a picture are answered."""
+"""`LocalView`: an opened image of a `LocalPointer`."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
 from types import TracebackType
 from typing import TypeVar
 
-from molmo_point.engine.drafting import Kind
-from molmo_point.engine.engine import Engine, PointRequest
-from molmo_point.engine.image_prefix import EncodedPicture
+from molmo_point.engine.engine import Engine
+from molmo_point.engine.image_prefix import EncodedImage
+from molmo_point.engine.question import Kind, Question
 from molmo_point.errors import UsageError
 from molmo_point.pointer import PointStream, TextStream
 from molmo_point.points import Pointing, Text, Timing
@@ -18,34 +17,35 @@ Result = TypeVar("Result")
 
 
 class LocalView:
-    """One picture of a `LocalPointer`, encoded once, open for many questions."""
+    """An image of a `LocalPointer`, encoded once, open for many questions."""
 
-    def __init__(self, engine: Engine, picture: EncodedPicture, cost: Timing) -> None:
+    def __init__(self, engine: Engine, image: EncodedImage, timing: Timing) -> None:
         self._engine = engine
-        self._picture: EncodedPicture | None = picture
-        self._cost = cost
+        self._image: EncodedImage | None = image
+        self._timing = timing
 
     @property
     def image_size(self) -> tuple[int, int]:
         return self._open().image_size
 
     def point(self, query: str, *, timeout_s: float | None = None) -> Pointing:
-        return drain(self._stream(query, "point", timeout_s))
+        return run_to_end(self._stream(query, "point", timeout_s))
 
     def count(self, query: str, *, timeout_s: float | None = None) -> Pointing:
-        return drain(self._stream(query, "count", timeout_s))
+        return run_to_end(self._stream(query, "count", timeout_s))
 
     def ask(self, question: str, *, timeout_s: float | None = None) -> Text:
-        return Text.of(drain(self.stream_text(question, timeout_s=timeout_s)))
+        return Text.of(run_to_end(self.stream_text(question, timeout_s=timeout_s)))
 
     def stream(self, query: str, *, timeout_s: float | None = None) -> PointStream:
         return self._stream(query, "point", timeout_s)
 
     def stream_text(self, question: str, *, timeout_s: float | None = None) -> TextStream:
-        return text_of(self._engine, self._open(), question, time.perf_counter(), timeout_s)
+        asked = Question.now(question, "text", timeout_s)
+        return self._engine.stream(self._engine.prepare_text(self._open(), asked))
 
     def close(self) -> None:
-        self._picture = None
+        self._image = None
 
     def __enter__(self) -> LocalView:
         return self
@@ -58,65 +58,24 @@ class LocalView:
     ) -> None:
         self.close()
 
+    def encoded(self) -> tuple[EncodedImage, Timing]:
+        """Return the encoded image, and the time spent on it: the first question includes that time, the others do not."""
+        image = self._open()
+        timing, self._timing = self._timing, Timing()
+        return image, timing
+
     def _stream(self, query: str, kind: Kind, timeout_s: float | None) -> PointStream:
-        # The first question is charged with the picture, the others cost only themselves.
-        picture, cost = self.encoded()
-        return points_of(self._engine, picture, cost, query, kind, time.perf_counter(), timeout_s)
+        question = Question.now(query, kind, timeout_s)
+        return self._engine.stream(self._engine.prepare_points(*self.encoded(), question))
 
-    def encoded(self) -> tuple[EncodedPicture, Timing]:
-        """Return the picture as it was read, and what that cost if no question was charged with it yet."""
-        picture = self._open()
-        cost, self._cost = self._cost, Timing()
-        return picture, cost
-
-    def _open(self) -> EncodedPicture:
-        if self._picture is None:
-            raise UsageError("this view is closed: open the picture again")
-        return self._picture
+    def _open(self) -> EncodedImage:
+        if self._image is None:
+            raise UsageError("this view is closed: open the image again")
+        return self._image
 
 
-def points_of(
-    engine: Engine,
-    picture: EncodedPicture,
-    cost: Timing,
-    query: str,
-    kind: Kind,
-    started: float,
-    timeout_s: float | None,
-) -> PointStream:
-    return written(engine, engine.ask_points(picture, cost, query, kind, started, timeout_s))
-
-
-def written(engine: Engine, request: PointRequest) -> PointStream:
-    for step in engine.run(request.picture, request.decoding):
-        yield from request.answer.take(step)
-    assert request.decoding.ending is not None
-    late, pointing = request.answer.finish(request.decoding.ending)
-    yield from late
-    return pointing
-
-
-def text_of(
-    engine: Engine,
-    picture: EncodedPicture,
-    question: str,
-    started: float,
-    timeout_s: float | None,
-) -> TextStream:
-    request = engine.ask_text(picture, question, started, timeout_s)
-    answer = request.answer
-    for step in engine.run(picture, request.decoding):
-        piece = answer.take(step)
-        if piece:
-            yield piece
-    rest = answer.finish()
-    if rest:
-        yield rest
-    return answer.whole(request.decoding.ending)
-
-
-def drain(stream: Generator[object, None, Result]) -> Result:
-    """Run a stream to its end and return what it returns."""
+def run_to_end(stream: Generator[object, None, Result]) -> Result:
+    """Run a stream to its end and return its result."""
     while True:
         try:
             next(stream)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from molmo_point.engine.local import LocalPointer
-from molmo_point.engine.score_calibration import Calibration, Floats, Raw
+from molmo_point.engine.score_calibration import Calibration, Floats, RawConfidence
 from molmo_point.evaluate.kept import KeptAnswers
 from molmo_point.examples import Example, Region
 from molmo_point.pointer import Pointer
@@ -24,7 +24,7 @@ from molmo_point.points import Point, Pointing
 
 
 @dataclass(frozen=True)
-class PointSample(Raw):
+class PointSample(RawConfidence):
     """One point of an answer, beside the truth.
 
     Attributes:
@@ -94,7 +94,7 @@ def collect(
         for point, state in zip(pointing.points, states, strict=True):
             if point.covariance:
                 sample = _judge(point, example.regions)
-                points.append(replace(sample, absent=none or 0.0, state=state))
+                points.append(replace(sample, absent=none or 0.0, hidden_features=state))
         if none is not None:
             absences.append(AbsenceSample(none, not example.regions))
     return Samples(tuple(points), tuple(absences))
@@ -103,7 +103,7 @@ def collect(
 def _answer(pointer: Pointer, example: Example) -> tuple[Pointing, list[Floats | None]]:
     """Ask; a model in this process shows what it had come to at each point, too."""
     if isinstance(pointer, LocalPointer):
-        return pointer.examine(example.image, example.query, kind=example.mode)
+        return pointer.point_with_features(example.image, example.query, kind=example.mode)
     ask = pointer.count if example.mode == "count" else pointer.point
     pointing = ask(example.image, example.query)
     return pointing, [None] * len(pointing.points)
@@ -127,7 +127,7 @@ def _judge(point: Point, regions: Sequence[Region]) -> PointSample:
     if on:
         offsets = [(x - point.x, y - point.y) for x, y in (region.middle for region in on)]
         offset = min(offsets, key=lambda pair: math.hypot(*pair))
-    return PointSample(point.score, (xx, yy), bool(on), offset, place=(point.x, point.y))
+    return PointSample(point.score, (xx, yy), bool(on), offset, position=(point.x, point.y))
 
 
 def apply(calibration: Calibration, samples: Samples) -> Samples:

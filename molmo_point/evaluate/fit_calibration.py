@@ -10,7 +10,7 @@ import numpy as np
 from molmo_point.engine.score_calibration import (
     Calibration,
     Floats,
-    Spread,
+    VarianceModel,
     logit,
     score_features,
     spread_features,
@@ -110,7 +110,7 @@ def _fit_score(points: Sequence[PointSample]) -> Fitted:
     )
 
 
-def _fit_spreads(hits: Sequence[PointSample]) -> tuple[Spread, Spread]:
+def _fit_spreads(hits: Sequence[PointSample]) -> tuple[VarianceModel, VarianceModel]:
     """Fit both axes.
 
     Offsets have longer tails than Gaussians. Coverage is what is promised, so both variances are scaled by the factor that comes
@@ -146,8 +146,8 @@ def _fairest_factor(distances: Floats) -> float:
     return float(min(factors, key=gap))
 
 
-def _spread(fitted: Fitted, factor: float) -> Spread:
-    return Spread(
+def _spread(fitted: Fitted, factor: float) -> VarianceModel:
+    return VarianceModel(
         power=float(fitted.weights[0]),
         doubt=float(fitted.weights[1]),
         scale=factor * math.exp(fitted.bias),
@@ -157,5 +157,5 @@ def _spread(fitted: Fitted, factor: float) -> Spread:
 
 def _states(points: Sequence[PointSample]) -> Floats | None:
     """[N, D], or None where one of them is not known."""
-    states = [s.state for s in points if s.state is not None]
+    states = [s.hidden_features for s in points if s.hidden_features is not None]
     return np.stack(states) if states and len(states) == len(points) else None

@@ -1,1 +1,1 @@
-"""The network, bottom up: layers -> vision -> connector -> decoder (with mixture) -> molmo; and weights to fill it."""
+"""The network, bottom up: layers -> vision -> connector -> decoder (with mixture) -> molmo; and the weights that fill it."""

@@ -1,8 +1,9 @@
-"""Keys and values of several sequences of different length: rows that fill and empty independently."""
+"""Keys and values of several sequences of different length, one sequence a row."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,10 +13,10 @@ from molmo_point.model.kv_cache import KVCache
 
 
 class BatchKVCache:
-    """Room for `rows` sequences of `capacity` tokens each.
+    """Keys and values of up to `rows` sequences of up to `capacity` tokens each.
 
     Attributes:
-        lengths: Tokens that are there, one number a row.
+        lengths: Number of kept tokens of each row.
     """
 
     def __init__(
@@ -27,31 +28,28 @@ class BatchKVCache:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        # One place more than there is room for: padding is written there, and never looked at.
+        # One slot beyond the capacity: padding is written there, and never read.
         shape = (config.layers, rows, config.kv_heads, capacity + 1, config.head_dim)
-        # Zeros, not empty: masked places are multiplied by zero weights, and NaN times zero is NaN.
+        # Zeros, not empty: masked slots are multiplied by zero weights, and NaN times zero is NaN.
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
         self.lengths = [0] * rows
         self._rows = torch.arange(rows, device=device)[:, None]
-        self._places = torch.empty(0)
-        self._seen = 0
-        self._first = 0
 
     @property
     def capacity(self) -> int:
-        """Tokens a row has room for."""
+        """Largest number of tokens of a row."""
         return self.keys.shape[3] - 1
 
     def fill(self, row: int, prefix: KVCache) -> None:
-        """Start a row with the tokens of another cache."""
+        """Fill a row with the tokens of another cache."""
         self.keys[:, row, :, : prefix.length] = prefix.keys[:, 0, :, : prefix.length]
         self.values[:, row, :, : prefix.length] = prefix.values[:, 0, :, : prefix.length]
         self.lengths[row] = prefix.length
 
     @torch.inference_mode()
     def move(self, source: int, target: int) -> None:
-        """Let a row's tokens take the place of another row's."""
+        """Copy the kept tokens of row `source` to row `target`."""
         length = self.lengths[source]
         for kept in (self.keys, self.values):
             kept[:, target, :, :length] = kept[:, source, :, :length]
@@ -59,40 +57,48 @@ class BatchKVCache:
 
     @torch.inference_mode()
     def keep(self, row: int, tokens: Sequence[int]) -> None:
-        """Count some of the tokens that were last written into a row as there; as `KVCache.keep`."""
+        """Keep some of the tokens that were last written to a row; see `KVCache.keep`."""
         moved = [(new, old) for new, old in enumerate(tokens) if new != old]
         if moved:
             new, old = (
-                torch.tensor(places) + self.lengths[row] for places in zip(*moved, strict=True)
+                torch.tensor(slots) + self.lengths[row] for slots in zip(*moved, strict=True)
             )
             for kept in (self.keys, self.values):
                 kept[:, row, :, new] = kept[:, row, :, old]
         self.lengths[row] += len(tokens)
 
-    def aim(self, places: Tensor, seen: int, first: int = 0) -> None:
-        """Say where the next pass writes, over B rows.
-
-        Args:
-            places: [B, T] position of each new token in its row, `capacity` for padding.
-            seen: Length of the longest row with its new tokens.
-            first: The first of the rows.
-        """
-        self._places, self._seen, self._first = places, seen, first
-
-    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the new tokens' keys and values where `aim` said, and return those of the B rows.
+    def append(
+        self, layer: int, k: Tensor, v: Tensor, *, slot_mapping: Tensor, seen: int, first: int
+    ) -> tuple[Tensor, Tensor]:
+        """Write the keys and values of new tokens of B rows; return those of all tokens of these rows.
 
         Args:
             k, v: [B, K, T, d].
+            slot_mapping: [B, T] int64, position of each new token in its row, `capacity` for padding.
+            seen: Length of the longest row with its new tokens.
+            first: Index of the first row.
 
         Returns:
-            Views [B, K, seen, d]; shorter rows end in places to be masked.
+            Views [B, K, seen, d]; the ends of shorter rows have to be masked.
         """
-        own = slice(self._first, self._first + len(self._places))
+        own = slice(first, first + len(slot_mapping))
         rows = self._rows[own]
-        self.keys[layer][rows, :, self._places] = k.transpose(1, 2)
-        self.values[layer][rows, :, self._places] = v.transpose(1, 2)
-        return (
-            self.keys[layer, own, :, : self._seen],
-            self.values[layer, own, :, : self._seen],
+        self.keys[layer][rows, :, slot_mapping] = k.transpose(1, 2)
+        self.values[layer][rows, :, slot_mapping] = v.transpose(1, 2)
+        return self.keys[layer, own, :, :seen], self.values[layer, own, :, :seen]
+
+
+@dataclass(frozen=True, eq=False)
+class BatchSlots:
+    """Where one pass writes in a `BatchKVCache`: the `Cache` that the decoder gets. Attributes as in `BatchKVCache.append`."""
+
+    cache: BatchKVCache
+    slot_mapping: Tensor
+    seen: int
+    first: int = 0
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the keys and values of new tokens [B, K, T, d]; return those of all tokens [B, K, seen, d]."""
+        return self.cache.append(
+            layer, k, v, slot_mapping=self.slot_mapping, seen=self.seen, first=self.first
         )

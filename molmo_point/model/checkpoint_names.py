@@ -1,7 +1,7 @@
-"""Published tensor names -> our parameters: the one place that knows how checkpoints spell things (molmo.md section 7).
+"""Tensor names of published checkpoints -> our parameters (molmo.md section 7).
 
-Three dialects: the released dense files, the released MolmoE files, and the training repository's own files (no `model.`
-prefix; experts concatenated in the names of megablocks). Several tensors of a file may fill one parameter of ours: q, k and v
+There are three naming schemes: the released dense files, the released MolmoE files, and the training repository's own files (no
+`model.` prefix; experts concatenated under the names of megablocks). Several tensors of a file may fill one parameter: q, k and v
 of the vision tower, the experts of a mixture.
 """
 
@@ -16,8 +16,8 @@ from torch import Tensor
 from molmo_point.checkpoints.config import DecoderConfig, MolmoConfig
 
 
-class Dialect(Enum):
-    """Who wrote the file."""
+class NamingScheme(Enum):
+    """Naming scheme of a checkpoint file."""
 
     DENSE = "released dense"
     MIXTURE = "released MolmoE"
@@ -25,15 +25,15 @@ class Dialect(Enum):
 
 
 @dataclass(frozen=True)
-class Slot:
-    """Where one tensor of a file goes.
+class ParameterSlice:
+    """The part of a parameter that one tensor of a file fills.
 
     Attributes:
         parameter: Name of our parameter.
-        select: What part of it the tensor fills; () = all.
-        transposed: The file holds the last two axes the other way round.
-        merged: The file holds the first two axes of the part as one.
-        rows, columns: What of the file's tensor is taken, one behind the other; () = all. For a share of a model that is split.
+        select: The part, as an index into the parameter; () = all.
+        transposed: The last two axes are swapped in the file.
+        merged: The first two axes of the part are one axis in the file.
+        rows, columns: Ranges of the file's tensor that are read and concatenated; () = all. Used by shards.
     """
 
     parameter: str
@@ -44,36 +44,40 @@ class Slot:
     columns: tuple[slice, ...] = ()
 
     def view(self, parameter: Tensor) -> Tensor:
-        """Return the part of our parameter, in the file's orientation of axes (a view: writing to it fills the parameter)."""
+        """Return the part of the parameter as a view, its axes in the order of the file."""
         part = parameter[self.select] if self.select else parameter
         return part.transpose(-1, -2) if self.transposed else part
 
     def file_shape(self, parameter: Tensor) -> tuple[int, ...]:
-        """Return the shape that the tensor has in the file."""
+        """Return the shape of the tensor in the file."""
         shape = tuple(self.view(parameter).shape)
         return (shape[0] * shape[1], *shape[2:]) if self.merged else shape
 
 
-def detect_dialect(keys: set[str], config: DecoderConfig) -> Dialect:
-    """Tell the dialect from the names in a file."""
+def detect_naming_scheme(keys: set[str], config: DecoderConfig) -> NamingScheme:
+    """Return the naming scheme of a file with these tensor names."""
     if any(key.startswith("transformer.") for key in keys):
-        return Dialect.TRAINING
-    return Dialect.MIXTURE if config.experts else Dialect.DENSE
+        return NamingScheme.TRAINING
+    return NamingScheme.MIXTURE if config.experts else NamingScheme.DENSE
 
 
-def slots(config: MolmoConfig, dialect: Dialect) -> dict[str, Slot]:
-    """Return {name in the file: slot} for everything the network has."""
-    prefix = "" if dialect is Dialect.TRAINING else "model."
-    table = {prefix + name: slot for name, slot in _vision(config)}
-    table |= {prefix + name: slot for name, slot in _decoder(config.decoder, dialect)}
-    head = "lm_head.weight" if dialect is Dialect.MIXTURE else f"{prefix}transformer.ff_out.weight"
-    table[head] = Slot("decoder.head.weight")
+def parameter_slices(config: MolmoConfig, scheme: NamingScheme) -> dict[str, ParameterSlice]:
+    """Return {name in the file: part of a parameter} for all parameters of the network."""
+    prefix = "" if scheme is NamingScheme.TRAINING else "model."
+    table = {prefix + name: part for name, part in _vision(config)}
+    table |= {prefix + name: part for name, part in _decoder(config.decoder, scheme)}
+    head = (
+        "lm_head.weight"
+        if scheme is NamingScheme.MIXTURE
+        else f"{prefix}transformer.ff_out.weight"
+    )
+    table[head] = ParameterSlice("decoder.head.weight")
     return table
 
 
-def spare_prefixes(config: MolmoConfig, dialect: Dialect) -> tuple[str, ...]:
-    """Prefixes of tensors that no output depends on: vision blocks above the last one that is used."""
-    start = ("" if dialect is Dialect.TRAINING else "model.") + _BLOCKS
+def spare_prefixes(config: MolmoConfig, scheme: NamingScheme) -> tuple[str, ...]:
+    """Return the name prefixes of tensors that no output depends on: vision blocks above the last one that is used."""
+    start = ("" if scheme is NamingScheme.TRAINING else "model.") + _BLOCKS
     vision = config.vision
     return tuple(f"{start}{index}." for index in range(vision.used_layers, vision.layers))
 
@@ -81,86 +85,100 @@ def spare_prefixes(config: MolmoConfig, dialect: Dialect) -> tuple[str, ...]:
 _BLOCKS = "vision_backbone.image_vit.transformer.resblocks."
 
 
-def _vision(config: MolmoConfig) -> Iterator[tuple[str, Slot]]:
+def _vision(config: MolmoConfig) -> Iterator[tuple[str, ParameterSlice]]:
     vit = "vision_backbone.image_vit."
-    yield vit + "class_embedding", Slot("vision.class_embedding")
-    yield vit + "positional_embedding", Slot("vision.positional_embedding")
-    yield vit + "patch_embedding.weight", Slot("vision.patch_embedding.weight")
+    yield vit + "class_embedding", ParameterSlice("vision.class_embedding")
+    yield vit + "positional_embedding", ParameterSlice("vision.positional_embedding")
+    yield vit + "patch_embedding.weight", ParameterSlice("vision.patch_embedding.weight")
     for kind in ("weight", "bias"):
-        yield f"{vit}pre_ln.{kind}", Slot(f"vision.pre_norm.{kind}")
+        yield f"{vit}pre_ln.{kind}", ParameterSlice(f"vision.pre_norm.{kind}")
         for index in range(config.vision.layers):
             yield from _vision_block(config, index, kind)
         yield from _pooling(config, kind)
-    yield "vision_backbone.pad_embed", Slot("connector.pad_embed")
+    yield "vision_backbone.pad_embed", ParameterSlice("connector.pad_embed")
     width = config.projector_width
     projector = "vision_backbone.image_projector."
-    yield projector + "w1.weight", Slot("connector.gate_up.weight", (slice(0, width),))
-    yield projector + "w3.weight", Slot("connector.gate_up.weight", (slice(width, 2 * width),))
-    yield projector + "w2.weight", Slot("connector.down.weight")
+    yield projector + "w1.weight", ParameterSlice("connector.gate_up.weight", (slice(0, width),))
+    yield (
+        projector + "w3.weight",
+        ParameterSlice("connector.gate_up.weight", (slice(width, 2 * width),)),
+    )
+    yield projector + "w2.weight", ParameterSlice("connector.down.weight")
 
 
-def _vision_block(config: MolmoConfig, index: int, kind: str) -> Iterator[tuple[str, Slot]]:
+def _vision_block(
+    config: MolmoConfig, index: int, kind: str
+) -> Iterator[tuple[str, ParameterSlice]]:
     theirs, ours = f"{_BLOCKS}{index}.", f"vision.blocks.{index}."
     inner = config.vision.heads * config.vision.head_dim
-    for place, name in enumerate(("wq", "wk", "wv")):
-        rows = slice(place * inner, (place + 1) * inner)
-        yield f"{theirs}attention.{name}.{kind}", Slot(f"{ours}qkv.{kind}", (rows,))
-    yield f"{theirs}attention.wo.{kind}", Slot(f"{ours}attention_out.{kind}")
-    yield f"{theirs}feed_forward.w1.{kind}", Slot(f"{ours}mlp_in.{kind}")
-    yield f"{theirs}feed_forward.w2.{kind}", Slot(f"{ours}mlp_out.{kind}")
-    yield f"{theirs}attention_norm.{kind}", Slot(f"{ours}attention_norm.{kind}")
-    yield f"{theirs}ffn_norm.{kind}", Slot(f"{ours}mlp_norm.{kind}")
+    for index_qkv, name in enumerate(("wq", "wk", "wv")):
+        rows = slice(index_qkv * inner, (index_qkv + 1) * inner)
+        yield f"{theirs}attention.{name}.{kind}", ParameterSlice(f"{ours}qkv.{kind}", (rows,))
+    yield f"{theirs}attention.wo.{kind}", ParameterSlice(f"{ours}attention_out.{kind}")
+    yield f"{theirs}feed_forward.w1.{kind}", ParameterSlice(f"{ours}mlp_in.{kind}")
+    yield f"{theirs}feed_forward.w2.{kind}", ParameterSlice(f"{ours}mlp_out.{kind}")
+    yield f"{theirs}attention_norm.{kind}", ParameterSlice(f"{ours}attention_norm.{kind}")
+    yield f"{theirs}ffn_norm.{kind}", ParameterSlice(f"{ours}mlp_norm.{kind}")
 
 
-def _pooling(config: MolmoConfig, kind: str) -> Iterator[tuple[str, Slot]]:
+def _pooling(config: MolmoConfig, kind: str) -> Iterator[tuple[str, ParameterSlice]]:
     theirs = "vision_backbone.image_pooling_2d."
     inner = config.vision.heads * config.vision.head_dim
-    yield f"{theirs}wq.{kind}", Slot(f"connector.query.{kind}")
-    yield f"{theirs}wk.{kind}", Slot(f"connector.key_value.{kind}", (slice(0, inner),))
-    yield f"{theirs}wv.{kind}", Slot(f"connector.key_value.{kind}", (slice(inner, 2 * inner),))
-    yield f"{theirs}wo.{kind}", Slot(f"connector.pool_out.{kind}")
+    yield f"{theirs}wq.{kind}", ParameterSlice(f"connector.query.{kind}")
+    yield f"{theirs}wk.{kind}", ParameterSlice(f"connector.key_value.{kind}", (slice(0, inner),))
+    yield (
+        f"{theirs}wv.{kind}",
+        ParameterSlice(f"connector.key_value.{kind}", (slice(inner, 2 * inner),)),
+    )
+    yield f"{theirs}wo.{kind}", ParameterSlice(f"connector.pool_out.{kind}")
 
 
-def _decoder(config: DecoderConfig, dialect: Dialect) -> Iterator[tuple[str, Slot]]:
+def _decoder(config: DecoderConfig, scheme: NamingScheme) -> Iterator[tuple[str, ParameterSlice]]:
     rows = config.embedding_size
-    yield "transformer.wte.embedding", Slot("decoder.embedding.weight", (slice(0, rows),))
-    yield "transformer.wte.new_embedding", Slot("decoder.embedding.weight", (slice(rows, None),))
-    yield "transformer.ln_f.weight", Slot("decoder.norm.weight")
+    yield (
+        "transformer.wte.embedding",
+        ParameterSlice("decoder.embedding.weight", (slice(0, rows),)),
+    )
+    yield (
+        "transformer.wte.new_embedding",
+        ParameterSlice("decoder.embedding.weight", (slice(rows, None),)),
+    )
+    yield "transformer.ln_f.weight", ParameterSlice("decoder.norm.weight")
     for index in range(config.layers):
         theirs, ours = f"transformer.blocks.{index}.", f"decoder.blocks.{index}."
-        attention = theirs + ("attn." if dialect is Dialect.MIXTURE else "")
-        yield attention + "att_proj.weight", Slot(ours + "attention.qkv.weight")
+        attention = theirs + ("attn." if scheme is NamingScheme.MIXTURE else "")
+        yield attention + "att_proj.weight", ParameterSlice(ours + "attention.qkv.weight")
         if config.qkv_bias:
-            yield attention + "att_proj.bias", Slot(ours + "attention.qkv.bias")
-        yield attention + "attn_out.weight", Slot(ours + "attention.out.weight")
-        yield attention + "attn_norm.weight", Slot(ours + "attention_norm.weight")
+            yield attention + "att_proj.bias", ParameterSlice(ours + "attention.qkv.bias")
+        yield attention + "attn_out.weight", ParameterSlice(ours + "attention.out.weight")
+        yield attention + "attn_norm.weight", ParameterSlice(ours + "attention_norm.weight")
         if config.qk_norm:
-            yield attention + "q_norm.weight", Slot(ours + "attention.q_norm.weight")
-            yield attention + "k_norm.weight", Slot(ours + "attention.k_norm.weight")
-        norm = theirs + ("mlp." if dialect is Dialect.MIXTURE else "") + "ff_norm.weight"
-        yield norm, Slot(ours + "ffn_norm.weight")
-        yield from _feed_forward(config, dialect, theirs, ours + "ffn.")
+            yield attention + "q_norm.weight", ParameterSlice(ours + "attention.q_norm.weight")
+            yield attention + "k_norm.weight", ParameterSlice(ours + "attention.k_norm.weight")
+        norm = theirs + ("mlp." if scheme is NamingScheme.MIXTURE else "") + "ff_norm.weight"
+        yield norm, ParameterSlice(ours + "ffn_norm.weight")
+        yield from _feed_forward(config, scheme, theirs, ours + "ffn.")
 
 
 def _feed_forward(
-    config: DecoderConfig, dialect: Dialect, theirs: str, ours: str
-) -> Iterator[tuple[str, Slot]]:
+    config: DecoderConfig, scheme: NamingScheme, theirs: str, ours: str
+) -> Iterator[tuple[str, ParameterSlice]]:
     up, gate = slice(0, config.ffn_width), slice(config.ffn_width, None)
     if not config.experts:
-        yield theirs + "ff_proj.weight", Slot(ours + "up_gate.weight")
-        yield theirs + "ff_out.weight", Slot(ours + "down.weight")
+        yield theirs + "ff_proj.weight", ParameterSlice(ours + "up_gate.weight")
+        yield theirs + "ff_out.weight", ParameterSlice(ours + "down.weight")
         return
-    if dialect is Dialect.TRAINING:
+    if scheme is NamingScheme.TRAINING:
         every = slice(None)
-        yield theirs + "ffn.router.layer.weight", Slot(ours + "router.weight")
+        yield theirs + "ffn.router.layer.weight", ParameterSlice(ours + "router.weight")
         mlp = theirs + "ffn.experts.mlp."
-        yield mlp + "w1", Slot(ours + "up_gate", (every, gate), merged=True)
-        yield mlp + "v1", Slot(ours + "up_gate", (every, up), merged=True)
-        yield mlp + "w2", Slot(ours + "down", (), transposed=True, merged=True)
+        yield mlp + "w1", ParameterSlice(ours + "up_gate", (every, gate), merged=True)
+        yield mlp + "v1", ParameterSlice(ours + "up_gate", (every, up), merged=True)
+        yield mlp + "w2", ParameterSlice(ours + "down", (), transposed=True, merged=True)
         return
-    yield theirs + "mlp.gate.weight", Slot(ours + "router.weight")
+    yield theirs + "mlp.gate.weight", ParameterSlice(ours + "router.weight")
     for expert in range(config.experts):
         one = f"{theirs}mlp.experts.{expert}."
-        yield one + "gate_proj.weight", Slot(ours + "up_gate", (expert, gate))
-        yield one + "up_proj.weight", Slot(ours + "up_gate", (expert, up))
-        yield one + "down_proj.weight", Slot(ours + "down", (expert,))
+        yield one + "gate_proj.weight", ParameterSlice(ours + "up_gate", (expert, gate))
+        yield one + "up_proj.weight", ParameterSlice(ours + "up_gate", (expert, up))
+        yield one + "down_proj.weight", ParameterSlice(ours + "down", (expert,))

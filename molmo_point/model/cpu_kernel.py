@@ -1,8 +1,8 @@
-"""Products of a bfloat16 matrix and one row on the CPU, as decoding makes them: torch's own kernel in the place of oneDNN's.
+"""Choice of the CPU kernel for bfloat16 matrix products: torch's own kernel for one row, oneDNN's for more.
 
-Such a product waits for memory alone, and torch's kernel reads the weights 1.7 times as fast (30-36 GB/s beside 15-23 on two
-cores, `python -m benchmarks.engine bandwidth`); with more rows it is the other way round. Torch chooses by one switch for the
-whole process: what another thread begins while one row is decoded may take the other kernel too, as right and slower.
+A product with one row, as in decoding, is limited by memory bandwidth, and torch's kernel reads the weights 1.7 times as fast
+(30-36 GB/s against 15-23 on two cores, `python -m benchmarks.engine bandwidth`); with more rows oneDNN is faster. Torch has one
+switch for the whole process: work of other threads may meanwhile use the slower kernel, with equally correct results.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor
 mkldnn = torch.backends.mkldnn
 
 
-class Switch:
-    """Keeps oneDNN off while anybody needs it off, and puts it back as it was."""
+class MkldnnGuard:
+    """Keeps oneDNN disabled while any thread needs it, then restores the previous setting."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -28,7 +28,7 @@ class Switch:
 
     @contextlib.contextmanager
     def off(self) -> Iterator[None]:
-        """Off while the block runs, in every thread."""
+        """Disable oneDNN in every thread while the block runs."""
         with self._lock:
             if not self._users:
                 self._before = bool(mkldnn.enabled)
@@ -44,15 +44,15 @@ class Switch:
 
 
 def _turn(*, on: bool) -> None:
-    mkldnn.enabled = on  # type: ignore[assignment]  # a property of the module, which its stub does not say
+    mkldnn.enabled = on  # type: ignore[assignment]  # a property of the module that its stub lacks
 
 
-SWITCH = Switch()
-"""One for the process, as the switch it turns."""
+MKLDNN_GUARD = MkldnnGuard()
+"""One for the process, like the setting it guards."""
 
 
 def fastest_kernel(x: Tensor, weight: Tensor) -> AbstractContextManager[None]:
-    """Choose the kernel for products of `weight`, and others like it, with the rows of `x`, [..., D]."""
+    """Return a context that selects the kernel for products of `weight` and similar matrices with the rows of `x` [..., D]."""
     one_row = x.numel() == x.shape[-1]
     ours = one_row and weight.device.type == "cpu" and weight.dtype == torch.bfloat16
-    return SWITCH.off() if ours else contextlib.nullcontext()
+    return MKLDNN_GUARD.off() if ours else contextlib.nullcontext()

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from molmo_point.checkpoints.config import DecoderConfig
 from molmo_point.model.cpu_kernel import fastest_kernel
 from molmo_point.model.kv_cache import KVCache
-from molmo_point.model.layers import RMSNorm, attend, rotary_table, rotate
+from molmo_point.model.layers import RMSNorm, apply_rotary, attention, rotary_table
 from molmo_point.model.mixture import MixtureOfExperts
 
 
 class Cache(Protocol):
-    """Where keys and values of earlier tokens are kept: one sequence (`KVCache`) or many (`BatchKVCache`)."""
+    """Keys and values of earlier tokens: of one sequence (`KVCache`) or of many (`BatchSlots`)."""
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write those of the new tokens [B, K, T, d]; return those of all [B, K, S, d]."""
+        """Write the keys and values of new tokens [B, K, T, d]; return those of all tokens [B, K, S, d]."""
 
 
 class Attention(nn.Module):
@@ -49,7 +49,7 @@ class Attention(nn.Module):
         q, k, v = self.project(x, rotary)
         if cache is not None:
             k, v = cache.append(layer, k, v)
-        return self.out(attend(q, k, v, mask))
+        return self.out(attention(q, k, v, mask))
 
     def project(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return rotated q [B, H, T, d], rotated k and v [B, K, T, d]."""
@@ -57,11 +57,11 @@ class Attention(nn.Module):
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         q, k, v = (part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for part in (q, k, v))
-        return rotate(q, *rotary), rotate(k, *rotary), v
+        return apply_rotary(q, *rotary), apply_rotary(k, *rotary), v
 
 
 class FeedForward(nn.Module):
-    """SwiGLU. The first half of `up_gate` is UP, the second GATE: the other way round than most fused kernels want."""
+    """SwiGLU. The first half of `up_gate` is UP, the second GATE; most fused kernels expect the reverse order."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -77,8 +77,8 @@ class FeedForward(nn.Module):
 class DecoderBlock(nn.Module):
     """Attention and feed-forward network around the residual stream.
 
-    The stream stays in float32 whatever the weights' type, as under the mixed precision that the models were trained with: in
-    bfloat16 its rounding would be most of the error.
+    The stream is float32 for every weight type, as under the mixed precision of the models' training: in bfloat16 its rounding
+    would be most of the error.
     """
 
     def __init__(self, config: DecoderConfig) -> None:
@@ -107,18 +107,18 @@ class DecoderBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Embeddings in, hidden states out; `logits` makes scores of those that are needed."""
+    """Maps embeddings to hidden states; `logits` maps chosen hidden states to scores of the vocabulary."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        # Input-only rows follow the vocabulary in one table: the reference concatenates two on every pass.
+        # One table: rows for input-only tokens follow the vocabulary. The reference concatenates two tables in every pass.
         rows = config.embedding_size + config.new_embedding_size
-        # Drawing random numbers for the meta device imports torch's compiler: a second, for weights that are read from a file.
-        drawn = None
+        # Random initialization on the meta device imports torch's compiler, which takes a second; the weights come from a file.
+        initial = None
         if torch.get_default_device().type == "meta":
-            drawn = torch.empty(rows, config.d_model)
-        self.embedding = nn.Embedding(rows, config.d_model, _weight=drawn)
+            initial = torch.empty(rows, config.d_model)
+        self.embedding = nn.Embedding(rows, config.d_model, _weight=initial)
         self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.d_model, config.norm_eps)
         self.head = nn.Linear(config.d_model, config.embedding_size, bias=False)
@@ -136,11 +136,11 @@ class Decoder(nn.Module):
         Args:
             x: [B, T, D] embeddings.
             positions: [B, T] or [1, T] integer positions.
-            mask: [B or 1, 1, T, S] bool, True where a token may look; None = causal, the new tokens being the last.
-            cache: Keys and values of earlier tokens; those of the new ones are written behind them (call `cache.keep`).
+            mask: [B or 1, 1, T, S] bool, True where a token may attend; None = causal, the new tokens are the last.
+            cache: Keys and values of earlier tokens; those of the new tokens are written behind them (see `keep`).
 
         Returns:
-            [B, T, D], after the last norm.
+            [B, T, D] after the last norm.
         """
         rotary = rotary_table(positions, self.config.head_dim, self.config.rope_theta)
         x = x.float()
@@ -150,13 +150,13 @@ class Decoder(nn.Module):
         return self.norm(x)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Return [..., embedding_size] in the decoder's type, from [..., D] as `forward` returns it."""
+        """Return logits [..., embedding_size] in the weights' type, from hidden states [..., D]."""
         with fastest_kernel(hidden, self.norm.weight):
             scores: Tensor = self.head(hidden)
         return scores
 
     @torch.no_grad()
     def allocate_cache(self, capacity: int, batch: int = 1) -> KVCache:
-        """Return an empty cache in this decoder's type and on its device."""
+        """Return an empty cache of the weights' type, on their device."""
         like = self.norm.weight
         return KVCache(self.config, capacity, batch=batch, dtype=like.dtype, device=like.device)

@@ -1,4 +1,4 @@
-"""A device's name -> a torch device that is there."""
+"""A device's name -> an available torch device."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _COUNTS: dict[str, Callable[[], int]] = {
     "mps": lambda: int(torch.backends.mps.is_available()),
     "xpu": lambda: torch.xpu.device_count() if torch.xpu.is_available() else 0,
 }
-"""Kinds of devices that models run on, and how many of each this machine has."""
+"""Kinds of devices, and how many of each this machine has."""
 
 
 def find_device(name: str | torch.device) -> torch.device:
-    """Return the device of that name; "auto" is CUDA, then Apple's MPS, then the CPU.
+    """Return the device of that name; "auto" is CUDA if available, else Apple's MPS, else the CPU.
 
     Raises:
-        UsageError: No such kind of device, or none here.
+        UsageError: An unknown kind of device, or one that this machine lacks.
     """
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if _COUNTS[kind]()))

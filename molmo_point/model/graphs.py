@@ -1,8 +1,8 @@
-"""A batch's pass through the decoder as CUDA graphs: hundreds of kernel launches become one.
+"""A batch's pass through the decoder as a CUDA graph: one launch instead of hundreds.
 
-A graph is a recording: it replays on the very tensors it was recorded with. So every pass is padded to one of a few shapes,
-inputs are copied into the recording's own tensors, and there is one recording a shape. The kernels are those of the plain pass:
-answers stay as they are. (Compiled, fused kernels round differently: in bfloat16 they would change answers.)
+A recorded graph replays on the tensors it was recorded with. Every pass is padded to one of a few shapes, its inputs are copied
+into the tensors of that shape's recording, and the recording is replayed. It runs the kernels of the plain pass, so that answers
+do not change. (Compiled, fused kernels round differently: in bfloat16 they would change answers.)
 """
 
 from __future__ import annotations
@@ -13,72 +13,72 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from molmo_point.model.batch_cache import BatchKVCache
+from molmo_point.model.batch_cache import BatchKVCache, BatchSlots
 from molmo_point.model.molmo import Molmo
 
 SEEN_STEP = 256
-"""Lengths of what attention looks at are padded to multiples of this: few recordings, little wasted reading."""
+"""Attention lengths are padded to multiples of this many tokens: few recordings, little wasted reading."""
 
 
 @dataclass(frozen=True, eq=False)
-class BatchPass:
-    """What one pass over the rows of a batch reads.
+class BatchInput:
+    """Input of one pass over B rows.
 
     Attributes:
-        ids: [B, T] int64 tokens, 0 for padding.
+        ids: [B, T] int64 token ids, 0 for padding.
         positions: [B, T] int64.
-        places: [B, T] int64, where in its row each token's keys go; the cache's capacity for padding.
-        mask: [B, 1, T, seen] bool, True where a token may look.
+        slot_mapping: [B, T] int64, position of each token's keys in its row; the cache's capacity for padding.
+        mask: [B, 1, T, seen] bool, True where a token may attend.
     """
 
     ids: Tensor
     positions: Tensor
-    places: Tensor
+    slot_mapping: Tensor
     mask: Tensor
 
     @property
     def seen(self) -> int:
-        """Length of what attention looks at."""
+        """Length of the keys that attention reads."""
         return self.mask.shape[-1]
 
     def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return them in order."""
-        return self.ids, self.positions, self.places, self.mask
+        return self.ids, self.positions, self.slot_mapping, self.mask
 
 
-def run_pass(model: Molmo, cache: BatchKVCache, work: BatchPass, first: int = 0) -> Tensor:
-    """Run a pass over rows of a cache, from `first` on; return hidden states [B, T, D]."""
-    cache.aim(work.places, work.seen, first)
-    return model.decoder(model.embed(work.ids), work.positions, mask=work.mask, cache=cache)
+def run_pass(model: Molmo, cache: BatchKVCache, batch: BatchInput, first: int = 0) -> Tensor:
+    """Run a pass over the rows of a cache from `first` on; return hidden states [B, T, D]."""
+    slots = BatchSlots(cache, batch.slot_mapping, batch.seen, first)
+    return model.decoder(model.embed(batch.ids), batch.positions, mask=batch.mask, cache=slots)
 
 
 class GraphedPass:
     """`run_pass` that records each shape once and replays it.
 
-    On devices without CUDA graphs, and for mixtures of experts (which expert runs is known only while it runs, and cannot be
-    recorded), it runs plainly over the same padded shapes.
+    Without CUDA, and for mixtures of experts (the choice of experts cannot be recorded), it runs the plain pass over the same
+    padded shapes.
     """
 
     def __init__(self, model: Molmo, cache: BatchKVCache) -> None:
         self._model = model
         self._cache = cache
-        self._recordings: dict[tuple[torch.Size, int], Callable[[BatchPass], Tensor]] = {}
+        self._recordings: dict[tuple[torch.Size, int], Callable[[BatchInput], Tensor]] = {}
 
-    def __call__(self, work: BatchPass) -> Tensor:
-        """Run a pass; its result is valid until the next call."""
-        if not work.ids.is_cuda or self._model.config.decoder.experts:
-            return run_pass(self._model, self._cache, work)
-        key = (work.ids.shape, work.seen)
+    def __call__(self, batch: BatchInput) -> Tensor:
+        """Run a pass; return hidden states [B, T, D], valid until the next call."""
+        if not batch.ids.is_cuda or self._model.config.decoder.experts:
+            return run_pass(self._model, self._cache, batch)
+        key = (batch.ids.shape, batch.seen)
         if key not in self._recordings:
-            self._recordings[key] = self._record(work)
-        return self._recordings[key](work)
+            self._recordings[key] = self._record(batch)
+        return self._recordings[key](batch)
 
-    def _record(self, work: BatchPass) -> Callable[[BatchPass], Tensor]:
-        own = BatchPass(*(tensor.clone() for tensor in work.tensors()))
+    def _record(self, batch: BatchInput) -> Callable[[BatchInput], Tensor]:
+        own = BatchInput(*(tensor.clone() for tensor in batch.tensors()))
         stream = torch.cuda.Stream(own.ids.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            # Libraries set themselves up in their first calls, which must not be recorded. Written keys are the same each time.
+            # Libraries initialize in their first calls, which must not be recorded. The keys written are the same each time.
             for _ in range(2):
                 run_pass(self._model, self._cache, own)
         torch.cuda.current_stream().wait_stream(stream)
@@ -86,8 +86,8 @@ class GraphedPass:
         with torch.cuda.graph(graph):
             out = run_pass(self._model, self._cache, own)
 
-        def replay(work: BatchPass) -> Tensor:
-            for mine, theirs in zip(own.tensors(), work.tensors(), strict=True):
+        def replay(batch: BatchInput) -> Tensor:
+            for mine, theirs in zip(own.tensors(), batch.tensors(), strict=True):
                 mine.copy_(theirs)
             graph.replay()
             return out
@@ -96,12 +96,12 @@ class GraphedPass:
 
 
 def padded_shape(rows: int, width: int, seen: int, cache: BatchKVCache) -> tuple[int, int, int]:
-    """Return the shape that a pass is padded to: powers of two, and a multiple of SEEN_STEP.
+    """Return the padded (rows, width, seen) of a pass: powers of two, and a multiple of SEEN_STEP.
 
     Args:
-        rows: Rows from the first to the last one in use.
-        width: Tokens of the longest row's reading.
-        seen: Length of the longest row with them.
+        rows: Number of rows in use.
+        width: Number of new tokens of the longest row.
+        seen: Length of the longest row with its new tokens.
     """
     steps = -(-seen // SEEN_STEP) * SEEN_STEP
     return (

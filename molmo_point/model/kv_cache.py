@@ -1,4 +1,4 @@
-"""Keys and values of tokens already read: allocated once, owned by the caller of the decoder."""
+"""Keys and values of earlier tokens, allocated once and owned by the caller of the decoder."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from molmo_point.checkpoints.config import DecoderConfig
 
 
 class KVCache:
-    """Room for `capacity` tokens of a batch of equally long sequences.
+    """Keys and values of up to `capacity` tokens of equally long sequences.
 
     Attributes:
-        length: Tokens that are there. The decoder writes behind them; `keep` says which of what it wrote counts.
+        length: Number of kept tokens. The decoder writes behind them; `keep` decides which of the new tokens are kept.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class KVCache:
 
     @property
     def capacity(self) -> int:
-        """Tokens there is room for."""
+        """Largest number of tokens."""
         return self.keys.shape[3]
 
     @property
@@ -42,7 +42,7 @@ class KVCache:
         return 2 * self.keys.numel() * self.keys.element_size()
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the new tokens' keys and values behind the kept ones, and return all of them.
+        """Write the keys and values of new tokens behind the kept ones; return those of all tokens.
 
         Args:
             k, v: [B, K, T, d].
@@ -58,20 +58,20 @@ class KVCache:
 
     @torch.inference_mode()
     def keep(self, tokens: Sequence[int]) -> None:
-        """Count some of the tokens that were last written as there.
+        """Keep some of the tokens that were last written.
 
         Args:
-            tokens: Their indices among those written, ascending; the others are forgotten.
+            tokens: Their indices among the written ones, ascending; the others are dropped.
         """
         moved = [(new, old) for new, old in enumerate(tokens) if new != old]
         if moved:
-            new, old = (torch.tensor(places) + self.length for places in zip(*moved, strict=True))
+            new, old = (torch.tensor(slots) + self.length for slots in zip(*moved, strict=True))
             for kept in (self.keys, self.values):
                 kept[:, :, :, new] = kept[:, :, :, old]
         self.length += len(tokens)
 
     def fork(self, capacity: int) -> KVCache:
-        """Return a copy of the kept tokens with room for `capacity` in all."""
+        """Return a copy of the kept tokens with a capacity of `capacity` tokens."""
         twin = object.__new__(KVCache)
         for name in ("keys", "values"):
             old: Tensor = getattr(self, name)

@@ -41,8 +41,8 @@ def rotary_table(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor
     return angles.cos(), angles.sin()
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn queries or keys by their positions, in float32, whatever their type.
+def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate queries or keys by their positions; computed in float32, returned in their type.
 
     Args:
         x: [B, H, T, d]; cos, sin: [B, 1, T, d].
@@ -52,13 +52,13 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return (wide * cos + torch.cat([-second, first], dim=-1) * sin).to(x.dtype)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Scaled dot product attention with fewer key heads than query heads.
 
     Args:
         q: [B, H, T, d]; k, v: [B, K, S, d], key head j serves query heads j*H/K .. (j+1)*H/K - 1.
-        mask: [B or 1, 1, T, S] bool, True where a query may look; None = the T queries are the last of the S tokens and see
-            everything up to themselves.
+        mask: [B or 1, 1, T, S] bool, True where a query may attend; None = the T queries are the last of the S tokens, and
+            attend to all tokens up to themselves.
 
     Returns:
         [B, T, H*d].
@@ -68,7 +68,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         mask = causal_mask(queries, keys, q.device)
     grouped = q.shape[1] != k.shape[1]
     if grouped and queries == 1:
-        # One new token: fold the query heads of a group into the time axis, so that no key is repeated.
+        # One new token: fold the query heads of a group into the time axis, so that keys are not repeated.
         batch, heads, _, width = q.shape
         folded = q.view(batch, k.shape[1], heads // k.shape[1], width)
         out = F.scaled_dot_product_attention(folded, k, v, attn_mask=mask)
@@ -80,6 +80,6 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def causal_mask(queries: int, keys: int, device: torch.device) -> Tensor:
-    """[1, 1, queries, keys] bool: the queries are the last ones, each sees everything up to itself."""
+    """Return [1, 1, queries, keys] bool: the queries are the last tokens, each attends to all tokens up to itself."""
     full = torch.ones(queries, keys, dtype=torch.bool, device=device)
     return full.tril(diagonal=keys - queries)[None, None]

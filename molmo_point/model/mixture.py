@@ -13,7 +13,7 @@ from molmo_point.checkpoints.config import DecoderConfig
 
 
 class MixtureOfExperts(nn.Module):
-    """Router and experts. The top-k probabilities weigh the experts as they are: they are not renormalised."""
+    """Router and experts. The top-k probabilities weight the experts without renormalisation."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -37,14 +37,14 @@ class MixtureOfExperts(nn.Module):
         return torch.zeros_like(flat).index_add_(0, token, weighted).view_as(x)
 
     def _run(self, rows: Tensor, expert: Tensor) -> Tensor:
-        """Send each row through its expert.
+        """Run each row through its expert; return [N*k, D].
 
         Args:
             rows: [N*k, D], sorted by expert; expert: [N*k].
         """
         counts = torch.bincount(expert, minlength=len(self.up_gate))
         if rows.is_cuda and rows.dtype is torch.bfloat16 and hasattr(F, "grouped_mm"):
-            # One kernel for all experts, and no wait for the counts to come back from the device.
+            # One kernel for all experts, without waiting for the counts from the device.
             ends = counts.cumsum(0).to(torch.int32)
             hidden = _swiglu(F.grouped_mm(rows, self.up_gate.transpose(1, 2), offs=ends))
             return F.grouped_mm(hidden, self.down.transpose(1, 2), offs=ends)
@@ -52,9 +52,9 @@ class MixtureOfExperts(nn.Module):
         start = 0
         for index, count in enumerate(counts.tolist()):
             if count:
-                mine = rows[start : start + count]
+                own = rows[start : start + count]
                 pieces.append(
-                    F.linear(_swiglu(F.linear(mine, self.up_gate[index])), self.down[index])
+                    F.linear(_swiglu(F.linear(own, self.up_gate[index])), self.down[index])
                 )
                 start += count
         return torch.cat(pieces)

@@ -1,9 +1,9 @@
-"""Molmo: a vision tower, a connector, a decoder. Reads top to bottom as the architecture.
+"""Molmo: a vision tower, a connector, a decoder.
 
     crops --vision--> features --connector--> image embeddings --(added to the <im_patch> embeddings)--> decoder --> logits
 
-Reference: Deitke et al., Molmo and PixMo, arXiv 2409.17146. Held to the reference's numbers by
-tests/core/test_model_golden.py.
+Reference: Deitke et al., Molmo and PixMo, arXiv 2409.17146. tests/core/test_model_golden.py compares it
+with the reference's numbers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Molmo(nn.Module):
     """The whole network.
 
     Args:
-        all_blocks: Build also the vision blocks that no output depends on, as the released files have them.
+        all_blocks: Also build the vision blocks that no output depends on; the released files hold them.
     """
 
     def __init__(self, config: MolmoConfig, *, all_blocks: bool = False) -> None:
@@ -33,16 +33,16 @@ class Molmo(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the activations."""
+        """Type of the weights and activations."""
         return self.connector.pad_embed.dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """Device of the weights."""
         return self.connector.pad_embed.device
 
     def encode_images(self, crops: Tensor, masks: Tensor) -> Tensor:
-        """Turn crops into image embeddings.
+        """Return the image embeddings of crops.
 
         Args:
             crops: [n, P, patch pixels] float32 normalised; masks: [n, P] float32 (see preprocess.crops.ImageCrops).
@@ -59,10 +59,10 @@ class Molmo(nn.Module):
         image_features: Tensor | None = None,
         image_input_idx: Tensor | None = None,
     ) -> Tensor:
-        """Look up tokens and ADD the image embeddings at their positions.
+        """Return token embeddings, with the image embeddings ADDED at their positions.
 
         Args:
-            input_ids: [B, T]; negative ids (padding) read row 0.
+            input_ids: [B, T]; negative ids (padding) use row 0.
             image_features: [B, n, tokens per crop, D] or None for text alone.
             image_input_idx: [B, n, tokens per crop], position of each in its row of `input_ids`; negative = unused.
 

@@ -1,7 +1,7 @@
 """Low-bit weights for the language model through torchao; vision tower and connector keep their type.
 
-Quantising everything moves points by tens of pixels while averages hardly change, so only the decoder's matrices are touched,
-and not the output head, whose logits decide digits.
+Quantizing all weights moves points by tens of pixels while average scores hardly change. Only the decoder's matrices are
+quantized, without the output head, whose logits choose the digits.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ SCHEMES = ("int8", "int4")
 
 
 def check_scheme(scheme: str) -> None:
-    """Refuse a scheme that is none, before anything is loaded.
+    """Refuse an unknown scheme before anything is loaded.
 
     Raises:
-        UsageError: With those that there are.
+        UsageError: With the known schemes.
     """
     if scheme not in SCHEMES:
         raise UsageError(f"expected quantize to be one of {', '.join(SCHEMES)}, got {scheme!r}")
 
 
 def quantize_decoder(model: Molmo, scheme: str, *, device: torch.device | None = None) -> Molmo:
-    """Replace the weights of the decoder's linear layers, in place.
+    """Quantize the weights of the decoder's linear layers in place; return the model.
 
     Args:
-        scheme: "int8" (weights only, one scale an output row) or "int4" (groups of 32 or 128 along the input).
-        device: Where the model is to be; it is moved there block by block, each quantised on its way: a model that is too large
-            for a device in its full type fits as soon as its low-bit form does. None leaves it where it is.
+        scheme: "int8" (weights only, one scale per output row) or "int4" (groups of 32 or 128 along the input).
+        device: Target device. The model is moved block by block, and each block is quantized there, so that the device needs
+            memory for the quantized model only. None = the model stays where it is.
 
     Raises:
-        UsageError: Unknown scheme, or a mixture of experts, whose stacked weights torchao does not take.
+        UsageError: Unknown scheme, or a mixture of experts, whose stacked weights torchao does not support.
         MissingExtra: torchao is not installed.
     """
     check_scheme(scheme)
     if model.config.decoder.experts:
         raise UsageError(
-            "the experts of MolmoE-1B are stacked tensors that torchao cannot quantise: load it in bfloat16 (14.4 GB)"
+            "the experts of MolmoE-1B are stacked tensors that torchao cannot quantize: load it in bfloat16 (14.4 GB)"
         )
     try:
         from torchao.quantization import Int8WeightOnlyConfig, IntxWeightOnlyConfig, quantize_

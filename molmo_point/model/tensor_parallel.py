@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from molmo_point.checkpoints.config import DecoderConfig, MolmoConfig
 from molmo_point.errors import UsageError
-from molmo_point.model.checkpoint_names import Slot
+from molmo_point.model.checkpoint_names import ParameterSlice
 from molmo_point.model.molmo import Molmo
 
 if TYPE_CHECKING:
@@ -25,23 +25,23 @@ _BLOCK = re.compile(r"decoder\.blocks\.\d+\.(.+)")
 
 
 @dataclass(frozen=True)
-class Share:
-    """Share number `rank` of `world`.
-
-    Raises:
-        UsageError: From `config`, where a model cannot be split so.
-    """
+class Shard:
+    """Shard `rank` of `world_size` shards."""
 
     rank: int
-    world: int
+    world_size: int
 
     def config(self, config: MolmoConfig) -> MolmoConfig:
-        """Return the sizes of this share."""
-        decoder, world = config.decoder, self.world
+        """Return the sizes of this shard.
+
+        Raises:
+            UsageError: The model cannot be split evenly over `world_size` processes.
+        """
+        decoder, world = config.decoder, self.world_size
         if decoder.experts or decoder.qk_norm:
             raise UsageError(
-                "only models of the Molmo-7B-D and 72B family can be split: the norm over the full width of q and k (7B-O) and "
-                "mixtures of experts (MolmoE-1B) need other sums; they fit one device"
+                "only models of the Molmo-7B-D and 72B families can be split: the norm over the full width of q and k (7B-O) and "
+                "mixtures of experts (MolmoE-1B) need other sums; they fit on one device"
             )
         if decoder.heads % world or decoder.kv_heads % world or decoder.ffn_width % world:
             raise UsageError(
@@ -57,8 +57,10 @@ class Share:
         )
         return replace(config, decoder=part)
 
-    def slots(self, config: DecoderConfig, whole: Mapping[str, Slot]) -> dict[str, Slot]:
-        """Return the slots of the whole model, told which part of each file tensor this share takes."""
+    def parameter_slices(
+        self, config: DecoderConfig, whole: Mapping[str, ParameterSlice]
+    ) -> dict[str, ParameterSlice]:
+        """Return the parameter slices of the whole model, restricted to the part of each file tensor that this shard reads."""
         q, kv, ffn = config.query_width, config.kv_width, config.ffn_width
         qkv = (self._part(0, q), self._part(q, kv), self._part(q + kv, kv))
         rows = {
@@ -70,24 +72,24 @@ class Share:
             "attention.out.weight": (self._part(0, q),),
             "ffn.down.weight": (self._part(0, ffn),),
         }
-        chosen = {}
-        for key, slot in whole.items():
-            match = _BLOCK.fullmatch(slot.parameter)
+        own = {}
+        for key, part in whole.items():
+            match = _BLOCK.fullmatch(part.parameter)
             name = match[1] if match else ""
-            chosen[key] = replace(slot, rows=rows.get(name, ()), columns=columns.get(name, ()))
-        return chosen
+            own[key] = replace(part, rows=rows.get(name, ()), columns=columns.get(name, ()))
+        return own
 
     def _part(self, start: int, width: int) -> slice:
-        step = width // self.world
+        step = width // self.world_size
         return slice(start + self.rank * step, start + (self.rank + 1) * step)
 
 
 def apply_tensor_parallel(model: Molmo, mesh: DeviceMesh) -> Molmo:
-    """Return the model, a shard (see `Share`), with a sum over `mesh` after each attention and feed-forward layer.
+    """Return the model, a shard (see `Shard`), with a sum over `mesh` after each attention and feed-forward layer.
 
     Every process must ask the same questions in the same order; all get the same answers.
     """
-    # Imported here: it takes a second, and few models are split.
+    # Imported here: the import takes a second, and few models are split.
     from torch.distributed.tensor import DTensor, Partial
 
     def total(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The vision tower: CLIP's ViT (molmo.md 2.1), crops in one batch, no block whose output nobody reads.
+"""The vision tower: CLIP's ViT (molmo.md 2.1) over all crops in one batch, without the blocks that no output depends on.
 
 Letters: n crops, P patches of a crop, W width.
 """
@@ -13,7 +13,7 @@ from molmo_point.checkpoints.config import VisionConfig
 
 
 class LayerNorm(nn.LayerNorm):
-    """Layer norm of a float32 stream, handed on in the weights' type."""
+    """Layer norm computed in float32, returned in the weights' type."""
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.weight, self.bias
@@ -24,7 +24,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 class VisionBlock(nn.Module):
-    """Pre-norm transformer block with biases everywhere; the residual stream stays in float32, as in the decoder."""
+    """Pre-norm transformer block with biases; the residual stream is float32, as in the decoder."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -53,10 +53,10 @@ def quick_gelu(x: Tensor) -> Tensor:
 
 
 class VisionTower(nn.Module):
-    """Crops in, features of chosen blocks out.
+    """Maps crops to the features of chosen blocks.
 
     Args:
-        all_blocks: Also build the blocks above the last one whose output is used: the released files hold one such block.
+        all_blocks: Also build the blocks above the last one that is used; the released files hold one such block.
     """
 
     def __init__(self, config: VisionConfig, *, all_blocks: bool = False) -> None:
@@ -70,22 +70,22 @@ class VisionTower(nn.Module):
         self.blocks = nn.ModuleList(VisionBlock(config) for _ in range(depth))
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Encode crops.
+        """Return the features of crops.
 
         Args:
             crops: [n, P, patch pixels] normalised.
 
         Returns:
-            [n, P, W * len(feature_layers)], the class token left out.
+            [n, P, W * len(feature_layers)], without the class token.
         """
         patches = self.patch_embedding(crops)
         classes = self.class_embedding.expand(len(crops), 1, -1)
         x = torch.cat([classes, patches], dim=1) + self.positional_embedding
         x = self.pre_norm(x).float()
-        wanted = self.config.feature_indices
+        chosen = self.config.feature_indices
         outputs: dict[int, Tensor] = {}
         for index in range(self.config.used_layers):
             x = self.blocks[index](x)
-            if index in wanted:
+            if index in chosen:
                 outputs[index] = x[:, 1:]
-        return torch.cat([outputs[index] for index in wanted], dim=-1).to(patches.dtype)
+        return torch.cat([outputs[index] for index in chosen], dim=-1).to(patches.dtype)

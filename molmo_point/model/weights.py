@@ -1,11 +1,12 @@
-"""Fill a network from safetensors files, and write one back. Nothing is unpickled, no remote code runs.
+"""Read a network's weights from safetensors files, and write them. Nothing is unpickled, no remote code runs.
 
-The network is built on `meta` (no memory), every name and shape of the files is compared first, then memory is taken once in
-the wanted type and the files are copied straight into place.
+The network is built on the `meta` device (no memory). All names and shapes in the files are compared with it, then memory is
+allocated once in the chosen type, and the files are copied into it.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,15 +21,21 @@ from torch import Tensor
 from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.checkpoints.folder import check_folder, refuse_pointer, weight_files
 from molmo_point.errors import CheckpointError
-from molmo_point.model.checkpoint_names import Dialect, Slot, detect_dialect, slots, spare_prefixes
+from molmo_point.model.checkpoint_names import (
+    NamingScheme,
+    ParameterSlice,
+    detect_naming_scheme,
+    parameter_slices,
+    spare_prefixes,
+)
 from molmo_point.model.molmo import Molmo
-from molmo_point.model.tensor_parallel import Share
+from molmo_point.model.tensor_parallel import Shard
 
 Progress = Callable[[int, int], None]
-"""Called with (bytes done, bytes in all)."""
+"""Called with (bytes read, bytes in total)."""
 
 PLAIN_DTYPES = frozenset({"F64", "F32", "BF16", "F16"})
-"""Types whose numbers are the weights themselves. All others (8 bits and less, integers) need a scale from elsewhere."""
+"""Types whose numbers are the weights themselves. All others (8 bits and less, integers) need a scale."""
 
 QUANTIZED_PARTS = (
     "qweight",
@@ -46,10 +53,10 @@ QUANTIZED_PARTS = (
     "weight_packed",
     "weight_zero_point",
 )
-"""Last parts of the names of tensors that GPTQ, AWQ, bitsandbytes and fp8 exporters write beside the weights."""
+"""Last parts of the names of tensors that GPTQ, AWQ, bitsandbytes and fp8 exporters add to the weights."""
 
 CHUNK_BYTES = 64 * 1024 * 1024
-"""A file is opened anew after this much: its mapped pages count as ours until it is closed."""
+"""A file is reopened after this many bytes: its mapped pages count as memory of this process until it is closed."""
 
 
 def load_weights(
@@ -59,65 +66,68 @@ def load_weights(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     progress: Progress | None = None,
-    share: Share | None = None,
+    shard: Shard | None = None,
 ) -> Molmo:
     """Build a network and fill it from a checkpoint folder.
 
     Args:
         folder: Holds model.safetensors, or shards with model.safetensors.index.json.
-        share: This process's share of a model that is split over several; only that is read.
+        shard: This process's shard of a model that is split over several processes; only its part of the files is read.
 
     Returns:
-        The network in evaluation mode, without gradients.
+        The network in evaluation mode, without gradients, on `device` in `dtype`.
 
     Raises:
-        CheckpointError: Missing, unknown or wrongly shaped tensors (all listed); quantized, damaged, missing or pickled weights.
+        CheckpointError: Missing, unknown or misshapen tensors (all are listed); quantized, damaged, missing or pickled weights.
     """
     check_folder(Path(folder))
     files = find_tensors(Path(folder))
     with torch.device("meta"):
         model = Molmo(config).eval().requires_grad_(False)
     parameters = dict(model.named_parameters())
-    dialect = detect_dialect(set(files), config.decoder)
-    wanted = _compare(files, parameters, config, dialect, Path(folder))
-    if share is not None:
-        wanted = share.slots(config.decoder, wanted)
+    scheme = detect_naming_scheme(set(files), config.decoder)
+    wanted = _compare(files, parameters, config, scheme, Path(folder))
+    if shard is not None:
+        wanted = shard.parameter_slices(config.decoder, wanted)
         with torch.device("meta"):
-            model = Molmo(share.config(config)).eval().requires_grad_(False)
+            model = Molmo(shard.config(config)).eval().requires_grad_(False)
     model = model.to(dtype).to_empty(device=device)
     parameters = dict(model.named_parameters())
-    sizes = {key: parameters[slot.parameter].element_size() for key, slot in wanted.items()}
-    total = sum(sizes[key] * _numel(files[key].shape) for key in wanted)
+    sizes = {key: parameters[part.parameter].element_size() for key, part in wanted.items()}
+    total = sum(sizes[key] * math.prod(files[key].shape) for key in wanted)
     done = 0
     try:
         with torch.no_grad():
             for key, rows, tensor in _read(files, wanted):
                 target = wanted[key].view(parameters[wanted[key].parameter])
-                part = target if rows is None else target[rows]
-                part.copy_(tensor.view(part.shape))
+                if rows is not None:
+                    target = target[rows]
+                target.copy_(tensor.view(target.shape))
                 done += sizes[key] * tensor.numel()
                 if progress:
                     progress(done, total)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{folder} cannot be read to its end: {error}") from error
+        raise CheckpointError(f"{folder} cannot be read completely: {error}") from error
     return model
 
 
-def save_weights(model: Molmo, folder: str | Path, *, dialect: Dialect | None = None) -> None:
-    """Write model.safetensors with the published names; written beside, then renamed, so that it is never half there."""
-    dialect = dialect or (Dialect.MIXTURE if model.config.decoder.experts else Dialect.DENSE)
+def save_weights(model: Molmo, folder: str | Path, *, scheme: NamingScheme | None = None) -> None:
+    """Write model.safetensors with the published names, atomically: to a temporary file that is then renamed."""
+    scheme = scheme or (
+        NamingScheme.MIXTURE if model.config.decoder.experts else NamingScheme.DENSE
+    )
     parameters = dict(model.named_parameters())
     tensors = {
-        key: slot.view(parameters[slot.parameter].detach())
+        key: part.view(parameters[part.parameter].detach())
         .clone(memory_format=torch.contiguous_format)
-        .view(slot.file_shape(parameters[slot.parameter]))
+        .view(part.file_shape(parameters[part.parameter]))
         .cpu()
-        for key, slot in slots(model.config, dialect).items()
-        if slot.parameter in parameters
+        for key, part in parameter_slices(model.config, scheme).items()
+        if part.parameter in parameters
     }
     target = Path(folder) / "model.safetensors"
     partial = target.with_suffix(".part")
-    # The library makes files that only their owner may read; a checkpoint is as readable as the files beside it.
+    # safetensors creates files that only their owner can read; a checkpoint gets the usual permissions.
     partial.touch()
     mode = partial.stat().st_mode
     save_file(tensors, partial, metadata={"format": "pt"})
@@ -127,7 +137,7 @@ def save_weights(model: Molmo, folder: str | Path, *, dialect: Dialect | None = 
 
 @dataclass(frozen=True)
 class FoundTensor:
-    """Where a tensor lies, its shape, and its type as safetensors names it ("F32")."""
+    """A tensor's file, its shape, and its type as safetensors names it ("F32")."""
 
     path: Path
     shape: tuple[int, ...]
@@ -135,7 +145,7 @@ class FoundTensor:
 
 
 def find_tensors(folder: Path) -> dict[str, FoundTensor]:
-    """List every tensor of a checkpoint without reading it.
+    """Return every tensor of a checkpoint by name, without reading its values.
 
     Raises:
         CheckpointError: No safetensors, a shard missing or damaged.
@@ -185,28 +195,28 @@ def _compare(
     files: dict[str, FoundTensor],
     parameters: Mapping[str, Tensor],
     config: MolmoConfig,
-    dialect: Dialect,
+    scheme: NamingScheme,
     folder: Path,
-) -> dict[str, Slot]:
-    """Return what to load, or list everything that does not fit in one error."""
-    table = slots(config, dialect)
-    spare = spare_prefixes(config, dialect)
-    wanted = {key: slot for key, slot in table.items() if not key.startswith(spare or ("\0",))}
+) -> dict[str, ParameterSlice]:
+    """Return the tensors to load; an error lists all that do not fit."""
+    table = parameter_slices(config, scheme)
+    spare = spare_prefixes(config, scheme)
+    wanted = {key: part for key, part in table.items() if not key.startswith(spare or ("\0",))}
     missing = [key for key in wanted if key not in files]
     unknown = [key for key in files if key not in table]
     misshapen = [
         f"{key} {list(files[key].shape)} (expected {list(expected)})"
-        for key, slot in wanted.items()
+        for key, part in wanted.items()
         if key in files
-        and files[key].shape != (expected := slot.file_shape(parameters[slot.parameter]))
+        and files[key].shape != (expected := part.file_shape(parameters[part.parameter]))
     ]
-    strange = [
+    unreadable = [
         f"{key} {found.dtype}" for key, found in files.items() if found.dtype not in PLAIN_DTYPES
     ]
     scales = [key for key in unknown if key.rsplit(".", 1)[-1].startswith(QUANTIZED_PARTS)]
-    if strange or scales:
+    if unreadable or scales:
         raise CheckpointError(
-            f"the weights in {folder} are quantized or of a type that needs a scale ({_some(strange or scales)}), which this "
+            f"the weights in {folder} are quantized or of a type that needs a scale ({_some(unreadable or scales)}), which this "
             "package does not read: load the original model with quantize='int8' or 'int4'"
         )
     problems = [
@@ -220,7 +230,7 @@ def _compare(
     ]
     if problems:
         raise CheckpointError(
-            f"the tensors in {folder} are not those of its config.json ({dialect.value} names): "
+            f"the tensors in {folder} are not those of its config.json ({scheme.value} names): "
             + "; ".join(problems)
         )
     return wanted
@@ -231,17 +241,19 @@ def _some(names: list[str]) -> str:
 
 
 def _read(
-    files: Mapping[str, FoundTensor], wanted: Mapping[str, Slot]
+    files: Mapping[str, FoundTensor], wanted: Mapping[str, ParameterSlice]
 ) -> Iterator[tuple[str, slice | None, Tensor]]:
-    """Yield the tensors file by file, large ones in runs of rows: (name, rows or None for all of the slot, tensor).
+    """Yield the tensors file by file, large ones in runs of rows: (name, rows or None for all, tensor).
 
-    Each file is opened anew after CHUNK_BYTES: what was read of it counts as our memory until it is closed.
+    Each file is reopened after CHUNK_BYTES: its mapped pages count as memory of this process until it is closed.
     """
     for path in sorted({files[key].path for key in wanted}):
         pieces: list[tuple[str, slice | None]] = []
-        for key, slot in wanted.items():
+        for key, part in wanted.items():
             if files[key].path == path:
-                rows = [None] if _is_part(slot) or slot.merged else _rows(files[key].shape)
+                rows = (
+                    [None] if part.rows or part.columns or part.merged else _rows(files[key].shape)
+                )
                 pieces += [(key, piece) for piece in rows]
         while pieces:
             taken = 0
@@ -254,19 +266,15 @@ def _read(
                     del tensor
 
 
-def _is_part(slot: Slot) -> bool:
-    return bool(slot.rows or slot.columns)
-
-
-def _piece(file: Any, key: str, slot: Slot, rows: slice | None) -> Tensor:
-    """Read a run of rows, or the parts that a slot names, or all."""
+def _piece(file: Any, key: str, part: ParameterSlice, rows: slice | None) -> Tensor:
+    """Read a run of rows, or the ranges of `part`, or the whole tensor."""
     if rows is not None:
         tensor: Tensor = file.get_slice(key)[rows.start : rows.stop]
-    elif slot.rows:
-        tensor = torch.cat([file.get_slice(key)[part.start : part.stop] for part in slot.rows])
-    elif slot.columns:
-        parts = [file.get_slice(key)[:, part.start : part.stop] for part in slot.columns]
-        tensor = torch.cat(parts, dim=1)
+    elif part.rows:
+        tensor = torch.cat([file.get_slice(key)[run.start : run.stop] for run in part.rows])
+    elif part.columns:
+        runs = [file.get_slice(key)[:, run.start : run.stop] for run in part.columns]
+        tensor = torch.cat(runs, dim=1)
     else:
         tensor = file.get_tensor(key)
     return tensor
@@ -275,17 +283,10 @@ def _piece(file: Any, key: str, slot: Slot, rows: slice | None) -> Tensor:
 def _rows(shape: tuple[int, ...]) -> list[slice | None]:
     """Cut a tensor's first axis into runs of about CHUNK_BYTES."""
     height = shape[0]
-    step = max(1, CHUNK_BYTES // 4 // max(1, _numel(shape[1:])))
+    step = max(1, CHUNK_BYTES // 4 // max(1, math.prod(shape[1:])))
     if height <= step:
         return [None]
     return [slice(start, min(start + step, height)) for start in range(0, height, step)]
-
-
-def _numel(shape: tuple[int, ...]) -> int:
-    count = 1
-    for side in shape:
-        count *= side
-    return count
 
 
 def parameter_count(config: MolmoConfig) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from molmo_point.checkpoints.config import PreprocessConfig
-from molmo_point.preprocess.resize import Placement, onto_canvas
+from molmo_point.preprocess.resize import Placement, letterbox
 from molmo_point.preprocess.tiling import choose_tiling
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -53,9 +53,9 @@ def crop_image(image: np.ndarray[Any, np.dtype[np.uint8]], config: PreprocessCon
     # Divided by the deviation while it is scaled; the mean goes off when patches are cut, black margins included.
     red, green, blue = (1 / (255 * deviation) for deviation in config.std)
     gain = red, green, blue
-    canvas, where = onto_canvas(image, *canvas_size(rows, columns, config), gain)
+    canvas, where = letterbox(image, *canvas_size(rows, columns, config), gain)
     side, step, grid = config.crop_size, config.window_patches, config.grid_size
-    low, _ = onto_canvas(image, side, side, gain)
+    low, _ = letterbox(image, side, side, gain)
     crops = np.empty((1 + rows * columns, grid, grid, config.patch_size**2 * 3), np.float32)
     crops[0] = _patches(low, config)
     # Crops begin at whole patches: the canvas is cut into patches once, and neighbours share them.

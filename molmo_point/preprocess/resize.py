@@ -152,7 +152,7 @@ def _band_of_channels(size_in: int, size_out: int, gain: Gain) -> list[tuple[int
     ]
 
 
-def onto_canvas(
+def letterbox(
     image: np.ndarray[Any, Any],
     canvas_width: int,
     canvas_height: int,

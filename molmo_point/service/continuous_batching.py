@@ -31,13 +31,13 @@ class Scheduler(Protocol):
     """What is needed of `molmo_point.engine.scheduler.Scheduler`."""
 
     @property
-    def room(self) -> int: ...
+    def free_rows(self) -> int: ...
     @property
-    def busy(self) -> bool: ...
+    def has_work(self) -> bool: ...
     def add(
         self, key: Job, image: Any, query: str, *, kind: str, timeout_s: float | None
     ) -> None: ...
-    def drop(self, key: Job) -> None: ...
+    def cancel(self, key: Job) -> None: ...
     def step(self) -> list[Any]: ...
 
 
@@ -67,21 +67,21 @@ class JoiningAnswers:
         views: Views,
         on_batch: Callable[[int], None],
     ) -> JoiningAnswers | None:
-        """Return one for a Pointer that can schedule (`LocalPointer.schedule`), None for another."""
-        schedule = getattr(pointer, "schedule", None)
-        if schedule is None:
+        """Return one for a Pointer that can schedule (`LocalPointer.scheduler`), None for another."""
+        scheduler = getattr(pointer, "scheduler", None)
+        if scheduler is None:
             return None
-        return cls(cast("Scheduler", schedule()), views, on_batch)
+        return cls(cast("Scheduler", scheduler()), views, on_batch)
 
     @property
     def room(self) -> int:
         """How many more jobs may join now."""
-        return self._scheduler.room
+        return self._scheduler.free_rows
 
     @property
     def busy(self) -> bool:
         """Whether a job is at work."""
-        return self._scheduler.busy
+        return self._scheduler.has_work
 
     def join(self, job: Job) -> bool:
         """Let a job join, or fail it; return False for one that is no question."""
@@ -115,7 +115,7 @@ class JoiningAnswers:
     def step(self) -> None:
         """Make one pass for all jobs at work, and give out what it brought; withdrawn ones leave before it."""
         for job in [job for job in self._began if job.finished or job.cancelled]:
-            self._scheduler.drop(job)
+            self._scheduler.cancel(job)
             del self._began[job]
         if not self.busy:
             return
@@ -146,6 +146,6 @@ class JoiningAnswers:
     def fail(self, error: PointError) -> None:
         """Refuse all jobs at work: the model failed under them."""
         for job in list(self._began):
-            self._scheduler.drop(job)
+            self._scheduler.cancel(job)
             job.fail(error)
         self._began.clear()

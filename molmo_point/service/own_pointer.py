@@ -9,19 +9,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
+from molmo_point.arguments import check_request, check_timeout
 from molmo_point.errors import PointError, ServiceError, UsageError
 from molmo_point.image_view import ImageView
 from molmo_point.images import load_image
-from molmo_point.pointer import (
-    ImageLike,
-    Pointer,
-    PointStream,
-    TextStream,
-    View,
-    all_or_error,
-    check_request,
-    check_timeout,
-)
+from molmo_point.pointer import ImageLike, Pointer, PointStream, TextStream, View, all_or_error
 from molmo_point.points import Pointing
 
 
@@ -31,7 +23,7 @@ def complete(pointer: object) -> Pointer:
     Raises:
         UsageError: It cannot even point.
     """
-    if hasattr(pointer, "schedule"):
+    if hasattr(pointer, "scheduler"):
         return cast("Pointer", pointer)
     if not callable(getattr(pointer, "point", None)):
         raise UsageError(

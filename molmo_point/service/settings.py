@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from molmo_point.arguments import MAX_QUERY_CHARACTERS
 from molmo_point.errors import UsageError
-from molmo_point.preprocess.prompt import MAX_QUERY_CHARACTERS
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The one thread that owns the model: takes questions out of the request queue and answers them.
 
-A Pointer that can schedule (`LocalPointer.schedule`) lets questions join while others are at work (`joining`); any other one
+A Pointer that can schedule (`LocalPointer.scheduler`) lets questions join while others are at work (`joining`); any other one
 answers them one after another, plain point questions in batches.
 """
 
@@ -106,7 +106,7 @@ class Worker:
     def _run(self) -> None:
         try:
             pointer = complete(self._load())
-            self.takes_text = hasattr(pointer, "schedule")
+            self.takes_text = hasattr(pointer, "scheduler")
             self.model = pointer.model
         except Exception as error:
             # An error of ours says all there is to say; `Service.run` raises it. Of others the log keeps the traceback.

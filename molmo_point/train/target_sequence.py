@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from molmo_point.markup import format_points
-from molmo_point.preprocess.prompt import wrap
+from molmo_point.preprocess.prompt import format_prompt
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.synthetic.letter_classes import letter_targets
 from molmo_point.synthetic.scenes.questions import Question
@@ -104,7 +104,7 @@ class AnswerWriter:
         chosen = points[list(question.targets)].reshape(-1, 2)
         order = written_order(chosen)
         things = [question.targets[index] for index in order]
-        prompt = self._tokenizer.encode(wrap(question.prompt))
+        prompt = self._tokenizer.encode(format_prompt(question.prompt))
         answer = [*self._text(question, chosen), self._tokenizer.special.end_of_text]
         if things and cut_draw < self._cut and self._alt in answer:
             answer = answer[: answer.index(self._alt) + 1]
@@ -118,7 +118,7 @@ class AnswerWriter:
         Args:
             points: [n, 2] in percent, as many as a wrong answer like this would have.
         """
-        prompt = self._tokenizer.encode(wrap(question.prompt))
+        prompt = self._tokenizer.encode(format_prompt(question.prompt))
         wrong = self._text(question, points)
         x, y = [index for index, token in enumerate(wrong) if token in self._opening][:2]
         ids = np.array([*prompt, *wrong[: y + BEHIND + 1]], np.int32)

@@ -7,9 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from molmo_point.arguments import check_frame_id, check_query, check_stamp, check_timeout
 from molmo_point.errors import QueryError, UsageError
-from molmo_point.pointer import check_frame_id, check_stamp, check_timeout
-from molmo_point.preprocess.prompt import check_query
 
 
 @pytest.mark.parametrize("value", [-1, -0.001, math.nan, -math.inf, "5", b"5", True, [1], 1j])

@@ -187,7 +187,7 @@ def test_supervision() -> None:
     assert key_points.data["class_name"].tolist() == ["mug", "things"]
     assert key_points.data["covariance_px"][0].tolist() == pytest.approx([64.0, 0.0, 64.0])
     assert np.isnan(key_points.data["covariance_px"][1]).all()
-    scored = to_supervision(KITCHEN.with_(points=(MUG,)))
+    scored = to_supervision(KITCHEN.replace(points=(MUG,)))
     assert np.asarray(scored.keypoint_confidence).tolist() == [[0.75]]
     assert len(to_supervision(EMPTY)) == 0
     canvas = np.zeros((400, 800, 3), np.uint8)

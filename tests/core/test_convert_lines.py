@@ -25,7 +25,7 @@ FOUND = Pointing(
     frame_id="a.png",
 )
 LOST = Pointing(query="cup", status=Status.TRUNCATED, image_size=(80, 40))
-NONE = LOST.with_(status=Status.NOT_FOUND)
+NONE = LOST.replace(status=Status.NOT_FOUND)
 
 
 @given(st.lists(st.sampled_from([FOUND, LOST, NONE]), max_size=4), st.booleans())
@@ -95,8 +95,8 @@ def test_rows_and_csv() -> None:
 
 
 def test_a_printed_answer_is_one_short_line() -> None:
-    many = FOUND.with_(points=tuple(MUG.model_copy(update={"index": n}) for n in range(300)))
-    for pointing in (FOUND, LOST, many, many.with_(query="x" * 4000)):
+    many = FOUND.replace(points=tuple(MUG.model_copy(update={"index": n}) for n in range(300)))
+    for pointing in (FOUND, LOST, many, many.replace(query="x" * 4000)):
         assert len(str(pointing)) < 400
         assert "\n" not in str(pointing)
     assert str(LOST) == "<Pointing 'cup' truncated, 0 points in 80x40>"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from molmo_point.checkpoints.config import DecoderConfig
-from molmo_point.model.cpu_kernel import Switch, fastest_kernel, mkldnn
+from molmo_point.model.cpu_kernel import MkldnnGuard, fastest_kernel, mkldnn
 from molmo_point.model.decoder import Decoder
 
 CONFIG = DecoderConfig(
@@ -36,7 +36,7 @@ def test_only_one_row_in_bfloat16_goes_without() -> None:
 
 
 def test_it_comes_back_after_an_error_and_as_it_was() -> None:
-    switch = Switch()
+    switch = MkldnnGuard()
     with pytest.raises(ZeroDivisionError), switch.off():
         raise ZeroDivisionError
     assert mkldnn.enabled
@@ -50,7 +50,7 @@ def test_it_comes_back_after_an_error_and_as_it_was() -> None:
 
 
 def test_it_comes_back_when_the_last_of_several_threads_is_done() -> None:
-    switch = Switch()
+    switch = MkldnnGuard()
     inside, leave = threading.Event(), threading.Event()
 
     def other() -> None:

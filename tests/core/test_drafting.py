@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import molmo_point as mp
-from molmo_point.engine.draft_tree import ROOT, DraftTree, Reading
-from molmo_point.engine.drafting import GrammarDrafter, Kind, continuations
-from molmo_point.engine.generate import Decoding, Drafter, Ending, Limits, NoDraft
+from molmo_point.engine.draft_tree import ROOT, DraftTree, PassInput
+from molmo_point.engine.drafting import GrammarDrafter, continuations
+from molmo_point.engine.generate import DecodeState, Drafter, Limits, NoDraft
+from molmo_point.engine.question import Kind
+from molmo_point.points import FinishReason
 from molmo_point.preprocess.tokenizer import Tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "models"
@@ -31,10 +33,10 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
 def passes(answer: Sequence[int], stop: int, drafter: Drafter, seed: int = 0) -> int:
     """Decode with a model that says `answer` and, where a draft leads elsewhere, anything; return the passes after the first."""
     babble = random.Random(seed)
-    decoding = Decoding([5, 6, 7], stop=stop, limits=Limits(10_000), drafter=drafter)
+    decoding = DecodeState([5, 6, 7], stop=stop, limits=Limits(10_000), drafter=drafter)
     said: list[int] = []
     steps = 0
-    while reading := decoding.next_reading(10_000):
+    while reading := decoding.next_input(10_000):
         rows = [answer[len(said)]]
         paths: list[list[int]] = []
         for token, parent in zip(reading.draft.tokens, reading.draft.parents, strict=True):
@@ -46,13 +48,13 @@ def passes(answer: Sequence[int], stop: int, drafter: Drafter, seed: int = 0) ->
             rows.append(answer[following] if known else babble.randrange(400))
         logits = torch.zeros(len(rows), max(*answer, 400) + 1)
         logits[range(len(rows)), rows] = 1.0
-        step, kept = decoding.settle(logits, torch.zeros(len(rows), 1))
+        step, kept = decoding.accept(logits, torch.zeros(len(rows), 1))
         said += step.tokens
         assert kept[: len(reading.pending)] == list(range(len(reading.pending)))
         assert len(kept) == len(reading.pending) + len(step.tokens) - 1
         steps += 1
     assert said == list(answer)
-    assert decoding.ending is Ending.STOP
+    assert decoding.finish_reason is FinishReason.STOP
     return steps - 1
 
 
@@ -133,7 +135,7 @@ def test_any_answer_comes_out_unchanged_in_no_more_passes(
 def test_a_tree_holds_its_ways_and_accepts_what_the_model_says(
     ways: list[list[int]], most: int
 ) -> None:
-    tree = DraftTree.of(ways, most=most, deepest=4)
+    tree = DraftTree.from_continuations(ways, max_tokens=most, max_depth=4)
     assert len(tree.tokens) <= most
     assert len(set(zip(tree.parents, tree.tokens, strict=True))) == len(tree.tokens)
     seen = tree.ancestors()
@@ -153,10 +155,12 @@ def test_a_tree_holds_its_ways_and_accepts_what_the_model_says(
 
 
 def test_alternatives_stand_at_the_same_place_and_do_not_see_each_other() -> None:
-    reading = Reading([1, 2], DraftTree.of([[3, 4], [3, 5], [6]], most=9, deepest=9))
+    reading = PassInput(
+        [1, 2], DraftTree.from_continuations([[3, 4], [3, 5], [6]], max_tokens=9, max_depth=9)
+    )
     assert reading.tokens == [1, 2, 3, 4, 5, 6]
     assert reading.offsets() == [0, 1, 2, 3, 3, 2]
-    assert reading.sees().int().tolist() == [
+    assert reading.attention_mask().int().tolist() == [
         [1, 0, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 0],
         [1, 1, 1, 0, 0, 0],

@@ -73,7 +73,7 @@ def test_the_legend_names_what_the_colours_are() -> None:
     base = _flat((240, 240, 240))
     few, many = _grid(MANY, ("mug", "plate")), _grid(MANY + 1, ("mug", "plate"))
     legend = np.asarray(draw(base, many))
-    badge_only = np.asarray(draw(base, many.with_(points=many.points[:1]), labels=False))
+    badge_only = np.asarray(draw(base, many.replace(points=many.points[:1]), labels=False))
     dark = [(picture.max(axis=2) < 60).sum() for picture in (legend, badge_only)]
     assert dark[0] > 1.5 * dark[1]
     assert np.asarray(draw(base, few)).shape == base.shape
@@ -117,7 +117,7 @@ def test_a_marker_at_the_edge_is_whole(x: float, y: float) -> None:
 
     def coloured(at: tuple[float, float]) -> int:
         point = Point(x=at[0], y=at[1], label="cell")
-        pointing = _grid(1).with_(points=(point,))
+        pointing = _grid(1).replace(points=(point,))
         pixels = np.asarray(draw(base, pointing, labels=False, count=False))
         return int((pixels == PALETTE[0]).all(axis=2).sum())
 

@@ -16,12 +16,19 @@ import pytest
 import torch
 
 import molmo_point as mp
-from molmo_point.engine.batch import BatchDecoder, Job
-from molmo_point.engine.generate import Decoding, Drafter, Ending, Limits, NoDraft, generate
+from molmo_point.engine.batch import BatchDecoder, BatchEntry
+from molmo_point.engine.generate import (
+    DecodeState,
+    Drafter,
+    FinishReason,
+    Limits,
+    NoDraft,
+    generate,
+)
 from molmo_point.engine.local import LocalPointer
 from molmo_point.errors import QueryError, UsageError
 from molmo_point.images import load_image
-from molmo_point.preprocess.prompt import wrap
+from molmo_point.preprocess.prompt import format_prompt
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FAMILIES = ("tiny-d", "tiny-o", "tiny-moe", "tiny-72b")
@@ -59,9 +66,9 @@ class CorruptedOracle:
 
 def decode(pointer: LocalPointer, question: str, drafter: Drafter, count: int = 32) -> list[int]:
     picture, _ = pointer.engine.encode(load_image(IMAGE))
-    prompt = pointer.engine.tokenizer.encode(wrap(question))
+    prompt = pointer.engine.tokenizer.encode(format_prompt(question))
     cache = picture.cache.fork(picture.cache.length + len(prompt) + count)
-    decoding = Decoding(prompt, stop=-1, limits=Limits(count), drafter=drafter)
+    decoding = DecodeState(prompt, stop=-1, limits=Limits(count), drafter=drafter)
     steps = generate(pointer.network, cache, decoding)
     return [token for step in steps for token in step.tokens]
 
@@ -77,14 +84,14 @@ def test_drafted_answers_are_the_plain_ones(pointer: LocalPointer, seed: int) ->
 def test_perfect_drafts_settle_everything_in_one_pass(pointer: LocalPointer) -> None:
     plain = decode(pointer, "Where?", NoDraft())
     picture, _ = pointer.engine.encode(load_image(IMAGE))
-    prompt = pointer.engine.tokenizer.encode(wrap("Where?"))
+    prompt = pointer.engine.tokenizer.encode(format_prompt("Where?"))
     cache = picture.cache.fork(picture.cache.length + len(prompt) + 32)
 
     class Oracle:
         def propose(self, tokens: Sequence[int]) -> list[list[int]]:
             return [plain[len(tokens) :]]
 
-    decoding = Decoding(prompt, stop=-1, limits=Limits(32), drafter=Oracle())
+    decoding = DecodeState(prompt, stop=-1, limits=Limits(32), drafter=Oracle())
     steps = list(generate(pointer.network, cache, decoding))
     assert len(steps) == 1
     assert steps[0].tokens == plain
@@ -96,18 +103,18 @@ def test_stop_token_ends_the_answer_wherever_it_is_drafted(pointer: LocalPointer
     stop = plain[10]
     first = plain.index(stop)
     picture, _ = pointer.engine.encode(load_image(IMAGE))
-    prompt = pointer.engine.tokenizer.encode(wrap("Where?"))
+    prompt = pointer.engine.tokenizer.encode(format_prompt("Where?"))
     for drafter in (NoDraft(), CorruptedOracle(plain, 1)):
         cache = picture.cache.fork(picture.cache.length + len(prompt) + 32)
-        decoding = Decoding(prompt, stop=stop, limits=Limits(32), drafter=drafter)
+        decoding = DecodeState(prompt, stop=stop, limits=Limits(32), drafter=drafter)
         steps = generate(pointer.network, cache, decoding)
         tokens = [token for step in steps for token in step.tokens]
-        assert decoding.ending is Ending.STOP
+        assert decoding.finish_reason is FinishReason.STOP
         assert tokens == plain[: first + 1]
 
 
 def test_opened_picture_answers_like_fresh_calls() -> None:
-    warm, cold = load("tiny-d"), load("tiny-d", picture_cache_bytes=0, crop_cache_bytes=0)
+    warm, cold = load("tiny-d"), load("tiny-d", image_cache_bytes=0, crop_cache_bytes=0)
     questions = ["Describe this.", "What colour is it?", "Describe this."]
     with warm.open(IMAGE) as view:
         assert view.image_size == (300, 820)
@@ -131,7 +138,7 @@ def test_second_question_encodes_nothing(pointer: LocalPointer) -> None:
 
 
 def test_changed_corner_pays_for_its_crops_only() -> None:
-    pointer, fresh = load("tiny-d"), load("tiny-d", picture_cache_bytes=0, crop_cache_bytes=0)
+    pointer, fresh = load("tiny-d"), load("tiny-d", image_cache_bytes=0, crop_cache_bytes=0)
     image = load_image(GOLDEN / "images/img1_640x480.png").copy()
     assert pointer.point(image, "cat").timing.crops == 7
     image[-40:, -40:] = 255 - image[-40:, -40:]
@@ -147,13 +154,13 @@ def test_identical_crops_are_encoded_once(pointer: LocalPointer) -> None:
 
 
 def test_budget_of_the_picture_cache_is_kept() -> None:
-    pointer = load("tiny-d", picture_cache_bytes=700_000, crop_cache_bytes=700_000)
+    pointer = load("tiny-d", image_cache_bytes=700_000, crop_cache_bytes=700_000)
     for seed in range(6):
         image = np.random.default_rng(seed).integers(0, 255, (300, 300, 3), dtype=np.uint8)
         pointer.point(image, "cat")
-        assert pointer.engine.encoder.pictures.nbytes <= 700_000
+        assert pointer.engine.encoder.images.nbytes <= 700_000
         assert pointer.engine.encoder.crops.nbytes <= 700_000
-    assert 0 < len(pointer.engine.encoder.pictures) < 6
+    assert 0 < len(pointer.engine.encoder.images) < 6
 
 
 def test_several_threads_get_their_own_answers(pointer: LocalPointer) -> None:
@@ -209,12 +216,12 @@ def test_batches_admit_late_and_end_early(pointer: LocalPointer) -> None:
     """Two rows, answers of different length: the third request starts when the first has ended."""
     plain = decode(pointer, "Where?", NoDraft())
     picture, _ = pointer.engine.encode(load_image(IMAGE))
-    prompt = pointer.engine.tokenizer.encode(wrap("Where?"))
+    prompt = pointer.engine.tokenizer.encode(format_prompt("Where?"))
     lengths = [3, 20, 7, 11]
     jobs = [
-        Job(
+        BatchEntry(
             picture.cache,
-            Decoding(
+            DecodeState(
                 prompt, stop=-1, limits=Limits(length), drafter=CorruptedOracle(plain, length)
             ),
             key,
@@ -236,16 +243,16 @@ def test_batches_admit_late_and_end_early(pointer: LocalPointer) -> None:
 def test_hidden_states_are_those_that_the_tokens_were_chosen_from(pointer: LocalPointer) -> None:
     plain = decode(pointer, "Where?", NoDraft())
     picture, _ = pointer.engine.encode(load_image(IMAGE))
-    prompt = pointer.engine.tokenizer.encode(wrap("Where?"))
+    prompt = pointer.engine.tokenizer.encode(format_prompt("Where?"))
 
-    def decoding(seed: int) -> Decoding:
+    def decoding(seed: int) -> DecodeState:
         drafter = CorruptedOracle(plain, seed)
-        return Decoding(prompt, stop=-1, limits=Limits(16), drafter=drafter)
+        return DecodeState(prompt, stop=-1, limits=Limits(16), drafter=drafter)
 
     cache = picture.cache.fork(picture.cache.length + len(prompt) + 40)
     steps = list(generate(pointer.network, cache, decoding(0)))
     batch = BatchDecoder(pointer.network, 2, picture.cache.length + len(prompt) + 40)
-    jobs = [Job(picture.cache, decoding(seed), seed) for seed in (1, 2)]
+    jobs = [BatchEntry(picture.cache, decoding(seed), seed) for seed in (1, 2)]
     steps += [step for _, step in batch.run(iter(jobs)) if step is not None]
     assert any(len(step.tokens) > 1 for step in steps)
     for step in steps:
@@ -260,7 +267,7 @@ def test_examining_is_pointing_and_shows_what_the_decoder_had_come_to(drafts: bo
     nano = mp.load("nano", drafts=drafts)
     head = nano.network.decoder.head.weight.double()
     for kind, ask in (("point", nano.point), ("count", nano.count)):
-        answer, states = nano.examine(DEMO, "burgers", kind=kind)
+        answer, states = nano.point_with_features(DEMO, "burgers", kind=kind)
         assert answer.text == ask(DEMO, "burgers").text
         assert len(states) == len(answer.points) > 1
         for number, state in enumerate(states, start=2):

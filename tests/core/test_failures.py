@@ -28,7 +28,7 @@ from molmo_point.errors import (
     UsageError,
 )
 from molmo_point.model import devices
-from molmo_point.model.batch_cache import BatchKVCache
+from molmo_point.model.batch_cache import BatchSlots
 from molmo_point.points import Pointing, Status
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -45,7 +45,7 @@ ASKS: dict[str, Ask] = {
     "stream": lambda pointer: list(pointer.stream(SMALL, "cat")),
     "stream_text": lambda pointer: list(pointer.stream_text(None, "What is this?")),
     "open": lambda pointer: pointer.open(SMALL).point("cat"),
-    "examine": lambda pointer: pointer.examine(SMALL, "cat"),
+    "point_with_features": lambda pointer: pointer.point_with_features(SMALL, "cat"),
 }
 
 
@@ -66,7 +66,7 @@ def test_numbers_that_overflow_are_no_answer(name: str, drafts: bool) -> None:
         pointer.network.decoder.norm.weight.fill_(6e4)
     with pytest.raises(ModelFailed, match=r"float16.*dtype='bfloat16' or 'float32'"):
         ASKS[name](pointer)
-    assert len(pointer.engine.encoder.pictures) == 0
+    assert len(pointer.engine.encoder.images) == 0
 
 
 @pytest.mark.parametrize("drafts", [True, False])
@@ -93,19 +93,19 @@ def test_a_picture_that_overflows_the_vision_tower_is_not_remembered() -> None:
 
 def test_nan_in_one_row_of_a_batch_fails_that_one(whole: LocalPointer) -> None:
     alone = {key: whole.point(SMALL, key) for key in ("a", "c")}
-    scheduler = whole.schedule()
+    scheduler = whole.scheduler()
     for key in ("a", "b", "c"):
         scheduler.add(key, SMALL, key)
-    decoding = scheduler._questions["b"][0].decoding
-    settle = decoding.settle
-    decoding.settle = lambda logits, hidden: settle(logits * float("nan"), hidden)  # type: ignore[method-assign]
+    state = scheduler._questions["b"][0].state
+    accept = state.accept
+    state.accept = lambda logits, hidden: accept(logits * float("nan"), hidden)  # type: ignore[method-assign]
     ended: dict[object, object] = {}
-    while scheduler.busy:
+    while scheduler.has_work:
         for news in scheduler.step():
             if news.error or news.result:
                 ended[news.key] = news.error or news.result
     assert isinstance(ended["b"], ModelFailed)
-    assert scheduler.room == whole.engine.options.max_batch
+    assert scheduler.free_rows == whole.engine.options.max_batch
     for key, expected in alone.items():
         result = ended[key]
         assert isinstance(result, Pointing)
@@ -113,13 +113,13 @@ def test_nan_in_one_row_of_a_batch_fails_that_one(whole: LocalPointer) -> None:
 
 
 def test_an_answer_that_cannot_be_put_together_fails_alone(whole: LocalPointer) -> None:
-    scheduler = whole.schedule()
+    scheduler = whole.scheduler()
     for key in ("a", "b"):
         scheduler.add(key, SMALL, key)
     answer = scheduler._questions["a"][1].answer
     answer.take = lambda step: 1 / 0  # type: ignore[method-assign,assignment,return-value]
     ended: dict[object, object] = {}
-    while scheduler.busy:
+    while scheduler.has_work:
         ended |= {n.key: n.error or n.result for n in scheduler.step() if n.error or n.result}
     assert "ZeroDivisionError" in str(ended["a"])
     assert isinstance(ended["b"], Pointing)
@@ -190,9 +190,9 @@ def test_a_batch_that_is_too_wide_is_answered_in_parts(
     widths: list[int] = []
 
     def wide(positions: Tensor, cache: Any) -> bool:
-        if isinstance(cache, BatchKVCache):
+        if isinstance(cache, BatchSlots):
             widths.append(len(positions))
-        return isinstance(cache, BatchKVCache) and len(positions) > 2
+        return isinstance(cache, BatchSlots) and len(positions) > 2
 
     full_when(monkeypatch, whole, wide)
     assert [pointing.text for pointing in whole.point_many(requests)] == alone
@@ -209,7 +209,7 @@ def test_one_question_that_needs_too_much_fails_alone(
     assert short + 100 < prefix
 
     def long(positions: Tensor, cache: Any) -> bool:
-        return isinstance(cache, BatchKVCache) and int(positions.max()) >= prefix
+        return isinstance(cache, BatchSlots) and int(positions.max()) >= prefix
 
     full_when(monkeypatch, whole, long)
     with pytest.raises(
@@ -234,7 +234,7 @@ def test_a_batch_that_does_not_fit_is_made_smaller(
         return zeros(shape, *others, **named)
 
     monkeypatch.setattr("molmo_point.model.batch_cache.torch.zeros", limited)
-    assert whole.schedule().room == 2
+    assert whole.scheduler().free_rows == 2
 
 
 def test_loading_what_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,7 +281,7 @@ def test_a_timeout_that_is_none_is_refused_by_every_call(
         lambda: whole.point_many([(SMALL, "cat")], timeout_s=timeout_s),
         lambda: view.point("cat", timeout_s=timeout_s),
         lambda: view.ask("cat", timeout_s=timeout_s),
-        lambda: whole.schedule().add("a", SMALL, "cat", timeout_s=timeout_s),
+        lambda: whole.scheduler().add("a", SMALL, "cat", timeout_s=timeout_s),
     ]
     for call in calls:
         with pytest.raises(UsageError, match="expected timeout_s"):

@@ -10,7 +10,7 @@ import pytest
 
 import molmo_point as mp
 from molmo_point.engine.local import LocalPointer
-from molmo_point.engine.view import drain
+from molmo_point.engine.view import run_to_end
 from molmo_point.points import FinishReason, Text
 
 TINY = Path(__file__).parents[1] / "golden" / "models" / "tiny-d"
@@ -23,10 +23,10 @@ def short() -> LocalPointer:
 
 
 def scheduled(pointer: LocalPointer, timeout_s: float | None) -> object:
-    scheduler = pointer.schedule()
+    scheduler = pointer.scheduler()
     scheduler.add("a", IMAGE, "What is this?", kind="text", timeout_s=timeout_s)
     results = [None]
-    while scheduler.busy:
+    while scheduler.has_work:
         results += [news.result for news in scheduler.step()]
     return results[-1]
 
@@ -34,9 +34,11 @@ def scheduled(pointer: LocalPointer, timeout_s: float | None) -> object:
 WAYS: dict[str, Callable[[LocalPointer, float | None], object]] = {
     "ask": lambda p, t: p.ask(IMAGE, "What is this?", timeout_s=t),
     "view": lambda p, t: p.open(IMAGE).ask("What is this?", timeout_s=t),
-    "stream": lambda p, t: drain(p.stream_text(IMAGE, "What is this?", timeout_s=t)),
-    "view stream": lambda p, t: drain(p.open(IMAGE).stream_text("What is this?", timeout_s=t)),
-    "no picture": lambda p, t: drain(p.stream_text(None, "What is this?", timeout_s=t)),
+    "stream": lambda p, t: run_to_end(p.stream_text(IMAGE, "What is this?", timeout_s=t)),
+    "view stream": lambda p, t: run_to_end(
+        p.open(IMAGE).stream_text("What is this?", timeout_s=t)
+    ),
+    "no picture": lambda p, t: run_to_end(p.stream_text(None, "What is this?", timeout_s=t)),
     "scheduler": scheduled,
 }
 

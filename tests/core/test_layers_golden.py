@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from molmo_point.checkpoints.config import DecoderConfig, MolmoConfig
 from molmo_point.model.connector import Connector
 from molmo_point.model.decoder import FeedForward
-from molmo_point.model.layers import RMSNorm, attend, rotary_table, rotate
+from molmo_point.model.layers import RMSNorm, apply_rotary, attention, rotary_table
 from molmo_point.model.mixture import MixtureOfExperts
 from molmo_point.model.vision import quick_gelu
 
@@ -38,7 +38,7 @@ def test_rotary_positions(name: str) -> None:
     part = micro(f"rope/{name}/")
     cos, sin = rotary_table(part["pos"][None], 128, float(name.removeprefix("theta")))
     for side in ("q", "k"):
-        ours = rotate(part[side][None], cos, sin)[0]
+        ours = apply_rotary(part[side][None], cos, sin)[0]
         torch.testing.assert_close(ours, part[side + "_out"], atol=1e-5, rtol=0)
 
 
@@ -132,5 +132,5 @@ def test_attention_equals_the_explicit_softmax() -> None:
     seen = torch.arange(9)[None] <= torch.arange(6, 9)[:, None]
     scores = (q @ wide_k.transpose(-1, -2) / 4).masked_fill(~seen, -torch.inf)
     expected = (scores.softmax(-1) @ wide_v).transpose(1, 2).flatten(2)
-    torch.testing.assert_close(attend(q, k, v, None), expected)
-    torch.testing.assert_close(attend(q[:, :, -1:], k, v, None), expected[:, -1:])
+    torch.testing.assert_close(attention(q, k, v, None), expected)
+    torch.testing.assert_close(attention(q[:, :, -1:], k, v, None), expected[:, -1:])

@@ -49,7 +49,7 @@ def check(plain: LocalPointer, drafted: LocalPointer, images: list[np.ndarray], 
 def test_nano() -> None:
     style = read_recipe(NANO / "training.json").stages[-1].scenes[0].style
     images = [draw_scene(held_out_seed(50_000 + index), style).image for index in range(30)]
-    options = {"picture_cache_bytes": 0, "max_new_tokens": 60}
+    options = {"image_cache_bytes": 0, "max_new_tokens": 60}
     plain = mp.load("nano", drafts=False, **options)
     assert check(plain, mp.load("nano", **options), images, 10) > 600
 
@@ -59,6 +59,6 @@ def test_random_networks(family: str) -> None:
     rng = np.random.default_rng(3)
     sizes = [(60, 80), (200, 120), (90, 300), (1, 1), (150, 150)]
     images = [rng.integers(0, 255, (*size, 3), dtype=np.uint8) for size in sizes]
-    options = {"picture_cache_bytes": 0, "max_new_tokens": 16}
+    options = {"image_cache_bytes": 0, "max_new_tokens": 16}
     plain = mp.load(GOLDEN / family, drafts=False, **options)
     check(plain, mp.load(GOLDEN / family, **options), images, 10)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from molmo_point.checkpoints.config import MolmoConfig
-from molmo_point.engine.generate import Decoding, Limits, NoDraft, generate
+from molmo_point.engine.generate import DecodeState, Limits, NoDraft, generate
 from molmo_point.images import load_image
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.weights import load_weights
@@ -97,7 +97,7 @@ def test_greedy_tokens_are_exact(family: Loaded, case: str) -> None:
         hidden = model.decoder(x, torch.arange(length)[None], cache=cache)
         cache.keep(range(length))
         first = int(model.decoder.logits(hidden[:, -1]).argmax())
-    decoding = Decoding([first], stop=-1, limits=Limits(23), drafter=NoDraft())
+    decoding = DecodeState([first], stop=-1, limits=Limits(23), drafter=NoDraft())
     steps = list(generate(model, cache, decoding))
     tokens = [first, *(token for step in steps for token in step.tokens)]
     assert tokens == family.golden[f"{case}/greedy24"].tolist()

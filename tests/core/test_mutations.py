@@ -89,7 +89,7 @@ def exact_gelu(patch: Patch) -> None:
 
 
 def first_patch_query(patch: Patch) -> None:
-    def pooled(self: connector.Connector, features: Tensor) -> Tensor:
+    def pool(self: connector.Connector, features: Tensor) -> Tensor:
         n, _, width = features.shape
         rows, columns = (side // self.pool for side in self.grid)
         windows = features.view(n, rows, self.pool, columns, self.pool, width)
@@ -101,7 +101,7 @@ def first_patch_query(patch: Patch) -> None:
             n, rows * columns, -1
         )
 
-    patch.setattr(connector.Connector, "pooled", pooled)
+    patch.setattr(connector.Connector, "pool", pool)
 
 
 def swapped_gate(patch: Patch) -> None:
@@ -121,29 +121,29 @@ def swapped_projector_gate(patch: Patch) -> None:
 
 
 def interleaved_rotary(patch: Patch) -> None:
-    def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         half = x.shape[-1] // 2
         c, s = cos[..., :half], sin[..., :half]
         even, odd = x[..., 0::2], x[..., 1::2]
         return torch.stack([even * c - odd * s, odd * c + even * s], -1).flatten(-2)
 
-    patch.setattr(decoder, "rotate", rotate)
+    patch.setattr(decoder, "apply_rotary", apply_rotary)
 
 
 def tiled_key_heads(patch: Patch) -> None:
-    def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         group = q.shape[1] // k.shape[1]
-        return layers.attend(q, k.repeat(1, group, 1, 1), v.repeat(1, group, 1, 1), mask)
+        return layers.attention(q, k.repeat(1, group, 1, 1), v.repeat(1, group, 1, 1), mask)
 
-    patch.setattr(decoder, "attend", attend)
+    patch.setattr(decoder, "attention", attention)
 
 
 def everything_sees_everything(patch: Patch) -> None:
-    def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         full = torch.ones(1, 1, q.shape[2], k.shape[2], dtype=torch.bool)
-        return layers.attend(q, k, v, full)
+        return layers.attention(q, k, v, full)
 
-    patch.setattr(decoder, "attend", attend)
+    patch.setattr(decoder, "attention", attention)
 
 
 def norm_per_head(patch: Patch) -> None:
@@ -243,9 +243,9 @@ def eight_bit_resize(patch: Patch) -> None:
 
 
 def padded_after_normalising(patch: Patch) -> None:
-    original = crops_module.onto_canvas
+    original = crops_module.letterbox
 
-    def onto_canvas(
+    def letterbox(
         image: np.ndarray, width: int, height: int, gain: Sequence[float]
     ) -> tuple[np.ndarray, object]:
         canvas, where = original(image, width, height, gain)
@@ -255,7 +255,7 @@ def padded_after_normalising(patch: Patch) -> None:
         canvas[~inside] = np.array(config.mean) / np.array(config.std)
         return canvas, where
 
-    patch.setattr(crops_module, "onto_canvas", onto_canvas)
+    patch.setattr(crops_module, "letterbox", letterbox)
 
 
 @pytest.mark.parametrize("mistake", [eight_bit_resize, padded_after_normalising])

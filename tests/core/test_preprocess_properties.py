@@ -13,7 +13,7 @@ from molmo_point.checkpoints.config import PreprocessConfig
 from molmo_point.errors import CheckpointError
 from molmo_point.preprocess.crops import UNUSED, canvas_size, crop_image, token_grid, token_index
 from molmo_point.preprocess.inputs import image_prefix
-from molmo_point.preprocess.resize import onto_canvas, place, resize
+from molmo_point.preprocess.resize import letterbox, place, resize
 from molmo_point.preprocess.tiling import choose_tiling
 from molmo_point.preprocess.tokenizer import SpecialIds
 
@@ -113,7 +113,7 @@ def test_a_bright_spot_lands_where_the_placement_says(
     image = np.zeros((height, width, 3), np.uint8)
     column, row = int(x * width), int(y * height)
     image[row, column] = 255
-    canvas, where = onto_canvas(image, 112, 112)
+    canvas, where = letterbox(image, 112, 112)
     centre = np.array([(column + 0.5) / width, (row + 0.5) / height])
     weight = canvas[..., 0]
     rows, columns = np.indices(weight.shape)

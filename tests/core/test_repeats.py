@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molmo_point.checkpoints.catalog import NANO_FOLDER
-from molmo_point.engine.answer import Effort, PointAnswer
-from molmo_point.engine.generate import Ending, Step
-from molmo_point.engine.uncertainty import NumberTokens, Trace
-from molmo_point.points import Point, Pointing, Status, Timing
+from molmo_point.engine.answer import PointAnswer, TimingRecorder
+from molmo_point.engine.generate import Step
+from molmo_point.engine.uncertainty import ConfidenceTracker, NumberTokens
+from molmo_point.points import FinishReason, Point, Pointing, Status, Timing
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.repeats import NEAR_DEVIATIONS, NEAR_PERCENT, Repeats
 
@@ -27,13 +27,16 @@ def tokenizer() -> Tokenizer:
 
 
 def written(
-    tokenizer: Tokenizer, text: str, ending: Ending = Ending.STOP, calibrated: bool = False
+    tokenizer: Tokenizer,
+    text: str,
+    ending: FinishReason = FinishReason.STOP,
+    calibrated: bool = False,
 ) -> tuple[list[Point], Pointing]:
     """What an answer of that text, whose tokens are all certain, streams and is."""
     blank = Pointing(query="mugs", status=Status.TRUNCATED, image_size=(100, 100))
-    trace = Trace(NumberTokens(tokenizer), None)
+    trace = ConfidenceTracker(NumberTokens(tokenizer), None)
     repeats = Repeats(calibrated=calibrated)
-    answer = PointAnswer(tokenizer, Effort(0.0, Timing()), trace, repeats, blank, "mugs")
+    answer = PointAnswer(tokenizer, TimingRecorder(0.0, Timing()), trace, repeats, blank, "mugs")
     streamed: list[Point] = []
     for token in tokenizer.encode(text):
         logits = torch.full((1, tokenizer.largest_id + 1), -40.0)
@@ -65,7 +68,7 @@ def test_a_place_that_is_written_again_is_one_thing(tokenizer: Tokenizer) -> Non
 
 def test_an_answer_that_repeats_itself_until_it_is_cut(tokenizer: Tokenizer) -> None:
     text = tag(*[(50.0, 50.0)] * 9).partition(" alt")[0]
-    streamed, pointing = written(tokenizer, text, Ending.LENGTH)
+    streamed, pointing = written(tokenizer, text, FinishReason.LENGTH)
     assert pointing.status is Status.TRUNCATED
     assert (pointing.count, pointing.duplicates, len(streamed)) == (1, 8, 1)
 
@@ -136,5 +139,5 @@ def test_every_state_belongs_to_its_point(tmp_path: Path) -> None:
     import molmo_point as mp
 
     pointer = mp.load("nano")
-    pointing, states = pointer.examine(NANO_FOLDER / "demo.png", "burgers")
+    pointing, states = pointer.point_with_features(NANO_FOLDER / "demo.png", "burgers")
     assert len(states) == pointing.count

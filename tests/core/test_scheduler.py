@@ -10,7 +10,7 @@ import pytest
 
 import molmo_point as mp
 from molmo_point.engine.local import LocalPointer
-from molmo_point.engine.scheduler import News, Scheduler
+from molmo_point.engine.scheduler import Scheduler, StepOutput
 from molmo_point.errors import ImageError, QueryError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -23,9 +23,9 @@ def nano() -> LocalPointer:
     return mp.load("nano", max_batch=3)
 
 
-def drain(scheduler: Scheduler) -> dict[object, list[News]]:
-    heard: dict[object, list[News]] = {}
-    while scheduler.busy:
+def drain(scheduler: Scheduler) -> dict[object, list[StepOutput]]:
+    heard: dict[object, list[StepOutput]] = {}
+    while scheduler.has_work:
         for news in scheduler.step():
             heard.setdefault(news.key, []).append(news)
     return heard
@@ -38,13 +38,13 @@ def test_questions_of_every_kind_join_late_and_get_their_own_answers(nano: Local
         "none": nano.point(DEMO, "zebra"),
         "text": nano.ask(DEMO, "What is this?"),
     }
-    scheduler = nano.schedule()
-    heard: dict[object, list[News]] = {}
+    scheduler = nano.scheduler()
+    heard: dict[object, list[StepOutput]] = {}
     scheduler.add("points", DEMO, "burgers")
     waiting = [("count", "burgers", "count"), ("none", "zebra", "point")]
     waiting += [("text", "What is this?", "text")]
-    while scheduler.busy or waiting:
-        if waiting and scheduler.room:
+    while scheduler.has_work or waiting:
+        if waiting and scheduler.free_rows:
             key, query, kind = waiting.pop(0)
             scheduler.add(key, DEMO, query, kind=kind)  # type: ignore[arg-type]
         for news in scheduler.step():
@@ -62,14 +62,14 @@ def test_questions_of_every_kind_join_late_and_get_their_own_answers(nano: Local
 
 
 def test_a_withdrawn_question_frees_its_place_at_once(nano: LocalPointer) -> None:
-    scheduler = nano.schedule()
+    scheduler = nano.scheduler()
     for key in range(3):
         scheduler.add(key, DEMO, "burgers")
     scheduler.step()
-    assert scheduler.room == 0
-    scheduler.drop(1)
-    scheduler.drop("never there")
-    assert scheduler.room == 1
+    assert scheduler.free_rows == 0
+    scheduler.cancel(1)
+    scheduler.cancel("never there")
+    assert scheduler.free_rows == 1
     scheduler.add("late", DEMO, "watermelon")
     heard = drain(scheduler)
     assert set(heard) == {0, 2, "late"}
@@ -79,35 +79,35 @@ def test_a_withdrawn_question_frees_its_place_at_once(nano: LocalPointer) -> Non
 
 
 def test_a_passed_deadline_frees_its_place_and_keeps_what_is_complete(nano: LocalPointer) -> None:
-    scheduler = nano.schedule()
+    scheduler = nano.scheduler()
     scheduler.add("late", DEMO, "burgers", timeout_s=0.0)
     scheduler.add("calm", DEMO, "burgers")
     news = {item.key: item for item in scheduler.step()}
     result = news["late"].result
     assert isinstance(result, mp.Pointing)
     assert result.status is mp.Status.TRUNCATED
-    assert scheduler.room == 2
+    assert scheduler.free_rows == 2
     assert isinstance(drain(scheduler)["calm"][-1].result, mp.Pointing)
 
 
 def test_what_cannot_be_asked_does_not_join(nano: LocalPointer) -> None:
-    scheduler = nano.schedule()
+    scheduler = nano.scheduler()
     scheduler.add("good", DEMO, "burgers")
     with pytest.raises(ImageError):
         scheduler.add("bad", b"no picture", "burgers")
     with pytest.raises(QueryError):
         scheduler.add("empty", DEMO, " ")
-    assert scheduler.room == 2
+    assert scheduler.free_rows == 2
     assert set(drain(scheduler)) == {"good"}
 
 
 def test_a_question_that_can_never_fit_is_refused_with_the_numbers() -> None:
     pointer = mp.load(GOLDEN / "models" / "tiny-d", max_new_tokens=8)
-    scheduler = pointer.schedule()
+    scheduler = pointer.scheduler()
     scheduler._decoder._cache.keys = scheduler._decoder._cache.keys[:, :, :, :50]
-    with pytest.raises(QueryError, match=r"takes \d+ tokens with its picture, .* room for 49"):
+    with pytest.raises(QueryError, match=r"takes \d+ tokens with its image, .* holds 49"):
         scheduler.add("long", IMAGES[0], "cat")
-    assert not scheduler.busy
+    assert not scheduler.has_work
 
 
 def test_threads_with_one_pointer_do_not_mix(nano: LocalPointer) -> None:
@@ -127,9 +127,9 @@ def test_threads_with_one_pointer_do_not_mix(nano: LocalPointer) -> None:
     threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:
         thread.start()
-    scheduler = nano.schedule()
+    scheduler = nano.scheduler()
     for key in range(6):
-        if not scheduler.room:
+        if not scheduler.free_rows:
             wrong += [str(n.result) for n in drained(scheduler) if n.text != expected["burgers"]]
         scheduler.add(key, DEMO, "burgers")
     wrong += [str(n) for n in drained(scheduler) if n.text != expected["burgers"]]

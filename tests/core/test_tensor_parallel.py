@@ -13,7 +13,7 @@ import pytest
 
 from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.errors import UsageError
-from molmo_point.model.tensor_parallel import Share
+from molmo_point.model.tensor_parallel import Shard
 from molmo_point.model.weights import load_weights
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -25,9 +25,9 @@ torch.set_num_threads(1)
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 import molmo_point as mp
-from molmo_point.engine.generate import Decoding, Limits, NoDraft, generate
+from molmo_point.engine.generate import DecodeState, Limits, NoDraft, generate
 from molmo_point.images import load_image
-from molmo_point.preprocess.prompt import wrap
+from molmo_point.preprocess.prompt import format_prompt
 
 folder, image, question, count = sys.argv[1:]
 dist.init_process_group("gloo")
@@ -35,9 +35,9 @@ mesh = init_device_mesh("cpu", (dist.get_world_size(),))
 pointer = mp.load(folder, device="cpu", mesh=mesh)
 engine = pointer.engine
 picture, _ = engine.encode(load_image(image))
-prompt = engine.tokenizer.encode(wrap(question))
+prompt = engine.tokenizer.encode(format_prompt(question))
 cache = picture.cache.fork(picture.cache.length + len(prompt) + int(count))
-decoding = Decoding(prompt, stop=-1, limits=Limits(int(count)), drafter=NoDraft())
+decoding = DecodeState(prompt, stop=-1, limits=Limits(int(count)), drafter=NoDraft())
 tokens = [t for step in generate(engine.model, cache, decoding) for t in step.tokens]
 shapes = [list(engine.model.decoder.blocks[0].attention.qkv.weight.shape), cache.keys.shape[2]]
 with open(os.path.join(os.environ["OUT"], os.environ["RANK"]), "w") as file:
@@ -76,7 +76,7 @@ def test_shares_put_together_are_the_whole() -> None:
     config = MolmoConfig.from_folder(folder)
     whole = load_weights(folder, config).decoder.blocks[1]
     parts = [
-        load_weights(folder, config, share=Share(rank, 2)).decoder.blocks[1] for rank in (0, 1)
+        load_weights(folder, config, shard=Shard(rank, 2)).decoder.blocks[1] for rank in (0, 1)
     ]
     heads = np.split(whole.attention.out.weight.numpy(), 2, axis=1)
     for part, expected in zip(parts, heads, strict=True):
@@ -91,4 +91,4 @@ def test_shares_put_together_are_the_whole() -> None:
 def test_models_that_cannot_be_split_say_why(name: str, world: int) -> None:
     config = MolmoConfig.from_folder(GOLDEN / "models" / name)
     with pytest.raises(UsageError, match="split"):
-        Share(0, world).config(config)
+        Shard(0, world).config(config)

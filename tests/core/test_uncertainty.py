@@ -10,8 +10,13 @@ import pytest
 import torch
 
 from molmo_point.engine.generate import Step
-from molmo_point.engine.score_calibration import Calibration, Spread, logit, read_calibration
-from molmo_point.engine.uncertainty import NumberTokens, Trace
+from molmo_point.engine.score_calibration import (
+    Calibration,
+    VarianceModel,
+    logit,
+    read_calibration,
+)
+from molmo_point.engine.uncertainty import ConfidenceTracker, NumberTokens
 from molmo_point.errors import CheckpointError
 from molmo_point.points import Point
 
@@ -41,11 +46,11 @@ def answer(
     pieces: list[str],
     doubts: dict[int, dict[str, float]],
     calibration: Calibration | None = None,
-) -> tuple[Trace, Point]:
+) -> tuple[ConfidenceTracker, Point]:
     """Write an answer whose tokens are certain but for `doubts`: {token index: {text: probability}}; it ends in a quote."""
     tokenizer = FakeTokenizer(vocabulary)
     words = tokenizer.vocabulary
-    trace = Trace(NumberTokens(tokenizer), calibration)  # type: ignore[arg-type]
+    trace = ConfidenceTracker(NumberTokens(tokenizer), calibration)  # type: ignore[arg-type]
     text, spans = "", []
     pieces = [*pieces, '"']
     states = {0: STATES[0], len(pieces) - 1: STATES[1]}
@@ -61,7 +66,7 @@ def answer(
     first = text.index("<point") + len("<point")
     middle = text.index('"')
     point = Point(x=0.5, y=0.5)
-    return trace, trace.with_belief(
+    return trace, trace.with_confidence(
         point, ((first, middle), (middle + 1, len(text) - 1)), text, spans
     )
 
@@ -123,8 +128,8 @@ def test_digits_that_are_no_tokens_give_no_belief() -> None:
 CALIBRATION = Calibration(
     score_weights=(1.0, 0.0, 0.0, -0.5, 0.0, 0.25),
     score_bias=-1.0,
-    spread_x=Spread(scale=4.0, power=0.5, doubt=2.0),
-    spread_y=Spread(scale=1.0),
+    spread_x=VarianceModel(scale=4.0, power=0.5, doubt=2.0),
+    spread_y=VarianceModel(scale=1.0),
     absent_weight=1.0,
     absent_bias=1.0,
     measured_on="a test",
@@ -174,7 +179,7 @@ def test_probes_read_what_the_decoder_had_come_to(
 def test_no_probe_takes_a_variance_beyond_the_picture_or_below_its_digits(
     hint: float, variance: float
 ) -> None:
-    assert Spread(scale=2.0).variance(1e-3, 0.7, hint) == pytest.approx(variance)
+    assert VarianceModel(scale=2.0).variance(1e-3, 0.7, hint) == pytest.approx(variance)
 
 
 def test_calibration_file(tmp_path: Path) -> None:
@@ -187,7 +192,7 @@ def test_calibration_file(tmp_path: Path) -> None:
     )
     assert read_calibration(tmp_path, 2) is not None
     with pytest.raises(
-        CheckpointError, match="another model's: expected probes of 6 weights, got 4"
+        CheckpointError, match="belongs to another model: expected probes of 6 weights, got 4"
     ):
         read_calibration(tmp_path, 3)
     path.write_text(json.dumps({"score_bias": 1}))

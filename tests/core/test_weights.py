@@ -15,7 +15,7 @@ from molmo_point.checkpoints.catalog import CATALOG, NANO_FOLDER
 from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.checkpoints.hub import resolve
 from molmo_point.errors import CheckpointError, ModelNotFound
-from molmo_point.model.checkpoint_names import Dialect
+from molmo_point.model.checkpoint_names import NamingScheme
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.weights import load_weights, parameter_count, save_weights
 from molmo_point.preprocess.tokenizer import Tokenizer
@@ -93,7 +93,7 @@ def test_training_repository_names_of_the_mixture(tmp_path: Path) -> None:
         shutil.copy(MODELS / "tiny-moe" / file, tmp_path)
     save_file(theirs, tmp_path / "model.safetensors")
     assert same(load(tmp_path), model)
-    save_weights(model, tmp_path, dialect=Dialect.TRAINING)
+    save_weights(model, tmp_path, scheme=NamingScheme.TRAINING)
     again = load_file(tmp_path / "model.safetensors")
     assert all(torch.equal(again[key], theirs[key]) for key in again)
 
@@ -317,5 +317,5 @@ def test_large_tensors_are_read_in_runs_of_rows(
     if name == "tiny-moe":
         for file in ("config.json", "preprocessor_config.json"):
             shutil.copy(MODELS / name / file, tmp_path)
-        save_weights(whole, tmp_path, dialect=Dialect.TRAINING)
+        save_weights(whole, tmp_path, scheme=NamingScheme.TRAINING)
         assert same(load(tmp_path), whole)

@@ -62,7 +62,9 @@ def with_states(seed: int, count: int, told: float) -> Samples:
         state = rng.normal(size=16)
         hit = bool(rng.random() < 1 / (1 + math.exp(-told * state[3])))
         offset = (0.01, 0.01) if hit else None
-        points.append(PointSample(rng.uniform(0.1, 0.9), (1e-4, 1e-4), hit, offset, state=state))
+        points.append(
+            PointSample(rng.uniform(0.1, 0.9), (1e-4, 1e-4), hit, offset, hidden_features=state)
+        )
     return Samples(tuple(points), overconfident(seed, 200).absences)
 
 
@@ -82,7 +84,7 @@ def test_what_the_score_says_is_not_shrunk_for_the_sake_of_the_states() -> None:
         state, odds = rng.normal(size=16), float(rng.normal(0, 1.5))
         hit = bool(rng.random() < sigmoid(odds + 1.5 * state[3]))
         offset = (0.01, 0.01) if hit else None
-        points.append(PointSample(sigmoid(odds), (1e-4, 1e-4), hit, offset, state=state))
+        points.append(PointSample(sigmoid(odds), (1e-4, 1e-4), hit, offset, hidden_features=state))
     fitted = fit(Samples(tuple(points), overconfident(1, 200).absences), "a test")
     assert len(fitted.score_probe) == 16
     assert fitted.score_weights[0] == pytest.approx(1.0, abs=0.15)
@@ -97,14 +99,18 @@ def test_wide_things_are_known_by_their_states() -> None:
         for _ in range(3000):
             state = rng.normal(size=16)
             offset = (rng.normal(0, 0.01 * math.exp(state[5])), rng.normal(0, 0.01))
-            points.append(PointSample(0.5, (1e-4, 1e-4), True, offset, state=state))
-        others = [PointSample(0.5, (1e-4, 1e-4), False, None, state=np.zeros(16))] * 50
+            points.append(PointSample(0.5, (1e-4, 1e-4), True, offset, hidden_features=state))
+        others = [PointSample(0.5, (1e-4, 1e-4), False, None, hidden_features=np.zeros(16))] * 50
         return Samples((*points, *others), overconfident(seed, 200).absences)
 
     calibration, others = fit(samples(1), "a test"), samples(2)
     assert calibration.spread_x.probe[5] == pytest.approx(2.0, abs=0.2)
     wide, narrow = (
-        tuple(p for p in others.points if p.state is not None and sign * p.state[5] > 1)
+        tuple(
+            p
+            for p in others.points
+            if p.hidden_features is not None and sign * p.hidden_features[5] > 1
+        )
         for sign in (1, -1)
     )
     for some in (wide, narrow):

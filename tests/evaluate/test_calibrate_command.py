@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import molmo_point as mp
 from molmo_point.cli import calibrate as command
 from molmo_point.cli.app import build
-from molmo_point.engine.score_calibration import Raw, read_calibration
+from molmo_point.engine.score_calibration import RawConfidence, read_calibration
 from molmo_point.errors import ImageError, UsageError
 from molmo_point.evaluate import calibrate as certainty
 from molmo_point.evaluate.calibrate import AbsenceSample, PointSample, Samples
@@ -37,7 +37,7 @@ class Doubtful(FakePointer):
         blank = mp.Pointing(query=query, status=mp.Status.NOT_FOUND, image_size=(100, 100))
         if query == "zebra":
             doubt = float(self._rng.uniform(0.3, 0.9))
-            return blank.with_(absent_probability=doubt)
+            return blank.replace(absent_probability=doubt)
         raw = float(self._rng.uniform(0.05, 0.6))
         hit = self._rng.uniform() < 1.5 * raw
         # As far from the edge either way.
@@ -45,7 +45,7 @@ class Doubtful(FakePointer):
         covariance = (0.02**2, 0.0, 0.02**2)
         point = mp.Point(x=x, y=0.3, label=query, score=raw, covariance=covariance)
         doubt = float(self._rng.uniform(0.0, 0.5))
-        return blank.with_(points=(point,), status=mp.Status.FOUND, absent_probability=doubt)
+        return blank.replace(points=(point,), status=mp.Status.FOUND, absent_probability=doubt)
 
 
 @pytest.fixture
@@ -82,7 +82,9 @@ def test_own_questions_give_a_calibration_that_loads(
     calibration = read_calibration(out, 192)
     assert calibration is not None
     # What was right 1.5 times as often as it said is now believed about that.
-    score, _ = calibration.point(Raw(0.5, (4e-4, 4e-4), absent=0.25, place=(0.3, 0.3)))
+    score, _ = calibration.point(
+        RawConfidence(0.5, (4e-4, 4e-4), absent=0.25, position=(0.3, 0.3))
+    )
     assert score == pytest.approx(0.75, abs=0.15)
     assert (out / "reliability.png").read_bytes().startswith(b"\x89PNG")
     assert "expected calibration error" in result.output
@@ -103,16 +105,16 @@ class Knowing(FakePointer):
         height, width = image.shape[:2]
         blank = mp.Pointing(
             query=query, status=mp.Status.NOT_FOUND, image_size=(width, height)
-        ).with_(absent_probability=float(self._rng.uniform(0, 0.7)))
+        ).replace(absent_probability=float(self._rng.uniform(0, 0.7)))
         regions = self.truth[image.tobytes(), query]
         if not regions:
-            return blank.with_(absent_probability=float(self._rng.uniform(0.3, 1)))
+            return blank.replace(absent_probability=float(self._rng.uniform(0.3, 1)))
         right = self._rng.uniform() < 0.5
         x, y = regions[0].middle if right else (0.99, 0.99)
         x, y = (min(max(at + float(self._rng.normal(0, 0.004)), 0), 1) for at in (x, y))
         raw = float(self._rng.uniform(0.3, 0.9) if right else self._rng.uniform(0.1, 0.7))
         point = mp.Point(x=x, y=y, label=query, score=raw, covariance=(1e-4, 0.0, 1e-4))
-        return blank.with_(points=(point,), status=mp.Status.FOUND)
+        return blank.replace(points=(point,), status=mp.Status.FOUND)
 
     def count(self, image: Any, query: str, **options: Any) -> mp.Pointing:
         return self.point(image, query)

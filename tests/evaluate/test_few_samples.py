@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import molmo_point as mp
-from molmo_point.engine.score_calibration import Raw, sigmoid
+from molmo_point.engine.score_calibration import RawConfidence, sigmoid
 from molmo_point.errors import ImageError, UsageError
 from molmo_point.evaluate.calibrate import AbsenceSample, PointSample, Samples, collect
 from molmo_point.evaluate.fit_calibration import fit, lacking
@@ -29,7 +29,7 @@ def samples(hits: int, misses: int, absent: int, present: int) -> Samples:
             (1e-4, 1e-4),
             hit,
             tuple(RNG.normal(0, 0.01, 2)) if hit else None,
-            place=(0.4, 0.4),
+            position=(0.4, 0.4),
         )
         for hit in [True] * hits + [False] * misses
     )
@@ -41,7 +41,7 @@ def samples(hits: int, misses: int, absent: int, present: int) -> Samples:
 def test_few_misses_give_a_bias_and_keep_the_order() -> None:
     made = samples(95, 5, 3, 90)
     fitted = fit(made, "a test")
-    raws = [Raw(score, (1e-4, 1e-4), place=(0.4, 0.4)) for score in (0.2, 0.5, 0.8)]
+    raws = [RawConfidence(score, (1e-4, 1e-4), position=(0.4, 0.4)) for score in (0.2, 0.5, 0.8)]
     scores = [fitted.point(raw)[0] for raw in raws]
     assert scores == sorted(scores)
     mean = np.mean([fitted.point(point)[0] for point in made.points])
@@ -56,7 +56,7 @@ def test_few_misses_give_a_bias_and_keep_the_order() -> None:
 def test_without_questions_about_absence_it_stays_as_it_is() -> None:
     fitted = fit(samples(60, 0, 0, 0), "a test")
     assert fitted.absent(0.3) == pytest.approx(0.3)
-    assert fitted.point(Raw(0.5, (1e-4, 1e-4)))[0] > 0.9
+    assert fitted.point(RawConfidence(0.5, (1e-4, 1e-4)))[0] > 0.9
 
 
 def test_too_few_hits_are_refused() -> None:
@@ -71,7 +71,7 @@ class Asked(FakePointer):
             p.model_copy(update={"score": 0.7, "covariance": (1e-4, 0.0, 1e-4)})
             for p in made.points
         )
-        return made.with_(points=points, absent_probability=0.25)
+        return made.replace(points=points, absent_probability=0.25)
 
 
 def test_answers_are_asked_for_once(tmp_path: Path) -> None:

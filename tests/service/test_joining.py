@@ -16,7 +16,7 @@ import pytest
 import molmo_point as mp
 from molmo_point.client import connect
 from molmo_point.engine.local import LocalPointer
-from molmo_point.engine.scheduler import News
+from molmo_point.engine.scheduler import StepOutput
 from molmo_point.errors import Cancelled, ImageError, PointError
 from molmo_point.images import load_image
 from molmo_point.service.job import Job
@@ -86,16 +86,16 @@ class Watched(LocalPointer):
         self.entered, self.go = threading.Event(), threading.Event()
         self.fails = False
 
-    def schedule(self) -> Any:
-        scheduler = super().schedule()
+    def scheduler(self) -> Any:
+        scheduler = super().scheduler()
         step = scheduler.step
 
-        def watched() -> list[News]:
+        def watched() -> list[StepOutput]:
             self.entered.set()
             self.go.wait(60)
             if self.fails:
                 raise RuntimeError("the device is gone")
-            self.together.append(self.engine.options.max_batch - scheduler.room)
+            self.together.append(self.engine.options.max_batch - scheduler.free_rows)
             return step()
 
         scheduler.step = watched  # type: ignore[method-assign]
@@ -230,10 +230,10 @@ def test_a_chat_without_an_image_is_answered_by_the_model(
 ) -> None:
     httpx = pytest.importorskip("httpx", reason="the extra 'client' is not installed")
     question = "What is beside the burgers?"
-    alone = nano.schedule()
+    alone = nano.scheduler()
     alone.add("question", None, question, kind="text", timeout_s=60)
     results: list[Any] = []
-    while alone.busy:
+    while alone.has_work:
         results += [news.result for news in alone.step() if news.result is not None]
     service = start(Named(nano.engine), zmq=False, http=True)
     body = {
@@ -254,4 +254,4 @@ def test_a_chat_without_an_image_is_answered_by_the_model(
 def test_the_engine_answers_as_many_together_as_the_server_was_told() -> None:
     with mp.serve("nano", zmq=None, http="127.0.0.1:0", max_batch=2, block=False) as server:
         pointer = server.desk.worker._load()
-    assert pointer.schedule().room == 2  # type: ignore[attr-defined]
+    assert pointer.scheduler().free_rows == 2  # type: ignore[attr-defined]

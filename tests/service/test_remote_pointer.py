@@ -65,7 +65,7 @@ def link(request: pytest.FixtureRequest, start: Callable[..., Any]) -> Iterator[
 
 def bare(pointing: Pointing) -> Pointing:
     """Without the times, which no two answers share."""
-    return pointing.with_(timing=Timing())
+    return pointing.replace(timing=Timing())
 
 
 def test_it_is_a_pointer(link: Connect, image: Array) -> None:

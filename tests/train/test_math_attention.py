@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from molmo_point.model.layers import attend
+from molmo_point.model.layers import attention
 from molmo_point.train.math_attention import PlainAttention, fastest_attention
 
 ROWS = st.lists(
@@ -56,9 +56,9 @@ def test_the_models_attention_is_the_same_within(key_heads: int, causal: bool) -
     mask = None if causal else torch.rand(1, 1, 7, 7, generator=torch.Generator()) > 0.4
     if mask is not None:
         mask[..., 0] = True
-    wanted = attend(q, k, v, mask)
+    wanted = attention(q, k, v, mask)
     with fastest_attention(torch.device("cpu")):
-        assert torch.allclose(attend(q, k, v, mask), wanted, atol=1e-5)
+        assert torch.allclose(attention(q, k, v, mask), wanted, atol=1e-5)
 
 
 def test_bfloat16_stays_bfloat16_and_a_row_that_sees_nothing_is_no_nan() -> None:

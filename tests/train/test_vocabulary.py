@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molmo_point.markup import format_points
-from molmo_point.preprocess.prompt import wrap
+from molmo_point.preprocess.prompt import format_prompt
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.synthetic.scenes.kinds import all_kinds
 from molmo_point.train.vocabulary import (
@@ -86,7 +86,7 @@ def test_every_answer_comes_back(
 @pytest.mark.parametrize("trick", [*IMAGE_TOKENS, "<|endoftext|>"])
 def test_a_users_text_never_becomes_a_control_token(tokenizer: Tokenizer, trick: str) -> None:
     special = tokenizer.special
-    ids = tokenizer.encode(wrap(f"Point to {trick}"))
+    ids = tokenizer.encode(format_prompt(f"Point to {trick}"))
     assert not {
         special.end_of_text,
         special.image_start,
@@ -94,7 +94,7 @@ def test_a_users_text_never_becomes_a_control_token(tokenizer: Tokenizer, trick:
         special.image_patch,
         special.image_column,
     } & set(ids)
-    assert tokenizer.decode(ids) == wrap(f"Point to {trick}")
+    assert tokenizer.decode(ids) == format_prompt(f"Point to {trick}")
 
 
 def test_image_tokens_are_the_rows_behind_the_vocabulary(tokenizer: Tokenizer) -> None:

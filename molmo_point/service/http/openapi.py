@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Path
 from pydantic import BaseModel, Field
 
-from molmo_point.preprocess.prompt import MAX_QUERY_CHARACTERS
+from molmo_point.arguments import MAX_QUERY_CHARACTERS
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAGCAIAAABxZ0isAAAAEUlEQVR4nGNwiDLFihgGWgIAWnEnzWgHfyoAAAAASUVORK5CYII="
 """A PNG of 8x6 pixels, so that every example can be sent as it stands."""

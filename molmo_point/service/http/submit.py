@@ -95,7 +95,7 @@ class Asking:
                     raise error_from(reply.error)
                 if reply.pointing is not None and reply.pointing.query != query:
                     # As the caller wrote it, not as the model was asked.
-                    pointing = reply.pointing.with_(query=query)
+                    pointing = reply.pointing.replace(query=query)
                     reply = reply.model_copy(update={"pointing": pointing})
                 yield reply
         finally:

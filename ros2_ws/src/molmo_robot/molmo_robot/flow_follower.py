@@ -66,7 +66,7 @@ class FlowFollower:
             while len(self._numbers) > FRAMES_KEPT:
                 self._numbers.popitem(last=False)
             if lost is not None:
-                gone = lost.with_(
+                gone = lost.replace(
                     points=(), status=Status.PENDING, image_size=size, stamp_ns=stamp_ns
                 )
                 return Tracked(gone, (), stamp_ns)
@@ -123,11 +123,11 @@ class FlowFollower:
             return None  # The next frames tell whether they are lost.
         followed, self._followed = self._followed, bool(tracks)
         if not tracks:
-            lost = pointing.with_(points=(), status=Status.PENDING)
+            lost = pointing.replace(points=(), status=Status.PENDING)
             return Tracked(lost, (), stamp_ns) if followed else None
         evidence = min(t.evidence_stamp_ns for t in tracks if t.evidence_stamp_ns is not None)
         return Tracked(
-            pointing.with_(calibrated=self._pointing.calibrated, text=self._pointing.text),
+            pointing.replace(calibrated=self._pointing.calibrated, text=self._pointing.text),
             tuple(track.id for track in tracks),
             evidence,
         )

@@ -26,7 +26,7 @@ def turned_back(pointing: Pointing, degrees: int, image_size: tuple[int, int]) -
         return pointing
     back = rotate(image_size, degrees).inverse()
     points = tuple(turned_point(point, back) for point in pointing.points)
-    return pointing.with_(points=points, image_size=image_size)
+    return pointing.replace(points=points, image_size=image_size)
 
 
 def turned_point(point: Point, back: ImageMap) -> Point:

@@ -56,4 +56,4 @@ def first(pointing: Pointing, limit: int) -> Pointing:
         pointing.points, key=lambda p: (1.0 if p.score is None else -p.score, p.index)
     )
     kept = sorted(by_score[:limit], key=lambda p: p.index)
-    return pointing.with_(points=tuple(kept))
+    return pointing.replace(points=tuple(kept))

@@ -1,0 +1,105 @@
+"""Arguments of a Pointer's methods, checked once, where a call enters the package."""
+
+from __future__ import annotations
+
+import math
+import operator
+from numbers import Real
+
+from molmo_point.errors import QueryError, UsageError
+from molmo_point.pointer import ImageLike
+
+MAX_QUERY_CHARACTERS = 4000
+"""Longest query: the model's 4096 positions hold the image, the query and the answer."""
+
+
+def check_query(query: str, max_characters: int = MAX_QUERY_CHARACTERS) -> str:
+    """Return the query without outer blanks.
+
+    Raises:
+        QueryError: Not text, not UTF-8, empty, or longer than `max_characters`.
+    """
+    if not isinstance(query, str):
+        raise QueryError(f"expected the query as text, got {type(query).__name__}")
+    stripped = query.strip()
+    if not stripped:
+        raise QueryError("the query is empty: say in a few words what to look for")
+    if len(stripped) > max_characters:
+        raise QueryError(
+            f"the query has {len(stripped):,} characters, the limit is {max_characters:,}: shorten it"
+        )
+    try:
+        stripped.encode()
+    except UnicodeEncodeError as error:
+        raise QueryError(
+            f"the query {stripped!r} is not valid text ({error}): write it in UTF-8"
+        ) from None
+    return stripped
+
+
+def check_timeout(timeout_s: object) -> float | None:
+    """Return a timeout in seconds; None, which also stands for infinity, is no limit.
+
+    Raises:
+        UsageError: Not a number, NaN, or negative.
+    """
+    if timeout_s is None:
+        return None
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, Real):
+        raise UsageError(
+            f"expected timeout_s as a number of seconds or None, got {type(timeout_s).__name__} {timeout_s!r}"
+        )
+    seconds = float(timeout_s)
+    if not seconds >= 0:
+        raise UsageError(f"expected timeout_s of at least 0 seconds or None, got {seconds}")
+    return None if math.isinf(seconds) else seconds
+
+
+def check_stamp(stamp_ns: object) -> int | None:
+    """Return a time stamp in nanoseconds, or None.
+
+    Raises:
+        UsageError: Not an integer of 64 bits with a sign.
+    """
+    if stamp_ns is None:
+        return None
+    try:
+        value = operator.index(stamp_ns)  # type: ignore[arg-type]
+    except TypeError:
+        value = None
+    if isinstance(stamp_ns, bool) or value is None or not -(2**63) <= value < 2**63:
+        raise UsageError(f"expected stamp_ns as a 64-bit integer or None, got {stamp_ns!r}")
+    return int(value)
+
+
+def check_frame_id(frame_id: object) -> str | None:
+    """Return the name of a coordinate frame, or None.
+
+    Raises:
+        UsageError: Not text, or text that is not UTF-8 (a file name with undecodable bytes).
+    """
+    if frame_id is None:
+        return None
+    if not isinstance(frame_id, str):
+        raise UsageError(f"expected frame_id as text or None, got {type(frame_id).__name__}")
+    try:
+        frame_id.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"frame_id {frame_id!r} cannot be written as UTF-8: {error}") from None
+    return frame_id
+
+
+def check_request(request: object, number: int) -> tuple[ImageLike, str]:
+    """Return one request of `point_many` as (image, query).
+
+    Args:
+        number: Its position, for the message.
+
+    Raises:
+        UsageError: It is no pair.
+    """
+    if isinstance(request, (tuple, list)) and len(request) == 2:
+        return request[0], request[1]
+    raise UsageError(
+        f"expected each request as (image, query), got {type(request).__name__} as request {number}"
+    )
