@@ -1,14 +1,14 @@
-"""Molmo's point markup: points to text, text to points, and the questions that make a model write it.
+"""Molmo's point markup: points to text, text to points, and the prompts that make a model write it.
 
-Molmo writes places as percent of the picture's width and height with one decimal, inside tags, amid prose:
+Molmo writes positions as percent of the image's width and height with one decimal, inside tags within prose:
 
     There are none.
     <point x="61.5" y="40.6" alt="red mug">red mug</point>
     Counting the <points x1="10.3" y1="90.0" x2="80.0" y2="20.0" alt="dogs">dogs</points> shows a total of 2.
 
-`writer` writes it exactly as the training data does; `parser` reads it strictly, in text order, in whatever pieces it comes;
-`questions` holds the prompts. The lenient reader that the reference implementation scores with is another one:
-`molmo_point.evaluate.reference`. Here, and nowhere else, percent become 0-1 and back.
+`writer` writes it exactly as the training data does. `parser` parses it strictly and incrementally (patterns in `grammar`).
+`questions` holds the prompts. The reference implementation scores with a lenient parser, `molmo_point.evaluate.reference`.
+Percent are converted to 0-1 and back in this package only.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What is asked for, in words alone: 'burgers' for 'Point to the burgers' and for 'How many burgers are there?'.
+"""The noun phrase in a query: 'burgers' in 'Point to the burgers' and in 'How many burgers are there?'.
 
 Every pointing and counting question of Molmo's training is a template filled with a label, a lower-case noun phrase
-(docs/molmo.md 5.1), and the templates are drawn with equal chances. So an instruction that is one of these templates and the
-template that `point_prompt` or `count_prompt` writes around its label are the same question; the label alone also says what the
-points are called. Small models know the common templates better than the others.
+(docs/molmo.md 5.1), and all templates are equally likely. An instruction that follows a template therefore asks the same as the
+prompt of `point_prompt` or `count_prompt` around its label, and the label also names the points. Small models answer common
+templates better than rare ones.
 """
 
 from __future__ import annotations
@@ -36,11 +36,10 @@ _PLURALS = (("s", ""), ("es", ""), ("ies", "y"), ("ves", "f"), ("ves", "fe"))
 
 
 def noun_phrase(query: str) -> str:
-    """Return what a query asks for without the instruction around it.
+    """Return the noun phrase of a query.
 
-    'Point to the burgers', 'How many burgers are there?' and 'the burgers' become 'burgers'. A query that is none of the
-    templates, or whose rest is a sentence of its own ('Where is the dog that sleeps?'), comes back without outer blanks and
-    otherwise word for word.
+    'Point to the burgers', 'How many burgers are there?' and 'the burgers' give 'burgers'. A query that follows no template, or
+    that contains a clause ('Where is the dog that sleeps?'), is returned without outer blanks and otherwise word for word.
     """
     text = query.strip()
     thing = instructed(text)
@@ -53,7 +52,7 @@ def noun_phrase(query: str) -> str:
 
 
 def instructed(query: str) -> str | None:
-    """Return what an instruction to point or to count asks for; None where the query is no such instruction."""
+    """Return the noun phrase of an instruction to point or to count; None where the query is no such instruction."""
     for pattern in _INSTRUCTIONS:
         match = pattern.fullmatch(query.strip())
         if match is not None:
@@ -63,7 +62,7 @@ def instructed(query: str) -> str | None:
 
 
 def word_forms(word: str) -> set[str]:
-    """Return a word in small letters and what it may be the regular plural of: 'buses', 'buse' and 'bus'."""
+    """Return a word in lower case, and its possible singulars: 'buses', 'buse' and 'bus'."""
     word = word.lower()
     return {word} | {
         word[: -len(end)] + singular for end, singular in _PLURALS if word.endswith(end)

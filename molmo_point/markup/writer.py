@@ -1,4 +1,4 @@
-"""Points to text, byte for byte as Molmo's training data has it."""
+"""Points to text, byte for byte as in Molmo's training data."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Coordinates = Union[Sequence[Sequence[float]], "np.ndarray[Any, Any]"]
 """(N, 2) positions (x, y): any nested sequence, or an array; an array's float dtype is kept while rounding."""
 
 PLACEHOLDER = "<|POINT|>"
-"""Where `format_annotated` puts markup into an answer."""
+"""Replaced by markup in `format_annotated`."""
 
 NONE_TEXT = "There are none."
 
 
 class Annotation(NamedTuple):
-    """The points that stand at one placeholder of an answer.
+    """The points of one placeholder of an answer.
 
     Attributes:
         points: (N, 2) of (x, y), N at least 1.
-        inline_text: The words of the sentence that the tag encloses.
-        alt_text: What the points show.
+        inline_text: The words between the tags.
+        alt_text: Label of the points.
     """
 
     points: Coordinates
@@ -42,21 +42,21 @@ def format_points(
     image_size: tuple[int, int] | None = None,
     verbatim: bool = False,
 ) -> str:
-    """Write points as Molmo writes them; the inverse of `parse`, up to the one decimal that the text has.
+    """Return points as Molmo writes them; the inverse of `parse` up to rounding to one decimal.
 
-    Rounding (half to even) and order (left to right, then top to bottom, by the rounded values) are those of the training
-    data, in the array's own dtype: float32 points round in float32.
+    Points are rounded (half to even, in the array's own dtype) and ordered (left to right, then top to bottom, by the rounded
+    values) as in the training data.
 
     Args:
         points: (N, 2) of (x, y); N may be 0.
-        label: What the points show; lower-cased unless `verbatim`.
-        counting: Wrap the markup into the counting sentence.
-        scale: What the coordinates call the far edge: 1 for `norm`, 100 for percent. Without effect next to `image_size`.
-        image_size: (width, height): `points` are continuous pixels of a picture of that size.
+        label: Label of the points; lower-cased unless `verbatim`.
+        counting: Put the markup into the counting sentence.
+        scale: Coordinate of the far edge: 1 for `norm`, 100 for percent. Ignored with `image_size`.
+        image_size: (width, height): `points` are continuous pixels of an image of that size.
         verbatim: Keep the label's case, as training does with questions.
 
     Raises:
-        MarkupError: A coordinate is outside the picture or not finite, or the label holds `</point`.
+        MarkupError: A coordinate is outside the image or not finite, or the label contains `</point`.
     """
     name = label if verbatim else label.lower()
     percents = _percents(points, scale, image_size)
@@ -67,15 +67,15 @@ def format_points(
 
 
 def format_annotated(answer: str, annotations: Sequence[Annotation], *, scale: float = 1.0) -> str:
-    """Replace each `<|POINT|>` of an answer, left to right, by the markup of one annotation. Labels keep their case.
+    """Return an answer with each `<|POINT|>` replaced, in order, by the markup of one annotation. Labels keep their case.
 
     Args:
-        answer: Prose with as many placeholders as there are annotations.
+        answer: Prose with one placeholder for each annotation.
         annotations: In the order of the placeholders.
         scale: As in `format_points`.
 
     Raises:
-        MarkupError: The numbers differ, an annotation has no points, or what `format_points` refuses.
+        MarkupError: Placeholders and annotations differ in number, an annotation has no points, or as in `format_points`.
     """
     head, *tails = answer.split(PLACEHOLDER)
     if len(tails) != len(annotations):
@@ -87,7 +87,7 @@ def format_annotated(answer: str, annotations: Sequence[Annotation], *, scale: f
     for (points, inline, alt), tail in zip(annotations, tails, strict=True):
         percents = _percents(points, scale, None)
         if not percents:
-            raise MarkupError(f"the annotation {alt!r} has no points: drop its placeholder")
+            raise MarkupError(f"the annotation {alt!r} has no points: remove its placeholder")
         text += _markup(percents, alt=alt, inline=inline) + tail
     return text
 
@@ -95,7 +95,7 @@ def format_annotated(answer: str, annotations: Sequence[Annotation], *, scale: f
 def _percents(
     points: Coordinates, scale: float, image_size: tuple[int, int] | None
 ) -> list[tuple[str, str]]:
-    """Return the coordinates as they are written, in the order in which they are written."""
+    """Return the coordinates as text, in the order of the markup."""
     import numpy as np
 
     array = np.array(points)
@@ -107,18 +107,18 @@ def _percents(
         )
     if array.dtype.kind != "f":
         array = array.astype(np.float64)
-    # In place, so that the result has the array's dtype, as in the training data's own arithmetic.
+    # In place: the result keeps the array's dtype, as in the arithmetic of the training data.
     if image_size is None:
         array *= 100 / scale
     else:
         array /= np.array([image_size[0] / 100, image_size[1] / 100])
-    # A point on the far edge may come out a few units in the last place beyond it.
+    # Rounding may move a point on the far edge beyond it by a few units in the last place.
     highest = 100 * (1 + 4 * float(np.finfo(array.dtype).eps))
     outside = ~((array >= 0) & (array <= highest)).all(axis=1)
     if outside.any():
         x, y = array[outside][0].tolist()
         raise MarkupError(
-            f"expected points inside the picture (0-100 percent), got ({x:g}, {y:g}) percent: "
+            f"expected points inside the image (0-100 percent), got ({x:g}, {y:g}) percent: "
             "check `scale` or `image_size`"
         )
     array = np.round(array, 1)
@@ -130,7 +130,7 @@ def _markup(percents: Sequence[tuple[str, str]], *, alt: str, inline: str) -> st
     for text in (alt, inline):
         if "</point" in text:
             raise MarkupError(
-                f"a label cannot hold '</point' (Molmo's text escapes nothing), got {text[:80]!r}: reword it"
+                f"a label cannot contain '</point' (Molmo's text has no escapes), got {text[:80]!r}: reword it"
             )
     if len(percents) == 1:
         x, y = percents[0]

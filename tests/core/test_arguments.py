@@ -53,3 +53,9 @@ def test_a_frame_that_is_no_text_is_refused(value: object) -> None:
 def test_a_query_with_undecodable_bytes_is_refused_before_the_tokenizer() -> None:
     with pytest.raises(QueryError, match="not valid text"):
         check_query("caf\udce9")
+
+
+@pytest.mark.parametrize("query", ["", " \n"])
+def test_an_empty_query_is_refused(query: str) -> None:
+    with pytest.raises(QueryError, match="the query is empty"):
+        check_query(query)

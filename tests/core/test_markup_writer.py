@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from molmo_point.errors import MarkupError, QueryError
+from molmo_point.errors import MarkupError
 from molmo_point.markup import (
     Annotation,
     count_prompt,
@@ -99,7 +99,7 @@ def test_pixels_and_norm_are_written_alike(
     "points", [[(1.01, 0.5)], [(0.5, -0.001)], [(float("nan"), 0.5)], [(0.5, float("inf"))]]
 )
 def test_points_outside_the_picture_are_refused(points: list[tuple[float, float]]) -> None:
-    with pytest.raises(MarkupError, match=r"inside the picture \(0-100 percent\), got"):
+    with pytest.raises(MarkupError, match=r"inside the image \(0-100 percent\), got"):
         format_points(points, "mug")
 
 
@@ -110,7 +110,7 @@ def test_wrong_shapes_are_refused(points: Any) -> None:
 
 
 def test_what_markup_cannot_express_is_refused() -> None:
-    with pytest.raises(MarkupError, match="cannot hold '</point'"):
+    with pytest.raises(MarkupError, match="cannot contain '</point'"):
         format_points([(0.5, 0.5)], "a</point>b")
     with pytest.raises(MarkupError, match="1 annotations for 2 placeholders"):
         format_annotated("<|POINT|> and <|POINT|>", [Annotation([(0.1, 0.1)], "a", "a")])
@@ -129,6 +129,3 @@ def test_questions() -> None:
     # A noun that merely begins like an instruction is a label.
     assert point_prompt("Pointer") == "Point to pointer"
     assert point_prompt("Count Dracula") == "Point to count dracula"
-    for ask in (point_prompt, count_prompt, guess_label):
-        with pytest.raises(QueryError, match="the query is empty"):
-            ask(" \n")
