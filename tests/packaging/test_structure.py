@@ -94,12 +94,12 @@ def test_no_init_file_makes_a_folder_an_import_name() -> None:
 
 
 def test_files_and_functions_stay_readable() -> None:
-    """Files of at most 400 lines, functions of at most 70."""
+    """Files of at most 360 lines, functions of at most 70: the numbers of CONTRIBUTING.md."""
     long = []
     for package in (*PACKAGES, "ros2_ws/src"):
         for path in (ROOT / package).rglob("*.py"):
             text = path.read_text(encoding="utf-8")
-            if text.count("\n") > 400:
+            if text.count("\n") > 360:
                 long.append(f"{path.relative_to(ROOT)}: {text.count(chr(10))} lines")
             for node in ast.walk(ast.parse(text)):
                 if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
