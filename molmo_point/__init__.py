@@ -1,10 +1,10 @@
-"""molmo-point: a picture and a few words in, points out.
+"""molmo-point: an image and a few words in, points out.
 
 >>> import molmo_point as mp
 >>> pointing = mp.load("nano").point("molmo_point/nano/demo.png", "burgers")
 >>> pointing.points[0].pixel(*pointing.image_size)
 
-The light half (values, markup, wire, client) is imported here; torch is only loaded inside `load`.
+Values, markup, wire and client run without torch; only `load` imports it.
 """
 
 from __future__ import annotations
@@ -108,16 +108,16 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Load the functions that need more than the values only when they are used (PEP 562)."""
+    """Import functions that need more than the values on first use (PEP 562)."""
     if name in _LAZY:
         module = importlib.import_module(f"molmo_point.{_LAZY[name]}")
         value: object = getattr(module, name)
-        # Kept: the next use is a plain look-up, and `draw` stays the function, not the module of that name.
+        # Stored: the next use is a plain lookup, and `draw` stays the function instead of the submodule.
         globals()[name] = value
         return value
     raise AttributeError(f"module 'molmo_point' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    """Name also what is loaded only when it is used, for help and completion."""
+    """Include the names that are imported on first use, for help and completion."""
     return sorted({*globals(), *_LAZY})

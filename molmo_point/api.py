@@ -1,4 +1,4 @@
-"""The two doors: `load` a model here, `connect` to one elsewhere; torch is only reached inside `load`."""
+"""`load` a model into this process, or `connect` to a server. Only `load` imports torch."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def load(
 
     Args:
         name: "nano" (shipped in the package), a name of `molmo-point models`, a hub repository, or a checkpoint folder.
-        device: "auto" (CUDA, then Apple's MPS, then CPU), or a torch device such as "cuda:1" that is there.
+        device: "auto" (CUDA if available, else Apple's MPS, else CPU), or an available torch device such as "cuda:1".
         dtype: "auto" (bfloat16 on CUDA, float32 elsewhere), "float32", "bfloat16" or "float16".
-        quantize: None, "int8" or "int4": language model only, vision and connector keep their type.
-        mesh: Processes (of `torchrun`) that hold the model together; each must make the same calls in the same order.
-        options: Fields of `molmo_point.engine.engine.EngineOptions`.
+        quantize: None, "int8" or "int4"; applies to the decoder, vision tower and connector keep their type.
+        mesh: Processes (of `torchrun`) that share the model; all must make the same calls in the same order.
+        options: Fields of `molmo_point.engine.options.EngineOptions`.
 
     Raises:
         ModelNotFound, CheckpointError, DownloadError, MissingExtra, UsageError; ModelFailed where it does not fit into memory.
@@ -71,7 +71,7 @@ def load(
         check_scheme(quantize)
     folder = resolve(name)
     label = str(name) if not Path(str(name)).is_dir() else folder.resolve().name
-    # What is to be quantised waits on the CPU: in its full type it may be too large for the device.
+    # A model to be quantized is loaded on the CPU: before quantization it may be too large for the device.
     first = where if quantize is None or mesh is not None else torch.device("cpu")
     try:
         pointer = LocalPointer.from_folder(
@@ -95,8 +95,8 @@ def connect(url: str, **options: Any) -> Pointer:
         options: See `molmo_point.client.connect`.
 
     Raises:
-        UsageError: Not such a URL.
-        ServerGone, Refused, VersionMismatch: Nobody answers there, or not to us.
+        UsageError: Not a URL of this form.
+        ServerGone, Refused, VersionMismatch: No server answers there, or it refuses this client.
     """
     from molmo_point import client
 

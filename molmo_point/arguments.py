@@ -38,7 +38,7 @@ def check_query(query: str, max_characters: int = MAX_QUERY_CHARACTERS) -> str:
 
 
 def check_timeout(timeout_s: object) -> float | None:
-    """Return a timeout in seconds; None, which also stands for infinity, is no limit.
+    """Return a timeout in seconds, None (no limit) for None and infinity.
 
     Raises:
         UsageError: Not a number, NaN, or negative.
@@ -59,7 +59,7 @@ def check_stamp(stamp_ns: object) -> int | None:
     """Return a time stamp in nanoseconds, or None.
 
     Raises:
-        UsageError: Not an integer of 64 bits with a sign.
+        UsageError: Not a signed 64-bit integer.
     """
     if stamp_ns is None:
         return None
@@ -93,10 +93,10 @@ def check_request(request: object, number: int) -> tuple[ImageLike, str]:
     """Return one request of `point_many` as (image, query).
 
     Args:
-        number: Its position, for the message.
+        number: Its index, for the message.
 
     Raises:
-        UsageError: It is no pair.
+        UsageError: Not a pair.
     """
     if isinstance(request, (tuple, list)) and len(request) == 2:
         return request[0], request[1]

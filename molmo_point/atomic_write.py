@@ -1,4 +1,4 @@
-"""Texts that are on disk as a whole or not at all."""
+"""Atomic writing of text files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write beside, then rename: who reads meanwhile sees the old text."""
+    """Write to a temporary file, then rename it: readers see the old or the new text, never a part."""
     partial = path.with_name(path.name + ".part")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)

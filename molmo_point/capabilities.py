@@ -1,7 +1,7 @@
-"""What a model can be asked: read by the command line, the server and the web page, so that all of them say the same.
+"""What a model can be asked: one source for the command line, the server and the web page.
 
-A checkpoint that cannot do everything its architecture could has a `capabilities.json` beside its weights. The published models
-have none: they answer free questions and know words without a list. Light: no torch.
+A checkpoint that supports less than its architecture has a `capabilities.json` beside its weights. The published models have
+none: they answer free questions, and their vocabulary is not limited to a list.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Capabilities(BaseModel):
 
     Attributes:
         free_questions: Whether it answers questions in text, besides pointing and counting.
-        photographs: Whether it knows things in photographs.
-        knows: What it knows, in a few words; "" where there is nothing to say.
-        kinds: Names of the things it was taught; empty where there is no list.
-        words: All words it was taught, in small letters; empty where there is no list.
+        photographs: Whether it recognizes objects in photographs.
+        knows: Its subjects in a few words; "" = no limits.
+        kinds: Names of the objects it was trained on; empty = no list.
+        words: All words it was trained on, in lower case; empty = no list.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,9 +41,9 @@ class Capabilities(BaseModel):
     words: frozenset[str] = frozenset()
 
     def unknown_words(self, query: str) -> list[str]:
-        """Return the words of a query that the model was never taught; none where it has no list.
+        """Return the words of a query that the model was not trained on; [] if it has no list.
 
-        Words in quotation marks are text to be read in the image, and need not be known.
+        Words in quotation marks are text to be read in the image and are not checked.
         """
         if not self.words:
             return []
@@ -56,10 +56,10 @@ class Capabilities(BaseModel):
 
 
 def capabilities_of(model: str) -> Capabilities:
-    """Return what the model of that name can be asked; everything, where nothing is known to the contrary.
+    """Return the capabilities of a model; no limits if nothing is known of it.
 
     Args:
-        model: As `Pointer.model` or a server names it.
+        model: Name of the model, as in `Pointer.model`.
     """
     entry = find(model)
     folder = entry.folder() if entry is not None and entry.hub_name is None else None
@@ -68,10 +68,10 @@ def capabilities_of(model: str) -> Capabilities:
 
 @functools.cache
 def read_capabilities(folder: Path) -> Capabilities:
-    """Read a checkpoint's capabilities.
+    """Return a checkpoint's capabilities; no limits if it has no file.
 
     Raises:
-        CheckpointError: Its file is damaged.
+        CheckpointError: The file is damaged.
     """
     try:
         text = (folder / FILE).read_text(encoding="utf-8")
@@ -87,10 +87,10 @@ def read_capabilities(folder: Path) -> Capabilities:
 
 
 def check_question(model: str, question: str) -> None:
-    """Refuse a free question to a model that answers none; to point and to count it may be asked in words, too.
+    """Refuse a free question if the model answers none. Instructions to point or to count are no free questions.
 
     Raises:
-        QueryError: It answers no such question; says what to do.
+        QueryError: The model answers no free questions; says what to do.
     """
     if not capabilities_of(model).free_questions and instructed(question) is None:
         raise QueryError(
@@ -100,7 +100,7 @@ def check_question(model: str, question: str) -> None:
 
 
 def unknown_note(model: str, query: str) -> str:
-    """Return the sentence that tells which words of a query the model never learned; "" where it knows them all."""
+    """Return a sentence with the words of a query that the model was not trained on; "" if there are none."""
     able = capabilities_of(model)
     unknown = able.unknown_words(query)
     if not unknown:

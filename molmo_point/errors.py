@@ -1,27 +1,27 @@
-"""Everything that can go wrong, as one tree.
+"""All errors of the package, as one tree.
 
 PointError                  base of all: catch this one
-├── UsageError              the caller can mend it (exit code 2, HTTP 400); also a ValueError
-│   ├── ImageError          not a picture, truncated, too large, wrong array
+├── UsageError              the caller can correct it (exit code 2, HTTP 400); also a ValueError
+│   ├── ImageError          not an image, truncated, too large, wrong array
 │   ├── QueryError          empty, too long
-│   ├── ModelNotFound       no such model; the nearest names are offered
-│   ├── CheckpointError     a folder that does not hold the weights it promises
+│   ├── ModelNotFound       unknown model; the message offers the nearest names
+│   ├── CheckpointError     a folder without a complete, valid checkpoint
 │   ├── MarkupError         values that the point markup cannot express
-│   ├── MissingExtra        an optional dependency is not installed; says which pip line to type
-│   ├── BrokenInstall       an optional dependency is installed but cannot be loaded; says what its import said
-│   └── DownloadError       the hub did not deliver: no connection, no room on the disk
-├── Cancelled               the caller withdrew the request before it was done
-├── ModelFailed             the model computed numbers that are no answer (NaN), or ran out of memory
+│   ├── MissingExtra        an optional dependency is not installed; gives the pip line
+│   ├── BrokenInstall       an optional dependency is installed but cannot be imported; gives the import error
+│   └── DownloadError       a download failed: no connection, no disk space
+├── Cancelled               the caller cancelled the request
+├── ModelFailed             the model computed NaN or infinity, or ran out of memory
 ├── BatchError              some items of a batch failed; `results` holds the answers of the others
-└── ServiceError            a pointing server did not do what was asked
-    ├── ServerGone          nobody answers at that address
-    ├── Refused             the server says no: key, token, policy, bad request
+└── ServiceError            a pointing server did not answer the request
+    ├── ServerGone          no server answers at that address
+    ├── Refused             the server refused: key, token, policy, bad request
     ├── Busy                the server's queue is full: try again later
-    ├── Superseded          a newer frame of the same camera took this one's place
+    ├── Superseded          a newer frame of the same camera replaced this one
     ├── TimedOut            no answer before the deadline; also a TimeoutError
     └── VersionMismatch     client and server speak different protocol versions
 
-Every message says what was expected, what came, and what to do. `kind` is the word for the class on the wire.
+Every message says what was expected, what came, and what to do. `kind` names the class on the wire.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ from typing import Any, ClassVar
 
 
 class PointError(Exception):
-    """Base class of every error that molmo-point raises on purpose. Can be pickled (multiprocessing)."""
+    """Base class of all errors that molmo-point raises on purpose. Can be pickled (multiprocessing)."""
 
     kind: ClassVar[str] = "internal"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Subclasses have constructors of their own, which do not take the finished message.
+        # Constructors of subclasses do not take the finished message.
         return _restored, (type(self), self.args, dict(self.__dict__))
 
 
 class UsageError(PointError, ValueError):
-    """The caller can mend this: a wrong argument, file or option."""
+    """The caller can correct this: a wrong argument, file or option."""
 
     kind = "usage"
 
 
 class ImageError(UsageError):
-    """The picture cannot be read, is too large, or is not an image at all."""
+    """The image cannot be read, is too large, or is not an image."""
 
     kind = "image"
 
 
 class QueryError(UsageError):
-    """The question is empty or longer than the model's context."""
+    """The query is empty or longer than the model's context."""
 
     kind = "query"
 
@@ -71,13 +71,13 @@ class CheckpointError(UsageError):
 
 
 class MarkupError(UsageError):
-    """Points that Molmo's text format cannot express."""
+    """The points cannot be expressed in Molmo's text format."""
 
     kind = "markup"
 
 
 class MissingExtra(UsageError):
-    """An optional dependency is missing; the message holds the pip line that installs it (`molmo_point.install`)."""
+    """An optional dependency is missing; the message contains the pip line that installs it (`molmo_point.install`)."""
 
     kind = "missing_extra"
 
@@ -88,31 +88,31 @@ class MissingExtra(UsageError):
 
 
 class BrokenInstall(UsageError):
-    """An optional dependency is installed, but importing it fails: a missing system library, or a version that does not fit."""
+    """An optional dependency is installed, but importing it fails: a missing system library, or an incompatible version."""
 
     kind = "broken_install"
 
     def __init__(self, package: str, purpose: str, error: ImportError, install: str) -> None:
         super().__init__(
             f"{purpose} needs the package '{package}', which is installed but cannot be loaded ({error}): "
-            f"install the system library it names, or bring the package up to date with {install} --upgrade"
+            f"install the system library it names, or update the package with {install} --upgrade"
         )
 
 
 class DownloadError(UsageError):
-    """A checkpoint could not be downloaded; only whole files are kept, and continued with next time."""
+    """A checkpoint could not be downloaded; complete files are kept and not fetched again."""
 
     kind = "download"
 
 
 class Cancelled(PointError):
-    """The request was withdrawn by its caller."""
+    """The caller cancelled the request."""
 
     kind = "cancelled"
 
 
 class ModelFailed(PointError):
-    """The model did not produce an answer: its numbers were not finite, or the device ran out of memory."""
+    """The model did not produce an answer: it computed NaN or infinity, or memory ran out."""
 
     kind = "model_failed"
 
@@ -137,19 +137,19 @@ class BatchError(PointError):
 
 
 class ServiceError(PointError):
-    """A pointing server did not do what was asked of it."""
+    """A pointing server did not answer the request."""
 
     kind = "service"
 
 
 class ServerGone(ServiceError):
-    """Nobody answers at the address, or the connection broke for good."""
+    """No server answers at the address, or the connection was lost."""
 
     kind = "server_gone"
 
 
 class Refused(ServiceError):
-    """The server understood and said no: missing key, wrong token, forbidden source."""
+    """The server refused the request: missing key, wrong token, forbidden source."""
 
     kind = "refused"
 
@@ -161,7 +161,7 @@ class Busy(ServiceError):
 
 
 class Superseded(ServiceError):
-    """A newer frame of the same camera arrived while this one was waiting."""
+    """A newer frame of the same camera arrived while this one was queued."""
 
     kind = "superseded"
 

@@ -1,6 +1,6 @@
-"""Questions with known answers: what an evaluation runs over.
+"""Questions with known answers: the input of an evaluation.
 
-All coordinates are `norm`: 0-1 of the picture, origin top left, x right, y down.
+All coordinates are `norm`: 0-1 of the image, origin top left, x right, y down.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ MODES = ("point", "count")
 
 
 class Region(Protocol):
-    """Where one thing is."""
+    """The region of one object."""
 
     def contains(self, x: float, y: float) -> bool:
-        """Whether a point is on the thing."""
+        """Return whether a point is on the object."""
 
     @property
     def middle(self) -> tuple[float, float]:
-        """The best place to point at it, (x, y)."""
+        """Best position to point at, (x, y)."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle with its edges; left <= right, top <= bottom."""
+    """A rectangle including its edges; left <= right, top <= bottom."""
 
     left: float
     top: float
@@ -53,11 +53,11 @@ class Box:
 
 
 class Mask:
-    """A region of any form.
+    """A region of any shape.
 
     Args:
-        inside: (H, W) bool, True on the thing; row 0 is the top.
-        middle: Where one would point, (x, y); None for the centroid.
+        inside: (H, W) bool, True on the object; row 0 is the top.
+        middle: Best position to point at, (x, y); None for the centroid.
     """
 
     def __init__(
@@ -87,14 +87,14 @@ class Mask:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One question with its answer.
+    """A question with its answer.
 
     Attributes:
-        image: Anything `load_image` reads. Neighbouring examples with the very same object are asked on one open view.
-        query: What is asked for.
-        regions: Where the asked things are; empty = there are none.
+        image: Anything that `load_image` reads. Consecutive examples with the identical object share one opened view.
+        query: The query.
+        regions: Regions of the matching objects; empty = nothing matches.
         mode: "point" or "count".
-        group: How the report groups it, e.g. "synonym".
+        group: Its group in the report, e.g. "synonym".
     """
 
     image: ImageLike

@@ -1,4 +1,4 @@
-"""An opened image for pointers that keep nothing of it but its pixels."""
+"""An opened image for pointers that keep its pixels only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from molmo_point.points import Pointing
 
 
 class ImageView:
-    """An opened image: decoded once; each question asks `pointer` about it."""
+    """An opened image, decoded once; every question is passed to `pointer` with its pixels."""
 
     def __init__(self, pointer: Pointer, image: Array) -> None:
         self._pointer = pointer

@@ -1,4 +1,4 @@
-"""How this package was installed, and so which pip line adds an optional part of it; what a failed import means."""
+"""The pip line that installs an optional part of this package, and errors for failed imports."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ DISTRIBUTION = "molmo-point"
 
 
 def install_line(extra: str = "") -> str:
-    """Return the pip line that installs the package with `extra` from where it came from.
+    """Return the pip line that installs the package with `extra` from its own source.
 
-    An editable or local install names its folder, an install from a git address that address, a source tree that is only on
-    the path (PYTHONPATH, a ROS workspace) its folder. Only an install from an index names the package alone.
+    It names the folder of an editable or local install or of a source tree on the path (PYTHONPATH, a ROS workspace), the URL of
+    an install from git, and the package alone for an install from an index.
     """
     extras = f"[{extra}]" if extra else ""
     origin = _origin()
@@ -37,12 +37,12 @@ def missing(package: str, extra: str, purpose: str) -> MissingExtra:
 def import_failure(
     error: ImportError, package: str, extra: str, purpose: str
 ) -> MissingExtra | BrokenInstall:
-    """Return the error that says why `package` could not be imported: it is missing, or it is there and does not load.
+    """Return the error for a package that could not be imported: it is missing, or it is installed and broken.
 
     Args:
-        error: What the import raised.
-        package: The import name that was asked for, such as "cv2".
-        extra: The optional part of this package that brings it.
+        error: Raised by the import.
+        package: Its import name, such as "cv2".
+        extra: The extra of this package that installs it.
         purpose: What needs it; the subject of the message.
     """
     if _find(package) is None:
@@ -60,7 +60,7 @@ def _find(package: str) -> object | None:
 
 
 def _origin() -> str | None:
-    """Return the folder or the git address the running code was installed from; None for an index."""
+    """Return the folder or the git URL that the running code was installed from; None for an index."""
     tree = Path(__file__).resolve().parents[1]
     if (tree / "pyproject.toml").is_file():
         return str(tree)
@@ -71,7 +71,7 @@ def _origin() -> str | None:
         return None
     url = str(source.get("url", ""))
     if "vcs_info" in source:
-        wanted = source["vcs_info"].get("requested_revision")
-        return f"git+{url}" + (f"@{wanted}" if wanted else "")
+        revision = source["vcs_info"].get("requested_revision")
+        return f"git+{url}" + (f"@{revision}" if revision else "")
     folder = Path(url2pathname(urlsplit(url).path)) if url.startswith("file:") else None
     return str(folder) if folder is not None and folder.is_dir() else None

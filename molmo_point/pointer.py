@@ -1,7 +1,7 @@
-"""The one interface: everything that can point is a `Pointer`.
+"""The interface of everything that can point: `Pointer`.
 
-A model in this process, a server on another machine, a fake in a test: same methods, same `Pointing`. The ROS node, the
-click agent, the scorer and the server know only this file and `points`.
+A model in this process, a server on another machine and a fake in a test have the same methods and return the same `Pointing`.
+The ROS node, the click agent, the scorer and the server use this interface only.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ ImageLike = Union[
 """A path, the bytes of a PNG or JPEG (or any file Pillow reads), a PIL image, or an (H, W, 3) uint8 RGB array."""
 
 PointStream = Generator[Point, None, Pointing]
-"""Yields each `Point` as soon as its text is complete; returns the whole `Pointing` (`pointing = yield from stream`)."""
+"""Yields each `Point` as soon as it is complete; returns the `Pointing` (`pointing = yield from stream`)."""
 
 TextStream = Generator[str, None, str]
-"""Yields pieces of text as they are decoded; returns the whole text, a `Text` where the pointer knows why it ended."""
+"""Yields pieces of text as they are decoded; returns the whole text, a `Text` if the pointer knows why it ended."""
 
 
 def all_or_error(results: Sequence[Pointing | PointError]) -> list[Pointing]:
@@ -50,7 +50,7 @@ def all_or_error(results: Sequence[Pointing | PointError]) -> list[Pointing]:
 
 @runtime_checkable
 class View(Protocol):
-    """One picture, encoded once, open for many questions. Close it, or use it in a `with` block."""
+    """An image, encoded once, open for many questions. Close it, or use it in a `with` block."""
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -60,19 +60,19 @@ class View(Protocol):
         """Point to every instance of `query`."""
 
     def count(self, query: str, *, timeout_s: float | None = None) -> Pointing:
-        """Count by pointing: `result.count` is the answer, `result.stated_count` what the model wrote."""
+        """Count by pointing: `result.count` is the answer, `result.stated_count` the number in the model's text."""
 
     def ask(self, question: str, *, timeout_s: float | None = None) -> str:
-        """Answer a free question in text: a `Text`, whose `finish_reason` says whether it is whole."""
+        """Answer a free question in text: a `Text`, whose `finish_reason` says whether it is complete."""
 
     def stream(self, query: str, *, timeout_s: float | None = None) -> PointStream:
-        """Like `point`, but each point leaves as soon as it is complete."""
+        """Like `point`, but yields each point as soon as it is complete."""
 
     def stream_text(self, question: str, *, timeout_s: float | None = None) -> TextStream:
-        """Like `ask`, in pieces."""
+        """Like `ask`, but yields pieces of text."""
 
     def close(self) -> None:
-        """Free what the view holds. Closing twice is allowed."""
+        """Free the encoded image. Closing twice is allowed."""
 
     def __enter__(self) -> View: ...
 
@@ -86,14 +86,14 @@ class View(Protocol):
 
 @runtime_checkable
 class Pointer(Protocol):
-    """Anything that turns a picture and a few words into points.
+    """Anything that turns an image and a few words into points.
 
-    `timeout_s` is a budget in seconds for the whole call; None means no limit for a local model and the client's default for a
-    server. A model that runs out of it answers with what is complete, status `truncated`; a server that does not answer at all
-    raises `TimedOut`. `stamp_ns` and `frame_id` come back in the `Pointing` untouched.
+    `timeout_s` is the budget in seconds for the whole call; None = no limit for a local model, the client's default for a server.
+    A model that exceeds it returns the complete points with status `truncated`; a server that does not answer raises `TimedOut`.
+    `stamp_ns` and `frame_id` are copied to the `Pointing`.
 
-    Raises (all methods): `ImageError`, `QueryError`, `UsageError` (a timeout, stamp or frame that is none), `ModelFailed`, and
-    from servers the subclasses of `ServiceError`.
+    Raises (all methods): `ImageError`, `QueryError`, `UsageError` (invalid timeout, stamp or frame), `ModelFailed`, and from
+    servers the subclasses of `ServiceError`.
     """
 
     @property
@@ -123,7 +123,7 @@ class Pointer(Protocol):
         """Count by pointing: `result.count` is the answer."""
 
     def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> str:
-        """Answer a free question about `image` in text: a `Text`, whose `finish_reason` says whether it is whole."""
+        """Answer a free question about `image` in text: a `Text`, whose `finish_reason` says whether it is complete."""
 
     def stream(
         self,
@@ -134,23 +134,23 @@ class Pointer(Protocol):
         stamp_ns: int | None = None,
         frame_id: str | None = None,
     ) -> PointStream:
-        """Like `point`, but each point leaves as soon as its markup is complete."""
+        """Like `point`, but yields each point as soon as it is complete."""
 
     def stream_text(
         self, image: ImageLike, question: str, *, timeout_s: float | None = None
     ) -> TextStream:
-        """Like `ask`, in pieces."""
+        """Like `ask`, but yields pieces of text."""
 
     def open(self, image: ImageLike) -> View:
-        """Encode `image` once and ask many times."""
+        """Encode `image` once for many questions."""
 
     def point_many(
         self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
     ) -> list[Pointing]:
-        """Point in many pictures at once; the answers are those of `point`, in the order of the requests.
+        """Point in many images; return the answers of `point` in the order of the requests.
 
         Raises:
-            BatchError: Some requests failed (an unreadable picture, say). All others were answered; `results` holds them.
+            BatchError: Some requests failed (for example, an unreadable image). `results` holds the answers of all others.
         """
 
     def close(self) -> None:

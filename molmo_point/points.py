@@ -1,4 +1,4 @@
-"""The two values everything else is about: a `Point`, and the `Pointing` that answers a query.
+"""The values of the package: `Point`, and `Pointing`, the answer to a query.
 
 Coordinates are `norm`: 0-1 of the original image after EXIF rotation, origin in the top left corner, x right, y down
 (docs/conventions.md). Both types are frozen pydantic models: the same type in Python, on ZMQ, over HTTP and in JSON files.
@@ -20,19 +20,19 @@ Covariance = tuple[float, float, float]
 
 
 class Status(str, Enum):
-    """What kind of answer this is. An error is an exception, never a status."""
+    """Kind of an answer. An error is an exception, never a status."""
 
     PENDING = "pending"
     """No answer yet (continuous pointing before the first answer, or after tracking lost every point). Says nothing about
-    whether something matches; `points` is empty."""
+    whether anything matches; `points` is empty."""
     FOUND = "found"
-    """At least one point, and the whole answer was read."""
+    """At least one point; the answer is complete."""
     NOT_FOUND = "not_found"
-    """The model says that nothing in the picture matches."""
+    """The model says that nothing in the image matches."""
     TRUNCATED = "truncated"
-    """The deadline or the token limit came first; `points` holds those that were complete."""
+    """A deadline or a token limit ended the answer; `points` holds the complete points."""
     MALFORMED = "malformed"
-    """The text could not be read as points; `text` holds it. Never a guess."""
+    """The text cannot be parsed as points; `text` holds it. Nothing is guessed."""
 
     def __str__(self) -> str:
         return self.value
@@ -42,21 +42,21 @@ class FinishReason(str, Enum):
     """Why a text ended."""
 
     STOP = "stop"
-    """The model ended it: the text is whole."""
+    """The model ended the text: it is complete."""
     LENGTH = "length"
-    """The token limit came first: the text is cut."""
+    """The token limit ended the text: it is cut."""
     TIMEOUT = "timeout"
-    """The deadline came first: the text is cut."""
+    """The deadline ended the text: it is cut."""
 
     def __str__(self) -> str:
         return self.value
 
 
 class Text(str):
-    """A free answer: a `str` that knows why it ended.
+    """A free answer: a `str` with a finish reason.
 
     Attributes:
-        finish_reason: `stop` for a whole answer; `length` or `timeout` for one that was cut.
+        finish_reason: `stop` for a complete answer; `length` or `timeout` for a cut one.
     """
 
     finish_reason: FinishReason
@@ -68,7 +68,7 @@ class Text(str):
 
     @classmethod
     def of(cls, text: str) -> Text:
-        """Return `text` as a `Text`; a plain string counts as whole."""
+        """Return `text` as a `Text`; a plain string counts as complete."""
         return text if isinstance(text, Text) else cls(text)
 
     @property
@@ -78,14 +78,14 @@ class Text(str):
 
 
 class Point(BaseModel):
-    """One place in a picture.
+    """A position in an image.
 
     Attributes:
         x: Horizontal position, 0-1 of the image's width, 0 at the left edge.
         y: Vertical position, 0-1 of the image's height, 0 at the top edge.
-        label: What the model calls it.
-        score: Probability 0-1 that the point is right, or None where the model cannot tell.
-        covariance: (xx, xy, yy) in normalized units squared, or None where unknown.
+        label: The model's name for the object.
+        score: Probability 0-1 that the point is on a matching object, or None if unknown.
+        covariance: (xx, xy, yy) in normalized units squared, or None if unknown.
         index: Position in the answer, from 0.
     """
 
@@ -104,7 +104,7 @@ class Point(BaseModel):
         if value is None:
             return None
         xx, xy, yy = value
-        # Room for rounding: float32 sums of probabilities land a hair outside.
+        # Tolerance for rounding of float32 sums.
         if not (xx >= 0 and yy >= 0 and xy * xy <= xx * yy * (1 + 1e-6) + 1e-15):
             raise ValueError(
                 f"expected a positive semidefinite covariance (xx, xy, yy), got {value}"
@@ -120,19 +120,19 @@ class Point(BaseModel):
 
 
 class Timing(BaseModel):
-    """Where the time of one answer went, in seconds, and how much work it was.
+    """Times of one answer in seconds, and amounts of work.
 
     Attributes:
-        preprocess_s: Picture to crops and token ids.
+        preprocess_s: Image to crops and token ids.
         vision_s: Crops to image embeddings; 0 when they came from a cache.
         prefill_s: Prompt through the decoder, up to the first logits.
         decode_s: All later decoder passes.
         total_s: From the call to the answer.
-        queue_s: Waiting in a server before work began.
+        queue_s: Waiting in a server's queue.
         prompt_tokens: Length of the decoder's input, image tokens included.
         new_tokens: Tokens of the answer, the end token included.
         forward_passes: Decoder passes after the prefill.
-        crops: Crops the vision tower encoded for this answer.
+        crops: Number of crops that the vision tower encoded for this answer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -150,11 +150,11 @@ class Timing(BaseModel):
 
 
 _SHOWN = 4
-"""Points in the `repr` of an answer."""
+"""Number of points in the `repr` of an answer."""
 
 
 def _short(point: Point, width: int, height: int) -> str:
-    """Return a point in one or two words: pixels, label, score."""
+    """Return pixels, label and score of a point as a short text."""
     x, y = point.pixel(width, height)
     label = " " + " ".join(point.label.split())[:24] if point.label else ""
     score = f" {100 * point.score:.0f} %" if point.score is not None else ""
@@ -162,21 +162,21 @@ def _short(point: Point, width: int, height: int) -> str:
 
 
 class Pointing(BaseModel):
-    """The answer to one query about one picture. Printed, it is one short line; `model_dump_json()` has everything.
+    """The answer to a query about an image. `str` is one short line; `model_dump_json()` has all fields.
 
     Attributes:
-        query: What was asked for, as the caller wrote it.
-        points: In the order of the answer; empty unless something was found.
+        query: The query as the caller wrote it.
+        points: In the order of the answer.
         status: found, not_found, truncated, malformed, or pending (continuous pointing only).
-        stated_count: The number the model wrote ("a total of 3"), if any; compare with `count`.
-        duplicates: How many points the model wrote again at a place it had already given; they are not in `points`.
-        absent_probability: Probability 0-1 that nothing in the picture matches, or None.
-        text: The model's raw answer.
+        stated_count: The number in the model's text ("a total of 3"), or None; compare with `count`.
+        duplicates: Number of points that repeat an earlier position; they are not in `points`.
+        absent_probability: Probability 0-1 that nothing in the image matches, or None.
+        text: The model's raw text.
         image_size: (width, height) in pixels of the original image after EXIF rotation.
         model: Name of the model that answered.
-        stamp_ns: The caller's time stamp of the picture, in nanoseconds, passed through untouched.
-        frame_id: The caller's coordinate frame of the picture, passed through untouched.
-        timing: Where the time went.
+        stamp_ns: The caller's time stamp of the image, in nanoseconds, copied from the call.
+        frame_id: The caller's coordinate frame of the image, copied from the call.
+        timing: Times of the answer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -188,7 +188,7 @@ class Pointing(BaseModel):
     duplicates: int = Field(default=0, ge=0)
     absent_probability: Unit | None = None
     calibrated: bool = False
-    """Whether `score`, `covariance` and `absent_probability` went through a calibration measured for this model."""
+    """Whether `score`, `covariance` and `absent_probability` are calibrated for this model."""
     text: str = ""
     image_size: tuple[int, int]
     model: str = ""
@@ -213,12 +213,12 @@ class Pointing(BaseModel):
 
     @property
     def count(self) -> int:
-        """How many points there are: the count to trust (len of the points, not the number the model wrote)."""
+        """Number of points; more reliable than `stated_count`."""
         return len(self.points)
 
     @property
     def count_agrees(self) -> bool | None:
-        """Whether the number the model wrote equals `count`; None where it wrote none."""
+        """Whether `stated_count` equals `count`; None if the model stated no number."""
         return None if self.stated_count is None else self.stated_count == self.count
 
     def __repr__(self) -> str:
@@ -235,7 +235,7 @@ class Pointing(BaseModel):
     __str__ = __repr__
 
     def best(self) -> Point | None:
-        """Return the point with the highest score (the first one where there are no scores), or None."""
+        """Return the point with the highest score (the first point if there are no scores), or None if there are no points."""
         return max(self.points, key=lambda p: -1.0 if p.score is None else p.score, default=None)
 
     def pixels(self) -> list[tuple[float, float]]:

@@ -1,9 +1,8 @@
-"""Points that an answer names twice.
+"""Repeated points of an answer.
 
-In crowds a model loses track of what it has pointed at and comes back to it; foreign data repeats entries, too. How near is too
-near was measured on synthetic crowds (`python -m benchmarks.repeats`, docs/models.md): a point is a repeat of an earlier one if
-both coordinates differ by at most NEAR_PERCENT, or, for calibrated covariances, if it lies within NEAR_DEVIATIONS standard
-deviations.
+In crowds a model points at some objects twice; imported data repeats entries, too. A point is a repeat of an earlier one if both
+coordinates differ by at most NEAR_PERCENT, or, with calibrated covariances, if it lies within NEAR_DEVIATIONS standard
+deviations. The thresholds were measured on synthetic crowds (`python -m benchmarks.repeats`, docs/models.md).
 """
 
 from __future__ import annotations
@@ -16,22 +15,22 @@ NEAR_PERCENT = 0.35
 """Of the image's side: three units of the last digit that the model writes, and half a unit against rounding."""
 
 SAME_PERCENT = 1e-6
-"""The same place, but for rounding."""
+"""Of the image's side: equal up to rounding."""
 
 NEAR_DEVIATIONS = 0.5
 """Mahalanobis distance under the mean of both covariances."""
 
 
 class Repeats:
-    """Tells new points from repeats, in the order in which they are written.
+    """Separates new points from repeats, in the order of the answer.
 
     Args:
-        calibrated: Whether covariances keep what they promise; raw ones are too wide to tell neighbours apart.
+        calibrated: Whether covariances are calibrated; raw ones are too wide to separate neighbours.
         near_percent: Largest distance along x and along y between a point and its repeat, in percent of the image's side.
-        labelled: Points with different labels are different things wherever they are.
+        labelled: Points with different labels are never repeats of each other.
 
     Attributes:
-        groups: For each point so far the number of the distinct point it is, counted from 0.
+        groups: For each point so far, the index of its distinct point.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class Repeats:
         self.groups: list[int] = []
 
     def is_new(self, point: Point) -> bool:
-        """Take the next point; return whether it is none of the earlier ones."""
+        """Add the next point; return whether it is not a repeat."""
         known = (group for group, other in enumerate(self._distinct) if self.same(point, other))
         group = next(known, len(self._distinct))
         self.groups.append(group)
@@ -60,11 +59,11 @@ class Repeats:
 
     @property
     def firsts(self) -> list[int]:
-        """For each distinct point the number of its first writing."""
+        """Index of the first occurrence of each distinct point."""
         return [self.groups.index(group) for group in range(self.count)]
 
     def distinct(self, points: list[Point]) -> tuple[Point, ...]:
-        """Return the distinct ones of all points: place and label as first written, the best score of all writings."""
+        """Return the distinct points: position and label of the first occurrence, the highest score of all occurrences."""
         kept = []
         for group, first in enumerate(self.firsts):
             scores = [
@@ -82,7 +81,7 @@ class Repeats:
         return len(self.groups) - self.count
 
     def same(self, point: Point, other: Point) -> bool:
-        """Whether both are at one place."""
+        """Return whether one point is a repeat of the other."""
         if self._labelled and point.label != other.label:
             return False
         x, y = point.x - other.x, point.y - other.y

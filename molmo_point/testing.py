@@ -1,4 +1,4 @@
-"""`FakePointer`: a Pointer without a model, for tests of everything that stands on one; shipped, so that users test with it."""
+"""`FakePointer`: a Pointer without a model, for tests of code that uses one. Part of the package for tests of users."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Answerer = Callable[[Array, str], Answer]
 
 
 class FakePointer:
-    """Answers from a mapping or a function; keeps what it was asked.
+    """Answers from a mapping or a function, and records the questions.
 
     Args:
         answers: Either {query: answer} or a function (image array, query) -> answer. An answer is a sequence of `Point` or of
-            (x, y), a whole `Pointing`, or an exception to raise. A query that a mapping lacks is answered `not_found`.
-        texts: {question: text} for `ask`; other questions are answered "".
-        delay_s: Time that each answer takes; longer than `timeout_s` gives status `truncated` and no points.
+            (x, y), a `Pointing`, or an exception to raise. Queries that are not in the mapping are answered `not_found`.
+        texts: {question: text} for `ask`; all other questions are answered "".
+        delay_s: Seconds that each answer takes; more than `timeout_s` gives status `truncated` without points.
 
     Attributes:
         calls: (kind, query) of each question so far, in order.
@@ -42,7 +42,7 @@ class FakePointer:
 
     model = "fake"
     batches = False
-    """Questions are answered one after another, also by `point_many`: a server gathers none."""
+    """`point_many` answers one after another, so that a server need not gather questions."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Words for people that follow a number."""
+"""Numbers with their nouns, for messages."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Return the number with its noun: "1 point", "2 points", "0 points", "1,500 points".
 
     Args:
-        plural: Where it is not the noun and an s.
+        plural: The plural, if it is not the noun with an s.
     """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -1,4 +1,4 @@
-"""The models this package knows by name, with their sizes; light (no torch), so that `molmo-point models` answers at once."""
+"""The models that have a name, with their sizes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from molmo_point.checkpoints.config import DecoderConfig, MolmoConfig
-from molmo_point.checkpoints.folder import is_whole
+from molmo_point.checkpoints.folder import is_complete
 
 NANO_FOLDER = Path(__file__).parents[1] / "nano"
 
@@ -21,12 +21,12 @@ class CatalogEntry:
     """One model.
 
     Attributes:
-        name: Short name, as users type it.
+        name: Short name that users type.
         hub_name: Repository on the Hugging Face hub; None for the model in this package.
-        parameters: All parameters of the published file (molmo.md 1.1); 0 where the file itself is asked (`sized`).
-        active_parameters: Those that work on one token (fewer in a mixture of experts).
+        parameters: Number of parameters of the published file (molmo.md 1.1); 0 where it is read from the file (`sized`).
+        active_parameters: Number of parameters used for one token (fewer in a mixture of experts).
         licence: SPDX name of the weights' licence.
-        config: Its sizes; None where the folder's own config.json is read.
+        config: Its sizes; None where they are read from config.json.
     """
 
     name: str
@@ -37,7 +37,7 @@ class CatalogEntry:
     config: MolmoConfig | None
 
     def sized(self) -> CatalogEntry:
-        """Return the entry with its sizes filled in from the file's header, where they are not known beforehand."""
+        """Return the entry with its number of parameters, which is read from the file's header if it is 0."""
         folder = self.folder()
         if self.parameters or folder is None:
             return self
@@ -45,7 +45,7 @@ class CatalogEntry:
         return replace(self, parameters=count, active_parameters=count)
 
     def memory_bytes(self, dtype: str) -> int:
-        """Memory that the weights alone take.
+        """Return the bytes of memory that the weights take.
 
         Args:
             dtype: A key of BYTES_PER_PARAMETER.
@@ -53,16 +53,16 @@ class CatalogEntry:
         return int(self.parameters * BYTES_PER_PARAMETER[dtype])
 
     def folder(self) -> Path | None:
-        """Return where the weights lie on this machine, or None when they are not here, or not all of them."""
+        """Return the folder of the weights on this machine, None where they are missing or incomplete."""
         if self.hub_name is None:
             return NANO_FOLDER if (NANO_FOLDER / "model.safetensors").exists() else None
         repository = hub_cache() / ("models--" + self.hub_name.replace("/", "--"))
         snapshots = sorted(path.parent for path in repository.glob("snapshots/*/config.json"))
-        return next((folder for folder in reversed(snapshots) if is_whole(folder)), None)
+        return next((folder for folder in reversed(snapshots) if is_complete(folder)), None)
 
 
 def stored_parameters(path: Path) -> int:
-    """Count the parameters of a safetensors file from its header: its length in 8 bytes, then JSON."""
+    """Return the number of parameters of a safetensors file, from its header (8 bytes of length, then JSON)."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
@@ -72,9 +72,9 @@ def stored_parameters(path: Path) -> int:
 
 
 def hub_cache() -> Path:
-    """Return the folder in which huggingface_hub keeps downloads, by its own environment variables.
+    """Return the cache folder of huggingface_hub, which its environment variables set.
 
-    Without a home directory (a container's user without an entry in passwd) and without HF_HOME it begins with "~".
+    It begins with "~" where neither a home directory (a container's user without an entry in passwd) nor HF_HOME exists.
     """
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if os.environ.get(name):
@@ -171,9 +171,9 @@ CATALOG: tuple[CatalogEntry, ...] = (
 
 
 def find(name: str) -> CatalogEntry | None:
-    """Return the entry with that short name or hub name, in any case."""
-    wanted = name.lower()
+    """Return the entry with that short name or hub name (case-insensitive), None if there is none."""
+    lowered = name.lower()
     for entry in CATALOG:
-        if wanted and wanted in (entry.name, (entry.hub_name or "").lower()):
+        if lowered and lowered in (entry.name, (entry.hub_name or "").lower()):
             return entry
     return None

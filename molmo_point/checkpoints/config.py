@@ -1,8 +1,8 @@
 """Sizes of a Molmo, read from a checkpoint's `config.json` and `preprocessor_config.json`.
 
-One frozen dataclass per part (`config_sizes`). The released dense checkpoints (7B-D, 7B-O, 72B) carry no vision keys: their tower
-is the CLIP ViT-L/14 of the defaults there. MolmoE-1B uses the training repository's names (`d_model`, `n_layers`, ...). Both
-dialects are read (`config_files`); everything after this file knows one set of names.
+Each part has a frozen dataclass (`config_sizes`). The released dense checkpoints (7B-D, 7B-O, 72B) have no vision keys: their
+tower is the CLIP ViT-L/14 of the defaults. MolmoE-1B uses the training repository's names (`d_model`, `n_layers`, ...). Both
+naming schemes are read (`config_files`) and mapped to one set of names here.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from molmo_point.errors import CheckpointError
 
 @dataclass(frozen=True)
 class MolmoConfig:
-    """A whole Molmo.
+    """Sizes of a Molmo.
 
     Attributes:
         projector_width: Hidden width of the connector's projector.
-        end_tokens: Ids that end an answer, where config.json names them; else it is the tokenizer's end of text.
+        end_tokens: Ids that end an answer according to config.json; empty = the tokenizer's end of text does.
     """
 
     decoder: DecoderConfig
@@ -59,8 +59,8 @@ class MolmoConfig:
         """Read config.json and preprocessor_config.json.
 
         Raises:
-            CheckpointError: A file is missing or damaged, another architecture, or keys that are unknown, contradict each other
-                or ask for what the network does not do.
+            CheckpointError: A file is missing or damaged, of another architecture, or has keys that are unknown, contradict each
+                other or ask for something that the network does not support.
         """
         folder = Path(folder)
         config = read_json(folder / "config.json")
@@ -73,7 +73,7 @@ class MolmoConfig:
 
     @classmethod
     def from_dicts(cls, config: Mapping[str, Any], image: Mapping[str, Any]) -> MolmoConfig:
-        """Read the two files' contents, in either dialect of names; errors as `from_folder`."""
+        """Return the sizes in the contents of the two files. Raises as `from_folder`."""
         keys, images = network_keys(config), image_keys(image)
         decoder = _mixture_decoder(keys) if isinstance(keys, MixtureKeys) else _dense_decoder(keys)
         preprocess = _preprocess(images)
@@ -124,7 +124,7 @@ def _mixture_decoder(keys: MixtureKeys) -> DecoderConfig:
 
 
 def _shared(keys: NetworkKeys, d_model: int, heads: int) -> dict[str, Any]:
-    """Return what both dialects spell alike."""
+    """Return the fields whose keys are the same in both naming schemes."""
     if keys.head_dim is not None and keys.head_dim * heads != d_model:
         raise CheckpointError(
             f"config.json: head_dim = {keys.head_dim} (expected {d_model} / {heads} heads)"
@@ -219,7 +219,7 @@ def _three(channels: list[float]) -> tuple[float, float, float]:
 
 
 def _compare_crops(keys: NetworkKeys, preprocess: PreprocessConfig) -> None:
-    """Refuse a config.json that cuts pictures otherwise. `max_crops` is a budget: the image processor's counts."""
+    """Refuse a config.json with other crops than the image processor; `max_crops` may differ, the image processor's is used."""
     for key, said, expected in (
         ("overlap_margins", keys.overlap_margins, list(preprocess.margins)),
         ("image_pooling_h", keys.image_pooling_h, preprocess.pool_size),

@@ -1,7 +1,7 @@
-"""config.json, preprocessor_config.json and processor_config.json, checked key by key and type by type.
+"""Checked keys of config.json, preprocessor_config.json and processor_config.json.
 
-The released dense checkpoints and MolmoE-1B spell the decoder's sizes differently: `DenseKeys`, `MixtureKeys`. What may stand in
-the files besides is in `config_keys`.
+The released dense checkpoints and MolmoE-1B name the decoder's sizes differently: `DenseKeys`, `MixtureKeys`. `config_keys` lists
+the other keys that the files may hold.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Layers = Annotated[list[int], Field(min_length=1)]
 
 
 class Keys(BaseModel):
-    """Keys that are read; a whole number is no text, and a float is neither NaN nor infinite."""
+    """Keys that are read, with strict types; floats are finite."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -56,9 +56,9 @@ class VisionKeys(Keys):
 
 
 class NetworkKeys(Keys):
-    """What both dialects of config.json have."""
+    """Keys of config.json in both naming schemes."""
 
-    # pydantic before 2.10 warns of every field whose name begins so.
+    # Before 2.10 pydantic warns of every field whose name begins with "model_".
     model_config = ConfigDict(protected_namespaces=())
 
     model_type: str
@@ -111,7 +111,7 @@ class MixtureKeys(NetworkKeys):
 
 
 class ImageKeys(Keys):
-    """preprocessor_config.json: how a picture becomes crops. Nothing of it has a default: a guess would move points."""
+    """preprocessor_config.json: how an image is split into crops. No key has a default: a wrong guess would move points."""
 
     base_image_input_size: Pair
     image_mean: Channels
@@ -134,10 +134,10 @@ Read = TypeVar("Read", bound=Keys)
 
 
 def network_keys(config: Mapping[str, Any]) -> DenseKeys | MixtureKeys:
-    """Check config.json.
+    """Return the checked keys of config.json.
 
     Raises:
-        CheckpointError: Another architecture, quantized weights, keys that are unknown or ask for what the network does not do.
+        CheckpointError: Another architecture, quantized weights, unknown keys, or values that the network does not support.
     """
     kind = config.get("model_type")
     if kind != "molmo":
@@ -152,12 +152,12 @@ def network_keys(config: Mapping[str, Any]) -> DenseKeys | MixtureKeys:
 
 
 def vision_keys(tower: Mapping[str, Any]) -> VisionKeys:
-    """Check `vision_backbone` of config.json; errors as `network_keys`."""
+    """Return the checked keys of `vision_backbone` of config.json. Raises as `network_keys`."""
     return _checked(VisionKeys, VISION, tower, "config.json", "vision_backbone.")
 
 
 def image_keys(image: Mapping[str, Any]) -> ImageKeys:
-    """Check preprocessor_config.json; errors as `network_keys`."""
+    """Return the checked keys of preprocessor_config.json. Raises as `network_keys`."""
     keys = _checked(ImageKeys, IMAGES, image, "preprocessor_config.json")
     if keys.rescale_factor is not None and abs(keys.rescale_factor * 255 - 1) > 1e-6:
         raise CheckpointError(
@@ -167,10 +167,10 @@ def image_keys(image: Mapping[str, Any]) -> ImageKeys:
 
 
 def read_images(folder: Path) -> dict[str, Any]:
-    """Read how pictures are cut: preprocessor_config.json, or what transformers 5 writes in its place.
+    """Return the keys of preprocessor_config.json, or of the file that transformers 5 writes instead.
 
     Raises:
-        CheckpointError: There is neither, or they contradict each other.
+        CheckpointError: Both files are missing, or they contradict each other.
     """
     path = folder / "preprocessor_config.json"
     alone = read_json(path) if path.exists() else None
@@ -186,8 +186,8 @@ def read_images(folder: Path) -> dict[str, Any]:
         ]
         also = f" (nor {', '.join(others)})" if others else ""
         raise CheckpointError(
-            f"{folder} has no preprocessor_config.json{also}, which says how pictures are cut into crops: copy it from the model "
-            "that these weights come from"
+            f"{folder} has no preprocessor_config.json{also}, which says how images are split into crops: copy it from the "
+            "model that these weights come from"
         )
     if alone is not None and nested is not None and image_keys(alone) != image_keys(nested):
         raise CheckpointError(
@@ -199,31 +199,31 @@ def read_images(folder: Path) -> dict[str, Any]:
 
 
 def rope_theta(keys: NetworkKeys) -> float:
-    """Return the base of the rotary positions, wherever it stands.
+    """Return the base of the rotary positions from any of its keys.
 
     Raises:
-        CheckpointError: Nowhere, two values, or positions that are scaled.
+        CheckpointError: It is missing, has two values, or the positions are scaled.
     """
-    places = {"rope_theta": keys.rope_theta}
+    values = {"rope_theta": keys.rope_theta}
     for name in ("rope_parameters", "rope_scaling"):
         settings = getattr(keys, name) or {}
         kinds = [settings.get(part) for part in ("rope_type", "type")]
         if any(kind not in (None, "default") for kind in kinds):
             raise CheckpointError(
-                f"config.json asks for what no released Molmo does: {name} = {settings} (expected rope_type 'default'): a "
-                "checkpoint whose positions are scaled cannot be run here"
+                f"config.json asks for something that no released Molmo does: {name} = {settings} (expected rope_type "
+                "'default'): a checkpoint with scaled positions cannot be run here"
             )
         rope = _checked(RopeKeys, ROPE, settings, "config.json", f"{name}.")
-        places[f"{name}.rope_theta"] = rope.rope_theta
-    given = {place: theta for place, theta in places.items() if theta is not None}
+        values[f"{name}.rope_theta"] = rope.rope_theta
+    given = {key: theta for key, theta in values.items() if theta is not None}
     if not given:
         raise CheckpointError(
             "config.json lacks the key 'rope_theta' (or rope_parameters.rope_theta): expected that of a Molmo checkpoint"
         )
     if len(set(given.values())) > 1:
-        said = ", ".join(f"{place} = {theta:g}" for place, theta in given.items())
+        said = ", ".join(f"{key} = {theta:g}" for key, theta in given.items())
         raise CheckpointError(
-            f"config.json contradicts itself: {said}; keep the one it was trained with"
+            f"config.json contradicts itself: {said}; keep the value of its training"
         )
     return next(iter(given.values()))
 
@@ -247,7 +247,7 @@ def _checked(
     file: str,
     prefix: str = "",
 ) -> Read:
-    """Check one file's keys; list all that is wrong in one error."""
+    """Return the checked keys of one file; an error lists all problems."""
     if not isinstance(content, Mapping):
         raise CheckpointError(
             f"{file}: expected {prefix.rstrip('.')} as an object, got {content!r}"
@@ -260,7 +260,7 @@ def _checked(
         problems += [_said(dict(found), prefix) for found in error.errors()]
     if problems or keys is None:
         raise CheckpointError(
-            f"{file} asks for what no released Molmo does: {', '.join(problems)}"
+            f"{file} asks for something that no released Molmo does: {', '.join(problems)}"
         )
     return keys
 

@@ -1,8 +1,7 @@
-"""Every key that a checkpoint's JSON files may hold, and what it means here.
+"""All keys that a checkpoint's JSON files may hold.
 
-A key is read (`config_files`), or has one meaning that the network honours (ONLY: any other value is refused), or has no
-influence on an answer (IGNORED). A key that is in none of these lists is refused: computing on without it would give wrong
-points without an error. `null` means that a key is not set.
+A key is read (`config_files`), or has values that the network supports (`only`: any other value is refused), or does not change
+answers (`ignored`). Any other key is refused: ignoring it could give wrong points without an error. `null` = not set.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ class KeyTable:
     """The keys of one file that are not read.
 
     Attributes:
-        only: {key: the values that the network honours, the usual one first}.
-        ignored: Keys without influence on an answer.
+        only: {key: the supported values, the usual one first}.
+        ignored: Keys that do not change answers.
     """
 
     only: Values
@@ -29,14 +28,14 @@ class KeyTable:
     def select(
         self, content: Mapping[str, Any], read: Iterable[str], prefix: str = ""
     ) -> tuple[dict[str, Any], list[str]]:
-        """Pick out what is read.
+        """Return the keys that are read, and the problems of the others.
 
         Args:
             read: Names of the keys that are read.
-            prefix: In front of the keys in the problems.
+            prefix: Prefix of the keys in the problems.
 
         Returns:
-            The keys that are read, and a list of problems in words, each with its key and value.
+            The keys that are read, and a list of problems, each with its key and value.
         """
         known = set(read)
         taken: dict[str, Any] = {}
@@ -57,7 +56,7 @@ def _names(text: str) -> frozenset[str]:
 
 
 def _is_one_of(value: object, values: Iterable[object]) -> bool:
-    """Whether the value is among them; 1 is not True."""
+    """Return whether the value is one of `values`; 1 does not equal True."""
     return any(
         value == other and isinstance(value, bool) == isinstance(other, bool) for other in values
     )
@@ -73,7 +72,7 @@ _LIBRARY = _names(
     unsloth_version use_bfloat16 use_cache
     """
 )
-"""Bookkeeping of transformers and of training tools: names, versions, how much is returned, types (the files have their own)."""
+"""Bookkeeping of transformers and of training tools: names, versions, output options, types (the weight files have their own)."""
 
 _SAMPLING = _names(
     """
@@ -82,7 +81,7 @@ _SAMPLING = _names(
     typical_p
     """
 )
-"""How transformers would sample. Answers here are greedy, whatever these say."""
+"""Sampling options of transformers. Answers here are always greedy."""
 
 _TRAINING = _names(
     """
@@ -93,7 +92,7 @@ _TRAINING = _names(
     pad_tokenizer sep_token_id bos_token_id decoder_start_token_id
     """
 )
-"""Used while training, or where texts are padded to one length."""
+"""Used in training, or where texts are padded to one length."""
 
 _IMPLEMENTATION = _names(
     """
@@ -101,7 +100,7 @@ _IMPLEMENTATION = _names(
     query_pre_attn_scalar rope_full_precision use_position_ids
     """
 )
-"""How the same numbers are computed, or parameters of things that `ONLY` holds off (ALiBi, windows, soft caps)."""
+"""Choices of implementation, or parameters of features that `only` refuses (ALiBi, windows, soft caps)."""
 
 _NO_PENALTIES: Values = {
     "bad_words_ids": (None,),
@@ -114,7 +113,7 @@ _NO_PENALTIES: Values = {
     "repetition_penalty": (1.0,),
     "suppress_tokens": (None,),
 }
-"""Rules that change a greedy answer."""
+"""Rules that change greedy answers."""
 
 NETWORK = KeyTable(
     only={
@@ -166,7 +165,7 @@ NETWORK = KeyTable(
     },
     ignored=_LIBRARY | _SAMPLING | _TRAINING | _IMPLEMENTATION,
 )
-"""config.json, in both dialects."""
+"""config.json in both naming schemes."""
 
 ROPE = KeyTable(only={"partial_rotary_factor": (1.0,)}, ignored=frozenset())
 """`rope_parameters` and `rope_scaling`."""

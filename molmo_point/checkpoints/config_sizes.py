@@ -1,4 +1,4 @@
-"""Sizes of a Molmo's parts: image processing, vision tower, language model."""
+"""Sizes of a Molmo's parts: image processing, vision tower, decoder."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True)
 class PreprocessConfig:
-    """How a picture becomes crops.
+    """How an image is split into crops.
 
     Attributes:
         crop_size: Side of a (square) crop in pixels.
         patch_size: Side of a patch in pixels.
         margins: (left or top, right or bottom) patches by which neighbouring crops overlap.
         pool_size: Side of the window of patches that becomes one image token.
-        max_crops: Most high-resolution crops; the low-resolution view of the whole picture comes on top.
+        max_crops: Largest number of high-resolution crops; the global crop is not counted.
         mean, std: Per channel (R, G, B), in 0-1.
     """
 
@@ -57,12 +57,12 @@ class PreprocessConfig:
 
     @property
     def window_patches(self) -> int:
-        """Patches by which the next crop is shifted: a crop less its margins."""
+        """Stride between neighbouring crops in patches: a crop without its margins."""
         return self.grid_size - sum(self.margins)
 
     @property
     def window_size(self) -> int:
-        """The same in pixels."""
+        """Stride between neighbouring crops in pixels."""
         return self.window_patches * self.patch_size
 
     @property
@@ -73,7 +73,7 @@ class PreprocessConfig:
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """The vision tower: CLIP ViT-L/14@336 less its last block, unless a checkpoint says otherwise.
+    """The vision tower: CLIP ViT-L/14@336 without its last block, unless a checkpoint says otherwise.
 
     Attributes:
         feature_layers: Which block outputs are concatenated, counted from the end of `layers` (-1 is the last).
@@ -102,12 +102,12 @@ class VisionConfig:
 
     @property
     def n_positions(self) -> int:
-        """Patches and the class token."""
+        """Number of patches, plus 1 for the class token."""
         return self.grid[0] * self.grid[1] + 1
 
     @property
     def patch_pixels(self) -> int:
-        """Numbers in one patch: rows x columns x RGB."""
+        """Number of values of one patch: rows x columns x RGB."""
         return self.patch_size**2 * 3
 
     @property
@@ -117,7 +117,7 @@ class VisionConfig:
 
     @property
     def used_layers(self) -> int:
-        """Blocks whose output anything depends on: the released towers never use their last one."""
+        """Number of blocks that the features depend on: the released towers do not use their last one."""
         return max(self.feature_indices) + 1
 
     @property
@@ -128,18 +128,18 @@ class VisionConfig:
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """The language model.
+    """The decoder (language model).
 
     Attributes:
         ffn_width: Hidden width of the feed-forward network, of one expert in a mixture.
         experts, experts_per_token: 0 for a dense model.
-        vocab_size: Ids that the tokenizer's own vocabulary takes.
+        vocab_size: Number of ids of the tokenizer's vocabulary.
         embedding_size: Rows of the embedding and of the output head.
         new_embedding_size: Extra input-only rows after those (ids that can be read but never generated).
         norm_after: Normalise each sublayer's output instead of its input (7B-O).
         qk_norm: RMS norm over the full width of q and of k, before splitting into heads.
         max_positions: Longest sequence, image tokens included.
-        head_width: Width of one head where it is not d_model / heads: in one process's share of a model that is split.
+        head_width: Width of one head where it is not d_model / heads (in a shard); None = d_model / heads.
     """
 
     d_model: int

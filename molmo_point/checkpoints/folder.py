@@ -1,4 +1,4 @@
-"""What lies in a checkpoint folder: its JSON files, and folders that look like a checkpoint and are none."""
+"""The files of a checkpoint folder, and refusals of folders that only look like one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_m
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds no checkpoint, and say what it holds instead.
+    """Refuse a folder that holds no checkpoint; the error says what it holds.
 
     Raises:
         CheckpointError: An adapter (LoRA), or no config.json.
@@ -28,10 +28,10 @@ def check_folder(folder: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+    """Return the JSON object in a file.
 
     Raises:
-        CheckpointError: No such file, a Git LFS pointer, damaged JSON, or something else than an object.
+        CheckpointError: The file is missing, a Git LFS pointer or damaged, or holds no object.
     """
     try:
         refuse_pointer(path)
@@ -48,7 +48,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def refuse_pointer(path: Path) -> None:
-    """Refuse a Git LFS pointer: the few lines of text that `git clone` leaves in a file's place without git-lfs.
+    """Refuse a Git LFS pointer: the short text that `git clone` writes instead of the file where git-lfs is not installed.
 
     Raises:
         CheckpointError: `path` is such a pointer.
@@ -63,7 +63,7 @@ def refuse_pointer(path: Path) -> None:
 
 
 def weight_files(folder: Path) -> list[str]:
-    """Return the names of a checkpoint's weight files, whether they are there or not.
+    """Return the names of a checkpoint's weight files, whether they exist or not.
 
     Raises:
         CheckpointError: The index is damaged.
@@ -82,8 +82,8 @@ def weight_files(folder: Path) -> list[str]:
     return names
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether all files of a checkpoint are there."""
+def is_complete(folder: Path) -> bool:
+    """Return whether all files of a checkpoint exist."""
     try:
         needed = ["config.json", "tokenizer.json", *weight_files(folder)]
     except CheckpointError:
@@ -97,6 +97,6 @@ def _adapter(folder: Path, files: list[str]) -> str:
         named = read_json(folder / files[0]).get("base_model_name_or_path")
         base = f" for {named}" if named else ""
     return (
-        f"{folder} holds an adapter{base} (LoRA: {', '.join(files)}), not a whole model: merge it into its base model "
+        f"{folder} holds an adapter{base} (LoRA: {', '.join(files)}), not a complete model: merge it into its base model "
         "(in peft: merge_and_unload, then save_pretrained) and give the merged folder"
     )

@@ -1,7 +1,7 @@
 """A model's name -> a folder with its files: the package's own, a local one, or one downloaded from the hub.
 
-A download begins with the small files. config.json is checked before the weights are fetched: gigabytes for a model that cannot
-be run here help nobody.
+A download begins with the small files. config.json is checked before the weights are fetched, so that no gigabytes are
+fetched for a model that cannot be run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from molmo_point.checkpoints.catalog import CATALOG, NANO_FOLDER, find, hub_cache
 from molmo_point.checkpoints.config import MolmoConfig
-from molmo_point.checkpoints.folder import check_folder, is_whole, weight_files
+from molmo_point.checkpoints.folder import check_folder, is_complete, weight_files
 from molmo_point.checkpoints.hub_errors import endpoint, explained, free_bytes
 from molmo_point.errors import CheckpointError, DownloadError, ModelNotFound
 from molmo_point.install import import_failure
@@ -34,23 +34,23 @@ def _to_stderr(sentence: str) -> None:
 
 
 def resolve(name: str | Path, *, announce: Announce = _to_stderr) -> Path:
-    """Find the folder of a model, downloading it with a progress bar if need be.
+    """Return the folder of a model; download it with a progress bar if necessary.
 
     Args:
         name: A folder; a name of `molmo-point models`; or a hub repository "owner/name". HF_HUB_OFFLINE=1 and the other
-            environment variables of huggingface_hub hold.
-        announce: Hears how much is about to be downloaded.
+            environment variables of huggingface_hub apply.
+        announce: Called with the size of a download before it begins.
 
     Raises:
-        ModelNotFound: No such name; the nearest ones are offered.
+        ModelNotFound: Unknown name; the message offers the nearest ones.
         CheckpointError: The folder or the repository holds no Molmo that can be run here.
-        DownloadError: The hub did not deliver.
+        DownloadError: The download failed.
     """
     folder = Path(name)
     if isinstance(name, Path) or (folder / "config.json").exists():
         return _existing(folder)
     entry = find(name)
-    # Before folders: one that is called like a model, and is none, does not stand in the model's way.
+    # Before folders: a folder that has a model's name but holds no checkpoint does not hide the model.
     if entry is not None:
         return NANO_FOLDER if entry.hub_name is None else download(entry.hub_name, announce)
     if folder.is_dir():
@@ -65,12 +65,12 @@ def resolve(name: str | Path, *, announce: Announce = _to_stderr) -> Path:
 
 
 def download(repository: str, announce: Announce = _to_stderr) -> Path:
-    """Fetch the weights and tables of a hub repository; files that are already here are not fetched again.
+    """Return the folder of a hub repository; files that are missing on this machine are fetched.
 
     Raises:
-        ModelNotFound: The hub has no such repository, or it may not be read without a token.
-        CheckpointError: It holds no Molmo that can be run here; found out before its weights are fetched.
-        DownloadError: No connection, no access, disk full, or not on this machine in offline mode; in one sentence.
+        ModelNotFound: The hub has no such repository, or it cannot be read without a token.
+        CheckpointError: It holds no Molmo that can be run here; raised before its weights are fetched.
+        DownloadError: No connection, no access, disk full, or not on this machine in offline mode.
     """
     try:
         import huggingface_hub  # noqa: F401
@@ -82,7 +82,7 @@ def download(repository: str, announce: Announce = _to_stderr) -> Path:
         )
     try:
         return _fetch(repository, announce)
-    except Exception as error:  # of huggingface_hub, its network library, and theirs
+    except Exception as error:  # raised by huggingface_hub or its network library
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             _remove_incomplete(repository)
         known = explained(repository, error, _unknown(repository), _offered(repository))
@@ -97,12 +97,12 @@ def _fetch(repository: str, announce: Announce) -> Path:
     try:
         sizes = _listing(repository)
     except Exception:
-        # Without the hub, what is whole on this machine does.
+        # Without the hub, a complete snapshot on this machine is used.
         cached = _cached(repository)
         if cached is None:
             raise
         return cached
-    # Both as they are now: the library reads its environment when it is imported.
+    # Passed explicitly: the library reads its environment only when it is imported.
     fetch = functools.partial(
         snapshot_download, repository, cache_dir=hub_cache(), endpoint=endpoint()
     )
@@ -129,7 +129,7 @@ def _listing(repository: str) -> dict[str, int]:
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=endpoint())
-    # First, because it does not repeat what fails. Not every mirror tells sizes here.
+    # First, because it does not retry. Some mirrors give no sizes here.
     files: Iterable[Any] = api.model_info(repository, files_metadata=True).siblings or []
     sizes = {file.rfilename: file.size for file in files}
     if None in sizes.values():
@@ -139,9 +139,9 @@ def _listing(repository: str) -> dict[str, int]:
 
 
 def _cached(repository: str) -> Path | None:
-    """Return the newest whole snapshot on this machine, or None."""
+    """Return the newest complete snapshot on this machine, or None."""
     snapshots = (hub_cache() / ("models--" + repository.replace("/", "--"))).glob("snapshots/*")
-    whole = [folder for folder in snapshots if is_whole(folder)]
+    whole = [folder for folder in snapshots if is_complete(folder)]
     return max(whole, key=lambda folder: folder.stat().st_mtime, default=None)
 
 
@@ -156,10 +156,10 @@ def _no_weights(repository: str, lacking: list[str], sizes: dict[str, int]) -> s
 def _announce_size(
     repository: str, sizes: dict[str, int], folder: Path, announce: Announce
 ) -> None:
-    """Say how much will be fetched and how much room there is.
+    """Announce the size of the download and the free disk space.
 
     Raises:
-        DownloadError: There is not enough room.
+        DownloadError: There is not enough space.
     """
     needed = sum(size for name, size in sizes.items() if not (folder / name).exists())
     if not needed:
@@ -178,10 +178,10 @@ def _in_words(count: int) -> str:
 
 
 def _check_sizes(folder: Path, sizes: dict[str, int]) -> None:
-    """Remove files that are not as long as the hub says, so that they are fetched again.
+    """Remove files whose size differs from the hub's, so that they are fetched again.
 
     Raises:
-        DownloadError: There were some.
+        DownloadError: There are such files.
     """
     short = [
         name for name, size in sizes.items() if size and (folder / name).stat().st_size != size
@@ -196,7 +196,7 @@ def _check_sizes(folder: Path, sizes: dict[str, int]) -> None:
 
 
 def _remove_incomplete(repository: str) -> None:
-    """Remove what a download left half-written on a full disk."""
+    """Remove the incomplete files of a download after the disk was full."""
     folder = hub_cache() / ("models--" + repository.replace("/", "--"))
     for partial in folder.glob("blobs/*.incomplete"):
         partial.unlink(missing_ok=True)
@@ -216,11 +216,11 @@ def _looks_like_repository(name: str) -> bool:
 
 
 _LIKE = 0.6
-"""difflib's ratio from which a name is taken for a mistyped one."""
+"""Smallest ratio of difflib at which a name counts as a mistyped one."""
 
 
 def _near(name: str, cutoff: float) -> list[str]:
-    """Return the names known here that are most like `name`, as users type them."""
+    """Return the known names that are most similar to `name`."""
     known = {entry.name: entry.name for entry in CATALOG}
     known |= {entry.hub_name.lower(): entry.hub_name for entry in CATALOG if entry.hub_name}
     close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=cutoff)
@@ -228,7 +228,7 @@ def _near(name: str, cutoff: float) -> list[str]:
 
 
 def _offered(repository: str) -> str:
-    """Return a sentence with the known names like that of a repository which is none of them; "" where there are none."""
+    """Return a sentence that offers known names similar to an unknown repository; "" if there are none."""
     near = [] if find(repository) else _near(repository, _LIKE)
     return f"Did you mean {', '.join(near)}? (molmo-point models lists all.)" if near else ""
 

@@ -1,7 +1,7 @@
-"""Why the hub did not deliver, in one sentence: an error of ours for every error that huggingface_hub lets through.
+"""Errors of huggingface_hub -> errors of this package, in one sentence each.
 
-huggingface_hub stands on requests, httpx or httpx2, by its version, and their errors come through it. So they are told apart by
-the names of their classes, which all three share or nearly so.
+Depending on its version, huggingface_hub uses requests, httpx or httpx2 and raises their errors. They are distinguished by their
+class names, which are nearly the same in all three.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _BY_CLASS = {
     "TransportError": _UNREACHABLE,
     "ImportError": "could not be fetched: a proxy of the environment needs a package that is missing ({said}){proxy}",
 }
-"""Class name -> what happened to the repository."""
+"""Class name -> the rest of a sentence that begins with the repository."""
 
 _BY_STATUS = {
     401: "could not be fetched: the hub did not accept the token (401: {said}); log in again with `hf auth login`, or unset "
@@ -74,12 +74,11 @@ _BY_STATUS = {
 
 
 def explained(repository: str, error: BaseException, unknown: str, near: str = "") -> PointError:
-    """Return what went wrong as an error of ours.
+    """Return the error of this package for an error of huggingface_hub.
 
     Args:
-        error: What a call of huggingface_hub raised.
-        unknown: The message for a name that nobody knows.
-        near: A sentence that offers names like this one; said where the hub did not tell whether there is such a repository.
+        unknown: The message for an unknown name.
+        near: A sentence that offers similar names; used where the hub did not say whether the repository exists.
     """
     if isinstance(error, PointError):
         return error
@@ -100,7 +99,7 @@ def explained(repository: str, error: BaseException, unknown: str, near: str = "
         return DownloadError(_disk(repository, full))
     if status is not None and (status in _BY_STATUS or status >= 400):
         return _error(repository, _BY_STATUS.get(status, _other(status)), error)
-    # The outermost library's words are about its cache; the cause is at the end of the chain.
+    # The outermost error is about the cache; the cause is at the end of the chain.
     for one in reversed(chain):
         for cls in type(one).__mro__:
             if cls.__name__ in _BY_CLASS:
@@ -147,7 +146,7 @@ def _error(repository: str, words: str, error: BaseException, near: str = "") ->
 
 
 def endpoint() -> str:
-    """Return the hub's address."""
+    """Return the hub's URL."""
     return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
 
 
@@ -177,7 +176,7 @@ def _disk(repository: str, error: BaseException) -> str:
 
 
 def free_bytes() -> int:
-    """Return how much room is left where downloads go."""
+    """Return the free bytes on the disk of the downloads."""
     cache = hub_cache().absolute()
     existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
     return shutil.disk_usage(Path(existing)).free

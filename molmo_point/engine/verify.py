@@ -1,8 +1,8 @@
-"""Recompute a golden folder: the numbers that a reference implementation wrote down, beside ours (`molmo-point verify`).
+"""Recompute a golden folder: compare numbers of a reference implementation with ours (`molmo-point verify`).
 
-A golden folder is a checkpoint folder with `golden.json` and `golden.npz` in it. For every case: token ids, image embeddings,
-logits of the last positions, the most likely token everywhere, and a greedy continuation. Pictures are looked for in the
-folder itself and in `images/` up to two folders above.
+A golden folder is a checkpoint folder with `golden.json` and `golden.npz`. Each case has token ids, image embeddings, logits of
+the last positions, the most likely token at each position, and a greedy continuation. Images are searched in the folder itself
+and in `images/` up to two folders above.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from molmo_point.preprocess.prompt import format_prompt
 from molmo_point.preprocess.tokenizer import Tokenizer
 
 FEATURE_TOLERANCE = 2e-3
-"""With our own resampler: the pixels differ by up to 1e-4 (with the reference's pixels 5e-5 holds, see the tests)."""
+"""With our own resampler, whose pixels differ by up to 1e-4 (with the reference's pixels 5e-5 holds, see the tests)."""
 LOGIT_TOLERANCE = 1e-2
 CLEAR_MARGIN = 1e-3
-"""Where the two best logits are closer than this, which one wins is chance."""
+"""Where the two best logits are closer than this, rounding decides which is larger."""
 LOW_PRECISION_MARGIN = 0.1
-"""In 16 bits: where the two best logits are closer than this many standard deviations of all logits, which one wins is chance."""
+"""In 16 bits: where the two best logits are closer than this many standard deviations of all logits, rounding decides."""
 LOW_PRECISION_MISSES = (0.05, 4)
-"""Share of the other positions that may differ, and how many more: of the golden models' 27 to 537, 0 to 13 do (at most 2.7 % and
-3 of 33); with one matrix element moved by 4, which is felt everywhere, 16 to 126 do."""
+"""Share of the other positions that may differ, and an additional number. Of the golden models' 27 to 537 positions 0 to 13
+differ (at most 2.7 % and 3 of 33); with one matrix element changed by 4, which affects all positions, 16 to 126 differ."""
 
 
 @dataclass(frozen=True)
 class CaseReport:
-    """What one case gave.
+    """Result of one case.
 
     Attributes:
         feature_error, logit_error: Largest absolute differences.
-        argmax_agreement: Share of positions with the same most likely token.
-        greedy_equal: The continuation is the same token for token.
+        argmax_agreement: Share of positions with the same most likely token, 0-1.
+        greedy_equal: The continuation has the same tokens.
         ids_equal: Token ids and image positions are the same.
-        tolerance: What was allowed, in words.
-        passed: The verdict.
+        tolerance: The allowed differences, in words.
+        passed: Whether all differences are allowed.
     """
 
     name: str
@@ -71,7 +71,7 @@ def verify_folder(
     """Recompute every case of a golden folder.
 
     Raises:
-        CheckpointError: No golden files, or no checkpoint beside them.
+        CheckpointError: No golden files, or no checkpoint in the folder.
     """
     try:
         cases = json.loads((folder / "golden.json").read_text())["cases"]
@@ -82,10 +82,10 @@ def verify_folder(
         ) from None
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"the golden files in {folder} are damaged: {error!r}") from error
-    where = find_device(device)
+    target = find_device(device)
     config = MolmoConfig.from_folder(folder)
     tokenizer = Tokenizer(folder)
-    model = load_weights(folder, config, device=where, dtype=dtype)
+    model = load_weights(folder, config, device=target, dtype=dtype)
     for case in cases:
         arrays = {
             key.split("/", 1)[1]: golden[key]
@@ -103,7 +103,7 @@ def _verify_case(
     case: dict[str, Any],
     golden: dict[str, np.ndarray[Any, Any]],
 ) -> CaseReport:
-    prefix, features = _picture(model, tokenizer, folder, case["image"])
+    prefix, features = _encode_image(model, tokenizer, folder, case["image"])
     prompt = tokenizer.encode(format_prompt(case["prompt"]))
     ids = np.concatenate([prefix.input_ids, np.array(prompt, np.int32)])
     ids_equal = np.array_equal(ids, golden["input_ids"])
@@ -140,20 +140,27 @@ def _verify_case(
     )
 
 
-def _picture(
+def _encode_image(
     model: Molmo, tokenizer: Tokenizer, folder: Path, name: str | None
 ) -> tuple[Prefix, Tensor | None]:
     if name is None:
         return text_prefix(tokenizer.special), None
-    places = [folder, folder / "images", folder.parent / "images", folder.parent.parent / "images"]
-    found = [place / name for place in places if (place / name).exists()]
+    folders = [
+        folder,
+        folder / "images",
+        folder.parent / "images",
+        folder.parent.parent / "images",
+    ]
+    found = [parent / name for parent in folders if (parent / name).exists()]
     if not found:
-        raise CheckpointError(f"the picture {name} of a golden case is in none of {places}")
+        raise CheckpointError(f"the image {name} of a golden case is in none of {folders}")
     config = model.config.preprocess
     # The reference's image processor ignores EXIF.
-    cut = crop_image(load_image(found[0], exif=False), config)
-    features = model.encode_images(torch.from_numpy(cut.crops), torch.from_numpy(cut.masks))
-    return image_prefix(cut, config, tokenizer.special), features
+    cropped = crop_image(load_image(found[0], exif=False), config)
+    features = model.encode_images(
+        torch.from_numpy(cropped.crops), torch.from_numpy(cropped.masks)
+    )
+    return image_prefix(cropped, config, tokenizer.special), features
 
 
 def _feature_error(features: Tensor | None, golden: dict[str, np.ndarray[Any, Any]]) -> float:
@@ -168,12 +175,12 @@ def _feature_error(features: Tensor | None, golden: dict[str, np.ndarray[Any, An
 
 @dataclass(frozen=True)
 class _Agreement:
-    """How many positions have the same most likely token.
+    """Agreement of the most likely tokens.
 
     Attributes:
-        share: Of all positions, 0-1.
-        clear_misses: Other tokens where the winner is clear in float32.
-        strong, strong_misses: Positions whose winner is clear in 16 bits, and other tokens among them.
+        share: Share of equal tokens, 0-1.
+        clear_misses: Number of different tokens where float32 is precise enough to decide.
+        strong, strong_misses: Number of positions where 16 bits are precise enough, and of different tokens among them.
     """
 
     share: float
@@ -196,13 +203,13 @@ def _agreement(logits: Tensor, golden: np.ndarray[Any, Any]) -> _Agreement:
 
 
 def _continue(model: Molmo, x: Tensor, count: int) -> list[int]:
-    """Greedy continuation with the cache; the end token does not stop it, as in the golden data."""
+    """Return a greedy continuation of `count` tokens; the end token does not stop it, as in the golden data."""
     length = x.shape[1]
     cache = model.decoder.allocate_cache(length + count)
     positions = torch.arange(length, device=x.device)[None]
     hidden = model.decoder(x, positions, cache=cache)
     cache.keep(range(length))
     first = int(model.decoder.logits(hidden[:, -1]).argmax())
-    decoding = DecodeState([first], stop=-1, limits=Limits(count - 1), drafter=NoDraft())
-    steps = generate(model, cache, decoding)
+    state = DecodeState([first], stop=-1, limits=Limits(count - 1), drafter=NoDraft())
+    steps = generate(model, cache, state)
     return [first, *(token for step in steps for token in step.tokens)]

@@ -1,8 +1,9 @@
-"""Picture and question -> what the network eats. Pure numpy and Pillow: no torch, no model.
+"""Image and question -> inputs of the network, in numpy; without torch.
 
-resize   fit a picture onto a canvas, and move points between picture and canvas
-tiling   how many high-resolution crops a picture gets
-crops    crops, patches, padding masks, and which image token belongs to which patch window
-prompt   the words around a question, and their token ids
-inputs   all of it put together: `Inputs`
+resize   resizing and letterboxing, and the mapping of points between image and canvas
+tiling   the grid of high-resolution crops of an image
+crops    crops, patches, padding masks, and the image token of each pooled patch
+prompt   the words around a question
+inputs   token ids of an image, and the positions of its embeddings
+tokenizer  a checkpoint's tokenizer
 """

@@ -1,4 +1,4 @@
-"""Crops of a picture, their patches, padding masks and image tokens (molmo.md 3.4-3.6).
+"""Crops of an image, their patches, padding masks and image tokens (molmo.md 3.4-3.6).
 
 Letters: R, C rows and columns of high-resolution crops; n = 1 + R*C crops; G patches along a side of a crop; T image tokens
 along a side of a crop (G / pooling); l, r the left and right margins in tokens.
@@ -19,20 +19,20 @@ Floats = np.ndarray[Any, np.dtype[np.float32]]
 Ints = np.ndarray[Any, np.dtype[np.int32]]
 
 UNUSED = -100
-"""In `token_index`: this pooled patch is margin, no token shows it."""
+"""Value in `token_index` of pooled patches in a margin: they have no token."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageCrops:
-    """A picture as the vision tower takes it.
+    """Input of the vision tower for one image.
 
     Attributes:
-        crops: [n, G*G, patch*patch*3] float32, normalised; the low-resolution view first, then the grid in raster order.
-        masks: [n, G*G] float32, share of each patch that shows picture and not padding. Row k goes with crop k, though it
-            describes crop k + 1, and the last row is -1: the released weights were trained that way (molmo.md 3.6).
+        crops: [n, G*G, patch*patch*3] float32, normalised; the global crop (low resolution) first, then the grid in raster order.
+        masks: [n, G*G] float32, share of each patch that is image and not padding. Row k is used with crop k but describes
+            crop k + 1, and the last row is -1: the released weights were trained that way (molmo.md 3.6).
         token_index: [n, T*T] int32, position of each pooled patch among the image tokens (0 = first `<im_start>`), or UNUSED.
         grid: (R, C).
-        placement: Where the picture lies on the high-resolution canvas.
+        placement: Position of the image on the high-resolution canvas.
     """
 
     crops: Floats
@@ -43,14 +43,14 @@ class ImageCrops:
 
 
 def crop_image(image: np.ndarray[Any, np.dtype[np.uint8]], config: PreprocessConfig) -> ImageCrops:
-    """Cut a picture into the low-resolution view and the high-resolution crops.
+    """Return the global crop and the high-resolution crops of an image.
 
     Args:
         image: (H, W, 3) uint8 RGB.
     """
     height, width = image.shape[:2]
     rows, columns = choose_tiling(width, height, config)
-    # Divided by the deviation while it is scaled; the mean goes off when patches are cut, black margins included.
+    # Resizing divides by the standard deviation; `_patches` subtracts the mean, also from black margins.
     red, green, blue = (1 / (255 * deviation) for deviation in config.std)
     gain = red, green, blue
     canvas, where = letterbox(image, *canvas_size(rows, columns, config), gain)
@@ -58,7 +58,7 @@ def crop_image(image: np.ndarray[Any, np.dtype[np.uint8]], config: PreprocessCon
     low, _ = letterbox(image, side, side, gain)
     crops = np.empty((1 + rows * columns, grid, grid, config.patch_size**2 * 3), np.float32)
     crops[0] = _patches(low, config)
-    # Crops begin at whole patches: the canvas is cut into patches once, and neighbours share them.
+    # Crops begin at whole patches: the canvas is split into patches once, and neighbouring crops share them.
     patches = _patches(canvas, config)
     for index in range(rows * columns):
         top, left = index // columns * step, index % columns * step
@@ -69,29 +69,29 @@ def crop_image(image: np.ndarray[Any, np.dtype[np.uint8]], config: PreprocessCon
 
 
 def canvas_size(rows: int, columns: int, config: PreprocessConfig) -> tuple[int, int]:
-    """(width, height) in pixels of the canvas that a grid of overlapping crops covers."""
+    """Return (width, height) in pixels of the canvas that a grid of overlapping crops covers."""
     step, margin = config.window_size, config.margin_size
     return step * columns + margin, step * rows + margin
 
 
 def token_grid(rows: int, columns: int, config: PreprocessConfig) -> tuple[int, int]:
-    """(height, width) in image tokens of the high-resolution part: the whole canvas, pooled."""
+    """Return (height, width) of the high-resolution part in image tokens: the pooled canvas."""
     width, height = canvas_size(rows, columns, config)
     side = config.patch_size * config.pool_size
     return height // side, width // side
 
 
 def token_index(rows: int, columns: int, config: PreprocessConfig) -> Ints:
-    """Number the pooled patches by their image token: true raster order of the whole picture, margins unused.
+    """Return the image token of each pooled patch: raster order over the whole image, margins unused.
 
     Returns:
-        [1 + rows*columns, T*T] int32, positions among the image tokens, UNUSED on margins.
+        [1 + rows*columns, T*T] int32, positions among the image tokens, UNUSED in margins.
     """
     side = config.token_grid
     before, after = (margin // config.pool_size for margin in config.margins)
     step = side - before - after
     cell = np.arange(side)
-    # Low-resolution view: <im_start>, then rows of `side` tokens closed by <im_col>.
+    # Global crop: <im_start>, then rows of `side` tokens closed by <im_col>.
     low = 1 + (side + 1) * cell[:, None] + cell[None, :]
     _, row_length = token_grid(rows, columns, config)
     first = low.size + side + 2 + 1
@@ -112,7 +112,7 @@ def token_index(rows: int, columns: int, config: PreprocessConfig) -> Ints:
 
 
 def _kept(position: int, count: int, side: int, before: int, after: int) -> np.ndarray[Any, Any]:
-    """Which cells along one axis a crop shows itself: all but the margins that a neighbour shows."""
+    """Return [side] bool: cells along one axis that a crop keeps, all but the margins that a neighbour covers."""
     cell = np.arange(side)
     first = before if position > 0 else 0
     last = side if position == count - 1 else side - after
@@ -120,10 +120,10 @@ def _kept(position: int, count: int, side: int, before: int, after: int) -> np.n
 
 
 def _patches(canvas: Floats, config: PreprocessConfig) -> Floats:
-    """(H, W, 3) in deviations -> [H/patch, W/patch, patch*patch*3] normalised; inside a patch in (row, column, channel) order."""
+    """Return [H/patch, W/patch, patch*patch*3] normalised from (H, W, 3); a patch is in (row, column, channel) order."""
     patch = config.patch_size
     rows, columns = canvas.shape[0] // patch, canvas.shape[1] // patch
-    # Means of one row of a patch: long rows are subtracted faster than triples.
+    # The mean repeated for one row of a patch: subtracting long rows is faster than subtracting triples.
     mean = np.tile(np.array(config.mean, np.float32) / np.array(config.std, np.float32), patch)
     strips = canvas.reshape(rows, patch, columns, patch * 3).transpose(0, 2, 1, 3)
     out = np.subtract(strips, mean, order="C")
@@ -131,7 +131,7 @@ def _patches(canvas: Floats, config: PreprocessConfig) -> Floats:
 
 
 def _masks(where: Placement, rows: int, columns: int, config: PreprocessConfig) -> Floats:
-    """Share of every patch that is picture, for the high-resolution crops, and one last row of -1 (see `ImageCrops`)."""
+    """Return `ImageCrops.masks`: the share of image in each patch of the high-resolution crops, then a row of -1."""
     patch, grid, step = config.patch_size, config.grid_size, config.window_patches
     across = _covered(where.left, where.width, where.canvas_width, patch)
     down = _covered(where.top, where.height, where.canvas_height, patch)
@@ -145,6 +145,6 @@ def _masks(where: Placement, rows: int, columns: int, config: PreprocessConfig) 
 
 
 def _covered(start: int, length: int, total: int, patch: int) -> np.ndarray[Any, Any]:
-    """How many of the `patch` pixels of each patch along one axis lie in [start, start + length)."""
+    """Return, for each patch along one axis, how many of its pixels lie in [start, start + length)."""
     edges = np.arange(0, total, patch)
     return np.clip(np.minimum(edges + patch, start + length) - np.maximum(edges, start), 0, patch)

@@ -1,4 +1,4 @@
-"""One request as the decoder reads it: token ids, and where the image embeddings are added."""
+"""Input of the decoder: token ids, and the positions where image embeddings are added."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Ints = np.ndarray[Any, np.dtype[np.int32]]
 
 @dataclass(frozen=True, eq=False)
 class Prefix:
-    """The part of the input that only depends on the picture: it comes first, so it can be kept between questions.
+    """The part of the input that depends on the image only. It comes first, so that all questions about the image share it.
 
     Attributes:
         input_ids: [P] int32, the begin token and all image tokens.
-        image_input_idx: [n, T*T] int32, for each pooled patch its position in `input_ids`, negative where unused.
+        image_input_idx: [n, T*T] int32, position of each pooled patch in `input_ids`, negative where unused.
     """
 
     input_ids: Ints
@@ -29,7 +29,7 @@ class Prefix:
 
 
 def image_prefix(crops: ImageCrops, config: PreprocessConfig, special: SpecialIds) -> Prefix:
-    """Lay out the image tokens: low-resolution view, then the whole picture in raster order (molmo.md 3.5)."""
+    """Return the tokens of an image: the global crop, then the whole image in raster order (molmo.md 3.5)."""
     side = config.token_grid
     height, width = token_grid(*crops.grid, config)
     ids = np.concatenate(
@@ -44,24 +44,24 @@ def image_prefix(crops: ImageCrops, config: PreprocessConfig, special: SpecialId
 
 
 def text_prefix(special: SpecialIds) -> Prefix:
-    """The prefix of a question without a picture: the begin token alone."""
+    """Return the prefix of a question without an image: the begin token alone."""
     return Prefix(np.array([special.end_of_text], np.int32), np.empty((0, 0), np.int32))
 
 
 def check_length(prefix: int, prompt: int, answer: int, limit: int) -> None:
-    """Refuse what cannot fit into the model's positions.
+    """Refuse a request that does not fit the model's positions; all arguments are numbers of tokens.
 
     Raises:
         QueryError: With the numbers.
     """
     if prefix + prompt + answer > limit:
         raise QueryError(
-            f"the picture takes {prefix} tokens, the question {prompt} and the answer at least {answer}: "
-            f"{prefix + prompt + answer} in all, the model holds {limit}; shorten the question or use fewer crops"
+            f"the image takes {prefix} tokens, the question {prompt} and the answer at least {answer}: "
+            f"{prefix + prompt + answer} in total, the model holds {limit}; shorten the question or use fewer crops"
         )
 
 
 def _block(height: int, width: int, special: SpecialIds) -> Ints:
-    """<im_start>, `height` rows of `width` patches each closed by <im_col>, <im_end>."""
+    """Return <im_start>, `height` rows of `width` patches with <im_col> after each, <im_end>."""
     row = [special.image_patch] * width + [special.image_column]
     return np.array([special.image_start, *(row * height), special.image_end], np.int32)

@@ -1,4 +1,4 @@
-"""Fit a picture onto a canvas, and move points the same way: whoever resizes the picture moves the points (molmo.md 3.3)."""
+"""Resizing and letterboxing of images, with the same mapping for points (molmo.md 3.3)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a picture lies on a canvas after scaling and centring. All numbers are pixels.
+    """Position of an image on a canvas after scaling and centring. All numbers are pixels.
 
     Attributes:
-        width, height: Size of the scaled picture.
-        left, top: Its upper left corner on the canvas.
+        width, height: Size of the scaled image.
+        left, top: Its top left corner on the canvas.
         canvas_width, canvas_height: Size of the canvas.
     """
 
@@ -29,12 +29,12 @@ class Placement:
     canvas_height: int
 
     def canvas_from_norm(self, points: Floats) -> Floats:
-        """Move (..., 2) points from 0-1 of the picture to canvas pixels; the inverse of `norm_from_canvas`."""
+        """Map points (..., 2) from 0-1 of the image to canvas pixels; the inverse of `norm_from_canvas`."""
         size = np.array([self.width, self.height], dtype=np.float64)
         return np.asarray(points, np.float64) * size + np.array([self.left, self.top], np.float64)
 
     def norm_from_canvas(self, points: Floats) -> Floats:
-        """Move (..., 2) points from canvas pixels to 0-1 of the picture; outside 0-1 means on the padding."""
+        """Map points (..., 2) from canvas pixels to 0-1 of the image; values outside 0-1 lie on the padding."""
         size = np.array([self.width, self.height], dtype=np.float64)
         return (
             np.asarray(points, np.float64) - np.array([self.left, self.top], np.float64)
@@ -42,10 +42,10 @@ class Placement:
 
 
 def place(width: int, height: int, canvas_width: int, canvas_height: int) -> Placement:
-    """Scale a picture to fit a canvas without changing its shape, and centre it.
+    """Return the placement of an image that is scaled to fit a canvas, with its aspect ratio kept, and centred.
 
-    float32 and truncation throughout, as in the reference: 1200x1200 on 784 becomes 783, not 784. A side that would
-    vanish (aspect ratios above the canvas size, where the reference crashes) keeps one pixel.
+    Computed in float32 with truncation, as in the reference: 1200x1200 on 784 becomes 783, not 784. A side that would become 0
+    (aspect ratios above the canvas size, where the reference crashes) keeps one pixel.
     """
     scale = min(
         np.float32(canvas_width) / np.float32(width),
@@ -66,21 +66,21 @@ def place(width: int, height: int, canvas_width: int, canvas_height: int) -> Pla
 Gain = tuple[float, float, float]
 
 UNIT: Gain = (1 / 255, 1 / 255, 1 / 255)
-"""Gains that bring 0-255 to 0-1."""
+"""Gains from 0-255 to 0-1."""
 
 
 def resize(image: np.ndarray[Any, Any], width: int, height: int, gain: Gain = UNIT) -> Floats:
-    """Scale a picture bilinearly with antialiasing (triangle filter, half-pixel centres), in float32.
+    """Resize an image bilinearly with antialiasing (triangle filter, half-pixel centres), in float32.
 
-    The filter's weights are computed as torch's `interpolate(mode="bilinear", antialias=True)` does, in float32: positions in
-    double precision (Pillow) differ by up to 2e-4 on large pictures. An 8-bit resize moves the logits of the models visibly.
+    The filter's weights are those of torch's `interpolate(mode="bilinear", antialias=True)`, computed in float32: results with
+    positions in double precision (Pillow) differ by up to 2e-4 on large images. An 8-bit resize changes the logits noticeably.
 
     Args:
         image: (H, W, 3), values 0-255.
-        gain: What the channels are multiplied with on the way; it costs nothing here.
+        gain: Factors of the channels, applied during the resampling at no cost.
 
     Returns:
-        (height, width, 3) float32; with the default gain in 0-1, which rounding may exceed by 1e-7.
+        (height, width, 3) float32, in 0-1 with the default gain; rounding may exceed that by 1e-7.
     """
     rows, columns = image.shape[:2]
     out = image.reshape(rows, columns * 3)
@@ -95,14 +95,14 @@ def _resample_rows(image: np.ndarray[Any, Any], size: int) -> Floats:
     """Resample the first axis of [N, M] to `size`."""
     out = np.empty((size, image.shape[1]), np.float32)
     for start, first, weights in _band(len(image), size):
-        # To float32 block by block: what a product reads is still in the cache.
+        # Converted to float32 block by block: the block is still in the CPU cache for the product.
         rows = image[first : first + weights.shape[1]].astype(np.float32, copy=False)
         np.matmul(weights, rows, out=out[start : start + len(weights)])
     return out
 
 
 def _resample_columns(image: np.ndarray[Any, Any], size: int, gain: Gain) -> Floats:
-    """Resample the columns of [N, M * 3], three interleaved channels, to [N, size * 3], and multiply the channels."""
+    """Resample the columns of [N, M * 3], three interleaved channels, to [N, size * 3], and apply the gains."""
     image = image.astype(np.float32, copy=False)
     out = np.empty((len(image), size * 3), np.float32)
     for start, first, weights in _band_of_channels(image.shape[1] // 3, size, gain):
@@ -112,13 +112,13 @@ def _resample_columns(image: np.ndarray[Any, Any], size: int, gain: Gain) -> Flo
 
 
 WIDEST = 24
-"""Input rows of a block: the weights are a narrow band, and dense products of its blocks run at the speed of BLAS; wider
-blocks multiply more zeros, narrower ones call more often."""
+"""Input rows of a block. The weights form a narrow band, which is split into dense blocks for BLAS: wider blocks multiply more
+zeros, narrower ones need more calls."""
 
 
 @functools.lru_cache(maxsize=64)
 def _band(size_in: int, size_out: int) -> list[tuple[int, int, Floats]]:
-    """Weights of a triangle filter as dense blocks: (first output row, first input row, [rows out, rows in])."""
+    """Return the weights of a triangle filter as dense blocks: (first output row, first input row, [rows out, rows in])."""
     one, half = np.float32(1), np.float32(0.5)
     scale = np.float32(size_in) / np.float32(size_out)
     support = max(scale, one)
@@ -141,9 +141,9 @@ def _band(size_in: int, size_out: int) -> list[tuple[int, int, Floats]]:
 
 @functools.lru_cache(maxsize=64)
 def _band_of_channels(size_in: int, size_out: int, gain: Gain) -> list[tuple[int, int, Floats]]:
-    """`_band` for three interleaved channels: (first output column, first input column, [columns in, columns out]).
+    """Return `_band` for three interleaved channels: (first output column, first input column, [columns in, columns out]).
 
-    Each channel by itself: a block with zeros between the channels is still faster than moving the picture about.
+    A block with zeros between the channels is still faster than rearranging the image.
     """
     three = np.diag(np.array(gain, np.float32))
     return [
@@ -158,14 +158,14 @@ def letterbox(
     canvas_height: int,
     gain: Gain = UNIT,
 ) -> tuple[Floats, Placement]:
-    """Scale, centre and pad with black.
+    """Scale an image to fit a canvas, centre it, and pad with black.
 
     Args:
         image: (H, W, 3) RGB, values 0-255.
         gain: As in `resize`.
 
     Returns:
-        The canvas, (canvas_height, canvas_width, 3) float32, and where the picture lies on it.
+        The canvas, (canvas_height, canvas_width, 3) float32, and the placement of the image on it.
     """
     height, width = image.shape[:2]
     where = place(width, height, canvas_width, canvas_height)

@@ -1,4 +1,4 @@
-"""How many high-resolution crops a picture gets (molmo.md 3.2; the reference's `select_tiling`)."""
+"""The grid of high-resolution crops of an image (molmo.md 3.2; the reference's `select_tiling`)."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from molmo_point.checkpoints.config import PreprocessConfig
 
 
 def choose_tiling(width: int, height: int, config: PreprocessConfig) -> tuple[int, int]:
-    """Choose the grid of crops whose canvas fits the picture best.
+    """Return the grid of crops whose canvas fits the image best.
 
-    The smallest grid that need not shrink the picture; if all must shrink it, the one that shrinks it least. Computed in
-    float32, because ties and near-ties are decided as in the reference.
+    It is the smallest grid that does not shrink the image or, if all do, the one that shrinks it least. Computed in float32, so
+    that ties and near-ties are decided as in the reference.
 
     Args:
-        width, height: Size of the picture in pixels.
+        width, height: Size of the image in pixels.
 
     Returns:
         (rows, columns), rows * columns <= config.max_crops.
     """
     candidates = np.array(_candidates(config.max_crops), dtype=np.float32)
     room = np.array([height - config.margin_size, width - config.margin_size], dtype=np.float32)
-    # A side of exactly the margins divides by zero on purpose (+inf), a smaller one gives a negative scale: both as there.
+    # A side equal to the margins divides by zero (+inf), a smaller one gives a negative scale, as in the reference.
     with np.errstate(divide="ignore"):
         scale = (candidates * config.window_size / room).min(axis=1)
     if np.all(scale < 1):

@@ -1,4 +1,4 @@
-"""A checkpoint's own tokenizer, with Molmo's special ids looked up, never assumed (molmo.md 1.3)."""
+"""A checkpoint's tokenizer and the ids of Molmo's special tokens in it (molmo.md 1.3)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IMAGE_START, IMAGE_END, IMAGE_PATCH, IMAGE_COLUMN = (
 
 @dataclass(frozen=True)
 class SpecialIds:
-    """Token ids with a meaning of their own. The released models begin and end with the same token."""
+    """Ids of the special tokens. The released models begin and end texts with the same token."""
 
     end_of_text: int
     image_start: int
@@ -32,7 +32,7 @@ class SpecialIds:
 class Tokenizer:
     """`tokenizer.json` of a checkpoint.
 
-    Text of a user never becomes a control token: "<im_patch>" or "<|endoftext|>" in a question are spelled out like any words.
+    Text never becomes a special token: "<im_patch>" or "<|endoftext|>" in a question is encoded like any other words.
 
     Args:
         folder: Checkpoint folder.
@@ -78,26 +78,26 @@ class Tokenizer:
 
     @property
     def largest_id(self) -> int:
-        """The largest id there is, special ones included."""
+        """Largest id, special tokens included."""
         return max(self._inner.get_vocab(with_added_tokens=True).values())
 
     @property
     def size(self) -> int:
-        """Number of ids, special ones included."""
+        """Number of ids, special tokens included."""
         return int(self._inner.get_vocab_size(with_added_tokens=True))
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of plain text; nothing is added in front or behind."""
+        """Return the ids of plain text; no special tokens are added."""
         ids: list[int] = self._inner.encode(text, add_special_tokens=False).ids
         return ids
 
     def decode(self, ids: list[int]) -> str:
-        """Return the text of ids; special tokens have none."""
+        """Return the text of ids; special tokens are skipped."""
         text: str = self._inner.decode(ids, skip_special_tokens=True)
         return text
 
     def number_tokens(self) -> dict[int, str]:
-        """Return {id: text} of the tokens that are one to three digits and nothing else."""
+        """Return {id: text} of the tokens that consist of one to three digits."""
         vocabulary: dict[str, int] = self._inner.get_vocab(with_added_tokens=False)
         return {
             index: text
