@@ -30,7 +30,7 @@ ImageLike = Union[
 """A path, the bytes of a PNG or JPEG (or any file Pillow reads), a PIL image, or an (H, W, 3) uint8 RGB array."""
 
 PointStream = Generator[Point, None, Pointing]
-"""Yields each `Point` as soon as it is complete; returns the `Pointing` (`pointing = yield from stream`)."""
+"""Yields each `Point` as soon as its markup is complete; returns the `Pointing` (`pointing = yield from stream`)."""
 
 TextStream = Generator[str, None, str]
 """Yields pieces of text as they are decoded; returns the whole text, a `Text` if the pointer knows why it ended."""
@@ -66,7 +66,7 @@ class View(Protocol):
         """Answer a free question in text: a `Text`, whose `finish_reason` says whether it is complete."""
 
     def stream(self, query: str, *, timeout_s: float | None = None) -> PointStream:
-        """Like `point`, but yields each point as soon as it is complete."""
+        """Like `point`, but yields each point as soon as its markup is complete."""
 
     def stream_text(self, question: str, *, timeout_s: float | None = None) -> TextStream:
         """Like `ask`, but yields pieces of text."""
@@ -134,7 +134,7 @@ class Pointer(Protocol):
         stamp_ns: int | None = None,
         frame_id: str | None = None,
     ) -> PointStream:
-        """Like `point`, but yields each point as soon as it is complete."""
+        """Like `point`, but yields each point as soon as its markup is complete."""
 
     def stream_text(
         self, image: ImageLike, question: str, *, timeout_s: float | None = None

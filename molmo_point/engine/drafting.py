@@ -15,9 +15,10 @@ from collections.abc import Sequence
 
 from molmo_point.engine.detokenize import Detokenizer
 from molmo_point.engine.question import Kind
+from molmo_point.markup.writer import NONE_TEXT
 from molmo_point.preprocess.tokenizer import Tokenizer
 
-NONE = " There are none."
+NONE = f" {NONE_TEXT}"
 """What the model writes where nothing matches."""
 _OPEN_TAG = re.compile(r"<point(s?)((?: [a-z]+\d*=\"[^\"]*\")*)( ?[a-z]*\d*=?\"?[^\">]*)$")
 _OPEN_NUMBER = re.compile(r" ([xy])(\d*)=\"(\d*)(\.?)(\d*)$")

@@ -46,9 +46,9 @@ class NumberTokens:
     def __init__(self, tokenizer: Tokenizer) -> None:
         table = tokenizer.number_tokens()
         self.ids = sorted(table)
-        self.texts = [table[index] for index in self.ids]
-        self.values = np.array([int(text) for text in self.texts], np.float64)
-        self.lengths = np.array([len(text) for text in self.texts])
+        texts = [table[index] for index in self.ids]
+        self.values = np.array([int(text) for text in texts], np.float64)
+        self.lengths = np.array([len(text) for text in texts])
         self.none = tokenizer.encode(NONE)
 
 

@@ -156,7 +156,7 @@ class Decoder(nn.Module):
         return scores
 
     @torch.no_grad()
-    def allocate_cache(self, capacity: int, batch: int = 1) -> KVCache:
+    def allocate_cache(self, capacity: int) -> KVCache:
         """Return an empty cache of the weights' type, on their device."""
         like = self.norm.weight
-        return KVCache(self.config, capacity, batch=batch, dtype=like.dtype, device=like.device)
+        return KVCache(self.config, capacity, dtype=like.dtype, device=like.device)

@@ -11,7 +11,7 @@ from molmo_point.checkpoints.config import DecoderConfig
 
 
 class KVCache:
-    """Keys and values of up to `capacity` tokens of equally long sequences.
+    """Keys and values of up to `capacity` tokens of one sequence.
 
     Attributes:
         length: Number of kept tokens. The decoder writes behind them; `keep` decides which of the new tokens are kept.
@@ -22,11 +22,10 @@ class KVCache:
         config: DecoderConfig,
         capacity: int,
         *,
-        batch: int = 1,
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        shape = (config.layers, batch, config.kv_heads, capacity, config.head_dim)
+        shape = (config.layers, 1, config.kv_heads, capacity, config.head_dim)
         self.keys = torch.empty(shape, dtype=dtype, device=device)
         self.values = torch.empty(shape, dtype=dtype, device=device)
         self.length = 0
@@ -45,10 +44,10 @@ class KVCache:
         """Write the keys and values of new tokens behind the kept ones; return those of all tokens.
 
         Args:
-            k, v: [B, K, T, d].
+            k, v: [1, K, T, d].
 
         Returns:
-            Views [B, K, length + T, d].
+            Views [1, K, length + T, d].
         """
         end = self.length + k.shape[2]
         assert end <= self.capacity, f"cache of {self.capacity} tokens cannot take token {end}"

@@ -68,7 +68,9 @@ def test_damage_is_named(text: str, words: str) -> None:
         decode_base64(text, "the picture")
 
 
-@pytest.mark.parametrize("text", ["file:///srv/desk.jpg", "https://example.org/a.png", "s3://b/c"])
+@pytest.mark.parametrize(
+    "text", ["file:///srv/table.jpg", "https://example.org/a.png", "s3://b/c"]
+)
 def test_an_address_is_called_one(text: str) -> None:
     with pytest.raises(ImageError, match="an address") as caught:
         decode_base64(text)

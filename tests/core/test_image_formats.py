@@ -182,7 +182,7 @@ def test_addresses_homes_and_devices(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     assert _is_scene(load_image("~/a b.png"))
-    for address in ("https://example.com/desk.png", "HTTP://example.com/desk.png"):
+    for address in ("https://example.com/table.png", "HTTP://example.com/table.png"):
         with pytest.raises(ImageError, match=r"download it first \(curl -O \w+://example.com"):
             load_image(address)
     if Path("/dev/zero").exists():

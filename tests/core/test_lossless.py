@@ -1,4 +1,4 @@
-"""Five hundred random questions about random pictures: drafts, trees among them, leave every token as it is.
+"""Five hundred random questions about random pictures: drafts, trees among them, change no token.
 
 On `nano`, whose answers are real markup, and on every family's golden checkpoint, whose random weights write free text.
 """
