@@ -81,11 +81,6 @@ class Tokenizer:
         """Largest id, special tokens included."""
         return max(self._inner.get_vocab(with_added_tokens=True).values())
 
-    @property
-    def size(self) -> int:
-        """Number of ids, special tokens included."""
-        return int(self._inner.get_vocab_size(with_added_tokens=True))
-
     def encode(self, text: str) -> list[int]:
         """Return the ids of plain text; no special tokens are added."""
         ids: list[int] = self._inner.encode(text, add_special_tokens=False).ids

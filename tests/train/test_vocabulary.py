@@ -104,4 +104,4 @@ def test_image_tokens_are_the_rows_behind_the_vocabulary(tokenizer: Tokenizer) -
         [special.image_start, special.image_end, special.image_patch, special.image_column]
     )
     assert behind == list(range(special.end_of_text + 1, special.end_of_text + 5))
-    assert tokenizer.size == special.end_of_text + 1 + len(IMAGE_TOKENS)
+    assert tokenizer.largest_id + 1 == special.end_of_text + 1 + len(IMAGE_TOKENS)
