@@ -1,4 +1,4 @@
-"""Arguments are checked at the door: a timeout, stamp, frame or query that is none is a `UsageError` with its value."""
+"""Arguments are checked once: an invalid timeout, stamp, frame or query is a `UsageError` with its value."""
 
 from __future__ import annotations
 

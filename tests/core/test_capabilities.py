@@ -1,4 +1,4 @@
-"""What a model can be asked: nano's file holds what it was taught, and unknown words are told from known ones."""
+"""Capabilities: nano's file lists its training words, and unknown words of a query are found."""
 
 from __future__ import annotations
 

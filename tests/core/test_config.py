@@ -1,4 +1,4 @@
-"""config.json and its neighbours: every key has one known meaning, and what the network cannot honour is refused by name."""
+"""config.json and the other JSON files: every key is known, and unsupported values are refused by name."""
 
 from __future__ import annotations
 
@@ -126,9 +126,7 @@ def test_every_checkpoint_of_the_project_is_read(name: str) -> None:
         ("moe_top_k", 2),
     ],
 )
-def test_what_the_network_cannot_honour_is_refused_by_name_and_value(
-    key: str, value: object
-) -> None:
+def test_unsupported_values_are_refused_by_name_and_value(key: str, value: object) -> None:
     message = refusal(**{key: value})
     assert key in message or key == "num_key_value_heads"
     assert str(value) in message or repr(value) in message

@@ -1,4 +1,4 @@
-"""Which kernel multiplies one row: the switch is the process's, so it must always come back."""
+"""The kernel for one row: the setting belongs to the process and must always be restored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drafting: how many passes an answer takes when the model says what it should, and that no draft can change what it says."""
+"""Drafting: the number of passes of an expected answer; no draft changes an answer."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
 
 
 def passes(answer: Sequence[int], stop: int, drafter: Drafter, seed: int = 0) -> int:
-    """Decode with a model that says `answer` and, where a draft leads elsewhere, anything; return the passes after the first."""
+    """Decode with a model that writes `answer`, and random tokens behind wrong drafts; return the passes after the first."""
     babble = random.Random(seed)
-    decoding = DecodeState([5, 6, 7], stop=stop, limits=Limits(10_000), drafter=drafter)
+    state = DecodeState([5, 6, 7], stop=stop, limits=Limits(10_000), drafter=drafter)
     said: list[int] = []
     steps = 0
-    while reading := decoding.next_input(10_000):
+    while pass_input := state.next_input(10_000):
         rows = [answer[len(said)]]
         paths: list[list[int]] = []
-        for token, parent in zip(reading.draft.tokens, reading.draft.parents, strict=True):
+        for token, parent in zip(pass_input.draft.tokens, pass_input.draft.parents, strict=True):
             path = [*(paths[parent] if parent != ROOT else []), token]
             paths.append(path)
             right = list(answer[len(said) : len(said) + len(path)]) == path
@@ -48,13 +48,13 @@ def passes(answer: Sequence[int], stop: int, drafter: Drafter, seed: int = 0) ->
             rows.append(answer[following] if known else babble.randrange(400))
         logits = torch.zeros(len(rows), max(*answer, 400) + 1)
         logits[range(len(rows)), rows] = 1.0
-        step, kept = decoding.accept(logits, torch.zeros(len(rows), 1))
+        step, kept = state.accept(logits, torch.zeros(len(rows), 1))
         said += step.tokens
-        assert kept[: len(reading.pending)] == list(range(len(reading.pending)))
-        assert len(kept) == len(reading.pending) + len(step.tokens) - 1
+        assert kept[: len(pass_input.pending)] == list(range(len(pass_input.pending)))
+        assert len(kept) == len(pass_input.pending) + len(step.tokens) - 1
         steps += 1
     assert said == list(answer)
-    assert decoding.finish_reason is FinishReason.STOP
+    assert state.finish_reason is FinishReason.STOP
     return steps - 1
 
 
@@ -94,8 +94,8 @@ def test_n_points_take_six_passes_each_and_three(tokenizer: Tokenizer, count: in
     assert drafted < plain / 2
 
 
-def test_none_and_the_first_tag_ride_on_the_prefill(tokenizer: Tokenizer) -> None:
-    """The three ways to begin are read side by side: whichever comes true costs no pass."""
+def test_none_and_the_first_tag_are_drafted_in_the_prefill(tokenizer: Tokenizer) -> None:
+    """The three possible starts are drafted side by side: each costs no further pass."""
     assert both(tokenizer, " There are none.", "point", "red mug")[1] == 0
     assert both(tokenizer, " There are none.", "count", "red mug")[1] == 0
     single, several = (both(tokenizer, t, "point", "red mug")[1] for t in (one(), many(2)))
@@ -131,36 +131,38 @@ def test_any_answer_comes_out_unchanged_in_no_more_passes(
         assert drafted <= passes(answer, stop, NoDraft())
 
 
-@given(ways=st.lists(st.lists(st.integers(0, 3), max_size=6), max_size=8), most=st.integers(0, 12))
-def test_a_tree_holds_its_ways_and_accepts_what_the_model_says(
-    ways: list[list[int]], most: int
+@given(
+    drafts=st.lists(st.lists(st.integers(0, 3), max_size=6), max_size=8), most=st.integers(0, 12)
+)
+def test_a_tree_holds_its_continuations_and_accepts_what_the_model_writes(
+    drafts: list[list[int]], most: int
 ) -> None:
-    tree = DraftTree.from_continuations(ways, max_tokens=most, max_depth=4)
+    tree = DraftTree.from_continuations(drafts, max_tokens=most, max_depth=4)
     assert len(tree.tokens) <= most
     assert len(set(zip(tree.parents, tree.tokens, strict=True))) == len(tree.tokens)
     seen = tree.ancestors()
     for node, (parent, depth) in enumerate(zip(tree.parents, tree.depths, strict=True)):
         assert parent < node
         assert int(seen[node].sum()) == depth <= 4
-    for way in ways if most == 12 and sum(map(len, ways)) <= 12 else []:
-        # A model that says exactly this way follows it to its end, and no further than the tree goes.
-        chosen = [way[0] if way else 9]
+    for draft in drafts if most == 12 and sum(map(len, drafts)) <= 12 else []:
+        # A model that writes this continuation follows it to its end or to the end of the tree.
+        chosen = [draft[0] if draft else 9]
         paths: list[list[int]] = []
         for token, parent in zip(tree.tokens, tree.parents, strict=True):
             paths.append([*(paths[parent] if parent != ROOT else []), token])
             here = len(paths[-1])
-            chosen.append(way[here] if here < len(way) and way[:here] == paths[-1] else 9)
+            chosen.append(draft[here] if here < len(draft) and draft[:here] == paths[-1] else 9)
         path = tree.accepted(chosen, stop=-1)
-        assert [tree.tokens[node] for node in path] == way[:4]
+        assert [tree.tokens[node] for node in path] == draft[:4]
 
 
-def test_alternatives_stand_at_the_same_place_and_do_not_see_each_other() -> None:
-    reading = PassInput(
+def test_alternatives_share_a_position_and_do_not_attend_to_each_other() -> None:
+    pass_input = PassInput(
         [1, 2], DraftTree.from_continuations([[3, 4], [3, 5], [6]], max_tokens=9, max_depth=9)
     )
-    assert reading.tokens == [1, 2, 3, 4, 5, 6]
-    assert reading.offsets() == [0, 1, 2, 3, 3, 2]
-    assert reading.attention_mask().int().tolist() == [
+    assert pass_input.tokens == [1, 2, 3, 4, 5, 6]
+    assert pass_input.offsets() == [0, 1, 2, 3, 3, 2]
+    assert pass_input.attention_mask().int().tolist() == [
         [1, 0, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 0],
         [1, 1, 1, 0, 0, 0],

@@ -1,6 +1,6 @@
 """The engine on every family: speed never changes an answer.
 
-drafted = plain, opened picture = fresh call, remembered crops = encoded crops, token for token in float32.
+drafted = plain, opened image = fresh call, cached crops = encoded crops, token for token in float32.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ class CorruptedOracle:
 
 
 def decode(pointer: LocalPointer, question: str, drafter: Drafter, count: int = 32) -> list[int]:
-    picture, _ = pointer.engine.encode(load_image(IMAGE))
+    image, _ = pointer.engine.encode(load_image(IMAGE))
     prompt = pointer.engine.tokenizer.encode(format_prompt(question))
-    cache = picture.cache.fork(picture.cache.length + len(prompt) + count)
-    decoding = DecodeState(prompt, stop=-1, limits=Limits(count), drafter=drafter)
-    steps = generate(pointer.network, cache, decoding)
+    cache = image.cache.fork(image.cache.length + len(prompt) + count)
+    state = DecodeState(prompt, stop=-1, limits=Limits(count), drafter=drafter)
+    steps = generate(pointer.network, cache, state)
     return [token for step in steps for token in step.tokens]
 
 
@@ -81,18 +81,18 @@ def test_drafted_answers_are_the_plain_ones(pointer: LocalPointer, seed: int) ->
     assert decode(pointer, question, CorruptedOracle(plain, seed)) == plain
 
 
-def test_perfect_drafts_settle_everything_in_one_pass(pointer: LocalPointer) -> None:
+def test_perfect_drafts_are_accepted_in_one_pass(pointer: LocalPointer) -> None:
     plain = decode(pointer, "Where?", NoDraft())
-    picture, _ = pointer.engine.encode(load_image(IMAGE))
+    image, _ = pointer.engine.encode(load_image(IMAGE))
     prompt = pointer.engine.tokenizer.encode(format_prompt("Where?"))
-    cache = picture.cache.fork(picture.cache.length + len(prompt) + 32)
+    cache = image.cache.fork(image.cache.length + len(prompt) + 32)
 
     class Oracle:
         def propose(self, tokens: Sequence[int]) -> list[list[int]]:
             return [plain[len(tokens) :]]
 
-    decoding = DecodeState(prompt, stop=-1, limits=Limits(32), drafter=Oracle())
-    steps = list(generate(pointer.network, cache, decoding))
+    state = DecodeState(prompt, stop=-1, limits=Limits(32), drafter=Oracle())
+    steps = list(generate(pointer.network, cache, state))
     assert len(steps) == 1
     assert steps[0].tokens == plain
     assert steps[0].logits.argmax(-1).tolist() == plain
@@ -102,18 +102,18 @@ def test_stop_token_ends_the_answer_wherever_it_is_drafted(pointer: LocalPointer
     plain = decode(pointer, "Where?", NoDraft())
     stop = plain[10]
     first = plain.index(stop)
-    picture, _ = pointer.engine.encode(load_image(IMAGE))
+    image, _ = pointer.engine.encode(load_image(IMAGE))
     prompt = pointer.engine.tokenizer.encode(format_prompt("Where?"))
     for drafter in (NoDraft(), CorruptedOracle(plain, 1)):
-        cache = picture.cache.fork(picture.cache.length + len(prompt) + 32)
-        decoding = DecodeState(prompt, stop=stop, limits=Limits(32), drafter=drafter)
-        steps = generate(pointer.network, cache, decoding)
+        cache = image.cache.fork(image.cache.length + len(prompt) + 32)
+        state = DecodeState(prompt, stop=stop, limits=Limits(32), drafter=drafter)
+        steps = generate(pointer.network, cache, state)
         tokens = [token for step in steps for token in step.tokens]
-        assert decoding.finish_reason is FinishReason.STOP
+        assert state.finish_reason is FinishReason.STOP
         assert tokens == plain[: first + 1]
 
 
-def test_opened_picture_answers_like_fresh_calls() -> None:
+def test_opened_image_answers_like_fresh_calls() -> None:
     warm, cold = load("tiny-d"), load("tiny-d", image_cache_bytes=0, crop_cache_bytes=0)
     questions = ["Describe this.", "What colour is it?", "Describe this."]
     with warm.open(IMAGE) as view:
@@ -148,12 +148,12 @@ def test_changed_corner_pays_for_its_crops_only() -> None:
 
 
 def test_identical_crops_are_encoded_once(pointer: LocalPointer) -> None:
-    """A picture of one crop is its own low-resolution view."""
+    """An image of one crop is its own low-resolution view."""
     image = np.random.default_rng(6).integers(0, 255, (336, 336, 3), dtype=np.uint8)
     assert pointer.point(image, "cat").timing.crops == 1
 
 
-def test_budget_of_the_picture_cache_is_kept() -> None:
+def test_budget_of_the_image_cache_is_kept() -> None:
     pointer = load("tiny-d", image_cache_bytes=700_000, crop_cache_bytes=700_000)
     for seed in range(6):
         image = np.random.default_rng(seed).integers(0, 255, (300, 300, 3), dtype=np.uint8)
@@ -201,9 +201,9 @@ def test_stamp_and_frame_come_back_untouched(pointer: LocalPointer) -> None:
 
 
 def test_point_many_is_point_in_order(pointer: LocalPointer) -> None:
-    """Eleven requests of different length on three pictures, eight rows: some join while others are being written."""
-    pictures = [IMAGE, GOLDEN / "images/img0_336x336.png", GOLDEN / "images/p_99x41_rgb.png"]
-    requests = [(pictures[n % 3], "cat " * (n % 4 + 1) + str(n)) for n in range(11)]
+    """Eleven requests of different length on three images, eight rows: some join while others are being answered."""
+    images = [IMAGE, GOLDEN / "images/img0_336x336.png", GOLDEN / "images/p_99x41_rgb.png"]
+    requests = [(images[n % 3], "cat " * (n % 4 + 1) + str(n)) for n in range(11)]
     many = pointer.point_many(iter(requests))
     single = [pointer.point(image, query) for image, query in requests]
     assert [answer.text for answer in many] == [answer.text for answer in single]
@@ -215,12 +215,12 @@ def test_point_many_is_point_in_order(pointer: LocalPointer) -> None:
 def test_batches_admit_late_and_end_early(pointer: LocalPointer) -> None:
     """Two rows, answers of different length: the third request starts when the first has ended."""
     plain = decode(pointer, "Where?", NoDraft())
-    picture, _ = pointer.engine.encode(load_image(IMAGE))
+    image, _ = pointer.engine.encode(load_image(IMAGE))
     prompt = pointer.engine.tokenizer.encode(format_prompt("Where?"))
     lengths = [3, 20, 7, 11]
     jobs = [
         BatchEntry(
-            picture.cache,
+            image.cache,
             DecodeState(
                 prompt, stop=-1, limits=Limits(length), drafter=CorruptedOracle(plain, length)
             ),
@@ -230,7 +230,7 @@ def test_batches_admit_late_and_end_early(pointer: LocalPointer) -> None:
     ]
     tokens: dict[int, list[int]] = {key: [] for key in range(4)}
     order = []
-    decoder = BatchDecoder(pointer.network, 2, picture.cache.length + len(prompt) + 32)
+    decoder = BatchDecoder(pointer.network, 2, image.cache.length + len(prompt) + 32)
     for job, step in decoder.run(iter(jobs)):
         if step is None:
             order.append(job.key)
@@ -242,17 +242,17 @@ def test_batches_admit_late_and_end_early(pointer: LocalPointer) -> None:
 
 def test_hidden_states_are_those_that_the_tokens_were_chosen_from(pointer: LocalPointer) -> None:
     plain = decode(pointer, "Where?", NoDraft())
-    picture, _ = pointer.engine.encode(load_image(IMAGE))
+    image, _ = pointer.engine.encode(load_image(IMAGE))
     prompt = pointer.engine.tokenizer.encode(format_prompt("Where?"))
 
-    def decoding(seed: int) -> DecodeState:
+    def state_of(seed: int) -> DecodeState:
         drafter = CorruptedOracle(plain, seed)
         return DecodeState(prompt, stop=-1, limits=Limits(16), drafter=drafter)
 
-    cache = picture.cache.fork(picture.cache.length + len(prompt) + 40)
-    steps = list(generate(pointer.network, cache, decoding(0)))
-    batch = BatchDecoder(pointer.network, 2, picture.cache.length + len(prompt) + 40)
-    jobs = [BatchEntry(picture.cache, decoding(seed), seed) for seed in (1, 2)]
+    cache = image.cache.fork(image.cache.length + len(prompt) + 40)
+    steps = list(generate(pointer.network, cache, state_of(0)))
+    batch = BatchDecoder(pointer.network, 2, image.cache.length + len(prompt) + 40)
+    jobs = [BatchEntry(image.cache, state_of(seed), seed) for seed in (1, 2)]
     steps += [step for _, step in batch.run(iter(jobs)) if step is not None]
     assert any(len(step.tokens) > 1 for step in steps)
     for step in steps:
@@ -263,7 +263,7 @@ def test_hidden_states_are_those_that_the_tokens_were_chosen_from(pointer: Local
 
 
 @pytest.mark.parametrize("drafts", [True, False])
-def test_examining_is_pointing_and_shows_what_the_decoder_had_come_to(drafts: bool) -> None:
+def test_point_with_features_answers_as_point_and_returns_hidden_features(drafts: bool) -> None:
     nano = mp.load("nano", drafts=drafts)
     head = nano.network.decoder.head.weight.double()
     for kind, ask in (("point", nano.point), ("count", nano.count)):
@@ -326,8 +326,8 @@ def test_wrong_options_are_named(arguments: dict[str, object]) -> None:
         mp.load(GOLDEN / "models/tiny-d", **arguments)  # type: ignore[arg-type]
 
 
-def test_question_without_a_picture(pointer: LocalPointer) -> None:
-    """The golden text case: no picture, the begin token and the prompt."""
+def test_question_without_an_image(pointer: LocalPointer) -> None:
+    """The golden text case: no image, the begin token and the prompt."""
     golden = np.load(GOLDEN / "models" / pointer.model / "golden.npz")
     stream = pointer.stream_text(None, "Describe this image.")
     text = "".join(stream)

@@ -1,4 +1,4 @@
-"""A network that fails: NaN and exhausted memory stop one question with advice, and the others are answered as if alone."""
+"""Failures of the network: NaN and exhausted memory fail one question with advice, the others are answered."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def whole() -> LocalPointer:
 
 @pytest.mark.parametrize("drafts", [True, False])
 @pytest.mark.parametrize("name", ASKS)
-def test_numbers_that_overflow_are_no_answer(name: str, drafts: bool) -> None:
+def test_overflow_is_a_model_failure(name: str, drafts: bool) -> None:
     pointer = tiny(dtype="float16", drafts=drafts)
     with torch.no_grad():
         pointer.network.decoder.norm.weight.fill_(6e4)
@@ -82,7 +82,7 @@ def test_nan_logits_while_an_answer_is_written(drafts: bool) -> None:
             ask("cat")
 
 
-def test_a_picture_that_overflows_the_vision_tower_is_not_remembered() -> None:
+def test_an_image_that_overflows_the_vision_tower_is_not_remembered() -> None:
     pointer = tiny()
     with torch.no_grad():
         pointer.network.vision.positional_embedding.fill_(float("inf"))
@@ -101,9 +101,9 @@ def test_nan_in_one_row_of_a_batch_fails_that_one(whole: LocalPointer) -> None:
     state.accept = lambda logits, hidden: accept(logits * float("nan"), hidden)  # type: ignore[method-assign]
     ended: dict[object, object] = {}
     while scheduler.has_work:
-        for news in scheduler.step():
-            if news.error or news.result:
-                ended[news.key] = news.error or news.result
+        for output in scheduler.step():
+            if output.error or output.result:
+                ended[output.key] = output.error or output.result
     assert isinstance(ended["b"], ModelFailed)
     assert scheduler.free_rows == whole.engine.options.max_batch
     for key, expected in alone.items():
@@ -112,7 +112,7 @@ def test_nan_in_one_row_of_a_batch_fails_that_one(whole: LocalPointer) -> None:
         assert (result.text, result.points) == (expected.text, expected.points)
 
 
-def test_an_answer_that_cannot_be_put_together_fails_alone(whole: LocalPointer) -> None:
+def test_an_answer_that_cannot_be_composed_fails_alone(whole: LocalPointer) -> None:
     scheduler = whole.scheduler()
     for key in ("a", "b"):
         scheduler.add(key, SMALL, key)
@@ -141,7 +141,7 @@ def test_what_counts_as_out_of_memory(error: Exception) -> None:
     assert not is_out_of_memory(ValueError("out of memory"))
 
 
-def test_what_was_freed_is_tried_once_more() -> None:
+def test_a_pass_is_repeated_once_after_memory_was_freed() -> None:
     attempts: list[int] = []
 
     def work() -> str:
@@ -171,7 +171,7 @@ def full_when(
 
 
 @pytest.mark.parametrize("name", ASKS)
-def test_memory_that_runs_out_is_an_error_of_ours_and_leaves_the_model_whole(
+def test_exhausted_memory_is_a_point_error_and_leaves_the_model_usable(
     monkeypatch: pytest.MonkeyPatch, whole: LocalPointer, name: str
 ) -> None:
     before = ASKS["ask"](whole)
@@ -269,9 +269,7 @@ def test_bad_items_of_point_many_do_not_lose_the_others(
 
 
 @pytest.mark.parametrize("timeout_s", [-1.0, float("nan"), "5", True])
-def test_a_timeout_that_is_none_is_refused_by_every_call(
-    whole: LocalPointer, timeout_s: Any
-) -> None:
+def test_an_invalid_timeout_is_refused_by_every_call(whole: LocalPointer, timeout_s: Any) -> None:
     view = whole.open(SMALL)
     calls: list[Callable[[], object]] = [
         lambda: whole.point(SMALL, "cat", timeout_s=timeout_s),

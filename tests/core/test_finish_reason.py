@@ -1,4 +1,4 @@
-"""A text knows why it ended, whichever way it was asked for."""
+"""Every call that returns a text gives its finish reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def scheduled(pointer: LocalPointer, timeout_s: float | None) -> object:
     scheduler.add("a", IMAGE, "What is this?", kind="text", timeout_s=timeout_s)
     results = [None]
     while scheduler.has_work:
-        results += [news.result for news in scheduler.step()]
+        results += [output.result for output in scheduler.step()]
     return results[-1]
 
 
@@ -38,7 +38,7 @@ WAYS: dict[str, Callable[[LocalPointer, float | None], object]] = {
     "view stream": lambda p, t: run_to_end(
         p.open(IMAGE).stream_text("What is this?", timeout_s=t)
     ),
-    "no picture": lambda p, t: run_to_end(p.stream_text(None, "What is this?", timeout_s=t)),
+    "no image": lambda p, t: run_to_end(p.stream_text(None, "What is this?", timeout_s=t)),
     "scheduler": scheduled,
 }
 

@@ -1,4 +1,4 @@
-"""Downloads from a hub on the loopback that goes wrong in one way: an error of ours in one sentence, and what is whole stays."""
+"""Downloads from a loopback hub with one failure each: a DownloadError in one sentence; complete files are kept."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def failure() -> PointError:
     return caught.value
 
 
-def test_a_download_tells_its_size_before_and_is_made_once(made: Hub) -> None:
+def test_a_download_announces_its_size_and_is_made_once(made: Hub) -> None:
     told: list[str] = []
     folder = resolve("acme/tiny", announce=told.append)
     assert (folder / "model.safetensors").read_bytes() == made.files["model.safetensors"]
@@ -165,7 +165,7 @@ def test_a_download_tells_its_size_before_and_is_made_once(made: Hub) -> None:
         ("drop", DownloadError, "connection broke off; give the same command again"),
     ],
 )
-def test_each_trouble_has_its_own_sentence(
+def test_each_failure_has_its_own_message(
     made: Hub, mode: str, kind: type[PointError], words: str
 ) -> None:
     made.mode = mode
@@ -176,13 +176,13 @@ def test_each_trouble_has_its_own_sentence(
 
 
 @pytest.mark.parametrize("mode", ["500", "portal", "gated", "token"])
-def test_what_is_whole_on_this_machine_does_without_the_hub(made: Hub, mode: str) -> None:
+def test_a_complete_copy_on_this_machine_works_without_the_hub(made: Hub, mode: str) -> None:
     folder = resolve("acme/tiny", announce=lambda _: None)
     made.mode = mode
     assert resolve("acme/tiny") == folder
 
 
-def test_half_a_download_is_neither_here_nor_used(made: Hub) -> None:
+def test_an_incomplete_download_is_not_used(made: Hub) -> None:
     entry = CatalogEntry("tiny", "acme/tiny", 0, 0, "", None)
     made.mode = "drop"
     failure()
@@ -290,7 +290,7 @@ def test_offline_mode_is_named(made: Hub, monkeypatch: pytest.MonkeyPatch) -> No
     assert "HF_HUB_OFFLINE=1 forbids" in str(failure())
 
 
-def test_an_error_that_nobody_knows_is_ours_too(
+def test_an_unknown_error_becomes_a_download_error(
     made: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def listing(_: str) -> dict[str, int]:

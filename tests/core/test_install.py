@@ -1,4 +1,4 @@
-"""Which pip line a message gives, for each way this package can have been installed, and what a failed import means."""
+"""The pip line of a message for each kind of installation, and errors for failed imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Single layers against the reference: a wrong epsilon, order or factor shows here that whole models hide."""
+"""Single layers against the reference: detects a wrong epsilon, order or factor that whole models hide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Five hundred random questions about random pictures: drafts, trees among them, change no token.
+"""Five hundred random questions about random images: drafts, trees among them, change no token.
 
 On `nano`, whose answers are real markup, and on every family's golden checkpoint, whose random weights write free text.
 """
@@ -23,7 +23,7 @@ NAMES = ("dogs", "cat", "red star", "the burgers", "zebra", "hearts", "a blue ci
 
 
 def check(plain: LocalPointer, drafted: LocalPointer, images: list[np.ndarray], each: int) -> int:
-    """Ask about every picture with both; return the passes that drafting saved."""
+    """Ask about every image with both; return the passes that drafting saved."""
     rng = random.Random(7)
     saved = 0
     for image in images:

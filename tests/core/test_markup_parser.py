@@ -1,4 +1,4 @@
-"""The strict parser: every form, every way to break it, in pieces, and cut short."""
+"""The strict parser: all forms, all violations, in pieces, and cut."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_labels(text: str, labels: list[str]) -> None:
     assert [point.label for point in parsed.points] == labels
 
 
-def test_a_point_leaves_as_soon_as_its_numbers_are_closed() -> None:
+def test_a_point_is_returned_as_soon_as_its_numbers_are_closed() -> None:
     parser = MarkupParser(label="dogs")
     left = {}
     for position, character in enumerate(DOGS):
@@ -235,7 +235,7 @@ def test_pieces_make_no_difference(text: str, cuts: list[int], cut: bool) -> Non
 
 
 @given(answers)
-def test_an_answer_cut_anywhere_invents_nothing(text: str) -> None:
+def test_an_answer_cut_anywhere_has_no_invented_points(text: str) -> None:
     whole = [(point.x, point.y) for point in parse(text).points]
     for end in range(len(text)):
         parsed = parse(text[:end], cut=True)
@@ -246,7 +246,7 @@ def test_an_answer_cut_anywhere_invents_nothing(text: str) -> None:
 
 @given(rubble)
 @settings(max_examples=150)
-def test_rubble_never_reads_differently_later(text: str) -> None:
+def test_damaged_text_never_parses_differently_later(text: str) -> None:
     whole = [(point.x, point.y) for point in parse(text).points]
     for end in range(len(text)):
         places = [(point.x, point.y) for point in parse(text[:end], cut=True).points]

@@ -1,4 +1,4 @@
-"""Points to text as the training data has it, and the questions that ask for them."""
+"""Points to text as in the training data, and the prompts."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_pixels_and_norm_are_written_alike(
 @pytest.mark.parametrize(
     "points", [[(1.01, 0.5)], [(0.5, -0.001)], [(float("nan"), 0.5)], [(0.5, float("inf"))]]
 )
-def test_points_outside_the_picture_are_refused(points: list[tuple[float, float]]) -> None:
+def test_points_outside_the_image_are_refused(points: list[tuple[float, float]]) -> None:
     with pytest.raises(MarkupError, match=r"inside the image \(0-100 percent\), got"):
         format_points(points, "mug")
 

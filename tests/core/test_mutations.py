@@ -1,4 +1,4 @@
-"""Plausible mistakes, each made on purpose: the golden numbers must notice every one of them.
+"""Plausible mistakes, made on purpose one by one: the golden numbers must detect each.
 
 The list is that of tests/golden/README.md and docs/molmo.md section 11. A mistake that this file cannot see could hide in the
 code as well.

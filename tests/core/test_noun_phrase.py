@@ -1,4 +1,4 @@
-"""Instructions become the label that Molmo's training puts into its templates; sentences stay as they are."""
+"""Instructions give the label of Molmo's training templates; sentences are not changed."""
 
 from __future__ import annotations
 

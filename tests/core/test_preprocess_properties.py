@@ -1,4 +1,4 @@
-"""Properties of tiling, crops and image tokens, for every picture and every configuration that fits together."""
+"""Properties of tiling, crops and image tokens, for every image and every configuration that fits together."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_tiling_is_allowed_and_not_wasteful(width: int, height: int, most: int) 
     config = replace(MOLMO, max_crops=most)
     rows, columns = choose_tiling(width, height, config)
     assert 1 <= rows * columns <= most
-    # Turning the picture turns the grid, but for ties.
+    # Turning the image turns the grid, but for ties.
     turned = choose_tiling(height, width, config)
     assert turned[0] * turned[1] == rows * columns
 
@@ -118,12 +118,12 @@ def test_a_bright_spot_lands_where_the_placement_says(
     weight = canvas[..., 0]
     rows, columns = np.indices(weight.shape)
     found = [(weight * (columns + 0.5)).sum(), (weight * (rows + 0.5)).sum()] / weight.sum()
-    # At the picture's edge the filter is cut off, and rounding the size down moves things by part of a pixel.
+    # At the image's edge the filter is cut off, and rounding the size down moves things by part of a pixel.
     np.testing.assert_allclose(found, where.canvas_from_norm(centre), atol=0.75)
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 255))
-def test_a_flat_picture_stays_flat(width: int, height: int, value: int) -> None:
+def test_a_flat_image_stays_flat(width: int, height: int, value: int) -> None:
     image = np.full((37, 53, 3), value, np.uint8)
     np.testing.assert_allclose(resize(image, width, height), value / 255, atol=1e-6)
 

@@ -1,4 +1,4 @@
-"""Points that are written twice: one thing each, in the whole answer and in the stream."""
+"""Repeated points: one point each, in the answer and in the stream."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def written(
     ending: FinishReason = FinishReason.STOP,
     calibrated: bool = False,
 ) -> tuple[list[Point], Pointing]:
-    """What an answer of that text, whose tokens are all certain, streams and is."""
+    """Return the streamed points and the answer for a text whose tokens all have probability 1."""
     blank = Pointing(query="mugs", status=Status.TRUNCATED, image_size=(100, 100))
     trace = ConfidenceTracker(NumberTokens(tokenizer), None)
     repeats = Repeats(calibrated=calibrated)
@@ -53,7 +53,7 @@ def tag(*places: tuple[float, float]) -> str:
     )
 
 
-def test_a_place_that_is_written_again_is_one_thing(tokenizer: Tokenizer) -> None:
+def test_a_repeated_position_is_one_point(tokenizer: Tokenizer) -> None:
     text = tag((10.5, 20.0), (70.0, 30.5), (10.5, 20.0), (10.5, 20.0), (40.0, 5.0), (70.0, 30.5))
     streamed, pointing = written(tokenizer, text)
     assert [(p.x, p.y) for p in pointing.points] == [(0.105, 0.2), (0.7, 0.305), (0.4, 0.05)]
@@ -135,7 +135,7 @@ def test_distinct_points_are_apart_and_each_point_belongs_to_one(
     assert not far or len(kept) == len(points)
 
 
-def test_every_state_belongs_to_its_point(tmp_path: Path) -> None:
+def test_hidden_features_belong_to_their_point(tmp_path: Path) -> None:
     import molmo_point as mp
 
     pointer = mp.load("nano")

@@ -1,4 +1,4 @@
-"""Questions that join while others are answered: the same answers as alone, places that are free at once, clear refusals."""
+"""Continuous batching: answers equal those of single questions, rows are freed at once, refusals give the numbers."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def nano() -> LocalPointer:
     return mp.load("nano", max_batch=3)
 
 
-def drain(scheduler: Scheduler) -> dict[object, list[StepOutput]]:
-    heard: dict[object, list[StepOutput]] = {}
+def drain_scheduler(scheduler: Scheduler) -> dict[object, list[StepOutput]]:
+    outputs: dict[object, list[StepOutput]] = {}
     while scheduler.has_work:
-        for news in scheduler.step():
-            heard.setdefault(news.key, []).append(news)
-    return heard
+        for output in scheduler.step():
+            outputs.setdefault(output.key, []).append(output)
+    return outputs
 
 
 def test_questions_of_every_kind_join_late_and_get_their_own_answers(nano: LocalPointer) -> None:
@@ -39,7 +39,7 @@ def test_questions_of_every_kind_join_late_and_get_their_own_answers(nano: Local
         "text": nano.ask(DEMO, "What is this?"),
     }
     scheduler = nano.scheduler()
-    heard: dict[object, list[StepOutput]] = {}
+    outputs: dict[object, list[StepOutput]] = {}
     scheduler.add("points", DEMO, "burgers")
     waiting = [("count", "burgers", "count"), ("none", "zebra", "point")]
     waiting += [("text", "What is this?", "text")]
@@ -47,21 +47,21 @@ def test_questions_of_every_kind_join_late_and_get_their_own_answers(nano: Local
         if waiting and scheduler.free_rows:
             key, query, kind = waiting.pop(0)
             scheduler.add(key, DEMO, query, kind=kind)  # type: ignore[arg-type]
-        for news in scheduler.step():
-            heard.setdefault(news.key, []).append(news)
+        for output in scheduler.step():
+            outputs.setdefault(output.key, []).append(output)
     for key, expected in alone.items():
-        result = heard[key][-1].result
+        result = outputs[key][-1].result
         if isinstance(expected, str):
             assert result == expected
-            assert "".join(news.piece for news in heard[key]).strip() == expected
+            assert "".join(output.piece for output in outputs[key]).strip() == expected
             continue
         assert isinstance(result, mp.Pointing)
         assert (result.text, result.status) == (expected.text, expected.status)
         assert [(p.x, p.y) for p in result.points] == [(p.x, p.y) for p in expected.points]
-        assert [p for news in heard[key] for p in news.points] == list(result.points)
+        assert [p for output in outputs[key] for p in output.points] == list(result.points)
 
 
-def test_a_withdrawn_question_frees_its_place_at_once(nano: LocalPointer) -> None:
+def test_a_cancelled_question_frees_its_row_at_once(nano: LocalPointer) -> None:
     scheduler = nano.scheduler()
     for key in range(3):
         scheduler.add(key, DEMO, "burgers")
@@ -71,34 +71,34 @@ def test_a_withdrawn_question_frees_its_place_at_once(nano: LocalPointer) -> Non
     scheduler.cancel("never there")
     assert scheduler.free_rows == 1
     scheduler.add("late", DEMO, "watermelon")
-    heard = drain(scheduler)
-    assert set(heard) == {0, 2, "late"}
-    late = heard["late"][-1].result
+    outputs = drain_scheduler(scheduler)
+    assert set(outputs) == {0, 2, "late"}
+    late = outputs["late"][-1].result
     assert isinstance(late, mp.Pointing)
     assert late.text == nano.point(DEMO, "watermelon").text
 
 
-def test_a_passed_deadline_frees_its_place_and_keeps_what_is_complete(nano: LocalPointer) -> None:
+def test_a_passed_deadline_frees_its_row_and_keeps_the_complete_points(nano: LocalPointer) -> None:
     scheduler = nano.scheduler()
     scheduler.add("late", DEMO, "burgers", timeout_s=0.0)
     scheduler.add("calm", DEMO, "burgers")
-    news = {item.key: item for item in scheduler.step()}
-    result = news["late"].result
+    by_key = {item.key: item for item in scheduler.step()}
+    result = by_key["late"].result
     assert isinstance(result, mp.Pointing)
     assert result.status is mp.Status.TRUNCATED
     assert scheduler.free_rows == 2
-    assert isinstance(drain(scheduler)["calm"][-1].result, mp.Pointing)
+    assert isinstance(drain_scheduler(scheduler)["calm"][-1].result, mp.Pointing)
 
 
 def test_what_cannot_be_asked_does_not_join(nano: LocalPointer) -> None:
     scheduler = nano.scheduler()
     scheduler.add("good", DEMO, "burgers")
     with pytest.raises(ImageError):
-        scheduler.add("bad", b"no picture", "burgers")
+        scheduler.add("bad", b"no image", "burgers")
     with pytest.raises(QueryError):
         scheduler.add("empty", DEMO, " ")
     assert scheduler.free_rows == 2
-    assert set(drain(scheduler)) == {"good"}
+    assert set(drain_scheduler(scheduler)) == {"good"}
 
 
 def test_a_question_that_can_never_fit_is_refused_with_the_numbers() -> None:
@@ -139,5 +139,5 @@ def test_threads_with_one_pointer_do_not_mix(nano: LocalPointer) -> None:
 
 
 def drained(scheduler: Scheduler) -> list[mp.Pointing]:
-    last = [heard[-1].result for heard in drain(scheduler).values()]
+    last = [outputs[-1].result for outputs in drain_scheduler(scheduler).values()]
     return [result for result in last if isinstance(result, mp.Pointing)]

@@ -1,4 +1,4 @@
-"""A model split over two processes answers as one: real processes, real gloo, the golden 72B twin."""
+"""Tensor parallelism: two gloo processes write the tokens of one process, with the small golden 72B model."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ dist.init_process_group("gloo")
 mesh = init_device_mesh("cpu", (dist.get_world_size(),))
 pointer = mp.load(folder, device="cpu", mesh=mesh)
 engine = pointer.engine
-picture, _ = engine.encode(load_image(image))
+image, _ = engine.encode(load_image(image))
 prompt = engine.tokenizer.encode(format_prompt(question))
-cache = picture.cache.fork(picture.cache.length + len(prompt) + int(count))
+cache = image.cache.fork(image.cache.length + len(prompt) + int(count))
 decoding = DecodeState(prompt, stop=-1, limits=Limits(int(count)), drafter=NoDraft())
 tokens = [t for step in generate(engine.model, cache, decoding) for t in step.tokens]
 shapes = [list(engine.model.decoder.blocks[0].attention.qkv.weight.shape), cache.keys.shape[2]]
@@ -71,7 +71,7 @@ def test_two_processes_write_the_golden_tokens(tmp_path: Path) -> None:
         assert (qkv, key_heads) == ([96, 128], 1)
 
 
-def test_shares_put_together_are_the_whole() -> None:
+def test_concatenated_shards_equal_the_whole_model() -> None:
     folder = GOLDEN / "models/tiny-72b"
     config = MolmoConfig.from_folder(folder)
     whole = load_weights(folder, config).decoder.blocks[1]

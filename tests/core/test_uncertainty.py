@@ -93,12 +93,12 @@ def test_two_whole_numbers_share_the_mass() -> None:
     assert point.score == pytest.approx(0.5, abs=1e-6)
 
 
-def test_a_neighbour_counts_as_the_same_place() -> None:
+def test_a_neighbouring_position_counts_as_the_same() -> None:
     _, point = answer(WHOLE, SURE_WHOLE, {1: {"63": 0.5, "64": 0.5}})
     assert point.score == pytest.approx(1.0, abs=1e-6)
 
 
-def test_doubt_about_tens_weighs_more_than_about_tenths() -> None:
+def test_uncertain_tens_weigh_more_than_uncertain_tenths() -> None:
     variances = []
     for index, (own, other) in ((1, "67"), (2, "34"), (4, "56")):
         _, point = answer(DIGITS, SURE, {index: {own: 0.6, other: 0.4}})
@@ -107,7 +107,7 @@ def test_doubt_about_tens_weighs_more_than_about_tenths() -> None:
     assert variances[0] > 10 * variances[1] > 100 * variances[2]
 
 
-def test_doubt_whether_there_is_a_point_lowers_the_score() -> None:
+def test_an_uncertain_further_point_lowers_the_score() -> None:
     trace, point = answer(WHOLE, SURE_WHOLE, {0: {" <point": 0.7, " There": 0.3}})
     assert point.score == pytest.approx(0.7, abs=1e-6)
     assert trace.absent_probability() == pytest.approx(0.3, abs=1e-6)
@@ -120,7 +120,7 @@ def test_hundred_is_a_number_of_its_own() -> None:
     assert 0 < point.covariance[0] < 1e-4
 
 
-def test_digits_that_are_no_tokens_give_no_belief() -> None:
+def test_numbers_that_are_no_digit_tokens_give_no_confidence() -> None:
     _, point = answer([*WHOLE, "x"], [" <point", "x", ".", "5", '"', "44", ".", "0"], {})
     assert (point.score, point.covariance) == (None, None)
 
@@ -155,9 +155,7 @@ def test_calibration_is_applied() -> None:
 
 
 @pytest.mark.parametrize(("vocabulary", "pieces"), [(DIGITS, SURE), (WHOLE, SURE_WHOLE)])
-def test_probes_read_what_the_decoder_had_come_to(
-    vocabulary: list[str], pieces: list[str]
-) -> None:
+def test_probes_use_the_hidden_features(vocabulary: list[str], pieces: list[str]) -> None:
     doubt = {0: {" <point": 0.7, " There": 0.3}}
     _, without = answer(vocabulary, pieces, doubt, CALIBRATION)
     spread_x = CALIBRATION.spread_x.model_copy(update={"probe": (0.0, 4.0, 0.5, 1.0)})
@@ -176,7 +174,7 @@ def test_probes_read_what_the_decoder_had_come_to(
 
 
 @pytest.mark.parametrize(("hint", "variance"), [(1e4, 1 / 3), (-1e4, 1e-8)])
-def test_no_probe_takes_a_variance_beyond_the_picture_or_below_its_digits(
+def test_no_probe_takes_a_variance_beyond_the_image_or_below_its_digits(
     hint: float, variance: float
 ) -> None:
     assert VarianceModel(scale=2.0).variance(1e-3, 0.7, hint) == pytest.approx(variance)

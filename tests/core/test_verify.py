@@ -51,7 +51,7 @@ def test_bfloat16_is_judged_by_agreement(name: str) -> None:
     assert all(report.passed for report in reports)
 
 
-def test_a_change_that_is_felt_everywhere_is_a_miss_in_bfloat16(tmp_path: Path) -> None:
+def test_a_change_that_affects_all_positions_is_a_miss_in_bfloat16(tmp_path: Path) -> None:
     folder = tmp_path / "tiny-d"
     shutil.copytree(GOLDEN / "models/tiny-d", folder)
     shutil.copytree(GOLDEN / "images", folder / "images")
