@@ -11,8 +11,7 @@ import functools
 import os
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -32,6 +31,7 @@ from molmo_point.engine.generate import (
 from molmo_point.engine.image_prefix import EncodedImage, ImageEncoder
 from molmo_point.engine.options import EngineOptions as EngineOptions
 from molmo_point.engine.question import Question
+from molmo_point.engine.request import PointRequest, Request, TextRequest
 from molmo_point.engine.score_calibration import Calibration
 from molmo_point.engine.uncertainty import ConfidenceTracker, NumberTokens
 from molmo_point.errors import ModelFailed, QueryError, UsageError
@@ -47,20 +47,6 @@ from molmo_point.repeats import Repeats
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
-Answer_co = TypeVar("Answer_co", covariant=True)
-
-
-@dataclass(frozen=True, eq=False)
-class Request(Generic[Answer_co]):
-    """A question about an encoded image, ready to be decoded."""
-
-    image: EncodedImage
-    state: DecodeState
-    answer: Answer_co
-
-
-PointRequest = Request[PointAnswer]
-TextRequest = Request[TextAnswer]
 
 
 class Engine:

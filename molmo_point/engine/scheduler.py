@@ -13,10 +13,11 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from molmo_point.engine.batch import BatchEntry, Outcome
-from molmo_point.engine.engine import Engine, PointRequest, TextRequest
+from molmo_point.engine.engine import Engine
 from molmo_point.engine.failures import as_point_error
 from molmo_point.engine.image_prefix import EncodedImage
 from molmo_point.engine.question import Kind, Question
+from molmo_point.engine.request import PointRequest, TextRequest
 from molmo_point.errors import ModelFailed, PointError
 from molmo_point.pointer import ImageLike
 from molmo_point.points import Point, Pointing, Text, Timing
