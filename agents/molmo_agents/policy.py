@@ -15,28 +15,6 @@ from typing import Union
 from molmo_agents.errors import PolicyError
 from molmo_agents.origins import SCHEMES, Origin, allowed, origin_of, parse_pattern
 
-VERBS = frozenset(
-    [
-        "look",
-        "locate",
-        "click",
-        "click_all",
-        "hover",
-        "type",
-        "select",
-        "check",
-        "upload",
-        "drag",
-        "scroll_to",
-        "exists",
-        "wait_for",
-        "count",
-        "goto",
-        "back",
-        "key",
-    ]
-)
-READ_ONLY = frozenset(["look", "locate", "exists", "wait_for", "count"])
 RISKS = frozenset(["buy", "pay", "delete", "send", "password", "file", "permission", "dialog"])
 
 
@@ -88,7 +66,7 @@ class Policy:
         resources: Where images, scripts, frames and requests may come from; None means the same as `origins`; ("*",) means
             any http(s) address.
         confirm: Says yes or no to a risky action; None refuses them all. May be a coroutine function for the async twin.
-        verbs: Which verbs may be used.
+        verbs: Which verbs may be used; None means all.
         dry_run: Do everything but the press.
         dialogs: "dismiss" or "accept" alerts (an alert has one button). What confirm(), prompt() and beforeunload ask is put
             to `confirm` as a risk of kind "dialog", with the risks of what it says; without a yes it is dismissed.
@@ -105,7 +83,7 @@ class Policy:
     origins: tuple[str, ...] = ()
     resources: tuple[str, ...] | None = None
     confirm: Confirm | None = None
-    verbs: frozenset[str] = VERBS
+    verbs: frozenset[str] | None = None
     dry_run: bool = False
     dialogs: str = "dismiss"
     downloads: bool = False
@@ -119,9 +97,6 @@ class Policy:
     def __post_init__(self) -> None:
         for origin in (*self.origins, *(o for o in self.resources or () if o != "*")):
             parse_pattern(origin)
-        unknown = set(self.verbs) - VERBS
-        if unknown:
-            raise PolicyError(f"unknown verbs {sorted(unknown)}: choose from {sorted(VERBS)}")
         if self.dialogs not in ("dismiss", "accept"):
             raise PolicyError(f'dialogs must be "dismiss" or "accept", got {self.dialogs!r}')
         for name, secret in self.secrets.items():

@@ -12,11 +12,11 @@ from molmo_agents.browser.cdp import Worlds
 from molmo_agents.browser.page_events import Watch
 from molmo_agents.browser.request_filter import Gate
 from molmo_agents.drivers.steps import Steps
-from molmo_agents.errors import PageUnusable
+from molmo_agents.errors import PageUnusable, PolicyError
 from molmo_agents.journal import Journal
 from molmo_agents.masker import Masker
 from molmo_agents.outcome import Result
-from molmo_agents.policy import READ_ONLY, Policy, Rules
+from molmo_agents.policy import Policy, Rules
 from molmo_point.errors import UsageError
 from molmo_point.pointer import Pointer
 
@@ -66,6 +66,24 @@ class Options:
             )
 
 
+@dataclass(frozen=True)
+class VerbNames:
+    """The verbs that there are, and those of them that change nothing on the page."""
+
+    every: frozenset[str]
+    read_only: frozenset[str]
+
+    def check(self, policy: Policy) -> None:
+        """Refuse a policy that allows verbs that do not exist.
+
+        Raises:
+            PolicyError: Their names, and those that there are.
+        """
+        unknown = (policy.verbs or frozenset()) - self.every
+        if unknown:
+            raise PolicyError(f"unknown verbs {sorted(unknown)}: choose from {sorted(self.every)}")
+
+
 @dataclass
 class Shared:
     """What all windows of one agent have in common: what was used of the policy's budgets, and values that are not shown."""
@@ -97,7 +115,9 @@ class Session:
         options: Options,
         journal: Journal | None,
         handler: Callable[[Callable[..., Steps[Any]]], Callable[..., Any]],
+        verbs: VerbNames,
     ) -> None:
+        verbs.check(policy)
         if page.is_closed():
             raise PageUnusable("the page is closed: open one with context.new_page() first")
         self.page = page
@@ -105,6 +125,7 @@ class Session:
         self.policy = policy.starting_at(page.url)
         self.rules = Rules.of(self.policy)
         self.options = options
+        self.verbs = verbs
         self.journal = journal
         self.worlds = Worlds(page, options.answer_s)
         self.watch = Watch(page, self.policy, self.rules, handler)
@@ -181,11 +202,11 @@ class Session:
     def forbids(self, verb: str) -> tuple[Result, str] | None:
         """Say why `verb` may not be done now, or None."""
         policy = self.policy
-        if verb not in policy.verbs:
+        if policy.verbs is not None and verb not in policy.verbs:
             return Result.BLOCKED_ACTION, f"the policy does not allow {verb}()"
         if self._shared.spent_s() > policy.max_seconds:
             return Result.BUDGET, f"the policy's {policy.max_seconds:g} seconds are used up"
-        if verb not in READ_ONLY and self.actions >= policy.max_actions:
+        if verb not in self.verbs.read_only and self.actions >= policy.max_actions:
             return Result.BUDGET, f"the policy's {policy.max_actions} actions are used up"
         if self.looks >= policy.max_looks:
             return Result.BUDGET, f"the policy's {policy.max_looks} looks are used up"

@@ -37,6 +37,7 @@ from molmo_agents.target.verdicts import Report, delivered, provably_undelivered
 
 from molmo_point.errors import UsageError
 from molmo_point.points import Point
+from molmo_point.testing import FakePointer
 
 unit = st.floats(0, 1, exclude_max=True, allow_nan=False)
 size = st.integers(1, 4000)
@@ -137,7 +138,7 @@ def test_policy_mistakes() -> None:
     with pytest.raises(PolicyError, match="origins it may be typed on"):
         Policy(secrets={"a": Secret("x")})
     with pytest.raises(PolicyError, match="unknown verbs"):
-        Policy(verbs=frozenset({"fly"}))
+        WebPointer(object(), FakePointer({}), Policy(verbs=frozenset({"fly"})))
     with pytest.raises(PolicyError, match="unknown risks"):
         allow_risks(["everything"])
     assert "hunter2" not in repr(Policy(secrets={"a": Secret("hunter2", ("https://a.b",))}))

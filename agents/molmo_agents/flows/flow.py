@@ -19,50 +19,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin
 
 from molmo_agents.flows.flow_check import NEWEST, Flow, FlowStep, load_flow, parse_flow
 from molmo_agents.outcome import OK, Outcome, Result
 from molmo_agents.sync_pointer import WebPointer
+from molmo_agents.verbs.table import TABLE
 
 
 def run_step(web: WebPointer, step: FlowStep, folder: Path, start: str = "") -> Outcome:
     """Do one step. Addresses are relative to `start`, files of uploads to `folder`."""
-    f, q = step.fields, step.query
-    expect, name = f.get("expect"), f.get("name")
-    verbs: dict[str, Callable[[], Outcome]] = {
-        "goto": lambda: web.goto(urljoin(start, q)),
-        "back": lambda: web.back(),
-        "key": lambda: web.key(q),
-        "locate": lambda: web.locate(q, many=f.get("many", False)),
-        "click": lambda: web.click(
-            q,
-            button=f.get("button", "left"),
-            count=f.get("times", 1),
-            expect_name=name,
-            expect=expect,
-        ),
-        "click_all": lambda: web.click_all(q, expect=expect, fixed=f.get("fixed", False)),
-        "hover": lambda: web.hover(q, expect_name=name),
-        "type": lambda: web.type(
-            q,
-            f.get("text"),
-            secret=f.get("secret"),
-            clear=f.get("clear", True),
-            submit=f.get("submit", False),
-            expect_name=name,
-            expect=expect,
-        ),
-        "select": lambda: web.select(q, f["option"] if "option" in f else f["options"]),
-        "check": lambda: web.check(q, f.get("on", True)),
-        "upload": lambda: web.upload(q, [folder / path for path in f["files"]]),
-        "drag": lambda: web.drag(q, f["to"]),
-        "scroll_to": lambda: web.scroll_to(q, max_screens=f.get("max_screens", 10)),
-        "exists": lambda: web.exists(q),
-        "wait_for": lambda: web.wait_for(q, timeout_s=f.get("timeout", 10.0)),
-        "count": lambda: web.count(q),
-    }
-    return verbs[step.verb]()
+    verb = TABLE[step.verb]
+    arguments: dict[str, Any] = {}
+    for word, value in step.fields.items():
+        if word in verb.fields:
+            field = verb.fields[word]
+            arguments[field.parameter] = (
+                [folder / path for path in value] if field.paths else value
+            )
+    subject = urljoin(start, step.query) if verb.subject == "address" else step.query
+    done: Outcome = getattr(web, step.verb)(*[subject] * (verb.subject != "nothing"), **arguments)
+    return done
 
 
 __all__ = ["Flow", "FlowStep", "as_wanted", "load_flow", "parse_flow", "run_flow", "wanted_words"]

@@ -12,15 +12,29 @@ from urllib.parse import urljoin
 
 from molmo_agents.browser.launch import Screen
 from molmo_agents.errors import FlowError
-from molmo_agents.flows.flow_words import FIELDS, STATUS, known, strings, whole, words
 from molmo_agents.flows.flow_yaml import read_flow
 from molmo_agents.origins import origin_of
+from molmo_agents.outcome import Result
 from molmo_agents.policy import Policy, Secret, allow_risks
 from molmo_agents.verbs.keyboard import KEYS
+from molmo_agents.verbs.readers import Reader, known, one_of, strings, whole, words
+from molmo_agents.verbs.table import TABLE
 from molmo_point.errors import UsageError
 
 NEWEST = "newest"
 """How a step says: the window that opened last."""
+
+TAB = "tab"
+"""The step that goes on in another window; it is no verb."""
+
+STEPS = (*TABLE, TAB)
+"""What a step may be."""
+
+WANTED: dict[str, Reader] = {
+    "status": one_of(result.value for result in Result),
+    "equals": whole(0),
+}
+"""What a step may say of its outcome; `equals` of a count only."""
 
 TOP = frozenset(
     {"start", "origins", "resources", "allow", "secrets", "steps", "viewport", "about"}
@@ -149,38 +163,63 @@ def _viewport(value: Any, name: str) -> tuple[int, int]:
 def _step(step: Any, name: str) -> FlowStep:
     if not isinstance(step, dict):
         raise FlowError(f"{name}: expected 'verb: what', got {step!r}")
-    verbs = [key for key in step if key in FIELDS]
+    verbs = [key for key in step if key in STEPS]
     if len(verbs) != 1:
         first = next(iter(step), "")
-        near = difflib.get_close_matches(str(first), FIELDS, 1)
+        near = difflib.get_close_matches(str(first), STEPS, 1)
         hint = f" (did you mean {near[0]!r}?)" if near and not verbs else ""
         raise FlowError(
-            f"{name}: expected exactly one verb{hint}: known are {', '.join(sorted(FIELDS))}"
+            f"{name}: expected exactly one verb{hint}: known are {', '.join(sorted(STEPS))}"
         )
     verb = verbs[0]
-    readers = {**FIELDS[verb], **STATUS}
+    readers = _readers(verb)
     known(step, {*readers, verb}, name)
-    query = str(step[verb] or "") if verb == "back" else words(step[verb], f"{name}: {verb!r}")
+    query = _subject(verb, step[verb], name)
     given = {key: value for key, value in step.items() if key != verb}
     fields = {key: readers[key](value, f"{name}, {key}") for key, value in given.items()}
-    _complete(verb, query, fields, name)
+    _complete(verb, fields, name)
     return FlowStep(verb, query, fields)
 
 
-def _complete(verb: str, query: str, fields: Mapping[str, Any], name: str) -> None:
-    if verb == "type" and ("text" in fields) == ("secret" in fields):
-        raise FlowError(f"{name}: 'type' needs either 'text' or 'secret'")
-    if verb == "select" and ("option" in fields) == ("options" in fields):
-        raise FlowError(f"{name}: 'select' needs either 'option' or 'options'")
-    for needed, of in (("files", "upload"), ("to", "drag")):
-        if verb == of and not fields.get(needed):
-            raise FlowError(f"{name}: {verb!r} needs {needed!r}")
+def _readers(verb: str) -> dict[str, Reader]:
+    """The words of a step besides its verb, and how each is read."""
+    own = {} if verb == TAB else {word: field.read for word, field in TABLE[verb].fields.items()}
+    wanted = {word: read for word, read in WANTED.items() if word != "equals" or verb == "count"}
+    return {**own, **wanted}
+
+
+def _subject(verb: str, value: Any, name: str) -> str:
+    """What stands behind the verb."""
+    if verb == TAB:
+        window = words(value, f"{name}: {TAB!r}")
+        if window != NEWEST:
+            whole(1)(window, f"{name}: {TAB!r} ({NEWEST}, or a number from 1)")
+        return window
+    if TABLE[verb].subject == "nothing":
+        return str(value or "")
+    said = words(value, f"{name}: {verb!r}")
+    if TABLE[verb].subject == "key" and said not in KEYS:
+        raise FlowError(f"{name}: no key {said!r}: known are {', '.join(sorted(KEYS))}")
+    return said
+
+
+def _complete(verb: str, fields: Mapping[str, Any], name: str) -> None:
+    if verb == TAB:
+        return
+    entry = TABLE[verb]
+    if entry.either and sum(word in fields for word in entry.either) != 1:
+        raise FlowError(f"{name}: {verb!r} needs either {' or '.join(map(repr, entry.either))}")
+    for word, taken in entry.fields.items():
+        if taken.required and not fields.get(word):
+            raise FlowError(f"{name}: {verb!r} needs {word!r}")
     if verb == "click" and fields.get("times") == 2 and fields.get("button", "left") != "left":
         raise FlowError(f"{name}: a double click is made with the left button")
-    if verb == "key" and query not in KEYS:
-        raise FlowError(f"{name}: no key {query!r}: known are {', '.join(sorted(KEYS))}")
-    if verb == "tab" and query != NEWEST:
-        whole(1)(query, f"{name}: 'tab' ({NEWEST}, or a number from 1)")
+
+
+def _files(step: FlowStep) -> list[str]:
+    """The files that a step gives away."""
+    fields = {} if step.verb == TAB else TABLE[step.verb].fields
+    return [path for word, f in fields.items() if f.paths for path in step.fields.get(word, ())]
 
 
 def _fits_together(flow: Flow, name: str) -> None:
@@ -195,10 +234,11 @@ def _fits_together(flow: Flow, name: str) -> None:
         if secret is not None and secret not in flow.secrets:
             listed = ", ".join(sorted(flow.secrets)) or "none"
             raise FlowError(f"{name}, step {number}: no secret {secret!r}: there are {listed}")
-        for file in step.fields.get("files", ()):
+        for file in _files(step):
             if not (flow.folder / file).is_file():
                 raise FlowError(f"{name}, step {number}: there is no file {flow.folder / file}")
-        if step.verb == "goto" and origin_of(urljoin(flow.start, step.query)) is None:
+        address = step.verb != TAB and TABLE[step.verb].subject == "address"
+        if address and origin_of(urljoin(flow.start, step.query)) is None:
             raise FlowError(
                 f"{name}, step {number}: {step.query!r} is not an http or https address"
             )

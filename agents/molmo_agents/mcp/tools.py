@@ -1,9 +1,16 @@
-"""The tools themselves. Each takes a desk and the caller's words, and returns an `Outcome`; `mcp_server` makes them the SDK's."""
+"""The tools: each takes a client's browser and the client's words, and returns an `Outcome`. `server` makes them the SDK's."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 from molmo_agents.mcp.browsers import Desk
 from molmo_agents.outcome import Outcome
+from molmo_agents.verbs.table import TABLE
+
+Tool = Callable[..., Awaitable[Outcome]]
 
 
 async def point(desk: Desk, description: str) -> Outcome:
@@ -102,21 +109,65 @@ async def switch_tab(desk: Desk, number: int) -> Outcome:
     return await (await desk.switch(number)).look()
 
 
-READING = (point, count, exists, wait_for)
-ACTING = (
-    open_page,
-    back,
-    click,
-    hover,
-    type_text,
-    type_secret,
-    press_key,
-    select,
-    check,
-    upload,
-    drag,
-    scroll_to,
-    switch_tab,
-)
+TOOLS: dict[Tool, str] = {
+    point: "locate",
+    count: "count",
+    exists: "exists",
+    wait_for: "wait_for",
+    open_page: "goto",
+    back: "back",
+    click: "click",
+    hover: "hover",
+    type_text: "type",
+    type_secret: "type",
+    press_key: "key",
+    select: "select",
+    check: "check",
+    upload: "upload",
+    drag: "drag",
+    scroll_to: "scroll_to",
+}
+"""The tools with words of their own, and their verbs."""
+
+PLAIN = frozenset([str, bool, int, float])
+"""Types that a client can give."""
+
+
+def tool_of(name: str) -> Tool:
+    """Make a tool of a verb that has none: its plain parameters, a query being a description."""
+    verb = TABLE[name]
+    taken = {p.name: p for p in verb.parameters if p.annotation in PLAIN or p.name == "query"}
+    called = {"query": "description"}
+
+    async def tool(desk: Desk, **arguments: Any) -> Outcome:
+        given = {own: arguments[called.get(own, own)] for own in taken}
+        done: Outcome = await getattr(await desk.web(), name)(**given)
+        return done
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    own = [inspect.Parameter("desk", kind, annotation=Desk)]
+    for parameter in taken.values():
+        words = parameter.name == "query"
+        own.append(
+            parameter.replace(
+                name=called.get(parameter.name, parameter.name),
+                kind=kind,
+                annotation=str if words else parameter.annotation,
+            )
+        )
+    tool.__name__, tool.__doc__ = name, (verb.function.__doc__ or "").split("\n", 1)[0]
+    tool.__signature__ = inspect.Signature(own, return_annotation=Outcome)  # type: ignore[attr-defined]
+    tool.__annotations__ = {p.name: p.annotation for p in own} | {"return": Outcome}
+    return tool
+
+
+def verb_tools() -> list[tuple[Tool, bool]]:
+    """Return a tool for every verb, and whether it only reads; a picture is answered in another way (`look`)."""
+    found: list[tuple[Tool, bool]] = [(tool, TABLE[v].read_only) for tool, v in TOOLS.items()]
+    missing = [name for name in TABLE if name not in {*TOOLS.values(), "look"}]
+    found += [(tool_of(name), TABLE[name].read_only) for name in missing]
+    return [*found, (switch_tab, False)]
+
+
 OPENING = frozenset(["open_page"])
 """Tools that may begin a session."""

@@ -1,4 +1,4 @@
-"""The words of a step and what their values must be: text, truth values, numbers, each read as the field says."""
+"""Read the values of a flow: text, truth values, numbers, each as its field says; what cannot be meant raises `FlowError`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from molmo_agents.errors import FlowError
-from molmo_agents.outcome import Result
 from molmo_agents.verbs.expect import Expect
 
 Reader = Callable[[Any, str], Any]
@@ -103,43 +102,6 @@ def expectation(value: Any, name: str) -> Expect:
     kinds: dict[str, Reader] = {"url": words, "text": words, "exists": words, "timeout_s": seconds}
     known(value, kinds, name)
     return Expect(**{key: kinds[key](item, f"{name}, {key}") for key, item in value.items()})
-
-
-_NAME: dict[str, Reader] = {"name": words}
-_EXPECT: dict[str, Reader] = {"expect": expectation}
-STATUS: dict[str, Reader] = {"status": one_of(result.value for result in Result)}
-FIELDS: dict[str, dict[str, Reader]] = {
-    "goto": {},
-    "back": {},
-    "tab": {},
-    "key": {},
-    "locate": {"many": truth},
-    "click": {
-        "button": one_of(["left", "right", "middle"]),
-        "times": whole(1, 2),
-        **_NAME,
-        **_EXPECT,
-    },
-    "click_all": {"fixed": truth, **_EXPECT},
-    "hover": _NAME,
-    "type": {
-        "text": text,
-        "secret": words,
-        "clear": truth,
-        "submit": truth,
-        **_NAME,
-        **_EXPECT,
-    },
-    "select": {"option": words, "options": some},
-    "check": {"on": truth},
-    "upload": {"files": some},
-    "drag": {"to": words},
-    "scroll_to": {"max_screens": whole(1)},
-    "exists": {},
-    "wait_for": {"timeout": seconds},
-    "count": {"equals": whole(0)},
-}
-"""Verb -> the fields it takes besides `status` (the one that is right, where that is not success), and how each is read."""
 
 
 def known(tree: Mapping[Any, Any], allowed: Iterable[str], name: str) -> None:
