@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from molmo_agents.drivers.steps import Steps
+from molmo_agents.drivers.steps import Handler
 from molmo_agents.journal import Journal
 from molmo_agents.policy import Policy
 from molmo_agents.screen import Frame
@@ -29,7 +28,7 @@ class Face(Verbs[R]):
         policy: Policy | None,
         options: Options | None,
         journal: Journal | None,
-        handler: Callable[[Callable[..., Steps[Any]]], Callable[..., Any]],
+        handler: Handler,
     ) -> None:
         self._session = Session(
             page, pointer, policy or Policy(), options or Options(), journal, handler, NAMES

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 from molmo_agents.masker import Masker
 from molmo_agents.outcome import Outcome
 from molmo_agents.overlay import overlay
+from molmo_agents.playwright_types import Json
 from molmo_point.errors import UsageError
 
 __all__ = ["Journal", "Masker", "read_steps"]
@@ -51,7 +51,7 @@ class Journal:
             self._draw(outcome, outcome.ok)
             artefacts.append(str(self.folder / name))
         done = outcome.with_(artefacts=tuple(artefacts))
-        line: dict[str, Any] = {"step": self._count, "time": time.time()}
+        line: Json = {"step": self._count, "time": time.time()}
         line["picture"] = name if len(artefacts) > 1 else ""
         line["viewport"] = list(outcome.frame.viewport) if outcome.frame else None
         line["outcome"] = done.model_dump(mode="json")
@@ -95,7 +95,7 @@ def read_verdicts(folder: str | Path) -> dict[int, tuple[bool, str]]:
     return verdicts
 
 
-def read_steps(folder: str | Path) -> list[dict[str, Any]]:
+def read_steps(folder: str | Path) -> list[Json]:
     """Read the steps of a journal.
 
     Raises:
@@ -104,7 +104,7 @@ def read_steps(folder: str | Path) -> list[dict[str, Any]]:
     path = Path(folder) / "steps.jsonl"
     if not path.is_file():
         raise UsageError(f"there is no journal in {folder}: expected {path.name} there")
-    steps: list[dict[str, Any]] = []
+    steps: list[Json] = []
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         try:
             entry = json.loads(line)

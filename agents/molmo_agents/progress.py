@@ -10,6 +10,7 @@ from typing import Any, Union
 
 from molmo_agents.lines import Place
 from molmo_agents.outcome import Outcome, Result
+from molmo_agents.playwright_types import Json
 from molmo_point.points import Point
 
 Query = Union[str, Point]
@@ -35,7 +36,7 @@ class Progress:
 
     verb: str
     query: str
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: Json = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     attempts: int = 0
     place: Place = field(default_factory=lambda: Place("", 0.0, 0.0))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from molmo_agents.browser.cdp import Worlds
 from molmo_agents.browser.page_events import Watch
 from molmo_agents.browser.request_filter import Gate
-from molmo_agents.drivers.steps import Steps
+from molmo_agents.drivers.steps import Handler, Steps
 from molmo_agents.errors import PageUnusable, PolicyError
 from molmo_agents.journal import Journal
 from molmo_agents.masker import Masker
 from molmo_agents.outcome import Result
+from molmo_agents.playwright_types import Page
 from molmo_agents.policy import Policy, Rules
 from molmo_point.errors import UsageError
 from molmo_point.pointer import Pointer
@@ -109,12 +109,12 @@ class Session:
 
     def __init__(
         self,
-        page: Any,
+        page: Page,
         pointer: Pointer,
         policy: Policy,
         options: Options,
         journal: Journal | None,
-        handler: Callable[[Callable[..., Steps[Any]]], Callable[..., Any]],
+        handler: Handler,
         verbs: VerbNames,
     ) -> None:
         verbs.check(policy)

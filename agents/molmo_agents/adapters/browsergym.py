@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from molmo_agents.playwright_types import Json
 from molmo_agents.pointers import choose_pointer
 from molmo_agents.policy import Policy, allow_risks
 from molmo_agents.sync_pointer import WebPointer
@@ -25,11 +26,11 @@ class PointAgent:
     def __init__(self, pointer: Pointer) -> None:
         self._pointer = pointer
 
-    def obs_preprocessor(self, obs: dict[str, Any]) -> dict[str, Any]:
+    def obs_preprocessor(self, obs: Json) -> Json:
         """Keep what is used: the goal and the screenshot, (H, W, 3) uint8 RGB."""
         return {"goal": obs.get("goal", ""), "screenshot": obs["screenshot"]}
 
-    def get_action(self, obs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    def get_action(self, obs: Json) -> tuple[str, Json]:
         """Return the action and what is known about it."""
         goal = str(obs["goal"]).strip()
         if not goal:
@@ -55,7 +56,7 @@ class PointAgentArgs:
         """Make the agent, in the process that runs it."""
         return PointAgent(choose_pointer(self.model))
 
-    def set_benchmark(self, benchmark: Any, demo_mode: Any) -> None:
+    def set_benchmark(self, benchmark: object, demo_mode: object) -> None:
         """Nothing depends on the benchmark."""
 
     def set_reproducibility_mode(self) -> None:

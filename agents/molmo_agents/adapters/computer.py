@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from molmo_agents.playwright_types import Json
 from molmo_point.errors import UsageError
 from molmo_point.points import Point
 
@@ -44,7 +45,7 @@ def from_pixels(x: Any, y: Any, size: Size) -> Point:
     return Point(x=(int(x) + 0.5) / width, y=(int(y) + 0.5) / height)
 
 
-def to_openai(point: Point, size: Size, *, button: str = "left", count: int = 1) -> dict[str, Any]:
+def to_openai(point: Point, size: Size, *, button: str = "left", count: int = 1) -> Json:
     """Return an OpenAI-style click for a picture of `size`: {"type": "click", "x", "y", "button"} or double_click."""
     x, y = to_pixels(point, size)
     if count == 2 and button == "left":
@@ -56,7 +57,7 @@ def to_openai(point: Point, size: Size, *, button: str = "left", count: int = 1)
     return {"type": "click", "x": x, "y": y, "button": "wheel" if button == "middle" else button}
 
 
-def from_openai(action: Mapping[str, Any], size: Size) -> tuple[Point, str, int]:
+def from_openai(action: Mapping[str, object], size: Size) -> tuple[Point, str, int]:
     """Read an OpenAI-style click: (point, button, count); the inverse of `to_openai` up to the pixel.
 
     Raises:
@@ -73,9 +74,7 @@ def from_openai(action: Mapping[str, Any], size: Size) -> tuple[Point, str, int]
     return point, names[button], 2 if kind == "double_click" else 1
 
 
-def to_anthropic(
-    point: Point, size: Size, *, button: str = "left", count: int = 1
-) -> dict[str, Any]:
+def to_anthropic(point: Point, size: Size, *, button: str = "left", count: int = 1) -> Json:
     """Return an Anthropic-style click for a picture of `size`: {"action": "left_click", "coordinate": [x, y]}."""
     name = _ANTHROPIC.get((button, count))
     if name is None:
@@ -83,7 +82,7 @@ def to_anthropic(
     return {"action": name, "coordinate": list(to_pixels(point, size))}
 
 
-def from_anthropic(action: Mapping[str, Any], size: Size) -> tuple[Point, str, int]:
+def from_anthropic(action: Mapping[str, object], size: Size) -> tuple[Point, str, int]:
     """Read an Anthropic-style click: (point, button, count); the inverse of `to_anthropic` up to the pixel.
 
     Raises:

@@ -11,6 +11,7 @@ from molmo_agents.bench.miniwob.command import SCREEN
 from molmo_agents.bench.miniwob.episode import Episode
 from molmo_agents.bench.miniwob.pages import MiniwobPages
 from molmo_agents.browser.launch import Screen, open_page
+from molmo_agents.playwright_types import Json
 from molmo_agents.sync_pointer import WebPointer
 from molmo_point.errors import UsageError
 from molmo_point.images import load_image
@@ -30,7 +31,7 @@ LETTERS = "".join(chr(code) for code in range(32, 0x250))
 """Latin letters with accents, digits and signs: what the tasks are written in."""
 
 
-class MiniwobEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
+class MiniwobEnv(gymnasium.Env[Json, Json]):
     """One task. Close it, or its browser stays.
 
     Observation: {"image": (height, width, 3) uint8 RGB of the viewport, "utterance": the task}.
@@ -38,7 +39,7 @@ class MiniwobEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     Reward: the page's raw reward, -1 to 1, once it has decided; `info["outcome"]` says what became of the action.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012  (as the base class has it)
+    metadata: Json = {"render_modes": ["rgb_array"]}  # noqa: RUF012  (as the base class has it)
     render_mode = "rgb_array"
 
     def __init__(self, task: str, *, max_steps: int = 20, screen: Screen = SCREEN) -> None:
@@ -69,9 +70,7 @@ class MiniwobEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         """The Playwright page, for pointers that read it instead of its picture."""
         return self._web.page
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Json | None = None) -> tuple[Json, Json]:
         """Start an episode; the same seed makes the same page."""
         super().reset(seed=seed)
         drawn = seed if seed is not None else int(self.np_random.integers(1_000_000))
@@ -79,9 +78,7 @@ class MiniwobEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         self._steps = 0
         return self._observe(), {"seed": drawn}
 
-    def step(
-        self, action: dict[str, Any]
-    ) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+    def step(self, action: Json) -> tuple[Json, float, bool, bool, Json]:
         """Do one action; see the class."""
         if self._episode is None:
             raise UsageError("call reset() before step()")
@@ -109,7 +106,7 @@ class MiniwobEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         self._open.__exit__(None, None, None)
         self._pages.close()
 
-    def _observe(self) -> dict[str, Any]:
+    def _observe(self) -> Json:
         if self._episode is None:
             raise UsageError("call reset() first")
         frame = self._web.look().frame

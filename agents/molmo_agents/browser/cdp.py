@@ -13,6 +13,7 @@ from typing import Any
 from molmo_agents.browser.documents import WORLD, FrameIds, World, WorldLost, probe_source
 from molmo_agents.drivers.steps import Steps, call
 from molmo_agents.errors import PageGone
+from molmo_agents.playwright_types import CdpSession, Json, Page, PageFrame
 
 LOOKS_BETWEEN = 8
 """Looks after which the elements asked about are let go of: that is one more question to each session."""
@@ -21,14 +22,14 @@ LOOKS_BETWEEN = 8
 class Worlds:
     """Owns the CDP sessions of one page."""
 
-    def __init__(self, page: Any, answer_s: float) -> None:
+    def __init__(self, page: Page, answer_s: float) -> None:
         self._page = page
         self._answer_s = answer_s
         self._source = probe_source()
         self._contexts: dict[tuple[int, str], tuple[int, str]] = {}
         """(session, frame) -> our world's number there, and the document it was made in."""
         self._untidied = 0
-        self._foreign: dict[str, tuple[Any, Any]] = {}
+        self._foreign: dict[str, tuple[CdpSession, PageFrame]] = {}
         self._main: World | None = None
         self.session: Any = None
         self._frames = FrameIds()
@@ -52,7 +53,9 @@ class Worlds:
             except Exception:  # the target is gone, and its session with it
                 continue
 
-    def send(self, session: Any, method: str, more_s: float = 0.0, **params: Any) -> Steps[Any]:
+    def send(
+        self, session: CdpSession, method: str, more_s: float = 0.0, **params: object
+    ) -> Steps[Json]:
         """Send one CDP command and return its result; the page has `answer_s` seconds and `more_s` for it."""
         if session is None:
             raise PageGone("the page is no longer attached: it was closed, or this pointer was")
@@ -60,8 +63,8 @@ class Worlds:
         return (yield from call(session, "send", method, params, timeout_s=wait))
 
     def send_into(
-        self, session: Any, method: str, more_s: float = 0.0, **params: Any
-    ) -> Steps[Any]:
+        self, session: CdpSession, method: str, more_s: float = 0.0, **params: object
+    ) -> Steps[Json]:
         """As `send`, about a document that may go away meanwhile.
 
         Raises:
@@ -84,7 +87,7 @@ class Worlds:
         self._main = yield from self._world(self.session, frame["id"], frame.get("loaderId", ""))
         return self._main
 
-    def ask(self, world: World, function: str, *args: Any, more_s: float = 0.0) -> Steps[Any]:
+    def ask(self, world: World, function: str, *args: object, more_s: float = 0.0) -> Steps[Any]:
         """Call `molmo.<function>(*args)` in a document and return its JSON value; it may take `more_s` seconds itself.
 
         Raises:
@@ -95,7 +98,7 @@ class Worlds:
         )
 
     def run(
-        self, world: World, source: str, *args: Any, by_value: bool = True, more_s: float = 0.0
+        self, world: World, source: str, *args: object, by_value: bool = True, more_s: float = 0.0
     ) -> Steps[Any]:
         """Call a JavaScript function in a document; by value, or as a remote object for other CDP commands."""
         answer = yield from self._call_in(
@@ -114,7 +117,7 @@ class Worlds:
             raise PageGone(f"the page could not be probed: {text[:300]}")
         return answer["result"].get("value") if by_value else answer["result"]
 
-    def _call_in(self, world: World, more_s: float, **params: Any) -> Steps[Any]:
+    def _call_in(self, world: World, more_s: float, **params: object) -> Steps[Json]:
         """Call a function in a document; a world that turns out to be gone is forgotten."""
         try:
             return (
@@ -180,14 +183,14 @@ class Worlds:
         found: str | None = theirs["object"].get("objectId")
         return found
 
-    def describe(self, world: World, object_id: str) -> Steps[dict[str, Any]]:
+    def describe(self, world: World, object_id: str) -> Steps[Json]:
         """Say which node a remote object is, as the browser counts nodes."""
-        answer: dict[str, Any] = yield from self.send_into(
+        answer: Json = yield from self.send_into(
             world.session, "DOM.describeNode", objectId=object_id, depth=0, pierce=True
         )
         return answer
 
-    def _world(self, session: Any, frame_id: str, loader: str = "") -> Steps[World]:
+    def _world(self, session: CdpSession, frame_id: str, loader: str = "") -> Steps[World]:
         """Return our world in a frame; one known from the same document (`loader`) is not asked whether it is still there."""
         key = (id(session), frame_id)
         known = self._contexts.get(key)
@@ -212,7 +215,7 @@ class Worlds:
         self._contexts[key] = (world.context, loader)
         return world
 
-    def _foreign_session(self, frame_id: str) -> Steps[Any]:
+    def _foreign_session(self, frame_id: str) -> Steps[CdpSession | None]:
         """Return the CDP session of a frame that lives in another process, or None."""
         if frame_id not in self._foreign:
             yield from self._attach_foreign()
@@ -260,7 +263,7 @@ class Worlds:
                 # The frame of this session is just going; its objects go with it.
                 continue
 
-    def _prepare(self, session: Any) -> Steps[None]:
+    def _prepare(self, session: CdpSession) -> Steps[None]:
         yield from self.send_into(session, "Page.enable")
         yield from self.send_into(
             session,
@@ -272,15 +275,15 @@ class Worlds:
         session.on("Page.frameAttached", self._attached)
         session.on("Page.frameDetached", self._detached)
 
-    def _tell(self, event: dict[str, Any]) -> None:
+    def _tell(self, event: Json) -> None:
         if event.get("name") == "molmoTell":
             note = json.loads(event["payload"])
             self.told.append((note["document"], note["entry"]))
 
-    def _attached(self, event: dict[str, Any]) -> None:
+    def _attached(self, event: Json) -> None:
         self._frames.add(event["frameId"])
 
-    def _detached(self, event: dict[str, Any]) -> None:
+    def _detached(self, event: Json) -> None:
         self._frames.end(event["frameId"])
         for key in [key for key in self._contexts if key[1] == event["frameId"]]:
             del self._contexts[key]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any
 
 from molmo_agents.errors import PageGone
+from molmo_agents.playwright_types import CdpSession, Json
 
 WORLD = "molmo-agents"
 
@@ -42,7 +42,7 @@ class WorldLost(PageGone):
 class World:
     """One document: the CDP session it answers on, its frame, and our world in it."""
 
-    session: Any = field(repr=False)
+    session: CdpSession = field(repr=False)
     frame_id: str
     context: int
 
@@ -67,7 +67,7 @@ class Link:
 class Resolved:
     """What lies at a point: `raw` is what the probe says of it (see `decide.Hit`), `links` the documents down to it."""
 
-    raw: dict[str, Any]
+    raw: Json
     links: tuple[Link, ...]
 
     @property
@@ -93,7 +93,7 @@ class FrameIds:
         """Take note of a frame."""
         self._here.add(frame_id)
 
-    def add_tree(self, tree: dict[str, Any]) -> None:
+    def add_tree(self, tree: Json) -> None:
         """Take note of every frame of a `Page.getFrameTree` answer."""
         self.add(tree["frame"]["id"])
         for child in tree.get("childFrames", ()):

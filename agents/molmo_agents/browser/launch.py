@@ -12,6 +12,7 @@ from typing import Any
 
 from molmo_agents.browser import relay
 from molmo_agents.errors import BrowserMissing
+from molmo_agents.playwright_types import Json
 from molmo_point.errors import UsageError
 from molmo_point.install import import_failure
 
@@ -114,7 +115,7 @@ def launch(playwright: Any, *, headless: bool = True, extra: tuple[str, ...] = (
     )
 
 
-def context_options(screen: Screen, *, downloads: bool = False) -> dict[str, Any]:
+def context_options(screen: Screen, *, downloads: bool = False) -> Json:
     """Return arguments for `browser.new_context`: no service workers, which would answer behind the policy's back."""
     return {
         "viewport": {"width": screen.width, "height": screen.height},

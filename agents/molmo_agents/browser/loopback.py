@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 
 def start(handler: Callable[..., BaseHTTPRequestHandler], port: int = 0) -> ThreadingHTTPServer:
@@ -52,7 +51,7 @@ def serve_html(page: Callable[[str], str | None]) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, *_: object) -> None:
             pass
 
     with serving(Handler) as origin:

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
-from molmo_agents.drivers.steps import Consult, Steps, call
+from molmo_agents.drivers.steps import Consult, Handler, Steps, call
 from molmo_agents.outcome import Dialog
+from molmo_agents.playwright_types import (
+    Download,
+    Emitter,
+    Listener,
+    Page,
+    PageDialog,
+    PageFrame,
+    Request,
+)
 from molmo_agents.policy import Confirmation, Policy, Rules
 from molmo_agents.risk import Facts, risks_of
 
@@ -29,7 +37,7 @@ class Record:
     requests: int = 0
     navigations: int = 0
     stopped: bool = False
-    choosers: list[Any] = field(default_factory=list)
+    choosers: list[object] = field(default_factory=list)
 
 
 class Watch:
@@ -37,25 +45,25 @@ class Watch:
 
     def __init__(
         self,
-        page: Any,
+        page: Page,
         policy: Policy,
         rules: Rules,
-        handler: Callable[[Callable[..., Steps[Any]]], Callable[..., Any]],
+        handler: Handler,
     ) -> None:
         self._page = page
         self._policy = policy
         self._rules = rules
         self.record = Record()
-        self.popups: list[Any] = []
+        self.popups: list[Page] = []
         self.crashed = False
         self.asking = 0
         """Dialogs that wait for their answer: until then the page answers nothing else."""
         self.masked: Callable[[Confirmation], Confirmation] = lambda question: question
         """Hides secrets in questions."""
         self._pending: set[int] = set()
-        self._alive: dict[int, Any] = {}
+        self._alive: dict[int, Request] = {}
         self._leaving: set[int] = set()
-        self._listeners: list[tuple[Any, str, Callable[..., Any]]] = []
+        self._listeners: list[tuple[Emitter, str, Listener]] = []
         self._handler = handler
 
     def open(self) -> None:
@@ -104,14 +112,14 @@ class Watch:
             self._page.remove_listener("filechooser", entry[2])
             self._listeners.remove(entry)
 
-    def _listen(self, emitter: Any, event: str, listener: Callable[..., Any]) -> None:
+    def _listen(self, emitter: Emitter, event: str, listener: Listener) -> None:
         emitter.on(event, listener)
         self._listeners.append((emitter, event, listener))
 
-    def _chooser(self, chooser: Any) -> None:
+    def _chooser(self, chooser: object) -> None:
         self.record.choosers.append(chooser)
 
-    def _dialog(self, dialog: Any) -> Steps[None]:
+    def _dialog(self, dialog: PageDialog) -> Steps[None]:
         self.asking += 1
         try:
             answer: bool | str = self._policy.dialogs == "accept"
@@ -128,7 +136,7 @@ class Watch:
         finally:
             self.asking -= 1
 
-    def _asked(self, dialog: Any) -> Steps[bool | str]:
+    def _asked(self, dialog: PageDialog) -> Steps[bool | str]:
         """Put a dialog of the page to the policy's callback; no callback, or one that fails, is a no."""
         if self._policy.confirm is None:
             return False
@@ -148,7 +156,7 @@ class Watch:
             return False
         return answer if answer is True or isinstance(answer, str) else False
 
-    def _popup(self, popup: Any) -> Steps[None]:
+    def _popup(self, popup: Page) -> Steps[None]:
         self.record.popups.append(popup.url)
         self._listen(popup, "dialog", self._handler(self._dialog))
         if self._policy.popups and self._rules.page(popup.url):
@@ -157,13 +165,13 @@ class Watch:
         with suppress(Exception):
             yield from call(popup, "close", timeout_s=5.0)
 
-    def _download(self, download: Any) -> Steps[None]:
+    def _download(self, download: Download) -> Steps[None]:
         self.record.downloads.append(download.suggested_filename)
         if not self._policy.downloads:
             with suppress(Exception):
                 yield from call(download, "cancel", timeout_s=5.0)
 
-    def _request(self, request: Any) -> None:
+    def _request(self, request: Request) -> None:
         self.record.requests += 1
         if request.resource_type in AWAITED:
             # Keyed by identity, and kept alive: a new object must not get a dead one's id.
@@ -173,15 +181,15 @@ class Watch:
                 if request.is_navigation_request() and request.frame == self._page.main_frame:
                     self._leaving.add(id(request))
 
-    def _request_done(self, request: Any) -> None:
+    def _request_done(self, request: Request) -> None:
         self._pending.discard(id(request))
         self._leaving.discard(id(request))
         self._alive.pop(id(request), None)
 
-    def _navigated(self, frame: Any) -> None:
+    def _navigated(self, frame: PageFrame) -> None:
         if frame.parent_frame is None:
             self.record.navigations += 1
             self._leaving.clear()
 
-    def _crash(self, *_: Any) -> None:
+    def _crash(self, *_: object) -> None:
         self.crashed = True

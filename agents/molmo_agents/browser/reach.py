@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
 from molmo_agents.browser.relay import SIGN, Relay, find
 from molmo_agents.drivers.steps import Steps, call
+from molmo_agents.playwright_types import CdpSession, Page
 from molmo_agents.policy import Rules
 
 SIGN_S = 5.0
@@ -29,13 +29,13 @@ class Reach:
         unheld: Why the policy does not hold beneath the page, with the remedy; "" where it does.
     """
 
-    def __init__(self, page: Any, rules: Rules) -> None:
+    def __init__(self, page: Page, rules: Rules) -> None:
         self._page = page
         self._rules = rules
         self._relay: Relay | None = None
         self.unheld = ""
 
-    def open(self, session: Any) -> Steps[None]:
+    def open(self, session: CdpSession) -> Steps[None]:
         """Find the page's relay over its CDP session, and hold the policy there."""
         self.unheld = ""
         found = yield from relay_of(session)
@@ -51,7 +51,7 @@ class Reach:
                 found.bound = True
                 self._page.context.on("close", lambda *_: found.close())
 
-    def close(self, *_: Any) -> None:
+    def close(self, *_: object) -> None:
         """Take the policy back."""
         if self._relay is not None:
             self._relay.disarm(self._rules)
@@ -75,7 +75,7 @@ class Reach:
         return False
 
 
-def relay_of(session: Any) -> Steps[Relay | None]:
+def relay_of(session: CdpSession) -> Steps[Relay | None]:
     """Return the relay of this process that a page's connections go through, or None.
 
     The browser loads the address that only a relay answers; what it says tells which relay that was.

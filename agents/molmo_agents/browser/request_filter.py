@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -19,11 +18,11 @@ from molmo_agents.browser.cdp import Worlds
 from molmo_agents.browser.page_events import Watch
 from molmo_agents.browser.reach import Reach
 from molmo_agents.browser.restraint import RESTRAINED, concerns, restrain, restrained
-from molmo_agents.drivers.steps import Steps, call
+from molmo_agents.drivers.steps import Handler, Steps, call
 from molmo_agents.errors import PageUnusable
+from molmo_agents.playwright_types import Json, Page, Request, Route, Socket
 from molmo_agents.policy import Rules
 
-Handler = Callable[[Callable[..., Steps[Any]]], Callable[..., Any]]
 _EVERYTHING = re.compile(".*")
 
 
@@ -31,7 +30,7 @@ class Gate:
     """Refuses the requests of one browser context that the policy does not allow."""
 
     def __init__(
-        self, page: Any, rules: Rules, watch: Watch, worlds: Worlds, handler: Handler
+        self, page: Page, rules: Rules, watch: Watch, worlds: Worlds, handler: Handler
     ) -> None:
         self._page = page
         self._rules = rules
@@ -97,10 +96,10 @@ class Gate:
                 yield from call(self._session, "detach", timeout_s=2.0)
             self._session = None
 
-    def _send(self, method: str, **params: Any) -> Steps[Any]:
+    def _send(self, method: str, **params: object) -> Steps[Json]:
         return (yield from call(self._session, "send", method, params))
 
-    def _target(self, event: dict[str, Any]) -> None:
+    def _target(self, event: Json) -> None:
         info = event["targetInfo"]
         self._contexts[info["targetId"]] = info.get("browserContextId", "")
         if info["type"] != "page" or info["targetId"] in self._pages:
@@ -123,7 +122,7 @@ class Gate:
             record.blocked_pages.append(url)
         return True
 
-    def _on_route(self, route: Any) -> Steps[None]:
+    def _on_route(self, route: Route) -> Steps[None]:
         request = route.request
         top = bool(request.is_navigation_request()) and _top_level(request)
         with suppress(Exception):
@@ -135,13 +134,13 @@ class Gate:
             else:
                 yield from call(route, "fallback")
 
-    def _on_socket(self, socket: Any) -> None:
+    def _on_socket(self, socket: Socket) -> None:
         if not self._closed and self._refused(socket.url, False, "websocket"):
             # Not connected to the server: the page talks to nobody.
             return
         socket.connect_to_server()
 
-    def _on_answered(self, event: dict[str, Any]) -> Steps[None]:
+    def _on_answered(self, event: Json) -> Steps[None]:
         """Give a document or script of ours the response headers under which it may make no connection of its own."""
         own = {"requestId": event["requestId"]}
         status = event.get("responseStatusCode", 0)
@@ -167,7 +166,7 @@ class Gate:
         with suppress(Exception):
             yield from self._send("Fetch.continueResponse", **own)
 
-    def _on_paused(self, event: dict[str, Any]) -> Steps[None]:
+    def _on_paused(self, event: Json) -> Steps[None]:
         if "responseStatusCode" in event or "responseErrorReason" in event:
             yield from self._on_answered(event)
             return
@@ -196,7 +195,7 @@ class Gate:
             else:
                 yield from self._send("Fetch.continueRequest", requestId=event["requestId"])
 
-    def _is_own_page(self, request: Any) -> bool:
+    def _is_own_page(self, request: Request) -> bool:
         try:
             return bool(request.frame.page == self._page)
         except Exception:  # a window that is just opening has no frame yet
@@ -226,7 +225,7 @@ class Gate:
         return context.browser is None or all(one == context for one in context.browser.contexts)
 
 
-def _top_level(request: Any) -> bool:
+def _top_level(request: Request) -> bool:
     try:
         return request.frame.parent_frame is None
     except Exception:  # a window that is just opening has no frame yet

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from importlib import resources
-from typing import Any
 
 from molmo_agents.browser.cdp import Worlds
 from molmo_agents.drivers.steps import Steps
+from molmo_agents.playwright_types import Json
 from molmo_agents.policy import Rules
 
 RESTRAINED = tuple(
@@ -41,7 +41,7 @@ def restrain(worlds: Worlds) -> Steps[None]:
         yield from worlds.send(worlds.session, "Page.setPrerenderingAllowed", isAllowed=False)
 
 
-def concerns(kind: str, headers: list[dict[str, Any]]) -> bool:
+def concerns(kind: str, headers: list[Json]) -> bool:
     """Whether a response may become a document or a worker: no download, and of other resources scripts only."""
     given = {header["name"].lower(): header["value"].lower() for header in headers}
     if given.get("content-disposition", "").startswith("attachment"):
@@ -49,7 +49,7 @@ def concerns(kind: str, headers: list[dict[str, Any]]) -> bool:
     return kind != "Other" or given.get("content-type", "").split(";")[0].strip() in _SCRIPT
 
 
-def restrained(headers: list[dict[str, Any]], rules: Rules) -> list[dict[str, Any]]:
+def restrained(headers: list[Json], rules: Rules) -> list[Json]:
     """Return response headers with the policy's addresses as a Content-Security-Policy, beside the server's own."""
     kept = [header for header in headers if header["name"].lower() not in _DROPPED]
     return [*kept, {"name": "Content-Security-Policy", "value": content_policy(rules)}]

@@ -8,8 +8,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from molmo_agents.drivers.steps import Call, Consult, Pause, Step, Steps, Think
+from molmo_agents.drivers.steps import Call, Consult, Pause, React, Step, Steps, Think
 from molmo_agents.errors import PageGone
+from molmo_agents.playwright_types import Listener
 
 T = TypeVar("T")
 
@@ -42,10 +43,10 @@ class AsyncDriver:
             except Exception as caught:
                 error = caught
 
-    def handler(self, react: Callable[..., Steps[Any]]) -> Callable[..., Any]:
+    def handler(self, react: React) -> Listener:
         """Make an event handler that runs the steps of `react`."""
 
-        async def handle(event: Any) -> None:
+        async def handle(event: object) -> None:
             await self.run(react(event))
 
         return handle

@@ -11,6 +11,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, Union
 
+from molmo_agents.playwright_types import Json, Listener, Page
+
 T = TypeVar("T")
 
 DEFAULT_TIMEOUT_S = 15.0
@@ -20,10 +22,10 @@ DEFAULT_TIMEOUT_S = 15.0
 class Call:
     """Call `name` of a Playwright object; give up after `timeout_s` seconds with `PageGone`."""
 
-    on: Any
+    on: object
     name: str
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = field(default_factory=dict)
+    args: tuple[object, ...] = ()
+    kwargs: Json = field(default_factory=dict)
     timeout_s: float = DEFAULT_TIMEOUT_S
 
 
@@ -38,24 +40,30 @@ class Think:
 class Consult:
     """Call the user's own callback, which may be a coroutine function where the driver is async."""
 
-    function: Callable[..., Any]
-    args: tuple[Any, ...] = ()
+    function: Listener
+    args: tuple[object, ...] = ()
 
 
 @dataclass(frozen=True)
 class Pause:
     """Let the page live for so many seconds; events are delivered meanwhile."""
 
-    page: Any
+    page: Page
     seconds: float
 
 
 Step = Union[Call, Think, Consult, Pause]
 Steps = Generator[Step, Any, T]
 
+React = Callable[..., Steps[Any]]
+"""What is done about an event."""
+
+Handler = Callable[[React], Listener]
+"""Makes an event handler that runs the steps of a reaction."""
+
 
 def call(
-    on: Any, name: str, *args: Any, timeout_s: float = DEFAULT_TIMEOUT_S, **kwargs: Any
+    on: object, name: str, *args: object, timeout_s: float = DEFAULT_TIMEOUT_S, **kwargs: Any
 ) -> Steps[Any]:
     """Yield one `Call` and return what it gave."""
     return (yield Call(on, name, args, kwargs, timeout_s))
@@ -67,6 +75,6 @@ def think(function: Callable[[], T]) -> Steps[T]:
     return result
 
 
-def pause(page: Any, seconds: float) -> Steps[None]:
+def pause(page: Page, seconds: float) -> Steps[None]:
     """Yield one `Pause`."""
     yield Pause(page, seconds)

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from molmo_agents.drivers.async_driver import patiently
-from molmo_agents.drivers.steps import Call, Consult, Pause, Step, Steps, Think
+from molmo_agents.drivers.steps import Call, Consult, Pause, React, Step, Steps, Think
 from molmo_agents.errors import PageGone
+from molmo_agents.playwright_types import Listener
 from molmo_point.errors import UsageError
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ class SyncDriver:
             except Exception as caught:
                 error = caught
 
-    def handler(self, react: Callable[..., Steps[Any]]) -> Callable[..., Any]:
+    def handler(self, react: React) -> Listener:
         """Make an event handler that runs the steps of `react`."""
         # One argument: Playwright counts them and hands routes a second one where it can.
         return lambda event: self.run(react(event))

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import urljoin
 
 from molmo_agents.flows.flow_check import NEWEST, Flow, FlowStep, load_flow, parse_flow
 from molmo_agents.outcome import OK, Outcome, Result
+from molmo_agents.playwright_types import Json
 from molmo_agents.sync_pointer import WebPointer
 from molmo_agents.verbs.table import TABLE
 
@@ -31,7 +31,7 @@ from molmo_agents.verbs.table import TABLE
 def run_step(web: WebPointer, step: FlowStep, folder: Path, start: str = "") -> Outcome:
     """Do one step. Addresses are relative to `start`, files of uploads to `folder`."""
     verb = TABLE[step.verb]
-    arguments: dict[str, Any] = {}
+    arguments: Json = {}
     for word, value in step.fields.items():
         if word in verb.fields:
             field = verb.fields[word]

@@ -15,6 +15,7 @@ from molmo_agents.errors import FlowError
 from molmo_agents.flows.flow_yaml import read_flow
 from molmo_agents.origins import origin_of
 from molmo_agents.outcome import Result
+from molmo_agents.playwright_types import Json
 from molmo_agents.policy import Policy, Secret, allow_risks
 from molmo_agents.verbs.keyboard import KEYS
 from molmo_agents.verbs.readers import Reader, known, one_of, strings, whole, words
@@ -77,7 +78,7 @@ class Flow:
                     f"the secret {name!r} is read from ${entry.get('env')}, which is not set: set it"
                 )
             secrets[name] = Secret(value, tuple(entry.get("origins") or self.origins))
-        settings: dict[str, Any] = {
+        settings: Json = {
             "origins": self.origins,
             "resources": self.resources,
             "confirm": allow_risks(self.allow) if self.allow else None,
@@ -97,7 +98,7 @@ def load_flow(path: str | Path, start: str | None = None, folder: Path | None = 
 
 
 def parse_flow(
-    tree: Any, name: str = "the flow", folder: Path = Path("."), start: str | None = None
+    tree: object, name: str = "the flow", folder: Path = Path("."), start: str | None = None
 ) -> Flow:
     """Check a flow that was read from YAML; see `load_flow`."""
     if not isinstance(tree, dict):
@@ -133,7 +134,7 @@ def parse_flow(
     return flow
 
 
-def _secrets(tree: Any, name: str) -> dict[str, dict[str, Any]]:
+def _secrets(tree: object, name: str) -> dict[str, Json]:
     if not isinstance(tree, dict) or not all(
         isinstance(entry, dict) and entry.get("env") for entry in tree.values()
     ):
@@ -149,7 +150,7 @@ def _secrets(tree: Any, name: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def _viewport(value: Any, name: str) -> tuple[int, int]:
+def _viewport(value: object, name: str) -> tuple[int, int]:
     if not isinstance(value, list) or len(value) != 2:
         raise FlowError(f"{name} must be [width, height], got {value!r}")
     width, height = (whole(1)(side, name) for side in value)
@@ -160,7 +161,7 @@ def _viewport(value: Any, name: str) -> tuple[int, int]:
     return width, height
 
 
-def _step(step: Any, name: str) -> FlowStep:
+def _step(step: object, name: str) -> FlowStep:
     if not isinstance(step, dict):
         raise FlowError(f"{name}: expected 'verb: what', got {step!r}")
     verbs = [key for key in step if key in STEPS]
@@ -188,7 +189,7 @@ def _readers(verb: str) -> dict[str, Reader]:
     return {**own, **wanted}
 
 
-def _subject(verb: str, value: Any, name: str) -> str:
+def _subject(verb: str, value: object, name: str) -> str:
     """What stands behind the verb."""
     if verb == TAB:
         window = words(value, f"{name}: {TAB!r}")
@@ -203,7 +204,7 @@ def _subject(verb: str, value: Any, name: str) -> str:
     return said
 
 
-def _complete(verb: str, fields: Mapping[str, Any], name: str) -> None:
+def _complete(verb: str, fields: Mapping[str, object], name: str) -> None:
     if verb == TAB:
         return
     entry = TABLE[verb]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from molmo_agents.journal import read_steps
+from molmo_agents.playwright_types import Json
 from molmo_agents.sync_pointer import WebPointer
 from molmo_point.errors import UsageError
 from molmo_point.testing import FakePointer
@@ -81,7 +82,7 @@ class Recording:
         """The words as the journal has them: without secrets."""
         return query if self.web is None else self.web.masked(query)
 
-    def _note(self, outcome: dict[str, Any]) -> None:
+    def _note(self, outcome: Json) -> None:
         points = outcome.get("points") or ([outcome["point"]] if outcome.get("point") else [])
         if outcome["verb"] == "drag" and len(points) == 2:
             self._points[outcome["query"]].append([points[0]])

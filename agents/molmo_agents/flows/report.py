@@ -6,10 +6,10 @@ import base64
 import html
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from molmo_agents.journal import read_verdicts
 from molmo_agents.outcome import Outcome
+from molmo_agents.playwright_types import Json
 
 _STYLE = """
 :root { color-scheme: light dark; --good: #14803c; --bad: #c81e28; --line: #8884; }
@@ -26,7 +26,7 @@ dt { opacity: .7 } dd { margin: 0; overflow-wrap: anywhere } code { font-size: .
 """
 
 
-def write_report(folder: str | Path, steps: Sequence[dict[str, Any]], title: str) -> Path:
+def write_report(folder: str | Path, steps: Sequence[Json], title: str) -> Path:
     """Write `report.html` into the folder of a journal.
 
     Args:
@@ -66,9 +66,7 @@ def write_report(folder: str | Path, steps: Sequence[dict[str, Any]], title: str
     return path
 
 
-def _section(
-    root: Path, step: dict[str, Any], outcome: Outcome, as_wanted: bool, wanted: str
-) -> str:
+def _section(root: Path, step: Json, outcome: Outcome, as_wanted: bool, wanted: str) -> str:
     good = " good" if as_wanted else ""
     rows: list[tuple[str, str]] = [("message", outcome.message), ("wanted", wanted)]
     if outcome.score is not None:
@@ -115,7 +113,7 @@ def _effects(outcome: Outcome) -> list[tuple[str, str]]:
     return rows
 
 
-def _picture(root: Path, step: dict[str, Any]) -> str:
+def _picture(root: Path, step: Json) -> str:
     name = str(step.get("picture") or "")
     path = root / Path(name).name
     if not name or not path.is_file():

@@ -93,7 +93,7 @@ def build(
     desks = Desks(pointer, policy, screen, files, http)
 
     @asynccontextmanager
-    async def lifespan(_: Any) -> AsyncIterator[None]:
+    async def lifespan(_: object) -> AsyncIterator[None]:
         try:
             yield
         finally:

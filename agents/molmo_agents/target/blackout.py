@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from molmo_agents.browser.cdp import Worlds
 from molmo_agents.browser.documents import World
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.masker import Masker
+from molmo_agents.playwright_types import CdpSession, Json
 from molmo_agents.screen import Box
 
 MARGIN = 300.0
 """Texts so far outside of the viewport, CSS px, are still read: what begins there may end inside."""
 
-Layouts = dict[int, dict[str, dict[str, Any]]]
+Layouts = dict[int, dict[str, Json]]
 """CDP session -> frame -> its document's layout, so that frames of one process are asked for once."""
 
 
@@ -33,7 +33,7 @@ class Piece:
 
 
 def painted(
-    worlds: Worlds, world: World, state: dict[str, Any], masker: Masker, layouts: Layouts
+    worlds: Worlds, world: World, state: Json, masker: Masker, layouts: Layouts
 ) -> Steps[list[Box]]:
     """Return the boxes of a document, in CSS px of its own viewport, in which a secret is painted."""
     key = id(world.session)
@@ -74,7 +74,7 @@ def _meets(a: Box, b: Box) -> bool:
     )
 
 
-def _layouts(worlds: Worlds, session: Any) -> Steps[dict[str, dict[str, Any]]]:
+def _layouts(worlds: Worlds, session: CdpSession) -> Steps[dict[str, Json]]:
     shot = yield from worlds.send(session, "DOMSnapshot.captureSnapshot", computedStyles=[])
     strings = shot["strings"]
     return {
@@ -83,7 +83,7 @@ def _layouts(worlds: Worlds, session: Any) -> Steps[dict[str, dict[str, Any]]]:
     }
 
 
-def _pieces(layout: dict[str, Any], state: dict[str, Any]) -> Iterator[Piece]:
+def _pieces(layout: Json, state: Json) -> Iterator[Piece]:
     """Yield what a document paints, in the order of its tree."""
     strings, nodes, shown = layout["strings"], layout["nodes"], layout["layout"]
     scale = _scale(shown, state)
@@ -113,14 +113,14 @@ def _pieces(layout: dict[str, Any], state: dict[str, Any]) -> Iterator[Piece]:
             yield Piece(values[node], place(bounds), field=True)
 
 
-def _scale(shown: dict[str, Any], state: dict[str, Any]) -> float:
+def _scale(shown: Json, state: Json) -> float:
     """Layout units per CSS px: 1, or the screen's own scale where the browser lays out in device pixels."""
     root, dpr = shown["bounds"][0][2], float(state["dpr"])
     width = float(state["viewport"][0]) or 1.0
     return min((1.0, dpr), key=lambda scale: abs(root / width - scale))
 
 
-def _values(nodes: dict[str, Any], strings: list[str]) -> dict[int, str]:
+def _values(nodes: Json, strings: list[str]) -> dict[int, str]:
     """Texts that elements paint without a text of their own in the tree: values, placeholders, options, `alt`."""
     values: dict[int, str] = {}
     for kind in ("inputValue", "textValue"):

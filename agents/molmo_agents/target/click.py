@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from molmo_agents.browser.documents import Link, World, WorldLost
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.errors import PageGone
 from molmo_agents.lines import Place
 from molmo_agents.outcome import Effects, Outcome, Result
+from molmo_agents.playwright_types import Json
 from molmo_agents.progress import Halt, Progress, Query
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
@@ -216,7 +216,7 @@ def guarded(
 def _arm(s: Session, target: Aim, guard: Guard) -> Steps[str]:
     """Set the listeners in every document on the way; return the identity of the innermost one."""
     *outer, leaf = target.resolved.links
-    how: dict[str, Any] = {"keys": guard.keys}
+    how: Json = {"keys": guard.keys}
     for link in outer:
         yield from s.worlds.run(link.world, "(how) => molmo.arm(null, how)", how)
     if guard.goal is not None and guard.goal != leaf.world:
@@ -240,7 +240,7 @@ def _picture(s: Session) -> Steps[bytes]:
         return b""
 
 
-def _collected(s: Session, leaf: Link) -> Steps[dict[str, Any]]:
+def _collected(s: Session, leaf: Link) -> Steps[Json]:
     """Ask what the listeners saw; a page that is leaving for a server that does not answer is first held back."""
     try:
         less = min(0.0, FRAMES_S - s.options.answer_s)
@@ -255,7 +255,7 @@ def _collected(s: Session, leaf: Link) -> Steps[dict[str, Any]]:
         return dict((yield from s.worlds.ask(leaf.world, "collect", True)))
 
 
-def _collect(s: Session, target: Aim, document: str) -> Steps[tuple[Report, dict[str, Any]]]:
+def _collect(s: Session, target: Aim, document: str) -> Steps[tuple[Report, Json]]:
     """Gather what the listeners in the element's document and in those around it saw."""
     leaf = target.resolved.leaf
     told = tuple(entry for where, entry in s.worlds.told if where == document)

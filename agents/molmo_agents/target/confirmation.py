@@ -7,10 +7,10 @@ name and address: when any of it changed while somebody was thinking, nothing is
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from molmo_agents.drivers.steps import Consult, Steps
 from molmo_agents.outcome import Result
+from molmo_agents.playwright_types import Json
 from molmo_agents.policy import Confirmation
 from molmo_agents.progress import Halt, Progress
 from molmo_agents.risk import risks_of
@@ -101,7 +101,7 @@ def permit(
     return asked
 
 
-def called(raw: dict[str, Any]) -> str:
+def called(raw: Json) -> str:
     """What a person is asked about: the name, and what the element shows where that is something else."""
     name, visible = str(raw["name"]), str(raw["visible"])
     if not visible or not name or visible in name or name in visible:
@@ -109,7 +109,7 @@ def called(raw: dict[str, Any]) -> str:
     return f"{name} ({visible})"
 
 
-def meaning(raw: dict[str, Any]) -> str:
+def meaning(raw: Json) -> str:
     """What a yes is bound to, besides the element itself: name, everything it shows and says, where it leads, what it sends."""
     return str(raw["meaning"])
 

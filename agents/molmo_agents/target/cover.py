@@ -10,18 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from molmo_agents.browser.documents import Link, Resolved, World, WorldLost
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.outcome import Result
+from molmo_agents.playwright_types import Json
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
 from molmo_agents.target.screenshot import PIXEL_STEP, capture
 from molmo_agents.target.verdicts import Hit, Verdict
 from molmo_point.images import load_image
+
+Picture = npt.NDArray[np.int16]
 
 WINDOW = 17.0
 """Side of the square around the point that is compared, CSS px."""
@@ -36,9 +39,9 @@ class _Scene:
 
     resolved: Resolved
     hit: Hit
-    state: dict[str, Any]
+    state: Json
     window: Box
-    base: Any
+    base: Picture
 
 
 def hidden_by(
@@ -118,7 +121,7 @@ def _scene(s: Session, hit: Hit, resolved: Resolved, x: float, y: float) -> Step
     return _Scene(resolved, hit, state, window, base)
 
 
-def _picture(s: Session, state: dict[str, Any], window: Box) -> Steps[Any]:
+def _picture(s: Session, state: Json, window: Box) -> Steps[Picture]:
     data = yield from capture(s, state, window, 1.0)
     return load_image(data).astype(np.int16)
 
@@ -162,7 +165,7 @@ def _hide(s: Session, what: Sequence[tuple[World, str | int]], how: str) -> Step
             yield from s.worlds.run(world, "() => molmo.frames2(2)")
 
 
-def changed(before: Any, after: Any) -> bool:
+def changed(before: Picture, after: Picture) -> bool:
     """Whether two small pictures differ by more than anti-aliasing and faint shades do."""
     if before.shape != after.shape:
         return True

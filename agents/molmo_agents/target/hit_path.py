@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from molmo_agents.browser.cdp import Worlds
 from molmo_agents.browser.documents import WORLD, Link, Resolved, World, WorldLost
 from molmo_agents.drivers.steps import Steps
+from molmo_agents.playwright_types import Json
 
 MAX_DEPTH = 12
 """Frames within frames that are followed; more is a page that nests itself."""
@@ -52,7 +51,7 @@ def _resolve(worlds: Worlds, main: World, x: float, y: float) -> Steps[Resolved]
     return Resolved({"nothing": True, **frames}, tuple(links))
 
 
-def _into_closed(worlds: Worlds, link: Link, raw: dict[str, Any]) -> Steps[dict[str, Any]]:
+def _into_closed(worlds: Worlds, link: Link, raw: Json) -> Steps[Json]:
     """Descend into closed shadow roots: page JavaScript sees only the host, CDP sees inside."""
     for _ in range(MAX_DEPTH):
         object_id = yield from worlds.object_id(link.world, "molmo.leaf")

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from importlib import resources
-from typing import Any
 
 from molmo_agents.browser.cdp import Worlds
 from molmo_agents.browser.documents import Resolved, World
 from molmo_agents.drivers.steps import Steps
+from molmo_agents.playwright_types import Json
 
 PRESS_EVENTS = frozenset(
     ["click", "mousedown", "mouseup", "pointerdown", "pointerup", "touchend", "touchstart"]
@@ -68,9 +68,7 @@ def _is_page(roots: list[bool], index: int) -> bool:
     return index >= len(roots) - 2
 
 
-def _chain(
-    worlds: Worlds, world: World, leaf: str
-) -> Steps[tuple[dict[str, Any], list[str], list[str]]]:
+def _chain(worlds: Worlds, world: World, leaf: str) -> Steps[tuple[Json, list[str], list[str]]]:
     """Return the frameworks' notes, the elements from the leaf outwards, and document and window, as remote objects."""
     answer = yield from worlds.send(
         world.session,
@@ -80,7 +78,7 @@ def _chain(
         arguments=[{"value": MAX_CHAIN}],
         objectGroup="molmo-agents",
     )
-    nothing: dict[str, Any] = {"notes": [], "marks": [], "react": False}
+    nothing: Json = {"notes": [], "marks": [], "react": False}
     if "objectId" not in answer["result"]:
         return nothing, [], []
     parts = yield from _properties(worlds, world, answer["result"]["objectId"])
@@ -91,7 +89,7 @@ def _chain(
     return notes, objects[:-2], objects[-2:]
 
 
-def _properties(worlds: Worlds, world: World, object_id: str) -> Steps[dict[str, Any]]:
+def _properties(worlds: Worlds, world: World, object_id: str) -> Steps[Json]:
     answer = yield from worlds.send(
         world.session, "Runtime.getProperties", objectId=object_id, ownProperties=True
     )

@@ -6,7 +6,6 @@ import base64
 import io
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -14,6 +13,7 @@ from PIL import Image, ImageDraw
 from molmo_agents.browser.documents import World, WorldLost
 from molmo_agents.drivers.steps import Steps, pause
 from molmo_agents.errors import PageGone
+from molmo_agents.playwright_types import Json
 from molmo_agents.screen import Box, Frame
 from molmo_agents.session import Session
 from molmo_agents.target.blackout import Layouts, painted, strips
@@ -85,9 +85,9 @@ NO_FRAME = "Unable to capture screenshot"
 """How Chromium says that its compositor has nothing to show yet."""
 
 
-def capture(s: Session, state: dict[str, Any], region: Box | None, scale: float) -> Steps[bytes]:
+def capture(s: Session, state: Json, region: Box | None, scale: float) -> Steps[bytes]:
     """Return PNG bytes. Not Playwright's screenshot: that waits for fonts, for ever where one never comes."""
-    options: dict[str, Any] = {"format": "png", "optimizeForSpeed": True}
+    options: Json = {"format": "png", "optimizeForSpeed": True}
     if region is None and state.get("scale", 1) != 1:
         # Pinched pages show a part of the viewport; mouse events count from the corner of the whole.
         region = Box(0, 0, *(float(side) for side in state["viewport"]))
@@ -188,7 +188,7 @@ def black_out(data: bytes, region: Box, masks: list[Box] | tuple[Box, ...]) -> b
 
 def _masked_for_sure(
     s: Session,
-    state: dict[str, Any],
+    state: Json,
     masks: list[Box],
     data: bytes,
     region: Box | None,
@@ -211,9 +211,9 @@ def _masked_for_sure(
     return data, strips([*seen, later], viewport)
 
 
-def _snapshot(s: Session, main: World) -> Steps[tuple[dict[str, Any], list[str], list[Box]]]:
+def _snapshot(s: Session, main: World) -> Steps[tuple[Json, list[str], list[Box]]]:
     """Remember what lies where in every document shown; return the main one's state, all identities, and the masks."""
-    first: dict[str, Any] = {}
+    first: Json = {}
     documents: list[str] = []
     masks: list[Box] = []
     layouts: Layouts = {}

@@ -6,10 +6,10 @@ Both faces, synchronous and asynchronous, decide here. Facts go in as values, ve
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from molmo_agents.browser.documents import Resolved
 from molmo_agents.outcome import Rect, Result, Target
+from molmo_agents.playwright_types import Json
 from molmo_agents.risk import Facts, same_name, says
 from molmo_agents.screen import Box
 
@@ -35,7 +35,7 @@ class Hit:
 
     nothing: bool
     actionable: bool
-    raw: dict[str, Any]
+    raw: Json
     box: Box
     whole: Box
     invisible_frame: bool = False
@@ -201,7 +201,7 @@ def guard(hit: Hit, verb: str, expect_name: str | None, quoted: str = "") -> Ver
     return None
 
 
-def _native_picker(raw: dict[str, Any], label: str) -> Verdict | None:
+def _native_picker(raw: Json, label: str) -> Verdict | None:
     """Lists, files and dates open windows outside of the page: they show in a screenshot, but clicks go underneath."""
     kind = "select" if raw["control_tag"] == "select" else raw["input_type"]
     if raw["control_tag"] == "select" and raw["multiple"]:

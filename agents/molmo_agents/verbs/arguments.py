@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Union
+from typing import Union
 
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.masker import HIDDEN
@@ -45,7 +45,9 @@ def checked(query: Query) -> Query:
     return query
 
 
-def _run(s: Session, verb: str, query: Query, make: Any) -> Steps[Outcome]:
+def _run(
+    s: Session, verb: str, query: Query, make: Callable[[Progress], Steps[Outcome]]
+) -> Steps[Outcome]:
     p = Progress(verb, words(query))
     return look_and_press.perform(s, verb, p.query, make(p), p)
 

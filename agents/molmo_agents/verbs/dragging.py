@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from molmo_agents.browser.documents import Link, WorldLost
 from molmo_agents.drivers.steps import Steps, call, pause
 from molmo_agents.outcome import Outcome, Result
+from molmo_agents.playwright_types import Json
 from molmo_agents.progress import Halt, Progress, Query, words
 from molmo_agents.screen import Frame
 from molmo_agents.session import Session
@@ -175,7 +175,7 @@ def _find_goal(s: Session, aimed: Aim, drop: _Drop) -> Steps[None]:
         # What makes room for the drop, or appears to catch it, does so in the next frames.
         yield from pause(s.page, 0.05)
         try:
-            now: dict[str, Any] = yield from s.worlds.ask(drop.link.world, "goalNow", same, 0)
+            now: Json = yield from s.worlds.ask(drop.link.world, "goalNow", same, 0)
         except WorldLost:
             now = {"gone": True}
         if now.get("gone"):

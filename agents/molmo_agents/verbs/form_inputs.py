@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from molmo_agents.browser.documents import WorldLost
 from molmo_agents.drivers.steps import Steps, pause
 from molmo_agents.outcome import Outcome, Result
+from molmo_agents.playwright_types import Json
 from molmo_agents.progress import Halt, Progress, Query
 from molmo_agents.session import Session
 from molmo_agents.target.click import Guard, Press, guarded, led_away, press
@@ -28,7 +28,7 @@ def select(s: Session, p: Progress, query: Query, options: Sequence[str]) -> Ste
     if target.hit.raw["control_tag"] != "select":
         return (yield from _select_by_pressing(s, p, target, query, options))
     p.fields["playwright"] = p.place.select(options)
-    answer: dict[str, Any] = {}
+    answer: Json = {}
 
     def gesture(s: Session, aimed: Aim) -> Steps[None]:
         answer.update(
@@ -66,7 +66,7 @@ def select(s: Session, p: Progress, query: Query, options: Sequence[str]) -> Ste
     return p.outcome(Result.DELIVERED, message, delivered=True, effects=effects)
 
 
-def _still_chosen(s: Session, target: Aim, answer: dict[str, Any]) -> Steps[bool]:
+def _still_chosen(s: Session, target: Aim, answer: Json) -> Steps[bool]:
     """Whether the list shows the same options a moment later; one that is gone by then has done its work."""
     yield from pause(s.page, LATE_S)
     try:

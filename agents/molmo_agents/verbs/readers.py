@@ -11,25 +11,25 @@ from typing import Any
 from molmo_agents.errors import FlowError
 from molmo_agents.verbs.expect import Expect
 
-Reader = Callable[[Any, str], Any]
+Reader = Callable[[object, str], Any]
 _TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
-def text(value: Any, name: str) -> str:
+def text(value: object, name: str) -> str:
     """Any text, also an empty one."""
     if not isinstance(value, str):
         raise FlowError(f"{name} must be text, got {value!r}")
     return value
 
 
-def words(value: Any, name: str) -> str:
+def words(value: object, name: str) -> str:
     """A text that says something."""
     if not isinstance(value, str) or not value.strip():
         raise FlowError(f"{name} needs a few words, got {value!r}")
     return value
 
 
-def truth(value: Any, name: str) -> bool:
+def truth(value: object, name: str) -> bool:
     """true or false."""
     found = value if isinstance(value, bool) else _TRUTH.get(str(value).lower())
     if found is None:
@@ -40,7 +40,7 @@ def truth(value: Any, name: str) -> bool:
 def whole(least: int, most: int | None = None) -> Reader:
     """A whole number of at least `least`, at most `most`."""
 
-    def read(value: Any, name: str) -> int:
+    def read(value: object, name: str) -> int:
         plain = isinstance(value, int) and not isinstance(value, bool)
         if not plain and not (isinstance(value, str) and re.fullmatch(r"[-+]?\d{1,9}", value)):
             raise FlowError(f"{name} must be a whole number, got {value!r}")
@@ -53,7 +53,7 @@ def whole(least: int, most: int | None = None) -> Reader:
     return read
 
 
-def seconds(value: Any, name: str) -> float:
+def seconds(value: object, name: str) -> float:
     """A number of seconds, at least 0."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)
@@ -68,7 +68,7 @@ def one_of(known: Iterable[str]) -> Reader:
     """One of some words."""
     listed = list(known)
 
-    def read(value: Any, name: str) -> str:
+    def read(value: object, name: str) -> str:
         if value not in listed:
             raise FlowError(
                 f"{name}: no {name.rsplit(' ', 1)[-1]} {value!r}: known are {', '.join(listed)}"
@@ -78,7 +78,7 @@ def one_of(known: Iterable[str]) -> Reader:
     return read
 
 
-def strings(value: Any, name: str) -> tuple[str, ...]:
+def strings(value: object, name: str) -> tuple[str, ...]:
     """A list of words; nothing at all is an empty one."""
     if value in ("", None):
         return ()
@@ -87,7 +87,7 @@ def strings(value: Any, name: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def some(value: Any, name: str) -> tuple[str, ...]:
+def some(value: object, name: str) -> tuple[str, ...]:
     """One word, or a list with at least one."""
     found = (value,) if isinstance(value, str) and value else strings(value, name)
     if not found:
@@ -95,7 +95,7 @@ def some(value: Any, name: str) -> tuple[str, ...]:
     return found
 
 
-def expectation(value: Any, name: str) -> Expect:
+def expectation(value: object, name: str) -> Expect:
     """What should hold afterwards."""
     if not isinstance(value, Mapping) or not value:
         raise FlowError(f"{name} needs url, text or exists")
@@ -104,7 +104,7 @@ def expectation(value: Any, name: str) -> Expect:
     return Expect(**{key: kinds[key](item, f"{name}, {key}") for key, item in value.items()})
 
 
-def known(tree: Mapping[Any, Any], allowed: Iterable[str], name: str) -> None:
+def known(tree: Mapping[Any, object], allowed: Iterable[str], name: str) -> None:
     """Refuse a word that is not among `allowed`; the nearest one is named."""
     listed = sorted(allowed)
     for key in tree:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from molmo_agents.drivers.steps import Steps, pause
 from molmo_agents.outcome import Outcome, Result
+from molmo_agents.playwright_types import Json
 from molmo_agents.progress import Halt, Progress, Query, words
 from molmo_agents.session import Session
 from molmo_agents.target.asking import ask_model, css_points
@@ -92,7 +92,7 @@ def _ways(s: Session, at: Point | None) -> Steps[list[_Way]]:
     width, height = (float(side) for side in state["viewport"])
     if at is not None:
         return list(_both(at.x * width, at.y * height, "y", SCROLL_SHARE * height))
-    places: list[dict[str, Any]] = yield from s.worlds.ask(main, "scrollers")
+    places: list[Json] = yield from s.worlds.ask(main, "scrollers")
     ways: list[_Way] = []
     for place in places:
         side, most = ("height", height) if place["axis"] == "y" else ("width", width)

@@ -5,7 +5,7 @@ Both faces are made of it; flows, tools and the policy's check read it. A new ve
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.outcome import Outcome
@@ -82,7 +82,7 @@ class Verbs(Generic[R]):
     count = Verb(arguments.count, read_only=True)
 
 
-TABLE: dict[str, Verb[Any]] = {
+TABLE: dict[str, Verb[...]] = {
     name: entry for name, entry in vars(Verbs).items() if isinstance(entry, Verb)
 }
 """The verbs by name."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from molmo_agents.drivers.steps import Steps, call, pause
 from molmo_agents.outcome import Effects, Outcome, Result
+from molmo_agents.playwright_types import Json
 from molmo_agents.progress import Halt, Progress, Query
 from molmo_agents.risk import risks_of
 from molmo_agents.session import Session
@@ -179,7 +180,7 @@ def _other_enter(s: Session, target: Aim, agreed: Agreement | None) -> Steps[str
     return f"Enter may {', '.join(sorted(more))} by now, which nobody agreed to" if more else ""
 
 
-def _keys(what: Typing) -> Any:
+def _keys(what: Typing) -> Callable[[Session, Aim], Steps[str]]:
     def at_once(s: Session, target: Aim) -> Steps[str]:
         """Into the element itself: the focus cannot move to another frame between two letters of a secret."""
         world, rest, whole = target.resolved.leaf.world, what.text, what.clear
@@ -262,7 +263,7 @@ def _judge(
 
 
 def _set_value(s: Session, p: Progress, target: Aim, what: Typing) -> Steps[Outcome]:
-    held: dict[str, Any] = {}
+    held: Json = {}
 
     def gesture(s: Session, aimed: Aim) -> Steps[None]:
         held.update((yield from s.worlds.ask(aimed.resolved.leaf.world, "setValue", what.text)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.outcome import Outcome
@@ -63,12 +63,12 @@ class Verb(Generic[P]):
         return list(inspect.signature(self.function, eval_str=True).parameters.values())[1:]
 
     @overload
-    def __get__(self, face: None, owner: Any) -> Verb[P]: ...
+    def __get__(self, face: None, owner: object) -> Verb[P]: ...
 
     @overload
-    def __get__(self, face: Verbs[R], owner: Any) -> Callable[P, R]: ...
+    def __get__(self, face: Verbs[R], owner: object) -> Callable[P, R]: ...
 
-    def __get__(self, face: Verbs[R] | None, owner: Any) -> Verb[P] | Callable[P, R]:
+    def __get__(self, face: Verbs[R] | None, owner: object) -> Verb[P] | Callable[P, R]:
         if face is None:
             return self
 

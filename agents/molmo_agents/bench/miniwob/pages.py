@@ -7,7 +7,6 @@ import importlib.util
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from molmo_agents.browser.loopback import origin_of, start
 from molmo_point.install import missing
@@ -35,7 +34,7 @@ class _Handler(SimpleHTTPRequestHandler):
         ".html": "text/html; charset=utf-8",
     }
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, *_: object) -> None:
         pass
 
 
