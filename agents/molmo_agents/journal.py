@@ -10,13 +10,12 @@ import json
 import time
 from pathlib import Path
 
-from molmo_agents.masker import Masker
 from molmo_agents.outcome import Outcome
 from molmo_agents.overlay import overlay
 from molmo_agents.playwright_types import Json
 from molmo_point.errors import UsageError
 
-__all__ = ["Journal", "Masker", "read_steps"]
+__all__ = ["Journal", "read_steps"]
 
 
 VERDICTS = "verdicts.jsonl"

@@ -42,7 +42,7 @@ Mapped = tuple[str, list[Span]]
 """Text, and for each of its characters the span of the original that it stands for."""
 
 
-class Masker:
+class SecretRedactor:
     """Knows some secrets and hides them; without any it changes nothing."""
 
     def __init__(self, secrets: Iterable[str]) -> None:

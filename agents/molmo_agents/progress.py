@@ -17,7 +17,7 @@ Query = Union[str, Point]
 """A few words for the model, or a point (0-1 of the viewport) that the caller already has."""
 
 
-class Halt(Exception):
+class VerbFailed(Exception):
     """Why a verb ends here."""
 
     def __init__(self, status: Result, message: str, **fields: Any) -> None:
@@ -28,7 +28,7 @@ class Halt(Exception):
 
 
 @dataclass
-class Progress:
+class OutcomeBuilder:
     """What is known so far about one verb, so that an outcome can say it however the verb ends.
 
     `place` is where it acts, for its line of Playwright; `token` tells this verb's looks from those of other ones.
@@ -66,7 +66,7 @@ class Progress:
         )
 
 
-def words(query: Query) -> str:
+def describe_query(query: Query) -> str:
     """The query as it is reported."""
     if isinstance(query, Point):
         return f"point ({query.x:.4f}, {query.y:.4f})"

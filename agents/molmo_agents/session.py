@@ -7,13 +7,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from molmo_agents.browser.cdp import Worlds
-from molmo_agents.browser.page_events import Watch
-from molmo_agents.browser.request_filter import Gate
+from molmo_agents.browser.cdp import IsolatedWorlds
+from molmo_agents.browser.page_events import PageEvents
+from molmo_agents.browser.request_filter import RequestFilter
 from molmo_agents.drivers.steps import Handler, Steps
 from molmo_agents.errors import PageUnusable, PolicyError
 from molmo_agents.journal import Journal
-from molmo_agents.masker import Masker
+from molmo_agents.masker import SecretRedactor
 from molmo_agents.outcome import Result
 from molmo_agents.playwright_types import Page
 from molmo_agents.policy import Policy, Rules
@@ -92,10 +92,10 @@ class Shared:
     actions: int = 0
     looks: int = 0
     begun: float | None = None
-    masker: Masker = field(init=False)
+    masker: SecretRedactor = field(init=False)
 
     def __post_init__(self) -> None:
-        self.masker = Masker(self.hidden)
+        self.masker = SecretRedactor(self.hidden)
 
     def spent_s(self) -> float:
         """Seconds since this was first asked."""
@@ -127,10 +127,10 @@ class Session:
         self.options = options
         self.verbs = verbs
         self.journal = journal
-        self.worlds = Worlds(page, options.answer_s)
-        self.watch = Watch(page, self.policy, self.rules, handler)
+        self.worlds = IsolatedWorlds(page, options.answer_s)
+        self.watch = PageEvents(page, self.policy, self.rules, handler)
         self.watch.masked = lambda question: self.masker.confirmation(question)
-        self.gate = Gate(page, self.rules, self.watch, self.worlds, handler)
+        self.gate = RequestFilter(page, self.rules, self.watch, self.worlds, handler)
         self.frame: Any = None
         self.given: set[str] = set()
         """Documents of pages that a secret was typed into."""
@@ -157,7 +157,7 @@ class Session:
         self._shared.looks = count
 
     @property
-    def masker(self) -> Masker:
+    def masker(self) -> SecretRedactor:
         """Hides secrets in texts."""
         return self._shared.masker
 
@@ -228,4 +228,4 @@ class Session:
         """Let no picture, log or answer show `text` from now on."""
         if text not in self._shared.hidden:
             self._shared.hidden.append(text)
-            self._shared.masker = Masker(self._shared.hidden)
+            self._shared.masker = SecretRedactor(self._shared.hidden)

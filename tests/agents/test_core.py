@@ -25,15 +25,15 @@ from molmo_agents import (
 )
 from molmo_agents.adapters import computer
 from molmo_agents.bench.miniwob.bench import wilson
-from molmo_agents.drivers.steps import Call, Pause, Think
+from molmo_agents.drivers.steps import CallPage, RunBlocking, Sleep
 from molmo_agents.errors import FlowError
 from molmo_agents.flows.flow import load_flow, parse_flow
-from molmo_agents.journal import Masker
+from molmo_agents.masker import SecretRedactor
 from molmo_agents.origins import allowed, origin_of, parse_pattern
 from molmo_agents.policy import Confirmation, Rules
 from molmo_agents.risk import Facts, fold, risks_of, same_name
 from molmo_agents.screen import zoom_region
-from molmo_agents.target.verdicts import Report, delivered, provably_undelivered
+from molmo_agents.target.verdicts import EventReport, delivered, provably_undelivered
 
 from molmo_point.errors import UsageError
 from molmo_point.points import Point
@@ -191,19 +191,19 @@ def test_names_match_whole_words() -> None:
 
 
 def test_delivery_is_about_the_element() -> None:
-    assert delivered(Report(log=("pointerdown", "mousedown", "mouseup", "click")))
-    assert not delivered(Report(log=("pointerdown", "mousedown", "mouseup!", "click!")))
-    assert not delivered(Report(blocked=True))
-    assert delivered(Report(log=("mousedown",), removed=True))
-    assert delivered(Report(log=("mousedown",), lost=True))
-    assert not delivered(Report(lost=True))
+    assert delivered(EventReport(log=("pointerdown", "mousedown", "mouseup", "click")))
+    assert not delivered(EventReport(log=("pointerdown", "mousedown", "mouseup!", "click!")))
+    assert not delivered(EventReport(blocked=True))
+    assert delivered(EventReport(log=("mousedown",), removed=True))
+    assert delivered(EventReport(log=("mousedown",), lost=True))
+    assert not delivered(EventReport(lost=True))
 
 
 def test_only_a_press_nobody_saw_is_tried_again() -> None:
-    assert provably_undelivered(Report(blocked=True, early=True))
-    assert not provably_undelivered(Report(blocked=True, early=False))
-    assert not provably_undelivered(Report(log=("pointerdown",), early=True))
-    assert not provably_undelivered(Report(early=True))
+    assert provably_undelivered(EventReport(blocked=True, early=True))
+    assert not provably_undelivered(EventReport(blocked=True, early=False))
+    assert not provably_undelivered(EventReport(log=("pointerdown",), early=True))
+    assert not provably_undelivered(EventReport(early=True))
 
 
 def test_both_faces_are_twins() -> None:
@@ -245,7 +245,7 @@ def test_computer_coordinates_outside_are_refused_not_clamped(place: tuple[Any, 
 def test_masks_hide_secrets_in_every_writing(secret: str, around: str) -> None:
     from urllib.parse import quote
 
-    masker = Masker([secret])
+    masker = SecretRedactor([secret])
     tree = {"a": [around + secret, {"b": quote(secret, safe="") + around}]}
     hidden = json.dumps(masker.value(tree), ensure_ascii=False)
     if (
@@ -327,7 +327,7 @@ def test_wilson_interval() -> None:
 
 def test_the_core_runs_without_any_browser() -> None:
     """A verb is a generator of steps: here the steps are answered by hand, and a policy refusal needs none."""
-    assert {Call, Think, Pause}  # the vocabulary
+    assert {CallPage, RunBlocking, Sleep}  # the vocabulary
     confirm = allow_risks(["buy"])
     question = Confirmation("click", frozenset({"buy", "pay"}), "", "", "", "")
     assert confirm(question) is False

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from molmo_agents.mcp.answer import QUOTED, Answer, one_line, question_text
-from molmo_agents.mcp.browsers import Desk
+from molmo_agents.mcp.browsers import BrowserHolder
 from molmo_agents.outcome import Outcome, Result
 from molmo_agents.policy import Confirmation, Policy
 
@@ -254,10 +254,10 @@ def test_files_come_from_the_server_s_folder_alone(tmp_path: Path) -> None:
     (tmp_path / "in" / "a.txt").write_text("a")
     (tmp_path / "b.txt").write_text("b")
     (tmp_path / "in" / "link.txt").symlink_to(tmp_path / "b.txt")
-    desk = Desk(FakePointer(), Policy(), Screen(), tmp_path / "in")
+    desk = BrowserHolder(FakePointer(), Policy(), Screen(), tmp_path / "in")
     assert desk.file("a.txt").read_text() == "a"
     for name in ("../b.txt", str(tmp_path / "b.txt"), "link.txt", "", "c.txt"):
         with pytest.raises(UsageError, match="no file"):
             desk.file(name)
     with pytest.raises(UsageError, match="--files"):
-        Desk(FakePointer(), Policy(), Screen(), None).file("a.txt")
+        BrowserHolder(FakePointer(), Policy(), Screen(), None).file("a.txt")

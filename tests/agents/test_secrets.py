@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from molmo_agents import Journal, Options, Policy, Secret, WebPointer
 from molmo_agents.flows.report import write_report
 from molmo_agents.journal import read_steps
-from molmo_agents.masker import HIDDEN, Masker, fold
+from molmo_agents.masker import HIDDEN, SecretRedactor, fold
 from molmo_agents.policy import Confirmation
 from molmo_agents.screen import Box
 from molmo_agents.target.blackout import strips
@@ -49,7 +49,7 @@ WRITTEN = {
 
 @pytest.mark.parametrize("form", WRITTEN)
 def test_text_hides_a_secret_however_it_is_written(form: str) -> None:
-    hidden = Masker([VALUE]).text(f"http://a.b/?q={WRITTEN[form]}&r=1")
+    hidden = SecretRedactor([VALUE]).text(f"http://a.b/?q={WRITTEN[form]}&r=1")
     assert hidden == f"http://a.b/?q={HIDDEN}&r=1"
 
 
@@ -58,7 +58,7 @@ def test_base64_at_any_place_shows_no_secret(secret: str, before: bytes, after: 
     raw = before + secret.encode("utf-8", "surrogatepass") + after
     if len(fold(secret)[0]) < 4 or any(0xD800 <= ord(c) < 0xE000 for c in secret):
         return
-    hidden = Masker([secret]).text(base64.b64encode(raw).decode())
+    hidden = SecretRedactor([secret]).text(base64.b64encode(raw).decode())
     kept = "".join(hidden.split(HIDDEN))
     # What is left stands for the neighbours, and for the few bits shared with them.
     assert len(kept) * 6 <= (len(before) + len(after)) * 8 + 4 * 6 + 12
@@ -71,15 +71,15 @@ PLAIN = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12)
 def test_the_whole_secret_is_found(secret: str, before: str, after: str) -> None:
     """Spans lie within the text, in order; without secrets nothing changes."""
     text = before + secret + after
-    spans = Masker([secret]).spans(text)
+    spans = SecretRedactor([secret]).spans(text)
     assert all(0 <= a < b <= len(text) for a, b in spans)
     assert all(b < c for (_, b), (c, _) in pairwise(spans))
     assert any(a <= len(before) and b >= len(before) + len(secret) for a, b in spans)
-    assert Masker([]).text(text) == text
+    assert SecretRedactor([]).text(text) == text
 
 
 def test_other_text_stays() -> None:
-    masker = Masker(["4111222233334444"])
+    masker = SecretRedactor(["4111222233334444"])
     for text in ("4111", "in 2222 and 3333", "card ending 4444", "Tuesday"):
         assert masker.text(text) == text
 
@@ -87,7 +87,7 @@ def test_other_text_stays() -> None:
 def test_words_of_ours_stay() -> None:
     """A secret that is a word of ours masks values, never names of fields and statuses."""
     tree = {"status": "delivered", "name": "delivered", "effects": {"url": "name"}}
-    assert Masker(["delivered", "name", "url"]).value(tree) == {
+    assert SecretRedactor(["delivered", "name", "url"]).value(tree) == {
         "status": "delivered",
         "name": HIDDEN,
         "effects": {"url": HIDDEN},
@@ -98,7 +98,7 @@ def test_questions_show_no_secret() -> None:
     question = Confirmation(
         "click", frozenset({"send"}), f"Send {VALUE}", "button", "q", f"http://a/?{quote(VALUE)}"
     )
-    shown = Masker([VALUE]).confirmation(question)
+    shown = SecretRedactor([VALUE]).confirmation(question)
     assert (shown.name, shown.url, shown.risks) == (
         f"Send {HIDDEN}",
         f"http://a/?{HIDDEN}",

@@ -2,7 +2,8 @@
 
 Everything asked of the page runs in an isolated world over the DevTools protocol (CDP): the same DOM, other JavaScript. A
 page that overrides `elementFromPoint`, listens in on globals or sets a strict content policy has no effect on it. Frames of
-other origins live in other processes and have sessions of their own; closed shadow roots open to CDP only. `walk` crosses both.
+other origins live in other processes and have sessions of their own; closed shadow roots open to CDP
+only. `hit_path` crosses both.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from molmo_agents.browser.documents import WORLD, FrameIds, World, WorldLost, probe_source
+from molmo_agents.browser.documents import WORLD, FrameIds, IsolatedWorld, WorldLost, probe_source
 from molmo_agents.drivers.steps import Steps, call
 from molmo_agents.errors import PageGone
 from molmo_agents.playwright_types import CdpSession, Json, Page, PageFrame
@@ -19,7 +20,7 @@ LOOKS_BETWEEN = 8
 """Looks after which the elements asked about are let go of: that is one more question to each session."""
 
 
-class Worlds:
+class IsolatedWorlds:
     """Owns the CDP sessions of one page."""
 
     def __init__(self, page: Page, answer_s: float) -> None:
@@ -30,7 +31,7 @@ class Worlds:
         """(session, frame) -> our world's number there, and the document it was made in."""
         self._untidied = 0
         self._foreign: dict[str, tuple[CdpSession, PageFrame]] = {}
-        self._main: World | None = None
+        self._main: IsolatedWorld | None = None
         self.session: Any = None
         self._frames = FrameIds()
         self.told: list[tuple[str, str]] = []
@@ -77,7 +78,7 @@ class Worlds:
         except Exception as error:
             raise WorldLost(f"the document is gone: {str(error)[:200]}") from error
 
-    def main(self, known: bool = False) -> Steps[World]:
+    def main(self, known: bool = False) -> Steps[IsolatedWorld]:
         """Return the world of the page's main document; with `known` the one of the latest look, without asking again."""
         if known and self._main is not None:
             return self._main
@@ -87,7 +88,9 @@ class Worlds:
         self._main = yield from self._world(self.session, frame["id"], frame.get("loaderId", ""))
         return self._main
 
-    def ask(self, world: World, function: str, *args: object, more_s: float = 0.0) -> Steps[Any]:
+    def ask(
+        self, world: IsolatedWorld, function: str, *args: object, more_s: float = 0.0
+    ) -> Steps[Any]:
         """Call `molmo.<function>(*args)` in a document and return its JSON value; it may take `more_s` seconds itself.
 
         Raises:
@@ -98,7 +101,12 @@ class Worlds:
         )
 
     def run(
-        self, world: World, source: str, *args: object, by_value: bool = True, more_s: float = 0.0
+        self,
+        world: IsolatedWorld,
+        source: str,
+        *args: object,
+        by_value: bool = True,
+        more_s: float = 0.0,
     ) -> Steps[Any]:
         """Call a JavaScript function in a document; by value, or as a remote object for other CDP commands."""
         answer = yield from self._call_in(
@@ -117,7 +125,7 @@ class Worlds:
             raise PageGone(f"the page could not be probed: {text[:300]}")
         return answer["result"].get("value") if by_value else answer["result"]
 
-    def _call_in(self, world: World, more_s: float, **params: object) -> Steps[Json]:
+    def _call_in(self, world: IsolatedWorld, more_s: float, **params: object) -> Steps[Json]:
         """Call a function in a document; a world that turns out to be gone is forgotten."""
         try:
             return (
@@ -129,7 +137,7 @@ class Worlds:
             self._contexts.pop((id(world.session), world.frame_id), None)
             raise
 
-    def child(self, parent: World, element: str) -> Steps[World | None]:
+    def child(self, parent: IsolatedWorld, element: str) -> Steps[IsolatedWorld | None]:
         """Return the world of the document inside the frame element that the expression `element` names, or None."""
         remote = yield from self.run(parent, f"() => {element}", by_value=False)
         if "objectId" not in remote:
@@ -162,13 +170,13 @@ class Worlds:
                     self._frames.add_tree(tree["frameTree"])
         return self.has(frame_id)
 
-    def object_id(self, world: World, expression: str) -> Steps[str | None]:
+    def object_id(self, world: IsolatedWorld, expression: str) -> Steps[str | None]:
         """Return a remote object id for a JavaScript expression, for CDP commands that take one."""
         remote = yield from self.run(world, f"() => {expression}", by_value=False)
         found: str | None = remote.get("objectId")
         return found
 
-    def page_object(self, world: World, expression: str) -> Steps[str | None]:
+    def page_object(self, world: IsolatedWorld, expression: str) -> Steps[str | None]:
         """Like `object_id`, as the page's own world sees it: listeners are listed per world."""
         ours = yield from self.object_id(world, expression)
         if ours is None:
@@ -183,19 +191,19 @@ class Worlds:
         found: str | None = theirs["object"].get("objectId")
         return found
 
-    def describe(self, world: World, object_id: str) -> Steps[Json]:
+    def describe(self, world: IsolatedWorld, object_id: str) -> Steps[Json]:
         """Say which node a remote object is, as the browser counts nodes."""
         answer: Json = yield from self.send_into(
             world.session, "DOM.describeNode", objectId=object_id, depth=0, pierce=True
         )
         return answer
 
-    def _world(self, session: CdpSession, frame_id: str, loader: str = "") -> Steps[World]:
+    def _world(self, session: CdpSession, frame_id: str, loader: str = "") -> Steps[IsolatedWorld]:
         """Return our world in a frame; one known from the same document (`loader`) is not asked whether it is still there."""
         key = (id(session), frame_id)
         known = self._contexts.get(key)
         if known is not None:
-            world = World(session, frame_id, known[0])
+            world = IsolatedWorld(session, frame_id, known[0])
             if loader and loader == known[1]:
                 return world
             try:
@@ -207,7 +215,7 @@ class Worlds:
         made = yield from self.send_into(
             session, "Page.createIsolatedWorld", frameId=frame_id, worldName=WORLD
         )
-        world = World(session, frame_id, made["executionContextId"])
+        world = IsolatedWorld(session, frame_id, made["executionContextId"])
         yield from self.run(world, "() => {" + self._source + "\n}")
         yield from self.send_into(
             session, "Runtime.addBinding", name="molmoTell", executionContextId=world.context

@@ -39,7 +39,7 @@ class WorldLost(PageGone):
 
 
 @dataclass(frozen=True)
-class World:
+class IsolatedWorld:
     """One document: the CDP session it answers on, its frame, and our world in it."""
 
     session: CdpSession = field(repr=False)
@@ -48,13 +48,13 @@ class World:
 
 
 @dataclass(frozen=True)
-class Link:
+class FrameHop:
     """One document on the way down to an element, with where the point lies in it and where it lies in the page.
 
     `left`, `top` (CSS px of the viewport) is where the document begins, `sx`, `sy` how many CSS px of the viewport one of its is.
     """
 
-    world: World
+    world: IsolatedWorld
     x: float
     y: float
     left: float = 0.0
@@ -64,14 +64,14 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Resolved:
-    """What lies at a point: `raw` is what the probe says of it (see `decide.Hit`), `links` the documents down to it."""
+class HitPath:
+    """What lies at a point: `raw` is what our JavaScript says of it (see `HitTestResult`), `links` the documents down to it."""
 
     raw: Json
-    links: tuple[Link, ...]
+    links: tuple[FrameHop, ...]
 
     @property
-    def leaf(self) -> Link:
+    def leaf(self) -> FrameHop:
         return self.links[-1]
 
 

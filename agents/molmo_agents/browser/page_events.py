@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from molmo_agents.drivers.steps import Consult, Handler, Steps, call
+from molmo_agents.drivers.steps import AskUser, Handler, Steps, call
 from molmo_agents.outcome import Dialog
 from molmo_agents.playwright_types import (
     Download,
@@ -25,7 +25,7 @@ AWAITED = frozenset({"document", "xhr", "fetch", "script", "stylesheet"})
 
 
 @dataclass
-class Record:
+class EventRecord:
     """What was seen since the last press began."""
 
     dialogs: list[Dialog] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Record:
     choosers: list[object] = field(default_factory=list)
 
 
-class Watch:
+class PageEvents:
     """Listens to one page, and to the windows it opens."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Watch:
         self._page = page
         self._policy = policy
         self._rules = rules
-        self.record = Record()
+        self.record = EventRecord()
         self.popups: list[Page] = []
         self.crashed = False
         self.asking = 0
@@ -85,9 +85,9 @@ class Watch:
                 emitter.remove_listener(event, listener)
         self._listeners.clear()
 
-    def begin(self) -> Record:
+    def begin(self) -> EventRecord:
         """Start a new record, at the beginning of a press."""
-        self.record = Record()
+        self.record = EventRecord()
         self._pending.clear()
         self._alive.clear()
         return self.record
@@ -151,7 +151,7 @@ class Watch:
             detail=dialog.default_value[:500],
         )
         try:
-            answer = yield Consult(self._policy.confirm, (self.masked(question),))
+            answer = yield AskUser(self._policy.confirm, (self.masked(question),))
         except Exception:
             return False
         return answer if answer is True or isinstance(answer, str) else False

@@ -5,7 +5,7 @@ preconnects are started by the browser itself, and none of them passes through i
 Chromium hands a SOCKS5 proxy each connection with its host's name, so names are resolved here, after the policy was asked.
 
 A browser or a context is started with a relay of its own (`browser.launch_arguments`, `browser.context_options`) before any
-policy is known: until a pointer is attached, everything passes. `Gate` finds out at attach time which relay a page's
+policy is known: until a pointer is attached, everything passes. `RequestFilter` finds out at attach time which relay a page's
 connections go through, by asking for an address that only a relay answers.
 """
 

@@ -14,8 +14,8 @@ import re
 from contextlib import suppress
 from typing import Any
 
-from molmo_agents.browser.cdp import Worlds
-from molmo_agents.browser.page_events import Watch
+from molmo_agents.browser.cdp import IsolatedWorlds
+from molmo_agents.browser.page_events import PageEvents
 from molmo_agents.browser.reach import Reach
 from molmo_agents.browser.restraint import RESTRAINED, concerns, restrain, restrained
 from molmo_agents.drivers.steps import Handler, Steps, call
@@ -26,11 +26,11 @@ from molmo_agents.policy import Rules
 _EVERYTHING = re.compile(".*")
 
 
-class Gate:
+class RequestFilter:
     """Refuses the requests of one browser context that the policy does not allow."""
 
     def __init__(
-        self, page: Page, rules: Rules, watch: Watch, worlds: Worlds, handler: Handler
+        self, page: Page, rules: Rules, watch: PageEvents, worlds: IsolatedWorlds, handler: Handler
     ) -> None:
         self._page = page
         self._rules = rules

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from importlib import resources
 
-from molmo_agents.browser.cdp import Worlds
+from molmo_agents.browser.cdp import IsolatedWorlds
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.playwright_types import Json
 from molmo_agents.policy import Rules
@@ -28,7 +28,7 @@ _DROPPED = frozenset(
 """Headers that make the browser send or fetch on its own. What a `Link` header preloads, the page loads when it needs it."""
 
 
-def restrain(worlds: Worlds) -> Steps[None]:
+def restrain(worlds: IsolatedWorlds) -> Steps[None]:
     """Keep the page from prefetching and prerendering on its own, as far as its documents can be kept from it."""
     source = (resources.files("molmo_agents") / "probe" / "quiet.js").read_text("utf-8")
     with suppress(Exception):

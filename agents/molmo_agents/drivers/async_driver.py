@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from molmo_agents.drivers.steps import Call, Consult, Pause, React, Step, Steps, Think
+from molmo_agents.drivers.steps import AskUser, CallPage, React, RunBlocking, Sleep, Step, Steps
 from molmo_agents.errors import PageGone
 from molmo_agents.playwright_types import Listener
 
@@ -52,7 +52,7 @@ class AsyncDriver:
         return handle
 
     async def _do(self, step: Step) -> Any:
-        if isinstance(step, Call):
+        if isinstance(step, CallPage):
             result = getattr(step.on, step.name)(*step.args, **step.kwargs)
             if not inspect.isawaitable(result):
                 return result
@@ -63,11 +63,11 @@ class AsyncDriver:
                     f"the page did not answer within {step.timeout_s:g} s ({step.name}): "
                     "it may be busy or hung"
                 ) from None
-        if isinstance(step, Think):
+        if isinstance(step, RunBlocking):
             return await asyncio.to_thread(step.function)
-        if isinstance(step, Pause):
+        if isinstance(step, Sleep):
             return await asyncio.sleep(step.seconds)
-        if isinstance(step, Consult):
+        if isinstance(step, AskUser):
             answer = step.function(*step.args)
             return await answer if inspect.isawaitable(answer) else answer
         raise TypeError(f"not a step: {step!r}")

@@ -19,7 +19,7 @@ DEFAULT_TIMEOUT_S = 15.0
 
 
 @dataclass(frozen=True)
-class Call:
+class CallPage:
     """Call `name` of a Playwright object; give up after `timeout_s` seconds with `PageGone`."""
 
     on: object
@@ -30,14 +30,14 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Think:
+class RunBlocking:
     """Call something slow that is not Playwright (the model); the async driver does it in a thread."""
 
     function: Callable[[], Any]
 
 
 @dataclass(frozen=True)
-class Consult:
+class AskUser:
     """Call the user's own callback, which may be a coroutine function where the driver is async."""
 
     function: Listener
@@ -45,14 +45,14 @@ class Consult:
 
 
 @dataclass(frozen=True)
-class Pause:
+class Sleep:
     """Let the page live for so many seconds; events are delivered meanwhile."""
 
     page: Page
     seconds: float
 
 
-Step = Union[Call, Think, Consult, Pause]
+Step = Union[CallPage, RunBlocking, AskUser, Sleep]
 Steps = Generator[Step, Any, T]
 
 React = Callable[..., Steps[Any]]
@@ -65,16 +65,16 @@ Handler = Callable[[React], Listener]
 def call(
     on: object, name: str, *args: object, timeout_s: float = DEFAULT_TIMEOUT_S, **kwargs: Any
 ) -> Steps[Any]:
-    """Yield one `Call` and return what it gave."""
-    return (yield Call(on, name, args, kwargs, timeout_s))
+    """Yield one `CallPage` and return what it gave."""
+    return (yield CallPage(on, name, args, kwargs, timeout_s))
 
 
 def think(function: Callable[[], T]) -> Steps[T]:
-    """Yield one `Think` and return what it gave."""
-    result: T = yield Think(function)
+    """Yield one `RunBlocking` and return what it gave."""
+    result: T = yield RunBlocking(function)
     return result
 
 
 def pause(page: Page, seconds: float) -> Steps[None]:
-    """Yield one `Pause`."""
-    yield Pause(page, seconds)
+    """Yield one `Sleep`."""
+    yield Sleep(page, seconds)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from molmo_agents.drivers.async_driver import patiently
-from molmo_agents.drivers.steps import Call, Consult, Pause, React, Step, Steps, Think
+from molmo_agents.drivers.steps import AskUser, CallPage, React, RunBlocking, Sleep, Step, Steps
 from molmo_agents.errors import PageGone
 from molmo_agents.playwright_types import Listener
 from molmo_point.errors import UsageError
@@ -47,13 +47,13 @@ class SyncDriver:
         return lambda event: self.run(react(event))
 
     def _do(self, step: Step) -> Any:
-        if isinstance(step, Call):
+        if isinstance(step, CallPage):
             return _bounded(step, self.waiting)
-        if isinstance(step, Think):
+        if isinstance(step, RunBlocking):
             return step.function()
-        if isinstance(step, Pause):
+        if isinstance(step, Sleep):
             return step.page.wait_for_timeout(step.seconds * 1000)
-        if isinstance(step, Consult):
+        if isinstance(step, AskUser):
             answer = step.function(*step.args)
             if inspect.isawaitable(answer):
                 close = getattr(answer, "close", None)
@@ -64,7 +64,7 @@ class SyncDriver:
         raise TypeError(f"not a step: {step!r}")
 
 
-def _bounded(step: Call, waiting: Callable[[], bool]) -> Any:
+def _bounded(step: CallPage, waiting: Callable[[], bool]) -> Any:
     """Call a Playwright method with a deadline.
 
     Playwright's own timeouts do not cover CDP and mouse calls: a page in an endless loop would hold us for ever. Each sync

@@ -121,7 +121,7 @@ class Answer(BaseModel):
         )
 
 
-class Yes(BaseModel):
+class ConfirmForm(BaseModel):
     """The answer to a question about a risky action."""
 
     allow: bool = Field(default=False, description="Do it")

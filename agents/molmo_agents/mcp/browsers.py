@@ -14,7 +14,7 @@ from typing import Any
 
 from molmo_agents.async_pointer import AsyncWebPointer
 from molmo_agents.browser.launch import Screen, context_options, launch
-from molmo_agents.mcp.answer import Yes, question_text
+from molmo_agents.mcp.answer import ConfirmForm, question_text
 from molmo_agents.policy import Confirmation, Policy
 from molmo_point.errors import UsageError
 from molmo_point.install import import_failure
@@ -27,7 +27,7 @@ IDLE_S = 1800.0
 """After so long without a call a client's browser is closed, seconds."""
 
 
-class Desk:
+class BrowserHolder:
     """The browser of one client, started with its first call. Use it within `turn` only."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Desk:
         self.used_s = time.monotonic()
 
     @asynccontextmanager
-    async def turn(self, call: Any = None) -> AsyncIterator[Desk]:
+    async def turn(self, call: Any = None) -> AsyncIterator[BrowserHolder]:
         """Wait until no other call of this client is under way; `call` is the SDK's context, for questions."""
         async with self._lock:
             self.used_s = time.monotonic()
@@ -143,7 +143,7 @@ class Desk:
         if self._call is None or not hasattr(self._call, "elicit"):
             return False
         try:
-            reply = await self._call.elicit(message=question_text(question), schema=Yes)
+            reply = await self._call.elicit(message=question_text(question), schema=ConfirmForm)
         except Exception:
             return False
         if getattr(reply, "action", "") != "accept" or not getattr(reply.data, "allow", False):
@@ -152,18 +152,20 @@ class Desk:
         return text if question.role == "prompt" and question.verb == "answer" and text else True
 
 
-class Desks:
-    """A desk for each client: one on stdio; over HTTP one for each session."""
+class BrowserHolders:
+    """A holder for each client: one on stdio; over HTTP one for each session."""
 
     def __init__(
         self, pointer: Pointer, policy: Policy, screen: Screen, files: Path | None, http: bool
     ) -> None:
-        self._make: Callable[[], Desk] = lambda: Desk(pointer, policy, screen, files)
+        self._make: Callable[[], BrowserHolder] = lambda: BrowserHolder(
+            pointer, policy, screen, files
+        )
         self._http = http
-        self._desks: dict[str, Desk] = {}
+        self._holders: dict[str, BrowserHolder] = {}
 
-    async def of(self, call: Any, session: str, *, new: bool) -> tuple[Desk, str]:
-        """Return the desk of a call's client, and the session it has to give with its next call, or "".
+    async def of(self, call: Any, session: str, *, new: bool) -> tuple[BrowserHolder, str]:
+        """Return the holder of a call's client, and the session it has to give with its next call, or "".
 
         Args:
             call: The SDK's context of the call.
@@ -178,7 +180,7 @@ class Desks:
         if self._http:
             key = header(call)
             if not key and session:
-                if session not in self._desks:
+                if session not in self._holders:
                     raise UsageError("this session is not known: begin another with open_page")
                 key, given = session, session
             elif not key:
@@ -187,25 +189,25 @@ class Desks:
                         "this client has no session: call open_page first, and give the session it answers with every call"
                     )
                 key = given = secrets.token_urlsafe(16)
-        if key not in self._desks:
-            self._desks[key] = self._make()
-        return self._desks[key], given
+        if key not in self._holders:
+            self._holders[key] = self._make()
+        return self._holders[key], given
 
     async def close(self) -> None:
         """End all browsers."""
-        desks, self._desks = list(self._desks.values()), {}
-        for desk in desks:
-            await desk.close()
+        holders, self._holders = list(self._holders.values()), {}
+        for holder in holders:
+            await holder.close()
 
     async def _sweep(self) -> None:
         """Close browsers that nobody uses any more, and the oldest where there are too many."""
         now = time.monotonic()
-        idle = [key for key, desk in self._desks.items() if not desk.busy]
-        idle.sort(key=lambda key: self._desks[key].used_s)
-        over = max(0, len(self._desks) - MOST_CLIENTS)
+        idle = [key for key, holder in self._holders.items() if not holder.busy]
+        idle.sort(key=lambda key: self._holders[key].used_s)
+        over = max(0, len(self._holders) - MOST_CLIENTS)
         for index, key in enumerate(idle):
-            if index < over or now - self._desks[key].used_s > IDLE_S:
-                await self._desks.pop(key).close()
+            if index < over or now - self._holders[key].used_s > IDLE_S:
+                await self._holders.pop(key).close()
 
 
 def header(call: Any) -> str:

@@ -21,15 +21,15 @@ from PIL import Image as Picture
 
 from molmo_agents.browser.launch import Screen, find_chromium
 from molmo_agents.mcp import tools
-from molmo_agents.mcp.answer import Answer, Yes, one_line, words_for
-from molmo_agents.mcp.browsers import Desk, Desks
+from molmo_agents.mcp.answer import Answer, one_line, words_for
+from molmo_agents.mcp.browsers import BrowserHolder, BrowserHolders
 from molmo_agents.policy import Policy
 from molmo_agents.verbs.table import NAMES
 from molmo_point.errors import PointError
 from molmo_point.install import import_failure
 from molmo_point.pointer import Pointer
 
-__all__ = ["Answer", "Yes", "build", "serve", "shrink"]
+__all__ = ["Answer", "build", "serve", "shrink"]
 
 MAX_SIDE = 1024
 """Longer side of pictures sent to the client; the text beside them says the scale."""
@@ -90,19 +90,19 @@ def build(
     """
     NAMES.check(policy)
     sdk = _sdk()
-    desks = Desks(pointer, policy, screen, files, http)
+    holders = BrowserHolders(pointer, policy, screen, files, http)
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            await desks.close()
+            await holders.close()
 
     server = sdk.server("molmo-web", instructions=INSTRUCTIONS, lifespan=lifespan, **settings)
     read = sdk.annotations(readOnlyHint=True, openWorldHint=True)
     act = sdk.annotations(readOnlyHint=False, destructiveHint=True, openWorldHint=True)
-    own = Toolbox(sdk, desks, http, policy)
+    own = Toolbox(sdk, holders, http, policy)
     for tool, reads in tools.verb_tools():
         hints = read if reads else act
         server.tool(annotations=hints)(own.verb(tool))
@@ -113,36 +113,36 @@ def build(
 
 
 class Toolbox:
-    """Makes functions the SDK's tools: with the call's context, a turn at the client's desk, and mistakes said to the client."""
+    """Makes functions the SDK's tools: with the call's context, the client's browser in turn, and mistakes said to the client."""
 
-    def __init__(self, sdk: Sdk, desks: Desks, http: bool, policy: Policy) -> None:
+    def __init__(self, sdk: Sdk, holders: BrowserHolders, http: bool, policy: Policy) -> None:
         self._sdk = sdk
-        self._desks = desks
+        self._holders = holders
         self._http = http
         self._policy = policy
 
     def verb(self, tool: tools.Tool) -> Callable[..., Awaitable[Answer]]:
-        """Make a tool of a function from a desk to an outcome."""
+        """Make a tool of a function from a holder to an outcome."""
 
-        async def run(desk: Desk, given: str, **arguments: Any) -> Answer:
-            outcome = await tool(desk, **arguments)
-            web = await desk.web()
+        async def run(holder: BrowserHolder, given: str, **arguments: Any) -> Answer:
+            outcome = await tool(holder, **arguments)
+            web = await holder.web()
             answer = Answer.of(outcome, web.masked(web.page.url))
             return answer.model_copy(update={"session": given})
 
         return self._tool(run, tool, Answer)
 
     def plain(self, tool: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        """Make a tool of a function from a desk to what the client gets."""
+        """Make a tool of a function from a holder to what the client gets."""
 
-        async def run(desk: Desk, given: str, **arguments: Any) -> Any:
-            return await tool(desk, **arguments)
+        async def run(holder: BrowserHolder, given: str, **arguments: Any) -> Any:
+            return await tool(holder, **arguments)
 
         return self._tool(run, tool, typing.get_type_hints(tool)["return"])
 
-    async def look(self, desk: Desk) -> list[Any]:
+    async def look(self, holder: BrowserHolder) -> list[Any]:
         """Take a picture of the page."""
-        outcome = await (await desk.web()).look()
+        outcome = await (await holder.web()).look()
         if outcome.frame is None:
             return [f"{outcome.status}: {words_for(outcome)}"]
         data, scale = shrink(outcome.frame.image)
@@ -150,11 +150,11 @@ class Toolbox:
         text = f"viewport {width:.0f}x{height:.0f} CSS px, picture scaled by {scale:.3f}"
         return [self._sdk.image(data=data, format="png"), text]
 
-    async def tabs(self, desk: Desk) -> Answer:
+    async def tabs(self, holder: BrowserHolder) -> Answer:
         """List the open windows: the first, and those that pages opened. Their numbers, from 1, are for switch_tab."""
-        windows = await desk.windows()
+        windows = await holder.windows()
         shown = [one_line(web.masked(web.page.url)) for web in windows]
-        current = await desk.web()
+        current = await holder.web()
         return Answer(
             status="found",
             ok=True,
@@ -162,7 +162,7 @@ class Toolbox:
             page_url=one_line(current.masked(current.page.url)),
         )
 
-    async def policy(self, desk: Desk) -> str:
+    async def policy(self, holder: BrowserHolder) -> str:
         """Say what is allowed here."""
         p = self._policy
         names = [f"{name} on {', '.join(s.origins)}" for name, s in sorted(p.secrets.items())]
@@ -173,7 +173,7 @@ class Toolbox:
 
     def _tool(self, run: Callable[..., Awaitable[Any]], tool: Any, returns: Any) -> Any:
         hints = typing.get_type_hints(tool)
-        own = [p for name, p in inspect.signature(tool).parameters.items() if name != "desk"]
+        own = [p for name, p in inspect.signature(tool).parameters.items() if name != "holder"]
         parameters = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
         kind = inspect.Parameter.KEYWORD_ONLY
         if self._http:
@@ -183,9 +183,9 @@ class Toolbox:
         async def call(*, ctx: Any, session: str = "", **arguments: Any) -> Any:
             with self._mistakes():
                 opening = tool.__name__ in tools.OPENING
-                desk, given = await self._desks.of(ctx, session, new=opening)
-                async with desk.turn(ctx):
-                    return await run(desk, given, **arguments)
+                holder, given = await self._holders.of(ctx, session, new=opening)
+                async with holder.turn(ctx):
+                    return await run(holder, given, **arguments)
 
         call.__name__, call.__doc__ = tool.__name__, tool.__doc__
         call.__signature__ = inspect.Signature(parameters, return_annotation=returns)  # type: ignore[attr-defined]

@@ -6,107 +6,109 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from molmo_agents.mcp.browsers import Desk
+from molmo_agents.mcp.browsers import BrowserHolder
 from molmo_agents.outcome import Outcome
 from molmo_agents.verbs.table import TABLE
 
 Tool = Callable[..., Awaitable[Outcome]]
 
 
-async def point(desk: Desk, description: str) -> Outcome:
+async def point(holder: BrowserHolder, description: str) -> Outcome:
     """Say whether something is in view and what it is, without touching it."""
-    return await (await desk.web()).locate(description)
+    return await (await holder.web()).locate(description)
 
 
-async def count(desk: Desk, description: str) -> Outcome:
+async def count(holder: BrowserHolder, description: str) -> Outcome:
     """Count what is in view."""
-    return await (await desk.web()).count(description)
+    return await (await holder.web()).count(description)
 
 
-async def exists(desk: Desk, description: str) -> Outcome:
+async def exists(holder: BrowserHolder, description: str) -> Outcome:
     """Say whether something is in view: found or absent."""
-    return await (await desk.web()).exists(description)
+    return await (await holder.web()).exists(description)
 
 
-async def wait_for(desk: Desk, description: str, timeout_s: float = 10.0) -> Outcome:
+async def wait_for(holder: BrowserHolder, description: str, timeout_s: float = 10.0) -> Outcome:
     """Look until something is in view, at most so many seconds (up to 60)."""
-    return await (await desk.web()).wait_for(description, timeout_s=min(timeout_s, 60.0))
+    return await (await holder.web()).wait_for(description, timeout_s=min(timeout_s, 60.0))
 
 
-async def open_page(desk: Desk, url: str) -> Outcome:
+async def open_page(holder: BrowserHolder, url: str) -> Outcome:
     """Open an address that the policy allows."""
-    return await (await desk.web()).goto(url)
+    return await (await holder.web()).goto(url)
 
 
-async def back(desk: Desk) -> Outcome:
+async def back(holder: BrowserHolder) -> Outcome:
     """Go to the page before."""
-    return await (await desk.web()).back()
+    return await (await holder.web()).back()
 
 
 async def click(
-    desk: Desk,
+    holder: BrowserHolder,
     description: str,
     expected_name: str = "",
     button: str = "left",
     double: bool = False,
 ) -> Outcome:
     """Click what the description says; with expected_name, only if the element is called so. button: left, right, middle."""
-    return await (await desk.web()).click(
+    return await (await holder.web()).click(
         description, expect_name=expected_name or None, button=button, count=2 if double else 1
     )
 
 
-async def hover(desk: Desk, description: str) -> Outcome:
+async def hover(holder: BrowserHolder, description: str) -> Outcome:
     """Rest the pointer on something."""
-    return await (await desk.web()).hover(description)
+    return await (await holder.web()).hover(description)
 
 
 async def type_text(
-    desk: Desk, description: str, text: str, submit: bool = False, clear: bool = True
+    holder: BrowserHolder, description: str, text: str, submit: bool = False, clear: bool = True
 ) -> Outcome:
     """Type into the field that the description says; submit presses Enter; clear=false adds to what is there."""
-    return await (await desk.web()).type(description, text, submit=submit, clear=clear)
+    return await (await holder.web()).type(description, text, submit=submit, clear=clear)
 
 
-async def type_secret(desk: Desk, description: str, secret: str, submit: bool = False) -> Outcome:
+async def type_secret(
+    holder: BrowserHolder, description: str, secret: str, submit: bool = False
+) -> Outcome:
     """Type a secret by its name (see the tool policy) into a field; its value is never shown."""
-    return await (await desk.web()).type(description, secret=secret, submit=submit)
+    return await (await holder.web()).type(description, secret=secret, submit=submit)
 
 
-async def press_key(desk: Desk, key: str) -> Outcome:
+async def press_key(holder: BrowserHolder, key: str) -> Outcome:
     """Press a key: Escape, Tab, Shift+Tab, arrows, Home, End, PageUp, PageDown, Backspace, Delete, Enter, Space."""
-    return await (await desk.web()).key(key)
+    return await (await holder.web()).key(key)
 
 
-async def select(desk: Desk, description: str, option: str) -> Outcome:
+async def select(holder: BrowserHolder, description: str, option: str) -> Outcome:
     """Choose an option of a list by the text it shows."""
-    return await (await desk.web()).select(description, option)
+    return await (await holder.web()).select(description, option)
 
 
-async def check(desk: Desk, description: str, on: bool = True) -> Outcome:
+async def check(holder: BrowserHolder, description: str, on: bool = True) -> Outcome:
     """Make a checkbox, radio button or switch be on or off."""
-    return await (await desk.web()).check(description, on)
+    return await (await holder.web()).check(description, on)
 
 
-async def upload(desk: Desk, description: str, file: str) -> Outcome:
+async def upload(holder: BrowserHolder, description: str, file: str) -> Outcome:
     """Give a file of the server's folder, by its name, to a file field or to the button that opens its window."""
-    path = desk.file(file)
-    return await (await desk.web()).upload(description, path)
+    path = holder.file(file)
+    return await (await holder.web()).upload(description, path)
 
 
-async def drag(desk: Desk, description: str, to: str) -> Outcome:
+async def drag(holder: BrowserHolder, description: str, to: str) -> Outcome:
     """Drag one thing onto another; both are descriptions."""
-    return await (await desk.web()).drag(description, to)
+    return await (await holder.web()).drag(description, to)
 
 
-async def scroll_to(desk: Desk, description: str) -> Outcome:
+async def scroll_to(holder: BrowserHolder, description: str) -> Outcome:
     """Scroll until something is in view."""
-    return await (await desk.web()).scroll_to(description)
+    return await (await holder.web()).scroll_to(description)
 
 
-async def switch_tab(desk: Desk, number: int) -> Outcome:
+async def switch_tab(holder: BrowserHolder, number: int) -> Outcome:
     """Go on in another window, by its number in the tool tabs, from 1."""
-    return await (await desk.switch(number)).look()
+    return await (await holder.switch(number)).look()
 
 
 TOOLS: dict[Tool, str] = {
@@ -139,13 +141,13 @@ def tool_of(name: str) -> Tool:
     taken = {p.name: p for p in verb.parameters if p.annotation in PLAIN or p.name == "query"}
     called = {"query": "description"}
 
-    async def tool(desk: Desk, **arguments: Any) -> Outcome:
+    async def tool(holder: BrowserHolder, **arguments: Any) -> Outcome:
         given = {own: arguments[called.get(own, own)] for own in taken}
-        done: Outcome = await getattr(await desk.web(), name)(**given)
+        done: Outcome = await getattr(await holder.web(), name)(**given)
         return done
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    own = [inspect.Parameter("desk", kind, annotation=Desk)]
+    own = [inspect.Parameter("holder", kind, annotation=BrowserHolder)]
     for parameter in taken.values():
         words = parameter.name == "query"
         own.append(

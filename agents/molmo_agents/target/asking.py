@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from molmo_agents.drivers.steps import Steps, think
 from molmo_agents.outcome import Result
-from molmo_agents.progress import Halt, Progress
+from molmo_agents.progress import OutcomeBuilder, VerbFailed
 from molmo_agents.screen import Frame
 from molmo_agents.session import Session
 from molmo_point.errors import QueryError, UsageError
@@ -15,7 +15,7 @@ MAX_POINTS = 500
 
 
 def ask_model(
-    s: Session, p: Progress, frame: Frame, query: str, kind: str = "point"
+    s: Session, p: OutcomeBuilder, frame: Frame, query: str, kind: str = "point"
 ) -> Steps[Pointing]:
     """Ask the pointer about `frame`; its failures halt the verb, an empty query is the caller's mistake."""
     function = getattr(s.pointer, kind)
@@ -27,7 +27,7 @@ def ask_model(
             raise
         except Exception as error:
             kind_of = type(error).__name__
-            raise Halt(
+            raise VerbFailed(
                 Result.ERROR, f"the pointer failed ({kind_of}): {str(error)[:300]}"
             ) from error
     if not isinstance(pointing, Pointing):
@@ -36,9 +36,11 @@ def ask_model(
         )
     p.fields["text"] = pointing.text[:2000]
     if pointing.status is Status.MALFORMED:
-        raise Halt(Result.ERROR, "the model's answer could not be read as points; see `text`")
+        raise VerbFailed(
+            Result.ERROR, "the model's answer could not be read as points; see `text`"
+        )
     if pointing.status is Status.TRUNCATED and not pointing.points:
-        raise Halt(Result.ERROR, "the model ran out of time before it gave a point")
+        raise VerbFailed(Result.ERROR, "the model ran out of time before it gave a point")
     return pointing
 
 
@@ -54,22 +56,26 @@ def css_points(
         why = ""
         if pointing.points and absent is not None:
             why = f": its probability that there is none is {absent:.2f}, above max_absent"
-        raise Halt(Result.ABSENT, f"the model sees no {pointing.query!r} there{why}")
+        raise VerbFailed(Result.ABSENT, f"the model sees no {pointing.query!r} there{why}")
     if len(pointing.points) > MAX_POINTS:
-        raise Halt(Result.AMBIGUOUS, f"the model gave {len(pointing.points)} points: ask for less")
+        raise VerbFailed(
+            Result.AMBIGUOUS, f"the model gave {len(pointing.points)} points: ask for less"
+        )
     if sure:
         for point in pointing.points:
             check_score(s, point, pointing.query)
     try:
         return [(*frame.to_css(point.x, point.y), point) for point in pointing.points]
     except (UsageError, TypeError) as error:
-        raise Halt(Result.ERROR, f"the model pointed outside of the picture: {error}") from error
+        raise VerbFailed(
+            Result.ERROR, f"the model pointed outside of the picture: {error}"
+        ) from error
 
 
 def check_score(s: Session, point: Point, query: str) -> None:
     """Halt where the model itself holds the point for a guess."""
     if point.score is not None and point.score < s.options.min_score:
-        raise Halt(
+        raise VerbFailed(
             Result.UNSURE,
             f"the model gave {query!r} a score of {point.score:.2f}, below min_score {s.options.min_score:g}: nothing was done",
             score=point.score,

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from molmo_agents.browser.cdp import Worlds
-from molmo_agents.browser.documents import World
+from molmo_agents.browser.cdp import IsolatedWorlds
+from molmo_agents.browser.documents import IsolatedWorld
 from molmo_agents.drivers.steps import Steps
-from molmo_agents.masker import Masker
+from molmo_agents.masker import SecretRedactor
 from molmo_agents.playwright_types import CdpSession, Json
 from molmo_agents.screen import Box
 
@@ -33,7 +33,11 @@ class Piece:
 
 
 def painted(
-    worlds: Worlds, world: World, state: Json, masker: Masker, layouts: Layouts
+    worlds: IsolatedWorlds,
+    world: IsolatedWorld,
+    state: Json,
+    masker: SecretRedactor,
+    layouts: Layouts,
 ) -> Steps[list[Box]]:
     """Return the boxes of a document, in CSS px of its own viewport, in which a secret is painted."""
     key = id(world.session)
@@ -51,7 +55,7 @@ def painted(
     return list(dict.fromkeys(boxes))
 
 
-def _found(pieces: list[Piece], masker: Masker) -> list[Box]:
+def _found(pieces: list[Piece], masker: SecretRedactor) -> list[Box]:
     starts: list[int] = []
     length = 0
     for piece in pieces:
@@ -74,7 +78,7 @@ def _meets(a: Box, b: Box) -> bool:
     )
 
 
-def _layouts(worlds: Worlds, session: CdpSession) -> Steps[dict[str, Json]]:
+def _layouts(worlds: IsolatedWorlds, session: CdpSession) -> Steps[dict[str, Json]]:
     shot = yield from worlds.send(session, "DOMSnapshot.captureSnapshot", computedStyles=[])
     strings = shot["strings"]
     return {

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from molmo_agents.browser.documents import Link, World, WorldLost
+from molmo_agents.browser.documents import FrameHop, IsolatedWorld, WorldLost
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.errors import PageGone
 from molmo_agents.lines import Place
 from molmo_agents.outcome import Effects, Outcome, Result
 from molmo_agents.playwright_types import Json
-from molmo_agents.progress import Halt, Progress, Query
+from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
 from molmo_agents.target import verdicts
@@ -24,17 +24,17 @@ from molmo_agents.target.confirmation import (
     agreement,
     called,
     check_address,
-    kept,
-    meaning,
-    permit,
+    confirm_risk,
+    confirmed_identity,
+    is_same_element,
 )
 from molmo_agents.target.hover import hover_still, mouse
 from molmo_agents.target.screenshot import capture, changed_share
 from molmo_agents.target.settle import FRAMES_S, settle, stop_loading
-from molmo_agents.target.targeting import Aim, aim, with_locator
-from molmo_agents.target.verdicts import Report
+from molmo_agents.target.targeting import AcquiredTarget, acquire_target, with_locator
+from molmo_agents.target.verdicts import EventReport
 
-Gesture = Callable[[Session, Aim], Steps[None]]
+Gesture = Callable[[Session, AcquiredTarget], Steps[None]]
 
 _FINAL = {
     ("left", 1): "click",
@@ -45,7 +45,7 @@ _FINAL = {
 
 
 @dataclass(frozen=True)
-class Press:
+class ClickOptions:
     """What kind of press.
 
     Attributes:
@@ -74,11 +74,11 @@ class Press:
         return place.click(self.button, self.count)
 
 
-def press(s: Session, p: Progress, query: Query, how: Press) -> Steps[Outcome]:
+def press(s: Session, p: OutcomeBuilder, query: Query, how: ClickOptions) -> Steps[Outcome]:
     """Aim, ask for permission where it is risky, hover, press once, and report."""
     agreed: Agreement | None = None
     while True:
-        target = yield from aim(
+        target = yield from acquire_target(
             s, p, query, verb=how.verb, expect_name=how.expect_name, region=how.region
         )
         yield from with_locator(s, p, target)
@@ -86,12 +86,12 @@ def press(s: Session, p: Progress, query: Query, how: Press) -> Steps[Outcome]:
         check_address(s, target)
         p.fields["playwright"] = how.line(p.place)
         if agreed is not None and (yield from agreement(s, target, agreed.risks)) != agreed:
-            raise Halt(
+            raise VerbFailed(
                 Result.UNSTABLE,
                 f"what was agreed to is now {called(target.hit.raw)[:160]!r}: nothing was pressed",
             )
-        if agreed is None or not kept(target):
-            agreed = yield from permit(s, p, target, how.verb)
+        if agreed is None or not is_same_element(target):
+            agreed = yield from confirm_risk(s, p, target, how.verb)
         if s.policy.dry_run:
             return p.outcome(Result.READY, "dry run: every check passed, nothing was pressed")
         with p.timed("hover"):
@@ -99,31 +99,35 @@ def press(s: Session, p: Progress, query: Query, how: Press) -> Steps[Outcome]:
         if still is None:
             if p.attempts < s.options.attempts:
                 continue
-            raise Halt(Result.UNSTABLE, "the element did not stand still under the pointer")
+            raise VerbFailed(Result.UNSTABLE, "the element did not stand still under the pointer")
         outcome, again = yield from _press_once(s, p, still, how, agreed)
         if not again or p.attempts >= s.options.attempts:
             return outcome
 
 
-def _same_held(s: Session, how: Press) -> Steps[None]:
+def _same_held(s: Session, how: ClickOptions) -> Steps[None]:
     if how.held is None:
         return
     main = yield from s.worlds.main(known=True)
     if not (yield from s.worlds.ask(main, "isHeld", how.held)):
-        raise Halt(Result.UNSTABLE, "another element lies where this one was in the picture")
+        raise VerbFailed(Result.UNSTABLE, "another element lies where this one was in the picture")
 
 
 def _press_once(
-    s: Session, p: Progress, target: Aim, how: Press, agreed: Agreement | None
+    s: Session,
+    p: OutcomeBuilder,
+    target: AcquiredTarget,
+    how: ClickOptions,
+    agreed: Agreement | None,
 ) -> Steps[tuple[Outcome, bool]]:
     """Press at the model's own pixel; return the outcome and whether it is safe to try again."""
 
-    def gesture(s: Session, target: Aim) -> Steps[None]:
+    def gesture(s: Session, target: AcquiredTarget) -> Steps[None]:
         for count in range(1, how.count + 1):
             yield from mouse(s, "mousePressed", target.x, target.y, how.button, count)
             yield from mouse(s, "mouseReleased", target.x, target.y, how.button, count)
 
-    report, effects = yield from guarded(s, p, target, gesture, Guard(agreed=agreed))
+    report, effects = yield from dispatch_guarded(s, p, target, gesture, Guard(agreed=agreed))
     done = verdicts.delivered(report, how.final)
     fields = {"delivered": done, "effects": effects}
     refused = led_away(s, p, effects, done)
@@ -136,7 +140,7 @@ def _press_once(
     return p.outcome(Result.MISSED, f"the element did not get the press{other}", **fields), again
 
 
-def led_away(s: Session, p: Progress, effects: Effects, done: bool = True) -> Outcome | None:
+def led_away(s: Session, p: OutcomeBuilder, effects: Effects, done: bool = True) -> Outcome | None:
     """Return the outcome of an action that led where the policy does not allow, whatever verb it was; or None."""
     refused = s.watch.record.blocked_pages
     if not refused:
@@ -169,12 +173,12 @@ class Guard:
 
     keys: bool = False
     agreed: Agreement | None = None
-    goal: World | None = None
+    goal: IsolatedWorld | None = None
 
 
-def guarded(
-    s: Session, p: Progress, target: Aim, gesture: Gesture, guard: Guard = Guard()
-) -> Steps[tuple[Report, Effects]]:
+def dispatch_guarded(
+    s: Session, p: OutcomeBuilder, target: AcquiredTarget, gesture: Gesture, guard: Guard = Guard()
+) -> Steps[tuple[EventReport, Effects]]:
     """Do `gesture` under the eyes of listeners that stop what is not meant; settle and collect what came of it."""
     s.actions += 1
     record = s.watch.begin()
@@ -213,7 +217,7 @@ def guarded(
     return report, effects
 
 
-def _arm(s: Session, target: Aim, guard: Guard) -> Steps[str]:
+def _arm(s: Session, target: AcquiredTarget, guard: Guard) -> Steps[str]:
     """Set the listeners in every document on the way; return the identity of the innermost one."""
     *outer, leaf = target.resolved.links
     how: Json = {"keys": guard.keys}
@@ -224,7 +228,7 @@ def _arm(s: Session, target: Aim, guard: Guard) -> Steps[str]:
         yield from s.worlds.run(guard.goal, "(how) => molmo.arm(null, how)", ends)
     how["goal"] = guard.goal == leaf.world
     if not guard.keys and target.hit.raw["kind"]:
-        how |= {"meaning": meaning(target.hit.raw), "kind": target.hit.raw["kind"]}
+        how |= {"meaning": confirmed_identity(target.hit.raw), "kind": target.hit.raw["kind"]}
         if guard.agreed is not None:
             how["terms"] = {"sends": guard.agreed.sends, "prices": guard.agreed.prices}
     armed = yield from s.worlds.run(leaf.world, "(how) => molmo.arm(molmo.target, how)", how)
@@ -240,7 +244,7 @@ def _picture(s: Session) -> Steps[bytes]:
         return b""
 
 
-def _collected(s: Session, leaf: Link) -> Steps[Json]:
+def _collected(s: Session, leaf: FrameHop) -> Steps[Json]:
     """Ask what the listeners saw; a page that is leaving for a server that does not answer is first held back."""
     try:
         less = min(0.0, FRAMES_S - s.options.answer_s)
@@ -255,16 +259,16 @@ def _collected(s: Session, leaf: Link) -> Steps[Json]:
         return dict((yield from s.worlds.ask(leaf.world, "collect", True)))
 
 
-def _collect(s: Session, target: Aim, document: str) -> Steps[tuple[Report, Json]]:
+def _collect(s: Session, target: AcquiredTarget, document: str) -> Steps[tuple[EventReport, Json]]:
     """Gather what the listeners in the element's document and in those around it saw."""
     leaf = target.resolved.leaf
     told = tuple(entry for where, entry in s.worlds.told if where == document)
     try:
         seen = yield from _collected(s, leaf)
     except Exception:
-        return Report(log=told, lost=True), {}
+        return EventReport(log=told, lost=True), {}
     if seen["document"] != document or not seen["armed"]:
-        return Report(log=told, lost=True), {}
+        return EventReport(log=told, lost=True), {}
     blocked, early, other = seen["blocked"], seen["early"], seen["other"]
     for link in target.resolved.links[:-1]:
         try:
@@ -275,7 +279,7 @@ def _collect(s: Session, target: Aim, document: str) -> Steps[tuple[Report, Json
             blocked, other = True, around["other"]
         early = early and around["early"]
         seen["mutations"] += around["mutations"]
-    return Report(
+    return EventReport(
         log=tuple(seen["log"]) or told,
         blocked=blocked,
         early=early,

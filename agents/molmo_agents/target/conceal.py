@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.session import Session
-from molmo_agents.target.targeting import Aim
+from molmo_agents.target.targeting import AcquiredTarget
 
 
-def conceal(s: Session, target: Aim, text: str) -> Steps[None]:
+def conceal(s: Session, target: AcquiredTarget, text: str) -> Steps[None]:
     """Hide `text` in every log, answer and picture from now on, and the field that is about to hold it in every picture."""
     s.hide(text)
     main = yield from s.worlds.main(known=True)

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from molmo_agents.drivers.steps import Consult, Steps
+from molmo_agents.drivers.steps import AskUser, Steps
 from molmo_agents.outcome import Result
 from molmo_agents.playwright_types import Json
 from molmo_agents.policy import Confirmation
-from molmo_agents.progress import Halt, Progress
+from molmo_agents.progress import OutcomeBuilder, VerbFailed
 from molmo_agents.risk import risks_of
 from molmo_agents.session import Session
-from molmo_agents.target.targeting import Aim, hit_at, moved_aim
+from molmo_agents.target.targeting import AcquiredTarget, hit_at, with_hit
 
 
-def check_address(s: Session, target: Aim) -> None:
+def check_address(s: Session, target: AcquiredTarget) -> None:
     """Halt where the element leads to an address that the policy does not allow."""
     href = target.hit.raw["href"]
     if target.hit.raw.get("download") and href.split(":", 1)[0] in ("blob", "data"):
         # What the page made itself becomes a file, if the policy lets it: the page stays where it is.
         return
     if href and not href.startswith("javascript:") and not s.rules.page(href):
-        raise Halt(
+        raise VerbFailed(
             Result.BLOCKED_ORIGIN, f"it leads to {href[:200]}, which the policy does not allow"
         )
 
@@ -40,7 +40,7 @@ class Agreement:
 
     Attributes:
         risks: The kinds of risk that were named.
-        meaning: What the element said; see `meaning`.
+        meaning: What the element said; see `confirmed_identity`.
         sends: Digest of the values that its form sends; "" where it sends none.
         prices: The prices that stand nearest to it; None where the action costs nothing.
     """
@@ -51,15 +51,20 @@ class Agreement:
     prices: str | None
 
 
-def agreement(s: Session, target: Aim, risks: frozenset[str]) -> Steps[Agreement]:
+def agreement(s: Session, target: AcquiredTarget, risks: frozenset[str]) -> Steps[Agreement]:
     """Return what a yes to these risks of `target`, as it is now, is bound to."""
     terms = yield from s.worlds.ask(target.resolved.leaf.world, "terms")
     prices = str(terms["prices"]) if risks & MONEY else None
-    return Agreement(risks, meaning(target.hit.raw), str(terms["sends"]), prices)
+    return Agreement(risks, confirmed_identity(target.hit.raw), str(terms["sends"]), prices)
 
 
-def permit(
-    s: Session, p: Progress, target: Aim, verb: str, detail: str = "", more: tuple[str, ...] = ()
+def confirm_risk(
+    s: Session,
+    p: OutcomeBuilder,
+    target: AcquiredTarget,
+    verb: str,
+    detail: str = "",
+    more: tuple[str, ...] = (),
 ) -> Steps[Agreement | None]:
     """Ask the caller about a risky action; halt unless the answer is yes and the element is still the one asked about.
 
@@ -80,7 +85,7 @@ def permit(
         return None
     listed = ", ".join(sorted(risks))
     if s.policy.confirm is None:
-        raise Halt(
+        raise VerbFailed(
             Result.NEEDS_CONFIRMATION, f"this may {listed}: give the policy a confirm callback"
         )
     raw = target.hit.raw
@@ -90,12 +95,16 @@ def permit(
     question = Confirmation(
         verb, risks, called(raw), raw["role"], p.query, raw["url"], raw["href"], detail
     )
-    answer = yield Consult(s.policy.confirm, (s.masker.confirmation(question),))
+    answer = yield AskUser(s.policy.confirm, (s.masker.confirmation(question),))
     if answer is not True:
-        raise Halt(Result.NEEDS_CONFIRMATION, f"this may {listed}, and the answer was no")
-    now = moved_aim(target, (yield from hit_at(s, target.x, target.y)))
-    if now.hit.nothing or not kept(now) or (yield from agreement(s, now, risks)) != asked:
-        raise Halt(
+        raise VerbFailed(Result.NEEDS_CONFIRMATION, f"this may {listed}, and the answer was no")
+    now = with_hit(target, (yield from hit_at(s, target.x, target.y)))
+    if (
+        now.hit.nothing
+        or not is_same_element(now)
+        or (yield from agreement(s, now, risks)) != asked
+    ):
+        raise VerbFailed(
             Result.UNSTABLE, "the element changed while it was asked about: nothing was pressed"
         )
     return asked
@@ -109,11 +118,11 @@ def called(raw: Json) -> str:
     return f"{name} ({visible})"
 
 
-def meaning(raw: Json) -> str:
+def confirmed_identity(raw: Json) -> str:
     """What a yes is bound to, besides the element itself: name, everything it shows and says, where it leads, what it sends."""
     return str(raw["meaning"])
 
 
-def kept(target: Aim) -> bool:
+def is_same_element(target: AcquiredTarget) -> bool:
     """Whether the element aimed at is the very one held on to before."""
     return bool(target.hit.raw["kept"])

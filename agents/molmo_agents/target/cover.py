@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from molmo_agents.browser.documents import Link, Resolved, World, WorldLost
+from molmo_agents.browser.documents import FrameHop, HitPath, IsolatedWorld, WorldLost
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.outcome import Result
 from molmo_agents.playwright_types import Json
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
 from molmo_agents.target.screenshot import PIXEL_STEP, capture
-from molmo_agents.target.verdicts import Hit, Verdict
+from molmo_agents.target.verdicts import HitTestResult, Verdict
 from molmo_point.images import load_image
 
 Picture = npt.NDArray[np.int16]
@@ -37,15 +37,15 @@ SMALL = 0.5
 class _Scene:
     """One point, its element, and where the small pictures are taken."""
 
-    resolved: Resolved
-    hit: Hit
+    resolved: HitPath
+    hit: HitTestResult
     state: Json
     window: Box
     base: Picture
 
 
 def hidden_by(
-    s: Session, hit: Hit, resolved: Resolved, x: float, y: float
+    s: Session, hit: HitTestResult, resolved: HitPath, x: float, y: float
 ) -> Steps[Verdict | None]:
     """Say that something else is seen at (x, y), CSS px of the viewport, than `hit`, which gets the press there; or None."""
     leaf = resolved.leaf.world
@@ -75,7 +75,7 @@ def hidden_by(
     return Result.COVERED, f"{cover} is painted over {label}"
 
 
-def _frame_hidden(s: Session, scene: _Scene, link: Link, x: float, y: float) -> Steps[bool]:
+def _frame_hidden(s: Session, scene: _Scene, link: FrameHop, x: float, y: float) -> Steps[bool]:
     """Whether the frame is not to be seen at the point, and something else is: a blank spot of a clear frame hides nothing."""
     if (yield from _shows(s, scene, [(link.world, "target")])):
         return False
@@ -86,7 +86,7 @@ def _frame_hidden(s: Session, scene: _Scene, link: Link, x: float, y: float) -> 
 
 
 def _seen_through(
-    s: Session, scene: _Scene, label: str, outer: list[World], around: list[int]
+    s: Session, scene: _Scene, label: str, outer: list[IsolatedWorld], around: list[int]
 ) -> Steps[Verdict | None]:
     """Another control shows at the point: fine only where the one pressed shows as well and is a small thing upon it."""
     leaf = scene.resolved.leaf.world
@@ -108,7 +108,7 @@ def _seen_through(
     return None
 
 
-def _scene(s: Session, hit: Hit, resolved: Resolved, x: float, y: float) -> Steps[_Scene]:
+def _scene(s: Session, hit: HitTestResult, resolved: HitPath, x: float, y: float) -> Steps[_Scene]:
     main = yield from s.worlds.main(known=True)
     state = yield from s.worlds.ask(main, "state")
     viewport = Box(0, 0, *(float(side) for side in state["viewport"]))
@@ -129,8 +129,8 @@ def _picture(s: Session, state: Json, window: Box) -> Steps[Picture]:
 def _shows(
     s: Session,
     scene: _Scene,
-    what: Sequence[tuple[World, str | int]],
-    beneath: tuple[World, str] | None = None,
+    what: Sequence[tuple[IsolatedWorld, str | int]],
+    beneath: tuple[IsolatedWorld, str] | None = None,
 ) -> Steps[bool]:
     """Whether these elements are to be seen at the point: the picture there changes when they are cleared, or blackened.
 
@@ -157,7 +157,7 @@ def _shows(
     return False
 
 
-def _hide(s: Session, what: Sequence[tuple[World, str | int]], how: str) -> Steps[None]:
+def _hide(s: Session, what: Sequence[tuple[IsolatedWorld, str | int]], how: str) -> Steps[None]:
     for world, name in what:
         yield from s.worlds.ask(world, "hide", name, how)
         if world.session is not s.worlds.session:
@@ -173,7 +173,7 @@ def changed(before: Picture, after: Picture) -> bool:
 
 
 def _on_top(
-    s: Session, link: Link, x: float, y: float, scroll: list[float] | None = None
+    s: Session, link: FrameHop, x: float, y: float, scroll: list[float] | None = None
 ) -> Steps[bool]:
     """Whether something that has nothing to do with a document's target lies topmost, also where it lets presses through.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from molmo_agents.browser.cdp import Worlds
-from molmo_agents.browser.documents import WORLD, Link, Resolved, World, WorldLost
+from molmo_agents.browser.cdp import IsolatedWorlds
+from molmo_agents.browser.documents import WORLD, FrameHop, HitPath, IsolatedWorld, WorldLost
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.playwright_types import Json
 
@@ -11,7 +11,7 @@ MAX_DEPTH = 12
 """Frames within frames that are followed; more is a page that nests itself."""
 
 
-def resolve(worlds: Worlds, x: float, y: float) -> Steps[Resolved]:
+def resolve(worlds: IsolatedWorlds, x: float, y: float) -> Steps[HitPath]:
     """Walk from a pixel of the viewport (CSS px) down through frames and shadow roots to the element there."""
     try:
         return (yield from _resolve(worlds, (yield from worlds.main(known=True)), x, y))
@@ -20,8 +20,8 @@ def resolve(worlds: Worlds, x: float, y: float) -> Steps[Resolved]:
         return (yield from _resolve(worlds, (yield from worlds.main()), x, y))
 
 
-def _resolve(worlds: Worlds, main: World, x: float, y: float) -> Steps[Resolved]:
-    link = Link(main, x, y)
+def _resolve(worlds: IsolatedWorlds, main: IsolatedWorld, x: float, y: float) -> Steps[HitPath]:
+    link = FrameHop(main, x, y)
     links = [link]
     frames = {"invisible_frame": False, "frame_moved": False}
     for _ in range(MAX_DEPTH):
@@ -30,15 +30,15 @@ def _resolve(worlds: Worlds, main: World, x: float, y: float) -> Steps[Resolved]
             raw = yield from _into_closed(worlds, link, raw)
         frames["frame_moved"] |= bool(raw.get("moved"))
         if "frame" not in raw:
-            return Resolved({**raw, **frames}, tuple(links))
+            return HitPath({**raw, **frames}, tuple(links))
         frame = raw["frame"]
         frames["invisible_frame"] |= bool(frame["invisible"])
         world = yield from worlds.child(link.world, "molmo.target")
         if world is None:
             # An <object> may show a picture: then it is an element like any other.
             raw = yield from worlds.ask(link.world, "hit", link.x, link.y, None, True)
-            return Resolved({**raw, **frames}, tuple(links))
-        link = Link(
+            return HitPath({**raw, **frames}, tuple(links))
+        link = FrameHop(
             world,
             frame["x"],
             frame["y"],
@@ -48,10 +48,10 @@ def _resolve(worlds: Worlds, main: World, x: float, y: float) -> Steps[Resolved]
             link.sy * frame["sy"],
         )
         links.append(link)
-    return Resolved({"nothing": True, **frames}, tuple(links))
+    return HitPath({"nothing": True, **frames}, tuple(links))
 
 
-def _into_closed(worlds: Worlds, link: Link, raw: Json) -> Steps[Json]:
+def _into_closed(worlds: IsolatedWorlds, link: FrameHop, raw: Json) -> Steps[Json]:
     """Descend into closed shadow roots: page JavaScript sees only the host, CDP sees inside."""
     for _ in range(MAX_DEPTH):
         object_id = yield from worlds.object_id(link.world, "molmo.leaf")

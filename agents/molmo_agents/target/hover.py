@@ -9,21 +9,26 @@ from __future__ import annotations
 from molmo_agents.browser.documents import WorldLost
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.outcome import Result
-from molmo_agents.progress import Halt
+from molmo_agents.progress import VerbFailed
 from molmo_agents.risk import calm, risks_of
 from molmo_agents.session import Session
 from molmo_agents.target import verdicts
-from molmo_agents.target.confirmation import Agreement, agreement, kept, meaning
-from molmo_agents.target.targeting import Aim, hit_at, moved_aim
+from molmo_agents.target.confirmation import (
+    Agreement,
+    agreement,
+    confirmed_identity,
+    is_same_element,
+)
+from molmo_agents.target.targeting import AcquiredTarget, hit_at, with_hit
 
 
 def hover_still(
     s: Session,
-    target: Aim,
+    target: AcquiredTarget,
     verb: str,
     expect_name: str | None = None,
     agreed: Agreement | None = None,
-) -> Steps[Aim | None]:
+) -> Steps[AcquiredTarget | None]:
     """Move the pointer there and wait until the element stands still under it; None where it does not.
 
     What hovering made of it must be what was looked at: with the same words, the same address, the same form. Where somebody
@@ -50,20 +55,20 @@ def hover_still(
         now = yield from hit_at(s, target.x, target.y)
     except WorldLost:
         return None
-    here = moved_aim(target, now)
-    if now.hit.nothing or not kept(here):
+    here = with_hit(target, now)
+    if now.hit.nothing or not is_same_element(here):
         return None
-    verdict = verdicts.guard(now.hit, verb, expect_name)
+    verdict = verdicts.check_actionable(now.hit, verb, expect_name)
     if verdict is not None:
-        raise Halt(*verdict)
+        raise VerbFailed(*verdict)
     if agreed is not None and (yield from agreement(s, here, agreed.risks)) != agreed:
-        raise Halt(Result.UNSTABLE, changed_since(target, here))
+        raise VerbFailed(Result.UNSTABLE, changed_since(target, here))
     return here if says_the_same(target, here, verb) else None
 
 
-def says_the_same(before: Aim, now: Aim, verb: str) -> bool:
+def says_the_same(before: AcquiredTarget, now: AcquiredTarget, verb: str) -> bool:
     """Whether the element still is what was chosen, apart from numbers that count on by themselves."""
-    old, new = meaning(before.hit.raw), meaning(now.hit.raw)
+    old, new = confirmed_identity(before.hit.raw), confirmed_identity(now.hit.raw)
     if old == new:
         return True
     if calm(old) != calm(new):
@@ -71,7 +76,7 @@ def says_the_same(before: Aim, now: Aim, verb: str) -> bool:
     return risks_of(verb, now.hit.facts()) <= risks_of(verb, before.hit.facts())
 
 
-def changed_since(before: Aim, now: Aim) -> str:
+def changed_since(before: AcquiredTarget, now: AcquiredTarget) -> str:
     """Say what an element that was agreed to has become."""
     was, became = (one.hit.raw["visible"] or one.hit.raw["name"] for one in (before, now))
     if was == became:

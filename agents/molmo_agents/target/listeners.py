@@ -11,8 +11,8 @@ import json
 from dataclasses import replace
 from importlib import resources
 
-from molmo_agents.browser.cdp import Worlds
-from molmo_agents.browser.documents import Resolved, World
+from molmo_agents.browser.cdp import IsolatedWorlds
+from molmo_agents.browser.documents import HitPath, IsolatedWorld
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.playwright_types import Json
 
@@ -25,7 +25,7 @@ MAX_CHAIN = 60
 _CHAIN = (resources.files("molmo_agents") / "probe" / "chain.js").read_text("utf-8")
 
 
-def listening(worlds: Worlds, resolved: Resolved) -> Steps[Resolved | None]:
+def listening(worlds: IsolatedWorlds, resolved: HitPath) -> Steps[HitPath | None]:
     """Return the same hit with the element that takes presses as its target, or None where nothing there does."""
     link = resolved.leaf
     world = link.world
@@ -68,7 +68,9 @@ def _is_page(roots: list[bool], index: int) -> bool:
     return index >= len(roots) - 2
 
 
-def _chain(worlds: Worlds, world: World, leaf: str) -> Steps[tuple[Json, list[str], list[str]]]:
+def _chain(
+    worlds: IsolatedWorlds, world: IsolatedWorld, leaf: str
+) -> Steps[tuple[Json, list[str], list[str]]]:
     """Return the frameworks' notes, the elements from the leaf outwards, and document and window, as remote objects."""
     answer = yield from worlds.send(
         world.session,
@@ -89,14 +91,16 @@ def _chain(worlds: Worlds, world: World, leaf: str) -> Steps[tuple[Json, list[st
     return notes, objects[:-2], objects[-2:]
 
 
-def _properties(worlds: Worlds, world: World, object_id: str) -> Steps[Json]:
+def _properties(worlds: IsolatedWorlds, world: IsolatedWorld, object_id: str) -> Steps[Json]:
     answer = yield from worlds.send(
         world.session, "Runtime.getProperties", objectId=object_id, ownProperties=True
     )
     return {p["name"]: p["value"] for p in answer["result"] if "value" in p}
 
 
-def _has_press_listener(worlds: Worlds, world: World, element: str, on_page: bool) -> Steps[bool]:
+def _has_press_listener(
+    worlds: IsolatedWorlds, world: IsolatedWorld, element: str, on_page: bool
+) -> Steps[bool]:
     """Whether an element listens for presses; the page as a whole counts only where it listens last, as frameworks do.
 
     Listeners that come first there are those of analytics, which care for nothing in particular.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from molmo_agents.browser.documents import World, WorldLost
+from molmo_agents.browser.documents import IsolatedWorld, WorldLost
 from molmo_agents.drivers.steps import Steps, pause
 from molmo_agents.errors import PageGone
 from molmo_agents.playwright_types import Json
@@ -36,7 +36,7 @@ PIXEL_STEP = 32
 """Largest change of one channel of one pixel that still counts as unchanged: anti-aliasing of moved carets and the like."""
 
 
-def look(s: Session, region: Box | None = None, scale: float = 1.0) -> Steps[Frame]:
+def take_screenshot(s: Session, region: Box | None = None, scale: float = 1.0) -> Steps[Frame]:
     """Take a picture of the viewport, or of a region of it.
 
     Args:
@@ -117,7 +117,7 @@ def capture(s: Session, state: Json, region: Box | None, scale: float) -> Steps[
         yield from pause(s.page, 0.1)
 
 
-def rest(s: Session, seconds: float) -> Steps[None]:
+def wait_until_still(s: Session, seconds: float) -> Steps[None]:
     """Wait until two pictures in a row are the same; after `seconds` and four pictures, what moves has moved on."""
     end = time.monotonic() + seconds
     last = yield from capture(s, {}, None, 1.0)
@@ -211,7 +211,7 @@ def _masked_for_sure(
     return data, strips([*seen, later], viewport)
 
 
-def _snapshot(s: Session, main: World) -> Steps[tuple[Json, list[str], list[Box]]]:
+def _snapshot(s: Session, main: IsolatedWorld) -> Steps[tuple[Json, list[str], list[Box]]]:
     """Remember what lies where in every document shown; return the main one's state, all identities, and the masks."""
     first: Json = {}
     documents: list[str] = []
@@ -269,10 +269,10 @@ class Place:
 
 
 def _frames(
-    s: Session, world: World, place: Place, frames: list[dict[str, float]]
-) -> Steps[list[tuple[World, Place]]]:
+    s: Session, world: IsolatedWorld, place: Place, frames: list[dict[str, float]]
+) -> Steps[list[tuple[IsolatedWorld, Place]]]:
     """Return the documents in the frames that a document shows."""
-    found: list[tuple[World, Place]] = []
+    found: list[tuple[IsolatedWorld, Place]] = []
     if not frames:
         return found
     try:

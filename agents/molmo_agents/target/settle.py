@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from molmo_agents.browser.documents import Link
+from molmo_agents.browser.documents import FrameHop
 from molmo_agents.drivers.steps import Steps, call, pause
 from molmo_agents.session import Session
 
@@ -12,7 +12,7 @@ FRAMES_S = 2.0
 """How long to wait for two frames after a gesture, seconds; a page that is going away draws none."""
 
 
-def settle(s: Session, leaf: Link) -> Steps[bool]:
+def settle(s: Session, leaf: FrameHop) -> Steps[bool]:
     """Two frames; then what the press set going: requests, or a new page; return whether all of it came to its end in time."""
     try:
         # A page that waits for another server answers nobody: not as long as it may take for an answer.

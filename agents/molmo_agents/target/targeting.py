@@ -1,6 +1,6 @@
 """From words to an element: look, ask the model, look again cheaply, resolve, guard. Nothing is pressed here.
 
-`aim` ends with something that may be pressed, or raises `Halt` with the reason why not, which becomes the `Outcome`.
+`acquire_target` ends with something that may be pressed, or raises `VerbFailed` with the reason, which becomes the `Outcome`.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from molmo_agents.browser.documents import Resolved, WorldLost
+from molmo_agents.browser.documents import HitPath, WorldLost
 from molmo_agents.drivers.steps import Steps, call
 from molmo_agents.lines import Place
 from molmo_agents.outcome import Locator, Result
-from molmo_agents.progress import Halt, Progress, Query, words
+from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed, describe_query
 from molmo_agents.risk import label_in
 from molmo_agents.screen import Box, Frame, zoom_region
 from molmo_agents.session import Session
@@ -21,8 +21,8 @@ from molmo_agents.target.asking import ask_model, check_score, css_points
 from molmo_agents.target.cover import hidden_by
 from molmo_agents.target.hit_path import resolve
 from molmo_agents.target.listeners import listening
-from molmo_agents.target.screenshot import MAX_FRAMES, look, rest, unchanged
-from molmo_agents.target.verdicts import Hit
+from molmo_agents.target.screenshot import MAX_FRAMES, take_screenshot, unchanged, wait_until_still
+from molmo_agents.target.verdicts import HitTestResult
 from molmo_point.points import Point
 
 ZOOM_SIDE = 1280.0
@@ -30,24 +30,24 @@ ZOOM_SIDE = 1280.0
 
 
 @dataclass(frozen=True)
-class Aim:
+class AcquiredTarget:
     """An element that may be pressed at (x, y), CSS px of the viewport."""
 
     frame: Frame
     x: float
     y: float
-    hit: Hit
-    resolved: Resolved
+    hit: HitTestResult
+    resolved: HitPath
     zoomed: bool = False
     score: float | None = None
 
 
 def find(
-    s: Session, p: Progress, query: Query, region: Box | None = None
+    s: Session, p: OutcomeBuilder, query: Query, region: Box | None = None
 ) -> Steps[tuple[Frame, float, float, Point]]:
     """Look and ask for one place; several points are fine where they all lie on one element."""
     with p.timed("look"):
-        frame = yield from look(s, region)
+        frame = yield from take_screenshot(s, region)
     p.fields["frame"] = frame
     if isinstance(query, Point):
         return frame, *frame.to_css(query.x, query.y), query
@@ -59,7 +59,7 @@ def find(
             hit = yield from hit_at(s, x, y)
             places.add(f"{hit.hit.raw.get('tag')} {hit.hit.whole}")
         if len(places) > 1 or len(points) > 12:
-            raise Halt(
+            raise VerbFailed(
                 Result.AMBIGUOUS,
                 f"{len(points)} places match {query!r}: say which, or use click_all()",
                 points=tuple((x, y) for x, y, _ in points),
@@ -72,8 +72,8 @@ def find(
 class Found:
     """A hit with the documents it was found through."""
 
-    hit: Hit
-    resolved: Resolved
+    hit: HitTestResult
+    resolved: HitPath
 
 
 @dataclass(frozen=True)
@@ -87,36 +87,36 @@ class Named:
 def hit_at(s: Session, x: float, y: float) -> Steps[Found]:
     """Say what lies at a point, CSS px of the viewport."""
     resolved = yield from resolve(s.worlds, x, y)
-    hit = Hit.of(resolved)
+    hit = HitTestResult.of(resolved)
     if not hit.nothing and not hit.actionable:
         heard = yield from listening(s.worlds, resolved)
         if heard is not None:
-            resolved, hit = heard, Hit.of(heard)
+            resolved, hit = heard, HitTestResult.of(heard)
     return Found(hit, resolved)
 
 
-def aim(
+def acquire_target(
     s: Session,
-    p: Progress,
+    p: OutcomeBuilder,
     query: Query,
     *,
     verb: str = "click",
     expect_name: str | None = None,
     region: Box | None = None,
-) -> Steps[Aim]:
+) -> Steps[AcquiredTarget]:
     """Look, point, look again, resolve and guard, until the look is still true; see the module."""
-    mismatch: Halt | None = None
+    mismatch: VerbFailed | None = None
     while p.attempts < s.options.attempts:
         p.attempts += 1
         forbidden = s.forbids(p.verb)
         if forbidden is not None:
-            raise Halt(*forbidden)
+            raise VerbFailed(*forbidden)
         try:
             found = yield from _attempt(s, p, query, verb, expect_name, region)
         except WorldLost:
             # The page or a frame of it was replaced under our hands: what was seen is gone.
             found = None
-        except Halt as halt:
+        except VerbFailed as halt:
             if halt.status is not Result.NAME_MISMATCH or isinstance(query, Point):
                 raise
             # The model may see better the second time; the element stays unpressed until then.
@@ -126,8 +126,10 @@ def aim(
             return found
         with p.timed("resolve"):
             yield from _arrived(s)
-            yield from rest(s, s.options.stable_s)
-    raise mismatch or Halt(Result.UNSTABLE, "the page kept changing while the model was looking")
+            yield from wait_until_still(s, s.options.stable_s)
+    raise mismatch or VerbFailed(
+        Result.UNSTABLE, "the page kept changing while the model was looking"
+    )
 
 
 def _arrived(s: Session) -> Steps[None]:
@@ -151,8 +153,13 @@ _MOMENTARY = frozenset({Result.NO_ACTIONABLE, Result.COVERED})
 
 
 def _attempt(
-    s: Session, p: Progress, query: Query, verb: str, expect_name: str | None, region: Box | None
-) -> Steps[Aim | None]:
+    s: Session,
+    p: OutcomeBuilder,
+    query: Query,
+    verb: str,
+    expect_name: str | None,
+    region: Box | None,
+) -> Steps[AcquiredTarget | None]:
     """Look and point once; None when the look is no longer true by the time the answer is there."""
     frame, x, y, point = yield from find(s, p, query, region)
     with p.timed("resolve"):
@@ -164,7 +171,7 @@ def _attempt(
             (frame, x, y, point), zoomed = again, True
             found = yield from hit_at(s, x, y)
     p.fields.update(point=(x, y), score=point.score, zoomed=zoomed)
-    check_score(s, point, words(query))
+    check_score(s, point, describe_query(query))
     with p.timed("resolve"):
         if not (yield from still_true(s, p, frame, x, y, found)):
             return None
@@ -175,16 +182,16 @@ def _attempt(
     if verdict is not None:
         if verdict[0] in _MOMENTARY:
             with p.timed("resolve"):
-                yield from rest(s, s.options.stable_s)
+                yield from wait_until_still(s, s.options.stable_s)
             later = yield from hit_at(s, x, y)
             if (yield from _verdict(s, later, verb, named, x, y)) != verdict:
                 return None
-        raise Halt(*verdict)
-    return Aim(frame, x, y, found.hit, found.resolved, zoomed, point.score)
+        raise VerbFailed(*verdict)
+    return AcquiredTarget(frame, x, y, found.hit, found.resolved, zoomed, point.score)
 
 
 def still_true(
-    s: Session, p: Progress, frame: Frame, x: float, y: float, found: Found
+    s: Session, p: OutcomeBuilder, frame: Frame, x: float, y: float, found: Found
 ) -> Steps[bool]:
     """Whether what the picture showed at (x, y) is what lies there now."""
     hit = found.hit
@@ -192,7 +199,7 @@ def still_true(
     if verdicts.needs_pixels(hit):
         own = hit.box if not hit.nothing and hit.raw["selector"] else None
         pixels = yield from unchanged(s, frame, x, y, own)
-    if verdicts.fresh(hit, pixels, len(frame.documents) < MAX_FRAMES):
+    if verdicts.is_still_valid(hit, pixels, len(frame.documents) < MAX_FRAMES):
         return True
     if not hit.nothing:
         if verdicts.drifts(hit, p.token):
@@ -204,14 +211,21 @@ def still_true(
 def _verdict(
     s: Session, found: Found, verb: str, named: Named, x: float, y: float
 ) -> Steps[verdicts.Verdict | None]:
-    verdict = verdicts.guard(found.hit, verb, named.expected, named.quoted)
+    verdict = verdicts.check_actionable(found.hit, verb, named.expected, named.quoted)
     if verdict is None and found.hit.actionable:
         verdict = yield from hidden_by(s, found.hit, found.resolved, x, y)
     return verdict
 
 
 def _zoom(
-    s: Session, p: Progress, query: str, frame: Frame, x: float, y: float, point: Point, hit: Hit
+    s: Session,
+    p: OutcomeBuilder,
+    query: str,
+    frame: Frame,
+    x: float,
+    y: float,
+    point: Point,
+    hit: HitTestResult,
 ) -> Steps[tuple[Frame, float, float, Point] | None]:
     """Look again at the region around an uncertain point or a small target; None keeps the first point."""
     sigma = frame.sigma_css(point)
@@ -226,12 +240,12 @@ def _zoom(
     # A whole number of pixels for each CSS pixel: fractions are rounded differently from one picture to the next.
     scale = float(max(1, min(4, int(ZOOM_SIDE / max(region.width, region.height)))))
     with p.timed("look"):
-        closer = yield from look(s, region, scale)
+        closer = yield from take_screenshot(s, region, scale)
     p.fields["frame"] = closer
     try:
         pointing = yield from ask_model(s, p, closer, query)
         points = css_points(s, closer, pointing, sure=False)
-    except Halt:
+    except VerbFailed:
         # A part without its surroundings may not be recognised; the first look stands.
         points = []
     if len(points) != 1 or not all(math.isfinite(v) for v in points[0][:2]):
@@ -242,7 +256,7 @@ def _zoom(
     return closer, nx, ny, refined
 
 
-def locator_of(s: Session, resolved: Resolved) -> Steps[Locator | None]:
+def locator_of(s: Session, resolved: HitPath) -> Steps[Locator | None]:
     """Build a locator that finds the element again without a model, or None."""
     frames: list[str] = []
     for link in resolved.links[:-1]:
@@ -256,18 +270,18 @@ def locator_of(s: Session, resolved: Resolved) -> Steps[Locator | None]:
     return Locator(frames=tuple(frames), **made)
 
 
-def with_locator(s: Session, p: Progress, aim_: Aim) -> Steps[None]:
+def with_locator(s: Session, p: OutcomeBuilder, target: AcquiredTarget) -> Steps[None]:
     """Put the target, with its locator, into the outcome; a page that is going away has none."""
     try:
-        locator = yield from locator_of(s, aim_.resolved)
+        locator = yield from locator_of(s, target.resolved)
     except Exception:
         locator = None
-    target = aim_.hit.target().with_locator(locator)
+    target = target.hit.target().with_locator(locator)
     p.fields["target"] = target
-    p.place = Place("" if locator is None else locator.playwright(), aim_.x, aim_.y)
+    p.place = Place("" if locator is None else locator.playwright(), target.x, target.y)
     p.fields["playwright"] = p.place.locator
 
 
-def moved_aim(aim_: Aim, found: Found) -> Aim:
+def with_hit(target: AcquiredTarget, found: Found) -> AcquiredTarget:
     """The same aim with what lies there now."""
-    return replace(aim_, hit=found.hit, resolved=found.resolved)
+    return replace(target, hit=found.hit, resolved=found.resolved)

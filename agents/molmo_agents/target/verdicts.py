@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from molmo_agents.browser.documents import Resolved
+from molmo_agents.browser.documents import HitPath
 from molmo_agents.outcome import Rect, Result, Target
 from molmo_agents.playwright_types import Json
 from molmo_agents.risk import Facts, same_name, says
@@ -19,7 +19,7 @@ FIELD_TYPES = frozenset(
 
 
 @dataclass(frozen=True)
-class Hit:
+class HitTestResult:
     """What lies at a point, in the page's coordinates (CSS px of the viewport).
 
     Attributes:
@@ -43,7 +43,7 @@ class Hit:
     looked: bool = True
 
     @classmethod
-    def of(cls, resolved: Resolved) -> Hit:
+    def of(cls, resolved: HitPath) -> HitTestResult:
         """Read what the walk brought back."""
         found = resolved.raw.get("found")
         unseen, moved = (
@@ -121,7 +121,7 @@ SHOWN = 160
 """Letters of a name that a message shows."""
 
 
-def fresh(hit: Hit, pixels_same: bool, all_looked: bool = True) -> bool:
+def is_still_valid(hit: HitTestResult, pixels_same: bool, all_looked: bool = True) -> bool:
     """Whether what lies at the point now is what lay there when the picture was taken.
 
     A control with a name must be the same element, in the same place, with the same name: then an animation on it does no
@@ -141,7 +141,7 @@ def fresh(hit: Hit, pixels_same: bool, all_looked: bool = True) -> bool:
     return pixels_same
 
 
-def drifts(hit: Hit, token: str) -> bool:
+def drifts(hit: HitTestResult, token: str) -> bool:
     """Whether two looks in a row led to one and the same element that merely counts on, blinks or breathes."""
     return (
         _remembered(hit)
@@ -152,12 +152,12 @@ def drifts(hit: Hit, token: str) -> bool:
     )
 
 
-def needs_pixels(hit: Hit) -> bool:
-    """Whether `fresh` will ask for the pixels: looking again costs time."""
+def needs_pixels(hit: HitTestResult) -> bool:
+    """Whether `is_still_valid` will ask for the pixels: looking again costs time."""
     return not _remembered(hit) or not hit.raw["name"] or bool(hit.raw["hidden"])
 
 
-def _remembered(hit: Hit) -> bool:
+def _remembered(hit: HitTestResult) -> bool:
     """Whether a picture's snapshot holds such elements: controls by tag or attribute, not in closed shadow roots."""
     raw = hit.raw
     if hit.nothing or not raw["selector"] or raw["in_shadow"] == "closed" or not raw["looked"]:
@@ -165,7 +165,9 @@ def _remembered(hit: Hit) -> bool:
     return bool(raw["seen"]) or not raw["full"]
 
 
-def guard(hit: Hit, verb: str, expect_name: str | None, quoted: str = "") -> Verdict | None:
+def check_actionable(
+    hit: HitTestResult, verb: str, expect_name: str | None, quoted: str = ""
+) -> Verdict | None:
     """Say why this must not be pressed, or None.
 
     Args:
@@ -215,7 +217,7 @@ def _native_picker(raw: Json, label: str) -> Verdict | None:
     )
 
 
-def wants_zoom(hit: Hit, sigma: float | None, small_px: float) -> bool:
+def wants_zoom(hit: HitTestResult, sigma: float | None, small_px: float) -> bool:
     """Whether a second, larger look is worth a model call.
 
     Args:
@@ -230,7 +232,7 @@ def wants_zoom(hit: Hit, sigma: float | None, small_px: float) -> bool:
 
 
 @dataclass(frozen=True)
-class Report:
+class EventReport:
     """What the listeners around the press saw.
 
     Attributes:
@@ -252,7 +254,7 @@ class Report:
     strayed: str = ""
 
 
-def delivered(report: Report, final: str = "click") -> bool:
+def delivered(report: EventReport, final: str = "click") -> bool:
     """Whether the element got the press: the `final` event on it, or it went away with its document after the press began.
 
     Args:
@@ -265,6 +267,6 @@ def delivered(report: Report, final: str = "click") -> bool:
     return final in report.log or (down and (report.removed or report.lost))
 
 
-def provably_undelivered(report: Report) -> bool:
+def provably_undelivered(report: EventReport) -> bool:
     """Whether it is certain that the page saw nothing of the press, so that another try cannot be a second press."""
     return report.blocked and report.early and not report.lost

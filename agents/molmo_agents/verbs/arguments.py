@@ -10,10 +10,10 @@ from typing import Union
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.masker import HIDDEN
 from molmo_agents.outcome import Outcome
-from molmo_agents.progress import Progress, Query, words
+from molmo_agents.progress import OutcomeBuilder, Query, describe_query
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
-from molmo_agents.target.click import Press
+from molmo_agents.target.click import ClickOptions
 from molmo_agents.verbs import (
     dragging,
     form_inputs,
@@ -46,9 +46,9 @@ def checked(query: Query) -> Query:
 
 
 def _run(
-    s: Session, verb: str, query: Query, make: Callable[[Progress], Steps[Outcome]]
+    s: Session, verb: str, query: Query, make: Callable[[OutcomeBuilder], Steps[Outcome]]
 ) -> Steps[Outcome]:
-    p = Progress(verb, words(query))
+    p = OutcomeBuilder(verb, describe_query(query))
     return look_and_press.perform(s, verb, p.query, make(p), p)
 
 
@@ -129,14 +129,14 @@ def click_all(
         s,
         "click_all",
         query,
-        lambda p: look_and_press.click_all(s, p, query, Press(), expect, fixed),
+        lambda p: look_and_press.click_all(s, p, query, ClickOptions(), expect, fixed),
     )
 
 
 def hover(s: Session, query: Query, *, expect_name: str | None = None) -> Steps[Outcome]:
     """Rest the pointer on it."""
     query = checked(query)
-    how = Press(verb="hover", expect_name=expect_name)
+    how = ClickOptions(verb="hover", expect_name=expect_name)
     return _run(s, "hover", query, lambda p: look_and_press.hover(s, p, query, how))
 
 
@@ -174,7 +174,7 @@ def type_text(
     value = s.policy.secrets[secret].value if secret is not None else text or ""
     what = text_entry.Typing(value, secret or "", clear, submit, expect_name)
 
-    def steps(p: Progress) -> Steps[Outcome]:
+    def steps(p: OutcomeBuilder) -> Steps[Outcome]:
         outcome = yield from text_entry.type_text(s, p, query, what)
         if what.secret and outcome.effects.value is not None:
             # A page may have kept a part of it that is too short to be told from other text.
@@ -256,9 +256,9 @@ def _positive(timeout_s: float) -> float:
     return timeout_s
 
 
-def _press(button: str, count: int, expect_name: str | None, region: Box | None) -> Press:
+def _press(button: str, count: int, expect_name: str | None, region: Box | None) -> ClickOptions:
     if button not in BUTTONS or count not in (1, 2) or (count == 2 and button != "left"):
         raise UsageError(
             f"expected button left, right or middle, and count 1 (or 2 with left), got {button!r}, {count}"
         )
-    return Press(button=button, count=count, expect_name=expect_name, region=region)
+    return ClickOptions(button=button, count=count, expect_name=expect_name, region=region)

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from molmo_agents.browser.documents import Link, WorldLost
+from molmo_agents.browser.documents import FrameHop, WorldLost
 from molmo_agents.drivers.steps import Steps, call, pause
 from molmo_agents.outcome import Outcome, Result
 from molmo_agents.playwright_types import Json
-from molmo_agents.progress import Halt, Progress, Query, words
+from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed, describe_query
 from molmo_agents.screen import Frame
 from molmo_agents.session import Session
 from molmo_agents.target import verdicts
 from molmo_agents.target.asking import ask_model, css_points
-from molmo_agents.target.click import Guard, guarded, led_away
-from molmo_agents.target.confirmation import permit
+from molmo_agents.target.click import Guard, dispatch_guarded, led_away
+from molmo_agents.target.confirmation import confirm_risk
 from molmo_agents.target.hover import hover_still
-from molmo_agents.target.screenshot import look, rest
+from molmo_agents.target.screenshot import take_screenshot, wait_until_still
 from molmo_agents.target.targeting import (
-    Aim,
+    AcquiredTarget,
     Found,
-    aim,
+    acquire_target,
     hit_at,
-    moved_aim,
     still_true,
+    with_hit,
     with_locator,
 )
 from molmo_point.points import Point
@@ -49,11 +49,11 @@ class _Drop:
     refused: str = ""
 
     @property
-    def link(self) -> Link:
+    def link(self) -> FrameHop:
         return self.found.resolved.leaf
 
 
-def drag(s: Session, p: Progress, source: Query, goal: Query) -> Steps[Outcome]:
+def drag(s: Session, p: OutcomeBuilder, source: Query, goal: Query) -> Steps[Outcome]:
     """Drag one thing onto another.
 
     Delivered means that it began on the first and that the second got the drop: where the page drags by the browser's own
@@ -63,7 +63,7 @@ def drag(s: Session, p: Progress, source: Query, goal: Query) -> Steps[Outcome]:
     target, drop = yield from _both(s, p, source, goal)
     more = drop.found.hit.facts().texts if not drop.found.hit.nothing else ()
     # Where it is dropped decides what happens: a trash can is as risky as a delete button.
-    asked = yield from permit(s, p, target, "drag", words(goal), more)
+    asked = yield from confirm_risk(s, p, target, "drag", describe_query(goal), more)
     p.fields["points"] = ((target.x, target.y), (drop.x, drop.y))
     p.fields["playwright"] = (
         f"page.mouse.move({target.x:.1f}, {target.y:.1f}); page.mouse.down(); "
@@ -74,9 +74,9 @@ def drag(s: Session, p: Progress, source: Query, goal: Query) -> Steps[Outcome]:
     with p.timed("hover"):
         still = yield from hover_still(s, target, "drag", None, asked)
     if still is None:
-        raise Halt(Result.UNSTABLE, "it did not stand still under the pointer")
+        raise VerbFailed(Result.UNSTABLE, "it did not stand still under the pointer")
 
-    def gesture(s: Session, aimed: Aim) -> Steps[None]:
+    def gesture(s: Session, aimed: AcquiredTarget) -> Steps[None]:
         yield from s.worlds.ask(aimed.resolved.leaf.world, "drags")
         yield from call(s.page.mouse, "move", aimed.x, aimed.y)
         yield from call(s.page.mouse, "down")
@@ -88,7 +88,7 @@ def drag(s: Session, p: Progress, source: Query, goal: Query) -> Steps[Outcome]:
             yield from call(s.page.mouse, "up")
 
     guard = Guard(agreed=asked, goal=drop.link.world)
-    report, effects = yield from guarded(s, p, still, gesture, guard)
+    report, effects = yield from dispatch_guarded(s, p, still, gesture, guard)
     p.fields["points"] = ((target.x, target.y), (drop.x, drop.y))
     refused = led_away(s, p, effects)
     if refused is not None:
@@ -97,13 +97,13 @@ def drag(s: Session, p: Progress, source: Query, goal: Query) -> Steps[Outcome]:
     if not message and not _native(report) and not (effects.requests or effects.navigated):
         message = yield from _nothing_came(s, still)
     status = Result.MISSED if message else Result.DELIVERED
-    onto = Progress("locate", words(goal)).outcome(
+    onto = OutcomeBuilder("locate", describe_query(goal)).outcome(
         Result.FOUND, point=(drop.x, drop.y), points=((drop.x, drop.y),)
     )
     return p.outcome(status, message, delivered=not message, effects=effects, parts=(onto,))
 
 
-def _missing(report: verdicts.Report) -> str:
+def _missing(report: verdicts.EventReport) -> str:
     """What the events say that did not happen, or ""."""
     if report.blocked or not ("pointerdown" in report.log or "mousedown" in report.log):
         return "the drag did not begin on the element"
@@ -112,12 +112,12 @@ def _missing(report: verdicts.Report) -> str:
     return ""
 
 
-def _native(report: verdicts.Report) -> bool:
+def _native(report: verdicts.EventReport) -> bool:
     """Whether the browser's own drag and drop took place."""
     return "dragstart" in report.log and "dragstart-prevented" not in report.log
 
 
-def _nothing_came(s: Session, target: Aim) -> Steps[str]:
+def _nothing_came(s: Session, target: AcquiredTarget) -> Steps[str]:
     """Say that a drag by the page's own means did nothing, once what was dragged has come to rest; or ""."""
     world = target.resolved.leaf.world
     try:
@@ -134,10 +134,12 @@ def _nothing_came(s: Session, target: Aim) -> Steps[str]:
     return "it is back where it began, and the page shows what it showed" if came["back"] else ""
 
 
-def _both(s: Session, p: Progress, source: Query, goal: Query) -> Steps[tuple[Aim, _Drop]]:
+def _both(
+    s: Session, p: OutcomeBuilder, source: Query, goal: Query
+) -> Steps[tuple[AcquiredTarget, _Drop]]:
     """Find both places, and look again until both are where they were when the model saw them."""
     while True:
-        target = yield from aim(s, p, source, verb="drag")
+        target = yield from acquire_target(s, p, source, verb="drag")
         yield from with_locator(s, p, target)
         frame, x, y = yield from _goal(s, p, target, goal)
         there = yield from hit_at(s, x, y)
@@ -148,27 +150,29 @@ def _both(s: Session, p: Progress, source: Query, goal: Query) -> Steps[tuple[Ai
             )
             again = yield from hit_at(s, target.x, target.y)
             if again.hit.raw.get("meaning") == target.hit.raw["meaning"]:
-                return moved_aim(target, again), _Drop(there, x, y)
+                return with_hit(target, again), _Drop(there, x, y)
         if there.hit.nothing and true:
-            raise Halt(Result.NO_ACTIONABLE, "there is nothing at the goal")
+            raise VerbFailed(Result.NO_ACTIONABLE, "there is nothing at the goal")
         if p.attempts >= s.options.attempts:
-            raise Halt(Result.UNSTABLE, "the page kept changing while the model was looking")
-        yield from rest(s, s.options.stable_s)
+            raise VerbFailed(Result.UNSTABLE, "the page kept changing while the model was looking")
+        yield from wait_until_still(s, s.options.stable_s)
 
 
-def _goal(s: Session, p: Progress, target: Aim, goal: Query) -> Steps[tuple[Frame, float, float]]:
+def _goal(
+    s: Session, p: OutcomeBuilder, target: AcquiredTarget, goal: Query
+) -> Steps[tuple[Frame, float, float]]:
     frame: Frame = target.frame
     if isinstance(goal, Point):
         return frame, *frame.to_css(goal.x, goal.y)
     if target.zoomed:
-        frame = yield from look(s)
+        frame = yield from take_screenshot(s)
     points = css_points(s, frame, (yield from ask_model(s, p, frame, goal)))
     if len(points) > 1:
-        raise Halt(Result.AMBIGUOUS, f"{len(points)} places match {goal!r}: say which")
+        raise VerbFailed(Result.AMBIGUOUS, f"{len(points)} places match {goal!r}: say which")
     return frame, points[0][0], points[0][1]
 
 
-def _find_goal(s: Session, aimed: Aim, drop: _Drop) -> Steps[None]:
+def _find_goal(s: Session, aimed: AcquiredTarget, drop: _Drop) -> Steps[None]:
     """Go after a goal that moves while something is dragged; note what lies over it, or that it is gone."""
     same = drop.link.world == aimed.resolved.leaf.world
     for _ in range(FOLLOWS):
@@ -202,7 +206,7 @@ def _only_carried(s: Session, drop: _Drop, same: bool) -> Steps[bool]:
     return bool(now.get("on"))
 
 
-def _call_off(s: Session, aimed: Aim) -> Steps[None]:
+def _call_off(s: Session, aimed: AcquiredTarget) -> Steps[None]:
     """End a drag without a drop: Escape ends the browser's own, and most pages' own; then let go where it began."""
     yield from call(s.page.keyboard, "press", "Escape")
     yield from call(s.page.mouse, "move", aimed.x, aimed.y)

@@ -10,10 +10,10 @@ from molmo_agents.browser.documents import WorldLost
 from molmo_agents.drivers.steps import Steps, pause
 from molmo_agents.errors import PageGone
 from molmo_agents.outcome import Outcome, Result
-from molmo_agents.progress import Halt, Progress
+from molmo_agents.progress import OutcomeBuilder, VerbFailed
 from molmo_agents.session import Session
 from molmo_agents.target.asking import ask_model, css_points
-from molmo_agents.target.screenshot import MAX_FRAMES, look
+from molmo_agents.target.screenshot import MAX_FRAMES, take_screenshot
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ class Expect:
     timeout_s: float = 5.0
 
 
-def expected(s: Session, p: Progress, outcome: Outcome, expect: Expect | None) -> Steps[Outcome]:
+def expected(
+    s: Session, p: OutcomeBuilder, outcome: Outcome, expect: Expect | None
+) -> Steps[Outcome]:
     """Fill in `expectation`: wait until what the caller expects holds, or its time is up."""
     if expect is None or outcome.status is not Result.DELIVERED:
         return outcome
@@ -49,16 +51,16 @@ def expected(s: Session, p: Progress, outcome: Outcome, expect: Expect | None) -
     return outcome.with_(expectation=held, message=message)
 
 
-def _holds(s: Session, p: Progress, expect: Expect) -> Steps[bool]:
+def _holds(s: Session, p: OutcomeBuilder, expect: Expect) -> Steps[bool]:
     if expect.url and not is_at(s.page.url, expect.url):
         return False
     try:
         if expect.text and not (yield from _shown(s, expect.text)):
             return False
         if expect.exists:
-            frame = yield from look(s)
+            frame = yield from take_screenshot(s)
             css_points(s, frame, (yield from ask_model(s, p, frame, expect.exists)))
-    except (Halt, PageGone):
+    except (VerbFailed, PageGone):
         return False
     return True
 

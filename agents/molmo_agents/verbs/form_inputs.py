@@ -8,21 +8,21 @@ from molmo_agents.browser.documents import WorldLost
 from molmo_agents.drivers.steps import Steps, pause
 from molmo_agents.outcome import Outcome, Result
 from molmo_agents.playwright_types import Json
-from molmo_agents.progress import Halt, Progress, Query
+from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed
 from molmo_agents.session import Session
-from molmo_agents.target.click import Guard, Press, guarded, led_away, press
-from molmo_agents.target.confirmation import permit
-from molmo_agents.target.targeting import Aim
+from molmo_agents.target.click import ClickOptions, Guard, dispatch_guarded, led_away, press
+from molmo_agents.target.confirmation import confirm_risk
+from molmo_agents.target.targeting import AcquiredTarget
 from molmo_agents.verbs.held import LATE_S
 from molmo_agents.verbs.text_entry import field_at
 
 CHECK_ROLES = frozenset(["checkbox", "radio", "switch", "menuitemcheckbox", "menuitemradio"])
 
 
-def select(s: Session, p: Progress, query: Query, options: Sequence[str]) -> Steps[Outcome]:
+def select(s: Session, p: OutcomeBuilder, query: Query, options: Sequence[str]) -> Steps[Outcome]:
     """Choose from a list: a native one by its options, any other by opening it and pressing the option."""
     target = yield from field_at(s, p, query, "select", None)
-    yield from permit(s, p, target, "select", ", ".join(options), tuple(options))
+    yield from confirm_risk(s, p, target, "select", ", ".join(options), tuple(options))
     if s.policy.dry_run:
         return p.outcome(Result.READY, "dry run: nothing was chosen")
     if target.hit.raw["control_tag"] != "select":
@@ -30,33 +30,35 @@ def select(s: Session, p: Progress, query: Query, options: Sequence[str]) -> Ste
     p.fields["playwright"] = p.place.select(options)
     answer: Json = {}
 
-    def gesture(s: Session, aimed: Aim) -> Steps[None]:
+    def gesture(s: Session, aimed: AcquiredTarget) -> Steps[None]:
         answer.update(
             (yield from s.worlds.ask(aimed.resolved.leaf.world, "chooseOptions", list(options)))
         )
 
-    _, effects = yield from guarded(s, p, target, gesture, Guard(keys=True))
+    _, effects = yield from dispatch_guarded(s, p, target, gesture, Guard(keys=True))
     refused = led_away(s, p, effects)
     if refused is not None:
         return refused
     if "missing" in answer:
-        raise Halt(
+        raise VerbFailed(
             Result.ABSENT,
             f"no option {answer['missing']!r}: there are {answer['options']}",
             effects=effects,
         )
     if "disabled" in answer:
-        raise Halt(
+        raise VerbFailed(
             Result.DISABLED, f"the option {answer['disabled']!r} is disabled", effects=effects
         )
     if "several" in answer:
-        raise Halt(
+        raise VerbFailed(
             Result.AMBIGUOUS,
             f"several options are called {answer['several']!r}: name one by its value",
             effects=effects,
         )
     if "single" in answer:
-        raise Halt(Result.ERROR, "the list takes one option, several were given", effects=effects)
+        raise VerbFailed(
+            Result.ERROR, "the list takes one option, several were given", effects=effects
+        )
     kept = effects.navigated or (
         answer.get("held") and (yield from _still_chosen(s, target, answer))
     )
@@ -66,7 +68,7 @@ def select(s: Session, p: Progress, query: Query, options: Sequence[str]) -> Ste
     return p.outcome(Result.DELIVERED, message, delivered=True, effects=effects)
 
 
-def _still_chosen(s: Session, target: Aim, answer: Json) -> Steps[bool]:
+def _still_chosen(s: Session, target: AcquiredTarget, answer: Json) -> Steps[bool]:
     """Whether the list shows the same options a moment later; one that is gone by then has done its work."""
     yield from pause(s.page, LATE_S)
     try:
@@ -78,18 +80,20 @@ def _still_chosen(s: Session, target: Aim, answer: Json) -> Steps[bool]:
 
 
 def _select_by_pressing(
-    s: Session, p: Progress, target: Aim, query: Query, options: Sequence[str]
+    s: Session, p: OutcomeBuilder, target: AcquiredTarget, query: Query, options: Sequence[str]
 ) -> Steps[Outcome]:
     parts: list[Outcome] = []
     if not target.hit.raw["expanded"]:
         # One that is open already would be shut by another press.
-        parts.append((yield from press(s, Progress("click", p.query), query, Press())))
+        parts.append(
+            (yield from press(s, OutcomeBuilder("click", p.query), query, ClickOptions()))
+        )
     for option in options:
         if parts and not parts[-1].ok:
             break
-        step = Progress("click", option)
+        step = OutcomeBuilder("click", option)
         try:
-            chosen = yield from press(s, step, option, Press(expect_name=option))
+            chosen = yield from press(s, step, option, ClickOptions(expect_name=option))
             if chosen.delivered and not chosen.effects.any:
                 chosen = chosen.with_(
                     status=Result.MISSED,
@@ -97,7 +101,7 @@ def _select_by_pressing(
                     delivered=False,
                 )
             parts.append(chosen)
-        except Halt as halt:
+        except VerbFailed as halt:
             parts.append(step.outcome(halt.status, halt.message, **halt.fields))
     last = parts[-1]
     p.fields["playwright"] = "; ".join(part.playwright for part in parts if part.playwright)
@@ -110,18 +114,20 @@ def _select_by_pressing(
     )
 
 
-def check(s: Session, p: Progress, query: Query, on: bool) -> Steps[Outcome]:
+def check(s: Session, p: OutcomeBuilder, query: Query, on: bool) -> Steps[Outcome]:
     """Make a checkbox, radio button or switch be on or off; delivered when it is."""
     target = yield from field_at(s, p, query, "check", None)
     raw = target.hit.raw
     if raw["role"] not in CHECK_ROLES and raw["input_type"] not in CHECK_ROLES:
-        raise Halt(Result.NO_ACTIONABLE, f"<{raw['tag']}> {raw['name']!r} cannot be checked")
+        raise VerbFailed(Result.NO_ACTIONABLE, f"<{raw['tag']}> {raw['name']!r} cannot be checked")
     if raw["checked"] is on:
         return p.outcome(Result.DELIVERED, "it was so already", delivered=True)
     if not on and "radio" in (raw["input_type"], raw["role"]):
-        raise Halt(Result.NO_ACTIONABLE, "a radio button is switched off by choosing another one")
+        raise VerbFailed(
+            Result.NO_ACTIONABLE, "a radio button is switched off by choosing another one"
+        )
     p.attempts = 0
-    outcome = yield from press(s, p, query, Press(verb="check"))
+    outcome = yield from press(s, p, query, ClickOptions(verb="check"))
     line = p.place.check(on)
     if outcome.status is not Result.DELIVERED or outcome.effects.navigated:
         return outcome.with_(playwright=line)
@@ -140,7 +146,7 @@ def check(s: Session, p: Progress, query: Query, on: bool) -> Steps[Outcome]:
     return outcome.with_(status=Result.MISSED, message=message, playwright=line)
 
 
-def _kept_state(s: Session, target: Aim) -> Steps[bool | None]:
+def _kept_state(s: Session, target: AcquiredTarget) -> Steps[bool | None]:
     try:
         state = yield from s.worlds.ask(target.resolved.leaf.world, "keptState")
     except WorldLost:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from molmo_agents.browser.documents import World
+from molmo_agents.browser.documents import IsolatedWorld
 from molmo_agents.drivers.steps import Steps, call, pause
 from molmo_agents.outcome import Effects, Outcome, Result
-from molmo_agents.progress import Halt, Progress
+from molmo_agents.progress import OutcomeBuilder, VerbFailed
 from molmo_agents.screen import Box, Frame
 from molmo_agents.session import Session
-from molmo_agents.target.click import Guard, guarded
-from molmo_agents.target.confirmation import check_address, permit
-from molmo_agents.target.screenshot import look
-from molmo_agents.target.targeting import Aim, Found, hit_at
+from molmo_agents.target.click import Guard, dispatch_guarded
+from molmo_agents.target.confirmation import check_address, confirm_risk
+from molmo_agents.target.screenshot import take_screenshot
+from molmo_agents.target.targeting import AcquiredTarget, Found, hit_at
 
 PRESSING = frozenset(["Enter", "Space", "Control+Enter"])
 """Keys that press what has the focus: judged as a press of it."""
@@ -53,29 +53,31 @@ SAME = """() => {
 }"""
 
 
-def press_key(s: Session, p: Progress, key: str) -> Steps[Outcome]:
+def press_key(s: Session, p: OutcomeBuilder, key: str) -> Steps[Outcome]:
     """Press one of `KEYS`."""
-    focused: Aim | None = None
+    focused: AcquiredTarget | None = None
     if key in PRESSING:
         focused = yield from _focused(s)
         if focused is None:
-            raise Halt(Result.NO_ACTIONABLE, f"{key} presses what has the focus: nothing has it")
+            raise VerbFailed(
+                Result.NO_ACTIONABLE, f"{key} presses what has the focus: nothing has it"
+            )
         check_address(s, focused)
         text = focused.hit.raw["editable"] or focused.hit.raw["control_tag"] in (
             "input",
             "textarea",
         )
         p.fields.update(point=(focused.x, focused.y), target=focused.hit.target())
-        yield from permit(s, p, focused, "submit" if text and key != "Space" else "click")
+        yield from confirm_risk(s, p, focused, "submit" if text and key != "Space" else "click")
     if s.policy.dry_run:
         return p.outcome(Result.READY, "dry run: no key was pressed")
 
-    def gesture(s: Session, _: Aim) -> Steps[None]:
+    def gesture(s: Session, _: AcquiredTarget) -> Steps[None]:
         yield from call(s.page.keyboard, "press", key)
 
     p.fields["playwright"] = f"page.keyboard.press({key!r})"
     if focused is not None:
-        report, effects = yield from guarded(s, p, focused, gesture, Guard(keys=True))
+        report, effects = yield from dispatch_guarded(s, p, focused, gesture, Guard(keys=True))
         done = report.lost or effects.navigated or "keydown" in report.log
     else:
         effects, done = (yield from _unaimed(s, key)), True
@@ -105,10 +107,10 @@ def _unaimed(s: Session, key: str) -> Steps[Effects]:
     )
 
 
-def _focused(s: Session) -> Steps[Aim | None]:
+def _focused(s: Session) -> Steps[AcquiredTarget | None]:
     """Aim at what has the focus, in whatever frame; None where nothing has it, or it cannot be seen."""
-    frame = yield from look(s)
-    world: World | None = yield from s.worlds.main()
+    frame = yield from take_screenshot(s)
+    world: IsolatedWorld | None = yield from s.worlds.main()
     left, top, sx, sy = 0.0, 0.0, 1.0, 1.0
     while world is not None:
         place = yield from s.worlds.run(world, FOCUSED)
@@ -124,7 +126,9 @@ def _focused(s: Session) -> Steps[Aim | None]:
     return None
 
 
-def _aimed(s: Session, world: World, x: float, y: float, frame: Frame) -> Steps[Aim | None]:
+def _aimed(
+    s: Session, world: IsolatedWorld, x: float, y: float, frame: Frame
+) -> Steps[AcquiredTarget | None]:
     """Aim at (x, y), CSS px of the viewport, if the element with the focus lies there."""
     if not Box(0, 0, *frame.viewport).contains(x, y):
         return None
@@ -132,4 +136,4 @@ def _aimed(s: Session, world: World, x: float, y: float, frame: Frame) -> Steps[
     if found.hit.nothing:
         return None
     same = yield from s.worlds.run(world, SAME)
-    return Aim(frame, x, y, found.hit, found.resolved) if same else None
+    return AcquiredTarget(frame, x, y, found.hit, found.resolved) if same else None

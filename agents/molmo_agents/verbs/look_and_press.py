@@ -11,22 +11,22 @@ from dataclasses import replace
 from molmo_agents.drivers.steps import Steps, pause
 from molmo_agents.errors import PageGone
 from molmo_agents.outcome import Outcome, Result
-from molmo_agents.progress import Halt, Progress, Query, words
+from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed, describe_query
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
 from molmo_agents.target.asking import ask_model, css_points
-from molmo_agents.target.click import Press, press
+from molmo_agents.target.click import ClickOptions, press
 from molmo_agents.target.hover import hover_still
-from molmo_agents.target.screenshot import look
+from molmo_agents.target.screenshot import take_screenshot
 from molmo_agents.target.settle import stop_loading
-from molmo_agents.target.targeting import aim, hit_at, with_locator
+from molmo_agents.target.targeting import acquire_target, hit_at, with_locator
 from molmo_agents.verbs.expect import Expect, expected
 from molmo_point.errors import UsageError
 from molmo_point.points import Point
 
 
 def perform(
-    s: Session, verb: str, query: str, steps: Steps[Outcome], p: Progress
+    s: Session, verb: str, query: str, steps: Steps[Outcome], p: OutcomeBuilder
 ) -> Steps[Outcome]:
     """Run one verb to its outcome: budgets before, expectations and journal after, failures of the page as statuses."""
     start = time.perf_counter()
@@ -39,7 +39,9 @@ def perform(
     return s.journal.write(outcome) if s.journal is not None else outcome
 
 
-def _guarded_run(s: Session, verb: str, steps: Steps[Outcome], p: Progress) -> Steps[Outcome]:
+def _guarded_run(
+    s: Session, verb: str, steps: Steps[Outcome], p: OutcomeBuilder
+) -> Steps[Outcome]:
     try:
         if s.watch.crashed:
             raise PageGone("the page crashed")
@@ -50,7 +52,7 @@ def _guarded_run(s: Session, verb: str, steps: Steps[Outcome], p: Progress) -> S
         if s.watch.leaving and verb != "goto":
             yield from stop_loading(s)
         return (yield from steps)
-    except Halt as halt:
+    except VerbFailed as halt:
         return p.outcome(halt.status, halt.message, **halt.fields)
     except UsageError:
         raise
@@ -71,31 +73,31 @@ def _why(s: Session, error: Exception) -> str:
     return f"the page could not be driven: {str(error)[:300]}"
 
 
-def look_verb(s: Session, p: Progress, region: Box | None, scale: float) -> Steps[Outcome]:
+def look_verb(s: Session, p: OutcomeBuilder, region: Box | None, scale: float) -> Steps[Outcome]:
     """Take a picture; it is in `outcome.frame`."""
     with p.timed("look"):
-        frame = yield from look(s, region, scale)
+        frame = yield from take_screenshot(s, region, scale)
     return p.outcome(Result.FOUND, frame=frame)
 
 
 def locate(
-    s: Session, p: Progress, query: Query, many: bool, region: Box | None
+    s: Session, p: OutcomeBuilder, query: Query, many: bool, region: Box | None
 ) -> Steps[Outcome]:
     """Say where it is and what lies there; press nothing."""
     if not many:
-        target = yield from aim(s, p, query, verb="locate", region=region)
+        target = yield from acquire_target(s, p, query, verb="locate", region=region)
         yield from with_locator(s, p, target)
         return p.outcome(Result.FOUND, points=((target.x, target.y),))
     with p.timed("look"):
-        frame = yield from look(s, region)
+        frame = yield from take_screenshot(s, region)
     p.fields["frame"] = frame
-    pointing = yield from ask_model(s, p, frame, words(query))
+    pointing = yield from ask_model(s, p, frame, describe_query(query))
     points = css_points(s, frame, pointing, sure=False)
     return p.outcome(Result.FOUND, points=tuple((x, y) for x, y, _ in points), count=len(points))
 
 
 def click(
-    s: Session, p: Progress, query: Query, how: Press, expect: Expect | None
+    s: Session, p: OutcomeBuilder, query: Query, how: ClickOptions, expect: Expect | None
 ) -> Steps[Outcome]:
     """Press what the query describes."""
     outcome = yield from press(s, p, query, how)
@@ -103,7 +105,12 @@ def click(
 
 
 def click_all(
-    s: Session, p: Progress, query: Query, how: Press, expect: Expect | None, fixed: bool
+    s: Session,
+    p: OutcomeBuilder,
+    query: Query,
+    how: ClickOptions,
+    expect: Expect | None,
+    fixed: bool,
 ) -> Steps[Outcome]:
     """Press every place that matches, all from one picture, in the order of the answer; stop at the first that fails.
 
@@ -112,9 +119,9 @@ def click_all(
     places count instead, whatever is drawn there by then.
     """
     with p.timed("look"):
-        frame = yield from look(s, how.region)
+        frame = yield from take_screenshot(s, how.region)
     p.fields["frame"] = frame
-    points = css_points(s, frame, (yield from ask_model(s, p, frame, words(query))))
+    points = css_points(s, frame, (yield from ask_model(s, p, frame, describe_query(query))))
     main = yield from s.worlds.main()
     yield from s.worlds.ask(main, "holdNone")
     for x, y, _ in points:
@@ -123,17 +130,17 @@ def click_all(
     parts: list[Outcome] = []
     for index in range(len(points)):
         forbidden = s.forbids(p.verb)
-        part = Progress("click", f"{words(query)} [{index + 1}]")
+        part = OutcomeBuilder("click", f"{describe_query(query)} [{index + 1}]")
         try:
             if forbidden is not None:
-                raise Halt(*forbidden)
+                raise VerbFailed(*forbidden)
             if fixed:
                 x, y, _ = points[index]
                 place = Point(x=x / frame.viewport[0], y=y / frame.viewport[1])
                 done = yield from press(s, part, place, replace(how, region=None))
             else:
                 done = yield from _click_held(s, part, index, frame.viewport, how)
-        except Halt as halt:
+        except VerbFailed as halt:
             done = part.outcome(halt.status, halt.message, **halt.fields)
         parts.append(done)
         if not done.ok:
@@ -154,22 +161,22 @@ def click_all(
 
 
 def _click_held(
-    s: Session, part: Progress, index: int, viewport: tuple[float, float], how: Press
+    s: Session, part: OutcomeBuilder, index: int, viewport: tuple[float, float], how: ClickOptions
 ) -> Steps[Outcome]:
     main = yield from s.worlds.main()
     place = yield from s.worlds.ask(main, "heldAt", index)
     if place is None:
-        raise Halt(Result.ABSENT, "the element is no longer in the page")
+        raise VerbFailed(Result.ABSENT, "the element is no longer in the page")
     x, y = place["x"] / viewport[0], place["y"] / viewport[1]
     if not (0 <= x < 1 and 0 <= y < 1):
-        raise Halt(Result.ABSENT, "the element has left the viewport")
+        raise VerbFailed(Result.ABSENT, "the element has left the viewport")
     return (yield from press(s, part, Point(x=x, y=y), replace(how, region=None, held=index)))
 
 
-def hover(s: Session, p: Progress, query: Query, how: Press) -> Steps[Outcome]:
+def hover(s: Session, p: OutcomeBuilder, query: Query, how: ClickOptions) -> Steps[Outcome]:
     """Rest the pointer on it; delivered means that it stands still under the pointer."""
     while True:
-        target = yield from aim(s, p, query, verb="hover", expect_name=how.expect_name)
+        target = yield from acquire_target(s, p, query, verb="hover", expect_name=how.expect_name)
         yield from with_locator(s, p, target)
         p.fields["playwright"] = p.place.hover()
         if s.policy.dry_run:
@@ -180,50 +187,52 @@ def hover(s: Session, p: Progress, query: Query, how: Press) -> Steps[Outcome]:
         if still is not None:
             return p.outcome(Result.DELIVERED, delivered=True)
         if p.attempts >= s.options.attempts:
-            raise Halt(Result.UNSTABLE, "the element did not stand still under the pointer")
+            raise VerbFailed(Result.UNSTABLE, "the element did not stand still under the pointer")
 
 
-def exists(s: Session, p: Progress, query: Query) -> Steps[Outcome]:
+def exists(s: Session, p: OutcomeBuilder, query: Query) -> Steps[Outcome]:
     """Say whether the model finds it in the viewport."""
     with p.timed("look"):
-        frame = yield from look(s)
+        frame = yield from take_screenshot(s)
     p.fields["frame"] = frame
-    points = css_points(s, frame, (yield from ask_model(s, p, frame, words(query))))
+    points = css_points(s, frame, (yield from ask_model(s, p, frame, describe_query(query))))
     return p.outcome(Result.FOUND, points=tuple((x, y) for x, y, _ in points))
 
 
-def count(s: Session, p: Progress, query: Query, region: Box | None) -> Steps[Outcome]:
+def count(s: Session, p: OutcomeBuilder, query: Query, region: Box | None) -> Steps[Outcome]:
     """Count by pointing; nothing there is a count of 0, not a failure."""
     with p.timed("look"):
-        frame = yield from look(s, region)
+        frame = yield from take_screenshot(s, region)
     p.fields["frame"] = frame
-    pointing = yield from ask_model(s, p, frame, words(query), kind="count")
+    pointing = yield from ask_model(s, p, frame, describe_query(query), kind="count")
     if not pointing.points:
         return p.outcome(Result.FOUND, count=0)
     points = css_points(s, frame, pointing, sure=False)
     return p.outcome(Result.FOUND, points=tuple((x, y) for x, y, _ in points), count=len(points))
 
 
-def wait_for(s: Session, p: Progress, query: Query, timeout_s: float) -> Steps[Outcome]:
+def wait_for(s: Session, p: OutcomeBuilder, query: Query, timeout_s: float) -> Steps[Outcome]:
     """Look until the model finds it; the model is asked again only when the picture changed."""
     end = time.monotonic() + timeout_s
     asked = None
     while True:
-        frame = yield from look(s)
+        frame = yield from take_screenshot(s)
         p.fields["frame"] = frame
         if asked is None or asked.image != frame.image:
             asked = frame
             p.attempts += 1
             try:
-                points = css_points(s, frame, (yield from ask_model(s, p, frame, words(query))))
+                points = css_points(
+                    s, frame, (yield from ask_model(s, p, frame, describe_query(query)))
+                )
                 return p.outcome(Result.FOUND, points=tuple((x, y) for x, y, _ in points))
-            except Halt as halt:
+            except VerbFailed as halt:
                 if halt.status not in (Result.ABSENT, Result.UNSURE):
                     raise
         left = end - time.monotonic()
         if left <= 0:
-            raise Halt(Result.ABSENT, f"not seen within {timeout_s:g} s")
+            raise VerbFailed(Result.ABSENT, f"not seen within {timeout_s:g} s")
         forbidden = s.forbids(p.verb)
         if forbidden is not None:
-            raise Halt(*forbidden)
+            raise VerbFailed(*forbidden)
         yield from pause(s.page, min(0.1, left))

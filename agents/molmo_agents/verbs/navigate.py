@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from molmo_agents.browser.page_events import Record
+from molmo_agents.browser.page_events import EventRecord
 from molmo_agents.drivers.steps import Steps, call
 from molmo_agents.outcome import Effects, Outcome, Result
-from molmo_agents.progress import Halt, Progress
+from molmo_agents.progress import OutcomeBuilder, VerbFailed
 from molmo_agents.session import Session
 
 
-def goto(s: Session, p: Progress, url: str, timeout_s: float) -> Steps[Outcome]:
+def goto(s: Session, p: OutcomeBuilder, url: str, timeout_s: float) -> Steps[Outcome]:
     """Open an address that the policy allows. One resource that never finishes is no failure: `effects.settled` says so."""
     if not s.rules.page(url) or url == "":
         allowed = ", ".join(map(str, s.rules.pages)) or "no origins"
         hint = "" if "://" in url else "; an address begins with http:// or https://"
-        raise Halt(
+        raise VerbFailed(
             Result.BLOCKED_ORIGIN,
             f"the policy does not allow {url[:200]}: allowed are {allowed}{hint}",
         )
@@ -27,11 +27,13 @@ def goto(s: Session, p: Progress, url: str, timeout_s: float) -> Steps[Outcome]:
         yield from call(s.page, "goto", url, wait_until="commit", **limits)
     except Exception as error:
         if not record.blocked_pages:
-            raise Halt(Result.ERROR, f"{url[:200]} did not open: {_why(record, error)}") from error
+            raise VerbFailed(
+                Result.ERROR, f"{url[:200]} did not open: {_why(record, error)}"
+            ) from error
     return (yield from _arrived(s, p, record, min(timeout_s, s.options.settle_load_s)))
 
 
-def back(s: Session, p: Progress, timeout_s: float) -> Steps[Outcome]:
+def back(s: Session, p: OutcomeBuilder, timeout_s: float) -> Steps[Outcome]:
     """Go to the page before in the tab's history, where the policy allows it."""
     if s.policy.dry_run:
         return p.outcome(Result.READY, "dry run: the page was not left")
@@ -43,7 +45,7 @@ def back(s: Session, p: Progress, timeout_s: float) -> Steps[Outcome]:
         yield from call(s.page, "go_back", wait_until="commit", **limits)
     except Exception as error:
         if not record.blocked_pages:
-            raise Halt(
+            raise VerbFailed(
                 Result.ERROR, f"the page before did not open: {_why(record, error)}"
             ) from error
     if not record.navigations and not record.blocked_pages and s.page.url == before:
@@ -51,7 +53,7 @@ def back(s: Session, p: Progress, timeout_s: float) -> Steps[Outcome]:
     return (yield from _arrived(s, p, record, min(timeout_s, s.options.settle_load_s)))
 
 
-def _arrived(s: Session, p: Progress, record: Record, wait_s: float) -> Steps[Outcome]:
+def _arrived(s: Session, p: OutcomeBuilder, record: EventRecord, wait_s: float) -> Steps[Outcome]:
     """Wait for the new page's load as long as it may take, and say what came of it."""
     settled = True
     if not record.blocked_pages:
@@ -68,7 +70,7 @@ def _arrived(s: Session, p: Progress, record: Record, wait_s: float) -> Steps[Ou
                 settled = False
                 break
     if record.blocked_pages:
-        raise Halt(
+        raise VerbFailed(
             Result.BLOCKED_ORIGIN,
             f"it led to {record.blocked_pages[0][:200]}, which the policy does not allow",
         )
@@ -79,7 +81,7 @@ def _arrived(s: Session, p: Progress, record: Record, wait_s: float) -> Steps[Ou
     return p.outcome(Result.DELIVERED, message, delivered=True, effects=effects)
 
 
-def _why(record: Record, error: Exception) -> str:
+def _why(record: EventRecord, error: Exception) -> str:
     if any(dialog.kind == "beforeunload" for dialog in record.dialogs):
         return (
             "the page asks before it is left (beforeunload), and nobody said yes: "

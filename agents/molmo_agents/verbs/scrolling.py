@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from molmo_agents.drivers.steps import Steps, pause
 from molmo_agents.outcome import Outcome, Result
 from molmo_agents.playwright_types import Json
-from molmo_agents.progress import Halt, Progress, Query, words
+from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed, describe_query
 from molmo_agents.session import Session
 from molmo_agents.target.asking import ask_model, css_points
-from molmo_agents.target.screenshot import capture, look
+from molmo_agents.target.screenshot import capture, take_screenshot
 from molmo_point.points import Point
 
 SCROLL_SHARE = 0.8
@@ -37,7 +37,7 @@ class _Way:
 
 
 def scroll_to(
-    s: Session, p: Progress, query: Query, max_screens: int, at: Point | None
+    s: Session, p: OutcomeBuilder, query: Query, max_screens: int, at: Point | None
 ) -> Steps[Outcome]:
     """Scroll until the model finds it: the page down, then up, then every list in view, then sideways.
 
@@ -51,9 +51,9 @@ def scroll_to(
         while True:
             forbidden = s.forbids(p.verb)
             if forbidden is not None:
-                raise Halt(*forbidden)
+                raise VerbFailed(*forbidden)
             if screens >= max_screens:
-                raise Halt(Result.ABSENT, f"not found within {max_screens} screens")
+                raise VerbFailed(Result.ABSENT, f"not found within {max_screens} screens")
             moved = yield from _wheel(s, way)
             if not moved:
                 break
@@ -61,19 +61,19 @@ def scroll_to(
             found = yield from _seen(s, p, query, moved=True)
             if found is not None:
                 return found
-    raise Halt(Result.ABSENT, "not found from one end to the other of anything that scrolls")
+    raise VerbFailed(Result.ABSENT, "not found from one end to the other of anything that scrolls")
 
 
-def _seen(s: Session, p: Progress, query: Query, moved: bool) -> Steps[Outcome | None]:
+def _seen(s: Session, p: OutcomeBuilder, query: Query, moved: bool) -> Steps[Outcome | None]:
     """Look and ask once; None where it is not in view."""
     with p.timed("look"):
-        frame = yield from look(s)
+        frame = yield from take_screenshot(s)
     p.fields["frame"] = frame
     p.attempts += 1
-    pointing = yield from ask_model(s, p, frame, words(query))
+    pointing = yield from ask_model(s, p, frame, describe_query(query))
     try:
         points = css_points(s, frame, pointing)
-    except Halt as halt:
+    except VerbFailed as halt:
         if halt.status not in (Result.ABSENT, Result.UNSURE):
             raise
         return None

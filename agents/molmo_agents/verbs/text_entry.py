@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from molmo_agents.drivers.steps import Steps, call, pause
 from molmo_agents.outcome import Effects, Outcome, Result
 from molmo_agents.playwright_types import Json
-from molmo_agents.progress import Halt, Progress, Query
+from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed
 from molmo_agents.risk import risks_of
 from molmo_agents.session import Session
-from molmo_agents.target.click import Guard, guarded, led_away
+from molmo_agents.target.click import Guard, dispatch_guarded, led_away
 from molmo_agents.target.conceal import conceal
-from molmo_agents.target.confirmation import Agreement, permit
+from molmo_agents.target.confirmation import Agreement, confirm_risk
 from molmo_agents.target.hover import hover_still, mouse
-from molmo_agents.target.targeting import Aim, aim, with_locator
-from molmo_agents.target.verdicts import Report
+from molmo_agents.target.targeting import AcquiredTarget, acquire_target, with_locator
+from molmo_agents.target.verdicts import EventReport
 from molmo_agents.verbs.held import LATE_S, holds
 
 TEXT_TYPES = frozenset(["text", "search", "email", "url", "tel", "password", "number", "textarea"])
@@ -52,7 +52,7 @@ class Typing:
         return f"<secret:{self.secret}>" if self.secret else self.text
 
 
-def type_text(s: Session, p: Progress, query: Query, what: Typing) -> Steps[Outcome]:
+def type_text(s: Session, p: OutcomeBuilder, query: Query, what: Typing) -> Steps[Outcome]:
     """Type into a field; delivered when the field holds the text afterwards."""
     target = yield from field_at(s, p, query, "type", what.expect_name)
     raw = target.hit.raw
@@ -63,22 +63,24 @@ def type_text(s: Session, p: Progress, query: Query, what: Typing) -> Steps[Outc
         or raw["editable"]
         or (raw["control_tag"] in ("input", "textarea") and kind in TEXT_TYPES)
     ):
-        raise Halt(Result.NO_ACTIONABLE, f"<{raw['tag']}> {raw['name']!r} is not a text field")
+        raise VerbFailed(
+            Result.NO_ACTIONABLE, f"<{raw['tag']}> {raw['name']!r} is not a text field"
+        )
     if raw["read_only"]:
-        raise Halt(Result.DISABLED, f"the field {raw['name']!r} is read-only")
+        raise VerbFailed(Result.DISABLED, f"the field {raw['name']!r} is read-only")
     if "\n" in what.text and raw["control_tag"] == "input":
-        raise Halt(
+        raise VerbFailed(
             Result.ERROR,
             "the text has a line break but the field one line: use submit=True to press Enter",
         )
     if what.secret and not s.rules.secret(raw["url"], s.policy.secrets[what.secret]):
-        raise Halt(
+        raise VerbFailed(
             Result.BLOCKED_ORIGIN,
             f"the secret {what.secret!r} may not be typed at {raw['url'][:200]}",
         )
     if what.secret or kind == "password":
         yield from conceal(s, target, what.text)
-    asked = yield from permit(s, p, target, "submit" if what.submit else "type", what.shown)
+    asked = yield from confirm_risk(s, p, target, "submit" if what.submit else "type", what.shown)
     hidden = kind == "password" and not what.secret
     shown = "<password>" if hidden else what.shown
     p.fields["playwright"] = (
@@ -93,36 +95,40 @@ def type_text(s: Session, p: Progress, query: Query, what: Typing) -> Steps[Outc
 
 
 def field_at(
-    s: Session, p: Progress, query: Query, verb: str, expect_name: str | None
-) -> Steps[Aim]:
+    s: Session, p: OutcomeBuilder, query: Query, verb: str, expect_name: str | None
+) -> Steps[AcquiredTarget]:
     """Aim at a field for `verb`."""
-    target = yield from aim(s, p, query, verb=verb, expect_name=expect_name)
+    target = yield from acquire_target(s, p, query, verb=verb, expect_name=expect_name)
     yield from with_locator(s, p, target)
     return target
 
 
 def _focus(
-    s: Session, p: Progress, target: Aim, expect_name: str | None, agreed: Agreement | None
-) -> Steps[Aim]:
+    s: Session,
+    p: OutcomeBuilder,
+    target: AcquiredTarget,
+    expect_name: str | None,
+    agreed: Agreement | None,
+) -> Steps[AcquiredTarget]:
     """Click into the field and see that it has the focus."""
     with p.timed("hover"):
         still = yield from hover_still(s, target, "type", expect_name, agreed)
     if still is None:
-        raise Halt(Result.UNSTABLE, "the field did not stand still under the pointer")
+        raise VerbFailed(Result.UNSTABLE, "the field did not stand still under the pointer")
 
-    def gesture(s: Session, aimed: Aim) -> Steps[None]:
+    def gesture(s: Session, aimed: AcquiredTarget) -> Steps[None]:
         yield from mouse(s, "mousePressed", aimed.x, aimed.y, "left", 1)
         yield from mouse(s, "mouseReleased", aimed.x, aimed.y, "left", 1)
 
-    report, effects = yield from guarded(s, p, still, gesture, Guard(agreed=agreed))
+    report, effects = yield from dispatch_guarded(s, p, still, gesture, Guard(agreed=agreed))
     refused = led_away(s, p, effects)
     if refused is not None:
-        raise Halt(refused.status, refused.message, delivered=True, effects=effects)
+        raise VerbFailed(refused.status, refused.message, delivered=True, effects=effects)
     now = None
     if not report.blocked and not report.lost:
         now = yield from s.worlds.ask(still.resolved.leaf.world, "readField")
     if now is None or not now["focused"]:
-        raise Halt(
+        raise VerbFailed(
             Result.MISSED, "the field did not take the focus: nothing was typed", effects=effects
         )
     return still
@@ -139,14 +145,14 @@ class _Typed:
 
 
 def _type(
-    s: Session, p: Progress, target: Aim, what: Typing, agreed: Agreement | None
+    s: Session, p: OutcomeBuilder, target: AcquiredTarget, what: Typing, agreed: Agreement | None
 ) -> Steps[Outcome]:
     """Put the text in, press Enter only where the field then holds it, and judge by what it holds."""
     world = target.resolved.leaf.world
     done = _Typed()
     keys = _keys(what)
 
-    def gesture(s: Session, aimed: Aim) -> Steps[None]:
+    def gesture(s: Session, aimed: AcquiredTarget) -> Steps[None]:
         yield from s.worlds.ask(world, "beginTyping")
         done.before = str((yield from s.worlds.ask(world, "readField"))["held"])
         done.stopped = yield from keys(s, aimed)
@@ -157,7 +163,7 @@ def _type(
             s.watch.record.navigations = 0
             yield from call(s.page.keyboard, "press", "Enter")
 
-    report, effects = yield from guarded(s, p, target, gesture, Guard(keys=True))
+    report, effects = yield from dispatch_guarded(s, p, target, gesture, Guard(keys=True))
     refused = led_away(s, p, effects)
     if refused is not None:
         return refused
@@ -167,7 +173,7 @@ def _type(
     return _judge(p, target, what, done, report, effects)
 
 
-def _other_enter(s: Session, target: Aim, agreed: Agreement | None) -> Steps[str]:
+def _other_enter(s: Session, target: AcquiredTarget, agreed: Agreement | None) -> Steps[str]:
     """Say that Enter does something risky by now that nobody agreed to: typing may change what the form's buttons say; or ""."""
     now = yield from s.worlds.ask(target.resolved.leaf.world, "enterFacts")
     facts = replace(
@@ -180,8 +186,8 @@ def _other_enter(s: Session, target: Aim, agreed: Agreement | None) -> Steps[str
     return f"Enter may {', '.join(sorted(more))} by now, which nobody agreed to" if more else ""
 
 
-def _keys(what: Typing) -> Callable[[Session, Aim], Steps[str]]:
-    def at_once(s: Session, target: Aim) -> Steps[str]:
+def _keys(what: Typing) -> Callable[[Session, AcquiredTarget], Steps[str]]:
+    def at_once(s: Session, target: AcquiredTarget) -> Steps[str]:
         """Into the element itself: the focus cannot move to another frame between two letters of a secret."""
         world, rest, whole = target.resolved.leaf.world, what.text, what.clear
         for _ in range(len(what.text) + 1):
@@ -202,7 +208,7 @@ def _keys(what: Typing) -> Callable[[Session, Aim], Steps[str]]:
                 return ""
         return ""
 
-    def one_by_one(s: Session, target: Aim) -> Steps[str]:
+    def one_by_one(s: Session, target: AcquiredTarget) -> Steps[str]:
         world, keyboard = target.resolved.leaf.world, s.page.keyboard
         yield from s.worlds.ask(world, "caret", what.clear)
         if what.clear and not what.text:
@@ -220,7 +226,7 @@ def _keys(what: Typing) -> Callable[[Session, Aim], Steps[str]]:
 
 
 def _read_back(
-    s: Session, target: Aim, what: Typing, done: _Typed, reads: int = READS
+    s: Session, target: AcquiredTarget, what: Typing, done: _Typed, reads: int = READS
 ) -> Steps[bool]:
     """Read what the field holds, again for a moment where it is not yet what was meant."""
     kind = target.hit.raw["input_type"]
@@ -235,11 +241,11 @@ def _read_back(
 
 
 def _judge(
-    p: Progress,
-    target: Aim,
+    p: OutcomeBuilder,
+    target: AcquiredTarget,
     what: Typing,
     done: _Typed,
-    report: Report,
+    report: EventReport,
     effects: Effects,
 ) -> Outcome:
     """Say whether the field held the text, and whether Enter arrived where it was wanted."""
@@ -262,13 +268,15 @@ def _judge(
     return p.outcome(Result.DELIVERED, message, delivered=True, effects=effects)
 
 
-def _set_value(s: Session, p: Progress, target: Aim, what: Typing) -> Steps[Outcome]:
+def _set_value(
+    s: Session, p: OutcomeBuilder, target: AcquiredTarget, what: Typing
+) -> Steps[Outcome]:
     held: Json = {}
 
-    def gesture(s: Session, aimed: Aim) -> Steps[None]:
+    def gesture(s: Session, aimed: AcquiredTarget) -> Steps[None]:
         held.update((yield from s.worlds.ask(aimed.resolved.leaf.world, "setValue", what.text)))
 
-    _, effects = yield from guarded(s, p, target, gesture, Guard(keys=True))
+    _, effects = yield from dispatch_guarded(s, p, target, gesture, Guard(keys=True))
     refused = led_away(s, p, effects)
     if refused is not None:
         return refused

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from molmo_agents.drivers.steps import Steps, call, pause
 from molmo_agents.outcome import Outcome, Result
-from molmo_agents.progress import Halt, Progress, Query
+from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed
 from molmo_agents.session import Session
-from molmo_agents.target.click import Guard, guarded, led_away
-from molmo_agents.target.confirmation import Agreement, permit
+from molmo_agents.target.click import Guard, dispatch_guarded, led_away
+from molmo_agents.target.confirmation import Agreement, confirm_risk
 from molmo_agents.target.hover import hover_still, mouse
-from molmo_agents.target.targeting import Aim
+from molmo_agents.target.targeting import AcquiredTarget
 from molmo_agents.verbs.text_entry import field_at
 
 OVERS = 2
@@ -21,11 +21,11 @@ COPY = 1
 """The protocol's number for dragging a copy."""
 
 
-def upload(s: Session, p: Progress, query: Query, files: Sequence[str]) -> Steps[Outcome]:
+def upload(s: Session, p: OutcomeBuilder, query: Query, files: Sequence[str]) -> Steps[Outcome]:
     """Give files to a file field, to the file window that a button opens, or to a place that takes dropped files."""
     target = yield from field_at(s, p, query, "upload", None)
     names = [path.replace("\\", "/").rsplit("/", 1)[-1] for path in files]
-    asked = yield from permit(s, p, target, "upload", ", ".join(names))
+    asked = yield from confirm_risk(s, p, target, "upload", ", ".join(names))
     if s.policy.dry_run:
         return p.outcome(Result.READY, "dry run: nothing was uploaded")
     raw = target.hit.raw
@@ -35,16 +35,16 @@ def upload(s: Session, p: Progress, query: Query, files: Sequence[str]) -> Steps
     if raw["control_tag"] != "input" or raw["input_type"] != "file":
         return (yield from _upload_by_window(s, p, target, files, asked))
     if len(files) > 1 and not raw["multiple"]:
-        raise Halt(Result.ERROR, f"the field takes one file, {len(files)} were given")
+        raise VerbFailed(Result.ERROR, f"the field takes one file, {len(files)} were given")
 
-    def gesture(s: Session, aimed: Aim) -> Steps[None]:
+    def gesture(s: Session, aimed: AcquiredTarget) -> Steps[None]:
         world = aimed.resolved.leaf.world
         field = yield from s.worlds.object_id(world, "molmo.field()")
         yield from s.worlds.send(
             world.session, "DOM.setFileInputFiles", files=list(files), objectId=field
         )
 
-    _, effects = yield from guarded(s, p, target, gesture, Guard(keys=True))
+    _, effects = yield from dispatch_guarded(s, p, target, gesture, Guard(keys=True))
     refused = led_away(s, p, effects)
     if refused is not None:
         return refused
@@ -60,15 +60,19 @@ def upload(s: Session, p: Progress, query: Query, files: Sequence[str]) -> Steps
 
 
 def _upload_by_window(
-    s: Session, p: Progress, target: Aim, files: Sequence[str], asked: Agreement | None
+    s: Session,
+    p: OutcomeBuilder,
+    target: AcquiredTarget,
+    files: Sequence[str],
+    asked: Agreement | None,
 ) -> Steps[Outcome]:
     with p.timed("hover"):
         still = yield from hover_still(s, target, "upload", None, asked)
     if still is None:
-        raise Halt(Result.UNSTABLE, "the element did not stand still under the pointer")
+        raise VerbFailed(Result.UNSTABLE, "the element did not stand still under the pointer")
     s.watch.expect_chooser(True)
 
-    def gesture(s: Session, aimed: Aim) -> Steps[None]:
+    def gesture(s: Session, aimed: AcquiredTarget) -> Steps[None]:
         yield from mouse(s, "mousePressed", aimed.x, aimed.y, "left", 1)
         yield from mouse(s, "mouseReleased", aimed.x, aimed.y, "left", 1)
         for _ in range(40):
@@ -78,7 +82,7 @@ def _upload_by_window(
             yield from pause(s.page, 0.05)
 
     try:
-        _, effects = yield from guarded(s, p, still, gesture, Guard(agreed=asked))
+        _, effects = yield from dispatch_guarded(s, p, still, gesture, Guard(agreed=asked))
     finally:
         s.watch.expect_chooser(False)
     refused = led_away(s, p, effects)
@@ -97,13 +101,17 @@ def _upload_by_window(
     return p.outcome(Result.DELIVERED, delivered=True, effects=effects)
 
 
-def _chooser_line(p: Progress, files: Sequence[str]) -> str:
+def _chooser_line(p: OutcomeBuilder, files: Sequence[str]) -> str:
     names = [path.replace("\\", "/").rsplit("/", 1)[-1] for path in files]
     return f"with page.expect_file_chooser() as chooser: {p.place.click()}; chooser.value.set_files({names!r})"
 
 
 def _drop(
-    s: Session, p: Progress, target: Aim, files: Sequence[str], asked: Agreement | None
+    s: Session,
+    p: OutcomeBuilder,
+    target: AcquiredTarget,
+    files: Sequence[str],
+    asked: Agreement | None,
 ) -> Steps[Outcome]:
     """Drop files at a place, as from another window; only where the page takes what is dragged over it.
 
@@ -112,7 +120,7 @@ def _drop(
     with p.timed("hover"):
         still = yield from hover_still(s, target, "upload", None, asked)
     if still is None:
-        raise Halt(Result.UNSTABLE, "the element did not stand still under the pointer")
+        raise VerbFailed(Result.UNSTABLE, "the element did not stand still under the pointer")
     world = still.resolved.leaf.world
     yield from s.worlds.ask(world, "watchZone")
     taken = False
@@ -126,12 +134,12 @@ def _drop(
             yield from _dragged_in(s, "dragCancel", still, files)
     if not taken:
         tag, name = still.hit.raw["tag"], still.hit.raw["visible"][:160]
-        raise Halt(Result.NO_ACTIONABLE, f"no files can be given to <{tag}> {name!r}")
+        raise VerbFailed(Result.NO_ACTIONABLE, f"no files can be given to <{tag}> {name!r}")
 
-    def gesture(s: Session, aimed: Aim) -> Steps[None]:
+    def gesture(s: Session, aimed: AcquiredTarget) -> Steps[None]:
         yield from _dragged_in(s, "drop", aimed, files)
 
-    report, effects = yield from guarded(s, p, still, gesture, Guard(agreed=asked))
+    report, effects = yield from dispatch_guarded(s, p, still, gesture, Guard(agreed=asked))
     p.fields["playwright"] = ""
     refused = led_away(s, p, effects)
     if refused is not None:
@@ -142,7 +150,9 @@ def _drop(
     return p.outcome(Result.MISSED, f"the element did not get the files{other}", effects=effects)
 
 
-def _dragged_in(s: Session, kind: str, target: Aim, files: Sequence[str]) -> Steps[None]:
+def _dragged_in(
+    s: Session, kind: str, target: AcquiredTarget, files: Sequence[str]
+) -> Steps[None]:
     """Dispatch one event of files that are dragged in from outside of the browser."""
     data = {"items": [], "files": list(files), "dragOperationsMask": COPY}
     yield from s.worlds.send(
