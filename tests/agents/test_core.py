@@ -29,11 +29,14 @@ from molmo_agents.drivers.steps import CallPage, RunBlocking, Sleep
 from molmo_agents.errors import FlowError
 from molmo_agents.flows.flow import load_flow, parse_flow
 from molmo_agents.masker import SecretRedactor
+from molmo_agents.mcp.tools import TOOLS, tool_of, verb_tools
 from molmo_agents.origins import allowed, origin_of, parse_pattern
 from molmo_agents.policy import Confirmation, Rules
 from molmo_agents.risk import Facts, fold, risks_of, same_name
 from molmo_agents.screen import zoom_region
 from molmo_agents.target.verdicts import EventReport, delivered, provably_undelivered
+from molmo_agents.verbs.table import TABLE
+from molmo_agents.verbs.verb import Verb
 
 from molmo_point.errors import UsageError
 from molmo_point.points import Point
@@ -208,10 +211,12 @@ def test_only_a_press_nobody_saw_is_tried_again() -> None:
 
 def test_both_faces_are_twins() -> None:
     def verbs(cls: type) -> dict[str, str]:
-        public = {
-            n: m for n, m in inspect.getmembers(cls, inspect.isfunction) if not n.startswith("_")
+        public = {n: m for n, m in inspect.getmembers(cls) if not n.startswith("_")}
+        return {
+            n: str(inspect.signature(m.function if isinstance(m, Verb) else m))
+            for n, m in public.items()
+            if callable(m)
         }
-        return {n: str(inspect.signature(m)) for n, m in public.items()}
 
     assert verbs(WebPointer) == verbs(AsyncWebPointer)
     assert set(verbs(WebPointer)) >= {
@@ -331,3 +336,28 @@ def test_the_core_runs_without_any_browser() -> None:
     confirm = allow_risks(["buy"])
     question = Confirmation("click", frozenset({"buy", "pay"}), "", "", "", "")
     assert confirm(question) is False
+
+
+def test_every_verb_is_a_method_a_step_and_a_tool() -> None:
+    for name, verb in TABLE.items():
+        assert isinstance(getattr(WebPointer, name), Verb)
+        assert {taken.parameter for taken in verb.fields.values()} <= {
+            parameter.name for parameter in verb.parameters
+        }
+        assert verb.function.__doc__
+    offered = {*TOOLS.values(), *(tool.__name__ for tool, _ in verb_tools())}
+    assert set(TABLE) - {"look"} <= offered
+    assert WebPointer.click.__doc__ == AsyncWebPointer.click.__doc__
+
+
+def test_a_tool_is_made_of_a_verb_without_one() -> None:
+    made = tool_of("click_all")
+    signature = inspect.signature(made)
+    assert [(p.name, p.annotation) for p in signature.parameters.values()][1:] == [
+        ("description", str),
+        ("fixed", bool),
+    ]
+    assert (
+        made.__doc__
+        == "Press every place that matches, all from one picture, in the order of the answer."
+    )

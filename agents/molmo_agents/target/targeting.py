@@ -276,12 +276,11 @@ def with_locator(s: Session, p: OutcomeBuilder, target: AcquiredTarget) -> Steps
         locator = yield from locator_of(s, target.resolved)
     except Exception:
         locator = None
-    target = target.hit.target().with_locator(locator)
-    p.fields["target"] = target
+    p.fields["target"] = target.hit.target().with_locator(locator)
     p.place = Place("" if locator is None else locator.playwright(), target.x, target.y)
     p.fields["playwright"] = p.place.locator
 
 
 def with_hit(target: AcquiredTarget, found: Found) -> AcquiredTarget:
-    """The same aim with what lies there now."""
+    """The same target with what lies there now."""
     return replace(target, hit=found.hit, resolved=found.resolved)

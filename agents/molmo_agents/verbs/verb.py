@@ -57,6 +57,13 @@ class Verb(Generic[P]):
     fields: Mapping[str, Field] = field(default_factory=dict)
     either: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "__doc__", self.function.__doc__)
+
+    def __call__(self, face: Verbs[R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it on a face, as a method of its class is called."""
+        return face._run(self.function(face._session, *args, **kwargs))
+
     @property
     def parameters(self) -> list[inspect.Parameter]:
         """The parameters that a caller gives."""
@@ -73,7 +80,7 @@ class Verb(Generic[P]):
             return self
 
         def method(*args: P.args, **kwargs: P.kwargs) -> R:
-            return face._run(self.function(face._session, *args, **kwargs))
+            return self(face, *args, **kwargs)
 
         method.__name__, method.__doc__ = self.function.__name__, self.function.__doc__
         method.__signature__ = inspect.Signature(self.parameters)  # type: ignore[attr-defined]
