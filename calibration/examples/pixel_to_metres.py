@@ -37,7 +37,7 @@ def main() -> None:
 
     depth = depth_at(depth_from_array(millimetres), uv, camera)
     noise = StereoNoise(focal_px=600.0, baseline_m=0.05)
-    position = lift(camera, uv, depth, sigma, noise).moved(base_from_camera)
+    position = lift(camera, uv, depth, sigma, noise).transformed(base_from_camera)
     ball = position.ellipsoid(0.9)
     print(f"depth: {depth.status}, {depth.z_m:.3f} m from {depth.samples} readings")
     print(f"in the base: {np.round(position.point, 4)} m")
@@ -45,7 +45,7 @@ def main() -> None:
 
     table = Plane.horizontal(0.0, "base")
     on_table = intersect_plane(camera, uv, table, base_from_camera.inverse(), sigma)
-    print(f"on the table: {np.round(on_table.moved(base_from_camera).point, 4)} m")
+    print(f"on the table: {np.round(on_table.transformed(base_from_camera).point, 4)} m")
 
     edge = depth_at(depth_from_array(millimetres), [239.5, 240.0], camera)
     print(f"at the edge of the box: {edge.status}, {[c.z_m for c in edge.candidates]}")

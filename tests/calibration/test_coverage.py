@@ -78,7 +78,7 @@ def test_depth(noise: StereoNoise | TimeOfFlightNoise) -> None:
         uv = TRUE_CAMERA.project(point) + rng.multivariate_normal([0, 0], PIXEL)
         z = point[2] + rng.normal(0, noise.sigma(point[2]))
         pose = drawn_pose(base_from_camera, rng)
-        position = lift(believed, uv, float(z), PIXEL, noise).moved(pose)
+        position = lift(believed, uv, float(z), PIXEL, noise).transformed(pose)
         errors.append(position.point - base_from_camera.apply(point))
         covariances.append(position.covariance)
     honest(np.array(errors), np.array(covariances))

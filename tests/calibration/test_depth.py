@@ -316,7 +316,7 @@ def _render(depth_camera: Camera, colour_from_depth: Transform) -> DepthImage:
     rows, columns = np.mgrid[:height, :width].astype(float)
     rays = depth_camera.ray(np.stack([columns, rows], -1))
     rays = rays / rays[..., 2:]
-    turned = colour_from_depth.turn(rays)
+    turned = colour_from_depth.rotate_vectors(rays)
     origin = colour_from_depth.translation
     depth = (1.6 - origin[2]) / turned[..., 2]
     front = (0.7 - origin[2]) / turned[..., 2]

@@ -86,7 +86,7 @@ class TestAccuracy:
         result = calibrate_hand_eye(samples)
         assert result.outliers == (3,)
         assert result.transform.difference(truth)[0] < 0.01
-        assert judge_hand_eye(result).word != "good"
+        assert judge_hand_eye(result).grade != "good"
 
     def test_three_boards_read_upside_down_do_nothing(self) -> None:
         truth, samples = arm(np.random.default_rng(7), "eye_in_hand")
@@ -97,7 +97,7 @@ class TestAccuracy:
         result = calibrate_hand_eye(samples)
         assert result.outliers == (1, 6, 11)
         assert result.transform.difference(truth)[0] < 0.004
-        assert judge_hand_eye(result).word == "usable"
+        assert judge_hand_eye(result).grade == "usable"
 
 
 class TestHonesty:
@@ -115,18 +115,18 @@ class TestHonesty:
     def test_few_poses_are_said_to_be_few(self) -> None:
         _, samples = arm(np.random.default_rng(4), "eye_to_hand", poses=11, noise=0.1)
         verdict = judge_hand_eye(calibrate_hand_eye(samples, "eye_to_hand"))
-        assert verdict.word == "usable"
+        assert verdict.grade == "usable"
         assert "11 poses are too few for a sure estimate of its error" in verdict.sentence
         _, samples = arm(np.random.default_rng(4), "eye_to_hand", poses=12, noise=0.1)
         verdict = judge_hand_eye(calibrate_hand_eye(samples, "eye_to_hand"))
-        assert verdict.word == "good"
+        assert verdict.grade == "good"
         assert "too few" not in verdict.sentence
 
     def test_a_board_that_scatters_is_not_good(self) -> None:
         """Many poses make a sure answer of a loose arm, but do not make the arm a tight one."""
         _, samples = arm(np.random.default_rng(5), "eye_in_hand", poses=200, noise=12.0)
         verdict = judge_hand_eye(calibrate_hand_eye(samples))
-        assert verdict.word != "good"
+        assert verdict.grade != "good"
 
 
 class TestAgainstOpenCv:
@@ -161,7 +161,7 @@ class TestWords:
         line = static_transform_line(result, child="cam_optical")
         assert "--frame-id gripper --child-frame-id cam_optical" in line
         verdict = judge_hand_eye(result)
-        assert verdict.word == "good"
+        assert verdict.grade == "good"
         page = hand_eye_report(result, verdict, "Arm")
         assert "class=scatter" in page
         assert "static_transform_publisher" in page

@@ -56,9 +56,9 @@ class TestUnits:
         sentences = " ".join(doubt.sentence for doubt in result.doubts)
         if arm == board == "metres":
             assert not result.doubts
-            assert verdict.word != "bad"
+            assert verdict.grade != "bad"
             return
-        assert verdict.word == "bad"
+        assert verdict.grade == "bad"
         if arm != board:
             assert f"arm's poses look like {arm} and the board's like {board}" in sentences
         else:
@@ -70,7 +70,7 @@ class TestUnits:
         assert "1000 times too small (is --square right?)" in result.doubts[0].sentence[
             :120
         ].replace("1001", "1000").replace("999.", "1000")
-        assert judge_hand_eye(result).word == "bad"
+        assert judge_hand_eye(result).grade == "bad"
 
     @pytest.mark.parametrize("factor", [1.06, 0.93])
     def test_a_square_of_another_size(self, factor: float) -> None:
@@ -78,7 +78,7 @@ class TestUnits:
         assert [doubt.grade for doubt in result.doubts] == ["usable"]
         said = float(result.doubts[0].sentence.split("board is ")[1].split(" times")[0])
         assert said == pytest.approx(1 / factor, abs=0.02)
-        assert judge_hand_eye(result).word != "good"
+        assert judge_hand_eye(result).grade != "good"
 
 
 class TestSizeOfTheBoard:
@@ -158,7 +158,7 @@ class TestOtherReadings:
         for poses, said, expected in cases:
             result = calibrate_hand_eye(poses, said)
             assert expected in result.doubts[0].sentence, expected
-            assert judge_hand_eye(result).word == "bad"
+            assert judge_hand_eye(result).grade == "bad"
 
     def test_pictures_that_lag_behind_the_arm(self) -> None:
         given = samples("eye_in_hand", 3)
@@ -187,4 +187,4 @@ class TestOtherReadings:
         given = samples("eye_in_hand", 5, poses=8)
         result = calibrate_hand_eye(given + given[:7])
         assert "7 of 15 poses are exact copies" in result.doubts[0].sentence
-        assert judge_hand_eye(result).word == "usable"
+        assert judge_hand_eye(result).grade == "usable"

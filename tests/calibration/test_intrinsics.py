@@ -145,7 +145,7 @@ class TestPublishedPictures:
 
     def test_the_verdict_and_the_page(self, calibrated: IntrinsicsResult) -> None:
         verdict = judge_intrinsics(calibrated)
-        assert verdict.word == "good"
+        assert verdict.grade == "good"
         assert any("take more pictures (13" in line for line in verdict.advice)
         page = intrinsics_report(calibrated, verdict, "Left <camera>")
         for part in ("class=residuals", "class=coverage", "class=radial", "left01.jpg", "k3"):
@@ -257,7 +257,7 @@ class TestKnownCameras:
         found[4] = Detection(BOARD.points, spoiled, (640, 480), "blurred.png")
         result = calibrate_intrinsics(found, folds=0)
         assert result.outliers == ("blurred.png",)
-        assert judge_intrinsics(result).word != "good"
+        assert judge_intrinsics(result).grade != "good"
 
 
 def test_fisheye_flags_of_both_opencvs() -> None:
@@ -294,7 +294,7 @@ class TestFolds:
         self, calibrated: IntrinsicsResult
     ) -> None:
         blind = dataclasses.replace(calibrated, held_out_rms_px=np.inf)
-        assert judge_intrinsics(blind).word == "bad"
+        assert judge_intrinsics(blind).grade == "bad"
         few = dataclasses.replace(calibrated, held_out_rms_px=np.nan)
         assert "held out" not in judge_intrinsics(few).sentence
 

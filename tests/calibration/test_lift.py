@@ -126,15 +126,15 @@ class TestPosition:
         move = Transform.from_parts(
             matrix_from_rotation_vector([0, 0, 1]), [1, 2, 3], "base", "cam"
         )
-        moved = position.moved(move)
+        moved = position.transformed(move)
         assert moved.frame_id == "base"
         np.testing.assert_allclose(moved.point, move.apply(position.point))
-        back = moved.moved(move.inverse())
+        back = moved.transformed(move.inverse())
         np.testing.assert_allclose(back.covariance, position.covariance, atol=1e-12)
-        lost = Position.unknown("none", "cam").moved(move)
+        lost = Position.unknown("none", "cam").transformed(move)
         assert (lost.status, lost.frame_id) == ("none", "base")
         with pytest.raises(FrameError, match="pass a transform from 'base'"):
-            moved.moved(move)
+            moved.transformed(move)
 
     def test_ellipsoid(self) -> None:
         position = Position(np.zeros(3), np.diag([4.0, 1.0, 9.0]))
@@ -183,7 +183,7 @@ class TestPlane:
         position = intersect_plane(
             CAMERA, [400, 300], table, base_from_camera.inverse(), np.eye(2)
         )
-        on_table = position.moved(base_from_camera)
+        on_table = position.transformed(base_from_camera)
         assert on_table.point[2] == pytest.approx(0.7)
         assert on_table.frame_id == "base"
         # Errors run along an exact plane, never out of it.
@@ -208,7 +208,7 @@ class TestPlane:
         )
         points = rng.normal(size=(5, 3))
         np.testing.assert_allclose(
-            plane.moved(move).distance(move.apply(points)), plane.distance(points), atol=1e-9
+            plane.transformed(move).distance(move.apply(points)), plane.distance(points), atol=1e-9
         )
 
     def test_frames_must_fit(self) -> None:

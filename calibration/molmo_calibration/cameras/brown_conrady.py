@@ -65,7 +65,7 @@ class BrownConrady:
 
     def distort(self, x: FloatArray, y: FloatArray) -> Columns:
         """Undistorted to distorted normalized coordinates, (n,) each."""
-        xd, yd = self._bend(x, y)
+        xd, yd = self._distort(x, y)
         return (xd, yd) if self._tilt is None else _homography(self._tilt, xd, yd)
 
     def undistort(self, x: FloatArray, y: FloatArray) -> Columns:
@@ -90,16 +90,16 @@ class BrownConrady:
         # A root outside the valid region is the wrong one, if there is another.
         doubtful = ~((step < _CONVERGED) & (u * u + v * v < self._safe**2))
         if doubtful.any():
-            self._settle(u, v, x, y, doubtful)
+            self._solve_hard_points(u, v, x, y, doubtful)
         return u, v
 
     def jacobian(self, x: FloatArray, y: FloatArray) -> FloatArray:
         """d(distorted) / d(undistorted), (n, 2, 2)."""
-        _, _, a, b, c, d = self._bend_with_slopes(x, y)
+        _, _, a, b, c, d = self._distort_with_slopes(x, y)
         inner = np.stack([np.stack([a, b], -1), np.stack([c, d], -1)], -2)
         if self._tilt is None:
             return inner
-        xd, yd = self._bend(x, y)
+        xd, yd = self._distort(x, y)
         return np.asarray(_homography_jacobian(self._tilt, xd, yd) @ inner)
 
     def coefficient_jacobian(self, x: FloatArray, y: FloatArray, count: int) -> FloatArray:
@@ -121,7 +121,7 @@ class BrownConrady:
 
     def _through_tilt(self, x: FloatArray, y: FloatArray, columns: FloatArray) -> FloatArray:
         """The columns seen through the tilted sensor, and those of the two tilts themselves."""
-        xd, yd = self._bend(x, y)
+        xd, yd = self._distort(x, y)
         tilts = self.coefficients[12:]
         inner = _homography_jacobian(_tilt_matrix(*tilts), xd, yd) @ columns
         # A difference, because the closed form is a page of sines; exact to 1e-10.
@@ -145,7 +145,7 @@ class BrownConrady:
             if round_ == 0:
                 # Even steps of the viewing angle are dense where pictures are.
                 radii = np.tan(np.linspace(0.0, np.arctan(high), _RADII))
-            _, _, a, b, c, d = self._bend_with_slopes(
+            _, _, a, b, c, d = self._distort_with_slopes(
                 radii * np.cos(angles), radii * np.sin(angles)
             )
             bad = np.flatnonzero((a * d - b * c <= _LEAST_AREA).any(axis=0))
@@ -154,7 +154,7 @@ class BrownConrady:
             low, high = float(radii[max(bad[0] - 1, 0)]), float(radii[bad[0]])
         return low
 
-    def _bend(self, x: FloatArray, y: FloatArray) -> Columns:
+    def _distort(self, x: FloatArray, y: FloatArray) -> Columns:
         k1, k2, p1, p2, k3 = self.coefficients[:5]
         x2, y2 = x * x, y * y
         r2 = x2 + y2
@@ -170,7 +170,7 @@ class BrownConrady:
             yd += (s4 * r2 + s3) * r2
         return xd, yd
 
-    def _bend_with_slopes(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, ...]:
+    def _distort_with_slopes(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, ...]:
         """Distorted x, y and the four entries of the Jacobian, row by row."""
         k1, k2, p1, p2, k3 = self.coefficients[:5]
         x2, y2, xy = x * x, y * y, x * y
@@ -199,14 +199,14 @@ class BrownConrady:
     def _newton(
         self, u: FloatArray, v: FloatArray, x: FloatArray, y: FloatArray
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        xd, yd, a, b, c, d = self._bend_with_slopes(u, v)
+        xd, yd, a, b, c, d = self._distort_with_slopes(u, v)
         ex, ey = x - xd, y - yd
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = 1.0 / (a * d - b * c)
         du, dv = (d * ex - b * ey) * scale, (a * ey - c * ex) * scale
         return u + du, v + dv, np.abs(du) + np.abs(dv)
 
-    def _finish(self, x: FloatArray, y: FloatArray) -> Columns:
+    def _homotopy_solve(self, x: FloatArray, y: FloatArray) -> Columns:
         """Walk from the centre of the picture to the point, correcting the ray at every step.
 
         Near the fold several rays may land on one pixel; the walk finds the one that the lens
@@ -223,11 +223,11 @@ class BrownConrady:
         u[lost] = v[lost] = np.nan
         return u, v
 
-    def _settle(
+    def _solve_hard_points(
         self, u: FloatArray, v: FloatArray, x: FloatArray, y: FloatArray, which: BoolArray
     ) -> None:
         """Solve some points again with care, in place; NaN where no valid ray lands on them."""
-        some_u, some_v = self._finish(x[which], y[which])
+        some_u, some_v = self._homotopy_solve(x[which], y[which])
         lost = ~self.valid(some_u, some_v)
         some_u[lost] = some_v[lost] = np.nan
         u[which], v[which] = some_u, some_v

@@ -14,7 +14,7 @@ from molmo_calibration.cli.parts import (
     camera_of,
     check_free,
     detections_in,
-    finish,
+    exit_by,
     number,
     print_answer,
     progress,
@@ -86,7 +86,7 @@ def intrinsics(
         report.write_text(intrinsics_report(result, verdict, title, facts, pictures), "utf-8")
         talk.print(f"wrote {report}")
     numbers = {
-        "verdict": verdict.word,
+        "verdict": verdict.grade,
         "sentence": verdict.sentence,
         "advice": list(verdict.advice),
         "rms_px": result.rms_px,
@@ -99,7 +99,7 @@ def intrinsics(
         "camera": camera_to_dict(result.camera),
     }
     print_answer(numbers, verdict.sentence, verdict.advice, as_json)
-    finish(verdict.word)
+    exit_by(verdict.grade)
 
 
 @takes_board
@@ -151,7 +151,7 @@ def hand_eye(
         page = hand_eye_report(result, verdict, f"Hand-eye of {file.name}", report_facts(facts))
         report.write_text(page, "utf-8")
         talk.print(f"wrote {report}")
-    numbers = {"verdict": verdict.word, "sentence": verdict.sentence, **hand_eye_to_dict(result)}
+    numbers = {"verdict": verdict.grade, "sentence": verdict.sentence, **hand_eye_to_dict(result)}
     other = opencv_answer(samples, told)
     if other is None:
         talk.print("this OpenCV has no hand-eye solver to compare with")
@@ -160,4 +160,4 @@ def hand_eye(
         numbers["opencv_difference"] = {"mm": metres * 1e3, "deg": float(np.rad2deg(radians))}
     text = f"{verdict.sentence}\n{result.sentence}\n{numbers['static_transform_publisher']}"
     print_answer(numbers, text, verdict.advice, as_json)
-    finish(verdict.word)
+    exit_by(verdict.grade)

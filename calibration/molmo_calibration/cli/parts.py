@@ -178,6 +178,7 @@ def print_answer(
         talk.print(f"to make it better: {line}")
 
 
-def finish(word: str) -> None:
-    if word == "bad":
+def exit_by(grade: str) -> None:
+    """Exit code 1 for a bad verdict."""
+    if grade == "bad":
         raise typer.Exit(1)

@@ -13,7 +13,7 @@ from molmo_calibration.cli.options import AsJson, CameraName, Size
 from molmo_calibration.cli.parts import (
     camera_of,
     detections_in,
-    finish,
+    exit_by,
     number,
     print_answer,
     takes_board,
@@ -109,19 +109,19 @@ def check(
     loaded = camera_of(camera, camera_name, size)
     findings = check_camera(loaded)
     numbers: dict[str, Any] = {"findings": list(findings), "size": list(loaded.image_size)}
-    word = "bad" if findings else "good"
+    grade = "bad" if findings else "good"
     lines = list(findings) or ["the camera file makes sense"]
     if folder is not None:
         found = detections_in(folder, board)
         rms = check_pictures(loaded, found)
         numbers["rms_px"] = number(rms)
         if rms > 0.5:
-            word = "bad" if rms > 1.0 or findings else "usable"
+            grade = "bad" if rms > 1.0 or findings else "usable"
         lines.append(f"{rms:.2f} px rms on the pictures of {folder}; below 0.5 is good")
         other = better_camera(loaded, found)
         if other:
             numbers["findings"].append(other)
             lines.append(other)
-    numbers["verdict"] = word
+    numbers["verdict"] = grade
     print_answer(numbers, "\n".join(lines), (), as_json)
-    finish(word)
+    exit_by(grade)

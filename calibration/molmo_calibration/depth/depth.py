@@ -215,7 +215,7 @@ def _surface(
     if (
         found is not None
         and inner is not None
-        and not _starts_in(found, offsets, z, inner, options)
+        and not _covers_inner_window(found, offsets, z, inner, options)
     ):
         found = None
     candidates = _candidates(offsets, z, reach, options)
@@ -223,7 +223,7 @@ def _surface(
         return _nothing("ambiguous" if reach.size >= options.min_samples else "none", candidates)
     guard = reach <= options.guard_px * unit
     grown = found.grown(offsets, z, _thickness(z, options))
-    if _hidden_by(grown, offsets[guard], z[guard], options):
+    if _occluded_by(grown, offsets[guard], z[guard], options):
         return _nothing("ambiguous", candidates)
     # A wrong pixel on a slanted surface also reads another depth, so the slope belongs to every
     # answer; the grown surface knows it best.
@@ -243,7 +243,7 @@ def _thickness(z: FloatArray, options: DepthOptions) -> float:
     return max(options.layer_m, options.layer_ratio * float(np.median(z)))
 
 
-def _starts_in(
+def _covers_inner_window(
     found: Surface, offsets: FloatArray, z: FloatArray, inner: np.ndarray, options: DepthOptions
 ) -> bool:
     """Whether the surface is more than half of the first window that held enough readings."""
@@ -251,7 +251,9 @@ def _starts_in(
     return bool(on.mean() > 0.5)
 
 
-def _hidden_by(found: Surface, offsets: FloatArray, z: FloatArray, options: DepthOptions) -> bool:
+def _occluded_by(
+    found: Surface, offsets: FloatArray, z: FloatArray, options: DepthOptions
+) -> bool:
     """Whether something nearer than the surface is so close that it may have been meant."""
     thickness = _thickness(z, options)
     nearer = z < found.at(offsets) - thickness

@@ -225,7 +225,7 @@ def locate(
             assert plane is not None
             position = intersect_plane(camera, pixel.uv, plane, pixel_covariance=pixel.covariance)
         if other_from_camera is not None:
-            position = position.moved(other_from_camera)
+            position = position.transformed(other_from_camera)
         placed.append(PlacedPoint(pixel, position))
     return placed
 

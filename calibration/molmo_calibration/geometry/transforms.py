@@ -119,7 +119,7 @@ class Transform:
         array = as_points(points, "points", 3)
         return np.asarray(array @ self.rotation.T + self.translation)
 
-    def turn(self, vectors: ArrayLike) -> FloatArray:
+    def rotate_vectors(self, vectors: ArrayLike) -> FloatArray:
         """Directions (..., 3) of frame b, in frame a."""
         return np.asarray(as_points(vectors, "vectors", 3) @ self.rotation.T)
 
@@ -142,7 +142,7 @@ class Transform:
 
     def point_jacobian(self, points: ArrayLike) -> FloatArray:
         """d(p_a) / d(shift, rotation error), (..., 3, 6) for points (..., 3) of frame b."""
-        turned = self.turn(points)
+        turned = self.rotate_vectors(points)
         shift = np.broadcast_to(np.eye(3), (*turned.shape[:-1], 3, 3))
         return np.concatenate([shift, -cross_matrix(turned)], axis=-1)
 
@@ -186,7 +186,7 @@ class Transform:
         if self.covariance is not None:
             # A rotation error about a's axes swings the inner translation around.
             swing = np.eye(6)
-            swing[:3, 3:] = -cross_matrix(self.turn(other.translation))
+            swing[:3, 3:] = -cross_matrix(self.rotate_vectors(other.translation))
             total += swing @ self.covariance @ swing.T
         if other.covariance is not None:
             turn = np.kron(np.eye(2), self.rotation)

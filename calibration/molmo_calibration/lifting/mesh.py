@@ -69,7 +69,7 @@ def intersect_mesh(
         return Position.unknown("no_ray", camera.frame_id)
     transform = camera_from_mesh or Transform.identity()
     inverse = transform.inverse()
-    origin, direction = inverse.translation, inverse.turn(ray)
+    origin, direction = inverse.translation, inverse.rotate_vectors(ray)
     try:
         hits, _, triangles = mesh.ray.intersects_location(origin[None], direction[None])
     except ModuleNotFoundError as error:

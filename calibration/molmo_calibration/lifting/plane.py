@@ -74,7 +74,7 @@ class Plane:
         """Signed distances (...) of points (..., 3), positive on the normal's side."""
         return np.asarray(as_points(points, "points", 3) @ self.normal - self.offset_m)
 
-    def moved(self, a_from_b: Transform) -> Plane:
+    def transformed(self, a_from_b: Transform) -> Plane:
         """The plane in another frame, with the transform's uncertainty added."""
         if self.frame_id and a_from_b.from_frame and self.frame_id != a_from_b.from_frame:
             raise FrameError(
@@ -128,7 +128,7 @@ def intersect_plane(
     """
     pixel = as_finite(uv, "uv", (2,))
     if camera_from_plane is not None:
-        plane = plane.moved(camera_from_plane)
+        plane = plane.transformed(camera_from_plane)
     elif plane.frame_id and camera.frame_id and plane.frame_id != camera.frame_id:
         raise FrameError(
             f"the plane is in {plane.frame_id!r} and the camera in {camera.frame_id!r}; "

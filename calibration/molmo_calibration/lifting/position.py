@@ -77,7 +77,7 @@ class Position:
         """Whether there is a position."""
         return self.status == "ok"
 
-    def moved(self, a_from_b: Transform) -> Position:
+    def transformed(self, a_from_b: Transform) -> Position:
         """The position in another frame, with the transform's uncertainty added.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What the numbers of a calibration mean, in words."""
+"""What the numbers of a calibration mean, in grades."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Verdict:
     """A judgement.
 
     Args:
-        word: `good`, `usable` or `bad`.
+        grade: `good`, `usable` or `bad`.
         sentence: why, with the number that decided it.
         advice: what to do to make it better; empty if nothing is missing.
     """
 
-    word: str
+    grade: str
     sentence: str
     advice: tuple[str, ...]
 
@@ -97,7 +97,7 @@ def judge_hand_eye(result: HandEyeResult) -> Verdict:
         f"and {turn_deg:.3f} degrees (one sigma); the board stays within {scatter_mm:.2f} mm and {scatter_deg:.2f} degrees rms"
         + (f"; {poses} poses are too few for a sure estimate of its error" if few else "")
     )
-    words = [doubt.grade for doubt in result.doubts]
+    grades = [doubt.grade for doubt in result.doubts]
     measured = (
         (shift_mm, _SHIFT_MM),
         (turn_deg, _TURN_DEG),
@@ -106,9 +106,9 @@ def judge_hand_eye(result: HandEyeResult) -> Verdict:
     )
     advice = (*(doubt.sentence for doubt in result.doubts), *_hand_eye_advice(result))
     torn = len(result.outliers) > _OUTLIER_SHARE * poses
-    if "bad" in words or torn or any(value > limits[1] for value, limits in measured):
+    if "bad" in grades or torn or any(value > limits[1] for value, limits in measured):
         return Verdict("bad", f"do not use it: {facts}", advice)
-    doubtful = few or "usable" in words or result.outliers
+    doubtful = few or "usable" in grades or result.outliers
     if doubtful or any(value > limits[0] for value, limits in measured):
         return Verdict("usable", f"usable, with care: {facts}", advice)
     return Verdict("good", f"good: {facts}", advice)

@@ -170,7 +170,7 @@ def _page(title: str, body: list[str]) -> str:
 def _heading(title: str, verdict: Verdict) -> str:
     advice = "".join(f"<li>{escape(line)}</li>" for line in verdict.advice)
     return (
-        f"<h1>{escape(title)}</h1><p class={verdict.word}><b>{escape(verdict.sentence)}</b></p>"
+        f"<h1>{escape(title)}</h1><p class={verdict.grade}><b>{escape(verdict.sentence)}</b></p>"
         + (f"<p>To make it better:</p><ul>{advice}</ul>" if advice else "")
     )
 

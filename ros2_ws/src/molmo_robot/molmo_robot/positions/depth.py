@@ -125,7 +125,7 @@ class DepthReader:
                 depth_samples=found.samples,
                 message=f"{self.topic}: {words} around pixel ({uv[0]:.1f}, {uv[1]:.1f}){hint}",
             )
-        moved = lifted.moved(target)
+        moved = lifted.transformed(target)
         return Position(
             PositionStatus.OK,
             moved.point,

@@ -185,7 +185,7 @@ def _by_plane(
                 PositionStatus.NO_INTERSECTION,
                 message=f"the plane in {plane.frame_id!r} is not met at {p.uv.tolist()}: {error}",
             )
-        moved = found.moved(target)
+        moved = found.transformed(target)
         return Position(
             PositionStatus.OK, moved.point, moved.covariance, depth_m=float(found.point[2])
         )
