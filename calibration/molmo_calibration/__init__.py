@@ -18,7 +18,8 @@ _HOMES = {
     "files.camera_files": ("camera_from_dict", "camera_to_dict", "load_camera", "save_camera"),
     "files.camera_messages": ("camera_from_message", "fill_message"),
     "calibrate.coverage": ("Coverage", "measure_coverage"),
-    "depth.depth": ("DepthCandidate", "DepthOptions", "DepthResult", "depth_at"),
+    "depth.depth": ("depth_at",),
+    "depth.depth_result": ("DepthCandidate", "DepthResult"),
     "depth.depth_image": (
         "DepthImage",
         "depth_from_array",
@@ -53,6 +54,7 @@ _HOMES = {
     "lifting.lifting": ("deproject", "lift"),
     "cameras.mapped_camera": ("MappedCamera", "map_camera"),
     "lifting.mesh": ("intersect_mesh", "load_mesh"),
+    "depth.strategies": ("DepthOptions",),
     "depth.noise": ("ConstantNoise", "DepthNoise", "StereoNoise", "TimeOfFlightNoise"),
     "cameras.pixels": (
         "norm_from_px",

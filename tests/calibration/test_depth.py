@@ -18,6 +18,7 @@ from molmo_calibration import (
     DepthOptions,
     InvalidArgumentError,
     Transform,
+    arrays,
     deproject,
     depth_at,
     depth_from_array,
@@ -25,6 +26,8 @@ from molmo_calibration import (
     depth_from_message,
     lift,
 )
+from molmo_calibration.depth.depth_result import DepthResult
+from molmo_calibration.depth.strategies import STRATEGIES, Readings
 from molmo_calibration.geometry.rotations import matrix_from_rotation_vector
 
 K = np.array([[300.0, 0.0, 159.5], [0.0, 300.0, 119.5], [0.0, 0.0, 1.0]])
@@ -339,3 +342,28 @@ class TestSixteenBits:
         assert result.status == "ok"
         assert result.z_m == pytest.approx(exact[120, 160], abs=6e-4)
         assert 0 < result.spread_m < 0.001
+
+
+class TestOneOwner:
+    def test_a_strategy_of_the_table_is_an_option(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def farthest(readings: Readings, options: DepthOptions) -> DepthResult:
+            return DepthResult(float(readings.z.max()), 0.0, len(readings.z), "ok")
+
+        with pytest.raises(InvalidArgumentError, match="pixel, median, cluster, plane, got"):
+            DepthOptions("farthest")
+        monkeypatch.setitem(STRATEGIES, "farthest", farthest)
+        image = DepthImage(np.where(np.arange(320) < 161, 0.5, 2.0) * np.ones((240, 1)))
+        assert depth_at(image, [160, 120], options=DepthOptions("farthest")).z_m == 2.0
+
+    def test_a_pixel_is_checked_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        checked = []
+        convert = arrays._to_float
+
+        def counted(value: object, name: str) -> object:
+            checked.append(name)
+            return convert(value, name)
+
+        image, options = DepthImage(np.full((240, 320), 0.5)), DepthOptions()
+        monkeypatch.setattr(arrays, "_to_float", counted)
+        depth_at(image, [160, 120], options=options, image_size=(640, 480))
+        assert checked == ["uv"]

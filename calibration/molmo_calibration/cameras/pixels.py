@@ -26,6 +26,7 @@ __all__ = [
     "px_from_norm",
     "px_from_uv",
     "same_shape",
+    "scale_uv",
     "uv_covariance_from_norm",
     "uv_from_norm",
     "uv_from_px",
@@ -82,6 +83,11 @@ def uv_covariance_from_norm(covariance: ArrayLike, size: Any) -> FloatArray:
         array = np.array([[array[0], array[1]], [array[1], array[2]]])
     scale = np.diag(np.array(as_size(size, "size"), float))
     return np.asarray(scale @ as_covariance(array, "covariance", 2) @ scale)
+
+
+def scale_uv(uv: FloatArray, factor: FloatArray) -> FloatArray:
+    """Pixels (..., 2) of an image at another resolution, `factor` times as large; not checked."""
+    return np.asarray((uv + _HALF) * factor - _HALF)
 
 
 def same_shape(one: ArrayLike, other: ArrayLike) -> bool:

@@ -15,10 +15,12 @@ from molmo_calibration.cli.parts import (
     detections_in,
     exit_by,
     number,
+    one_of,
     print_answer,
     takes_board,
     talk,
 )
+from molmo_calibration.depth.strategies import DEFAULT_STRATEGY, STRATEGIES
 from molmo_calibration.errors import InvalidArgumentError
 
 __all__ = ["check", "project"]
@@ -42,7 +44,7 @@ def project(
     plane: Annotated[
         str | None, typer.Option(help="instead of depth: nx,ny,nz,d with n.p = d, in metres")
     ] = None,
-    strategy: Annotated[str, typer.Option(help="pixel, median, cluster or plane")] = "cluster",
+    strategy: Annotated[str, typer.Option(help=one_of(STRATEGIES))] = DEFAULT_STRATEGY,
     depth_sigma: Annotated[
         float | None, typer.Option(help="depth noise of the sensor in millimetres")
     ] = None,

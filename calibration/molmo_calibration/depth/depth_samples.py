@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from molmo_calibration.arrays import ArrayLike, BoolArray, FloatArray, as_finite
+from molmo_calibration.arrays import BoolArray, FloatArray
 from molmo_calibration.cameras.camera import Camera
-from molmo_calibration.cameras.pixels import px_from_uv, same_shape, uv_from_px
+from molmo_calibration.cameras.pixels import same_shape, scale_uv
 from molmo_calibration.depth.depth_image import DepthImage
 from molmo_calibration.errors import InvalidArgumentError
 from molmo_calibration.geometry.transforms import Transform
@@ -49,7 +49,7 @@ class DepthSamples:
 
 def registered_samples(
     depth: DepthImage,
-    uv: ArrayLike,
+    uv: FloatArray,
     radius_px: float,
     image_size: tuple[int, int] | None = None,
     camera: Camera | None = None,
@@ -58,17 +58,16 @@ def registered_samples(
 
     Args:
         depth: the depth image.
-        uv: (2,) pixel of the colour picture.
+        uv: (2,) finite pixel of the colour picture.
         radius_px: how far to look, in colour pixels.
         image_size: (width, height) of the colour picture; depth of another size covers the same
             view at another resolution. That of `depth` if left out.
         camera: colour camera; needed for radial depth.
 
     Raises:
-        InvalidArgumentError: radial depth without a camera, a pixel that is not finite, or depth
-            of another shape than the picture, which cannot be registered to it.
+        InvalidArgumentError: radial depth without a camera, or depth of another shape than the
+            picture, which cannot be registered to it.
     """
-    centre = as_finite(uv, "uv", (2,))
     if depth.radial and camera is None:
         raise InvalidArgumentError("radial depth needs camera= to become depth along the axis")
     size = image_size or (camera.image_size if camera is not None else depth.size)
@@ -79,19 +78,19 @@ def registered_samples(
             "pass depth_camera= and camera_from_depth="
         )
     scale = np.array(depth.size, float) / np.array(size, float)
-    middle = uv_from_px(px_from_uv(centre) * scale)
+    middle = scale_uv(uv, scale)
     reach = radius_px * scale
     columns = _span(middle[0], reach[0], depth.size[0])
     rows = _span(middle[1], reach[1], depth.size[1])
     if columns.size == 0 or rows.size == 0:
         return DepthSamples(np.empty((0, 2)), np.empty(0), float(1 / scale.min()), 0)
     grid = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
-    where = uv_from_px(px_from_uv(grid) / scale)
+    where = scale_uv(grid, 1.0 / scale)
     z = depth.metres[grid[:, 1], grid[:, 0]].astype(np.float64)
     if depth.radial:
         assert camera is not None
         z = z * camera.ray(where)[:, 2]
-    return _keep(where - centre, z, radius_px, float(1 / scale.min()), len(grid))
+    return _keep(where - uv, z, radius_px, float(1 / scale.min()), len(grid))
 
 
 def unregistered_samples(
@@ -99,7 +98,7 @@ def unregistered_samples(
     depth_camera: Camera,
     camera: Camera,
     camera_from_depth: Transform,
-    uv: ArrayLike,
+    uv: FloatArray,
     radius_px: float,
     range_m: tuple[float, float],
 ) -> DepthSamples:
@@ -116,18 +115,17 @@ def unregistered_samples(
         depth_camera: where it was taken.
         camera: colour camera.
         camera_from_depth: depth optical frame to colour optical frame.
-        uv: (2,) pixel of the colour picture.
+        uv: (2,) finite pixel of the colour picture.
         radius_px: how far around it to look, in colour pixels.
         range_m: (nearest, farthest) depth in the colour camera.
     """
-    centre = as_finite(uv, "uv", (2,))
     if depth.size != depth_camera.image_size:
         raise InvalidArgumentError(
             f"depth image must have the depth camera's size {depth_camera.image_size}, "
             f"got {depth.size}"
         )
     ratio = abs(depth_camera.image_matrix[0, 0] / camera.image_matrix[0, 0])
-    line = _epipolar_line(depth_camera, camera, camera_from_depth, centre, range_m)
+    line = _epipolar_line(depth_camera, camera, camera_from_depth, uv, range_m)
     pixels = _around(line, radius_px * ratio + 1.0, depth.size)
     if len(pixels) == 0:
         return DepthSamples(np.empty((0, 2)), np.empty(0), 1 / ratio, 0)
@@ -136,7 +134,7 @@ def unregistered_samples(
     if not depth.radial:
         rays = rays / rays[:, 2:]
     points = camera_from_depth.apply(rays * reading[:, None])
-    offsets = camera.project(points) - centre
+    offsets = camera.project(points) - uv
     near = _keep(offsets, points[:, 2], radius_px + 2 / ratio, 1 / ratio, len(pixels))
     seen = ~_occluded(near)
     return _keep(near.offsets_px[seen], near.z_m[seen], radius_px, 1 / ratio, len(pixels))

@@ -18,9 +18,10 @@ import numpy as np
 from molmo_calibration.arrays import FloatArray
 from molmo_calibration.cameras.camera import Camera
 from molmo_calibration.cameras.pixels import same_shape, uv_covariance_from_norm, uv_from_norm
-from molmo_calibration.depth.depth import DepthOptions, depth_at
+from molmo_calibration.depth.depth import depth_at
 from molmo_calibration.depth.depth_image import DepthImage
 from molmo_calibration.depth.noise import ConstantNoise
+from molmo_calibration.depth.strategies import DEFAULT_STRATEGY, DepthOptions
 from molmo_calibration.errors import CameraFileError, FrameError, InvalidArgumentError
 from molmo_calibration.files.camera_files import load_mapping
 from molmo_calibration.files.file_fields import list_entry, matrix_entry, number_entry
@@ -190,7 +191,7 @@ def locate(
     pixels: Sequence[PointedPixel],
     depth: DepthImage | None = None,
     plane: Plane | None = None,
-    strategy: str = "cluster",
+    strategy: str = DEFAULT_STRATEGY,
     depth_sigma_m: float | None = None,
     other_from_camera: Transform | None = None,
 ) -> list[PlacedPoint]:

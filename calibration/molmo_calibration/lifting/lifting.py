@@ -6,7 +6,7 @@ import numpy as np
 
 from molmo_calibration.arrays import ArrayLike, FloatArray, as_covariance, as_finite, as_points
 from molmo_calibration.cameras.camera import Camera
-from molmo_calibration.depth.depth import DepthResult
+from molmo_calibration.depth.depth_result import DepthResult
 from molmo_calibration.depth.noise import DepthNoise
 from molmo_calibration.errors import InvalidArgumentError
 from molmo_calibration.lifting.lift_covariance import lift_covariance

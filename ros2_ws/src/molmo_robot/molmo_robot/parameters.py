@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Union
 
+from molmo_calibration.depth.strategies import DEFAULT_STRATEGY, STRATEGIES
+
 from molmo_robot.contrast import CONTRASTS
 from molmo_robot.errors import ParameterError
 from molmo_robot.parameter_values import from_text, read
@@ -54,8 +56,8 @@ NODE_PARAMETERS = (
     Parameter("target_frame", "", "Frame of the positions, unless a request says otherwise; empty: the camera's.", live=True),
     Parameter("position_source", "depth", "How pixels become metres, unless the camera has nothing for it.",
               choices=("depth", "plane", "views"), live=True),
-    Parameter("depth_strategy", "cluster", "Which depth readings around a point count.",
-              choices=("pixel", "median", "cluster", "plane"), live=True),
+    Parameter("depth_strategy", DEFAULT_STRATEGY, "Which depth readings around a point count.",
+              choices=tuple(STRATEGIES), live=True),
     Parameter("depth_window_px", 7.0, "Pixels from the point to the farthest depth reading that counts.", 1.0, 100.0, live=True),
     Parameter("depth_min_m", 0.1, "Metres; nearer readings are OUT_OF_RANGE.", 0.0, 1000.0, live=True),
     Parameter("depth_max_m", 10.0, "Metres; farther readings are OUT_OF_RANGE.", 0.01, 1000.0, live=True),

@@ -57,7 +57,7 @@ class Settings:
     tf_cache_s: float
     target_frame: str
     position_source: Literal["depth", "plane", "views"]
-    depth_strategy: Literal["pixel", "median", "cluster", "plane"]
+    depth_strategy: str
     depth_window_px: float
     depth_min_m: float
     depth_max_m: float
