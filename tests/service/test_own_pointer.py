@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import statistics
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import zmq
 
 import molmo_point as mp
 from molmo_point.errors import BatchError, PointError, TimedOut, UsageError
@@ -129,6 +133,72 @@ def test_a_model_that_cannot_be_made_is_said_to_be() -> None:
             pointer.point(IMAGE, "mug")
         with pytest.raises(PointError, match="no such device"):
             server.run(threading.Event())
+
+
+class InBatches(OnlyPoints):
+    """Answers a batch, or one question, in 20 ms; keeps what was in each."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+
+    def point_many(self, requests: Any, *, timeout_s: float | None = None) -> list[mp.Pointing]:
+        queries = [query for _, query in requests]
+        self.batches.append(queries)
+        time.sleep(0.02)
+        return [super(InBatches, self).point(IMAGE, query) for query in queries]
+
+    def point(self, image: Any, query: str, **options: Any) -> mp.Pointing:
+        return self.point_many([(image, query)])[0]
+
+
+@pytest.mark.parametrize("connections", [1, 6])
+def test_a_polite_caller_is_in_the_next_batch_beside_a_flooder(connections: int) -> None:
+    """The flooder takes a new name for each question; its place in a batch is its connection's."""
+    own = InBatches()
+    over = threading.Event()
+    context: zmq.Context[Any] = zmq.Context()
+    image = {"encoding": "raw", "shape": [6, 8, 3], "dtype": "uint8"}
+
+    def flood(address: str) -> None:
+        socket = context.socket(zmq.DEALER)
+        socket.connect(address)
+        number = under_way = 0
+        while not over.is_set():
+            while under_way < 100:
+                number, under_way = number + 1, under_way + 1
+                header = {"v": 1, "id": str(number), "client": f"c{number}", "op": "point"}
+                header |= {"query": "flood", "timeout_s": 30, "image": image}
+                socket.send_multipart([json.dumps(header).encode(), bytes(144)])
+            while socket.poll(5):
+                socket.recv()
+                under_way -= 1
+        socket.close(0)
+
+    with background(own) as server, mp.connect(server.zmq.address) as polite:
+        floods = [
+            threading.Thread(target=flood, args=(server.zmq.address,), daemon=True)
+            for _ in range(connections)
+        ]
+        for thread in floods:
+            thread.start()
+        asked: list[int] = []
+        for number in range(12):
+            time.sleep(0.03)
+            asked.append(len(own.batches))
+            polite.point(IMAGE, f"polite{number}", timeout_s=10)
+        over.set()
+        for thread in floods:
+            thread.join(10)
+    context.destroy(0)
+    assert sum("flood" in batch for batch in own.batches) > 12
+    polites = [name for batch in own.batches for name in batch if name != "flood"]
+    assert polites == [f"polite{number}" for number in range(12)]
+    places = [n for n, batch in enumerate(own.batches) if set(batch) != {"flood"}]
+    # At most one batch begins while the question is on its way.
+    assert (
+        statistics.median(place - before for place, before in zip(places, asked, strict=True)) <= 1
+    )
+    assert max(len(batch) for batch in own.batches) <= connections + 1
 
 
 def test_strangers_write_few_lines_into_the_log(caplog: Any) -> None:
