@@ -208,6 +208,16 @@ class Desk:
             publisher(publication)
             self.metrics.published()
 
+    def check_length(self, query: str) -> None:
+        """Refuse a query that is too long, before anything else looks at it.
+
+        Raises:
+            QueryError: It is.
+        """
+        most = self.settings.max_query_chars
+        if len(query) > most:
+            raise QueryError(f"the query has {len(query):,} characters, the limit is {most:,}")
+
     def _finished(self, job: Job, reply: Reply) -> None:
         if job.once:
             self._memory.forget(job)
@@ -226,10 +236,7 @@ class Desk:
         if request.op in QUESTIONS:
             if not request.query.strip():
                 raise QueryError("the query is empty: say in a few words what to look for")
-            if len(request.query) > self.settings.max_query_chars:
-                raise QueryError(
-                    f"the query has {len(request.query):,} characters, the limit is {self.settings.max_query_chars:,}"
-                )
+            self.check_length(request.query)
             without = picture is None and request.view is None
             if picture is not None and request.view is not None:
                 raise WireError(f"{request.op} needs a picture or an opened view, one of them")

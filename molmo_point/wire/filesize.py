@@ -6,6 +6,7 @@ thread that serves everybody. The decoder checks again, later, in the worker.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator
 
@@ -19,12 +20,15 @@ _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD8)})
 """Markers without a length."""
 
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff]")
+"""What begins a segment. In front of it decoders skip junk, FF 00 and padding FFs."""
+
 
 _TIFF_SIDES = {3: "H", 4: "I", 16: "Q"}
 """How a TIFF writes a width or a height, by the type of its entry: SHORT, LONG, and BigTIFF's LONG8."""
 
 _MOST_ENTRIES = 4096
-"""Entries of a TIFF directory and boxes of an AVIF that are looked through; no real file has as many."""
+"""Segments of a JPEG, entries of a TIFF directory and boxes of an AVIF that are looked through; no real file has as many."""
 
 
 def stored_size(data: Buffer, encoding: FileFormat) -> tuple[int, int]:
@@ -49,15 +53,14 @@ def stored_size(data: Buffer, encoding: FileFormat) -> tuple[int, int]:
 
 
 def _jpeg(data: Buffer) -> tuple[int, int]:
-    place, end = 2, len(data)
-    while place < end:
-        if data[place] != 0xFF:  # junk between segments is skipped, as decoders do
-            place += 1
-            continue
+    place = 2
+    for _ in range(_MOST_ENTRIES):
+        found = _JPEG_MARKER.search(data, place)
+        if found is None:
+            break
+        place = found.start()
         marker = data[place + 1]
-        if marker == 0xFF:  # padding
-            place += 1
-        elif marker in _JPEG_BARE or marker == 0x00:  # FF 00 between segments is junk too
+        if marker in _JPEG_BARE:
             place += 2
         elif marker in _JPEG_SIZES:
             height, width = struct.unpack_from(">HH", data, place + 5)
@@ -67,7 +70,7 @@ def _jpeg(data: Buffer) -> tuple[int, int]:
         else:
             (length,) = struct.unpack_from(">H", data, place + 2)
             place += 2 + max(2, length)
-    raise ValueError("no size in the whole file")
+    raise ValueError("no size in its segments")
 
 
 def _png(data: Buffer) -> tuple[int, int]:
@@ -128,12 +131,13 @@ def _tiff(data: Buffer) -> tuple[int, int]:
 
 def _heif(data: Buffer) -> tuple[int, int]:
     """AVIF and HEIC: meta > iprp > ipco > ispe, one for each image, tile and thumbnail in the file."""
+    left = iter(range(_MOST_ENTRIES))
     sizes = [
         struct.unpack_from(">II", data, start + 4)
-        for meta in _boxes(data, 0, len(data), b"meta")
-        for iprp in _boxes(data, meta[0] + 4, meta[1], b"iprp")  # behind meta's version and flags
-        for ipco in _boxes(data, *iprp, b"ipco")
-        for start, _ in _boxes(data, *ipco, b"ispe")
+        for meta in _boxes(data, 0, len(data), b"meta", left)
+        for iprp in _boxes(data, meta[0] + 4, meta[1], b"iprp", left)  # behind version and flags
+        for ipco in _boxes(data, *iprp, b"ipco", left)
+        for start, _ in _boxes(data, *ipco, b"ispe", left)
     ]
     if not sizes:
         raise ValueError("no image size (ispe) in it")
@@ -141,9 +145,11 @@ def _heif(data: Buffer) -> tuple[int, int]:
     return width, height
 
 
-def _boxes(data: Buffer, start: int, end: int, wanted: bytes) -> Iterator[tuple[int, int]]:
-    """Yield (begin, end) of what the boxes of one kind hold between two places."""
-    for _ in range(_MOST_ENTRIES):
+def _boxes(
+    data: Buffer, start: int, end: int, wanted: bytes, left: Iterator[int]
+) -> Iterator[tuple[int, int]]:
+    """Yield (begin, end) of what the boxes of one kind hold between two places, while `left` lasts: one item a box."""
+    for _ in left:
         if start + 8 > end:
             return
         (length,) = struct.unpack_from(">I", data, start)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from molmo_point.errors import ImageError
 from molmo_point.service.decoding import decode_pixels
 from molmo_point.service.file_structure import check_png, jpeg_scans
-from molmo_point.wire import ImageHeader, Picture
+from molmo_point.wire import ImageHeader, Picture, check_picture
 
 
 def jpeg(width: int = 64, height: int = 48, **options: object) -> bytes:
@@ -70,6 +71,48 @@ def test_a_size_that_is_stated_twice_is_refused() -> None:
 def test_a_damaged_file_is_an_error_of_the_image(cut: int) -> None:
     with pytest.raises(ImageError):
         jpeg_scans(jpeg()[:cut], 99)
+
+
+SIZE = struct.pack(">HBHHB", 11, 8, 6, 8, 1) + b"\1\x11\0"
+COMMENT = b"\xff\xfe\0\2"
+
+
+def box(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(data)) + kind + data
+
+
+LONG = {
+    "jpeg junk": (b"\xff\xd8\xff" + bytes(4_000_000), "jpeg"),
+    "jpeg padding": (b"\xff\xd8" + b"\xff" * 4_000_000, "jpeg"),
+    "jpeg segments": (b"\xff\xd8" + COMMENT * 1_000_000, "jpeg"),
+    "jpeg restarts": (b"\xff\xd8" + b"\xff\xd0" * 2_000_000, "jpeg"),
+    "jpeg segments before pixels": (b"\xff\xd8\xff\xc0" + SIZE + COMMENT * 1_000_000, "jpeg"),
+    "jpeg segments in pixels": (
+        b"\xff\xd8\xff\xc2" + SIZE + b"\xff\xda\0\2" + COMMENT * 1_000_000,
+        "jpeg",
+    ),
+    "png chunks": (b"\x89PNG\r\n\x1a\n" + ihdr(8, 6) + chunk(b"tEXt", b"") * 300_000, "png"),
+    "png chunks behind": (
+        b"\x89PNG\r\n\x1a\n" + ihdr(8, 6) + chunk(b"IDAT", b"") + chunk(b"tEXt", b"") * 300_000,
+        "png",
+    ),
+    "avif boxes": (
+        box(b"ftyp", b"avif\0\0\0\0")
+        + box(b"meta", bytes(4) + box(b"iprp", box(b"ipco", box(b"free", b"") * 900)) * 900),
+        "avif",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_file_of_millions_of_pieces_is_judged_at_once(name: str) -> None:
+    """In the thread that serves everybody; walked through, each of these takes some hundred milliseconds, and 16 times that at 64 MB."""
+    data, encoding = LONG[name]
+    picture = Picture(ImageHeader(encoding=encoding), memoryview(data))  # type: ignore[arg-type]
+    began = time.thread_time()
+    with pytest.raises(ImageError):
+        decode_pixels(picture, check_picture(picture, 50_000_000), 50_000_000)
+    assert time.thread_time() - began < 0.15
 
 
 def test_what_takes_long_to_decode_is_told_from_what_does_not() -> None:

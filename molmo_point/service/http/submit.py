@@ -63,6 +63,7 @@ class Asking:
     ) -> AsyncIterator[Reply]:
         """Ask and yield every reply as it comes; an error reply is raised."""
         query = fields.get("query", "")
+        self.desk.check_length(query)
         if op in (Op.ASK, Op.STREAM_TEXT):
             check_question(self.desk.worker.model, query)
         elif op in POINTING:
