@@ -13,7 +13,7 @@ import typer
 from molmo_point.atomic_write import write_atomic
 from molmo_point.cli.waiting import bar
 from molmo_point.errors import UsageError
-from molmo_point.synthetic.held_out import WORLDS, count_pictures, world_examples
+from molmo_point.synthetic.held_out import WORLDS, count_images, world_examples
 from molmo_point.wording import counted
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _collect(
             def tell(done: int, task: TaskID = task) -> None:
                 shown.update(task, completed=done)
 
-            samples[name] = collect(pointer, count_pictures(asked, tell), kept)
+            samples[name] = collect(pointer, count_images(asked, tell), kept)
     return samples
 
 

@@ -12,7 +12,7 @@ import typer
 from molmo_point.atomic_write import write_atomic
 from molmo_point.cli.waiting import bar
 from molmo_point.errors import UsageError
-from molmo_point.synthetic.held_out import WORLDS, count_pictures, scene_examples, world_examples
+from molmo_point.synthetic.held_out import WORLDS, count_images, scene_examples, world_examples
 
 if TYPE_CHECKING:
     from molmo_point.evaluate.report import Report
@@ -122,7 +122,7 @@ class Asking:
         # Closed here and now: pages hold a browser until they are.
         with closing(examples), bar() as shown:
             task = shown.add_task(f"{world}, pictures", total=pictures)
-            counted = count_pictures(examples, lambda done: shown.update(task, completed=done))
+            counted = count_images(examples, lambda done: shown.update(task, completed=done))
             return evaluate(pointer, counted, timeout_s=self.timeout_s)
 
 

@@ -1,4 +1,4 @@
-"""Held-out pictures that `molmo-point eval` asks about: scenes of things, and pages rendered by Chromium."""
+"""Held-out images that `molmo-point eval` asks about: scenes of things, and pages rendered by Chromium."""
 
 from __future__ import annotations
 
@@ -55,19 +55,19 @@ WORLDS = (*SCENES, *PAGES)
 def world_examples(
     world: str,
     first: int,
-    pictures: int,
+    images: int,
     questions: int,
     style: Style,
     *,
     spare: bool = False,
 ) -> Generator[Example]:
-    """Draw the pictures of a world and questions about them.
+    """Draw the images of a world and questions about them.
 
     Args:
         world: One of WORLDS. "scenes" draws `style`; "things" all kinds there are; "counting" 1 to 15 small things of few kinds,
             "crowds" up to 40 smaller ones.
-        first: Number of the first picture; picture n is the same for ever where the same fonts and Chromium are installed.
-        pictures: How many.
+        first: Number of the first image; image n is the same for ever where the same fonts and Chromium are installed.
+        images: How many.
         questions: Most questions about each.
         style: Of "scenes".
         spare: See `page_examples`.
@@ -82,26 +82,24 @@ def world_examples(
     # As the commands ask; other wordings are for training.
     plain = QuestionStyle(plain=1.0)
     if world == "scenes":
-        return scene_examples(first, pictures, questions, style)
+        return scene_examples(first, images, questions, style)
     if world == "things":
         every = SceneStyle(things=(1, 9), scale=(0.14, 0.38))
-        return scene_examples(first, pictures, questions, every, plain)
+        return scene_examples(first, images, questions, every, plain)
     if world in ("counting", "crowds"):
         crowd = SceneStyle(things=(1, 16), scale=(0.07, 0.2), repeat=0.8, kinds=style.kinds)
         if world == "crowds":
             crowd = replace(crowd, things=(16, 40), scale=(0.05, 0.1), repeat=0.95)
         crowd = replace(crowd, families=style.families)
         counts = replace(plain, counting=1.0, absent=0.1, most=40, relations=0.0)
-        return scene_examples(first, pictures, questions, crowd, counts)
+        return scene_examples(first, images, questions, crowd, counts)
     if world in PAGES:
-        return page_examples(first, pictures, questions, PAGES[world], spare=spare)
+        return page_examples(first, images, questions, PAGES[world], spare=spare)
     raise UsageError(f"no world is called {world!r}: expected one of {', '.join(WORLDS)}")
 
 
-def count_pictures(
-    examples: Iterable[Example], tell: Callable[[int], object]
-) -> Iterator[Example]:
-    """Pass examples on, and tell how many pictures have come before each of them."""
+def count_images(examples: Iterable[Example], tell: Callable[[int], object]) -> Iterator[Example]:
+    """Pass examples on, and tell how many images have come before each of them."""
     done, image = 0, None
     for example in examples:
         if image is not None and example.image is not image:
@@ -113,13 +111,13 @@ def count_pictures(
 
 
 def scene_examples(
-    first: int, pictures: int, questions: int, style: Style, asked: QuestionStyle | None = None
+    first: int, images: int, questions: int, style: Style, asked: QuestionStyle | None = None
 ) -> Generator[Example]:
     """Draw held-out scenes and questions about them.
 
     Args:
         first: Number of the first scene; scene n is the same for ever.
-        pictures: How many scenes: two of 320x240, then one of 640x480, and so on.
+        images: How many scenes: two of 320x240, then one of 640x480, and so on.
         questions: Most questions about each scene.
         style: What is drawn, but for the size.
         asked: How questions are drawn; None as the commands ask, without places and sizes.
@@ -131,7 +129,7 @@ def scene_examples(
     from molmo_point.synthetic.splits import held_out_seed
 
     asked = asked or QuestionStyle(plain=1.0, relations=0.0)
-    for index in range(first, first + pictures):
+    for index in range(first, first + images):
         size = (640, 480) if index % 3 == 2 else (320, 240)
         scene = draw_scene(held_out_seed(index), replace(style, sizes=(size,)))
         rng = np.random.default_rng([scene.seed, 2, 0])
@@ -140,7 +138,7 @@ def scene_examples(
 
 
 def page_examples(
-    first: int, pictures: int, questions: int, pages: Pages, *, spare: bool = False
+    first: int, images: int, questions: int, pages: Pages, *, spare: bool = False
 ) -> Generator[Example]:
     """Render held-out pages, with fonts, looks and icons that training never draws, and ask about them.
 
@@ -162,7 +160,7 @@ def page_examples(
     # Icons are few among the controls: many questions are drawn, and those about icons kept.
     count = 40 if pages.icons else questions
     with _page_drawer(spare) as draw:
-        for index in range(first, first + pictures):
+        for index in range(first, first + images):
             page = draw(held_out_seed(FIRST_PAGE + index), style)
             rng = np.random.default_rng([page.seed, 2, 0])
             drawn = draw_page_questions(page, rng, count, how, pages.words)

@@ -1,6 +1,6 @@
-"""Seeds of pictures: training and evaluation draw from two ranges that cannot meet.
+"""Seeds of images: training and evaluation draw from two ranges that cannot meet.
 
-A picture is a function of one integer. Training pictures have seeds below `HELD_OUT_START`, evaluation pictures at or above
+An image is a function of one integer. Training images have seeds below `HELD_OUT_START`, evaluation images at or above
 it; the drawing code looks at the range too, and uses the held-out backgrounds only above it.
 """
 
@@ -17,21 +17,21 @@ SEED_END = 1 << 49
 
 
 def training_seed(run: int, stage: str, index: int) -> int:
-    """Return the seed of picture `index` of one stage of one run, in [0, 2^48).
+    """Return the seed of image `index` of one stage of one run, in [0, 2^48).
 
-    Hashed, so that runs and stages do not walk through the same pictures one behind the other.
+    Hashed, so that runs and stages do not walk through the same images one behind the other.
     """
     if index < 0:
-        raise UsageError(f"expected the index of a picture to be 0 or more, got {index}")
+        raise UsageError(f"expected the index of an image to be 0 or more, got {index}")
     digest = hashlib.blake2b(f"{run}/{stage}/{index}".encode(), digest_size=6).digest()
     return int.from_bytes(digest, "big") % HELD_OUT_START
 
 
 def held_out_seed(index: int) -> int:
-    """Return the seed of evaluation picture `index`, in [2^48, 2^49)."""
+    """Return the seed of evaluation image `index`, in [2^48, 2^49)."""
     if not 0 <= index < SEED_END - HELD_OUT_START:
         raise UsageError(
-            f"expected the index of an evaluation picture in [0, {SEED_END - HELD_OUT_START}), got {index}"
+            f"expected the index of an evaluation image in [0, {SEED_END - HELD_OUT_START}), got {index}"
         )
     return HELD_OUT_START + index
 

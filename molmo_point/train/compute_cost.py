@@ -1,4 +1,4 @@
-"""What a model cost: CPU-seconds and pictures of every stage it went through, those of the run it began from included."""
+"""The training cost of a model: CPU-seconds and images of each stage, including those of the run it started from."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from molmo_point.train.state import TrainPosition
 COST_FILE = "cost.json"
 
 
-def write_cost(recipe: Recipe, place: TrainPosition, folder: Path, *others: Path) -> None:
-    """Write cost.json into the run's folder, and into others, such as its checkpoint.
+def write_cost(recipe: Recipe, position: TrainPosition, folder: Path, *others: Path) -> None:
+    """Write cost.json into the run's folder, and into others such as its checkpoint.
 
     Args:
-        folder: The run's own folder: what came before it stands in its cost.json of the beginning, see `start_cost`.
+        folder: The run's folder; its cost.json holds the cost before this run, see `start_cost`.
     """
     before = [row for row in read_cost(folder) if row["run"] != recipe.name]
-    finished = zip(place.finished_cpu_s, place.finished_samples, strict=True)
-    spent = [*finished, (place.cpu_s, place.samples)]
+    finished = zip(position.finished_cpu_s, position.finished_samples, strict=True)
+    spent = [*finished, (position.cpu_s, position.samples)]
     rows = [
         {"run": recipe.name, "stage": stage.name, "cpu_s": round(cpu_s), "pictures": samples}
         for stage, (cpu_s, samples) in zip(recipe.stages, spent, strict=False)
         if samples
     ]
-    for place_of_it in (folder, *others):
-        write_json(place_of_it / COST_FILE, before + rows)
+    for target in (folder, *others):
+        write_json(target / COST_FILE, before + rows)
 
 
 def start_cost(start: Path, folder: Path) -> None:
-    """Take over what the start cost, where it says so."""
+    """Copy the cost of the start, where it has a cost.json."""
     rows = read_cost(start)
     if rows:
         write_json(folder / COST_FILE, rows)
 
 
 def read_cost(folder: Path) -> list[dict[str, Any]]:
-    """Return the rows of a folder's cost.json: run, stage, cpu_s, pictures; none where there is no such file."""
+    """Return the rows of a folder's cost.json (run, stage, cpu_s, pictures); an empty list where there is none."""
     path = folder / COST_FILE
     if not path.exists():
         return []
@@ -57,5 +57,5 @@ def read_cost(folder: Path) -> list[dict[str, Any]]:
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"{path} is damaged ({error}): remove it, the cost is then unknown"
+            f"{path} is damaged ({error}): expected rows of run, stage, cpu_s and pictures; remove it to count the cost from here"
         ) from error

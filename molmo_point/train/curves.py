@@ -1,4 +1,4 @@
-"""The log of a run as a picture."""
+"""Plot the log of a run."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from molmo_point.train.progress import LOG_FILE, RATIOS
 CURVES_FILE = "curves.png"
 
 TITLES = {
-    "cells": "image tokens on a thing that name it",
-    "ground": "image tokens on background that say so",
-    "letters": "letters of labels that image tokens spell",
-    "words": "known words that image tokens read",
-    "asked_letters": "letters of what is asked for, known where it is looked for",
+    "cells": "image tokens on a thing with the right class",
+    "ground": "image tokens on background with the right class",
+    "letters": "letters of labels read from image tokens",
+    "words": "known words read from image tokens",
+    "asked_letters": "letters of the label asked for, read before looking",
     "numbers": "coordinates within 2 %",
-    "absent": '"There are none." where none is',
-    "present": "something where something is",
-    "sure": "points of which it is known beforehand whether they will be right",
-    "written": "points of which it is known behind them whether they are right",
+    "absent": '"There are none." where absent',
+    "present": "an answer where present",
+    "sure": "points judged right or wrong before they are written",
+    "written": "points judged right or wrong after they are written",
 }
 
 
 def draw_curves(folder: str | Path) -> Path:
-    """Draw held-out accuracies over CPU-seconds from log.jsonl into curves.png."""
+    """Plot held-out accuracies over CPU-seconds from log.jsonl into curves.png; return its path."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -49,7 +49,7 @@ def draw_curves(folder: str | Path) -> Path:
         if row["stage"] != following["stage"]:
             axes.axvline(row["cpu_s"], color="0.7", linewidth=1)
             axes.text(row["cpu_s"], 0.02, f" {following['stage']}", color="0.4", rotation=90)
-    axes.set(xlabel="CPU-seconds", ylabel="share right, held-out pictures", ylim=(0, 1.02))
+    axes.set(xlabel="CPU-seconds", ylabel="share right, held-out images", ylim=(0, 1.02))
     axes.grid(alpha=0.3)
     if rows:
         axes.legend(loc="lower right", fontsize="small")

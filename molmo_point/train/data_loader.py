@@ -1,11 +1,11 @@
-"""Batches of fresh pictures, drawn in worker processes; which pictures a batch holds depends on its number alone."""
+"""Batches of fresh images, rendered in worker processes; the number of a batch alone decides which images it holds."""
 
 from __future__ import annotations
 
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -22,46 +22,49 @@ from molmo_point.synthetic.pages.questions import draw_page_questions
 from molmo_point.synthetic.scenes.questions import draw_questions
 from molmo_point.synthetic.scenes.scene import Scene, draw_scene
 from molmo_point.synthetic.splits import held_out_seed, training_seed
-from molmo_point.train.batches import Batch, collate
+from molmo_point.train.batches import Batch
+from molmo_point.train.collate import collate
 from molmo_point.train.negatives import hard_negatives
 from molmo_point.train.recipe import MixtureEntry, StageRecipe
 from molmo_point.train.sample import ImageSample, build_image_sample
 from molmo_point.train.target_sequence import AnswerWriter, TargetSequence
 
 WORKER_TIMEOUT_S = 300.0
-"""A batch takes a second or two to draw; a worker that is silent for so long is dead or stuck."""
+"""A batch takes a second or two to render; a worker that is silent for this long is dead or stuck."""
 
 
 class TrainingStopped(PointError):
-    """Training cannot go on; the message holds the cause, and what was saved stays whole."""
+    """Training cannot continue; the message holds the cause, and the state saved before stays whole."""
 
     kind = "training_stopped"
 
 
 @dataclass(frozen=True)
 class LoadedBatch:
-    """A batch as a worker hands it over.
+    """A batch from a worker.
 
     Attributes:
-        batch: None if every picture of it failed.
-        pictures: How many it holds.
-        skipped: Pictures that could not be drawn.
-        reason: The last failure in words, or "".
-        cpu_s: CPU-seconds that drawing it took in another process; 0 when drawn in this one.
+        batch: None if every image failed to render.
+        images: How many it holds.
+        skipped: How many failed to render.
+        reason: The last failure, or "".
+        cpu_s: CPU-seconds that rendering took in another process; 0 when rendered in this one.
     """
 
     batch: Batch | None
-    pictures: int
+    images: int
     skipped: int
     reason: str
     cpu_s: float
 
 
 class SampleGenerator:
-    """Draws the pictures and questions of one stage.
+    """Renders the images and draws the questions of one stage.
 
     Args:
-        folder: Holds tokenizer.json; a path, because workers open it themselves.
+        run: The run's seed.
+        folder: Holds tokenizer.json; a path, because each worker opens it.
+        held_out: Use the seeds kept for evaluation.
     """
 
     def __init__(
@@ -79,124 +82,124 @@ class SampleGenerator:
         self._held_out = held_out
         self._writer = AnswerWriter(self.tokenizer, cut=stage.cut)
         self._browser: PageBrowser | None = None
-        self._bounds = np.cumsum([mix.weight for mix in stage.scenes])
+        self._bounds = np.cumsum([entry.weight for entry in stage.scenes])
 
     def scene(self, index: int) -> Scene:
-        """Draw scene `index` of the stage."""
+        """Render scene `index` of the stage."""
         seed = (
             held_out_seed(index)
             if self._held_out
             else training_seed(self._run, self.stage.name, index)
         )
-        mix = self._mix(seed)
-        if mix.page is None:
-            return draw_scene(seed, mix.style)
-        # Looks at held-out pictures come in between, from another process: they do without a browser.
-        if mix.page.chromium and not self._held_out:
+        entry = self._entry(seed)
+        if entry.page is None:
+            return draw_scene(seed, entry.style)
+        # Held-out images are rendered between steps in the training process, which has no browser.
+        if entry.page.chromium and not self._held_out:
             if self._browser is None:
                 self._browser = PageBrowser().__enter__()
-            return self._browser.draw(seed, mix.page)
-        return draw_page(seed, mix.page)
+            return self._browser.draw(seed, entry.page)
+        return draw_page(seed, entry.page)
 
     def close(self) -> None:
-        """Stop the browser, if there is one; a worker that is ended takes its browser along by itself."""
+        """Stop the browser, if there is one; that of a terminated worker ends with it."""
         if self._browser is not None:
             self._browser.close()
             self._browser = None
 
-    def _mix(self, seed: int) -> MixtureEntry:
+    def _entry(self, seed: int) -> MixtureEntry:
         draw = np.random.default_rng([seed, 1]).random() * self._bounds[-1]
         return self.stage.scenes[int(np.searchsorted(self._bounds, draw, side="right"))]
 
-    def picture(self, scene: Scene) -> ImageSample:
+    def image(self, scene: Scene) -> ImageSample:
         """Cut a scene into crops."""
         return build_image_sample(scene, self._config, self.tokenizer)
 
-    def answers(self, scene: Scene, picture: ImageSample, epoch: int = 0) -> list[TargetSequence]:
-        """Draw questions and write their answers; another epoch asks other questions."""
+    def answers(self, scene: Scene, image: ImageSample, epoch: int = 0) -> list[TargetSequence]:
+        """Draw questions and write their answers; another epoch has other questions."""
         if self.stage.kind == "dense":
             return []
         rng = np.random.default_rng([scene.seed, 2, epoch])
-        count, page = self.stage.questions, self._mix(scene.seed).page
+        count, page = self.stage.questions, self._entry(scene.seed).page
         if page is None:
             questions = draw_questions(scene, rng, count, self.stage.question_style)
         else:
             words = written_words(page, self._held_out)
             questions = draw_page_questions(scene, rng, count, self.stage.page_questions, words)
-        answers = [self._writer.write(q, picture.points, float(rng.random())) for q in questions]
+        answers = [self._writer.write(q, image.points, float(rng.random())) for q in questions]
         if not self.stage.losses.sure:
             return answers
-        wrong = [(question, hard_negatives(question, picture, rng)) for question in questions]
+        wrong = [(question, hard_negatives(question, image, rng)) for question in questions]
         return [
             *answers,
             *(self._writer.negative(q, points) for q, points in wrong if points is not None),
         ]
 
     def sample(self, index: int) -> tuple[ImageSample, list[TargetSequence]]:
-        """Draw one picture with its answers."""
+        """Return image `index` with its answers."""
         scene = self.scene(index)
-        picture = self.picture(scene)
-        return picture, self.answers(scene, picture)
+        image = self.image(scene)
+        return image, self.answers(scene, image)
 
 
 class BatchDataset(Dataset[LoadedBatch]):
-    """Batch number -> batch. A picture whose drawing throws is left out and counted."""
+    """Batch number -> batch. An image that fails to render is left out and counted."""
 
-    def __init__(self, drawer: SampleGenerator) -> None:
-        self._drawer = drawer
+    def __init__(self, generator: SampleGenerator) -> None:
+        self._generator = generator
 
     def __getitem__(self, number: int) -> LoadedBatch:
         started = time.process_time()
-        size = self._drawer.stage.batch
+        size = self._generator.stage.batch
         samples, reason = [], ""
         for index in range(number * size, (number + 1) * size):
             try:
-                samples.append(self._drawer.sample(index))
-            except Exception as error:  # whatever it is: it must not end hours of training
-                reason = f"picture {index}: {type(error).__name__}: {error}"
+                samples.append(self._generator.sample(index))
+            except Exception as error:  # no failure of one image may end hours of training
+                reason = f"image {index}: {type(error).__name__}: {error}"
         batch = collate(samples) if samples else None
         in_worker = torch.utils.data.get_worker_info() is not None
         cpu_s = time.process_time() - started if in_worker else 0.0
         return LoadedBatch(batch, len(samples), size - len(samples), reason, cpu_s)
 
 
-def load_batches(drawer: SampleGenerator, first: int, workers: int) -> Iterator[LoadedBatch]:
-    """Yield batches without end, beginning with number `first`.
+def load_batches(generator: SampleGenerator, first: int, workers: int) -> Iterator[LoadedBatch]:
+    """Yield batches without end from number `first`.
 
     Args:
-        workers: Processes that draw; 0 draws in this one.
+        workers: Processes that render; 0 renders in this one.
 
     Raises:
         TrainingStopped: A worker died or hangs.
     """
     loader = DataLoader(
-        BatchDataset(drawer),
+        BatchDataset(generator),
         batch_size=None,
         sampler=_Counting(first),
         num_workers=workers,
         prefetch_factor=2 if workers else None,
         timeout=WORKER_TIMEOUT_S if workers else 0,
-        worker_init_fn=_outlive_one_sigterm,
+        worker_init_fn=_ignore_first_sigterm,
     )
     try:
         yield from loader
     except RuntimeError as error:
         if "DataLoader" in str(error):
             raise TrainingStopped(
-                f"a process that draws pictures died: {error}; start the command again to go on from the saved state"
+                f"a process that renders images died: {error}; run the command again to resume from the saved state"
             ) from error
         raise
     finally:
-        drawer.close()
+        generator.close()
 
 
-def _outlive_one_sigterm(_worker: int) -> None:
-    """A service manager sends SIGTERM to every process; the one that trains saves its state first, and ends the others."""
+def _ignore_first_sigterm(_worker: int) -> None:
+    """A service manager sends SIGTERM to every process; the training process saves its state first, and then ends its workers."""
 
-    def note(number: int, _frame: FrameType | None) -> None:
+    def ignore_once(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
 
-    signal.signal(signal.SIGTERM, note)
+    signal.signal(signal.SIGTERM, ignore_once)
 
 
 class _Counting(torch.utils.data.Sampler[int]):
@@ -210,18 +213,3 @@ class _Counting(torch.utils.data.Sampler[int]):
         while True:
             yield number
             number += 1
-
-
-@dataclass(frozen=True, eq=False)
-class CachedSample:
-    """A picture whose image embeddings are kept, so that it can be asked again without looking at it again."""
-
-    scene: Scene
-    picture: ImageSample
-    features: torch.Tensor
-
-
-def without_pixels(scene: Scene, picture: ImageSample) -> tuple[Scene, ImageSample]:
-    """Drop what only the vision tower and the drawing need, which is nearly all of the memory."""
-    small = replace(scene, image=scene.image[:1, :1].copy(), owner=scene.owner[:1, :1].copy())
-    return small, replace(picture, crops=picture.crops[:0].copy())

@@ -1,4 +1,4 @@
-"""A checkpoint folder in the published layout, so that a trained model loads like any other Molmo."""
+"""Write a checkpoint folder in the published layout, which loads like any other Molmo."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 def export_checkpoint(model: Molmo, recipe: Recipe, folder: Path, tokenizer: Path) -> None:
-    """Write config, tokenizer, weights and recipe; every file is written beside and renamed.
+    """Write config, tokenizer, weights and recipe, each file atomically.
 
     Args:
-        tokenizer: The run's folder: its tokenizer is the one that the weights belong to.
+        tokenizer: Folder of the tokenizer that belongs to the weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", config_json(model.config))
@@ -47,7 +47,7 @@ def config_json(config: MolmoConfig) -> dict[str, Any]:
         "embedding_size": decoder.embedding_size,
         "hidden_size": decoder.d_model,
         "initializer_range": 0.02,
-        # Gate and up together; the projector is as wide as one of them, so it cannot differ from the decoder's.
+        # Gate and up together. The projector has the width of one of them: config.json has no field for another.
         "intermediate_size": 2 * decoder.ffn_width,
         "layer_norm_eps": decoder.norm_eps,
         "layer_norm_type": "rms",
@@ -102,5 +102,5 @@ def preprocessor_json(config: MolmoConfig) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write JSON, whole or not at all."""
+    """Write JSON atomically."""
     write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

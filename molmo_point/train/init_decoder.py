@@ -1,7 +1,7 @@
-"""How the decoder begins: words as what they look like, and the taught heads as what they will be taught.
+"""Initialise the decoder after dense pretraining, so that words and image embeddings share directions from the first step.
 
-Question and picture then speak one language from the first step: a word begins as the direction in which the classifier of the
-image embeddings looks for its kind, or for the word itself where it is written on a page.
+The embedding of a word is the direction in which the auxiliary classifier of image embeddings detects its kind, or the word
+itself where it is written on a page. The supervised attention heads start near what they are to learn.
 """
 
 from __future__ import annotations
@@ -19,33 +19,30 @@ from molmo_point.synthetic.scenes.kinds import COLOURS, all_kinds
 from molmo_point.train.init_network import Network
 from molmo_point.train.recipe import ModelRecipe
 
-TOKENS_AWAY = 220
-"""Tokens between a question and the far end of its picture, for nano's sizes."""
+IMAGE_DISTANCE = 220
+"""Tokens between a question and the far end of its image, at nano's sizes."""
 
-COPIED, LIKENESS = 1.5, 2.5
-"""Sizes of the first weights that copy words and that compare them with what is seen."""
+READ_SCALE, LOOK_SCALE = 1.5, 2.5
+"""Scale of the initial weights that copy words, and of those that compare them with image tokens."""
 
-BLENDED = 0.5
-"""Share of its new direction that a word takes on which already means something: "home" is an icon, too."""
+BLEND = 0.5
+"""Share of the new direction added to a word that has a meaning already: "home" is an icon, too."""
 
 
 @torch.no_grad()
 def init_decoder(network: Network, tokenizer: Tokenizer, recipe: ModelRecipe) -> None:
-    """Start the decoder from what dense pretraining learned.
-
-    The taught heads begin as readers of the question and lookers for what is like it (`_lead_words`).
-    """
+    """Initialise embeddings, output head and supervised attention heads from what dense pretraining learned."""
     init_words(network, tokenizer)
-    begin_label_words(network, tokenizer, label_forms())
-    _lead_words(network, recipe)
+    init_label_words(network, tokenizer, label_forms())
+    _init_supervised_heads(network, recipe)
 
 
 @torch.no_grad()
 def init_words(network: Network, tokenizer: Tokenizer, only: Container[str] | None = None) -> None:
-    """Let a word begin as the direction in which the classifier looks for its kind: question and picture speak one language.
+    """Set each word's embedding to the direction in which the classifier detects its kind.
 
     Args:
-        only: Words that begin so; None = all.
+        only: The words to set; None = all.
     """
     embedding = network.model.decoder.embedding.weight
     scale = float(embedding.std())
@@ -64,22 +61,22 @@ def init_words(network: Network, tokenizer: Tokenizer, only: Container[str] | No
     for word in sorted({*alone, *shared}):
         if only is not None and word not in only:
             continue
-        # "dog" is the dog, not half a hot dog; "letter" belongs to two dozen kinds and so to none of them.
+        # "dog" is the dog, not half a hot dog; "letter" belongs to two dozen kinds and thus to none.
         units = alone.get(word) or shared[word]
         if len(units) <= 4:
             for ids in (tokenizer.encode(word), tokenizer.encode(f" {word}")):
                 if len(ids) == 1:
                     embedding[ids[0]] = torch.stack(units).mean(0)
-                    # A label repeats the question: what reads a word writes it.
+                    # A label repeats the query: the state that reads a word predicts it.
                     head[ids[0]] += units[0] / units[0].norm()
 
 
 @torch.no_grad()
-def begin_label_words(network: Network, tokenizer: Tokenizer, new: Container[str]) -> None:
-    """Let the words of labels begin as the directions in which the classifier looks for them.
+def init_label_words(network: Network, tokenizer: Tokenizer, new: Container[str]) -> None:
+    """Set the embeddings of the words of labels to the directions in which the classifier detects them.
 
     Args:
-        new: Words whose embedding has not learned anything yet, as they are written; the others keep theirs and lean over.
+        new: Words, in the case they are written in, whose embedding is not trained yet; the direction is added to the others.
     """
     embedding = network.model.decoder.embedding.weight
     head = network.model.decoder.head.weight
@@ -96,27 +93,28 @@ def begin_label_words(network: Network, tokenizer: Tokenizer, new: Container[str
                 embedding[ids[0]] = length * unit
                 head[ids[0]] = usual + unit
             else:
-                embedding[ids[0]] += BLENDED * length * unit
+                embedding[ids[0]] += BLEND * length * unit
 
 
 def _word_directions(network: Network) -> Tensor:
-    """[words, D]: what an image embedding has more of where a word is written than where any other is."""
+    """Return [words, D]: the classifier's weights for each word, minus their mean."""
     weight = network.heads.word.weight[1:] * network.heads.norm.weight
     return weight - weight.mean(0)
 
 
 @torch.no_grad()
-def _lead_words(network: Network, recipe: ModelRecipe) -> None:
-    """Let the taught heads begin as what they are taught: readers copy the words asked for, lookers look for what is like them.
+def _init_supervised_heads(network: Network, recipe: ModelRecipe) -> None:
+    """Initialise the supervised heads: those of the first block copy the query's words, those of the second attend to similar
+    tokens.
 
-    Both work in the subspace in which kinds, colours and words of labels differ most. Only rotary dimensions that turn by less
-    than a radian across the picture's tokens compare contents; the faster ones begin at zero.
+    Both use the subspace in which kinds, colours and words differ most. Only rotary dimensions that turn by less than a radian
+    across the image's tokens can compare contents; the faster ones start at zero.
     """
     model, width = network.model, recipe.width
     size = width // recipe.heads
     half = size // 2
     frequencies = recipe.rope_theta ** (-torch.arange(half) / half)
-    slow = torch.nonzero(frequencies * TOKENS_AWAY < 1)[:, 0]
+    slow = torch.nonzero(frequencies * IMAGE_DISTANCE < 1)[:, 0]
     rows = torch.cat([slow, slow + half])
     kinds = network.heads.kind.weight[1:]
     directions = torch.cat(
@@ -136,7 +134,7 @@ def _lead_words(network: Network, recipe: ModelRecipe) -> None:
         reader.attention.qkv.weight[2 * width :][whole] = 0
         reader.attention.qkv.weight[2 * width + mine] = part
         reader.attention.out.weight[:, whole] = 0
-        reader.attention.out.weight[:, mine] = COPIED * part.T
+        reader.attention.out.weight[:, mine] = READ_SCALE * part.T
         for start in (0, width):
             looker.attention.qkv.weight[start:][whole] = 0
-            looker.attention.qkv.weight[start + mine] = LIKENESS * part
+            looker.attention.qkv.weight[start + mine] = LOOK_SCALE * part

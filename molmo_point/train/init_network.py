@@ -1,4 +1,4 @@
-"""The network at the beginning: random weights, and what a stage hands on to the next."""
+"""Build the network with random weights, and initialise the vision tower."""
 
 from __future__ import annotations
 
@@ -16,69 +16,72 @@ from molmo_point.synthetic.pages.labels import label_words
 from molmo_point.synthetic.scenes.kinds import COLOURS, all_kinds
 from molmo_point.train.auxiliary_losses import AuxiliaryHeads
 from molmo_point.train.recipe import ModelRecipe, Recipe
+from molmo_point.train.vocabulary import AnswerTokens
 
 NEW_TOKENS = 8
 """Input-only rows of the embedding: Molmo's five image tokens, rounded up."""
 
 FAINT = 0.005
-"""Directions in which patches vary less than this share of their brightness are not enlarged to full size."""
+"""Principal components of patches with a deviation below this share of the largest are not scaled up to full size."""
 
 PLACE_SIZE = 3.0
-"""Amplitude of the channels that carry a patch's place; patches begin at about a half."""
+"""Amplitude of the channels that carry a patch's position; the other channels start at about 0.5."""
 
 NEARNESS = 1.3
-"""Size of the vision tower's first queries and keys: attention mostly within three patches."""
+"""Size of the initial queries and keys of the vision tower: attention falls off within about three patches."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """What is trained: the Molmo that is shipped, and the heads that are not."""
+    """What is trained: the Molmo that is shipped, the auxiliary heads that are not, and the ids that the losses need."""
 
     model: Molmo
     heads: AuxiliaryHeads
+    tokens: AnswerTokens
 
 
 @torch.no_grad()
 def build_network(recipe: Recipe, tokenizer: Tokenizer) -> Network:
-    """Make a network with random weights, the same for the same seed."""
+    """Return a network with random weights; the same recipe seed gives the same weights."""
     config = recipe.model.config(tokenizer.special.end_of_text + 1, NEW_TOKENS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = Molmo(config)
         for name, parameter in model.named_parameters():
             _initialize(name, parameter, recipe.model)
-        model.vision.positional_embedding.copy_(_places(model.config.vision))
-        _look_near(model)
+        model.vision.positional_embedding.copy_(_positional_embedding(model.config.vision))
+        _mimetic_attention(model)
         patch_features = recipe.model.vision_width * len(recipe.model.feature_layers)
         heads = AuxiliaryHeads(
             recipe.model.width, len(all_kinds()), len(COLOURS), len(label_words()), patch_features
         )
-    return Network(model, heads)
+    return Network(model, heads, AnswerTokens.of(tokenizer))
 
 
 def _initialize(name: str, parameter: nn.Parameter, recipe: ModelRecipe) -> None:
-    """Draw a weight so that signals keep their size from layer to layer; 0.02, right for large models, starves narrow ones."""
+    """Scale weights by fan-in, so that activations keep their size; the usual 0.02 is too small for a narrow network."""
     if name.endswith("bias"):
         nn.init.zeros_(parameter)
     elif name == "decoder.embedding.weight":
         nn.init.normal_(parameter, std=0.3)
     elif name == "vision.patch_embedding.weight":
-        # Neighbouring pixels agree, so that their sum is far larger than that of independent ones.
+        # Neighbouring pixels are correlated, so their sum is larger than that of independent ones.
         nn.init.normal_(parameter, std=0.3 * parameter.shape[1] ** -0.5)
     elif parameter.ndim > 1 and name != "connector.pad_embed":
         inward = name.endswith(
             ("attention.out.weight", "ffn.down.weight", "attention_out.weight", "mlp_out.weight")
         )
         depth = recipe.vision_layers if name.startswith("vision") else recipe.layers
-        # Branches that end in the residual stream start small, more so in a deep stack (GPT-2).
+        # Branches that end in the residual stream start smaller in a deeper stack (GPT-2).
         scale = (2 * depth) ** -0.5 if inward else 1.0
         nn.init.normal_(parameter, std=scale * parameter.shape[1] ** -0.5)
 
 
-def _places(config: VisionConfig) -> torch.Tensor:
-    """Positional embedding to begin with: sines and cosines of row and column (Beyer et al., arXiv 2205.01580), class token 0.
+def _positional_embedding(config: VisionConfig) -> torch.Tensor:
+    """Return the initial positional embedding: sines and cosines of row and column (Beyer et al., arXiv 2205.01580), class
+    token 0.
 
-    Wave lengths from 6 to 63 patches: near places are alike, places across the crop are not.
+    Wave lengths go from 6 to 63 patches: embeddings of near patches are similar, those of distant ones are not.
     """
     rows, columns = config.grid
     frequencies = 1.0 / 10 ** (torch.arange(config.width // 4) / (config.width // 4))
@@ -91,11 +94,11 @@ def _places(config: VisionConfig) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _look_near(model: Molmo) -> None:
-    """Begin every vision head with equal queries and keys, so that a patch attends to patches like it and near it.
+def _mimetic_attention(model: Molmo) -> None:
+    """Initialise every vision head with equal query and key weights: a patch attends to similar patches near it.
 
-    Mimetic initialization (Trockman and Kolter, arXiv 2305.09828): a tower that has to find out by itself that neighbours
-    matter stays a bag of colours for thousands of steps.
+    Mimetic initialization (Trockman and Kolter, arXiv 2305.09828). Without it the tower ignores neighbouring patches for
+    thousands of steps.
     """
     config = model.config.vision
     inner = config.heads * config.head_dim
@@ -110,11 +113,11 @@ def _look_near(model: Molmo) -> None:
 
 
 @torch.no_grad()
-def reserve_places(model: Molmo) -> None:
-    """Give a patch's place in its crop channels of its own, which the tower's blocks begin without writing to.
+def reserve_position_channels(model: Molmo) -> None:
+    """Reserve channels for a patch's position in its crop; the tower's blocks initially write nothing to them.
 
-    Learning what things are has no use for where they are, and forgets it within a block or two; the decoder then has only the
-    order of the tokens to tell places by.
+    Classifying things needs no positions, so without this they are lost within two blocks, and the decoder is left with the order
+    of the tokens.
     """
     tower = model.vision
     rows, columns = tower.config.grid
@@ -134,12 +137,12 @@ def reserve_places(model: Molmo) -> None:
         for layer in (block.attention_out, block.mlp_out):
             layer.weight[reserved] = 0
             layer.bias[reserved] = 0
-    _pass_places(model.connector, len(waves))
+    _pass_position_channels(model.connector, len(waves))
 
 
 @torch.no_grad()
-def _pass_places(connector: Connector, count: int) -> None:
-    """Lead the reserved channels through pooling, and give an eighth of the projector's hidden units to products of them."""
+def _pass_position_channels(connector: Connector, count: int) -> None:
+    """Copy the reserved channels through pooling; an eighth of the projector's hidden units start with products of them."""
     inner, hidden = connector.pool_out.in_features, connector.down.in_features
     value = connector.key_value.weight[inner:]
     copied = torch.eye(count)
@@ -157,13 +160,12 @@ def _pass_places(connector: Connector, count: int) -> None:
 
 @torch.no_grad()
 def init_vision(model: Molmo, patches: torch.Tensor, seed: int) -> None:
-    """Start the patch embedding by whitening what patches look like, so that edges weigh as much as brightness.
+    """Initialise the patch embedding by whitening patches, so that edges weigh as much as brightness.
 
-    Without it brightness and colour drown everything else, and the tower learns nothing but them for thousands of steps
-    (first layer of Jordan, arXiv 2404.00498).
+    Without it the tower learns little but brightness and colour for thousands of steps (first layer of Jordan, arXiv 2404.00498).
 
     Args:
-        patches: [N, patch pixels] normalised, from training pictures.
+        patches: [N, patch pixels] normalised, of training images.
     """
     weight = model.vision.patch_embedding.weight
     width = len(weight)
@@ -171,11 +173,11 @@ def init_vision(model: Molmo, patches: torch.Tensor, seed: int) -> None:
     deviations = scales[:width] / len(patches) ** 0.5
     kept = directions[:width] / (deviations[:, None] + FAINT * deviations[0])
     generator = torch.Generator().manual_seed(seed)
-    # Turned at random, so that no channel is all brightness and none all noise.
+    # A random rotation, so that no channel holds only brightness or only noise.
     turn = torch.linalg.qr(torch.randn(len(kept), len(kept), generator=generator))[0]
     mixed = 0.7 * turn @ kept
     weight.zero_()
     weight[: len(mixed)] = mixed.to(weight)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        reserve_places(model)
+        reserve_position_channels(model)

@@ -1,4 +1,4 @@
-"""Which letters every patch of a page shows."""
+"""Which letters each patch of a page shows: targets of the vision tower."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from molmo_point.synthetic.scenes.scene import Scene
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
-LEGIBLE = 6.0
-"""Letters lower than so many pixels, after the picture was fitted to its crops, are not asked for."""
+MIN_HEIGHT = 6.0
+"""Height in pixels, after the image is resized to its crops, below which letters are not learned."""
 
 
 def letters_in_patches(
     scene: Scene, cut: ImageCrops, config: PreprocessConfig
 ) -> tuple[Flags, Flags]:
-    """Return letters [n, P, CLASSES] whose middle lies in a patch, and for which crops [n] that is known."""
+    """Return the letters [n, P, CLASSES] whose middle lies in a patch, and for which crops [n] they are known."""
     count, patches = cut.crops.shape[:2]
     letters = np.zeros((count, patches, CLASSES), bool)
-    lettered = np.zeros(count, bool)
+    known = np.zeros(count, bool)
     if not len(scene.letters):
-        return letters, lettered
+        return letters, known
     height, width = scene.image.shape[:2]
     side, step = config.grid_size, config.window_patches
     low = place(width, height, config.crop_size, config.crop_size)
@@ -38,17 +38,17 @@ def letters_in_patches(
         for index in range(count - 1)
     ]
     for crop, (view, top, left) in enumerate(views):
-        lettered[crop] = typical * view.height / height >= LEGIBLE
+        known[crop] = typical * view.height / height >= MIN_HEIGHT
         row, column = _patch(scene, view, config.patch_size)
         row, column = row - top, column - left
         inside = (row >= 0) & (row < side) & (column >= 0) & (column < side)
         kinds = scene.letters[inside, 0].astype(int)
         letters[crop, row[inside] * side + column[inside], kinds] = True
-    return letters, lettered
+    return letters, known
 
 
 def _patch(scene: Scene, view: Placement, patch: int) -> tuple[Any, Any]:
-    """Row and column of the patch of a canvas that holds the middle of each letter."""
+    """Return row and column of the patch of a canvas that holds the middle of each letter."""
     height, width = scene.image.shape[:2]
     x = scene.letters[:, 1] / width * view.width + view.left
     y = scene.letters[:, 2] / height * view.height + view.top

@@ -1,4 +1,4 @@
-"""What a run says while it goes: one line on stderr with throughput, one line in the log for each look at held-out pictures."""
+"""Progress of a run: lines with throughput and losses on a stream, and a log line for each evaluation on held-out images."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from molmo_point.train.auxiliary_losses import Losses
+from molmo_point.train.losses import Losses
 from molmo_point.train.recipe import StageRecipe
+from molmo_point.train.schedule import stage_progress
 from molmo_point.train.state import TrainPosition
 
 LOG_FILE = "log.jsonl"
@@ -25,7 +26,7 @@ RATIOS = {
     "sure": ("judged_right", "judged"),
     "written": ("written_right", "written"),
 }
-"""Accuracies that are reported: name -> (right, all)."""
+"""Reported accuracies: name -> (count of right ones, count of all)."""
 
 
 class Progress:
@@ -39,15 +40,15 @@ class Progress:
         self._stream = stream
         self._every_s = every_s
         self._last = time.monotonic()
-        self._pictures = 0
+        self._images = 0
         self._losses: dict[str, float] = {}
         self._steps = 0
 
     def step(
-        self, stage: StageRecipe, place: TrainPosition, share: float, losses: Losses, pictures: int
+        self, stage: StageRecipe, position: TrainPosition, losses: Losses, images: int
     ) -> None:
-        """Take in a step; print a line when it is time."""
-        self._pictures += pictures
+        """Count a step; print a line every `every_s` seconds."""
+        self._images += images
         self._steps += 1
         for name, part in losses.parts.items():
             self._losses[name] = self._losses.get(name, 0.0) + float(part.detach())
@@ -58,26 +59,26 @@ class Progress:
             f"{name} {total / self._steps:.3f}" for name, total in self._losses.items()
         )
         self.note(
-            f"{stage.name} {min(share, 1):4.0%}  {place.samples} pictures, {self._pictures / elapsed:.1f}/s, "
-            f"{place.cpu_s:.0f} CPU-s, {place.skipped} skipped  loss {parts}"
+            f"{stage.name} {min(stage_progress(stage, position), 1):4.0%}  {position.samples} images, "
+            f"{self._images / elapsed:.1f}/s, {position.cpu_s:.0f} CPU-s, {position.skipped} skipped  loss {parts}"
         )
-        self._last, self._pictures, self._steps, self._losses = time.monotonic(), 0, 0, {}
+        self._last, self._images, self._steps, self._losses = time.monotonic(), 0, 0, {}
 
     def filling(self, done: int, total: int) -> None:
-        """Report the filling of the cache."""
+        """Report how many images of the cache are encoded."""
         if time.monotonic() - self._last >= self._every_s or done == total:
-            self.note(f"pictures encoded: {done} of {total}")
+            self.note(f"images encoded: {done} of {total}")
             self._last = time.monotonic()
 
-    def checked(
-        self, stage: StageRecipe, place: TrainPosition, counts: dict[str, float], folder: Path
+    def evaluated(
+        self, stage: StageRecipe, position: TrainPosition, counts: dict[str, float], folder: Path
     ) -> None:
-        """Print and log the accuracies on held-out pictures."""
+        """Print and log the accuracies on held-out images."""
         row = {
             "stage": stage.name,
-            "samples": place.samples,
-            "cpu_s": round(place.cpu_s + sum(place.finished_cpu_s), 1),
-            "skipped": place.skipped,
+            "samples": position.samples,
+            "cpu_s": round(position.cpu_s + sum(position.finished_cpu_s), 1),
+            "skipped": position.skipped,
             **{
                 name: round(counts[right] / counts[every], 4)
                 for name, (right, every) in RATIOS.items()

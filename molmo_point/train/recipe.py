@@ -1,4 +1,4 @@
-"""The one file that says how a model is trained: sizes, stages, pictures, budgets. It is stored beside the weights."""
+"""The recipe of a training run: sizes, stages, data mixture, budgets. It is stored beside the weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from molmo_point.synthetic.pages.draw import PageStyle
 from molmo_point.synthetic.pages.questions import PageQuestions
 from molmo_point.synthetic.scenes.questions import QuestionStyle
 from molmo_point.synthetic.scenes.scene import Style
-from molmo_point.train.auxiliary_losses import LossWeights
+from molmo_point.train.losses import LossWeights
 
 
 class _Part(BaseModel):
@@ -27,7 +27,7 @@ class _Part(BaseModel):
 
 
 class ModelRecipe(_Part):
-    """Sizes of the network; the defaults are nano's."""
+    """Sizes of the network; the defaults are nano's. `taught_*`: the supervised attention heads."""
 
     crop_size: int = 224
     patch_size: int = 16
@@ -88,12 +88,12 @@ class ModelRecipe(_Part):
             qk_norm=True,
             rope_theta=self.rope_theta,
         )
-        # config.json has no width of its own for the projector: it is that of the decoder's feed-forward network.
+        # config.json has no field for the projector's width: it is that of the decoder's feed-forward network.
         return MolmoConfig(decoder, self.ffn, vision, preprocess)
 
 
 class MixtureEntry(_Part):
-    """A style of scenes or of pages, and how often it is drawn."""
+    """A style of scenes, or of pages where `page` is given, with its weight in the mixture."""
 
     weight: float = Field(default=1.0, gt=0)
     style: Style = Style()
@@ -101,7 +101,7 @@ class MixtureEntry(_Part):
 
 
 class Rates(_Part):
-    """Peak learning rates of AdamW; 0 freezes a part."""
+    """Peak learning rates of AdamW for each part; 0 freezes it."""
 
     vision: float = 0.0
     connector: float = 0.0
@@ -110,17 +110,19 @@ class Rates(_Part):
 
 
 class StageRecipe(_Part):
-    """One stage of the training.
+    """One stage.
 
     Attributes:
-        kind: "dense": vision and connector learn what every image token shows; "decoder": the decoder learns to answer on
-            image embeddings computed once (`cached` pictures); "joint": everything learns on fresh pictures.
-        batch: Pictures a step.
-        questions: Questions packed behind a picture.
-        samples, cpu_seconds: The stage ends when either is used up; at least one must be given.
-        warmup: Share of the budget over which the rates rise from 0.
-        decay: Share of the budget, at its end, over which the rates fall to `floor` times their peak.
-        cut: Chance that an answer ends after its coordinates.
+        kind: "dense": vision tower and connector learn what each image token shows; "decoder": the decoder learns to answer on
+            image embeddings computed once; "joint": everything learns on fresh images.
+        scenes: The data mixture.
+        batch: Images a step.
+        questions: Questions packed behind an image.
+        samples, cpu_seconds: The stage ends when either budget is used up; at least one must be given.
+        cached: Images of a "decoder" stage.
+        warmup: Share of the budget over which the rates rise linearly from 0.
+        decay: Share of the budget, at its end, over which the rates fall linearly to `floor` times their peak.
+        cut: Probability that an answer ends after its coordinates.
     """
 
     name: str
@@ -151,13 +153,13 @@ class Recipe(_Part):
     """A whole training run.
 
     Attributes:
-        start: What the run begins with instead of random weights: the folder of a run or of a checkpoint, or a model's name.
-            Weights are taken where names and shapes agree, words by their text; the rest begins anew (`start.json`).
-        seed: Of the run: initial weights and which pictures are drawn.
-        precision: "bfloat16" computes in mixed precision; weights and optimizer stay float32.
+        start: Warm start instead of random weights: the folder of a run or of a checkpoint, or a model's name. See `warm_start`.
+        seed: Decides the initial weights and the images.
+        precision: "bfloat16" computes matrix products in bfloat16; weights and optimizer stay float32. On a CPU without bfloat16
+            instructions (AVX512-BF16, AMX) "float32" is several times faster.
         save_every_s: Seconds between two saved states.
-        check_every_s: Seconds between two looks at held-out pictures.
-        check_pictures: How many of them.
+        check_every_s: Seconds between two evaluations on held-out images.
+        check_pictures: Images of an evaluation.
     """
 
     name: str
@@ -182,7 +184,7 @@ def read_recipe(path: str | Path) -> Recipe:
     """Read a recipe from JSON.
 
     Raises:
-        UsageError: No such file, not JSON, or values that do not fit, each named.
+        UsageError: No such file, not JSON, or invalid values, each named.
     """
     path = Path(path)
     try:
@@ -194,16 +196,16 @@ def read_recipe(path: str | Path) -> Recipe:
             f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']}"
             for item in error.errors()
         )
-        raise UsageError(f"{path} is no recipe for training: {problems}") from error
+        raise UsageError(f"{path} is not a training recipe: {problems}") from error
     except ValueError as error:
         raise UsageError(f"{path} is not JSON: {error}") from error
 
 
 def find_recipe(name: str) -> Recipe:
-    """Read a recipe by the name it has in the package, or from a file.
+    """Read a recipe of the package by its name, or from a file.
 
     Raises:
-        UsageError: Neither there; lists the names.
+        UsageError: There is neither; lists the names.
     """
     folder = Path(__file__).parent / "recipes"
     if (folder / f"{name}.json").exists():

@@ -1,4 +1,4 @@
-"""How much of a stage is over, and how fast it learns meanwhile."""
+"""How much of a stage's budget is used up, and the learning rates meanwhile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from molmo_point.train.state import TrainPosition
 
 
 def make_optimizer(network: Network, stage: StageRecipe) -> torch.optim.Optimizer:
-    """AdamW with one group a part of the network; parts with rate 0 get no gradients at all."""
+    """Return AdamW with one group for each part of the network; parts with rate 0 are frozen."""
     parts = {
         "vision": network.model.vision,
         "connector": network.model.connector,
@@ -29,16 +29,16 @@ def make_optimizer(network: Network, stage: StageRecipe) -> torch.optim.Optimize
     return torch.optim.AdamW(groups, betas=(0.9, 0.97), weight_decay=0.01)
 
 
-def spent(stage: StageRecipe, place: TrainPosition) -> float:
-    """Return the share of a stage's budget that is used up; 1 or more means it is over."""
-    by_samples = place.samples / stage.samples if stage.samples else 0.0
-    by_cpu = place.cpu_s / stage.cpu_seconds if stage.cpu_seconds else 0.0
+def stage_progress(stage: StageRecipe, position: TrainPosition) -> float:
+    """Return the used share of a stage's budget; 1 or more ends the stage."""
+    by_samples = position.samples / stage.samples if stage.samples else 0.0
+    by_cpu = position.cpu_s / stage.cpu_seconds if stage.cpu_seconds else 0.0
     return max(by_samples, by_cpu)
 
 
-def rate(stage: StageRecipe, share: float) -> float:
-    """Return the learning rate as a share of its peak: up, level, down."""
-    if share < stage.warmup:
-        return max(share / stage.warmup, 0.01)
-    left = (1 - share) / stage.decay if stage.decay else 1.0
+def lr_scale(stage: StageRecipe, progress: float) -> float:
+    """Return the learning rate as a share of its peak: linear warm-up, constant, linear decay."""
+    if progress < stage.warmup:
+        return max(progress / stage.warmup, 0.01)
+    left = (1 - progress) / stage.decay if stage.decay else 1.0
     return stage.floor + (1 - stage.floor) * min(1.0, max(0.0, left))

@@ -1,4 +1,4 @@
-"""What a run needs to go on exactly where it was: one safetensors file, written beside and renamed."""
+"""The state of a run, from which it resumes exactly: one safetensors file, written atomically."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from molmo_point.train.data_loader import TrainingStopped
 
 STATE_FILE = "state.safetensors"
 
+POSITION = "place"
+"""Key in the file's metadata: the position as JSON."""
+
 CLASSES = "classes"
-"""Key in the state's metadata: which class each row of the teaching heads stands for."""
+"""Key in the file's metadata: the class of each row of the auxiliary heads."""
 
 
 def class_names() -> dict[str, list[str]]:
-    """Return the names of the classes of the teaching heads, row by row.
-
-    Row 0 of the kinds is background, of the words any other word.
-    """
+    """Return the names of the classes of the auxiliary heads, row by row; row 0 is background, or any other word."""
     return {
         "kinds": ["", *(kind.name for kind in all_kinds())],
         "colours": list(COLOURS),
@@ -38,16 +38,16 @@ def class_names() -> dict[str, list[str]]:
 
 @dataclass
 class TrainPosition:
-    """Where a run is.
+    """How far a run is; its fields are keys of the state file.
 
     Attributes:
         stage: Index of the stage.
-        batch: Number of the next batch of that stage.
-        samples: Pictures learned from in that stage.
-        cpu_s: CPU-seconds spent in that stage, drawing included.
-        skipped: Pictures that could not be drawn, in all stages.
+        batch: Number of the next batch of the stage.
+        samples: Images trained on in the stage.
+        cpu_s: CPU-seconds used in the stage, rendering included.
+        skipped: Images that failed to render, in all stages.
         finished_cpu_s: CPU-seconds of each finished stage.
-        finished_samples: Pictures of each finished stage.
+        finished_samples: Images of each finished stage.
     """
 
     stage: int = 0
@@ -59,7 +59,7 @@ class TrainPosition:
     finished_samples: list[int] = field(default_factory=list)
 
     def next_stage(self) -> None:
-        """Move to the beginning of the next stage."""
+        """Advance to the next stage."""
         self.finished_cpu_s.append(self.cpu_s)
         self.finished_samples.append(self.samples)
         self.stage, self.batch, self.samples, self.cpu_s = self.stage + 1, 0, 0, 0.0
@@ -67,11 +67,11 @@ class TrainPosition:
 
 def save_state(
     folder: Path,
-    place: TrainPosition,
+    position: TrainPosition,
     modules: Mapping[str, nn.Module],
     optimizer: torch.optim.Optimizer | None,
 ) -> None:
-    """Write weights, optimizer and place.
+    """Write weights, optimizer and position.
 
     Raises:
         TrainingStopped: The disk is full or the folder cannot be written; an earlier state stays as it was.
@@ -85,7 +85,7 @@ def save_state(
         for index, values in optimizer.state_dict()["state"].items():
             for name, value in values.items():
                 tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).detach().contiguous()
-    metadata = {"place": json.dumps(asdict(place)), CLASSES: json.dumps(class_names())}
+    metadata = {POSITION: json.dumps(asdict(position)), CLASSES: json.dumps(class_names())}
     target = folder / STATE_FILE
     partial = target.with_suffix(".part")
     try:
@@ -98,24 +98,24 @@ def save_state(
         ) from error
 
 
-def read_place(folder: Path) -> TrainPosition | None:
-    """Return where a run was, or None where there is no saved state."""
+def read_position(folder: Path) -> TrainPosition | None:
+    """Return the position of a run, or None where there is no saved state."""
     path = folder / STATE_FILE
     if not path.exists():
         return None
     try:
         with safe_open(path, "pt") as file:
-            return TrainPosition(**json.loads(file.metadata()["place"]))
+            return TrainPosition(**json.loads(file.metadata()[POSITION]))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise UsageError(
-            f"{path} is no state of a training run ({error}): give another folder, or remove the file to start anew"
+            f"{path} is no state of a training run ({error}): give another folder, or remove the file to start from the beginning"
         ) from error
 
 
 def load_state(
     folder: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer | None
 ) -> None:
-    """Fill modules and optimizer from a saved state.
+    """Load a saved state into modules and optimizer.
 
     Raises:
         UsageError: The file belongs to other modules.

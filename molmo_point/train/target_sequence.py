@@ -1,6 +1,6 @@
-"""Questions and their answers as tokens, with the weight of each token in the loss; and wrong answers.
+"""Questions with their answers as tokens, with the weight of each token in the loss; and hard negatives.
 
-Letters: L tokens of one question with its answer.
+Letter in shapes: L tokens of one question with its answer.
 """
 
 from __future__ import annotations
@@ -21,46 +21,47 @@ Floats = np.ndarray[Any, np.dtype[np.float32]]
 Ints = np.ndarray[Any, np.dtype[np.int32]]
 
 NO_TARGET = -1
-"""In `TargetSequence.targets`: nothing is learned from what follows this token."""
+"""In `TargetSequence.targets`: the token after this one is not learned."""
 
-BEHIND = 3
-"""From the token that a number begins after to its last one: whole part, point, digit."""
+POINT_END = 3
+"""Tokens from the one before a number to the number's last: whole part, decimal point, digit."""
 
 
 @dataclass(frozen=True, eq=False)
 class TargetSequence:
-    """One question and its answer as tokens.
+    """One question and its answer.
 
     Attributes:
         ids: [L] int32, question and answer.
         targets: [L] int32, the id to predict after each token, or NO_TARGET.
         weights: [L] float32, weight of that prediction in the loss.
-        values: [L] float32, where the next token is a whole number of a coordinate, the coordinate in percent; NaN elsewhere.
-        looks: (position in `ids`, indices of things): where to look at that token; no things = none is there. First at the
-            question's end for all that is asked for, then for every point where its x and its y begin. Of a negative: none.
-        absent: Whether the answer is that there are none.
-        asked: (start, end) in `ids` of the words that are asked for.
-        copies: (position in `ids`, position of the word in the question that comes next in the label).
-        name: First letters of the label that is asked for, empty where none is.
-        negative: (position of the question's end, positions where x and y of its only point begin) of a negative, see
-            `AnswerWriter.negative`.
+        coordinates: [L] float32, the coordinate in percent where the next token is its whole part; NaN elsewhere.
+        looks: (position in `ids`, indices of things): where attention is supervised, and at what. First the end of the question
+            with all things asked for (none: absent), then for each point the tokens before x and before y. Empty for a
+            negative.
+        absent: Whether the answer is "There are none."
+        query_span: (start, end) in `ids` of the query.
+        copies: (position in `ids`, position of the word of the query that comes next in the answer's label).
+        label_letters: First letters of the label asked for; empty where none is.
+        negative: For a negative, see `AnswerWriter.negative`: positions of the end of the question and of the tokens before x
+            and y.
     """
 
     ids: Ints
     targets: Ints
     weights: Floats
-    values: Floats
+    coordinates: Floats
     looks: tuple[tuple[int, tuple[int, ...]], ...]
     absent: bool
-    asked: tuple[int, int]
+    query_span: tuple[int, int]
     copies: tuple[tuple[int, int], ...]
-    name: tuple[int, ...] = ()
+    label_letters: tuple[int, ...] = ()
     negative: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)
 class AnswerWeights:
-    """How much each kind of token counts in the loss."""
+    """Weight of each kind of token in the loss."""
 
     first: float = 2.0
     whole: float = 2.0
@@ -70,16 +71,16 @@ class AnswerWeights:
 
 
 def written_order(points: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, Any]:
-    """Return the order in which `format_points` writes points, as indices; `points` is [N, 2] in percent."""
+    """Return the indices of points [N, 2], in percent, in the order in which `format_points` writes them."""
     rounded = np.round(points, 1)
     return np.argsort(rounded[:, 0] * 10000 + rounded[:, 1], kind="stable")
 
 
 class AnswerWriter:
-    """Turns questions into tokens with their weights.
+    """Turns questions into target sequences.
 
     Args:
-        cut: Chance that an answer ends right after its coordinates: the label behind them is soon learned, and costs time.
+        cut: Probability that an answer ends after its coordinates: the label behind them is learned early, and costs time.
     """
 
     def __init__(
@@ -95,10 +96,10 @@ class AnswerWriter:
     def write(
         self, question: Question, points: np.ndarray[Any, Any], cut_draw: float
     ) -> TargetSequence:
-        """Write one answer.
+        """Return the question with its right answer.
 
         Args:
-            points: [things, 2] float64, every thing of the picture, in percent.
+            points: [things, 2] float64, every thing of the image, in percent.
             cut_draw: Uniform 0-1 draw that decides whether this answer is cut.
         """
         chosen = points[list(question.targets)].reshape(-1, 2)
@@ -108,12 +109,27 @@ class AnswerWriter:
         answer = [*self._text(question, chosen), self._tokenizer.special.end_of_text]
         if things and cut_draw < self._cut and self._alt in answer:
             answer = answer[: answer.index(self._alt) + 1]
-        asked = _find(prompt, self._tokenizer.encode(f" {question.query}"))
-        name = letter_targets(question.label) if question.label else ()
-        return self._weighted(prompt, answer, chosen[order], things, asked, name)
+        query_span = _find(prompt, self._tokenizer.encode(f" {question.query}"))
+        start = len(prompt) - 1
+        ids = np.array([*prompt, *answer], np.int32)
+        targets = np.full(len(ids), NO_TARGET, np.int32)
+        targets[start:-1] = ids[start + 1 :]
+        weights, coordinates, openings = self._weighted(ids, targets, start, chosen[order])
+        looks = [(at, (things[number // 2],)) for number, at in enumerate(openings)]
+        return TargetSequence(
+            ids,
+            targets,
+            weights,
+            coordinates,
+            looks=((start, tuple(things)), *looks),
+            absent=not things,
+            query_span=query_span,
+            copies=self._copies(ids, start, query_span),
+            label_letters=letter_targets(question.label) if question.label else (),
+        )
 
     def negative(self, question: Question, points: np.ndarray[Any, Any]) -> TargetSequence:
-        """Begin a wrong answer, up to the end of its first point. Nothing of it is to be learned but that it is wrong.
+        """Return the question with a wrong answer up to the end of its first point; only the confidence loss uses it.
 
         Args:
             points: [n, 2] in percent, as many as a wrong answer like this would have.
@@ -121,16 +137,15 @@ class AnswerWriter:
         prompt = self._tokenizer.encode(format_prompt(question.prompt))
         wrong = self._text(question, points)
         x, y = [index for index, token in enumerate(wrong) if token in self._opening][:2]
-        ids = np.array([*prompt, *wrong[: y + BEHIND + 1]], np.int32)
-        nothing = np.full(len(ids), NO_TARGET, np.int32)
+        ids = np.array([*prompt, *wrong[: y + POINT_END + 1]], np.int32)
         return TargetSequence(
             ids,
-            nothing,
-            np.zeros(len(ids), np.float32),
-            np.full(len(ids), np.nan, np.float32),
+            targets=np.full(len(ids), NO_TARGET, np.int32),
+            weights=np.zeros(len(ids), np.float32),
+            coordinates=np.full(len(ids), np.nan, np.float32),
             looks=(),
             absent=not question.targets,
-            asked=(0, len(prompt)),
+            query_span=(0, len(prompt)),
             copies=(),
             negative=(len(prompt) - 1, len(prompt) + x, len(prompt) + y),
         )
@@ -141,44 +156,38 @@ class AnswerWriter:
         return self._tokenizer.encode(" " + text)
 
     def _weighted(
-        self,
-        prompt: list[int],
-        answer: list[int],
-        points: np.ndarray[Any, Any],
-        things: list[int],
-        asked: tuple[int, int],
-        name: tuple[int, ...],
-    ) -> TargetSequence:
-        ids = np.array([*prompt, *answer], np.int32)
-        start = len(prompt) - 1
-        targets = np.full(len(ids), NO_TARGET, np.int32)
-        targets[start:-1] = ids[start + 1 :]
-        weights = np.where(targets == NO_TARGET, 0, self._weights.other).astype(np.float32)
-        weights[start] = self._weights.first
-        values = np.full(len(ids), np.nan, np.float32)
-        looks: list[tuple[int, tuple[int, ...]]] = [(start, tuple(things))]
+        self, ids: Ints, targets: Ints, start: int, points: np.ndarray[Any, Any]
+    ) -> tuple[Floats, Floats, list[int]]:
+        """Return weights and coordinates [L], and the positions before each coordinate, x and y in turn."""
+        kinds = self._weights
+        weights = np.where(targets == NO_TARGET, 0, kinds.other).astype(np.float32)
+        weights[start] = kinds.first
+        coordinates = np.full(len(ids), np.nan, np.float32)
         openings = [i for i in range(start + 1, len(ids) - 1) if int(ids[i]) in self._opening]
         for number, at in enumerate(openings):
             point, axis = divmod(number, 2)
-            values[at] = round(float(points[point, axis]), 1)
-            weights[at] = self._weights.whole
-            weights[at + 2] = self._weights.digit
-            # After the digit it is decided whether there is another point.
-            weights[at + BEHIND] = self._weights.next_point if axis else self._weights.other
-            looks.append((at, (things[point],)))
-        copies = [
-            (at + k, asked[0] + k)
+            coordinates[at] = round(float(points[point, axis]), 1)
+            weights[at] = kinds.whole
+            weights[at + 2] = kinds.digit
+            # After the digit of y the model decides whether there is another point.
+            weights[at + POINT_END] = kinds.next_point if axis else kinds.other
+        return weights, coordinates, openings
+
+    def _copies(
+        self, ids: Ints, start: int, query_span: tuple[int, int]
+    ) -> tuple[tuple[int, int], ...]:
+        """Return the positions in the answer's labels that copy the query, each with the word it copies."""
+        first, end = query_span
+        return tuple(
+            (at + k, first + k)
             for at in range(start + 1, len(ids))
             if ids[at] in (self._alt, self._inner)
-            for k in range(min(asked[1] - asked[0], len(ids) - 1 - at))
-        ]
-        return TargetSequence(
-            ids, targets, weights, values, tuple(looks), not things, asked, tuple(copies), name
+            for k in range(min(end - first, len(ids) - 1 - at))
         )
 
 
 def _find(tokens: list[int], part: list[int]) -> tuple[int, int]:
-    """Return (start, end) of the last occurrence of `part` in `tokens`; all of `tokens` where it is letter_targets otherwise."""
+    """Return (start, end) of the last occurrence of `part` in `tokens`; all of `tokens` where its tokenisation differs there."""
     for start in range(len(tokens) - len(part), -1, -1):
         if tokens[start : start + len(part)] == part:
             return start, start + len(part)

@@ -1,7 +1,7 @@
-"""nano's tokenizer: whole words for what it knows, whole numbers 0-100, the markup in few pieces, bytes for all else.
+"""nano's tokenizer: one token for each known word, for each whole number 0-100 and for each piece of markup; bytes for the rest.
 
-A number is one token up to 100, and the digit behind the point is another: ` <point x="61.5"` is ` <point x="`, `61`, `.`, `5`,
-`"`. Every text has ids and comes back from them unchanged, because what no token spells is letter_targets in bytes.
+A number up to 100 is one token, and the digit after the decimal point another: ` <point x="61.5"` is ` <point x="`, `61`, `.`,
+`5`, `"`. Every text is encoded and decoded without loss, because text without a token of its own is encoded in bytes.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from molmo_point.engine.drafting import NONE
 from molmo_point.install import import_failure
 from molmo_point.preprocess.tokenizer import (
     END_OF_TEXT,
@@ -19,6 +21,7 @@ from molmo_point.preprocess.tokenizer import (
     IMAGE_END,
     IMAGE_PATCH,
     IMAGE_START,
+    Tokenizer,
 )
 from molmo_point.synthetic.pages.labels import label_forms
 from molmo_point.synthetic.scenes.kinds import COLOUR_SYNONYMS, COLOURS, all_kinds
@@ -32,7 +35,7 @@ NUMBERS = 101
 
 IMAGE_TOKENS = (IMAGE_START, IMAGE_END, IMAGE_PATCH, IMAGE_COLUMN, "<|image|>")
 MOST_POINTS = 60
-"""Points of one answer whose ` x12="` is one token; from there on it is letter_targets."""
+"""Points of one answer whose ` x12="` is one token; further ones are encoded in smaller pieces."""
 
 SPLIT = (
     r' <points? x[0-9]*="'
@@ -44,7 +47,7 @@ SPLIT = (
     r"|100|[1-9][0-9]|[0-9]"
     r"|[\s\S]"
 )
-"""One piece of text: markup, a word with the blank before it, a number up to 100, any other character."""
+"""Pre-tokenisation: markup, a word with the space before it, a number up to 100, any other character."""
 
 PHRASES = (
     " User: Point to the Assistant: How many are there? There are none."
@@ -61,23 +64,50 @@ def known_words() -> tuple[str, ...]:
     return tuple(sorted({*words, *label_forms()}))
 
 
+@dataclass(frozen=True)
+class AnswerTokens:
+    """Ids that losses need.
+
+    Attributes:
+        first_number: Id of "0"; those of "1" ... "100" follow.
+        none: Id of the first token of "There are none."
+    """
+
+    first_number: int
+    none: int
+
+    @staticmethod
+    def of(tokenizer: Tokenizer) -> AnswerTokens:
+        """Look the ids up."""
+        return AnswerTokens(tokenizer.encode("0")[0], tokenizer.encode(NONE)[0])
+
+    @property
+    def numbers(self) -> slice:
+        """The logits of the whole numbers."""
+        return slice(self.first_number, self.first_number + NUMBERS)
+
+
 def opening_tokens() -> tuple[str, ...]:
-    """Return the pieces of text right before a coordinate: ` <point x="`, `" y="`, ` <points x1="`, `" y1="`, `" x2="` ..."""
+    """Return the tokens before a coordinate: ` <point x="`, `" y="`, ` <points x1="`, `" y1="`, `" x2="` ..."""
     numbered = [f'" {axis}{n}="' for n in range(1, MOST_POINTS + 1) for axis in "xy"]
     return (' <point x="', '" y="', ' <points x1="', *numbered)
 
 
 def build_tokenizer(words: Iterable[str] | None = None) -> tokenizers.Tokenizer:
-    """Make the tokenizer.
+    """Return the tokenizer.
 
-    Ids: 0-100 (the id of a number is the number), markup, words (with the blank before them, then without), what is left of the
-    256 bytes, END_OF_TEXT; then, as the input-only rows of the embedding, Molmo's five image tokens.
+    Ids in order: 0-100 (the id of a number is the number), markup, words with the space before them, words without it, the rest
+    of the 256 bytes, END_OF_TEXT; then Molmo's five image tokens, which are the input-only rows of the embedding.
+
+    Args:
+        words: Words with a token of their own; None = `known_words`.
     """
     try:
-        from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+        import tokenizers
+        from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
     except ImportError as error:
         raise import_failure(error, "tokenizers", "train", "Training a model") from error
-    letter_targets = _byte_letters()
+    byte_letters = _byte_letters()
     known = known_words() if words is None else tuple(words)
     pieces = [
         *(str(number) for number in range(NUMBERS)),
@@ -92,11 +122,11 @@ def build_tokenizer(words: Iterable[str] | None = None) -> tokenizers.Tokenizer:
     vocabulary: dict[str, int] = {}
     for piece in pieces:
         vocabulary.setdefault(
-            "".join(letter_targets[byte] for byte in piece.encode()), len(vocabulary)
+            "".join(byte_letters[byte] for byte in piece.encode()), len(vocabulary)
         )
-    for letter in letter_targets.values():
+    for letter in byte_letters.values():
         vocabulary.setdefault(letter, len(vocabulary))
-    tokenizer = Tokenizer(models.BPE(vocabulary, [], ignore_merges=True))
+    tokenizer = tokenizers.Tokenizer(models.BPE(vocabulary, [], ignore_merges=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(SPLIT), "isolated"),
@@ -110,7 +140,7 @@ def build_tokenizer(words: Iterable[str] | None = None) -> tokenizers.Tokenizer:
 
 
 def save_tokenizer(tokenizer: tokenizers.Tokenizer, folder: Path) -> None:
-    """Write tokenizer.json, and the tokenizer_config.json that other programs look for."""
+    """Write tokenizer.json, and tokenizer_config.json for other programs."""
     tokenizer.save(str(folder / "tokenizer.json"))
     config = {
         "add_prefix_space": False,
@@ -123,7 +153,7 @@ def save_tokenizer(tokenizer: tokenizers.Tokenizer, folder: Path) -> None:
 
 
 def _byte_letters() -> dict[int, str]:
-    """Return the printable letter that stands for each byte (GPT-2's table, which ByteLevel uses)."""
+    """Return the printable character that stands for each byte: GPT-2's table, which ByteLevel uses."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     letters = {byte: chr(byte) for byte in printable}

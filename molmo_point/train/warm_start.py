@@ -1,6 +1,7 @@
-"""Begin a run with what another model knows: weights by name and shape, words by their text, classes by their name.
+"""Start a run from another model: weights are copied by name and shape, rows of words by their text, rows of classes by their
+name.
 
-So the vocabulary and the table of kinds may grow between two runs, and a model may be tuned on pictures of one's own.
+Vocabulary and table of kinds may therefore grow between two runs.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from molmo_point.train.init_network import Network
 from molmo_point.train.state import CLASSES, STATE_FILE, class_names
 
 START_FILE = "start.json"
-"""In the run's folder: what was taken over and what begins anew."""
+"""In the run's folder: what was copied and what was initialised, see `WarmStart`."""
 
 WORD_ROWS = ("model.decoder.embedding.weight", "model.decoder.head.weight")
 CLASS_ROWS = {
@@ -34,35 +35,35 @@ CLASS_ROWS = {
     "heads.word.weight": "words",
     "heads.word.bias": "words",
 }
-"""Tensors of the teaching heads whose rows are classes."""
+"""Tensors of the auxiliary heads whose rows are classes -> the name of these classes in the state."""
 
 
 @dataclass(frozen=True)
 class WarmStart:
-    """What a run begins with.
+    """What was copied from the start.
 
     Attributes:
-        start: Where from, as the recipe says it.
-        taken: Tensors that were taken over, whole or row by row.
-        anew: Tensors that begin anew because the start has none of that name and shape.
-        new_words: Pieces of text in the vocabulary that the start does not know.
-        new_kinds: Kinds that the start's teaching heads do not know; all of them where it has no heads.
+        start: As in the recipe.
+        taken: Number of tensors copied, whole or row by row.
+        reinitialized: Tensors that keep their initial values because the start has none of that name and shape.
+        new_words: Tokens of the vocabulary that the start does not have.
+        new_kinds: Kinds that the start's auxiliary heads do not have; all of them where it has no heads.
     """
 
     start: str
     taken: int
-    anew: tuple[str, ...]
+    reinitialized: tuple[str, ...]
     new_words: tuple[str, ...]
     new_kinds: tuple[str, ...]
 
 
 @torch.no_grad()
 def warm_start(start: str, network: Network, folder: Path) -> WarmStart:
-    """Copy what a start has into a new network, and write what was done to the run's folder.
+    """Copy weights into a new network; return what was done, and write it into the run's folder.
 
     Args:
-        start: The folder of a run (its teaching heads come along) or of a checkpoint, or the name of a model.
-        folder: The run's own folder; holds its tokenizer.
+        start: The folder of a run, whose auxiliary heads are copied, too, or of a checkpoint, or the name of a model.
+        folder: The run's folder; holds its tokenizer.
 
     Raises:
         UsageError: The start cannot be read, or shares nothing with the network.
@@ -77,11 +78,11 @@ def warm_start(start: str, network: Network, folder: Path) -> WarmStart:
         for prefix, module in modules.items()
         for name, tensor in module.state_dict(keep_vars=True).items()
     }
-    anew = []
+    reinitialized = []
     for name, tensor in mine.items():
         theirs = tensors.get(name)
         if theirs is None or theirs.shape[1:] != tensor.shape[1:]:
-            anew.append(name)
+            reinitialized.append(name)
         elif theirs.shape == tensor.shape and own_words == words and name not in CLASS_ROWS:
             tensor.copy_(theirs)
         elif name in WORD_ROWS:
@@ -92,10 +93,10 @@ def warm_start(start: str, network: Network, folder: Path) -> WarmStart:
         elif theirs.shape == tensor.shape:
             tensor.copy_(theirs)
         else:
-            anew.append(name)
-    taken = len(mine) - len(anew)
+            reinitialized.append(name)
+    taken = len(mine) - len(reinitialized)
     model = [name for name in mine if name.startswith("model.")]
-    if sum(name in anew for name in model) > len(model) / 2:
+    if sum(name in reinitialized for name in model) > len(model) / 2:
         raise UsageError(
             f"the start {start} shares less than half of its weights with the recipe's network: expected a model of the same "
             "widths; take its sizes into the recipe, or leave `start` out"
@@ -103,7 +104,7 @@ def warm_start(start: str, network: Network, folder: Path) -> WarmStart:
     started = WarmStart(
         start,
         taken,
-        tuple(anew),
+        tuple(reinitialized),
         tuple(word for word in own_words if word not in words),
         tuple(kind for kind in own_classes["kinds"] if kind not in classes["kinds"]),
     )
@@ -111,27 +112,25 @@ def warm_start(start: str, network: Network, folder: Path) -> WarmStart:
     return started
 
 
-def read_start(folder: Path) -> WarmStart | None:
-    """Return what a run began with, None where it began with nothing."""
+def read_new_words(folder: Path) -> frozenset[str] | None:
+    """Return the tokens that a run's start did not have; None where the run started from random weights.
+
+    Raises:
+        UsageError: start.json is damaged.
+    """
     path = folder / START_FILE
     if not path.exists():
         return None
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        lists = {
-            name: tuple(value)
-            for name, value in values.items()
-            if name in ("anew", "new_words", "new_kinds")
-        }
-        return WarmStart(**{**values, **lists})
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return frozenset(json.loads(path.read_text(encoding="utf-8"))["new_words"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise UsageError(
-            f"{path} is damaged ({error}): give another folder to start anew"
+            f"{path} is damaged ({error}): expected an object with a list `new_words`; give another run folder"
         ) from error
 
 
 def _read(start: str) -> tuple[dict[str, Tensor], dict[str, list[str]], dict[str, int]]:
-    """Return tensors under the names of a state, the names of their classes, and the vocabulary."""
+    """Return tensors by their names in a state, the names of their classes, and the vocabulary."""
     folder = Path(start).expanduser()
     state = folder / STATE_FILE
     nothing: dict[str, list[str]] = {"kinds": [], "colours": [], "words": []}
@@ -141,9 +140,9 @@ def _read(start: str) -> tuple[dict[str, Tensor], dict[str, list[str]], dict[str
                 known = json.loads((file.metadata() or {}).get(CLASSES, "null"))
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
         except (SafetensorError, OSError, ValueError) as error:
-            raise UsageError(f"{state} is no state of a training run: {error}") from error
+            raise UsageError(f"{state} is not the state of a training run: {error}") from error
         if known is None:
-            # Rows without names would be taken for other classes.
+            # Rows without names would be copied to other classes.
             tensors = {name: t for name, t in tensors.items() if name not in CLASS_ROWS}
         return tensors, {**nothing, **(known or {})}, _vocabulary(folder / "tokenizer.json")
     folder = resolve(start)
@@ -153,7 +152,7 @@ def _read(start: str) -> tuple[dict[str, Tensor], dict[str, list[str]], dict[str
 
 
 def _vocabulary(path: Path) -> dict[str, int]:
-    """Return piece of text -> id of a tokenizer.json, special tokens included."""
+    """Return token -> id of a tokenizer.json, special tokens included."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         added = {token["content"]: token["id"] for token in content["added_tokens"]}
@@ -169,7 +168,7 @@ def _numbered(names: list[str]) -> dict[str, int]:
 def _copy_rows(
     target: Tensor, own: Mapping[str, int], source: Tensor, theirs: Mapping[str, int]
 ) -> None:
-    """Copy the rows whose names both sides know."""
+    """Copy the rows whose names both sides have."""
     pairs = [
         (own[name], theirs[name])
         for name in own

@@ -1,4 +1,4 @@
-"""Which words every image token of a page shows."""
+"""Which words each image token of a page shows."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ import numpy as np
 from molmo_point.preprocess.resize import Placement
 from molmo_point.synthetic.pages.labels import word_classes
 from molmo_point.synthetic.scenes.scene import Scene, Writing
-from molmo_point.train.letters import LEGIBLE
+from molmo_point.train.letters import MIN_HEIGHT
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Ints = np.ndarray[Any, np.dtype[np.int32]]
 
 WORDS = 4
-"""Words that a token is taught at most: those of which it shows most."""
+"""Largest number of words learned at a token: those with the largest area."""
 
 NO_WORD = -1
 
-LEAST = 0.06
+MIN_TEXT_AREA = 0.06
 """Share of a token that text must cover: about one letter of 11 pixels."""
 
-FAINTEST = 0.1
-"""A word with less than this share of a token's text is not seen in it."""
+MIN_WORD_AREA = 0.1
+"""Share of a token's text below which a word is not learned there."""
 
 
 def words_in_cells(
     scene: Scene, view: Placement, rows: int, columns: int, side: int
 ) -> tuple[Ints, Floats]:
-    """Say what is written in each cell of a canvas.
+    """Return the words written in each cell of a canvas.
 
-    A cell that shows any of a line shows all words of that line, because a label is looked for as a whole: what says
-    "Forgot password" is no "Password".
+    A cell that shows part of a line counts as showing all its words, because a label is looked for as a whole: "Forgot
+    password" is not "Password".
 
     Args:
         side: Of a cell, in pixels of the canvas.
 
     Returns:
-        Classes [rows, columns, WORDS], see `word_classes`, NO_WORD where there are no more; and how much of the cell's text
-        each of them is, summing to 1 where there is any.
+        Classes [rows, columns, WORDS], see `word_classes`, NO_WORD in unused places; and the share of each word in the cell's
+        text, summing to 1 where there is text.
     """
     classes = np.full((rows * columns, WORDS), NO_WORD, np.int32)
     shares = np.zeros((rows * columns, WORDS), np.float32)
@@ -49,7 +49,7 @@ def words_in_cells(
     lines = [
         (line, found)
         for line, found in lines
-        if (line.box[3] - line.box[1]) * view.height / height >= LEGIBLE
+        if (line.box[3] - line.box[1]) * view.height / height >= MIN_HEIGHT
     ]
     if not lines:
         return classes.reshape(rows, columns, WORDS), shares.reshape(rows, columns, WORDS)
@@ -64,7 +64,7 @@ def words_in_cells(
     kept = min(WORDS, len(there))
     best = np.argsort(-amounts, axis=1, kind="stable")[:, :kept]
     share = np.take_along_axis(amounts, best, 1) / np.maximum(total, 1e-9)[:, None]
-    seen = (share >= FAINTEST) & (total >= LEAST * side * side)[:, None]
+    seen = (share >= MIN_WORD_AREA) & (total >= MIN_TEXT_AREA * side * side)[:, None]
     share = np.where(seen, share, 0)
     classes[:, :kept] = np.where(seen, np.array(there)[best], NO_WORD)
     shares[:, :kept] = share / np.maximum(share.sum(1), 1e-9)[:, None]
@@ -74,7 +74,7 @@ def words_in_cells(
 def _covered(
     scene: Scene, lines: Sequence[Writing], view: Placement, rows: int, columns: int, side: int
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Area that each line covers of each cell, [lines, rows * columns] in square pixels of the canvas."""
+    """Return the area that each line covers in each cell, [lines, rows * columns] in square pixels of the canvas."""
     height, width = scene.image.shape[:2]
     boxes = np.array([line.box for line in lines])
     x = boxes[:, [0, 2]] / width * view.width + view.left
@@ -87,7 +87,7 @@ def _covered(
 def _overlap(
     spans: np.ndarray[Any, Any], count: int, side: int
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Length that each span [n, 2] has in common with each of `count` cells."""
+    """Return the overlap [n, count] of each span [n, 2] with each of `count` cells."""
     starts = np.arange(count) * side
     low = np.maximum(spans[:, :1], starts)
     high = np.minimum(spans[:, 1:], starts + side)

@@ -20,7 +20,7 @@ def _fonts() -> None:
 
 
 def tiny_recipe(**changes: object) -> Recipe:
-    """Three stages of a few steps each on small pictures; numbers of pictures, never seconds, end them."""
+    """Three stages of a few steps each on small images; numbers of images, never seconds, end them."""
     style = {"sizes": [[64, 48]], "things": [1, 4], "scale": [0.2, 0.4]}
     common = {"batch": 2, "samples": 6, "questions": 3, "scenes": [{"style": style}]}
     recipe: dict[str, object] = {

@@ -17,7 +17,7 @@ from molmo_point.synthetic.scenes.questions import Question, QuestionStyle, draw
 from molmo_point.synthetic.scenes.scene import NOTHING, Scene, Style, draw_scene
 from molmo_point.synthetic.splits import training_seed
 from molmo_point.train.auxiliary_losses import soft_numbers
-from molmo_point.train.batches import collate
+from molmo_point.train.collate import collate
 from molmo_point.train.sample import NO_PATCH, build_image_sample
 from molmo_point.train.target_sequence import NO_TARGET, AnswerWriter, written_order
 from molmo_point.train.vocabulary import NUMBERS, build_tokenizer, save_tokenizer
@@ -44,9 +44,9 @@ def questions(drawn: Scene) -> list[Question]:
 @given(st.integers(0, 10**6))
 @settings(max_examples=25, deadline=None)
 def test_offsets_and_places_name_the_same_centre(tokenizer: Tokenizer, index: int) -> None:
-    """A token's place on its canvas plus its offset, moved back to the picture, is the thing's point."""
+    """A token's place on its canvas plus its offset, moved back to the image, is the thing's point."""
     drawn = scene(index)
-    picture = build_image_sample(drawn, CONFIG, tokenizer)
+    image = build_image_sample(drawn, CONFIG, tokenizer)
     from molmo_point.preprocess.crops import crop_image, token_grid
     from molmo_point.preprocess.resize import place
 
@@ -61,48 +61,48 @@ def test_offsets_and_places_name_the_same_centre(tokenizer: Tokenizer, index: in
         for y in range(count_y):
             for x in range(count_x):
                 token = start + y * (count_x + 1) + x
-                assert picture.prefix[token] == tokenizer.special.image_patch
-                thing = picture.shows[token]
+                assert image.prefix[token] == tokenizer.special.image_patch
+                thing = image.token_things[token]
                 if thing >= 0:
                     seen += 1
-                    canvas = (np.array([x + 0.5, y + 0.5]) + picture.offsets[token]) * 32
+                    canvas = (np.array([x + 0.5, y + 0.5]) + image.offsets[token]) * 32
                     percent = view.norm_from_canvas(canvas) * 100
-                    assert percent == pytest.approx(picture.points[thing], abs=0.05)
+                    assert percent == pytest.approx(image.points[thing], abs=0.05)
         start += count_y * (count_x + 1) + 2
-    assert seen == (picture.shows >= 0).sum()
-    patches = picture.prefix == tokenizer.special.image_patch
-    assert np.array_equal(picture.shows == NO_PATCH, ~patches)
+    assert seen == (image.token_things >= 0).sum()
+    patches = image.prefix == tokenizer.special.image_patch
+    assert np.array_equal(image.token_things == NO_PATCH, ~patches)
 
 
 def test_most_things_are_shown_by_some_token(tokenizer: Tokenizer) -> None:
     shown = total = 0
     for index in range(30):
-        picture = build_image_sample(scene(index), CONFIG, tokenizer)
-        total += len(picture.kinds)
-        shown += len(set(picture.shows[picture.shows >= 0].tolist()))
+        image = build_image_sample(scene(index), CONFIG, tokenizer)
+        total += len(image.kinds)
+        shown += len(set(image.token_things[image.token_things >= 0].tolist()))
     # Things a quarter of a token in size may lose every token to a larger neighbour.
     assert shown > 0.7 * total
 
 
 def test_equal_crops_are_kept_once(tokenizer: Tokenizer) -> None:
     square = draw_scene(training_seed(0, "square", 0), Style(sizes=((96, 96),)))
-    picture = build_image_sample(square, CONFIG, tokenizer)
-    assert len(picture.crops) == 1
-    assert picture.where.tolist() == [0, 0]
+    image = build_image_sample(square, CONFIG, tokenizer)
+    assert len(image.crops) == 1
+    assert image.crop_rows.tolist() == [0, 0]
 
 
 @given(st.integers(0, 10**6))
 @settings(max_examples=25, deadline=None)
 def test_answers_are_molmos_text(tokenizer: Tokenizer, index: int) -> None:
     drawn = scene(index)
-    picture = build_image_sample(drawn, CONFIG, tokenizer)
+    image = build_image_sample(drawn, CONFIG, tokenizer)
     writer = AnswerWriter(tokenizer, cut=0.0)
     for question in questions(drawn):
-        answer = writer.write(question, picture.points, 0.5)
+        answer = writer.write(question, image.points, 0.5)
         text = tokenizer.decode(answer.ids.tolist())
         prompt, _, written = text.partition(" Assistant:")
         assert prompt == f" User: {question.prompt}"
-        start, end = answer.asked
+        start, end = answer.query_span
         assert tokenizer.decode(answer.ids[start:end].tolist()) == f" {question.query}"
         parsed = parse(written)
         assert answer.ids[-1] == tokenizer.special.end_of_text
@@ -114,12 +114,12 @@ def test_answers_are_molmos_text(tokenizer: Tokenizer, index: int) -> None:
             assert parsed.stated_count == len(question.targets)
         # Each place where the network is taught to look belongs to the number written there.
         percents = [value for point in parsed.points for value in (point.x * 100, point.y * 100)]
-        taught = [float(v) for v in answer.values[~np.isnan(answer.values)]]
+        taught = [float(v) for v in answer.coordinates[~np.isnan(answer.coordinates)]]
         assert taught == pytest.approx(percents, abs=1e-4)
         for number, (position, things) in enumerate(answer.looks[1:]):
             point, axis = divmod(number, 2)
             assert len(things) == 1
-            at = picture.points[things[0]][axis]
+            at = image.points[things[0]][axis]
             assert percents[2 * point + axis] == pytest.approx(at, abs=0.0501)
             assert tokenizer.decode([int(answer.targets[position])]) == str(
                 int(percents[number] + 1e-6)
@@ -129,10 +129,10 @@ def test_answers_are_molmos_text(tokenizer: Tokenizer, index: int) -> None:
 
 def test_cut_answers_end_after_their_coordinates(tokenizer: Tokenizer) -> None:
     drawn = scene(3)
-    picture = build_image_sample(drawn, CONFIG, tokenizer)
+    image = build_image_sample(drawn, CONFIG, tokenizer)
     whole, cut = AnswerWriter(tokenizer, cut=0.0), AnswerWriter(tokenizer, cut=1.0)
     for question in questions(drawn):
-        long, short = (w.write(question, picture.points, 0.5) for w in (whole, cut))
+        long, short = (w.write(question, image.points, 0.5) for w in (whole, cut))
         assert np.array_equal(long.ids[: len(short.ids)], short.ids)
         if question.targets:
             assert tokenizer.decode(short.ids.tolist()).endswith('" alt="')
@@ -143,9 +143,9 @@ def test_cut_answers_end_after_their_coordinates(tokenizer: Tokenizer) -> None:
 
 def test_nothing_is_learned_from_the_question(tokenizer: Tokenizer) -> None:
     drawn = scene(4)
-    picture = build_image_sample(drawn, CONFIG, tokenizer)
+    image = build_image_sample(drawn, CONFIG, tokenizer)
     for question in questions(drawn):
-        answer = AnswerWriter(tokenizer).write(question, picture.points, 0.99)
+        answer = AnswerWriter(tokenizer).write(question, image.points, 0.99)
         start = answer.looks[0][0]
         assert (answer.targets[:start] == NO_TARGET).all()
         assert (answer.targets[start:-1] == answer.ids[start + 1 :]).all()
@@ -172,12 +172,12 @@ def test_soft_numbers_peak_at_the_whole_part(value: float, softness: float) -> N
 
 def test_questions_are_blind_to_each_other(tokenizer: Tokenizer) -> None:
     drawn = scene(5)
-    picture = build_image_sample(drawn, CONFIG, tokenizer)
+    image = build_image_sample(drawn, CONFIG, tokenizer)
     writer = AnswerWriter(tokenizer)
-    answers = [writer.write(q, picture.points, 0.5) for q in questions(drawn)[:3]]
-    batch = collate([(picture, answers), (picture, answers[:1])])
-    mask = batch.attention_mask()[:, 0]
-    segments = batch.segments
+    answers = [writer.write(q, image.points, 0.5) for q in questions(drawn)[:3]]
+    batch = collate([(image, answers), (image, answers[:1])])
+    mask = batch.inputs.attention_mask()[:, 0]
+    segments = batch.inputs.segments
     for row in range(2):
         for query in range(mask.shape[1]):
             for key in range(mask.shape[2]):
@@ -185,17 +185,19 @@ def test_questions_are_blind_to_each_other(tokenizer: Tokenizer) -> None:
                     segments[row, key] == 0 or segments[row, key] == segments[row, query]
                 )
                 assert bool(mask[row, query, key]) == visible
-    # Each question goes on where the picture ended.
-    first = len(picture.prefix)
+    # Each question goes on where the image ended.
+    first = len(image.prefix)
     for number in range(1, 4):
-        positions = batch.positions[0][segments[0] == number]
+        positions = batch.inputs.positions[0][segments[0] == number]
         assert positions.tolist() == list(range(first, first + len(positions)))
 
 
 def test_no_thing_is_background(tokenizer: Tokenizer) -> None:
-    picture = build_image_sample(scene(6), CONFIG, tokenizer)
-    batch = collate([(picture, [])])
-    seen = picture.shows >= 0
-    assert (batch.shows[0][seen] == torch.from_numpy(picture.kinds[picture.shows[seen]] + 1)).all()
-    assert (batch.shows[0][picture.shows == NOTHING] == 0).all()
-    assert (batch.shows[0][picture.shows == NO_PATCH] == -1).all()
+    image = build_image_sample(scene(6), CONFIG, tokenizer)
+    batch = collate([(image, [])])
+    seen = image.token_things >= 0
+    assert (
+        batch.image.classes[0][seen] == torch.from_numpy(image.kinds[image.token_things[seen]] + 1)
+    ).all()
+    assert (batch.image.classes[0][image.token_things == NOTHING] == 0).all()
+    assert (batch.image.classes[0][image.token_things == NO_PATCH] == -1).all()

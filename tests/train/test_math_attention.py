@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from molmo_point.model.layers import attention
-from molmo_point.train.math_attention import PlainAttention, fastest_attention
+from molmo_point.train.math_attention import MathAttention, fastest_attention
 
 ROWS = st.lists(
     st.tuples(st.integers(1, 12), st.lists(st.integers(1, 6), max_size=4)), min_size=1, max_size=4
@@ -24,11 +24,11 @@ def heads(batch: int, count: int, length: int, seed: int) -> Tensor:
 
 @given(ROWS)
 def test_packed_rows_see_what_their_mask_shows(rows: list[tuple[int, list[int]]]) -> None:
-    """Pictures of any size with questions of any length, in one batch: values and gradients are those of the whole matrix."""
-    used = [picture + sum(questions) for picture, questions in rows]
+    """Images of any size with questions of any length, in one batch: values and gradients are those of the whole matrix."""
+    used = [image + sum(questions) for image, questions in rows]
     segments = torch.full((len(rows), max(used)), -1)
-    for row, (picture, questions) in enumerate(rows):
-        lengths = torch.tensor([picture, *questions])
+    for row, (image, questions) in enumerate(rows):
+        lengths = torch.tensor([image, *questions])
         segments[row, : used[row]] = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
     width = segments.shape[1]
     same = (segments[:, :, None] == segments[:, None]) | (segments == 0)[:, None]
@@ -37,8 +37,8 @@ def test_packed_rows_see_what_their_mask_shows(rows: list[tuple[int, list[int]]]
     wanted = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     # Nothing is read off the padding.
     real = (segments >= 0)[:, None, :, None]
-    sizes = [(picture, whole) for (picture, _), whole in zip(rows, used, strict=True)]
-    with PlainAttention(mask, sizes):
+    sizes = [(image, whole) for (image, _), whole in zip(rows, used, strict=True)]
+    with MathAttention(mask, sizes):
         got = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     assert torch.allclose(got * real, wanted * real, atol=1e-5)
     for mine, theirs in zip(
@@ -64,11 +64,11 @@ def test_the_models_attention_is_the_same_within(key_heads: int, causal: bool) -
 def test_bfloat16_stays_bfloat16_and_a_row_that_sees_nothing_is_no_nan() -> None:
     q, k, v = (heads(1, 2, 5, seed).bfloat16() for seed in range(3))
     mask = torch.ones(1, 1, 5, 5, dtype=torch.bool).tril(-1)
-    with PlainAttention():
+    with MathAttention():
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     assert out.dtype == torch.bfloat16
     assert bool(out.isfinite().all())
 
 
 def test_a_gpu_keeps_its_fused_kernels() -> None:
-    assert not isinstance(fastest_attention(torch.device("cuda")), PlainAttention)
+    assert not isinstance(fastest_attention(torch.device("cuda")), MathAttention)

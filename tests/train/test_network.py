@@ -34,8 +34,10 @@ def begun(
     folder = tmp_path_factory.mktemp("run")
     save_tokenizer(build_tokenizer(), folder)
     network = build_network(recipe, tokenizer)
-    drawer = SampleGenerator(0, recipe.stages[0], folder, network.model.config.preprocess)
-    crops = torch.cat([torch.from_numpy(drawer.picture(drawer.scene(i)).crops) for i in range(6)])
+    generator = SampleGenerator(0, recipe.stages[0], folder, network.model.config.preprocess)
+    crops = torch.cat(
+        [torch.from_numpy(generator.image(generator.scene(i)).crops) for i in range(6)]
+    )
     init_vision(network.model, crops.flatten(0, 1), recipe.seed)
     return network, crops
 

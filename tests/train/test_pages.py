@@ -281,7 +281,7 @@ def test_a_browser_that_died_costs_one_page(browser: PageBrowser) -> None:
 
 
 def test_chromium_shows_every_control_where_it_says(browser: PageBrowser) -> None:
-    """The picture itself is looked at: in the box of a control something is drawn."""
+    """The image itself is looked at: in the box of a control something is drawn."""
     roles: Counter[str] = Counter()
     for index in range(8):
         drawn = browser.draw(held_out_seed(index), PageStyle(sizes=((336, 336),), words="known"))

@@ -1,4 +1,4 @@
-"""Scenes: the same seed gives the same picture, and the ground truth is where the pixels are."""
+"""Scenes: the same seed gives the same image, and the ground truth is where the pixels are."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_regions_and_background_cover_the_picture_once(index: int) -> None:
 
 
 def test_the_owner_map_is_where_the_picture_changes() -> None:
-    """Draw a scene without things from the same numbers: the pictures differ on the things and nowhere else."""
+    """Draw a scene without things from the same numbers: the images differ on the things and nowhere else."""
     flat = np.full((120, 160, 3), 255, np.float32)
     one = Style(sizes=((160, 120),), things=(3, 3), scale=(0.2, 0.3), families=(("emoji", 1.0),))
     with pytest.MonkeyPatch.context() as patch:
@@ -94,28 +94,28 @@ def test_every_kind_can_be_drawn() -> None:
     assert len(drawn) >= 200
     for kind in drawn:
         look = sprite(kind, "red" if kind.coloured else None)
-        assert max(look.picture.size) == SIDE
-        assert look.silhouette.size == look.picture.size
+        assert max(look.image.size) == SIDE
+        assert look.silhouette.size == look.image.size
         # At least a tenth of its frame is covered, and what shows is inside the silhouette.
         inside = np.asarray(look.silhouette) > 0
         assert inside.mean() > 0.1, kind.name
-        assert inside[np.asarray(look.picture.getchannel("A")) > 200].all(), kind.name
+        assert inside[np.asarray(look.image.getchannel("A")) > 200].all(), kind.name
 
 
 @pytest.mark.parametrize("name", SOLIDS)
 @pytest.mark.parametrize("pose", range(POSES))
 def test_solids_are_whole_and_shaded(name: str, pose: int) -> None:
-    picture = np.asarray(solid(name, (200, 40, 40), pose, 64)).astype(int)
-    seen = picture[..., 3] > 127
+    image = np.asarray(solid(name, (200, 40, 40), pose, 64)).astype(int)
+    seen = image[..., 3] > 127
     assert seen[28:36, 28:36].all()
     assert not np.concatenate([seen[0], seen[-1], seen[:, 0], seen[:, -1]]).any()
     # A convex thing is seen in one piece in every row, and is lit from one side.
     for row in seen:
         at = np.nonzero(row)[0]
         assert len(at) == 0 or len(at) == at[-1] - at[0] + 1
-    red = picture[..., 0][seen]
+    red = image[..., 0][seen]
     assert np.percentile(red, 95) > 1.4 * np.percentile(red, 5)
-    assert (picture[..., 0] >= picture[..., 1])[seen].all()
+    assert (image[..., 0] >= image[..., 1])[seen].all()
 
 
 def test_a_sphere_is_round() -> None:
@@ -135,7 +135,7 @@ def test_no_two_emoji_look_the_same() -> None:
     looks = {}
     for kind in all_kinds():
         if kind.family == "emoji":
-            pixels = sprite(kind).picture.resize((16, 16)).tobytes()
+            pixels = sprite(kind).image.resize((16, 16)).tobytes()
             assert pixels not in looks, (kind.name, looks.get(pixels))
             looks[pixels] = kind.name
 
@@ -143,7 +143,7 @@ def test_no_two_emoji_look_the_same() -> None:
 def test_patterns_and_colours_show() -> None:
     (shape,) = kinds_named(("square",))
     looks = {
-        np.asarray(sprite(shape, colour, pattern).picture).tobytes()
+        np.asarray(sprite(shape, colour, pattern).image).tobytes()
         for colour in COLOURS
         for pattern in PATTERNS
     }
@@ -153,8 +153,8 @@ def test_patterns_and_colours_show() -> None:
 def test_the_hole_of_a_ring_belongs_to_it() -> None:
     (ring,) = kinds_named(("ring",))
     look = sprite(ring, "blue")
-    middle = (look.picture.width // 2, look.picture.height // 2)
-    assert look.picture.getpixel(middle)[3] == 0
+    middle = (look.image.width // 2, look.image.height // 2)
+    assert look.image.getpixel(middle)[3] == 0
     assert look.silhouette.getpixel(middle) == 255
 
 
@@ -213,10 +213,10 @@ def test_the_seed_decides_which_photographs_are_used(monkeypatch: pytest.MonkeyP
 @settings(max_examples=30, deadline=None)
 def test_weather_moves_nothing(seed: int) -> None:
     """A bright square stays brighter than its surroundings, at its place."""
-    picture = np.full((40, 60, 3), 60, np.uint8)
-    picture[10:20, 30:50] = 200
-    out = weather.corrupt_image(picture, np.random.default_rng(seed))
-    assert out.shape == picture.shape
+    image = np.full((40, 60, 3), 60, np.uint8)
+    image[10:20, 30:50] = 200
+    out = weather.corrupt_image(image, np.random.default_rng(seed))
+    assert out.shape == image.shape
     assert out.dtype == np.uint8
     inside = out[12:18, 33:47].mean()
     for outside in (out[:7], out[23:], out[:, :27], out[:, 53:]):

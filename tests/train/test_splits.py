@@ -44,7 +44,7 @@ def test_runs_stages_and_pictures_draw_apart() -> None:
 
 @pytest.mark.parametrize("index", [-1, SEED_END - HELD_OUT_START])
 def test_an_index_outside_the_range_is_refused(index: int) -> None:
-    with pytest.raises(UsageError, match="evaluation picture"):
+    with pytest.raises(UsageError, match="evaluation image"):
         held_out_seed(index)
 
 

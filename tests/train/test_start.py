@@ -20,7 +20,7 @@ from molmo_point.train.progress import Progress
 from molmo_point.train.recipe import Recipe, read_recipe
 from molmo_point.train.run_folder import open_run_folder
 from molmo_point.train.state import class_names, load_state
-from molmo_point.train.warm_start import read_start, warm_start
+from molmo_point.train.warm_start import WarmStart, read_new_words, warm_start
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -39,38 +39,35 @@ def loaded(folder: Path, recipe: Recipe) -> Network:
     return network
 
 
-def begun(start: str, folder: Path, recipe: Recipe) -> Network:
+def begun(start: str, folder: Path, recipe: Recipe) -> tuple[Network, WarmStart]:
     open_run_folder(recipe, folder)
     network = build_network(recipe, Tokenizer(folder))
-    warm_start(start, network, folder)
-    return network
+    return network, warm_start(start, network, folder)
 
 
 def test_a_run_goes_on_from_another_with_everything(
     first: Path, tmp_path: Path, make_recipe: MakeRecipe
 ) -> None:
     recipe = make_recipe(seed=9)
-    old, new = loaded(first, make_recipe()), begun(str(first), tmp_path / "new", recipe)
+    old = loaded(first, make_recipe())
+    new, started = begun(str(first), tmp_path / "new", recipe)
     for part in ("model", "heads"):
         wanted = getattr(old, part).state_dict()
         for name, tensor in getattr(new, part).state_dict().items():
             assert torch.equal(tensor, wanted[name]), name
-    started = read_start(tmp_path / "new")
-    assert started is not None
-    assert (started.anew, started.new_words, started.new_kinds) == ((), (), ())
+    assert read_new_words(tmp_path / "new") == frozenset()
+    assert (started.reinitialized, started.new_words, started.new_kinds) == ((), (), ())
 
 
 def test_a_checkpoint_gives_the_model_but_not_the_heads(
     first: Path, tmp_path: Path, make_recipe: MakeRecipe
 ) -> None:
     old = loaded(first, make_recipe())
-    new = begun(str(first / "checkpoint"), tmp_path / "new", make_recipe(seed=9))
+    new, started = begun(str(first / "checkpoint"), tmp_path / "new", make_recipe(seed=9))
     for name, tensor in new.model.state_dict().items():
         assert torch.allclose(tensor, old.model.state_dict()[name]), name
     assert not torch.equal(new.heads.kind.weight, old.heads.kind.weight)
-    started = read_start(tmp_path / "new")
-    assert started is not None
-    assert all(name.startswith("heads.") for name in started.anew)
+    assert all(name.startswith("heads.") for name in started.reinitialized)
     assert len(started.new_kinds) == len(class_names()["kinds"])
 
 
@@ -92,12 +89,8 @@ def test_words_and_kinds_are_found_by_name_when_the_tables_grow(
     for module in modules:
         monkeypatch.setattr(f"molmo_point.{module}.all_kinds", lambda: (extra, *before))
     recipe = make_recipe(seed=9)
-    old, new = (
-        loaded_with(first, make_recipe(), len(before)),
-        begun(str(first), tmp_path / "new", recipe),
-    )
-    started = read_start(tmp_path / "new")
-    assert started is not None
+    old = loaded_with(first, make_recipe(), len(before))
+    new, started = begun(str(first), tmp_path / "new", recipe)
     assert started.new_kinds == ("aaardvark",)
     assert "aaardvark" in started.new_words
     assert torch.equal(new.heads.kind.weight[2:], old["heads.kind.weight"][1:])
@@ -157,7 +150,7 @@ def test_a_start_that_is_not_there_is_named(tmp_path: Path, make_recipe: MakeRec
 def test_a_damaged_note_of_the_start_is_named(tmp_path: Path) -> None:
     (tmp_path / "start.json").write_text(json.dumps(["no"]))
     with pytest.raises(UsageError, match="is damaged"):
-        read_start(tmp_path)
+        read_new_words(tmp_path)
 
 
 def test_the_cost_of_the_start_is_added_up(tmp_path: Path, make_recipe: MakeRecipe) -> None:

@@ -23,7 +23,7 @@ from molmo_point.train.data_loader import SampleGenerator, load_batches
 from molmo_point.train.loop import train
 from molmo_point.train.recipe import MixtureEntry, Recipe
 from molmo_point.train.run_folder import open_run_folder
-from molmo_point.train.state import read_place
+from molmo_point.train.state import read_position
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -33,7 +33,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_goes_on_exactly(
 ) -> None:
     asked = iter([False, False, True])
     train(make_recipe(), tmp_path / "halted", workers=0, stop=lambda: next(asked))
-    place = read_place(tmp_path / "halted")
+    place = read_position(tmp_path / "halted")
     assert place is not None
     assert (place.stage, place.batch) == (0, 2)
     train(make_recipe(), tmp_path / "halted", workers=0)
@@ -100,14 +100,14 @@ def test_pages_by_chromium_are_drawn_in_the_worker(
     page = PageStyle(sizes=((96, 80),), text=(10, 12), chromium=True)
     stage = recipe.stages[0].model_copy(update={"scenes": (MixtureEntry(page=page),), "batch": 1})
     config = recipe.model.config(10, 8).preprocess
-    drawer = SampleGenerator(0, stage, tmp_path, config)
-    batches = load_batches(drawer, 3, 1)
+    generator = SampleGenerator(0, stage, tmp_path, config)
+    batches = load_batches(generator, 3, 1)
     drawn = next(batches)
     batches.close()  # type: ignore[attr-defined]
     assert drawn.batch is not None, drawn.reason
     with PageBrowser() as browser:
         scene = browser.draw(training_seed(0, stage.name, 3), page)
-    assert torch.equal(drawn.batch.crops, torch.from_numpy(drawer.picture(scene).crops))
+    assert torch.equal(drawn.batch.inputs.crops, torch.from_numpy(generator.image(scene).crops))
     held_out = SampleGenerator(0, stage, tmp_path, config, held_out=True)
     assert len(held_out.scene(0).writings) > 0
     assert held_out._browser is None

@@ -19,23 +19,18 @@ from molmo_point.errors import UsageError
 from molmo_point.synthetic.pages.draw import PageStyle
 from molmo_point.train import data_loader as stream
 from molmo_point.train import loop, state
-from molmo_point.train.answer_loss import SupervisedHeads, answer_losses
-from molmo_point.train.auxiliary_losses import (
-    AuxiliaryHeads,
-    LossWeights,
-    dense_losses,
-    image_features,
-    look,
-)
+from molmo_point.train.answer_loss import AnswerLosses, SupervisedHeads
+from molmo_point.train.auxiliary_losses import AuxiliaryHeads, dense_losses, encode_images
 from molmo_point.train.data_loader import SampleGenerator, TrainingStopped, load_batches
-from molmo_point.train.embedding_cache import CachedPictures
+from molmo_point.train.embedding_cache import EmbeddingCache
 from molmo_point.train.export import config_json, preprocessor_json
 from molmo_point.train.init_decoder import init_decoder
 from molmo_point.train.init_network import build_network
 from molmo_point.train.loop import train
+from molmo_point.train.losses import LossWeights
 from molmo_point.train.progress import Progress
 from molmo_point.train.recipe import MixtureEntry, Recipe, find_recipe, read_recipe
-from molmo_point.train.schedule import rate, spent
+from molmo_point.train.schedule import lr_scale, stage_progress
 from molmo_point.train.state import TrainPosition
 
 MakeRecipe = Callable[..., Recipe]
@@ -77,7 +72,7 @@ def test_a_run_leaves_its_log_its_curves_and_its_recipe(
 def test_a_run_that_was_interrupted_ends_with_the_same_weights(
     finished: Path, tmp_path: Path, make_recipe: MakeRecipe, stops: tuple[int, ...]
 ) -> None:
-    """Stopped inside each stage and at their borders: weights, optimizer and pictures go on exactly."""
+    """Stopped inside each stage and at their borders: weights, optimizer and images go on exactly."""
     for steps in stops:
         train(make_recipe(), tmp_path, workers=0, steps=steps)
     train(make_recipe(), tmp_path, workers=0)
@@ -104,7 +99,7 @@ def test_a_kill_between_two_saves_costs_only_what_came_after(
     with pytest.raises(KeyboardInterrupt):
         train(make_recipe(save_every_s=0), tmp_path, workers=0)
     monkeypatch.setattr(loop.Run, "_step", real)
-    place = state.read_place(tmp_path)
+    place = state.read_position(tmp_path)
     assert place is not None
     assert (place.stage, place.batch) == (1, 2)
     train(make_recipe(save_every_s=0), tmp_path, workers=0)
@@ -184,28 +179,26 @@ def test_a_picture_that_throws_is_skipped_and_counted(
 
     def sometimes(self: SampleGenerator, index: int) -> object:
         if index == 2:
-            raise ZeroDivisionError("no such picture")
+            raise ZeroDivisionError("no such image")
         return real(self, index)
 
     monkeypatch.setattr(stream.SampleGenerator, "sample", sometimes)
     said = io.StringIO()
     train(make_recipe(), tmp_path, workers=0, progress=Progress(said, 0.0), steps=2)
-    place = state.read_place(tmp_path)
+    place = state.read_position(tmp_path)
     assert place is not None
     assert (place.skipped, place.samples) == (1, 3)
-    assert "1 image skipped: picture 2: ZeroDivisionError: no such picture" in said.getvalue()
+    assert "1 image skipped: image 2: ZeroDivisionError: no such image" in said.getvalue()
 
 
 def test_a_generator_that_always_throws_stops_the_run(
     tmp_path: Path, make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(_self: SampleGenerator, _index: int) -> object:
-        raise ZeroDivisionError("no picture at all")
+        raise ZeroDivisionError("no image at all")
 
     monkeypatch.setattr(stream.SampleGenerator, "sample", never)
-    with pytest.raises(
-        TrainingStopped, match=r"could not be drawn; the last: .*no picture at all"
-    ):
+    with pytest.raises(TrainingStopped, match=r"failed to render; the last: .*no image at all"):
         train(make_recipe(), tmp_path, workers=0)
 
 
@@ -218,7 +211,7 @@ def test_a_killed_drawing_process_stops_the_run_with_its_cause(
         raise AssertionError
 
     monkeypatch.setattr(stream.SampleGenerator, "sample", killed)
-    with pytest.raises(TrainingStopped, match="a process that draws pictures died"):
+    with pytest.raises(TrainingStopped, match="a process that renders images died"):
         train(make_recipe(), tmp_path, workers=1)
 
 
@@ -241,7 +234,7 @@ def with_pages(recipe: Recipe) -> Recipe:
 
 
 def test_training_lowers_the_loss(tmp_path: Path, make_recipe: MakeRecipe) -> None:
-    """The same pictures, forty steps of everything together: every part of the loss falls."""
+    """The same images, forty steps of everything together: every part of the loss falls."""
     recipe = with_pages(make_recipe())
     train(recipe, tmp_path, workers=0, steps=1)
     from molmo_point.preprocess.tokenizer import Tokenizer
@@ -250,28 +243,17 @@ def test_training_lowers_the_loss(tmp_path: Path, make_recipe: MakeRecipe) -> No
     network = build_network(recipe, tokenizer)
     init_decoder(network, tokenizer, recipe.model)
     stage = recipe.stages[2].model_copy(update={"losses": LossWeights(sure=1.0)})
-    drawer = SampleGenerator(0, stage, tmp_path, network.model.config.preprocess)
-    drawn = next(load_batches(drawer, 0, 0)).batch
-    assert drawn is not None
+    generator = SampleGenerator(0, stage, tmp_path, network.model.config.preprocess)
+    batch = next(load_batches(generator, 0, 0)).batch
+    assert batch is not None
     parameters = [*network.model.parameters(), *network.heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, 0.01)
     history = []
-    none = tokenizer.encode(" There are none.")[0]
+    answer_losses = AnswerLosses(network, SupervisedHeads(1, 1), LossWeights(sure=1.0))
     for _ in range(40):
-        seen = look(network.model, drawn)
-        dense = dense_losses(network.heads, seen, drawn)
-        answers = answer_losses(
-            network.model,
-            network.heads,
-            seen.features,
-            drawn,
-            SupervisedHeads(1, 1),
-            1.0,
-            0,
-            none,
-            True,
-        )
-        parts = {**dense.parts, **answers.parts}
+        vision = encode_images(network.model, batch.inputs)
+        dense = dense_losses(network.heads, vision, batch)
+        parts = (dense | answer_losses(vision.features, batch)).parts
         optimizer.zero_grad()
         torch.stack(list(parts.values())).sum().backward()
         optimizer.step()
@@ -293,31 +275,33 @@ def test_cached_pictures_give_the_same_loss_as_fresh_ones(
 
     tokenizer = Tokenizer(finished)
     network = build_network(recipe, tokenizer)
-    drawer = SampleGenerator(0, recipe.stages[1], finished, network.model.config.preprocess)
-    cached = CachedPictures(drawer, network.model, 2, torch.device("cpu"))
+    generator = SampleGenerator(0, recipe.stages[1], finished, network.model.config.preprocess)
+    cached = EmbeddingCache(generator, network.model, 2, torch.device("cpu"))
     precision = torch.autocast("cpu", enabled=False)
     cached.fill(Progress(None), lambda: precision)
     batch = next(cached.batches(0)).batch
     assert batch is not None
-    assert batch.features is not None
-    scenes = [drawer.scene(index) for index in range(2)]
-    fresh = [drawer.picture(scene) for scene in scenes]
-    from molmo_point.train.batches import collate
+    features = batch.inputs.features
+    assert features is not None
+    scenes = [generator.scene(index) for index in range(2)]
+    fresh = [generator.image(scene) for scene in scenes]
+    from molmo_point.train.collate import collate
 
-    direct = image_features(network.model, collate([(picture, []) for picture in fresh])).detach()
+    inputs = collate([(image, []) for image in fresh]).inputs
+    direct = encode_images(network.model, inputs).features.detach()
     # The order of an epoch is shuffled; stored as bfloat16.
-    kept = sorted(float(f.sum()) for f in batch.features.split([len(p.where) for p in fresh]))
-    wanted = sorted(float(f.sum()) for f in direct.split([len(p.where) for p in fresh]))
+    kept = sorted(float(f.sum()) for f in features.split([len(p.crop_rows) for p in fresh]))
+    wanted = sorted(float(f.sum()) for f in direct.split([len(p.crop_rows) for p in fresh]))
     assert kept == pytest.approx(wanted, abs=0.5, rel=0.02)
 
 
 def test_every_epoch_asks_other_questions(finished: Path, make_recipe: MakeRecipe) -> None:
     recipe = make_recipe()
     config = recipe.model.config(10, 8).preprocess
-    drawer = SampleGenerator(0, recipe.stages[1], finished, config)
-    scene = drawer.scene(0)
-    picture = drawer.picture(scene)
-    first, again, second = (drawer.answers(scene, picture, epoch) for epoch in (1, 1, 2))
+    generator = SampleGenerator(0, recipe.stages[1], finished, config)
+    scene = generator.scene(0)
+    image = generator.image(scene)
+    first, again, second = (generator.answers(scene, image, epoch) for epoch in (1, 1, 2))
     assert [a.ids.tolist() for a in first] == [a.ids.tolist() for a in again]
     assert [a.ids.tolist() for a in first] != [a.ids.tolist() for a in second]
 
@@ -334,13 +318,13 @@ def test_rates_rise_stay_and_fall(make_recipe: MakeRecipe) -> None:
         .stages[0]
         .model_copy(update={"warmup": 0.1, "decay": 0.4, "floor": 0.05, "samples": 100})
     )
-    assert rate(stage, 0.05) == pytest.approx(0.5)
-    assert rate(stage, 0.3) == 1.0
-    assert rate(stage, 0.8) == pytest.approx(0.05 + 0.95 * 0.5)
-    assert rate(stage, 1.0) == pytest.approx(0.05)
-    assert spent(stage, TrainPosition(samples=25)) == 0.25
+    assert lr_scale(stage, 0.05) == pytest.approx(0.5)
+    assert lr_scale(stage, 0.3) == 1.0
+    assert lr_scale(stage, 0.8) == pytest.approx(0.05 + 0.95 * 0.5)
+    assert lr_scale(stage, 1.0) == pytest.approx(0.05)
+    assert stage_progress(stage, TrainPosition(samples=25)) == 0.25
     timed = stage.model_copy(update={"cpu_seconds": 10.0})
-    assert spent(timed, TrainPosition(samples=25, cpu_s=6.0)) == pytest.approx(0.6)
+    assert stage_progress(timed, TrainPosition(samples=25, cpu_s=6.0)) == pytest.approx(0.6)
 
 
 def test_words_begin_where_the_classifier_looks(finished: Path, make_recipe: MakeRecipe) -> None:

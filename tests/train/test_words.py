@@ -28,9 +28,9 @@ from molmo_point.synthetic.pages.labels import (
 from molmo_point.synthetic.scenes.scene import Scene, Writing
 from molmo_point.synthetic.splits import training_seed
 from molmo_point.train import vocabulary
-from molmo_point.train.auxiliary_losses import dense_losses, look
+from molmo_point.train.auxiliary_losses import dense_losses, encode_images
 from molmo_point.train.data_loader import SampleGenerator, load_batches
-from molmo_point.train.init_decoder import begin_label_words, init_decoder, init_words
+from molmo_point.train.init_decoder import init_decoder, init_label_words, init_words
 from molmo_point.train.init_network import Network, build_network
 from molmo_point.train.loop import train
 from molmo_point.train.recipe import Recipe
@@ -38,7 +38,7 @@ from molmo_point.train.run_folder import open_run_folder
 from molmo_point.train.sample import NO_PATCH, build_image_sample
 from molmo_point.train.state import CLASSES
 from molmo_point.train.vocabulary import build_tokenizer, save_tokenizer
-from molmo_point.train.warm_start import read_start, warm_start
+from molmo_point.train.warm_start import WarmStart, read_new_words, warm_start
 from molmo_point.train.words import NO_WORD, WORDS, words_in_cells
 
 CONFIG = PreprocessConfig(crop_size=224, patch_size=16, margins=(2, 2), max_crops=4)
@@ -124,16 +124,16 @@ def test_the_tokens_of_a_label_spell_it() -> None:
 def test_every_token_of_a_picture_has_the_words_of_its_own_view(tokenizer: Tokenizer) -> None:
     scene = page(4, PageStyle(sizes=((320, 240),), text=(16, 24)))
     cut = crop_image(scene.image, CONFIG)
-    picture = build_image_sample(scene, CONFIG, tokenizer)
-    patches = np.nonzero(picture.shows != NO_PATCH)[0]
+    image = build_image_sample(scene, CONFIG, tokenizer)
+    patches = np.nonzero(image.token_things != NO_PATCH)[0]
     low = words_in_cells(scene, place(320, 240, 224, 224), 7, 7, CELL)
     rows, columns = token_grid(*cut.grid, CONFIG)
     high = words_in_cells(scene, cut.placement, rows, columns, CELL)
-    for mine, *views in zip((picture.words, picture.shares), low, high, strict=True):
+    for mine, *views in zip((image.words, image.word_areas), low, high, strict=True):
         wanted = np.concatenate([view.reshape(-1, WORDS) for view in views])
         assert np.array_equal(mine[patches], wanted)
-    assert (picture.words[patches[:49]] > 0).any()
-    assert (picture.words[patches[49:]] > 0).any()
+    assert (image.words[patches[:49]] > 0).any()
+    assert (image.words[patches[49:]] > 0).any()
 
 
 def test_all_words_of_a_label_are_taught_at_each_of_its_tokens() -> None:
@@ -152,9 +152,9 @@ def test_all_words_of_a_label_are_taught_at_each_of_its_tokens() -> None:
 
 def test_text_too_small_to_read_is_not_taught(tokenizer: Tokenizer) -> None:
     scene = page(1, PageStyle(sizes=((1280, 800),), text=(12, 14)))
-    picture = build_image_sample(scene, CONFIG, tokenizer)
-    low = np.nonzero(picture.shows != NO_PATCH)[0][:49]
-    assert not picture.shares[low].any()
+    image = build_image_sample(scene, CONFIG, tokenizer)
+    low = np.nonzero(image.token_things != NO_PATCH)[0][:49]
+    assert not image.word_areas[low].any()
     assert scene.writings
 
 
@@ -177,7 +177,7 @@ def test_every_known_label_is_a_token_a_word(tokenizer: Tokenizer) -> None:
 
 
 def test_words_are_learned_and_counted(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    """Unknown words count less than known ones, and a picture without text teaches none."""
+    """Unknown words count less than known ones, and a image without text teaches none."""
     recipe = make_recipe()
     open_run_folder(recipe, tmp_path)
     network = build_network(recipe, Tokenizer(tmp_path))
@@ -189,10 +189,10 @@ def test_words_are_learned_and_counted(make_recipe: Callable[..., Recipe], tmp_p
     for mix in mixes:
         stage = recipe.stages[0].model_copy(update={"batch": 4})
         stage = stage.model_validate({**stage.model_dump(), "scenes": [mix]})
-        drawer = SampleGenerator(0, stage, tmp_path, network.model.config.preprocess)
-        batch = next(load_batches(drawer, 0, 0)).batch
+        generator = SampleGenerator(0, stage, tmp_path, network.model.config.preprocess)
+        batch = next(load_batches(generator, 0, 0)).batch
         assert batch is not None
-        losses = dense_losses(network.heads, look(network.model, batch), batch)
+        losses = dense_losses(network.heads, encode_images(network.model, batch.inputs), batch)
         counts.append(losses.counts)
         losses.parts["word"].backward()
         grad = network.heads.word.weight.grad
@@ -230,22 +230,19 @@ def unlettered(
     return folder
 
 
-def begun(start: Path, folder: Path, recipe: Recipe) -> tuple[Network, Tokenizer]:
+def begun(start: Path, folder: Path, recipe: Recipe) -> tuple[Network, Tokenizer, WarmStart]:
     open_run_folder(recipe, folder)
     tokenizer = Tokenizer(folder)
     network = build_network(recipe, tokenizer)
-    warm_start(str(start), network, folder)
-    return network, tokenizer
+    return network, tokenizer, warm_start(str(start), network, folder)
 
 
 @torch.no_grad()
 def test_a_run_from_before_words_goes_on_with_them(
     unlettered: Path, tmp_path: Path, make_recipe: Callable[..., Recipe]
 ) -> None:
-    network, tokenizer = begun(unlettered, tmp_path / "new", make_recipe(seed=9))
-    started = read_start(tmp_path / "new")
-    assert started is not None
-    assert set(started.anew) == {"heads.word.weight", "heads.word.bias"}
+    network, tokenizer, started = begun(unlettered, tmp_path / "new", make_recipe(seed=9))
+    assert set(started.reinitialized) == {"heads.word.weight", "heads.word.bias"}
     assert {"checkout", "Checkout"} <= set(started.new_words)
     before = Tokenizer(unlettered)
     old = {}
@@ -274,7 +271,7 @@ def test_words_are_found_by_name_when_their_table_changes(
     for name in ("heads.word.weight", "heads.word.bias"):
         tensors[name] = tensors[name].flip(0).contiguous()
     save_file(tensors, path, metadata={**metadata, CLASSES: json.dumps(classes)})
-    network, _ = begun(tmp_path / "old", tmp_path / "new", make_recipe(seed=9))
+    network, _, _ = begun(tmp_path / "old", tmp_path / "new", make_recipe(seed=9))
     assert torch.equal(network.heads.word.weight, weight)
 
 
@@ -282,13 +279,13 @@ def test_words_are_found_by_name_when_their_table_changes(
 def test_new_words_begin_as_what_is_looked_for_and_all_else_stays(
     unlettered: Path, tmp_path: Path, make_recipe: Callable[..., Recipe]
 ) -> None:
-    network, tokenizer = begun(unlettered, tmp_path / "new", make_recipe(seed=9))
+    network, tokenizer, _ = begun(unlettered, tmp_path / "new", make_recipe(seed=9))
     before = {name: t.clone() for name, t in network.model.state_dict().items()}
     known = tokenizer.encode(" the")[0], tokenizer.encode(" home")[0]
-    started = read_start(tmp_path / "new")
-    assert started is not None
-    init_words(network, tokenizer, set(started.new_words))
-    begin_label_words(network, tokenizer, set(started.new_words) & set(label_forms()))
+    new_words = read_new_words(tmp_path / "new")
+    assert new_words
+    init_words(network, tokenizer, new_words)
+    init_label_words(network, tokenizer, new_words & set(label_forms()))
     rows = network.model.decoder.embedding.weight
     old = before["decoder.embedding.weight"]
     assert torch.equal(rows[known[0]], old[known[0]])

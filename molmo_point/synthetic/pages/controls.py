@@ -30,7 +30,7 @@ ROLES: dict[str, tuple[tuple[str, str], ...]] = {
 
 @dataclass(frozen=True)
 class Icon:
-    """A picture that means something.
+    """An image that means something.
 
     Attributes:
         meaning: What it is listed under.

@@ -83,12 +83,12 @@ def draw_page(seed: int, style: PageStyle) -> Scene:
     else:
         _page(pen)
     sheet = pen.sheet
-    picture = np.asarray(sheet.image)
+    pixels = np.asarray(sheet.image)
     if rng.random() < 0.2:
-        picture = corrupt_image(picture, rng)
+        pixels = corrupt_image(pixels, rng)
     return Scene(
         seed,
-        np.ascontiguousarray(picture),
+        np.ascontiguousarray(pixels),
         tuple(sheet.things),
         sheet.owner,
         sheet.letters(),

@@ -37,7 +37,7 @@ def face(font: str, style: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 class PageCanvas:
-    """The picture of a page while it is drawn, and its controls so far."""
+    """The image of a page while it is drawn, and its controls so far."""
 
     def __init__(self, width: int, height: int, look: Theme) -> None:
         self.look = look

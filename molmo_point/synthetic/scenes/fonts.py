@@ -34,7 +34,7 @@ TEXT_FONTS = (
 
 
 class MissingFont(UsageError):
-    """A font that the pictures are drawn with is not installed."""
+    """A font that the images are drawn with is not installed."""
 
 
 @functools.cache

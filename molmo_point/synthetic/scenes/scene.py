@@ -1,4 +1,4 @@
-"""A whole picture from one integer, and where everything in it is."""
+"""A whole image from one integer, and where everything in it is."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Style:
 
     Attributes:
         sizes: (width, height) pairs in pixels, drawn with equal chance.
-        things: (fewest, most) things in one picture.
-        scale: (smallest, largest) longer side of a thing, as a share of the picture's longer side.
+        things: (fewest, most) things in one image.
+        scale: (smallest, largest) longer side of a thing, as a share of the image's longer side.
         crowding: How near things may come: 1 touching circles, less means overlap.
         repeat: Chance that a further thing is of a kind already there.
         families: How often each family of kinds is drawn.
@@ -64,14 +64,14 @@ class Style:
 
 @dataclass(frozen=True)
 class Thing:
-    """One thing in a picture.
+    """One thing in an image.
 
     Attributes:
         kind: What it is.
         colour: A name in COLOURS, None for emoji.
         point: (x, y) in continuous pixels, on the thing: its centre where that is visible.
         box: (left, top, right, bottom) in continuous pixels, of the whole thing, hidden parts included.
-        visible: Share of it that nothing covers and the picture's edge does not cut off, 0-1.
+        visible: Share of it that nothing covers and the image's edge does not cut off, 0-1.
         text: What is written on it, on pages.
     """
 
@@ -109,7 +109,7 @@ def no_letters() -> np.ndarray[Any, np.dtype[np.float32]]:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture with its ground truth.
+    """An image with its ground truth.
 
     Attributes:
         seed: The integer it was drawn from.
@@ -229,20 +229,20 @@ def _paint(
     canvas: Image.Image, owner: np.ndarray[Any, np.dtype[np.int16]], plan: _Plan, index: int
 ) -> int:
     """Put a thing on the canvas and into the map of owners; return its area in pixels before anything covers it."""
-    whole = plan.look.picture
+    whole = plan.look.image
     scale = plan.side / max(whole.size)
     size = (max(1, round(whole.width * scale)), max(1, round(whole.height * scale)))
-    picture = whole.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    image = whole.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     silhouette = plan.look.silhouette.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     if plan.turn:
-        picture = picture.rotate(plan.turn, Image.Resampling.BILINEAR, expand=True)
+        image = image.rotate(plan.turn, Image.Resampling.BILINEAR, expand=True)
         silhouette = silhouette.rotate(plan.turn, Image.Resampling.BILINEAR, expand=True)
-    left = round(plan.centre[0] - picture.width / 2)
-    top = round(plan.centre[1] - picture.height / 2)
-    canvas.paste(picture, (left, top), picture)
+    left = round(plan.centre[0] - image.width / 2)
+    top = round(plan.centre[1] - image.height / 2)
+    canvas.paste(image, (left, top), image)
     inside = np.asarray(silhouette) > 127
-    rows = slice(max(top, 0), max(top + picture.height, 0))
-    columns = slice(max(left, 0), max(left + picture.width, 0))
+    rows = slice(max(top, 0), max(top + image.height, 0))
+    columns = slice(max(left, 0), max(left + image.width, 0))
     part = owner[rows, columns]
     offset_y, offset_x = rows.start - top, columns.start - left
     part[inside[offset_y : offset_y + part.shape[0], offset_x : offset_x + part.shape[1]]] = index

@@ -32,7 +32,7 @@ def solid(name: str, rgb: tuple[int, int, int], pose: int, side: int) -> Image.I
         name: One of SOLIDS.
         rgb: Its colour, 0-255.
         pose: Counted round POSES.
-        side: Width and height of the picture in pixels.
+        side: Width and height of the image in pixels.
 
     Returns:
         RGBA, transparent around the solid.
@@ -52,11 +52,11 @@ def solid(name: str, rgb: tuple[int, int, int], pose: int, side: int) -> Image.I
     half = light + np.array([0.0, 0.0, 1.0])
     gloss = np.clip(normal @ (half / np.linalg.norm(half)), 0, 1) ** 30
     shade = (0.35 + 0.75 * lit)[..., None] * np.array(rgb) + 90 * gloss[..., None]
-    picture = np.zeros((2 * side, 2 * side, 4), np.uint8)
-    picture[..., :3] = np.clip(shade, 0, 255)
-    picture[..., 3] = np.where(seen, 255, 0)
-    picture[~seen, :3] = rgb
-    return Image.fromarray(picture).resize((side, side), Image.Resampling.BOX)
+    pixels = np.zeros((2 * side, 2 * side, 4), np.uint8)
+    pixels[..., :3] = np.clip(shade, 0, 255)
+    pixels[..., 3] = np.where(seen, 255, 0)
+    pixels[~seen, :3] = rgb
+    return Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX)
 
 
 def _turned(yaw: float, pitch: float) -> Floats:

@@ -26,11 +26,11 @@ class Sprite:
     """A thing before it is placed.
 
     Attributes:
-        picture: RGBA, longer side SIDE.
+        image: RGBA, longer side SIDE.
         silhouette: "L", 255 where the thing is, its holes included (the hole of a ring belongs to the ring).
     """
 
-    picture: Image.Image
+    image: Image.Image
     silhouette: Image.Image
 
 
@@ -45,34 +45,34 @@ def sprite(kind: Kind, colour: str | None = None, pattern: str = "plain", font: 
         font: Which of the installed text fonts, counted round, for letters and digits; which pose, for solids.
     """
     if kind.family == "emoji":
-        picture = _cut(_emoji(kind.glyph))
-        return Sprite(picture, _filled(picture.getchannel("A")))
+        image = _cut(_emoji(kind.glyph))
+        return Sprite(image, _filled(image.getchannel("A")))
     if colour not in COLOURS:
         raise UsageError(f"{kind.name} needs a colour of {', '.join(COLOURS)}, got {colour!r}")
     if kind.family == "shape":
         mask, silhouette = _shape_mask(kind.glyph)
         return Sprite(_patterned(mask, COLOURS[colour], pattern), silhouette)
     if kind.family == "solid":
-        picture = _cut(solid(kind.glyph, COLOURS[colour], font, SIDE))
-        return Sprite(picture, _filled(picture.getchannel("A")))
+        image = _cut(solid(kind.glyph, COLOURS[colour], font, SIDE))
+        return Sprite(image, _filled(image.getchannel("A")))
     mask, silhouette = _character_mask(kind.glyph, font)
-    picture = Image.new("RGBA", mask.size, COLOURS[colour])
-    picture.putalpha(mask)
-    return Sprite(picture, silhouette)
+    image = Image.new("RGBA", mask.size, COLOURS[colour])
+    image.putalpha(mask)
+    return Sprite(image, silhouette)
 
 
-def _cut(picture: Image.Image) -> Image.Image:
+def _cut(image: Image.Image) -> Image.Image:
     """Cut a drawing (RGBA or "L") to its own edges and scale it to SIDE."""
-    alpha = picture.getchannel("A") if picture.mode == "RGBA" else picture
+    alpha = image.getchannel("A") if image.mode == "RGBA" else image
     box = alpha.point([0] * 16 + [255] * 240).getbbox()
     if box is None:
         raise UsageError(
             "a glyph is empty: the installed emoji font is too old for the table of kinds"
         )
-    picture = picture.crop(box)
-    scale = SIDE / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture.resize(size, Image.Resampling.LANCZOS)
+    image = image.crop(box)
+    scale = SIDE / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def _filled(alpha: Image.Image) -> Image.Image:
@@ -88,9 +88,9 @@ def _filled(alpha: Image.Image) -> Image.Image:
 
 
 def _emoji(glyph: str) -> Image.Image:
-    picture = Image.new("RGBA", (160, 160), (0, 0, 0, 0))
-    ImageDraw.Draw(picture).text((8, 8), glyph, font=emoji_font(), embedded_color=True)
-    return picture
+    image = Image.new("RGBA", (160, 160), (0, 0, 0, 0))
+    ImageDraw.Draw(image).text((8, 8), glyph, font=emoji_font(), embedded_color=True)
+    return image
 
 
 @functools.lru_cache(maxsize=512)
@@ -116,8 +116,8 @@ def _shape_mask(name: str) -> tuple[Image.Image, Image.Image]:
 def _patterned(mask: Image.Image, rgb: tuple[int, int, int], pattern: str) -> Image.Image:
     """Colour a shape."""
     darker = tuple(int(value * 0.55) for value in rgb) if max(rgb) > 60 else (110, 110, 110)
-    picture = Image.new("RGBA", mask.size, rgb)
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("RGBA", mask.size, rgb)
+    draw = ImageDraw.Draw(image)
     if pattern == "striped":
         for x in range(-SIDE, SIDE, 24):
             draw.line([(x, 0), (x + SIDE, SIDE)], fill=darker, width=7)
@@ -125,20 +125,20 @@ def _patterned(mask: Image.Image, rgb: tuple[int, int, int], pattern: str) -> Im
         for x in range(8, SIDE, 28):
             for y in range(8, SIDE, 28):
                 draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill=darker)
-    picture.putalpha(mask)
+    image.putalpha(mask)
     if pattern == "outlined":
         edge = Image.new("RGBA", mask.size, darker)
         edge.putalpha(mask)
-        inner = picture.resize(
+        inner = image.resize(
             (mask.width * 7 // 8, mask.height * 7 // 8), Image.Resampling.BILINEAR
         )
         edge.paste(inner, (mask.width // 16, mask.height // 16), inner)
         return edge
-    return picture
+    return image
 
 
 def _fill(draw: ImageDraw.ImageDraw, name: str, side: int) -> None:
-    """Draw the mask of a shape into a (side x side) "L" picture."""
+    """Draw the mask of a shape into a (side x side) "L" image."""
     edge = side // 16
     low, high, middle = edge, side - edge, side / 2
     if name == "circle":
