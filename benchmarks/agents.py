@@ -27,13 +27,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from molmo_agents import Options, Policy, WebPointer
 from molmo_agents.bench.miniwob import TIERS, DomPointer, Episode, MiniwobPages, play_all
-from molmo_agents.bench.miniwob.bench import policy_for, wilson
+from molmo_agents.bench.miniwob.bench import policy_for
 from molmo_agents.bench.miniwob.command import SCREEN
 from molmo_agents.bench.mockup_bench import run_mockups
 from molmo_agents.browser.launch import Screen, context_options, launch, open_page
 from molmo_agents.pointers import choose_pointer
 
 from benchmarks.report import hardware
+from molmo_point.evaluate.scores import proportion
 from molmo_point.points import Point
 from molmo_point.testing import FakePointer
 from tests.agents.cases import note_file, run_sync
@@ -186,9 +187,9 @@ def model(options: argparse.Namespace) -> None:
                     oracle.web = web
                 scores = list(play_all(web, served, tasks, range(options.seeds), play))
             wins = sum(score.success for score in scores)
-            low, high = wilson(wins, len(scores))
+            rate = proportion(wins, len(scores))
             print(
-                f"{name:<14}{wins:>4}/{len(scores):<5}{wins / len(scores):>7.1%}   95 % {low:.1%}-{high:.1%}",
+                f"{name:<14}{wins:>4}/{len(scores):<5}{wins / len(scores):>7.1%}   95 % {rate.low:.1%}-{rate.high:.1%}",
                 flush=True,
             )
 
@@ -208,10 +209,10 @@ def mockups(options: argparse.Namespace) -> None:
         for what, present in (("there", True), ("absent", False)):
             mine = [trial for trial in trials if trial.present is present]
             right, wrong = sum(t.right for t in mine), sum(t.wrong for t in mine)
-            low, high = wilson(right, len(mine))
+            rate = proportion(right, len(mine))
             print(
                 f"{name:<14}{what:<8}{right:>4}/{len(mine):<5}{right / len(mine):>7.1%}   "
-                f"95 % {low:.1%}-{high:.1%}   something else pressed {wrong}",
+                f"95 % {rate.low:.1%}-{rate.high:.1%}   something else pressed {wrong}",
                 flush=True,
             )
 

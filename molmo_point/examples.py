@@ -24,7 +24,7 @@ class Region(Protocol):
         """Return whether a point is on the object."""
 
     @property
-    def middle(self) -> tuple[float, float]:
+    def center(self) -> tuple[float, float]:
         """Best position to point at, (x, y)."""
 
 
@@ -48,7 +48,7 @@ class Box:
         return self.left <= x <= self.right and self.top <= y <= self.bottom
 
     @property
-    def middle(self) -> tuple[float, float]:
+    def center(self) -> tuple[float, float]:
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
 
@@ -57,18 +57,18 @@ class Mask:
 
     Args:
         inside: (H, W) bool, True on the object; row 0 is the top.
-        middle: Best position to point at, (x, y); None for the centroid.
+        center: Best position to point at, (x, y); None for the centroid.
     """
 
     def __init__(
-        self, inside: np.ndarray[Any, Any], middle: tuple[float, float] | None = None
+        self, inside: np.ndarray[Any, Any], center: tuple[float, float] | None = None
     ) -> None:
         if inside.ndim != 2 or inside.dtype != np.bool_ or 0 in inside.shape:
             raise UsageError(
                 f"expected a mask (H, W) of bool, got shape {inside.shape} of {inside.dtype}"
             )
         self.inside = inside
-        self._middle = middle
+        self._center = center
 
     def contains(self, x: float, y: float) -> bool:
         height, width = self.inside.shape
@@ -77,9 +77,9 @@ class Mask:
         return bool(self.inside[row, column])
 
     @property
-    def middle(self) -> tuple[float, float]:
-        if self._middle is not None:
-            return self._middle
+    def center(self) -> tuple[float, float]:
+        if self._center is not None:
+            return self._center
         rows, columns = np.nonzero(self.inside)
         height, width = self.inside.shape
         return float((columns.mean() + 0.5) / width), float((rows.mean() + 0.5) / height)

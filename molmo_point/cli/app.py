@@ -24,7 +24,7 @@ EXTENSIONS = {
     "watch": "tracking",
     "keys": "",
     "eval": "engine",
-    "calibrate": "train",
+    "calibrate-scores": "train",
     "train": "train",
     "bench": "engine",
 }
@@ -59,7 +59,7 @@ NEEDS = {
     "serve": Need("serve", ("torch", "safetensors", "tokenizers", "fastapi", "uvicorn")),
     "watch": Need("tracking", ("cv2",)),
     "eval": Need("engine", ("torch", "safetensors", "tokenizers")),
-    "calibrate": Need("train", ("torch", "safetensors", "tokenizers", "matplotlib")),
+    "calibrate-scores": Need("train", ("torch", "safetensors", "tokenizers", "matplotlib")),
     "train": Need("train", ("torch", "safetensors", "tokenizers", "matplotlib")),
     "bench": Need("engine", ("torch", "safetensors", "tokenizers")),
 }
@@ -80,7 +80,7 @@ def build() -> typer.Typer:
     for name in COMMANDS:
         importlib.import_module(f"molmo_point.cli.{name}").register(app)
     for name, extra in EXTENSIONS.items():
-        _include(app, name, f"molmo_point.cli.{name}", extra)
+        _include(app, name, f"molmo_point.cli.{name.replace('-', '_')}", extra)
     for command in importlib.metadata.entry_points(group=ENTRY_POINTS):
         _include(app, command.name, command.module, ",".join(command.extras))
     return app

@@ -1,4 +1,4 @@
-"""`molmo-point bench drift`: how far a model's answers move with low-bit weights or another type."""
+"""`molmo-point bench compare`: compare the answers of a model with those of its low-bit or half-precision version."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     bench = typer.Typer(help="Measure a model on this machine.", no_args_is_help=True)
     bench.callback()(_bench)
-    bench.command("drift")(drift)
+    bench.command("compare")(compare)
     app.add_typer(bench, name="bench")
 
 
@@ -19,15 +19,19 @@ def _bench() -> None:
     """Measure a model on this machine."""
 
 
-def drift(
+def compare(
     model: Annotated[str, typer.Option("--model", "-m", help="Name or folder.")] = "nano",
-    quantize: Annotated[str, typer.Option(help="Of the second: int8, int4 or none.")] = "int8",
-    dtype: Annotated[str, typer.Option(help="Of the second: auto, bfloat16, ...")] = "auto",
+    quantize: Annotated[
+        str, typer.Option(help="Of the version compared with: int8, int4 or none.")
+    ] = "int8",
+    dtype: Annotated[
+        str, typer.Option(help="Of the version compared with: auto, bfloat16, ...")
+    ] = "auto",
     device: Annotated[str, typer.Option(help="Of both.")] = "auto",
     pictures: Annotated[int, typer.Option(min=1, help="Held-out scenes to ask about.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Compare a model with its low-bit or half-precision twin, answer by answer, on the same held-out scenes."""
+    """Compare a model with its low-bit or half-precision version, answer by answer, on the same held-out scenes."""
     import json
     from dataclasses import asdict
 
@@ -35,7 +39,7 @@ def drift(
 
     from molmo_point import api
     from molmo_point.cli.tables import print_table
-    from molmo_point.evaluate.compare_models import measure_drift
+    from molmo_point.evaluate.compare_models import compare_models
     from molmo_point.synthetic.held_out import scene_examples
     from molmo_point.train.recipe import find_recipe
 
@@ -45,19 +49,19 @@ def drift(
     style = find_recipe("nano").stages[-1].scenes[-1].style
     examples = scene_examples(0, pictures, 2, style)
     questions = ((e.image, e.query) for e in examples if e.mode == "point")
-    result = measure_drift(first, second, questions)
+    result = compare_models(first, second, questions)
     if as_json:
         typer.echo(json.dumps(asdict(result)))
         return
-    twin = " ".join(word for word in (low, dtype if dtype != "auto" else None) if word)
-    table = Table(title=f"{model} against {twin or 'itself'}", title_justify="left")
+    version = " ".join(word for word in (low, dtype if dtype != "auto" else None) if word)
+    table = Table(title=f"{model} against {version or 'itself'}", title_justify="left")
     table.add_column("measure")
     table.add_column("value", justify="right")
     share = result.same_points / result.questions
     table.add_row("questions", str(result.questions))
     table.add_row("exactly the same points", f"{result.same_points} ({share:.1%})")
     table.add_row("the same number of points", str(result.same_count))
-    table.add_row("median drift", f"{result.median_percent:.2f} % of the diagonal")
+    table.add_row("median distance", f"{result.median_percent:.2f} % of the diagonal")
     table.add_row("99th percentile", f"{result.p99_percent:.2f} %")
     table.add_row("largest", f"{result.largest_percent:.2f} %")
     sizes = [_weight_bytes(pointer) for pointer in (first, second)]
@@ -67,7 +71,7 @@ def drift(
 
 
 def _weight_bytes(pointer: object) -> int:
-    """Bytes of a local pointer's weights, packed ones by what they hold."""
+    """Return the bytes of a local pointer's weights; of packed ones, those of their parts."""
     from molmo_point.engine.local import LocalPointer
 
     assert isinstance(pointer, LocalPointer)

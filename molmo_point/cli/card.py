@@ -1,4 +1,4 @@
-"""A model's card, written from the reports of its evaluation: no number in it is typed by hand."""
+"""A model's card, written from the reports of its evaluation."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 WIDTH = 130
 NOTES_FILE = "notes.json"
-"""In the model's folder: what no number says. {"history": "...", "limits": "..."}, both Markdown."""
+"""In the model's folder: the texts {"history": "...", "limits": "..."}, both Markdown."""
 
 
 def write_card(model: Path, reports: Path, out: Path) -> None:
-    """Write a card.
+    """Write the card of a model.
 
     Args:
         model: The checkpoint's folder.
-        reports: The folder that `molmo-point eval --table` filled.
-        out: The card.
+        reports: The folder written by `molmo-point eval --table`.
+        out: The file to write.
 
     Raises:
         UsageError: A file is missing or damaged; names it.
@@ -91,7 +91,7 @@ def _card(model: Path, table: Table, report: Report | None) -> str:
 
 
 def _known(model: Path) -> dict[str, str]:
-    """The kinds that the last stage draws, in words."""
+    """Return the kinds that the last stage draws, as text."""
     from molmo_point.synthetic.scenes.kinds import COLOURS, all_kinds, kinds_named
     from molmo_point.train.recipe import read_recipe
 

@@ -1,4 +1,4 @@
-"""`molmo-point eval`: how well something points, on held-out scenes that are drawn on the spot."""
+"""`molmo-point eval`: accuracy of a model or a server on held-out images that are rendered on the spot."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ import typer
 from molmo_point.atomic_write import write_atomic
 from molmo_point.cli.waiting import bar
 from molmo_point.errors import UsageError
-from molmo_point.synthetic.held_out import WORLDS, count_images, scene_examples, world_examples
+from molmo_point.synthetic.held_out import WORLDS, count_images, world_examples
 
 if TYPE_CHECKING:
     from molmo_point.evaluate.report import Report
     from molmo_point.pointer import Pointer
     from molmo_point.synthetic.scenes.scene import Style
 
-__all__ = ["evaluate_command", "register", "scene_examples"]
-
-MORE = {"counting": 2, "icons": 4}
-"""So many times the pictures: few hold many things of a kind, or an icon to ask for."""
+IMAGES_FACTOR = {"counting": 2, "icons": 4}
+"""Test sets that get more images: few of theirs hold many things of a kind, or an icon."""
 
 
 def register(app: typer.Typer) -> None:
@@ -39,30 +37,32 @@ def evaluate_command(
         str | None,
         typer.Option("--connect", help="Ask a server: tcp://HOST:5555 or http://HOST:8000."),
     ] = None,
-    pictures: Annotated[int, typer.Option(min=1, help="Scenes to draw; 500 gives +-2 %.")] = 100,
-    questions: Annotated[int, typer.Option(min=1, help="Questions about each scene.")] = 4,
+    pictures: Annotated[int, typer.Option(min=1, help="Images; 500 give +-2 %.")] = 100,
+    questions: Annotated[int, typer.Option(min=1, help="Questions about each image.")] = 4,
     recipe: Annotated[
         str,
-        typer.Option(help="Draw what this recipe's last stage trains on (a name or a JSON file)."),
+        typer.Option(
+            help="Recipe (a name or a JSON file) whose last stage says what 'scenes' draws."
+        ),
     ] = "nano",
     world: Annotated[
         str,
         typer.Option(
             "--world",
             "--worlds",
-            help=f"Which pictures: {', '.join(WORLDS)}. Pages need Chromium. Several, by commas, with --table.",
+            help=f"Held-out test set: {', '.join(WORLDS)}. Pages need Chromium. With --table several, separated by commas.",
         ),
     ] = "scenes",
     table: Annotated[
         Path | None,
         typer.Option(
-            help="Ask about every world (or those of --world, by commas); write table.json, table.md and a report each here."
+            help="Run every test set (or those of --world); write table.json, table.md and a report of each into this folder."
         ),
     ] = None,
     card: Annotated[
         Path | None, typer.Option(help="With --table: write the model's card here, too.")
     ] = None,
-    first: Annotated[int, typer.Option(min=0, help="Number of the first held-out scene.")] = 0,
+    first: Annotated[int, typer.Option(min=0, help="Number of the first held-out image.")] = 0,
     timeout_s: Annotated[
         float, typer.Option("--timeout", "--timeout-s", help="Seconds for each question.")
     ] = 60.0,
@@ -71,7 +71,7 @@ def evaluate_command(
         Path | None, typer.Option("--out", "-o", help="Write the report as JSON here, too.")
     ] = None,
 ) -> None:
-    """Ask questions about held-out scenes and score the points."""
+    """Ask questions with known answers about held-out images, and score the points."""
     import molmo_point
     from molmo_point.train.recipe import find_recipe
 
@@ -80,17 +80,17 @@ def evaluate_command(
     model = connect or model
     pointer = (molmo_point.connect if "://" in model else molmo_point.load)(model)
     style = find_recipe(recipe).stages[-1].scenes[-1].style
-    asking = Asking(pictures, questions, first, timeout_s, style)
+    plan = EvalPlan(pictures, questions, first, timeout_s, style)
     if table is not None:
         worlds = WORLDS if world in ("scenes", "all") else tuple(world.split(","))
-        typer.echo(_write_table(pointer, worlds, asking, table))
+        typer.echo(_write_table(pointer, worlds, plan, table))
         if card is not None:
             from molmo_point.checkpoints.hub import resolve
             from molmo_point.cli.card import write_card
 
             write_card(resolve(model), table, card)
         return
-    report = asking.report(pointer, world)
+    report = plan.report(pointer, world)
     text = report.model_dump_json(indent=1)
     if out is not None:
         write_atomic(out, text + "\n")
@@ -98,42 +98,41 @@ def evaluate_command(
 
 
 @dataclass(frozen=True)
-class Asking:
+class EvalPlan:
     """How much is asked.
 
     Attributes:
-        pictures, questions, first: See `world_examples`; of some worlds MORE.
+        images, questions, first, style: See `world_examples`; IMAGES_FACTOR multiplies images.
         timeout_s: For each question.
-        style: What the world "scenes" draws.
     """
 
-    pictures: int
+    images: int
     questions: int
     first: int
     timeout_s: float
     style: Style
 
     def report(self, pointer: Pointer, world: str) -> Report:
-        """Ask about the pictures of one world, with a bar on stderr."""
+        """Run one test set, with a progress bar on stderr."""
         from molmo_point.evaluate.run import evaluate
 
-        pictures = self.pictures * MORE.get(world, 1)
-        examples = world_examples(world, self.first, pictures, self.questions, self.style)
-        # Closed here and now: pages hold a browser until they are.
+        images = self.images * IMAGES_FACTOR.get(world, 1)
+        examples = world_examples(world, self.first, images, self.questions, self.style)
+        # Closed here: a generator of pages holds a browser until it is closed.
         with closing(examples), bar() as shown:
-            task = shown.add_task(f"{world}, pictures", total=pictures)
-            counted = count_images(examples, lambda done: shown.update(task, completed=done))
-            return evaluate(pointer, counted, timeout_s=self.timeout_s)
+            task = shown.add_task(f"{world}, images", total=images)
+            reported = count_images(examples, lambda done: shown.update(task, completed=done))
+            return evaluate(pointer, reported, timeout_s=self.timeout_s)
 
 
-def _write_table(pointer: Pointer, worlds: tuple[str, ...], asking: Asking, folder: Path) -> str:
-    """Ask about all worlds; what was asked before a failure stays on disk. Returns the table as Markdown."""
+def _write_table(pointer: Pointer, worlds: tuple[str, ...], plan: EvalPlan, folder: Path) -> str:
+    """Run all test sets and return the table as Markdown; what was measured before a failure stays on disk."""
     from molmo_point.evaluate.table import make_table
 
     folder.mkdir(parents=True, exist_ok=True)
     reports: dict[str, Report] = {}
     for world in worlds:
-        reports[world] = asking.report(pointer, world)
+        reports[world] = plan.report(pointer, world)
         write_atomic(folder / f"{world}.json", reports[world].model_dump_json(indent=1) + "\n")
         made = make_table(pointer.model, reports)
         write_atomic(folder / "table.json", made.model_dump_json(indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""`molmo-point train`: train a small Molmo from a recipe, or go on with an interrupted run."""
+"""`molmo-point train`: train a small Molmo from a recipe, or resume an interrupted run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from molmo_point.train.recipe import Recipe
 
 INTERRUPTED = 130
-"""What shells report for a program that Ctrl+C ended."""
+"""The exit code of shells for a program that Ctrl+C ended."""
 
 
 def register(app: typer.Typer) -> None:
@@ -31,35 +31,35 @@ def train_command(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="Name of a recipe that comes with the package (nano), or a JSON file."
+            help="Name of a recipe of the package (nano, nano-ui, words, more), or a JSON file."
         ),
     ] = "nano",
     folder: Annotated[
         Path | None,
         typer.Option(
-            help="Run folder, made if missing; an unfinished run in it goes on. Default: runs/RECIPE."
+            help="Run folder, created if missing; an unfinished run in it is resumed. Default: runs/RECIPE."
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     workers: Annotated[
-        int, typer.Option(min=0, help="Processes that draw pictures; 0 draws in this one.")
+        int, typer.Option(min=0, help="Processes that render images; 0 renders in this one.")
     ] = 1,
     threads: Annotated[
         int,
         typer.Option(
             min=1,
-            help="Threads that compute. On a CPU, two single-threaded runs finish sooner than one with two threads.",
+            help="Threads of the training process. On a CPU, two runs of one thread each finish sooner than one with two.",
         ),
     ] = 1,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, help="Stop after this many steps, state saved. Default: to the end."),
+        typer.Option(min=1, help="Save and stop after this many steps. Default: run to the end."),
     ] = None,
 ) -> None:
-    """Train a model; prints the folder of the checkpoint, which `--model` of the other commands takes.
+    """Train a model; print the folder of the checkpoint, for `--model` of the other commands.
 
-    Ctrl+C and SIGTERM end it after the step that it is in, state saved; the same command goes on. Exit codes: 0 trained to the
-    end, 1 stopped by --steps, 130 by a signal, 2 your mistake.
+    Ctrl+C and SIGTERM save the state after the current step and stop; the same command resumes. Exit codes: 0 trained to the end,
+    1 stopped by --steps, 130 stopped by a signal, 2 a mistake on the command line or in a file.
     """
     from molmo_point.train.recipe import find_recipe
 
@@ -72,7 +72,7 @@ def train_command(
     from molmo_point.train.progress import Progress
 
     torch.set_num_threads(threads)
-    with _asked_to_stop() as stop:
+    with _catch_signals() as stop:
         checkpoint = train(
             chosen,
             run,
@@ -92,46 +92,41 @@ def train_command(
 
 
 def _plan(recipe: Recipe, run: Path) -> str:
-    """Say what is about to begin: the stages and what they may cost at most."""
+    """Return the announcement: the stages and their budget."""
     seconds = sum(stage.cpu_seconds or 0 for stage in recipe.stages)
-    pictures = sum(stage.samples or 0 for stage in recipe.stages)
+    images = sum(stage.samples or 0 for stage in recipe.stages)
     cost = [f"{seconds / 3600:.1f} CPU-hours"] if seconds else []
-    cost += [f"{pictures:,} pictures"] if pictures else []
+    cost += [f"{images:,} images"] if images else []
     stages = ", ".join(stage.name for stage in recipe.stages)
     return (
         f"training {recipe.name} in {run}: at most {' and '.join(cost)}, stages: {stages}\n"
-        "Ctrl+C stops and saves; the same command goes on. The first line comes after about a minute.\n"
+        "Ctrl+C saves and stops; the same command resumes. The first line comes after about a minute.\n"
     )
 
 
 def _stopped(run: Path, checkpoint: Path) -> str:
-    """Say what there is of a run that has not come to its end."""
+    """Return the message of a run that was stopped before its end."""
     there = (
-        f"{checkpoint} is the checkpoint of the last check"
+        f"{checkpoint} is the checkpoint of the last evaluation"
         if (checkpoint / "config.json").is_file()
         else "there is no checkpoint yet"
     )
-    return f"stopped, the state is saved in {run}, {there}; the same command goes on\n"
+    return f"stopped, the state is saved in {run}, {there}; the same command resumes\n"
 
 
 def _is_finished(run: Path, recipe: Recipe) -> bool:
-    """Whether the saved state stands behind the last stage."""
-    import json
+    """Whether the saved state is that of a finished run."""
+    from molmo_point.train.state import read_position
 
-    from safetensors import safe_open
-
-    from molmo_point.train.state import STATE_FILE
-
-    with safe_open(run / STATE_FILE, "pt") as state:
-        place = json.loads((state.metadata() or {}).get("place", "{}"))
-    return int(place.get("stage", 0)) >= len(recipe.stages)
+    position = read_position(run)
+    return position is not None and position.stage >= len(recipe.stages)
 
 
 @contextmanager
-def _asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """While it is open, the signals that end a program are only noted; gives a function that says whether one came.
+def _catch_signals() -> Iterator[Callable[[], bool]]:
+    """Catch SIGINT and SIGTERM; yield a function that tells whether one came.
 
-    The processes that draw only note Ctrl+C, too: a terminal sends it to all of them, and the one that trains ends them.
+    Workers inherit the handlers: a terminal sends Ctrl+C to every process, and the training process ends its workers.
     """
     asked = False
 
@@ -140,7 +135,7 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
         asked = True
 
     signals = (signal.SIGINT, signal.SIGTERM)
-    # Only the main thread may say what signals do; elsewhere they are not ours to handle.
+    # Only the main thread may set signal handlers.
     ours = threading.current_thread() is threading.main_thread()
     before = {number: signal.signal(number, note) for number in signals} if ours else {}
     try:

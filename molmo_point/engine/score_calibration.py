@@ -1,6 +1,6 @@
 """A checkpoint's score calibration: from raw probabilities and variances to those measured on held-out data.
 
-It is a small JSON file, `calibration.json`, beside the weights, written by `molmo-point calibrate`. Without it raw numbers are
+It is a small JSON file, `calibration.json`, beside the weights, written by `molmo-point calibrate-scores`. Without it raw numbers are
 returned, with `calibrated=False`.
 """
 
@@ -191,6 +191,6 @@ def read_calibration(folder: Path, width: int) -> Calibration | None:
     if wrong:
         raise CheckpointError(
             f"{path} belongs to another model: expected probes of {2 * width} weights, got {wrong.pop()}; "
-            "make one for this checkpoint with molmo-point calibrate"
+            "make one for this checkpoint with molmo-point calibrate-scores"
         )
     return calibration

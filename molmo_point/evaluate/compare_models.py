@@ -1,7 +1,6 @@
-"""How far answers move when a model is changed: low-bit weights, another type, another device, another engine.
+"""Compare the answers of two versions of a model: low-bit weights, another dtype, another device, another engine.
 
-Average accuracy hides drift: a quantised model can score the same and yet answer most pictures differently. So point sets are
-compared one by one, on the same pictures.
+A quantised model can have the same average accuracy and yet answer most images differently, so answers are compared one by one.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ from molmo_point.points import Point
 
 
 @dataclass(frozen=True)
-class Drift:
+class ModelComparison:
     """Two models' answers to the same questions.
 
     Attributes:
-        questions: How many were asked.
+        questions: Number of questions.
         same_points: Answers with exactly the same points.
         same_count: Answers with the same number of points.
-        median_percent, p99_percent, largest_percent: Distance between corresponding points, in percent of the picture's
+        median_percent, p99_percent, largest_percent: Distance between corresponding points, in percent of the image's
             diagonal, over answers with the same number of points; NaN where there are none.
-        seconds: (of the first, of the second), summed over all questions.
+        seconds: Total time of the first and of the second.
     """
 
     questions: int
@@ -39,10 +38,10 @@ class Drift:
     seconds: tuple[float, float]
 
 
-def measure_drift(
+def compare_models(
     first: Pointer, second: Pointer, questions: Iterable[tuple[ImageLike, str]]
-) -> Drift:
-    """Ask both the same, question by question.
+) -> ModelComparison:
+    """Ask both pointers every question.
 
     Raises:
         UsageError: There are no questions.
@@ -62,9 +61,9 @@ def measure_drift(
             size = answers[0].image_size
             distances += [distance_percent(a, b, size) for a, b in zip(one, other, strict=True)]
     if not count:
-        raise UsageError("there are no questions to compare answers on")
+        raise UsageError("expected at least one question to compare answers on, got none")
     spread = np.array(distances or [math.nan])
-    return Drift(
+    return ModelComparison(
         questions=count,
         same_points=same,
         same_count=equal,
@@ -76,11 +75,11 @@ def measure_drift(
 
 
 def places(points: Sequence[Point]) -> list[tuple[float, float]]:
-    """Return the bare coordinates."""
+    """Return the coordinates of points."""
     return [(point.x, point.y) for point in points]
 
 
 def distance_percent(one: Point, other: Point, image_size: tuple[int, int]) -> float:
-    """Return the distance in percent of the picture's diagonal."""
+    """Return the distance in percent of the image's diagonal."""
     across, down = (one.x - other.x) * image_size[0], (one.y - other.y) * image_size[1]
     return 100 * math.hypot(across, down) / math.hypot(*image_size)

@@ -1,4 +1,4 @@
-"""Fit a checkpoint's calibration to raw samples."""
+"""Fit the score calibration of a checkpoint to raw samples."""
 
 from __future__ import annotations
 
@@ -16,44 +16,45 @@ from molmo_point.engine.score_calibration import (
     spread_features,
 )
 from molmo_point.errors import UsageError
-from molmo_point.evaluate.calibrate import PointSample, Samples, share
 from molmo_point.evaluate.probe import Fitted, fit_with_probe
 from molmo_point.evaluate.regression import PROBABILITY, VARIANCE, logistic_regression
+from molmo_point.evaluate.score_quality import PointSample, Samples, fraction
 
-LEAST = 20
-"""Of each kind of sample, for all that can be fitted. Of hits there must be as many; with less of the others, only a bias is."""
+MIN_SAMPLES = 20
+"""Samples of each kind needed to fit everything. Fewer hits are an error; with fewer of another kind only a bias is fitted."""
 
-PROMISED = {0.5: 0.06, 0.9: 0.04}
-"""Coverage of the ellipses, and how far from it is still kept."""
+COVERAGES = {0.5: 0.06, 0.9: 0.04}
+"""Nominal coverage of the ellipses -> tolerance."""
 
 
-def fit(samples: Samples, measured_on: str) -> Calibration:
-    """Fit a calibration to raw samples.
+def fit_calibration(samples: Samples, measured_on: str) -> Calibration:
+    """Return the calibration fitted to raw samples.
+
+    With fewer than MIN_SAMPLES misses only a bias of the score is fitted; the same for the absence probability with fewer than
+    MIN_SAMPLES absent or present questions.
 
     Args:
-        samples: Those of one picture side by side.
-
-    With fewer than LEAST misses the score keeps its order and gets a bias only; the same for the probability of absence with
-    fewer than LEAST absent or present questions.
+        samples: Points of one image stand side by side.
+        measured_on: Description of the data, stored in the calibration.
 
     Raises:
-        UsageError: Fewer than LEAST hits: too little to fit anything on.
+        UsageError: Fewer than MIN_SAMPLES hits.
     """
     few = lacking(samples)
     if "hits" in few:
         counts = ", ".join(f"{count} {name}" for name, count in few.items())
         raise UsageError(
-            f"expected at least {LEAST} of each to fit on, and no fewer hits than that, got {counts}: ask more questions; "
+            f"expected at least {MIN_SAMPLES} hits to fit on, got {counts}: ask more questions; "
             "the answers so far are kept"
         )
     score = _bias_only_score(samples.points) if "misses" in few else _fit_score(samples.points)
     spread_x, spread_y = _fit_spreads([s for s in samples.points if s.offset is not None])
-    doubts = np.array([logit(s.probability) for s in samples.absences])
-    gone = np.array([s.absent for s in samples.absences], float)
+    probabilities = np.array([logit(s.probability) for s in samples.absences])
+    absent_labels = np.array([s.absent for s in samples.absences], float)
     if few.keys() & {"absent questions", "present questions"}:
-        absent = (1.0, _bias(doubts, gone))
+        absent = (1.0, _bias(probabilities, absent_labels))
     else:
-        absent = tuple(logistic_regression(doubts[:, None], gone).tolist())
+        absent = tuple(logistic_regression(probabilities[:, None], absent_labels).tolist())
     return Calibration(
         score_weights=tuple(score.weights.tolist()),
         score_bias=score.bias,
@@ -67,20 +68,20 @@ def fit(samples: Samples, measured_on: str) -> Calibration:
 
 
 def lacking(samples: Samples) -> dict[str, int]:
-    """Return how many there are of each kind of sample of which there are fewer than LEAST."""
+    """Return the number of samples of each kind with fewer than MIN_SAMPLES."""
     hits = sum(sample.hit for sample in samples.points)
-    gone = sum(sample.absent for sample in samples.absences)
+    absent_labels = sum(sample.absent for sample in samples.absences)
     counts = {
         "hits": hits,
         "misses": len(samples.points) - hits,
-        "absent questions": gone,
-        "present questions": len(samples.absences) - gone,
+        "absent questions": absent_labels,
+        "present questions": len(samples.absences) - absent_labels,
     }
-    return {name: count for name, count in counts.items() if count < LEAST}
+    return {name: count for name, count in counts.items() if count < MIN_SAMPLES}
 
 
 def _bias_only_score(points: Sequence[PointSample]) -> Fitted:
-    """The raw score's log odds, moved so that its mean is the share of hits."""
+    """Return the log odds of the raw score plus a bias, so that the mean score is the share of hits."""
     features = np.array([score_features(sample) for sample in points])
     weights = np.zeros(features.shape[1])
     weights[0] = 1.0
@@ -89,7 +90,7 @@ def _bias_only_score(points: Sequence[PointSample]) -> Fitted:
 
 
 def _bias(odds: Floats, labels: Floats) -> float:
-    """Return what to add to log odds [N] so that their mean is the share of the labels, each kind of them counted once more."""
+    """Return the bias of log odds [N] with which the mean probability is the share of true labels (add-one smoothed)."""
     wanted = (labels.sum() + 1) / (len(labels) + 2)
     low, high = -40.0, 40.0
     for _ in range(80):
@@ -113,8 +114,8 @@ def _fit_score(points: Sequence[PointSample]) -> Fitted:
 def _fit_spreads(hits: Sequence[PointSample]) -> tuple[VarianceModel, VarianceModel]:
     """Fit both axes.
 
-    Offsets have longer tails than Gaussians. Coverage is what is promised, so both variances are scaled by the factor that comes
-    nearest to keeping it, on held-out points.
+    Offsets have longer tails than a Gaussian, so both variances are scaled by the factor whose coverage on held-out points is
+    nearest to nominal.
     """
     states = _states(hits)
     squares = np.array([[part * part for part in s.offset or ()] for s in hits])
@@ -128,19 +129,19 @@ def _fit_spreads(hits: Sequence[PointSample]) -> tuple[VarianceModel, VarianceMo
         for axis in (0, 1)
     ]
     variances = np.exp(np.column_stack([axis.held_out for axis in fitted]))
-    factor = _fairest_factor((squares / variances).sum(1))
+    factor = _coverage_factor((squares / variances).sum(1))
     return _spread(fitted[0], factor), _spread(fitted[1], factor)
 
 
-def _fairest_factor(distances: Floats) -> float:
-    """Return what variances are to be multiplied by, from squared Mahalanobis distances."""
+def _coverage_factor(distances: Floats) -> float:
+    """Return the factor of the variances, from squared Mahalanobis distances [N]."""
     # A 2D Gaussian's 90 % ellipse has a squared radius of -2 ln 0.1.
     factors = np.quantile(distances, np.linspace(0.84, 0.94, 101)) / (-2 * math.log(0.1))
 
     def gap(factor: float) -> float:
         return max(
-            abs(share(distances / factor <= -2 * math.log(1 - promised)) - promised) / slack
-            for promised, slack in PROMISED.items()
+            abs(fraction(distances / factor <= -2 * math.log(1 - nominal)) - nominal) / tolerance
+            for nominal, tolerance in COVERAGES.items()
         )
 
     return float(min(factors, key=gap))
@@ -156,6 +157,6 @@ def _spread(fitted: Fitted, factor: float) -> VarianceModel:
 
 
 def _states(points: Sequence[PointSample]) -> Floats | None:
-    """[N, D], or None where one of them is not known."""
+    """Return the hidden features [N, S], or None where those of a point are unknown."""
     states = [s.hidden_features for s in points if s.hidden_features is not None]
     return np.stack(states) if states and len(states) == len(points) else None

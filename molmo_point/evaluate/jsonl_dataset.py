@@ -1,10 +1,10 @@
-"""Questions about a user's own pictures, from a JSON Lines file.
+"""A data set of a user's own questions, from a JSON Lines file.
 
-    {"image": "desk.png", "query": "mugs", "boxes": [[12, 40, 90, 130], [200, 44, 270, 128]]}
-    {"image": "desk.png", "query": "zebra", "boxes": []}
+    {"image": "table.png", "query": "mugs", "boxes": [[12, 40, 90, 130], [200, 44, 270, 128]]}
+    {"image": "table.png", "query": "zebra", "boxes": []}
 
-Boxes are left, top, right, bottom in pixels; no boxes: there is none. Pictures lie beside the file. `"mode": "count"` asks to
-count.
+Boxes are left, top, right, bottom in pixels; an empty list means absent. Paths of images are relative to the file. `"mode":
+"count"` asks for a count.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class _Line(BaseModel):
     mode: Literal["point", "count"] = "point"
 
 
-def read_labelled(path: Path) -> Iterator[Example]:
-    """Read the questions of a file, in order; a picture of neighbouring lines is read once.
+def read_jsonl_dataset(path: Path) -> Iterator[Example]:
+    """Yield the questions of a file in order; an image of successive lines is read once.
 
     Raises:
-        UsageError: The file or a line of it is not as described; says which line.
-        ImageError: A picture cannot be read.
+        UsageError: The file or a line of it is invalid; names the line.
+        ImageError: An image cannot be read.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -42,7 +42,7 @@ def read_labelled(path: Path) -> Iterator[Example]:
         raise UsageError(f"the questions {path} cannot be read: {error}") from error
     name, image = "", None
     if not any(text.strip() for text in lines):
-        raise UsageError(f"the questions {path} are empty: one JSON object a line")
+        raise UsageError(f"the questions {path} are empty: expected one JSON object a line")
     for number, text in enumerate(lines, 1):
         if not text.strip():
             continue
@@ -70,7 +70,7 @@ def _parse(path: Path, number: int, text: str) -> _Line:
 def _example(path: Path, number: int, line: _Line, image: Array) -> Example:
     height, width = image.shape[:2]
     if not line.query.strip():
-        raise UsageError(f"{path}, line {number}: the query is empty")
+        raise UsageError(f"{path}, line {number}: expected a query, got an empty one")
     for box in line.boxes:
         left, top, right, bottom = box
         if not (left < right and top < bottom):
@@ -84,6 +84,6 @@ def _example(path: Path, number: int, line: _Line, image: Array) -> Example:
         ]
     except UsageError as error:
         raise UsageError(
-            f"{path}, line {number}: a box lies outside the picture of {width}x{height} pixels: {error}"
+            f"{path}, line {number}: a box lies outside the image of {width}x{height} pixels: {error}"
         ) from error
     return Example(image=image, query=line.query, regions=regions, mode=line.mode)

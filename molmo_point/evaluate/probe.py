@@ -1,7 +1,7 @@
-"""A regression on a few features, and on what the decoder had come to, where that helps.
+"""A regression on a few features, with a linear probe on hidden features of the decoder where held-out points gain from it.
 
-A probe has as many weights as the decoder is wide. With few points it learns them by heart: how much ridge it needs, and whether
-there is one at all, is what points say that it was not fitted on.
+A probe has twice as many weights as the decoder is wide, and overfits few points: cross-validation decides on its ridge, and on
+whether it is used at all.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from molmo_point.engine.score_calibration import Floats
 from molmo_point.evaluate.regression import PLAIN_RIDGE, Regression
 
 RIDGES = (30.0, 100.0, 200.0, 400.0, 800.0, 1600.0)
-"""Of the states alone: features are few."""
+"""Candidates for the ridge of the probe's weights."""
 
 FOLDS = 5
 BLOCK = 50
-"""Points that are held out together, if there are so many: those of one picture are neighbours, and not independent."""
+"""Points held out together, where there are enough: points of one image are neighbours, and not independent."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +27,10 @@ class Fitted:
     """A fitted regression.
 
     Attributes:
-        weights: Of the features [F].
-        probe: Of the states [S], or [0].
-        bias: A constant.
-        held_out: Linear predictions [N] of the points that it was fitted on, each by a fit without it.
+        weights: [F], of the features.
+        probe: [S], of the hidden features, or [0].
+        bias: Constant.
+        held_out: [N], the linear prediction of each point by a fit without it.
     """
 
     weights: Floats
@@ -42,13 +42,11 @@ class Fitted:
 def fit_with_probe(
     regression: Regression, features: Floats, states: Floats | None, targets: Floats
 ) -> Fitted:
-    """Fit on features [N, F] alone, or with states, whichever held-out points prefer.
-
-    The probe's held-out loss must be less by twice the standard error of the difference.
+    """Fit on features [N, F], with a probe where it lowers the held-out loss by twice the standard error of the difference.
 
     Args:
-        states: [N, S]; None where they are not known.
-        targets: [N], as the regression takes them.
+        states: [N, S] hidden features; None where unknown.
+        targets: [N], of the regression.
     """
     ridge, used = np.full(features.shape[1], PLAIN_RIDGE), features
     held_out = _held_out(regression, features, targets, ridge)
@@ -70,7 +68,7 @@ def fit_with_probe(
 
 
 def _held_out(regression: Regression, features: Floats, targets: Floats, ridge: Floats) -> Floats:
-    """Return each point's linear prediction by weights that were fitted without it."""
+    """Return the linear prediction [N] of each point by a fit without it."""
     block = max(1, min(BLOCK, len(targets) // FOLDS))
     fold = np.arange(len(targets)) // block % FOLDS
     predictions = np.zeros(len(targets))

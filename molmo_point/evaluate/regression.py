@@ -1,4 +1,4 @@
-"""Two regressions with ridge, both linear in their features: of a probability, and of a variance."""
+"""Linear regressions with ridge: logistic, and of a variance."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 from molmo_point.engine.score_calibration import LEAST_VARIANCE, Floats
 
 PLAIN_RIDGE = 1e-2
-"""Enough where there are few features: it keeps separable data finite."""
+"""Ridge for few features: it keeps weights finite on separable data."""
 
 FREEDOM = 3.0
-"""Degrees of freedom of the offsets' distribution: long tails."""
+"""Degrees of freedom of Student's t for offsets, whose tails are long."""
 
 
 @dataclass(frozen=True)
 class Regression:
-    """One of the two.
+    """A regression.
 
     Attributes:
-        fit: (features [N, F], targets [N], ridge, one or [F]) to weights and, last, the bias.
-        loss: (linear predictions [N], targets [N]) to each one's loss.
+        fit: (features [N, F], targets [N], ridge: number or [F]) -> weights [F + 1], the bias last.
+        loss: (linear predictions [N], targets [N]) -> losses [N].
     """
 
     fit: Callable[[Floats, Floats, Floats | float], Floats]
@@ -33,7 +33,7 @@ class Regression:
 def logistic_regression(
     features: Floats, labels: Floats, ridge: Floats | float = PLAIN_RIDGE
 ) -> Floats:
-    """Return weights and, last, the bias of the log odds (Newton's method, ridge on standardised features).
+    """Return the weights of the log odds, the bias last, by Newton's method with ridge on standardised features.
 
     Args:
         features: [N, F]; labels: [N], 0 or 1.
@@ -60,9 +60,9 @@ def log_loss(odds: Floats, labels: Floats) -> Floats:
 def variance_regression(
     features: Floats, squares: Floats, ridge: Floats | float = PLAIN_RIDGE
 ) -> Floats:
-    """Return weights and, last, the bias of the logarithm of a squared scale: the most likely ones under Student's t.
+    """Return the maximum likelihood weights of the logarithm of a squared scale under Student's t, the bias last.
 
-    A Gaussian would follow the few that are far off, and be too wide for all others (Lange et al., "Robust Statistical Modeling
+    A Gaussian would fit the few outliers and be too wide for all others (Lange et al., "Robust Statistical Modeling
     Using the t Distribution", 1989).
 
     Args:
@@ -90,7 +90,8 @@ def variance_regression(
 
 
 def variance_loss(logarithms: Floats, squares: Floats) -> Floats:
-    """Return each square's negative log likelihood [N], but for a constant, under Student's t of that log squared scale [N]."""
+    """Return the negative log likelihoods [N] of squares [N] under Student's t with these log squared scales [N], up to a
+    constant."""
     tail = np.log1p(squares * np.exp(-logarithms) / FREEDOM)
     return (logarithms + (FREEDOM + 1) * tail) / 2
 
@@ -110,7 +111,7 @@ def _standardised(features: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _penalty(x: Floats, ridge: Floats | float) -> Floats:
-    """Ridge on every weight but the bias."""
+    """Return the ridge of each weight; 0 for the bias."""
     return np.append(np.broadcast_to(ridge, x.shape[1] - 1), 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of how well certainties keep what they promise: the reliability diagram and the coverage plot."""
+"""Plots of score calibration: the reliability diagram and the coverage of the ellipses."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 import numpy as np
 
 from molmo_point.engine.score_calibration import Floats
-from molmo_point.evaluate.calibrate import Quality, Samples, measure
+from molmo_point.evaluate.score_quality import Quality, Samples, measure
 from molmo_point.install import import_failure
 
 _PART: dict[str, Any] = {"linewidth": 1, "alpha": 0.6}
-"""How the line of one part is drawn."""
+"""Style of the line of one test set."""
 
-FEW = 20
-"""A part's bin of fewer points says nothing."""
+MIN_BIN = 20
+"""Bins of a test set with fewer points are not drawn."""
 
 
 def draw_reliability(
     samples: Samples, quality: Quality, path: Path, *, parts: Mapping[str, Samples] | None = None
 ) -> Path:
-    """Draw both plots side by side into a PNG.
+    """Draw both plots side by side into a PNG; return its path.
 
     Args:
-        samples: Calibrated samples that nothing was fitted on; quality: what was measured on them.
-        parts: The same samples by where they come from: a fainter line each, where there are several.
+        samples: Calibrated samples that were not used for fitting; quality: their measures.
+        parts: The same samples by test set; several get a fainter line each.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -39,7 +39,7 @@ def draw_reliability(
     left, right = figure.subplots(1, 2)
     named = parts if parts is not None and len(parts) > 1 else {}
     for name, part in named.items():
-        bins = [(score, share) for score, share, count in measure(part).bins if count >= FEW]
+        bins = [(score, share) for score, share, count in measure(part).bins if count >= MIN_BIN]
         left.plot(*np.array(bins).reshape(-1, 2).T, label=name, **_PART)
         right.plot(*_covered(part), label=name, **_PART)
     _reliability(left, quality)
@@ -68,7 +68,7 @@ def _reliability(axes: Any, quality: Quality) -> None:
 
 
 def _covered(samples: Samples) -> tuple[Floats, Floats]:
-    """Shares that ellipses promise, and the shares of hits whose thing's middle they cover."""
+    """Return nominal coverages, and the shares of hits whose thing's center lies in the ellipse of that coverage."""
     distance = np.array(
         [
             sum(o * o / v for o, v in zip(sample.offset, sample.variances, strict=True))
@@ -76,9 +76,9 @@ def _covered(samples: Samples) -> tuple[Floats, Floats]:
             if sample.offset is not None
         ]
     )
-    promised = np.linspace(0.02, 0.98, 49)
-    covered = [(distance <= -2 * math.log(1 - share)).mean() for share in promised]
-    return promised, np.array(covered)
+    nominal = np.linspace(0.02, 0.98, 49)
+    covered = [(distance <= -2 * math.log(1 - share)).mean() for share in nominal]
+    return nominal, np.array(covered)
 
 
 def _coverage(axes: Any, samples: Samples) -> None:
@@ -86,8 +86,8 @@ def _coverage(axes: Any, samples: Samples) -> None:
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
     axes.plot(*_covered(samples), color="black")
     axes.set(
-        xlabel="size of the ellipse (share that it promises)",
-        ylabel="share of things whose middle lies in it",
+        xlabel="nominal coverage of the ellipse",
+        ylabel="share of things whose center lies in it",
         xlim=(0, 1),
         ylim=(0, 1.02),
         title=f"{hits} points that hit",

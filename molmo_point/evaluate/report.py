@@ -1,4 +1,4 @@
-"""What an evaluation found: one value that is JSON, and a table of it."""
+"""The report of an evaluation: a JSON value, and its table as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from molmo_point.evaluate.scores import Rate, Tally, f1_interval, rate
+from molmo_point.evaluate.scores import Counts, Proportion, f1_interval, proportion
 from molmo_point.points import Status
 from molmo_point.wording import counted
 
@@ -14,12 +14,12 @@ COUNT_RANGES = ((1, 5), (6, 15), (16, 40))
 
 
 class Outcome(BaseModel):
-    """How one question went.
+    """The result of one question.
 
     Attributes:
-        things, points, hits: How many there were, how many points came, how many of these lie on a thing of their own.
-        error: What was raised instead of an answer, "" where one came. An error counts as a wrong answer.
-        seconds: From the question to the answer.
+        things, points, hits: Number of things asked for, of points in the answer, and of points matched to a thing, see `match`.
+        error: The exception raised instead of an answer, or "". An error counts as a wrong answer.
+        seconds: Time of the answer; for the first question about an image, encoding included.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,23 +36,23 @@ class Outcome(BaseModel):
     seconds: float = 0.0
 
     @property
-    def tally(self) -> Tally:
-        """For F1."""
-        return Tally(self.hits, self.points, self.things)
+    def counts(self) -> Counts:
+        """The numbers that F1 is computed from."""
+        return Counts(self.hits, self.points, self.things)
 
 
 class Score(BaseModel):
     """Accuracy over a set of questions.
 
     Attributes:
-        questions: How many, and how many of them raised errors.
-        f1: Pooled over all points and things of questions about things that are there; None where there were none.
+        questions, errors: Number of questions, and of those that raised an exception.
+        f1: Pooled over the points and things of questions about present things; None without such questions.
         f1_low, f1_high: Its 95 % bootstrap interval.
-        precision, recall: The same points seen from both sides.
-        perfect: Questions answered with exactly one point on each thing, or rightly with none.
-        absent: Questions about things that are not there, answered so.
-        denied: Questions about things that are there, answered that there are none.
-        counts: Exact numbers, by how many there were ("1-5"), over the questions that asked for a count.
+        precision, recall: Of the same points and things.
+        perfect: Questions answered with exactly one point on each thing, or with none where all are absent.
+        absent: Questions about absent things, answered "none".
+        denied: Questions about present things, answered "none".
+        counts: Exactly right counts, by the true number ("1-5"), over questions for a count.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,19 +62,20 @@ class Score(BaseModel):
     f1: float | None
     f1_low: float
     f1_high: float
-    precision: Rate
-    recall: Rate
-    perfect: Rate
-    absent: Rate
-    denied: Rate
-    counts: dict[str, Rate]
+    precision: Proportion
+    recall: Proportion
+    perfect: Proportion
+    absent: Proportion
+    denied: Proportion
+    counts: dict[str, Proportion]
 
 
 class Report(BaseModel):
     """A whole evaluation: overall, by group, and question by question.
 
     Attributes:
-        seconds_per_question: Mean time of a question, the picture's share included.
+        pictures: Number of images.
+        seconds_per_question: Mean time of a question, encoding of its image included.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,7 +88,7 @@ class Report(BaseModel):
     outcomes: tuple[Outcome, ...]
 
     def table(self) -> str:
-        """Return the report as lines of text."""
+        """Return the report as text."""
         head = (
             f"{self.model}: {counted(self.overall.questions, 'question')} about {counted(self.pictures, 'image')}, "
             f"{self.seconds_per_question:.3f} s a question, {counted(self.overall.errors, 'error')}"
@@ -110,8 +111,8 @@ def _overall_lines(score: Score) -> list[str]:
         ("precision of points", str(score.precision)),
         ("recall of things", str(score.recall)),
         ("perfect answers", str(score.perfect)),
-        ("absent, and said so", str(score.absent)),
-        ("there, but denied", str(score.denied)),
+        ("absent, answered none", str(score.absent)),
+        ("present, but denied", str(score.denied)),
         *((f"count exact, {name} things", str(value)) for name, value in score.counts.items()),
     ]
     return [f"{title:34} {value}" for title, value in rows]
@@ -122,33 +123,33 @@ def _number(value: float | None) -> str:
 
 
 def score(outcomes: Sequence[Outcome]) -> Score:
-    """Add up outcomes."""
-    there = [o for o in outcomes if o.things]
-    gone = [o for o in outcomes if not o.things]
-    total = sum((o.tally for o in there), Tally())
-    low, high = f1_interval([o.tally for o in there])
+    """Return the score of some outcomes."""
+    present = [o for o in outcomes if o.things]
+    absent = [o for o in outcomes if not o.things]
+    total = sum((o.counts for o in present), Counts())
+    low, high = f1_interval([o.counts for o in present])
     return Score(
         questions=len(outcomes),
         errors=sum(bool(o.error) for o in outcomes),
         f1=total.f1,
         f1_low=low,
         f1_high=high,
-        precision=rate(total.hits, total.points),
-        recall=rate(total.hits, total.things),
-        perfect=rate(sum(_perfect(o) for o in outcomes), len(outcomes)),
-        absent=rate(sum(o.status is Status.NOT_FOUND for o in gone), len(gone)),
-        denied=rate(sum(o.status is Status.NOT_FOUND for o in there), len(there)),
-        counts=_counts(there),
+        precision=proportion(total.hits, total.points),
+        recall=proportion(total.hits, total.things),
+        perfect=proportion(sum(_perfect(o) for o in outcomes), len(outcomes)),
+        absent=proportion(sum(o.status is Status.NOT_FOUND for o in absent), len(absent)),
+        denied=proportion(sum(o.status is Status.NOT_FOUND for o in present), len(present)),
+        counts=_counts(present),
     )
 
 
-def _counts(there: Sequence[Outcome]) -> dict[str, Rate]:
-    counts: dict[str, Rate] = {}
+def _counts(present: Sequence[Outcome]) -> dict[str, Proportion]:
+    counts: dict[str, Proportion] = {}
     for low, high in COUNT_RANGES:
-        mine = [o for o in there if o.mode == "count" and low <= o.things <= high]
+        mine = [o for o in present if o.mode == "count" and low <= o.things <= high]
         if mine:
             right = sum(o.points == o.things and not o.error for o in mine)
-            counts[f"{low}-{high}"] = rate(right, len(mine))
+            counts[f"{low}-{high}"] = proportion(right, len(mine))
     return counts
 
 
@@ -159,7 +160,7 @@ def _perfect(outcome: Outcome) -> bool:
 
 
 def report(model: str, pictures: int, outcomes: Sequence[Outcome]) -> Report:
-    """Make the report of an evaluation."""
+    """Return the report of an evaluation."""
     groups: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         groups.setdefault(outcome.group or "all", []).append(outcome)

@@ -1,4 +1,4 @@
-"""Ask any `Pointer` questions with known answers, and score what it says."""
+"""Ask any `Pointer` questions with known answers, and score the answers."""
 
 from __future__ import annotations
 
@@ -22,20 +22,19 @@ def evaluate(
 ) -> Report:
     """Ask every question of a data set.
 
-    A question that raises a `PointError` is a wrong answer with its message in the report: one bad picture does not end a long
-    evaluation. Every other exception is a bug and passes through.
+    A `PointError` counts as a wrong answer, with its message in the report, so that one bad image does not end a long evaluation.
+    Every other exception is a bug and is raised.
 
     Args:
-        pointer: A model, a server or a fake.
-        dataset: Examples; drawn one by one, so it may be a generator. Examples of one picture should follow each other.
-        timeout_s: For each question; None waits for ever.
+                dataset: Examples, consumed one by one. Examples of one image that follow each other share its encoding.
+        timeout_s: For each question; None waits without limit.
         progress: Called after each question.
 
     Raises:
         UsageError: The data set is empty.
     """
     outcomes: list[Outcome] = []
-    pictures = 0
+    images = 0
     view: View | None = None
     shown: object = None
     opening = 0.0
@@ -45,7 +44,7 @@ def evaluate(
             if example.image is not shown:
                 if view is not None:
                     view.close()
-                pictures += 1
+                images += 1
                 view, failure, opening = _open(pointer, example)
                 shown = example.image
             outcome = _ask(view, failure, example, timeout_s, opening)
@@ -57,12 +56,12 @@ def evaluate(
         if view is not None:
             view.close()
     if not outcomes:
-        raise UsageError("the data set holds no questions: nothing to evaluate")
-    return report(pointer.model, pictures, outcomes)
+        raise UsageError("expected at least one question in the data set, got none")
+    return report(pointer.model, images, outcomes)
 
 
 def _open(pointer: Pointer, example: Example) -> tuple[View | None, PointError | None, float]:
-    """Open a picture; return the view or why there is none, and the seconds it took."""
+    """Open an image; return the view, or the error, and the seconds it took."""
     start = time.perf_counter()
     try:
         return pointer.open(example.image), None, time.perf_counter() - start

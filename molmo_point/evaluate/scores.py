@@ -1,4 +1,4 @@
-"""Numbers from answers: points matched to things, rates with intervals."""
+"""Matching of points to things, and proportions with confidence intervals."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Z95 = 1.959963984540054
 """Standard normal quantile of a 95 % interval."""
 
 
-class Rate(BaseModel):
-    """A share with its 95 % Wilson interval.
+class Proportion(BaseModel):
+    """A proportion with its 95 % Wilson interval.
 
     Attributes:
-        right: How many were right.
-        total: Of how many.
-        low, high: Interval, 0-1; (0, 1) when there were none to judge.
+        right: Number of right ones.
+        total: Number of all.
+        low, high: Interval, 0-1; (0, 1) where total is 0.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,8 +34,8 @@ class Rate(BaseModel):
     high: float
 
     @property
-    def share(self) -> float | None:
-        """The share itself, None where nothing was judged."""
+    def value(self) -> float | None:
+        """right / total; None where total is 0."""
         return self.right / self.total if self.total else None
 
     def __str__(self) -> str:
@@ -47,26 +47,26 @@ class Rate(BaseModel):
         )
 
 
-def rate(right: int, total: int, *, z: float = Z95) -> Rate:
-    """Return a share with its Wilson score interval (Wilson 1927), which stays honest near 0 and 1."""
+def proportion(right: int, total: int, *, z: float = Z95) -> Proportion:
+    """Return a proportion with its Wilson score interval (Wilson 1927), which also holds near 0 and 1."""
     if not 0 <= right <= total:
         raise UsageError(f"expected 0 <= right <= total, got {right} of {total}")
     if total == 0:
-        return Rate(right=0, total=0, low=0.0, high=1.0)
-    share = right / total
+        return Proportion(right=0, total=0, low=0.0, high=1.0)
+    value = right / total
     scale = 1 + z * z / total
-    middle = (share + z * z / (2 * total)) / scale
-    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / scale
-    # At the ends the formula is exact; rounding must not move the bound past the share.
+    middle = (value + z * z / (2 * total)) / scale
+    half = z * math.sqrt(value * (1 - value) / total + z * z / (4 * total * total)) / scale
+    # Rounding must not move a bound past the proportion itself.
     low = 0.0 if right == 0 else max(0.0, middle - half)
     high = 1.0 if right == total else min(1.0, middle + half)
-    return Rate(right=right, total=total, low=low, high=high)
+    return Proportion(right=right, total=total, low=low, high=high)
 
 
 def match(points: Sequence[Point], regions: Sequence[Region]) -> int:
-    """Return how many points can each be given a thing of its own that it lies on (a largest matching).
+    """Return the size of a maximum bipartite matching between points and the regions that contain them.
 
-    A second point on the same thing is wrong, and a point where two things overlap serves whichever needs it.
+    A second point on the same thing is therefore wrong; a point where two things overlap counts for either.
     """
     inside = [
         [index for index, region in enumerate(regions) if region.contains(point.x, point.y)]
@@ -87,32 +87,32 @@ def match(points: Sequence[Point], regions: Sequence[Region]) -> int:
 
 
 @dataclass(frozen=True)
-class Tally:
-    """Points and things, added up."""
+class Counts:
+    """Numbers of hits, points and things."""
 
     hits: int = 0
     points: int = 0
     things: int = 0
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
             self.hits + other.hits, self.points + other.points, self.things + other.things
         )
 
     @property
     def f1(self) -> float | None:
-        """2 hits / (points + things); None where there was nothing to find and nothing was said."""
+        """2 hits / (points + things); None where there were neither points nor things."""
         both = self.points + self.things
         return 2 * self.hits / both if both else None
 
 
 def f1_interval(
-    tallies: Sequence[Tally], *, draws: int = 1000, seed: int = 0
+    counts: Sequence[Counts], *, draws: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the pooled F1, drawing whole questions; (0, 1) for none."""
-    if not tallies:
+    """Return the 95 % bootstrap interval of the pooled F1, resampling whole questions; (0, 1) without questions."""
+    if not counts:
         return 0.0, 1.0
-    table = np.array([(t.hits, t.points + t.things) for t in tallies], dtype=np.float64)
+    table = np.array([(t.hits, t.points + t.things) for t in counts], dtype=np.float64)
     picks = np.random.default_rng(seed).integers(0, len(table), (draws, len(table)))
     sums = table[picks].sum(1)
     values = np.divide(2 * sums[:, 0], sums[:, 1], out=np.zeros(draws), where=sums[:, 1] > 0)

@@ -1,4 +1,4 @@
-"""The table that says how good a small model is: one row a world, from the reports of its evaluation, as JSON and Markdown."""
+"""The results of a model on the held-out test sets, with floors and goals, as JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from molmo_point.evaluate.report import Outcome, Report
-from molmo_point.evaluate.scores import Rate, rate
+from molmo_point.evaluate.scores import Proportion, proportion
 from molmo_point.points import Status
 
 
 class Row(BaseModel):
-    """One number of the table.
+    """One row.
 
     Attributes:
-        world: Which pictures.
-        what: What was counted.
-        rate: The share with its interval; None where the number is another (F1).
+        world: The test set.
+        what: The measure.
+        rate: The proportion; None where the measure is F1.
         f1, low, high: F1 with its interval.
-        floor, goal: What is needed, what we are after; None where it is only measured. For "denied", less is better.
+        floor, goal: The value required and the value aimed for; None where there is none.
         at_most: Whether less is better.
     """
 
@@ -27,7 +27,7 @@ class Row(BaseModel):
 
     world: str
     what: str
-    rate: Rate | None = None
+    rate: Proportion | None = None
     f1: float | None = None
     low: float = 0.0
     high: float = 1.0
@@ -37,12 +37,12 @@ class Row(BaseModel):
 
     @property
     def value(self) -> float | None:
-        """The number itself."""
-        return self.f1 if self.rate is None else self.rate.share
+        """The measured value; None where nothing was measured."""
+        return self.f1 if self.rate is None else self.rate.value
 
     @property
     def reached(self) -> str:
-        """ "goal", "floor", "no", or "" where nothing is asked for or nothing was measured."""
+        """ "goal", "floor", "no", or "" without a floor or a value."""
         if self.value is None or self.floor is None:
             return ""
         for word, bound in (("goal", self.goal), ("floor", self.floor)):
@@ -55,11 +55,11 @@ class Row(BaseModel):
 
 
 class Table(BaseModel):
-    """All rows, and how fast the model answered.
+    """All rows, and the time of an answer.
 
     Attributes:
-        pictures, questions: Asked about, by world.
-        seconds: For a question, by world, the picture's share included.
+        pictures, questions: Number of images and of questions, by test set.
+        seconds: Time of a question, by test set, encoding of its image included.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,7 +72,7 @@ class Table(BaseModel):
 
     def markdown(self) -> str:
         """Return the table as Markdown."""
-        lines = ["| pictures | what | | floor | goal | reached |", "|---|---|---|---|---|---|"]
+        lines = ["| test set | measure | | floor | goal | reached |", "|---|---|---|---|---|---|"]
         lines += [
             f"| {row.world} | {row.what} | {_number(row)} | {_bound(row.floor)} | {_bound(row.goal)} | {row.reached} |"
             for row in self.rows
@@ -81,7 +81,7 @@ class Table(BaseModel):
 
 
 def make_table(model: str, reports: Mapping[str, Report]) -> Table:
-    """Make the table from one report a world; worlds that were not asked about have no rows."""
+    """Return the table of some reports, by test set."""
     rows: list[Row] = []
     for world, report in reports.items():
         rows += _rows(world, report)
@@ -103,7 +103,7 @@ CLICKS: dict[str, tuple[float | None, float | None]] = {
     "pages-1280": (None, 0.85),
     "icons": (None, 0.60),
 }
-"""Floor and goal of clicks inside, by world of pages."""
+"""Test set of pages -> floor and goal of clicks inside the control."""
 
 ABSENT: dict[str, tuple[float, float]] = {
     "things": (0.88, 0.97),
@@ -116,13 +116,15 @@ def _rows(world: str, report: Report) -> Iterable[Row]:
     if world in CLICKS:
         floor, goal = CLICKS[world]
         one = [o for o in report.outcomes if o.things == 1 and o.mode == "point"]
-        inside = rate(sum(o.points == o.hits == 1 for o in one), len(one))
+        inside = proportion(sum(o.points == o.hits == 1 for o in one), len(one))
         yield Row(world=world, what="click inside", rate=inside, floor=floor, goal=goal)
         alike = [o for o in report.outcomes if o.group.startswith("absent look-alike")]
         yield from _absence(world, report)
         if alike:
             said = sum(o.status is Status.NOT_FOUND for o in alike)
-            yield Row(world=world, what="absent look-alike right", rate=rate(said, len(alike)))
+            yield Row(
+                world=world, what="absent look-alike right", rate=proportion(said, len(alike))
+            )
         return
     if world == "counting":
         yield from _counting(report.outcomes)
@@ -131,7 +133,7 @@ def _rows(world: str, report: Report) -> Iterable[Row]:
         yield from _crowds(report.outcomes)
         return
     overall = report.overall
-    # Floors are asked of all kinds together, not of the easier scenes that a recipe draws.
+    # The floors are those of all kinds together, not of the easier scenes of a recipe.
     bounds = (0.85, 0.95, 0.05, 0.01) if world == "things" else (None,) * 4
     yield Row(
         world=world,
@@ -164,16 +166,16 @@ def _absence(world: str, report: Report) -> Iterable[Row]:
 def _counting(outcomes: Sequence[Outcome]) -> Iterable[Row]:
     for low, high, floor, goal in ((1, 5, 0.85, 0.97), (6, 15, 0.5, 0.85)):
         mine = [o for o in outcomes if o.mode == "count" and low <= o.things <= high]
-        exact = rate(sum(o.points == o.things for o in mine), len(mine))
+        exact = proportion(sum(o.points == o.things for o in mine), len(mine))
         what = f"count exact, {low}-{high} things"
         yield Row(world="counting", what=what, rate=exact, floor=floor, goal=goal)
 
 
 def _crowds(outcomes: Sequence[Outcome]) -> Iterable[Row]:
     mine = [o for o in outcomes if o.mode == "count" and 16 <= o.things <= 40]
-    exact = rate(sum(o.points == o.things for o in mine), len(mine))
+    exact = proportion(sum(o.points == o.things for o in mine), len(mine))
     yield Row(world="crowds", what="count exact, 16-40 things", rate=exact)
-    near = rate(sum(abs(o.points - o.things) <= 0.1 * o.things for o in mine), len(mine))
+    near = proportion(sum(abs(o.points - o.things) <= 0.1 * o.things for o in mine), len(mine))
     yield Row(world="crowds", what="count within a tenth, 16-40 things", rate=near)
 
 

@@ -7,7 +7,7 @@ Molmo writes positions as percent of the image's width and height with one decim
     Counting the <points x1="10.3" y1="90.0" x2="80.0" y2="20.0" alt="dogs">dogs</points> shows a total of 2.
 
 `writer` writes it exactly as the training data does. `parser` parses it strictly and incrementally (patterns in `grammar`).
-`questions` holds the prompts. The reference implementation scores with a lenient parser, `molmo_point.evaluate.reference`.
+`questions` holds the prompts.
 Percent are converted to 0-1 and back in this package only.
 """
 

@@ -1,4 +1,4 @@
-"""Held-out images that `molmo-point eval` asks about: scenes of things, and pages rendered by Chromium."""
+"""The held-out test sets ("worlds") of `molmo-point eval`: scenes of things, and pages rendered by Chromium."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ logger = logging.getLogger(__name__)
 
 SMALL = ((224, 224), (320, 240), (240, 320), (336, 336))
 FIRST_PAGE = 1 << 20
-"""Pages have seeds of their own, behind those of the scenes."""
+"""Number of the first page: seeds of pages follow those of scenes."""
 
 
 @dataclass(frozen=True)
 class Pages:
-    """A world of pages.
+    """A test set of pages.
 
     Attributes:
         words: "known" labels, or words "unseen" in training.
         sizes: Viewports.
         text: Smallest and largest text in pixels.
-        icons: Whether only icons are asked for.
+        icons: Ask for icons only.
     """
 
     words: Words
@@ -59,27 +59,27 @@ def world_examples(
     questions: int,
     style: Style,
     *,
-    spare: bool = False,
+    fallback: bool = False,
 ) -> Generator[Example]:
-    """Draw the images of a world and questions about them.
+    """Render the images of a test set and yield questions about them.
 
     Args:
         world: One of WORLDS. "scenes" draws `style`; "things" all kinds there are; "counting" 1 to 15 small things of few kinds,
             "crowds" up to 40 smaller ones.
-        first: Number of the first image; image n is the same for ever where the same fonts and Chromium are installed.
-        images: How many.
-        questions: Most questions about each.
-        style: Of "scenes".
-        spare: See `page_examples`.
+        first: Number of the first image; image n is always the same where the same fonts and Chromium are installed.
+        images: Number of images.
+        questions: At most this many about each.
+        style: What "scenes" draws.
+        fallback: See `page_examples`.
 
     Raises:
-        UsageError: No such world.
+        UsageError: There is no such test set.
         BrowserFailed: Pages need Chromium.
     """
     from molmo_point.synthetic.scenes.questions import QuestionStyle
     from molmo_point.synthetic.scenes.scene import Style as SceneStyle
 
-    # As the commands ask; other wordings are for training.
+    # The wording of the commands; training has others, too.
     plain = QuestionStyle(plain=1.0)
     if world == "scenes":
         return scene_examples(first, images, questions, style)
@@ -94,12 +94,12 @@ def world_examples(
         counts = replace(plain, counting=1.0, absent=0.1, most=40, relations=0.0)
         return scene_examples(first, images, questions, crowd, counts)
     if world in PAGES:
-        return page_examples(first, images, questions, PAGES[world], spare=spare)
-    raise UsageError(f"no world is called {world!r}: expected one of {', '.join(WORLDS)}")
+        return page_examples(first, images, questions, PAGES[world], fallback=fallback)
+    raise UsageError(f"no test set is called {world!r}: expected one of {', '.join(WORLDS)}")
 
 
 def count_images(examples: Iterable[Example], tell: Callable[[int], object]) -> Iterator[Example]:
-    """Pass examples on, and tell how many images have come before each of them."""
+    """Yield the examples; before each, report how many images are finished."""
     done, image = 0, None
     for example in examples:
         if image is not None and example.image is not image:
@@ -113,14 +113,14 @@ def count_images(examples: Iterable[Example], tell: Callable[[int], object]) -> 
 def scene_examples(
     first: int, images: int, questions: int, style: Style, asked: QuestionStyle | None = None
 ) -> Generator[Example]:
-    """Draw held-out scenes and questions about them.
+    """Render held-out scenes and yield questions about them.
 
     Args:
-        first: Number of the first scene; scene n is the same for ever.
-        images: How many scenes: two of 320x240, then one of 640x480, and so on.
-        questions: Most questions about each scene.
-        style: What is drawn, but for the size.
-        asked: How questions are drawn; None as the commands ask, without places and sizes.
+        first: Number of the first scene; scene n is always the same.
+        images: Number of scenes; every third has 640x480 pixels, the others 320x240.
+        questions: At most this many about each.
+        style: What is drawn; its sizes are not used.
+        asked: How questions are drawn; None = in the wording of the commands, without positions and sizes.
     """
     import numpy as np
 
@@ -138,15 +138,15 @@ def scene_examples(
 
 
 def page_examples(
-    first: int, images: int, questions: int, pages: Pages, *, spare: bool = False
+    first: int, images: int, questions: int, pages: Pages, *, fallback: bool = False
 ) -> Generator[Example]:
-    """Render held-out pages, with fonts, looks and icons that training never draws, and ask about them.
+    """Render held-out pages, with fonts, themes and icons that training never uses, and yield questions about them.
 
     Args:
-        spare: Draw the pages with Pillow where Chromium cannot be had.
+        fallback: Draw the pages with Pillow where Chromium is not available.
 
     Raises:
-        BrowserFailed: There is no Chromium, and `spare` is off.
+        BrowserFailed: There is no Chromium, and `fallback` is off.
         MissingExtra: The same for playwright.
     """
     import numpy as np
@@ -156,14 +156,14 @@ def page_examples(
     from molmo_point.synthetic.splits import held_out_seed
 
     style = PageStyle(sizes=pages.sizes, text=pages.text, words=pages.words)
-    how = PageQuestions(plain=1.0)
-    # Icons are few among the controls: many questions are drawn, and those about icons kept.
+    plain = PageQuestions(plain=1.0)
+    # Few controls are icons: draw many questions, and keep those about icons.
     count = 40 if pages.icons else questions
-    with _page_drawer(spare) as draw:
+    with _page_renderer(fallback) as draw:
         for index in range(first, first + images):
             page = draw(held_out_seed(FIRST_PAGE + index), style)
             rng = np.random.default_rng([page.seed, 2, 0])
-            drawn = draw_page_questions(page, rng, count, how, pages.words)
+            drawn = draw_page_questions(page, rng, count, plain, pages.words)
             if pages.icons:
                 drawn = [question for question in drawn if question.form == "icon"][:questions]
             for question in drawn:
@@ -171,8 +171,8 @@ def page_examples(
 
 
 @contextmanager
-def _page_drawer(spare: bool) -> Iterator[Callable[[int, PageStyle], Scene]]:
-    """Chromium, or Pillow where there is none and that is allowed."""
+def _page_renderer(fallback: bool) -> Iterator[Callable[[int, PageStyle], Scene]]:
+    """Yield the function that renders a page: by Chromium, or by Pillow where there is none and `fallback` is on."""
     from molmo_point.errors import MissingExtra
     from molmo_point.synthetic.pages.browser import BrowserFailed, PageBrowser
     from molmo_point.synthetic.pages.draw import draw_page
@@ -181,7 +181,7 @@ def _page_drawer(spare: bool) -> Iterator[Callable[[int, PageStyle], Scene]]:
         try:
             draw = stack.enter_context(PageBrowser()).draw
         except (BrowserFailed, MissingExtra) as error:
-            if not spare:
+            if not fallback:
                 raise
             logger.warning("pages are drawn by Pillow instead of Chromium: %s", error)
             draw = draw_page

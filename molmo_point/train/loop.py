@@ -33,8 +33,8 @@ from molmo_point.train.math_attention import fastest_attention
 from molmo_point.train.progress import Progress
 from molmo_point.train.recipe import Recipe, StageRecipe
 from molmo_point.train.run_folder import open_run_folder
-from molmo_point.train.schedule import lr_scale, make_optimizer, stage_progress
-from molmo_point.train.state import STATE_FILE, TrainPosition, load_state, save_state
+from molmo_point.train.schedule import CpuClock, lr_scale, make_optimizer, stage_progress
+from molmo_point.train.state import STATE_FILE, load_state, save_state
 from molmo_point.train.warm_start import read_new_words, warm_start
 from molmo_point.wording import counted
 
@@ -182,7 +182,7 @@ class Run:
     ) -> tuple[bool, int | None]:
         """Train until the stage's budget or `steps` are used up; return whether the stage is done, and the steps left."""
         batches = self._batches(stage)
-        started = _CpuSeconds(self.position)
+        started = CpuClock(self.position)
         try:
             while stage_progress(stage, self.position) < 1:
                 if stop() or (steps is not None and steps <= 0):
@@ -191,7 +191,7 @@ class Run:
                 self._step(stage, loaded)
                 self.position.batch += 1
                 self.position.cpu_s = started() + loaded.cpu_s
-                started = _CpuSeconds(self.position)
+                started = CpuClock(self.position)
                 steps = None if steps is None else steps - 1
                 self._save_and_evaluate(stage)
         finally:
@@ -290,14 +290,3 @@ class Run:
     def save(self) -> None:
         """Write the state."""
         save_state(self.folder, self.position, self._modules(), self.optimizer)
-
-
-class _CpuSeconds:
-    """Called, returns the stage's CPU-seconds: those at `position`, and those of this process since."""
-
-    def __init__(self, position: TrainPosition) -> None:
-        self._base = position.cpu_s
-        self._start = time.process_time()
-
-    def __call__(self) -> float:
-        return self._base + time.process_time() - self._start

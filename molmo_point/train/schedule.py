@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import torch
 
 from molmo_point.errors import UsageError
@@ -42,3 +44,14 @@ def lr_scale(stage: StageRecipe, progress: float) -> float:
         return max(progress / stage.warmup, 0.01)
     left = (1 - progress) / stage.decay if stage.decay else 1.0
     return stage.floor + (1 - stage.floor) * min(1.0, max(0.0, left))
+
+
+class CpuClock:
+    """Called, returns the stage's CPU-seconds: those at `position`, and those of this process since."""
+
+    def __init__(self, position: TrainPosition) -> None:
+        self._base = position.cpu_s
+        self._start = time.process_time()
+
+    def __call__(self) -> float:
+        return self._base + time.process_time() - self._start

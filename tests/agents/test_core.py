@@ -24,7 +24,6 @@ from molmo_agents import (
     allow_risks,
 )
 from molmo_agents.adapters import computer
-from molmo_agents.bench.miniwob.bench import wilson
 from molmo_agents.drivers.steps import CallPage, RunBlocking, Sleep
 from molmo_agents.errors import FlowError
 from molmo_agents.flows.flow import load_flow, parse_flow
@@ -321,13 +320,6 @@ def test_secrets_of_flows_come_from_the_environment(monkeypatch: pytest.MonkeyPa
         flow.policy()
     monkeypatch.setenv("NOT_SET_HERE", "value")
     assert flow.policy().secrets["p"].origins == ("http://127.0.0.1:1",)
-
-
-def test_wilson_interval() -> None:
-    assert wilson(0, 0) == (0.0, 1.0)
-    low, high = wilson(50, 100)
-    assert low == pytest.approx(0.4038, abs=1e-3)
-    assert high == pytest.approx(0.5962, abs=1e-3)
 
 
 def test_the_core_runs_without_any_browser() -> None:

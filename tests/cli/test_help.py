@@ -51,7 +51,7 @@ def test_every_help_text_is_shown_whole(run: Run, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_format_of_questions_survives(run: Run) -> None:
-    shown = " ".join(re.sub("│", " ", run("calibrate", "--help").out).split())
+    shown = " ".join(re.sub("│", " ", run("calibrate-scores", "--help").out).split())
     assert '"boxes": [[left, top, right, bottom], ...]' in shown
 
 

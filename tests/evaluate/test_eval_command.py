@@ -21,6 +21,7 @@ from molmo_point.evaluate.run import evaluate
 from molmo_point.evaluate.table import Table, make_table
 from molmo_point.examples import Example
 from molmo_point.synthetic import held_out as worlds
+from molmo_point.synthetic.held_out import scene_examples
 from molmo_point.synthetic.pages.browser import NAMES
 from molmo_point.synthetic.scenes.fonts import MissingFont, emoji_font
 from molmo_point.synthetic.scenes.kinds import kinds_named
@@ -45,11 +46,11 @@ def app() -> typer.Typer:
 
 
 def test_scenes_come_in_both_sizes_and_stay_the_same() -> None:
-    one, other = (list(eval_command.scene_examples(0, 3, 4, STYLE)) for _ in range(2))
+    one, other = (list(scene_examples(0, 3, 4, STYLE)) for _ in range(2))
     assert [e.query for e in one] == [e.query for e in other]
     assert {np.asarray(e.image).shape for e in one} == {(240, 320, 3), (480, 640, 3)}
-    # Other pictures begin where these end.
-    more = list(eval_command.scene_examples(2, 1, 4, STYLE))
+    # Other images begin where these end.
+    more = list(scene_examples(2, 1, 4, STYLE))
     assert [e.query for e in more] == [e.query for e in one if np.asarray(e.image).shape[0] == 480]
 
 
@@ -67,7 +68,7 @@ def right_points(example: Example) -> list[tuple[float, float]]:
 def test_a_perfect_pointer_scores_one(app: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fake that is told the truth: each answer is the middle pixel of each region."""
     truth = {}
-    for example in eval_command.scene_examples(0, 4, 3, STYLE):
+    for example in scene_examples(0, 4, 3, STYLE):
         truth[np.asarray(example.image).tobytes(), example.query] = right_points(example)
     fake = FakePointer(lambda image, query: truth[image.tobytes(), query])
     monkeypatch.setattr(molmo_point, "load", lambda _name: fake)
@@ -107,21 +108,21 @@ def test_train_takes_one_step_and_says_where(app: typer.Typer, tmp_path: Path) -
     assert result.exit_code == 1, result.output
     assert result.stdout == ""
     assert not (folder / "checkpoint").exists()
-    assert "there is no checkpoint yet; the same command goes on" in result.stderr
+    assert "there is no checkpoint yet; the same command resumes" in result.stderr
     assert "at most" in result.stderr
     assert (folder / "state.safetensors").exists()
 
 
-def perfect_pointer(world: str, pictures: int) -> FakePointer:
+def perfect_pointer(world: str, images: int) -> FakePointer:
     """Answers each question of a world with the middle pixel of each region.
 
     Pictures are told apart by their look, not by their bytes: one browser's antialiasing need not be another's.
     """
     truth: dict[str, list[tuple[np.ndarray, list[tuple[float, float]]]]] = {}
-    with closing(worlds.world_examples(world, 0, pictures, 3, STYLE)) as examples:
+    with closing(worlds.world_examples(world, 0, images, 3, STYLE)) as examples:
         for example in examples:
-            picture = np.asarray(example.image)
-            truth.setdefault(example.query, []).append((picture, right_points(example)))
+            image = np.asarray(example.image)
+            truth.setdefault(example.query, []).append((image, right_points(example)))
 
     def answer(image: np.ndarray, query: str) -> list[tuple[float, float]]:
         alike = [pair for pair in truth[query] if pair[0].shape == image.shape]

@@ -26,7 +26,7 @@ POINTER = FakePointer(
         "both": [(0.2, 0.5), (0.8, 0.5)],
         "one of two": [(0.2, 0.5)],
         "beside": [(0.5, 0.5)],
-        "broken": ImageError("the picture went away"),
+        "broken": ImageError("the image went away"),
     }
 )
 
@@ -62,7 +62,7 @@ def test_a_report_counts_what_happened() -> None:
 def test_an_error_is_a_wrong_answer_and_not_the_end() -> None:
     report = evaluate(POINTER, [example("broken", LEFT), example("both", LEFT, RIGHT)])
     first, second = report.outcomes
-    assert first.error == "ImageError: the picture went away"
+    assert first.error == "ImageError: the image went away"
     assert (first.hits, first.status) == (0, None)
     assert second.hits == 2
     assert report.overall.errors == 1
@@ -97,7 +97,7 @@ def test_a_bug_in_the_pointer_passes_through() -> None:
 
 
 def test_an_empty_data_set_is_refused() -> None:
-    with pytest.raises(UsageError, match="no questions"):
+    with pytest.raises(UsageError, match="at least one question"):
         evaluate(POINTER, [])
 
 
@@ -111,6 +111,6 @@ def test_a_report_is_json_and_a_table() -> None:
     again = Report.model_validate(json.loads(report.model_dump_json()))
     assert again == report
     table = report.table()
-    assert "fake: 2 questions about 1 pictures" in table
+    assert "fake: 2 questions about 1 image" in table
     assert "1/1 = 100.0%" in table
-    assert "absent, and said so" in table
+    assert "absent, answered none" in table

@@ -12,10 +12,10 @@ import pytest
 import molmo_point as mp
 from molmo_point.engine.score_calibration import RawConfidence, sigmoid
 from molmo_point.errors import ImageError, UsageError
-from molmo_point.evaluate.calibrate import AbsenceSample, PointSample, Samples, collect
-from molmo_point.evaluate.fit_calibration import fit, lacking
-from molmo_point.evaluate.jsonl_dataset import read_labelled
-from molmo_point.evaluate.kept import KeptAnswers
+from molmo_point.evaluate.answer_cache import AnswerCache
+from molmo_point.evaluate.fit_calibration import fit_calibration, lacking
+from molmo_point.evaluate.jsonl_dataset import read_jsonl_dataset
+from molmo_point.evaluate.score_quality import AbsenceSample, PointSample, Samples, collect
 from molmo_point.examples import Box, Example
 from molmo_point.testing import FakePointer
 
@@ -40,7 +40,7 @@ def samples(hits: int, misses: int, absent: int, present: int) -> Samples:
 
 def test_few_misses_give_a_bias_and_keep_the_order() -> None:
     made = samples(95, 5, 3, 90)
-    fitted = fit(made, "a test")
+    fitted = fit_calibration(made, "a test")
     raws = [RawConfidence(score, (1e-4, 1e-4), position=(0.4, 0.4)) for score in (0.2, 0.5, 0.8)]
     scores = [fitted.point(raw)[0] for raw in raws]
     assert scores == sorted(scores)
@@ -54,14 +54,14 @@ def test_few_misses_give_a_bias_and_keep_the_order() -> None:
 
 
 def test_without_questions_about_absence_it_stays_as_it_is() -> None:
-    fitted = fit(samples(60, 0, 0, 0), "a test")
+    fitted = fit_calibration(samples(60, 0, 0, 0), "a test")
     assert fitted.absent(0.3) == pytest.approx(0.3)
     assert fitted.point(RawConfidence(0.5, (1e-4, 1e-4)))[0] > 0.9
 
 
 def test_too_few_hits_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"at least 20 of each.*19 hits"):
-        fit(samples(19, 50, 50, 50), "a test")
+    with pytest.raises(UsageError, match=r"at least 20 hits.*19 hits"):
+        fit_calibration(samples(19, 50, 50, 50), "a test")
 
 
 class Asked(FakePointer):
@@ -82,17 +82,17 @@ def test_answers_are_asked_for_once(tmp_path: Path) -> None:
     ]
     path = tmp_path / "made" / "answers.jsonl"
     first = Asked({"mug": [(0.5, 0.5)]})
-    before = collect(first, examples[:1], KeptAnswers(path, "a"))
+    before = collect(first, examples[:1], AnswerCache(path, "a"))
     with path.open("a") as file:
         file.write('{"key": "cut sho')
     again = Asked({"mug": [(0.5, 0.5)]})
-    both = collect(again, examples, KeptAnswers(path, "a"))
+    both = collect(again, examples, AnswerCache(path, "a"))
     assert len(again.calls) == 1
     assert both.points[:1] == before.points
     assert both.points[0].hit
     # Another model's answers are its own; a question that stands there twice is asked twice.
     other = Asked({"mug": [(0.5, 0.5)]})
-    collect(other, [examples[0], examples[0]], KeptAnswers(path, "b"))
+    collect(other, [examples[0], examples[0]], AnswerCache(path, "b"))
     assert len(other.calls) == 2
 
 
@@ -100,7 +100,7 @@ def test_answers_are_asked_for_once(tmp_path: Path) -> None:
     ("line", "said", "kind"),
     [
         ({"image": "gone.png", "query": "mug", "boxes": []}, r"line 2: .*gone\.png", ImageError),
-        ({"image": "a.png", "query": " ", "boxes": []}, "line 2: the query is empty", UsageError),
+        ({"image": "a.png", "query": " ", "boxes": []}, "line 2: expected a query", UsageError),
         (
             {"image": "a.png", "query": "mug", "boxes": [[9, 9, 2, 2]]},
             "line 2: .*left < right",
@@ -118,11 +118,11 @@ def test_mistakes_in_a_line_name_it(
     good = {"image": "a.png", "query": "mug", "boxes": []}
     path.write_text("\n".join(map(json.dumps, (good, line))))
     with pytest.raises(kind, match=said):
-        list(read_labelled(path))
+        list(read_jsonl_dataset(path))
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "q.jsonl"
     path.write_text("\n\n")
     with pytest.raises(UsageError, match="are empty"):
-        list(read_labelled(path))
+        list(read_jsonl_dataset(path))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from molmo_point.evaluate.reference import (
+from tests.evaluate.reference_scoring import (
     extract_points,
     is_valid_format,
     points_from_point_count,
@@ -20,7 +17,6 @@ from molmo_point.evaluate.reference import (
     score_count,
     score_pointing,
 )
-from molmo_point.evaluate.reference_assignment import assign, assign_without_scipy
 
 GOLDEN = Path(__file__).parents[1] / "golden/points"
 
@@ -69,15 +65,10 @@ def test_count_scores() -> None:
     assert (none.correct, none.close, none.valid) == (False, False, False)
 
 
-@pytest.mark.parametrize("scipy", [True, False], ids=["scipy", "own"])
 @pytest.mark.parametrize("case", METRIC_CASES, ids=range(len(METRIC_CASES)))
 def test_metric_reproduces_the_reference(
-    case: dict[str, Any], scipy: bool, monkeypatch: pytest.MonkeyPatch
+    case: dict[str, Any],
 ) -> None:
-    if scipy:
-        pytest.importorskip("scipy", exc_type=ImportError)
-    else:
-        monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     width, height = case["width"], case["height"]
     masks = []
     for x0, y0, x1, y1 in case["gt_boxes_xyxy"]:
@@ -88,19 +79,3 @@ def test_metric_reproduces_the_reference(
     assert [score.precision, score.recall, score.f1] == pytest.approx(
         [case["precision"], case["recall"], case["f1"]], abs=1e-6
     )
-
-
-@given(st.integers(0, 7), st.integers(1, 7), st.data())
-def test_our_assignment_costs_what_scipys_does(
-    rows: int, columns: int, data: st.DataObject
-) -> None:
-    pytest.importorskip("scipy", exc_type=ImportError)
-    cost = st.floats(0, 1000, allow_nan=False) | st.integers(0, 3).map(float)
-    row = st.lists(cost, min_size=columns, max_size=columns)
-    costs = data.draw(st.lists(row, min_size=rows, max_size=rows))
-    ours = assign_without_scipy(costs)
-    assert len({row for row, _ in ours}) == len({column for _, column in ours}) == len(ours)
-    assert len(ours) == min(rows, columns)
-    if rows:
-        best = sum(costs[row][column] for row, column in assign(costs))
-        assert sum(costs[row][column] for row, column in ours) == pytest.approx(best, abs=1e-6)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molmo_point.errors import UsageError
-from molmo_point.evaluate.scores import Tally, f1_interval, match, rate
+from molmo_point.evaluate.scores import Counts, f1_interval, match, proportion
 from molmo_point.examples import Box, Mask
 from molmo_point.points import Point
 
@@ -76,34 +76,36 @@ def test_a_box_inside_out_is_refused() -> None:
 
 def test_the_wilson_interval_is_the_published_one() -> None:
     """Wilson's interval for 8 of 10, from Agresti & Coull 1998's formula worked by hand: [0.490, 0.943]."""
-    found = rate(8, 10)
+    found = proportion(8, 10)
     assert found.low == pytest.approx(0.4901625, abs=1e-6)
     assert found.high == pytest.approx(0.9433178, abs=1e-6)
+    half = proportion(50, 100)
+    assert (half.low, half.high) == (pytest.approx(0.4038315), pytest.approx(0.5961685))
 
 
 @given(st.integers(1, 500), st.data())
 def test_the_interval_holds_the_share_and_mirrors(total: int, data: st.DataObject) -> None:
     right = data.draw(st.integers(0, total))
-    one, other = rate(right, total), rate(total - right, total)
+    one, other = proportion(right, total), proportion(total - right, total)
     assert 0 <= one.low <= right / total <= one.high <= 1
     assert one.low == pytest.approx(1 - other.high)
 
 
 def test_nothing_judged_says_nothing() -> None:
-    found = rate(0, 0)
-    assert (found.share, found.low, found.high, str(found)) == (None, 0.0, 1.0, "-")
+    found = proportion(0, 0)
+    assert (found.value, found.low, found.high, str(found)) == (None, 0.0, 1.0, "-")
 
 
 def test_more_right_than_there_are_is_refused() -> None:
     with pytest.raises(UsageError, match="right <= total"):
-        rate(3, 2)
+        proportion(3, 2)
 
 
 def test_the_bootstrap_interval_holds_the_f1_and_shrinks() -> None:
     rng = np.random.default_rng(0)
-    few = [Tally(int(rng.random() < 0.8), 1, 1) for _ in range(50)]
+    few = [Counts(int(rng.random() < 0.8), 1, 1) for _ in range(50)]
     many = few * 20
-    f1 = sum((t for t in few), Tally()).f1
+    f1 = sum((t for t in few), Counts()).f1
     assert f1 is not None
     low, high = f1_interval(few)
     assert low < f1 < high

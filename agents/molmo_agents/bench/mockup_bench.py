@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from molmo_agents.bench.generated_pages import Trial, mockup_oracle, mockup_page, play_mockups
-from molmo_agents.bench.miniwob.bench import wilson
 from molmo_agents.browser.launch import Screen, open_page
 from molmo_agents.browser.loopback import serve_html
 from molmo_agents.pointers import choose_pointer
@@ -19,6 +18,7 @@ from molmo_agents.policy import RISKS, Policy, allow_risks
 from molmo_agents.session import Options
 from molmo_agents.sync_pointer import WebPointer
 from molmo_point.errors import UsageError
+from molmo_point.evaluate.scores import proportion
 from molmo_point.pointer import Pointer
 
 SCREEN = Screen(360, 270)
@@ -87,7 +87,7 @@ def _table(trials: Sequence[Trial]) -> Table:
     for name, present in (("what is there", True), ("what is not", False)):
         mine = [trial for trial in trials if trial.present is present]
         right = sum(trial.right for trial in mine)
-        low, high = wilson(right, len(mine))
+        rate = proportion(right, len(mine))
         wrong = sum(trial.wrong for trial in mine)
-        table.add_row(name, f"{right}/{len(mine)}", f"{low:.0%}-{high:.0%}", str(wrong))
+        table.add_row(name, f"{right}/{len(mine)}", f"{rate.low:.0%}-{rate.high:.0%}", str(wrong))
     return table

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from molmo_agents.bench.miniwob.bench import Score, play_all, policy_for, wilson
+from molmo_agents.bench.miniwob.bench import Score, play_all, policy_for
 from molmo_agents.bench.miniwob.oracle import DomPointer
 from molmo_agents.bench.miniwob.pages import MiniwobPages
 from molmo_agents.bench.miniwob.tasks import TIERS
@@ -17,6 +17,7 @@ from molmo_agents.browser.launch import Screen, open_page
 from molmo_agents.pointers import choose_pointer
 from molmo_agents.sync_pointer import WebPointer
 from molmo_point.errors import UsageError
+from molmo_point.evaluate.scores import proportion
 
 SCREEN = Screen(332, 214)
 """BrowserGym's viewport: dialogs place themselves by the window, and would leave a narrower one."""
@@ -55,7 +56,9 @@ def _table(tasks: Sequence[str], scores: Sequence[Score]) -> Table:
     for name in (*tasks, "all"):
         mine = [score for score in scores if name in (score.task, "all")]
         wins = sum(score.success for score in mine)
-        low, high = wilson(wins, len(mine))
+        rate = proportion(wins, len(mine))
         mean = sum(score.reward for score in mine) / max(1, len(mine))
-        table.add_row(name, f"{wins}/{len(mine)}", f"{low:.0%}-{high:.0%}", f"{mean:+.2f}")
+        table.add_row(
+            name, f"{wins}/{len(mine)}", f"{rate.low:.0%}-{rate.high:.0%}", f"{mean:+.2f}"
+        )
     return table

@@ -1,7 +1,7 @@
-"""Set a pointer's certainties beside the truth, and measure whether they keep what they promise.
+"""Collect scores and covariances with their ground truth, and measure how well they are calibrated.
 
 samples = collect(pointer, examples)            # a pointer without calibration: raw numbers
-calibration = fit(samples, "500 held-out scenes")             # molmo_point.evaluate.fit_calibration
+calibration = fit_calibration(samples, "500 held-out scenes")
 quality = measure(apply(calibration, collect(pointer, others)))
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from molmo_point.engine.local import LocalPointer
 from molmo_point.engine.score_calibration import Calibration, Floats, RawConfidence
-from molmo_point.evaluate.kept import KeptAnswers
+from molmo_point.evaluate.answer_cache import AnswerCache
 from molmo_point.examples import Example, Region
 from molmo_point.pointer import Pointer
 from molmo_point.points import Point, Pointing
@@ -25,11 +25,11 @@ from molmo_point.points import Point, Pointing
 
 @dataclass(frozen=True)
 class PointSample(RawConfidence):
-    """One point of an answer, beside the truth.
+    """One point of an answer with its ground truth.
 
     Attributes:
-        hit: It lies on an asked thing.
-        offset: From the point to the middle of the thing it lies on, norm units; None for a miss.
+        hit: Whether it lies on a thing that was asked for.
+        offset: From the point to the center of that thing in norm units; None for a miss.
     """
 
     hit: bool
@@ -38,7 +38,7 @@ class PointSample(RawConfidence):
 
 @dataclass(frozen=True)
 class AbsenceSample:
-    """One answer's probability that there is nothing, and whether there was."""
+    """The absence probability of one answer, and whether the thing was absent."""
 
     probability: float
     absent: bool
@@ -46,7 +46,7 @@ class AbsenceSample:
 
 @dataclass(frozen=True)
 class Samples:
-    """What a set of questions gave."""
+    """The samples of a set of questions."""
 
     points: tuple[PointSample, ...]
     absences: tuple[AbsenceSample, ...]
@@ -54,14 +54,14 @@ class Samples:
 
 @dataclass(frozen=True)
 class Quality:
-    """Do the certainties keep what they promise?
+    """How well scores and covariances are calibrated.
 
     Attributes:
         expected_calibration_error: Mean gap between score and share of hits over ten equal bins, weighted by their size.
-        auroc: Probability that a hit has a higher score than a miss (0.5 = the score says nothing).
-        coverage_50, coverage_90: Share of hits whose thing's middle lies in the 50 % and the 90 % ellipse.
-        absence_auroc: The same for absent against present things.
-        points, misses: How many points were judged, how many of them were misses.
+        auroc: Probability that a hit has a higher score than a miss; 0.5 = no information.
+        coverage_50, coverage_90: Share of hits whose thing's center lies in the 50 % and the 90 % ellipse.
+        absence_auroc: AUROC of the absence probability, absent against present.
+        points, misses: Number of points, and of misses among them.
         bins: (mean score, share of hits, points) of each filled bin: the reliability diagram.
     """
 
@@ -76,12 +76,12 @@ class Quality:
 
 
 def collect(
-    pointer: Pointer, examples: Iterable[Example], kept: KeptAnswers | None = None
+    pointer: Pointer, examples: Iterable[Example], kept: AnswerCache | None = None
 ) -> Samples:
-    """Ask every question and compare the answers' certainties with the truth.
+    """Ask every question and return scores and covariances with their ground truth.
 
     Args:
-        kept: Where answers are looked up before a question is asked, and written down after it.
+        kept: Answers saved before; new ones are added.
     """
     points: list[PointSample] = []
     absences: list[AbsenceSample] = []
@@ -89,7 +89,7 @@ def collect(
         if kept is None:
             pointing, states = _answer(pointer, example)
         else:
-            pointing, states = kept.answered(example, functools.partial(_answer, pointer))
+            pointing, states = kept.get_or_ask(example, functools.partial(_answer, pointer))
         none = pointing.absent_probability
         for point, state in zip(pointing.points, states, strict=True):
             if point.covariance:
@@ -101,7 +101,7 @@ def collect(
 
 
 def _answer(pointer: Pointer, example: Example) -> tuple[Pointing, list[Floats | None]]:
-    """Ask; a model in this process shows what it had come to at each point, too."""
+    """Return the answer, and the hidden features of each point where the model runs in this process."""
     if isinstance(pointer, LocalPointer):
         return pointer.point_with_features(example.image, example.query, kind=example.mode)
     ask = pointer.count if example.mode == "count" else pointer.point
@@ -125,13 +125,13 @@ def _judge(point: Point, regions: Sequence[Region]) -> PointSample:
     on = [region for region in regions if region.contains(point.x, point.y)]
     offset = None
     if on:
-        offsets = [(x - point.x, y - point.y) for x, y in (region.middle for region in on)]
+        offsets = [(x - point.x, y - point.y) for x, y in (region.center for region in on)]
         offset = min(offsets, key=lambda pair: math.hypot(*pair))
     return PointSample(point.score, (xx, yy), bool(on), offset, position=(point.x, point.y))
 
 
 def apply(calibration: Calibration, samples: Samples) -> Samples:
-    """Return raw samples as the calibration makes them."""
+    """Return raw samples with calibrated scores and covariances."""
     return Samples(
         tuple(_calibrated(calibration, sample) for sample in samples.points),
         tuple(replace(s, probability=calibration.absent(s.probability)) for s in samples.absences),
@@ -144,7 +144,7 @@ def _calibrated(calibration: Calibration, sample: PointSample) -> PointSample:
 
 
 def measure(samples: Samples, *, bins: int = 10) -> Quality:
-    """Measure certainties against the truth, on samples that nothing was fitted on."""
+    """Measure calibration on samples that were not used for fitting."""
     scores = np.array([sample.score for sample in samples.points])
     hits = np.array([sample.hit for sample in samples.points])
     place = np.clip((scores * bins).astype(int), 0, bins - 1)
@@ -155,22 +155,22 @@ def measure(samples: Samples, *, bins: int = 10) -> Quality:
     distance = np.array(
         [sum(o * o / v for o, v in zip(s.offset or (), s.variances, strict=True)) for s in on]
     )
-    gone = np.array([sample.absent for sample in samples.absences])
-    doubts = np.array([sample.probability for sample in samples.absences])
+    absent = np.array([sample.absent for sample in samples.absences])
+    probabilities = np.array([sample.probability for sample in samples.absences])
     return Quality(
         expected_calibration_error=error,
         auroc=auroc(scores[hits], scores[~hits]),
-        coverage_50=share(distance <= -2 * math.log(0.5)),
-        coverage_90=share(distance <= -2 * math.log(0.1)),
-        absence_auroc=auroc(doubts[gone], doubts[~gone]),
+        coverage_50=fraction(distance <= -2 * math.log(0.5)),
+        coverage_90=fraction(distance <= -2 * math.log(0.1)),
+        absence_auroc=auroc(probabilities[absent], probabilities[~absent]),
         points=len(scores),
         misses=int((~hits).sum()),
         bins=table,
     )
 
 
-def share(flags: np.ndarray[Any, np.dtype[np.bool_]]) -> float:
-    """How many are true; NaN where there are none at all."""
+def fraction(flags: np.ndarray[Any, np.dtype[np.bool_]]) -> float:
+    """Return the share of true flags; NaN for an empty array."""
     return float(flags.mean()) if len(flags) else math.nan
 
 

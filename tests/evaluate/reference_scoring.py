@@ -1,8 +1,8 @@
-"""How the reference implementation reads and scores answers, bugs included, so that our numbers compare with published ones.
+"""The reference implementation's answer parser and pointing metric, bugs included; held to the golden data in
+tests/golden/points.
 
-Not a parser to build on: it reads points pass by pass instead of in text order, reads `Click(...)` twice, fires on prose such as
-'step2=640,480', and takes 'There are none.' for an unreadable count. `molmo_point.markup` is the one that products use.
-Each oddity is kept because the golden data in tests/golden/points shows it.
+It documents where `molmo_point.markup`, the parser of the product, differs: the reference reads points pass by pass instead of in
+text order, reads `Click(...)` twice, matches prose such as 'step2=640,480', and cannot read the count of 'There are none.'
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from molmo_point.evaluate.reference_assignment import assign
-
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 Pixels = list[tuple[float, float]]
-"""(x, y) in continuous pixels of the picture."""
+"""(x, y) in continuous pixels of the image."""
 
 _CLICK = re.compile(r"Click\(([0-9]+\.[0-9]), ?([0-9]+\.[0-9])\)")
 _BRACKETS = re.compile(r"\(([0-9]+\.[0-9]),? ?([0-9]+\.[0-9])\)")
@@ -32,7 +30,7 @@ def extract_points(text: str, width: float, height: float) -> Pixels:
 
     Args:
         text: A model's answer.
-        width, height: Size of the picture in pixels.
+        width, height: Size of the image in pixels.
 
     Returns:
         Points of `Click(x, y)`, then of `(x, y)`, then of `x="" y=""`, then of `p=ddd,ddd`. Points beyond 100 percent are left
@@ -103,7 +101,7 @@ def read_count(text: str) -> int | None:
 
 @dataclass(frozen=True)
 class CountScore:
-    """One counted picture: `correct` when equal, `close` when at most one off, `valid` when a count was read."""
+    """One counted image: `correct` when equal, `close` when at most one off, `valid` when a count was read."""
 
     correct: bool
     close: bool
@@ -120,7 +118,7 @@ def score_count(text: str, truth: int) -> CountScore:
 
 @dataclass(frozen=True)
 class PointingScore:
-    """Precision, recall and F1 of one picture, each 0-1."""
+    """Precision, recall and F1 of one image, each 0-1."""
 
     precision: float
     recall: float
@@ -143,7 +141,7 @@ def score_pointing(
         text: A model's answer.
         truth: True points (x, y) in pixels.
         masks: For each true point an (height, width) bool array: where it may be hit.
-        width, height: Size of the picture in pixels.
+        width, height: Size of the image in pixels.
     """
     predicted = extract_points(text, width, height)
     if not truth:
@@ -152,7 +150,10 @@ def score_pointing(
     if not predicted or not is_valid_format(text):
         return PointingScore(0.0, 0.0, 0.0)
     costs = [[math.dist(point, target) for target in truth] for point in predicted]
-    hits = sum(_hits(predicted[row], masks[column]) for row, column in assign(costs))
+    hits = sum(
+        _hits(predicted[row], masks[column])
+        for row, column in zip(*linear_sum_assignment(costs), strict=True)
+    )
     precision, recall = hits / len(predicted), hits / len(truth)
     if hits == 0:
         return PointingScore(precision, recall, 0.0)

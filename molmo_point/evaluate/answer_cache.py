@@ -1,4 +1,4 @@
-"""Answers kept on disk: a question that was answered is not asked again, after Ctrl+C or with more questions added."""
+"""Answers saved on disk, so that an interrupted or extended calibration asks only new questions."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from molmo_point.examples import Example
 from molmo_point.images import load_image
 from molmo_point.points import Pointing
 
-KEPT_FILE = "answers.jsonl"
+ANSWERS_FILE = "answers.jsonl"
 
 Answered = tuple[Pointing, "list[Floats | None]"]
-"""A pointing, and for each of its points the state that probes read [2 D], or None."""
+"""A pointing, and for each of its points the hidden features [2 D] of the score calibration, or None."""
 
 
-class KeptAnswers:
-    """A JSON Lines file of answers of one model; a line that was cut short by a crash is ignored.
+class AnswerCache:
+    """A JSON Lines file of answers; a line that a crash cut short is ignored.
 
     Args:
-        path: The file; made with its folder at the first answer.
-        model: Name of the model. Answers of another one in the file are not used.
+        path: The file; created with its folder at the first answer.
+        model: Name of the model; answers of other models in the file are not used.
 
     Raises:
         UsageError: The file cannot be read.
@@ -43,7 +43,7 @@ class KeptAnswers:
         try:
             lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"the kept answers {path} cannot be read: {error}") from error
+            raise UsageError(f"the saved answers {path} cannot be read: {error}") from error
         for line in lines:
             try:
                 fields = json.loads(line)
@@ -55,10 +55,10 @@ class KeptAnswers:
     def __len__(self) -> int:
         return len(self._known)
 
-    def answered(self, example: Example, ask: Callable[[Example], Answered]) -> Answered:
-        """Return the answer to a question, asked now if it was not before; a new one is written down at once.
+    def get_or_ask(self, example: Example, ask: Callable[[Example], Answered]) -> Answered:
+        """Return the saved answer to a question, or ask and save it.
 
-        A question that stands in a file twice is asked twice.
+        A question that is in the data set twice is asked twice.
 
         Raises:
             UsageError: The file cannot be written.
@@ -86,7 +86,7 @@ class KeptAnswers:
             raise UsageError(f"{self._path} cannot be written: {error}") from error
 
     def _key(self, example: Example) -> str:
-        """What makes two questions the same: model, kind, words and pixels; what is right may be corrected later."""
+        """Return a digest of model, mode, query and pixels; the expected answer is no part of it and may be corrected later."""
         image = load_image(example.image)
         digest = hashlib.blake2b(
             repr((self._model, example.mode, example.query, image.shape)).encode()

@@ -10,7 +10,9 @@ import pytest
 
 from molmo_point.engine.score_calibration import sigmoid
 from molmo_point.errors import UsageError
-from molmo_point.evaluate.calibrate import (
+from molmo_point.evaluate.fit_calibration import fit_calibration
+from molmo_point.evaluate.regression import logistic_regression, variance_regression
+from molmo_point.evaluate.score_quality import (
     AbsenceSample,
     PointSample,
     Samples,
@@ -19,8 +21,6 @@ from molmo_point.evaluate.calibrate import (
     collect,
     measure,
 )
-from molmo_point.evaluate.fit_calibration import fit
-from molmo_point.evaluate.regression import logistic_regression, variance_regression
 from molmo_point.examples import Box, Example, Mask
 from molmo_point.points import Point
 from molmo_point.testing import FakePointer
@@ -44,7 +44,7 @@ def overconfident(seed: int, count: int = 3000) -> Samples:
 def test_fit_repairs_overconfidence_on_samples_it_never_saw() -> None:
     raw = overconfident(2)
     before = measure(raw)
-    after = measure(apply(fit(overconfident(1), "a test"), raw))
+    after = measure(apply(fit_calibration(overconfident(1), "a test"), raw))
     assert before.expected_calibration_error > 0.1
     assert after.expected_calibration_error < 0.05
     assert before.coverage_90 < 0.5
@@ -69,7 +69,10 @@ def with_states(seed: int, count: int, told: float) -> Samples:
 
 
 def test_a_probe_is_fitted_where_the_states_tell_something() -> None:
-    calibration, others = fit(with_states(1, 2000, 2.0), "a test"), with_states(2, 2000, 2.0)
+    calibration, others = (
+        fit_calibration(with_states(1, 2000, 2.0), "a test"),
+        with_states(2, 2000, 2.0),
+    )
     assert int(np.argmax(np.abs(calibration.score_probe))) == 3
     before, after = measure(others), measure(apply(calibration, others))
     assert before.auroc < 0.55
@@ -85,7 +88,7 @@ def test_what_the_score_says_is_not_shrunk_for_the_sake_of_the_states() -> None:
         hit = bool(rng.random() < sigmoid(odds + 1.5 * state[3]))
         offset = (0.01, 0.01) if hit else None
         points.append(PointSample(sigmoid(odds), (1e-4, 1e-4), hit, offset, hidden_features=state))
-    fitted = fit(Samples(tuple(points), overconfident(1, 200).absences), "a test")
+    fitted = fit_calibration(Samples(tuple(points), overconfident(1, 200).absences), "a test")
     assert len(fitted.score_probe) == 16
     assert fitted.score_weights[0] == pytest.approx(1.0, abs=0.15)
 
@@ -103,7 +106,7 @@ def test_wide_things_are_known_by_their_states() -> None:
         others = [PointSample(0.5, (1e-4, 1e-4), False, None, hidden_features=np.zeros(16))] * 50
         return Samples((*points, *others), overconfident(seed, 200).absences)
 
-    calibration, others = fit(samples(1), "a test"), samples(2)
+    calibration, others = fit_calibration(samples(1), "a test"), samples(2)
     assert calibration.spread_x.probe[5] == pytest.approx(2.0, abs=0.2)
     wide, narrow = (
         tuple(
@@ -120,11 +123,11 @@ def test_wide_things_are_known_by_their_states() -> None:
 
 
 def test_states_that_tell_nothing_are_not_learned_by_heart() -> None:
-    assert fit(with_states(1, 400, 0.0), "a test").probes == ((), (), ())
+    assert fit_calibration(with_states(1, 400, 0.0), "a test").probes == ((), (), ())
 
 
 def test_points_without_states_have_no_probe() -> None:
-    assert fit(overconfident(1), "a test").probes == ((), (), ())
+    assert fit_calibration(overconfident(1), "a test").probes == ((), (), ())
 
 
 def test_logistic_regression_recovers_known_weights() -> None:
@@ -157,7 +160,7 @@ def test_offsets_that_grow_with_doubt_are_covered_at_every_score() -> None:
             points.append(PointSample(score, variances, offset is not None, offset))
         return Samples(tuple(points), overconfident(seed, 100).absences)
 
-    calibration, others = fit(samples(1), "a test"), samples(2)
+    calibration, others = fit_calibration(samples(1), "a test"), samples(2)
     for low in (0.1, 0.4, 0.7):
         some = tuple(point for point in others.points if low <= point.score < low + 0.3)
         quality = measure(apply(calibration, replace(others, points=some)))
@@ -196,11 +199,11 @@ def test_collect_sets_answers_beside_the_truth() -> None:
 def test_middle_of_a_mask_is_its_centroid() -> None:
     inside = np.zeros((10, 20), bool)
     inside[2:4, 10:14] = True
-    assert Mask(inside).middle == pytest.approx((0.6, 0.3))
-    assert Mask(inside, (0.55, 0.25)).middle == (0.55, 0.25)
+    assert Mask(inside).center == pytest.approx((0.6, 0.3))
+    assert Mask(inside, (0.55, 0.25)).center == (0.55, 0.25)
 
 
 def test_too_little_to_fit_on_says_of_what() -> None:
     few = overconfident(0, count=30)
-    with pytest.raises(UsageError, match="at least 20 of each"):
-        fit(few, "too little")
+    with pytest.raises(UsageError, match="at least 20 hits"):
+        fit_calibration(few, "too little")

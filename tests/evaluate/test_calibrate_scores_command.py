@@ -1,4 +1,4 @@
-"""`molmo-point calibrate`: a user's own questions in, a calibration and plots out, clear refusals."""
+"""`molmo-point calibrate-scores`: a user's own questions in, a calibration and plots out, clear refusals."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import molmo_point as mp
-from molmo_point.cli import calibrate as command
+from molmo_point.cli import calibrate_scores as command
+from molmo_point.cli import main
 from molmo_point.cli.app import build
 from molmo_point.engine.score_calibration import RawConfidence, read_calibration
 from molmo_point.errors import ImageError, UsageError
-from molmo_point.evaluate import calibrate as certainty
-from molmo_point.evaluate.calibrate import AbsenceSample, PointSample, Samples
-from molmo_point.evaluate.jsonl_dataset import read_labelled
+from molmo_point.evaluate import score_quality
+from molmo_point.evaluate.jsonl_dataset import read_jsonl_dataset
 from molmo_point.evaluate.reliability import draw_reliability
+from molmo_point.evaluate.score_quality import AbsenceSample, PointSample, Samples
 from molmo_point.examples import Example
 from molmo_point.synthetic.scenes.fonts import MissingFont
 from molmo_point.testing import FakePointer
@@ -75,7 +76,8 @@ def test_own_questions_give_a_calibration_that_loads(
     monkeypatch.setattr("molmo_point.api.load", load)
     out = tmp_path / "made"
     result = CliRunner().invoke(
-        build(), ["calibrate", "--model", "m", "--examples", str(questions), "--out", str(out)]
+        build(),
+        ["calibrate-scores", "--model", "m", "--examples", str(questions), "--out", str(out)],
     )
     assert result.exit_code == 0, result.output
     assert asked == {"name": "m", "calibrated": False}
@@ -110,7 +112,7 @@ class Knowing(FakePointer):
         if not regions:
             return blank.replace(absent_probability=float(self._rng.uniform(0.3, 1)))
         right = self._rng.uniform() < 0.5
-        x, y = regions[0].middle if right else (0.99, 0.99)
+        x, y = regions[0].center if right else (0.99, 0.99)
         x, y = (min(max(at + float(self._rng.normal(0, 0.004)), 0), 1) for at in (x, y))
         raw = float(self._rng.uniform(0.3, 0.9) if right else self._rng.uniform(0.1, 0.7))
         point = mp.Point(x=x, y=y, label=query, score=raw, covariance=(1e-4, 0.0, 1e-4))
@@ -126,11 +128,11 @@ def test_a_mixture_of_worlds_is_measured_whole_and_world_by_world(
     """Where there is no Chromium, pages are drawn by Pillow, and a warning says so."""
     monkeypatch.setattr("molmo_point.synthetic.pages.browser.NAMES", ())
     try:
-        fake = Knowing(command._drawn(["scenes", "pages"], 24, 4))
+        fake = Knowing(command._rendered(["scenes", "pages"], 24, 4))
     except MissingFont as error:
         pytest.skip(str(error))
     monkeypatch.setattr("molmo_point.api.load", lambda name, **options: fake)
-    arguments = ["calibrate", "--worlds", "scenes,pages", "--pictures", "24", "--out"]
+    arguments = ["calibrate-scores", "--worlds", "scenes,pages", "--pictures", "24", "--out"]
     result = CliRunner().invoke(build(), [*arguments, str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert "drawn by Pillow instead of Chromium" in caplog.text
@@ -143,42 +145,42 @@ def test_a_mixture_of_worlds_is_measured_whole_and_world_by_world(
     assert len(rows) == 5
     calibration = read_calibration(tmp_path, 192)
     assert calibration is not None
-    assert calibration.measured_on == "every other one of 24 drawn pictures each of scenes,pages"
+    assert calibration.measured_on == "every other one of 24 drawn images each of scenes,pages"
 
 
 def test_no_picture_is_in_both_halves() -> None:
     try:
-        halves = command._drawn(["scenes", "things"], 8, 2)
-        pictures = [
+        halves = command._rendered(["scenes", "things"], 8, 2)
+        images = [
             {np.asarray(e.image).tobytes() for world in half.values() for e in world}
             for half in halves
         ]
     except MissingFont as error:
         pytest.skip(str(error))
-    assert all(len(each) == 8 for each in pictures)
-    assert not pictures[0] & pictures[1]
+    assert all(len(each) == 8 for each in images)
+    assert not images[0] & images[1]
 
 
 def test_a_world_that_is_not_there_is_refused_before_anything_is_loaded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("molmo_point.api.load", lambda name, **options: pytest.fail("loaded"))
-    result = CliRunner().invoke(build(), ["calibrate", "--worlds", "scenes,moon"])
+    result = CliRunner().invoke(build(), ["calibrate-scores", "--worlds", "scenes,moon"])
     assert isinstance(result.exception, UsageError)
-    assert "no world is called 'moon'" in str(result.exception)
+    assert "no test set is called 'moon'" in str(result.exception)
 
 
 def test_too_few_questions_are_refused(questions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = questions.with_name("few.jsonl")
     few.write_text("\n".join(questions.read_text().splitlines()[:20]))
     monkeypatch.setattr("molmo_point.api.load", lambda name, **options: Doubtful())
-    result = CliRunner().invoke(build(), ["calibrate", "--examples", str(few)])
+    result = CliRunner().invoke(build(), ["calibrate-scores", "--examples", str(few)])
     assert isinstance(result.exception, UsageError)
-    assert "at least 20 of each" in str(result.exception)
+    assert "at least 20 present things" in str(result.exception)
 
 
-def test_pictures_of_neighbouring_lines_are_read_once(questions: Path) -> None:
-    examples = list(read_labelled(questions))
+def test_images_of_neighbouring_lines_are_read_once(questions: Path) -> None:
+    examples = list(read_jsonl_dataset(questions))
     assert len(examples) == 300
     assert len({id(example.image) for example in examples}) == 10
     assert sum(not example.regions for example in examples) == 100
@@ -192,7 +194,7 @@ def test_pictures_of_neighbouring_lines_are_read_once(questions: Path) -> None:
         ('{"image": "0.png", "query": "mug"}', "boxes: Field required"),
         (
             '{"image": "0.png", "query": "mug", "boxes": [[30, 30, 170, 70]]}',
-            "outside the picture",
+            "outside the image",
         ),
         ('{"image": "0.png", "query": "mug", "boxes": [], "mode": "ask"}', "mode"),
     ],
@@ -201,16 +203,16 @@ def test_lines_that_are_none_are_named(questions: Path, line: str, message: str)
     path = questions.with_name("bad.jsonl")
     path.write_text(line)
     with pytest.raises(UsageError, match=message):
-        list(read_labelled(path))
+        list(read_jsonl_dataset(path))
 
 
-def test_pictures_and_files_that_are_missing_are_named(tmp_path: Path) -> None:
+def test_images_and_files_that_are_missing_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.jsonl"):
-        list(read_labelled(tmp_path / "none.jsonl"))
+        list(read_jsonl_dataset(tmp_path / "none.jsonl"))
     path = tmp_path / "q.jsonl"
     path.write_text('{"image": "gone.png", "query": "mug", "boxes": []}')
     with pytest.raises(ImageError, match=r"gone\.png"):
-        list(read_labelled(path))
+        list(read_jsonl_dataset(path))
 
 
 def test_the_plots_show_what_was_measured(tmp_path: Path) -> None:
@@ -223,7 +225,17 @@ def test_the_plots_show_what_was_measured(tmp_path: Path) -> None:
         points.append(PointSample(score, (0.0025, 0.0025), hit, offset))  # type: ignore[arg-type]
     absences = tuple(AbsenceSample(float(rng.uniform()), bool(i % 2)) for i in range(40))
     samples = Samples(tuple(points), absences)
-    path = draw_reliability(samples, certainty.measure(samples), tmp_path / "r.png")
+    path = draw_reliability(samples, score_quality.measure(samples), tmp_path / "r.png")
     pixels = np.asarray(Image.open(path).convert("L"))
     assert pixels.shape[1] > 800
     assert (pixels < 128).sum() > 1000
+
+
+def test_the_name_of_the_cameras_command_leads_to_this_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`molmo-calibrate` calibrates cameras; `molmo-point calibrate` does not exist, and says what does."""
+    with pytest.raises(SystemExit) as left:
+        main(["calibrate", "--worlds", "scenes"])
+    assert left.value.code == 2
+    assert "calibrate-scores" in capsys.readouterr().err
