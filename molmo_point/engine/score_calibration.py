@@ -1,7 +1,7 @@
 """A checkpoint's score calibration: from raw probabilities and variances to those measured on held-out data.
 
-It is a small JSON file, `calibration.json`, beside the weights, written by `molmo-point calibrate-scores`. Without it raw numbers are
-returned, with `calibrated=False`.
+It is a small JSON file, `calibration.json`, beside the weights, written by `molmo-point calibrate-scores`. Without it raw
+numbers are returned, with `calibrated=False`.
 """
 
 from __future__ import annotations
