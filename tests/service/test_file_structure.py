@@ -106,7 +106,7 @@ LONG = {
 
 @pytest.mark.parametrize("name", LONG)
 def test_a_file_of_millions_of_pieces_is_judged_at_once(name: str) -> None:
-    """In the thread that serves everybody; walked through, each of these takes some hundred milliseconds, and 16 times that at 64 MB."""
+    """It is read in the thread that serves everybody; reading all pieces takes 0.1 s and more, 16 times that at 64 MB."""
     data, encoding = LONG[name]
     picture = Picture(ImageHeader(encoding=encoding), memoryview(data))  # type: ignore[arg-type]
     began = time.thread_time()
