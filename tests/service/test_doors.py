@@ -319,7 +319,9 @@ def test_a_long_query_is_refused_before_anything_reads_it(
 ) -> None:
     """Its patterns would take 0.2 s a megabyte of the thread that serves everybody."""
     for name in ("noun_phrase", "check_question"):
-        monkeypatch.setattr(f"molmo_point.service.http.submit.{name}", lambda *_: pytest.fail())
+        monkeypatch.setattr(
+            f"molmo_point.service.http.submit.{name}", lambda *_: pytest.fail("called")
+        )
     answer = client().post(path, json={"query": "point to " * 100_000, "image": PIXEL})
     assert answer.status_code == 400
     assert "900,000 characters, the limit is" in answer.json()["error"]["message"]
