@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME...]`: the benchmarks that need nothing but this machine, one after another."""
+"""`python -m benchmarks [NAME...]`: run the benchmarks that need no other software, one after another."""
 
 from __future__ import annotations
 

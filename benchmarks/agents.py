@@ -1,12 +1,13 @@
-"""Measure the web agents: cost of a guarded step, the adversarial pages many times, a long life, MiniWoB++ with any pointer.
+"""Measure the web agents: time of a guarded click, repeated adversarial pages, memory over a long session, MiniWoB++ with any
+pointer.
 
 python -m benchmarks.agents step                     milliseconds per phase of a guarded click, model left out
-python -m benchmarks.agents pages --runs 5 --cpu 6   every adversarial page, with the naive ways beside it
-python -m benchmarks.agents life --steps 500         memory and handles over a long life
-python -m benchmarks.agents model --model nano       the listed MiniWoB++ tasks, next to random and centre clicks
-python -m benchmarks.agents mockups --model nano     made-up pages that no model has seen, next to the same
+python -m benchmarks.agents pages --runs 5 --cpu 6   every adversarial page, compared with unguarded clicks
+python -m benchmarks.agents life --steps 500         memory and handles over a long session
+python -m benchmarks.agents model --model nano       the listed MiniWoB++ tasks, compared with random and centre clicks
+python -m benchmarks.agents mockups --model nano     generated pages, compared with the same
 
-Without a word: model, then mockups, with nano.
+Without arguments: model, then mockups, with nano.
 """
 
 from __future__ import annotations
@@ -195,7 +196,7 @@ def model(options: argparse.Namespace) -> None:
 
 
 def mockups(options: argparse.Namespace) -> None:
-    """Print how often a pointer presses the right thing on made-up pages, next to the same two."""
+    """Print how often a pointer clicks the right thing on generated pages, compared with random and centre clicks."""
     chance = random.Random(0)
     ways: dict[str, Any] = {
         "random click": lambda web, query: web.click(Point(x=chance.random(), y=chance.random())),

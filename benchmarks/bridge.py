@@ -1,10 +1,10 @@
-"""What the ZeroMQ bridge itself costs: a question about a 1920x1080 JPEG to a pointer that answers at once, next to a bare echo.
+"""Overhead of the ZeroMQ bridge: a question about a 1920x1080 JPEG to a pointer that answers at once, compared with an echo.
 
     python benchmarks/bridge.py [--rounds 2000]
 
-Both servers run in a process of their own on this machine; the rounds alternate, so that both meet the same machine. The echo is
-the least that pyzmq can do with the same bytes: ROUTER receives, sends the same frames back. It checks nothing, knows no
-deadline, and its picture travels twice. Prints a table on stdout.
+Both servers run in processes of their own on this machine; the rounds alternate, so that both see the same load. The echo is the
+minimum for pyzmq: a ROUTER sends the same frames back, without checks or deadlines; the image is sent twice. Prints a table on
+stdout.
 """
 
 from __future__ import annotations

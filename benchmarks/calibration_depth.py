@@ -1,4 +1,4 @@
-"""Which way of reading the depth at a pointed pixel gives wrong numbers, and how often.
+"""Error rate of each strategy that reads the depth at a pixel.
 
 A disk of radius r pixels stands 0.6 m in front of the camera, before a wall at 1.2 m. Its rim is
 drawn by flying pixels, a tenth of the pixels is missing, and the pointed pixel is off the centre

@@ -1,4 +1,4 @@
-"""What triangulation does with a view that is wrong, and whether wide fisheyes calibrate.
+"""Triangulation with one wrong view, and calibration of wide fisheyes.
 
 Triangulation: random cameras 0.15 m apart, a point 1 to 2.5 m away, 1.5 px of noise; one of two or
 three views points 40 px off along each axis. Fisheye: good views of a board, 0.2 px of noise,

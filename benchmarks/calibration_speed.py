@@ -1,4 +1,4 @@
-"""A million points through project and ray, beside OpenCV; and what one position costs.
+"""Time of project and ray for a million points, compared with OpenCV; time of one position.
 
     python benchmarks/calibration_speed.py [--points 1000000]
 

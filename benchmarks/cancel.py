@@ -1,10 +1,10 @@
-"""How soon a cancelled request ends, and how soon the model hears of it: a robot's request to a server of its own process.
+"""Latency of cancelling: a robot's request to a server in the same process.
 
     python -m benchmarks.cancel [--rounds 50]
 
-The model thinks without giving a point, which is the hard case: nothing comes back that could wake whoever waits. Two times from
-the moment a client says cancel: until the request has its outcome (CANCELED), and until the model's stream is told to stop.
-Prints a table on stdout.
+The model computes without yielding a point, which is the hard case: no reply wakes the waiting thread. Measured from the client's
+cancel: the time until the request has its result (CANCELED), and until the model's stream is told to stop. Prints a table on
+stdout.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Frame:
     """What a `sensor_msgs/Image` of 640x480 holds."""
 
     class header:
-        """Of the picture."""
+        """Return the width and height of the image."""
 
         class stamp:
             """When it was taken."""

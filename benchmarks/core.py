@@ -1,10 +1,10 @@
-"""Stages of one answer, ours beside the published remote code at the same random weights and thread count, interleaved.
+"""Time of the stages of one answer: ours and the published remote code, same random weights and threads, in turn.
 
     python -m benchmarks.core [--reference CODE_FOLDER --reference-python PYTHON] [--layers 12] [--dtype float32]
 
 CODE_FOLDER holds modeling_molmo.py and config_molmo.py of a dense checkpoint; PYTHON is an interpreter with transformers 4.46.
-Without them the other side is our own network with textbook attention and joined embedding tables. Both sides also compare
-the tokens they chose.
+Without them the other side is our own network with plain attention and concatenated embedding tables. The tokens are compared,
+too.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def main() -> None:
         other = Side(WORKER, sys.executable, ["plain", *common])
     print(hardware())
     rows = measure(ours, other, arguments)
-    title = f"One picture of 336x336, {length} tokens, {arguments.dtype}, {arguments.threads} thread(s); ms, median (range)"
+    title = f"One image of 336x336, {length} tokens, {arguments.dtype}, {arguments.threads} thread(s); ms, median (range)"
     table(title, ("stage", "ours", other_name, "ratio"), rows)
 
 
@@ -97,7 +97,7 @@ def measure(ours: Side, other: Side, arguments: Any) -> list[tuple[object, ...]]
     for stage in stages:
         mine_, theirs_ = seconds[stage, "ours"], seconds[stage, "other"]
         if stage == "prefill" and arguments.reference:
-            # The published prefill encodes the picture again.
+            # The published prefill encodes the image again.
             mine_ = [a + b for a, b in zip(mine_, seconds["vision", "ours"], strict=True)]
             stage = "vision and prefill"
         per = arguments.tokens if stage.startswith("decode") else 1

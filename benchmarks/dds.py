@@ -1,9 +1,9 @@
-"""The DDS bridge's own cost: 640x480 pictures into a bridge in another process, answers out, over loopback.
+"""CPU time and latency of the DDS bridge: 640x480 images to a bridge in another process over loopback.
 
     python -m benchmarks.dds [--pictures 200] [--rate 20] [--follow]
 
 The pointer in the bridge is a fake that answers at once, so what is measured is transport, conversion, positions and publishing.
-`own time` is the CPU time of the bridge's whole process for each picture; `latency` is from writing the picture to having its
+`own time` is the CPU time of the bridge's whole process for each image; `latency` is from writing the image to having its
 answer. With `--follow` the optical flow between answers is part of it.
 """
 
@@ -39,7 +39,7 @@ serve(FakePointer({"mug": [(0.25, 0.5)]}), options.pop("parameters"), stopped, q
 WIDTH, HEIGHT = 640, 480
 PARAMETERS = {
     "query": "mug",
-    # Best effort would lose pictures wherever the kernel's receive buffer is smaller than two of them, which is its default.
+    # Best effort would lose images wherever the kernel's receive buffer is smaller than two of them, which is its default.
     "camera.reliability": "reliable",
     "camera.image_topic": "/camera/image",
     "camera.info_topic": "/camera/camera_info",
@@ -48,7 +48,7 @@ PARAMETERS = {
 
 
 class Camera:
-    """Writes pictures with depth and waits for the answer to each."""
+    """Writes images with depth and waits for the answer to each."""
 
     def __init__(self, domain: int) -> None:
         from molmo_robot.dds.participant import Participant, Quality
@@ -79,7 +79,7 @@ class Camera:
             self.news.notify_all()
 
     def show(self, number: int) -> float:
-        """Publish picture `number`; returns when it was written."""
+        """Publish image `number`; returns when it was written."""
         make = self.make
         stamp = make("builtin_interfaces/msg/Time", sec=number, nanosec=0)
         header = make("std_msgs/msg/Header", stamp=stamp, frame_id="camera")
@@ -87,13 +87,13 @@ class Camera:
         kind = "sensor_msgs/msg/Image"
         self.info.publish(self._info(header))
         self.depth.publish(make(kind, encoding="32FC1", step=4 * WIDTH, data=self._metres, **size))
-        picture = make(kind, encoding="rgb8", step=3 * WIDTH, data=self._rgb, **size)
+        image = make(kind, encoding="rgb8", step=3 * WIDTH, data=self._rgb, **size)
         start = time.perf_counter()
-        self.image.publish(picture)
+        self.image.publish(image)
         return start
 
     def wait(self, number: int, timeout_s: float) -> float | None:
-        """Return when the answer to picture `number` came, or None."""
+        """Return when the answer to image `number` came, or None."""
         with self.news:
             self.news.wait_for(lambda: number in self.arrived, timeout_s)
             return self.arrived.get(number)
@@ -133,8 +133,8 @@ def cpu_of(child: subprocess.Popen[str]) -> float:
     return float(child.stdout.readline())
 
 
-def measure(pictures: int, rate_hz: float, follow: bool) -> tuple[np.ndarray, float, int]:
-    """Return latencies in seconds, the bridge's CPU seconds a picture, and how many answers were missing."""
+def measure(images: int, rate_hz: float, follow: bool) -> tuple[np.ndarray, float, int]:
+    """Return latencies in seconds, the bridge's CPU seconds an image, and how many answers were missing."""
     domain = 1 + os.getpid() % 230
     camera = Camera(domain)
     options = {
@@ -156,14 +156,14 @@ def measure(pictures: int, rate_hz: float, follow: bool) -> tuple[np.ndarray, fl
             if camera.wait(number, 0.2):
                 break
         before, latencies, missing = cpu_of(child), [], 0
-        for number in range(1000, 1000 + pictures):
+        for number in range(1000, 1000 + images):
             start = camera.show(number)
             end = camera.wait(number, 2.0)
             missing += end is None
             if end is not None:
                 latencies.append(end - start)
             time.sleep(max(0.0, 1 / rate_hz - (time.perf_counter() - start)))
-        own_s = (cpu_of(child) - before) / pictures
+        own_s = (cpu_of(child) - before) / images
     finally:
         child.terminate()
         child.wait(20)
@@ -175,20 +175,18 @@ def main() -> None:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=int, default=200)
-    parser.add_argument("--rate", type=float, default=20.0, help="pictures a second")
+    parser.add_argument("--rate", type=float, default=20.0, help="images a second")
     parser.add_argument("--follow", action="store_true", help="optical flow between answers")
     arguments = parser.parse_args()
     latencies, own_s, missing = measure(arguments.pictures, arguments.rate, arguments.follow)
     print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     )
-    print(f"{arguments.pictures} pictures of {WIDTH}x{HEIGHT} with depth at {arguments.rate:g} Hz")
+    print(f"{arguments.pictures} images of {WIDTH}x{HEIGHT} with depth at {arguments.rate:g} Hz")
     print("| | ms |\n|---|---|")
-    print(f"| bridge's own CPU time a picture | {own_s * 1e3:.2f} |")
+    print(f"| bridge's own CPU time an image | {own_s * 1e3:.2f} |")
     for name, value in (("median", 50), ("95 %", 95), ("worst", 100)):
-        print(
-            f"| latency picture -> answer, {name} | {np.percentile(latencies, value) * 1e3:.2f} |"
-        )
+        print(f"| latency image -> answer, {name} | {np.percentile(latencies, value) * 1e3:.2f} |")
     print(f"answers missing: {missing}")
 
 

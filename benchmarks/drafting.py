@@ -1,10 +1,10 @@
-"""What drafting saves, and what wide passes cost.
+"""Speed-up by drafts, and the cost of wide passes.
 
     python -m benchmarks.drafting [nano] [scripted] [width] [--folder CHECKPOINT]
 
-nano      plain against drafted decoding of real answers: passes and time
-scripted  the same on a random network of 12 layers of 1024 (unless --folder) that is made to say given answers, one token a digit
-width     a pass over several tokens against one over a single token: what a draft costs
+nano      passes and time of real answers, plain and drafted
+scripted  the same with scripted answers on random weights, 12 layers of 1024 (unless --folder), one token for each digit
+width     time of a pass over several tokens relative to one over a single token
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ANSWERS = {
 
 
 def drafts(rounds: int) -> None:
-    """Plain against drafted, on the queries of the demo picture."""
+    """Plain against drafted, on the queries of the demo image."""
     plain, drafted = mp.load("nano", drafts=False), mp.load("nano")
     rows = []
     for kind, query in (
@@ -63,7 +63,7 @@ def drafts(rounds: int) -> None:
             )
         )
     table(
-        "Drafted against plain decoding, nano, ms for a question on an opened picture",
+        "Drafted against plain decoding, nano, ms for a question on an opened image",
         ("question", "points", "passes plain", "passes drafted", "plain", "drafted", "ratio"),
         rows,
     )
@@ -72,7 +72,7 @@ def drafts(rounds: int) -> None:
 def scripted_drafts(pointer: LocalPointer, rounds: int) -> None:
     """Plain against drafted on a network of random weights that is made to say given answers (one token a digit)."""
     engine = pointer.engine
-    picture, _ = engine.encode(np.zeros((300, 300, 3), np.uint8))
+    encoded, _ = engine.encode(np.zeros((300, 300, 3), np.uint8))
     prompt = engine.tokenizer.encode(format_prompt("Point to the red mug."))
     passes: dict[str, int] = {}
 
@@ -81,7 +81,7 @@ def scripted_drafts(pointer: LocalPointer, rounds: int) -> None:
         if name == "drafted":
             drafter = GrammarDrafter(engine.tokenizer, "point", "red mug", prompt)
         decoding = ScriptedDecodeState(prompt, script, drafter)
-        passes[name] = sum(1 for _ in engine.decode(picture, decoding)) - 1
+        passes[name] = sum(1 for _ in engine.decode(encoded, decoding)) - 1
 
     rows = []
     for what, text in ANSWERS.items():
@@ -93,7 +93,7 @@ def scripted_drafts(pointer: LocalPointer, rounds: int) -> None:
         times = [seconds[way] for way in ways]
         rows.append((what, *(passes[way] for way in ways), *map(spread, times), ratio(*times)))
     table(
-        f"Drafted against plain, {pointer.model}, given answers, ms behind an opened picture, the question's prefill included",
+        f"Drafted against plain, {pointer.model}, given answers, ms behind an opened image, the question's prefill included",
         ("answer", "passes plain", "passes drafted", "plain", "drafted", "ratio"),
         rows,
     )
@@ -102,8 +102,8 @@ def scripted_drafts(pointer: LocalPointer, rounds: int) -> None:
 def width(pointer: LocalPointer, rounds: int) -> None:
     """How much longer a pass takes that reads more tokens."""
     model = pointer.network
-    picture, _ = pointer.engine.encode(np.zeros((300, 300, 3), np.uint8))
-    cache = picture.cache.fork(picture.cache.length + 64)
+    encoded, _ = pointer.engine.encode(np.zeros((300, 300, 3), np.uint8))
+    cache = encoded.cache.fork(encoded.cache.length + 64)
 
     @torch.inference_mode()
     def read(tokens: int) -> None:

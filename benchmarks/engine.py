@@ -1,12 +1,12 @@
-"""What the engine saves, each beside the plain way of doing it, interleaved in one run.
+"""Speed-up of the engine's features over the plain way, both measured in turn.
 
     python -m benchmarks.engine [view] [screenshot] [batch] [stages] [bandwidth] [--folder CHECKPOINT]
 
-view        ten questions on one picture against ten separate answers
-screenshot  a picture of which a corner changed, against a new one
+view        ten questions about one opened image, ten separate answers
+screenshot  an image with a changed corner, a new image
 batch       answers per second at batch 1, 2, 4, 8 (on a random model of 12 layers of 1024, unless --folder)
-stages      where the time of one answer goes
-bandwidth   decoding against the memory bandwidth measured in the same run (bfloat16)
+stages      time of each stage of one answer
+bandwidth   weights read by decoding, as a share of the memory bandwidth measured in the same run (bfloat16)
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NANO = Path(mp.__file__).parent / "nano"
 
 
 def view(pointer: LocalPointer, rounds: int) -> None:
-    """One picture, ten questions."""
+    """One image, ten questions."""
     image = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
     questions = [f"thing {number}" for number in range(10)]
 
@@ -50,14 +50,14 @@ def view(pointer: LocalPointer, rounds: int) -> None:
     seconds = alternate(rounds, separate=separate, together=together)
     slow, fast = seconds["separate"], seconds["together"]
     table(
-        f"Ten questions on one picture of 640x480, {pointer.model}, ms",
-        ("ten separate answers", "on the opened picture", "ratio"),
+        f"Ten questions on one image of 640x480, {pointer.model}, ms",
+        ("ten separate answers", "on the opened image", "ratio"),
         [(spread(slow), spread(fast), ratio(slow, fast))],
     )
 
 
 def screenshot(pointer: LocalPointer, rounds: int) -> None:
-    """A screenshot of six tiles, of which a corner changed: one tile and the overview have to be encoded again."""
+    """A screenshot of six crops with a changed corner: one crop and the global crop are encoded again."""
     crop = pointer.network.config.preprocess
     step = crop.crop_size - sum(crop.margins) * crop.patch_size
     image = np.random.default_rng(0).integers(0, 255, (2 * step, 3 * step, 3), dtype=np.uint8)
@@ -85,7 +85,7 @@ def batch(pointer: LocalPointer, tokens: int) -> None:
     """Answers per second of several requests side by side; answers of a fixed number of tokens."""
     engine = pointer.engine
     rng = np.random.default_rng(1)
-    pictures = [
+    images = [
         engine.encode(rng.integers(0, 255, (300, 300, 3), dtype=np.uint8))[0] for _ in range(8)
     ]
     prompt = engine.tokenizer.encode(format_prompt("Point to the red mug"))
@@ -93,15 +93,15 @@ def batch(pointer: LocalPointer, tokens: int) -> None:
 
     def run(rows: int) -> None:
         decoder = BatchDecoder(
-            engine.model, rows, pictures[0].cache.length + len(prompt) + tokens + 40
+            engine.model, rows, images[0].cache.length + len(prompt) + tokens + 40
         )
         jobs = (
             BatchEntry(
-                picture.cache,
+                encoded.cache,
                 DecodeState(prompt, stop=-1, limits=Limits(tokens), drafter=NoDraft()),
                 key,
             )
-            for key, picture in enumerate(pictures)
+            for key, encoded in enumerate(images)
         )
         for _ in decoder.run(jobs):
             pass
@@ -112,7 +112,7 @@ def batch(pointer: LocalPointer, tokens: int) -> None:
         for name, values in seconds.items()
     ]
     table(
-        f"Eight answers of {tokens} tokens on eight pictures (already encoded), {pointer.model}",
+        f"Eight answers of {tokens} tokens on eight images (already encoded), {pointer.model}",
         ("side by side", "answers per second", "against one at a time"),
         rows,
     )
@@ -139,9 +139,9 @@ def bandwidth(folder: Path, tokens: int) -> None:
     weights = [*decoder.blocks.parameters(), *decoder.head.parameters()]
     size = sum(p.numel() * p.element_size() for p in weights)
     big = torch.randn(64_000_000, dtype=torch.float32)
-    picture, _ = pointer.engine.encode(np.zeros((100, 100, 3), np.uint8))
+    encoded, _ = pointer.engine.encode(np.zeros((100, 100, 3), np.uint8))
     prompt = pointer.engine.tokenizer.encode(format_prompt("Point"))
-    cache = picture.cache.fork(picture.cache.length + len(prompt) + tokens)
+    cache = encoded.cache.fork(encoded.cache.length + len(prompt) + tokens)
     steps = generate(
         pointer.network,
         cache,

@@ -1,10 +1,10 @@
-"""The published sizes with random weights on this machine's device: what an answer takes there, whatever the weights say.
+"""Time and memory of an answer at the published sizes, with random weights, on this machine's device.
 
     python -m benchmarks.full_size [molmo-7b-d molmoe-1b molmo-72b:int8 ...] [--device cuda] [--layers N]
 
-Answers are given (one point, one token a digit); the network does the work of every pass. For each model: reading a picture of 13
-crops, the answer plain, drafted, and both replayed from CUDA graphs; the share of the memory bandwidth that was
-measured in the same run; peak memory. `--layers` makes small ones of them, to try the command itself.
+Answers are scripted (one point, one token for each digit); the network computes every pass. For each model: encoding an image
+of 13 crops; the answer plain, drafted, and both with CUDA graphs; the share of the memory bandwidth measured in the same run;
+peak memory. `--layers` reduces the depth, to try the command.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def row(
         graphs: Engine(model, tokenizer, name, EngineOptions(cuda_graphs=graphs), None)
         for graphs in (False, True)
     }
-    picture, _ = engines[False].encode(image)
+    encoded, _ = engines[False].encode(image)
 
     def read() -> None:
         engines[False].encoder.images.clear()
@@ -131,7 +131,7 @@ def row(
         if label.startswith("drafted"):
             drafter = GrammarDrafter(tokenizer, "point", "mug", prompt)
         decoding = ScriptedDecodeState(prompt, script, drafter)
-        passes[label] = sum(1 for _ in engines[graphs].decode(picture, decoding))
+        passes[label] = sum(1 for _ in engines[graphs].decode(encoded, decoding))
 
     cells = [f"{name} {scheme or 'bfloat16'}", f"{measured(read, device, rounds) * 1e3:.1f}"]
     ways = {"plain": False, "drafted": False, "plain, graphs": True, "drafted, graphs": True}
@@ -165,7 +165,7 @@ def main() -> None:
         if device.type == "cuda":
             torch.cuda.empty_cache()
     way = "ms (passes)"
-    columns = ("model", "picture of 13 crops, ms", f"plain, {way}", "of the bandwidth")
+    columns = ("model", "image of 13 crops, ms", f"plain, {way}", "of the bandwidth")
     columns += (
         f"drafted, {way}",
         f"plain, graphs, {way}",
@@ -173,7 +173,7 @@ def main() -> None:
     )
     columns += (f"drafted, graphs, {way}", "peak memory")
     table(
-        "One point, behind a picture that is read; the question's prefill is one of the passes",
+        "One point, behind an image that is read; the question's prefill is one of the passes",
         columns,
         rows,
     )

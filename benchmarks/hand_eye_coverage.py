@@ -1,4 +1,4 @@
-"""Whether the covariance of hand-eye calibration is honest, and whether the fit beats the closed form.
+"""Coverage of the covariance of hand-eye calibration, and its error compared with the closed form.
 
 Simulated arms, 2 mrad and 1 mm of noise on every axis, in the arm's poses, the board's, or both; the
 share of runs whose 90 % region (chi² of 6 or 3 degrees) holds the true transform, and a point 0.6 m

@@ -1,13 +1,13 @@
-"""What the service itself costs and what it withstands, side by side in one run.
+"""Overhead of the service, fairness under load, and protection from foreign pages.
 
     python -m benchmarks.http_overhead [--rounds 300] [--parts http,zmq,fair,page]
 
-http   a question about a JPEG over a kept-alive connection, beside a bare FastAPI application that takes the same multipart body
-zmq    the same over ZeroMQ, beside a bare ROUTER that sends the header back
-fair   a caller that asks one question at a time, alone and beside one that keeps 200 under way, also under a new name for each
-page   Chromium on a page of another origin: what is answered and what is published
+http   a question about a JPEG over a kept-alive connection, compared with a minimal FastAPI application with the same body
+zmq    the same over ZeroMQ, compared with a ROUTER that sends the header back
+fair   a client with one question at a time, alone and beside a client with 200 in flight, also with a new name for each
+page   Chromium on a page of another origin: what is answered and what is published to it
 
-The sides take turns, so that both meet the same machine. What memory requests can take is in tests/service/test_memory_bound.py.
+The sides take turns, so that both see the same load. tests/service/test_memory_bound.py holds the memory bound of requests.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Loading a checkpoint: time, and peak memory beside the size of the loaded weights.
+"""Time and peak memory of loading a checkpoint, relative to the size of its weights.
 
     python -m benchmarks.load [--gigabytes 2.2] [--shards 1] [--folder DIR]
 
-Each load runs in a process of its own; memory is the process's peak resident size less what it had before loading. Files are
-read once beforehand, so that the disk's speed does not count.
+Each load runs in a process of its own; memory is the peak resident size minus that before loading. Files are read once before, so
+that the disk's speed does not count.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A 1920x1080 picture to crops, ours beside the published image processor's steps, in turn.
+"""Time of preprocessing a 1920x1080 image: ours and the published image processor, in turn.
 
     OMP_NUM_THREADS=1 python -m benchmarks.preprocess [--reference CODE_FOLDER --reference-python PYTHON] [--threads 1]
 

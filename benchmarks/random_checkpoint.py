@@ -1,4 +1,4 @@
-"""Checkpoints of any size with random weights, in the published layout: speed and memory do not ask what the weights say."""
+"""Checkpoints of any size with random weights, in the published layout: time and memory do not depend on the values."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MID = {
 def write_checkpoint(
     folder: Path, config: dict[str, Any], *, dtype: torch.dtype = torch.float32, shards: int = 1
 ) -> Path:
-    """Write config.json, a byte-level tokenizer and random weights; an existing folder is kept as it is.
+    """Write config.json, a byte-level tokenizer and random weights; an existing folder is not changed.
 
     Returns:
         The folder.

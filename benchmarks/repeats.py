@@ -2,8 +2,8 @@
 
     python -m benchmarks.repeats [--world crowds] [--pictures 300] [--questions 3] [--answers FILE]
 
-Asks `nano` about held-out synthetic scenes and compares rules: what they drop, and how many things, that had been pointed at
-before, are lost by it. With --answers the answers are kept in a file, and read from it the next time.
+Asks `nano` about held-out synthetic scenes and compares rules: how many points they drop, and how many correctly pointed
+things are lost by it. --answers saves the answers in a file and reads them from it the next time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from molmo_point.synthetic.held_out import world_examples
 from molmo_point.synthetic.scenes.scene import Style
 
 FIRST = 5000
-"""Number of the first picture; those of the calibration lie below."""
+"""Number of the first image; score calibration uses lower ones."""
 
 
 class Answer(NamedTuple):
@@ -81,10 +81,10 @@ class Unmerged(Repeats):
         return False
 
 
-def ask(world: str, pictures: int, questions: int) -> Iterator[Answer]:
+def ask(world: str, images: int, questions: int) -> Iterator[Answer]:
     """Ask about the scenes of a world."""
     pointer = mp.load("nano")
-    for example in world_examples(world, FIRST, pictures, questions, Style()):
+    for example in world_examples(world, FIRST, images, questions, Style()):
         method = pointer.count if example.mode == "count" else pointer.point
         with patch("molmo_point.engine.engine.Repeats", Unmerged):
             points = list(method(example.image, example.query).points)

@@ -1,4 +1,4 @@
-"""What every benchmark prints first, and the table it prints last."""
+"""The header and the tables that benchmarks print."""
 
 from __future__ import annotations
 

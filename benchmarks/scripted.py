@@ -1,4 +1,4 @@
-"""An answer whose tokens are given: a random network does the work of each pass, a script says what it would have said."""
+"""Scripted answers: a network with random weights computes each pass, and a script replaces the chosen tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One side of a comparison in a process of its own, perhaps with another Python: told what to do, it says how long it took."""
+"""One side of a comparison: a worker process, possibly with another Python, that runs commands and returns their times."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Side:
         self._line()
 
     def run(self, command: str) -> Any:
-        """Return what the worker answers: (seconds, whatever is compared)."""
+        """Run a command; return its seconds and the value that is compared."""
         assert self.process.stdin is not None
         self.process.stdin.write(command + "\n")
         self.process.stdin.flush()

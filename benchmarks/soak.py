@@ -1,10 +1,10 @@
-"""Bad days for a server, in a process of its own on this machine: nonsense, sudden death, long load. A fake model answers.
+"""Soak tests of a server with a fake model in a process of its own: invalid messages, kills and restarts, steady load.
 
     python benchmarks/soak.py mutate  [--messages 200000]
     python benchmarks/soak.py restart [--clients 32 --requests 200 --kills 3]
     python benchmarks/soak.py steady  [--minutes 20]
 
-Each prints what it found as one JSON object on stdout and ends with 1 where a promise was broken.
+Each prints its result as one JSON object on stdout and exits with 1 where a guarantee was broken.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Server:
 
 
 def png(seed: int = 0) -> bytes:
-    """Return a small picture file."""
+    """Return a small image file."""
     buffer = io.BytesIO()
     pixels = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(buffer, "PNG")
@@ -138,7 +138,7 @@ def png(seed: int = 0) -> bytes:
 
 def good_message(rng: random.Random) -> Frames:
     """Return a well-formed question, to be spoilt."""
-    picture = png()
+    image = png()
     request = Request(
         id=str(rng.randrange(10**9)),
         op=rng.choice([Op.POINT, Op.COUNT, Op.ASK, Op.STREAM, Op.OPEN, Op.FRAME]),
@@ -147,7 +147,7 @@ def good_message(rng: random.Random) -> Frames:
         camera=rng.choice([None, "front"]),
         image=ImageHeader(encoding="png"),
     )
-    return [bytes(frame) for frame in encode_request(request, picture)]
+    return [bytes(frame) for frame in encode_request(request, image)]
 
 
 def _cut(rng: random.Random, frames: Frames) -> Frames:
@@ -205,7 +205,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "wrong field": _header(_field),
     "wrong sizes": _header(_sizes),
-    "huge picture": _png_size,
+    "huge image": _png_size,
     "not UTF-8": lambda rng, frames: [b'{"v":1,"id":"\xff\xfe\xc0"}', *frames[1:]],
     "deep JSON": lambda rng, frames: [
         b'{"v":1,"a":' + b"[" * rng.randrange(1, 30_000),
@@ -313,7 +313,7 @@ def steady(minutes: float) -> dict[str, object]:
     """Ask without pause from four clients, opening and closing views; memory must stay where it was at minute two."""
     server = Server(delay_s=0.001)
     until = time.monotonic() + 60 * minutes
-    picture = png()
+    image = png()
     large = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
     asked: Counter[str] = Counter()
 
@@ -321,8 +321,8 @@ def steady(minutes: float) -> dict[str, object]:
         pointer = ZmqPointer(server.url)
         while time.monotonic() < until:
             asked["point"] += pointer.point(large, "5", stamp_ns=asked["point"]).count
-            asked["stream"] += len(list(pointer.stream(picture, "6")))
-            with pointer.open(picture) as view:
+            asked["stream"] += len(list(pointer.stream(image, "6")))
+            with pointer.open(image) as view:
                 asked["view"] += view.point("7").count
         pointer.close()
 

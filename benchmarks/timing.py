@@ -1,4 +1,4 @@
-"""Timing several ways of doing a thing in turn: these machines are noisy, so that only neighbours are compared."""
+"""Time alternatives in turn: on a noisy machine only neighbouring measurements compare."""
 
 from __future__ import annotations
 

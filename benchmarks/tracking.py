@@ -1,11 +1,10 @@
-"""How well points are followed: a synthetic camera over a known plane, so that the truth is known to a fraction of a pixel.
+"""Accuracy of point tracking: a synthetic camera over a known plane, with ground truth to a fraction of a pixel.
 
     python benchmarks/tracking.py [--frames 60] [--json]
 
-640x480, 20 points, 60 frames (two seconds). Each scene is answered once, about its first frame, and the answer arrives with a
-delay; after that only the tracker works. Error: of the points still followed and not covered. Dropped: covered points that were
-given up within five frames. The time is that of one `add_frame`, everything included: processor time on one core, so that a
-busy machine does not count.
+640x480, 20 points, 60 frames (two seconds). Each scene has one answer, about its first frame, which arrives with a delay; after
+that only the tracker moves points. Error: of points that are tracked and not occluded. Dropped: occluded points that are lost
+within five frames. Time: CPU time of one `add_frame` on one core.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ WITHIN = 5
 
 @dataclass(frozen=True)
 class Scene:
-    """A camera's path: `view(t)` gives (2, 3), plane to picture; `occluder(t)` the covering box (left, top, right, bottom)."""
+    """A camera's path: `view(t)` gives (2, 3), plane to image; `occluder(t)` the covering box (left, top, right, bottom)."""
 
     name: str
     view: Callable[[int], np.ndarray]
@@ -42,7 +41,7 @@ class Scene:
 
 
 def similarity(zoom: float, angle: float, dx: float, dy: float) -> np.ndarray:
-    """Return (2, 3): the plane's middle, zoomed, turned (radians) and moved (pixels) into the picture."""
+    """Return (2, 3): scale, rotation (radians) and shift (pixels) about the plane's center, into the image."""
     cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
     linear = np.array([[cos, -sin], [sin, cos]])
     middle = np.array([800.0, 800.0])
@@ -75,7 +74,7 @@ SCENES = [
 
 @lru_cache
 def canvas(seed: int = 0, size: int = 1600) -> np.ndarray:
-    """Return (size, size, 3) uint8: blobs of many sizes, as a desk or a floor has them."""
+    """Return (size, size, 3) uint8: blobs of many sizes, as surfaces of indoor scenes have them."""
     rng = np.random.default_rng(seed)
     total = np.zeros((size, size, 3), np.float32)
     for cell, strength in ((4, 25), (16, 50), (64, 60), (200, 40)):
@@ -91,27 +90,27 @@ def grain() -> np.ndarray:
 
 
 def render(scene: Scene, plane: np.ndarray, cover: np.ndarray, t: int) -> np.ndarray:
-    """Return the picture at frame `t`, (480, 640, 3) uint8."""
-    picture = cv2.warpAffine(
+    """Return the image at frame `t`, (480, 640, 3) uint8."""
+    image = cv2.warpAffine(
         plane, scene.view(t), (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
     )
     if scene.occluder is not None:
         left, top, right, bottom = (round(v) for v in scene.occluder(t))
         x0, x1 = max(0, left), min(WIDTH, right)
         if x0 < x1:
-            picture[max(0, top) : bottom, x0:x1] = cover[:HEIGHT, x0 - left : x1 - left]
+            image[max(0, top) : bottom, x0:x1] = cover[:HEIGHT, x0 - left : x1 - left]
     noise = scene.noise * np.roll(grain(), 7919 * t)
-    return np.clip(picture * scene.light(t) + noise, 0, 255).astype(np.uint8)
+    return np.clip(image * scene.light(t) + noise, 0, 255).astype(np.uint8)
 
 
 def project(scene: Scene, plane_uv: np.ndarray, t: int) -> np.ndarray:
-    """Return (N, 2): where points of the plane are in the picture, pixel centres on integers."""
+    """Return (N, 2): where points of the plane are in the image, pixel centres on integers."""
     view = scene.view(t)
     return plane_uv @ view[:, :2].T + view[:, 2]
 
 
 def covered(scene: Scene, uv: np.ndarray, t: int) -> np.ndarray:
-    """Return (N,) bool: behind the occluder or outside the picture."""
+    """Return (N,) bool: behind the occluder or outside the image."""
     hidden = ((uv < 0) | (uv > [WIDTH - 1, HEIGHT - 1])).any(axis=1)
     if scene.occluder is not None:
         left, top, right, bottom = scene.occluder(t)
@@ -124,13 +123,13 @@ def run(scene: Scene, frames: int, points: int = 20) -> dict[str, float | str | 
     """Follow one scene; return what came of it."""
     rng = np.random.default_rng(3)
     plane, cover = canvas(0), canvas(1)
-    picture_uv = np.column_stack([rng.uniform(120, 520, points), rng.uniform(100, 380, points)])
+    image_uv = np.column_stack([rng.uniform(120, 520, points), rng.uniform(100, 380, points)])
     first = scene.view(0)
-    plane_uv = (picture_uv - first[:, 2]) @ np.linalg.inv(first[:, :2]).T
+    plane_uv = (image_uv - first[:, 2]) @ np.linalg.inv(first[:, :2]).T
     tracker = Tracker()
     marks = tuple(
         Point(x=(u + 0.5) / WIDTH, y=(v + 0.5) / HEIGHT, label=str(i), index=i)
-        for i, (u, v) in enumerate(picture_uv)
+        for i, (u, v) in enumerate(image_uv)
     )
     pointing = Pointing(query="x", points=marks, status=Status.FOUND, image_size=(WIDTH, HEIGHT))
     errors, seconds = [], []
@@ -138,9 +137,9 @@ def run(scene: Scene, frames: int, points: int = 20) -> dict[str, float | str | 
     hidden_since: dict[int, int] = {}
     given_up: dict[int, int] = {}
     for t in range(frames):
-        picture = render(scene, plane, cover, t)
+        image = render(scene, plane, cover, t)
         began = time.process_time()
-        number = tracker.add_frame(picture, t / FPS)
+        number = tracker.add_frame(image, t / FPS)
         seconds.append(time.process_time() - began)
         if t == 0:
             asked = number

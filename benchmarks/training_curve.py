@@ -1,10 +1,10 @@
-"""What training has brought so far, and what more of it would: results of several checkpoints over the CPU-hours they had cost.
+"""Accuracy of several checkpoints over their training cost in CPU-hours, and its extrapolation.
 
     molmo-point eval --model runs/a/checkpoint --table tables/a ; cp runs/a/checkpoint/cost.json tables/a/
     python -m benchmarks.training_curve curve.png tables/a tables/b ...
 
-Prints a table, draws it, and goes on by HOURS along a straight line in log odds over the logarithm of the hours through the
-last checkpoints: how such curves go when neither data nor model runs out. An expectation, not a measurement.
+Prints and plots a table, extrapolated by HOURS along a straight line in log odds over the logarithm of the hours through the last
+checkpoints, as is usual while neither data nor model limits the accuracy. A prediction, not a measurement.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from molmo_point.train.compute_cost import read_cost
 
 HOURS = 10.0
 LAST = 3
-"""Checkpoints that the line goes through: those before had other data and fewer crops, and bends are not trends."""
+"""Number of checkpoints that the line is fitted to; earlier ones had other data and fewer crops."""
 
 SHOWN = {
     ("things", "F1 of points on the asked things"): "all kinds, F1",

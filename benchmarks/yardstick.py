@@ -1,8 +1,8 @@
-"""Decoding beside a yardstick that nobody here wrote: `generate` of the transformers library, the same decoder, the same weights.
+"""Time of decoding: ours and `generate` of the transformers library, same decoder, same weights.
 
     python -m benchmarks.yardstick [--layers 12] [--width 1024] [--dtype float32|bfloat16] [--tokens 24] [--prefix 400]
 
-Both sides read the same prefix of embeddings (as long as that of a picture) and go on greedily; the tokens are compared. Needs
+Both sides read the same prefix of embeddings, as long as that of an image, and decode greedily; the tokens are compared. Needs
 `pip install transformers`.
 """
 
