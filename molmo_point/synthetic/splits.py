@@ -1,7 +1,7 @@
-"""Seeds of images: training and evaluation draw from two ranges that cannot meet.
+"""Seeds of images: training and evaluation use two disjoint ranges.
 
 An image is a function of one integer. Training images have seeds below `HELD_OUT_START`, evaluation images at or above
-it; the drawing code looks at the range too, and uses the held-out backgrounds only above it.
+it; the rendering code uses held-out backgrounds, fonts and icons only for the latter.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SEED_END = 1 << 49
 def training_seed(run: int, stage: str, index: int) -> int:
     """Return the seed of image `index` of one stage of one run, in [0, 2^48).
 
-    Hashed, so that runs and stages do not walk through the same images one behind the other.
+    It is a hash, so that runs and stages do not use the same images in the same order.
     """
     if index < 0:
         raise UsageError(f"expected the index of an image to be 0 or more, got {index}")

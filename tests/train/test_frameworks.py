@@ -23,7 +23,7 @@ from molmo_point.synthetic.pages.frameworks import (
 )
 from molmo_point.synthetic.pages.html import Writer, write_page
 from molmo_point.synthetic.pages.style_sheet import style_sheet
-from molmo_point.synthetic.pages.themes import draw_look
+from molmo_point.synthetic.pages.themes import draw_theme
 
 EVERY = (*FRAMEWORKS, *UNSEEN_FRAMEWORKS)
 LEGIBLE = 55
@@ -59,9 +59,9 @@ def bare_page() -> Iterator[Any]:
 
 
 def sheets(framework: Framework | None, size: int = 14) -> str:
-    look = draw_look(np.random.default_rng(0), (size, size), False)
-    look = dataclasses.replace(look, italic=0.0, font="LiberationSans")
-    parts = style_sheet(np.random.default_rng(0), look, framework)
+    theme = draw_theme(np.random.default_rng(0), (size, size), False)
+    theme = dataclasses.replace(theme, italic=0.0, font="LiberationSans")
+    parts = style_sheet(np.random.default_rng(0), theme, framework)
     return "".join(f"<style>{part}</style>" for part in parts)
 
 
@@ -119,11 +119,11 @@ def test_half_of_the_pages_wear_one_and_training_never_those_of_evaluation() -> 
 
 def test_a_page_says_its_classes_and_its_scheme() -> None:
     rng = np.random.default_rng(3)
-    look = dataclasses.replace(draw_look(rng, (12, 12), False), dark=True)
-    spoken = write_page(Writer(rng, look, "known", False, FRAMEWORKS[0]), 30)
+    theme = dataclasses.replace(draw_theme(rng, (12, 12), False), dark=True)
+    spoken = write_page(Writer(rng, theme, "known", False, FRAMEWORKS[0]), 30)
     assert 'data-bs-theme="dark"' in spoken
     assert 'class="press btn ' in spoken or 'class="press main-button btn ' in spoken
-    silent = write_page(Writer(rng, look, "known", False, Framework("sakura")), 30)
+    silent = write_page(Writer(rng, theme, "known", False, Framework("sakura")), 30)
     assert "data-theme" not in silent.split("<head>")[0]
 
 

@@ -40,7 +40,7 @@ from molmo_point.synthetic.pages.themes import (
     FONTS,
     UNSEEN_FAMILY,
     UNSEEN_FONTS,
-    draw_look,
+    draw_theme,
 )
 from molmo_point.synthetic.scenes.questions import Question
 from molmo_point.synthetic.scenes.scene import Scene
@@ -184,12 +184,12 @@ def test_a_look_alike_is_another_label(seed: int) -> None:
 
 def test_training_never_sees_the_looks_of_evaluation() -> None:
     rng = np.random.default_rng(0)
-    looks = [draw_look(rng, (10, 20), unseen=False) for _ in range(200)]
-    assert {look.family for look in looks} == set(FAMILIES)
-    assert {look.font for look in looks} == set(FONTS)
-    kept = [draw_look(rng, (10, 20), unseen=True) for _ in range(50)]
-    assert {look.family for look in kept} == {UNSEEN_FAMILY}
-    assert {look.font for look in kept} == set(UNSEEN_FONTS)
+    themes = [draw_theme(rng, (10, 20), unseen=False) for _ in range(200)]
+    assert {theme.family for theme in themes} == set(FAMILIES)
+    assert {theme.font for theme in themes} == set(FONTS)
+    kept = [draw_theme(rng, (10, 20), unseen=True) for _ in range(50)]
+    assert {theme.family for theme in kept} == {UNSEEN_FAMILY}
+    assert {theme.font for theme in kept} == set(UNSEEN_FONTS)
     assert not set(FONTS) & set(UNSEEN_FONTS)
     assert UNSEEN_FAMILY not in FAMILIES
     assert not {icon.unseen for icon in icons()} & {sign for i in icons() for sign in i.glyphs}

@@ -1,12 +1,13 @@
-"""Pages and dialogs drawn from seeds, with exact ground truth: controls with labels, and questions about them.
+"""Synthetic pages and dialogs with exact ground truth: controls with labels, and questions about them.
 
-controls     what there is on a page, and what icons mean
-labels       what is written on it
-looks        families of styles: colours, corners, borders, fonts
-sheet, pen   what is drawn on, and with
-rows         rows of controls
-draw         a page as an image, by Pillow
-html         a page as a document
-browser      a page as an image, by Chromium
-questions    what to ask about it, and which controls answer
+controls                  roles of controls, and icons with their meanings
+labels                    texts of controls
+themes                    colours, corners, borders, fonts
+canvas, painter           drawing with Pillow
+text_rows, control_rows   rows of text and of controls
+draw                      a page as an image, by Pillow
+html                      a page as a document
+style_sheet, frameworks   its CSS: ours, or that of a framework
+browser                   a page as an image, by Chromium
+questions                 questions about a page, and the controls that answer
 """

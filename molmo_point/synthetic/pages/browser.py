@@ -1,4 +1,4 @@
-"""Pages rendered by real Chromium, with the boxes that the browser says: what evaluation is measured on."""
+"""Pages rendered by Chromium, with boxes from the DOM; evaluation uses these."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from molmo_point.install import import_failure
 from molmo_point.synthetic.pages.draw import PageStyle, written_words
 from molmo_point.synthetic.pages.frameworks import draw_framework
 from molmo_point.synthetic.pages.html import Control, Writer, write_page
-from molmo_point.synthetic.pages.themes import draw_look
+from molmo_point.synthetic.pages.themes import draw_theme
 from molmo_point.synthetic.scenes.kinds import kind_of
 from molmo_point.synthetic.scenes.scene import NOTHING, Scene, Thing
 from molmo_point.synthetic.splits import is_held_out
@@ -31,10 +31,10 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--force-device-scale-factor=1", "--hi
 """Only pages that this module wrote are shown, nothing from a network: the sandbox, which containers forbid, is not needed."""
 
 ROWS_PER_100_PX = 4.0
-"""Rows that fill a page of 12 px text; what does not fit is cut off and not asked for."""
+"""Rows per 100 px of height at 12 px text; controls that are cut off are not asked for."""
 
 SPARSE = 0.3
-"""How many training pages are nearly empty: a row or three somewhere in a white field."""
+"""Share of training pages that are nearly empty: one to three rows somewhere on a white page."""
 
 READ_BOXES = """() => {
   const out = [];
@@ -47,7 +47,8 @@ READ_BOXES = """() => {
   }
   return out;
 }"""
-"""Box of every marked element, whether the element at its middle is its own, and whether it is the control's body."""
+"""JavaScript: for each marked element its box, whether a hit test at its center finds it, and whether it is the control's body.
+"""
 
 
 class BrowserFailed(PointError):
@@ -57,7 +58,7 @@ class BrowserFailed(PointError):
 
 
 class PageBrowser:
-    """Renders pages in a Chromium of its own; a context manager.
+    """Renders pages in its own Chromium; a context manager.
 
     Raises:
         MissingExtra: playwright is not installed.
@@ -115,11 +116,11 @@ class PageBrowser:
         self._browser = self._playwright = self._page = None
         try:
             if browser is not None:
-                # One that is dead already cannot be closed any more.
+                # A browser that died cannot be closed.
                 with suppress(Exception):
                     browser.close()
         finally:
-            # Whatever became of Chromium: a driver left behind forbids every later one in this thread.
+            # Always: a driver that is left running prevents every later one in this thread.
             if playwright is not None:
                 playwright.stop()
 
@@ -138,10 +139,10 @@ class PageBrowser:
         rng = np.random.default_rng([seed, 7])
         width, height = style.sizes[int(rng.integers(len(style.sizes)))]
         unseen = held_out and style.unseen
-        look = draw_look(rng, style.text, unseen)
+        theme = draw_theme(rng, style.text, unseen)
         words, framework = written_words(style, held_out), draw_framework(rng, unseen)
-        writer = Writer(rng, look, words, unseen, framework)
-        rows, corner = max(2, round(ROWS_PER_100_PX * height / 100 * 12 / look.size)), (0, 0)
+        writer = Writer(rng, theme, words, unseen, framework)
+        rows, corner = max(2, round(ROWS_PER_100_PX * height / 100 * 12 / theme.size)), (0, 0)
         if not held_out and rng.random() < SPARSE:
             rows = int(rng.integers(1, 4))
             corner = (int(rng.uniform(0, 0.4) * width), int(rng.uniform(0, 0.6) * height))
@@ -154,7 +155,7 @@ class PageBrowser:
             boxes = page.evaluate(READ_BOXES)
             shot = page.screenshot(timeout=TIMEOUT_MS)
         except Error as error:
-            # Dead or stuck, whatever it is: the next page gets another browser.
+            # Dead or stuck: the next page gets another browser.
             self._end()
             raise BrowserFailed(f"page {seed} could not be rendered: {error}") from error
         image = np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
@@ -167,7 +168,7 @@ def _scene(
     controls: list[Control],
     boxes: list[Any],
 ) -> Scene:
-    """Turn what the browser says into ground truth."""
+    """Return the ground truth from the browser's boxes."""
     height, width = image.shape[:2]
     owner = np.full((height, width), NOTHING, np.int16)
     things = []
@@ -191,7 +192,7 @@ def _scene(
         point = ((left + right) / 2, (top + bottom) / 2)
         kind = kind_of(control.family, control.glyph)
         things.append(Thing(kind, None, point, around, visible, control.text))
-    # One that others cover wholly has no place to be pointed at, whatever its middle says.
+    # A control that others cover completely has no point.
     seen = {int(index) for index in np.unique(owner)}
     whole = tuple(
         thing if index in seen else replace(thing, visible=0.0)
@@ -201,7 +202,7 @@ def _scene(
 
 
 def _inside(box: list[Any], width: int, height: int) -> bool:
-    """Whether an element lies in the viewport and a click on its middle reaches it."""
+    """Whether an element lies in the viewport and a click on its center reaches it."""
     _, left, top, right, bottom, hit, _ = box
     large = right - left >= 3 and bottom - top >= 3
     return bool(hit and large and left >= 0 and top >= 0 and right <= width and bottom <= height)

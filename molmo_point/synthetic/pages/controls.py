@@ -1,4 +1,4 @@
-"""What there is on a page: roles of controls, and icons with what they mean."""
+"""Roles of controls, and icons with their meanings."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ ROLES: dict[str, tuple[tuple[str, str], ...]] = {
 
 @dataclass(frozen=True)
 class Icon:
-    """An image that means something.
+    """An icon.
 
     Attributes:
-        meaning: What it is listed under.
-        glyphs: Characters of DejaVu Sans that show it, in training pages.
-        unseen: An emoji that shows it, in evaluation pages only.
-        words: What it is called, the meaning first.
+        meaning: Its key.
+        glyphs: Characters of DejaVu Sans that depict it, on training pages.
+        unseen: An emoji that depicts it, on evaluation pages only.
+        words: Its names, the meaning first.
     """
 
     meaning: str

@@ -1,4 +1,4 @@
-"""Style sheets that others wrote (`css/`, their licences beside them), and how they want to be addressed."""
+"""CSS frameworks (`css/`, with their licences), and the classes they expect."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from importlib import resources
 import numpy as np
 
 SHARE = 0.5
-"""How many of the pages that Chromium renders wear one of them."""
+"""Share of the pages rendered by Chromium that use one of them."""
 
 BARE = "bare"
-"""A page without a style sheet looks as the browser has it: the oldest framework of all, and common on small tools' pages."""
+"""No style sheet: the browser's defaults, common on pages of small tools."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Framework:
         name: Of its file, without ".css".
         base: Size of running text in root font sizes (rem).
         dark: Whether it has a dark scheme.
-        submits: Whether its buttons may be `<input type=submit>`: in some their words are not to be seen then.
+        submits: Whether its buttons may be `<input type=submit>`; some frameworks hide their text.
         classes: Part of a control ("button", "main", "field", "select", "tabs", "tab", "chosen", "menu", "entry", "tick", "bar")
-            -> classes to choose from; a part that is missing is addressed by its element alone.
+            -> classes to choose from; a missing part has no class.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Framework:
 
     @functools.cached_property
     def css(self) -> str:
-        """The whole style sheet; nothing for BARE."""
+        """The whole style sheet; empty for BARE."""
         if self.name == BARE:
             return ""
         file = resources.files(__package__) / "css" / f"{self.name}.css"
@@ -127,7 +127,7 @@ FRAMEWORKS = (
     Framework("mvp", dark=True),
     Framework(BARE),
 )
-"""For training, and for evaluation on pages that are like those of training."""
+"""For training, and for evaluation on similar pages."""
 
 UNSEEN_FRAMEWORKS = (
     Framework(
@@ -140,6 +140,6 @@ UNSEEN_FRAMEWORKS = (
 
 
 def draw_framework(rng: np.random.Generator, unseen: bool) -> Framework | None:
-    """Draw a framework, or None: then the page has a style sheet of ours."""
+    """Draw a framework; None = our own style sheet."""
     choices = UNSEEN_FRAMEWORKS if unseen else FRAMEWORKS
     return choices[int(rng.integers(len(choices)))] if rng.random() < SHARE else None

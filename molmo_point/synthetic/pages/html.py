@@ -1,6 +1,6 @@
-"""A page as HTML: controls and words of `draw`, in its families of styles or in a framework's, laid out by a browser.
+"""A page as HTML: the controls and labels of `draw`, styled by a theme or a framework, laid out by a browser.
 
-Every control carries `data-k`, its index; parts of one control (a field and its label) carry the same one.
+Every control has the attribute `data-k`, its index; the parts of one control (a field and its label) share it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from molmo_point.synthetic.pages.style_sheet import style_sheet
 from molmo_point.synthetic.pages.themes import Theme
 
 DIALOGS = 0.15
-"""How many pages have a dialog open; what it covers is not asked for."""
+"""Share of pages with an open dialog; what it covers is not asked for."""
 
 MENTIONS = 0.2
-"""How many pages begin with a sentence that names a control: words that are no place to click."""
+"""Share of pages that begin with an instruction that names a control, and is not one."""
 
 PANELS = 0.2
-"""How many training pages have running text beside them, nothing of which is asked for."""
+"""Share of training pages with running text beside them, which is never asked for."""
 
 CLOSERS = 0.6
-"""How many dialogs of training pages have a sign that closes them."""
+"""Share of dialogs on training pages that have a close icon."""
 
 SENTENCES = (
     'Click on the "{}" button.',
@@ -41,7 +41,7 @@ SENTENCES = (
 
 @dataclass(frozen=True)
 class Control:
-    """A control on the page: a family and a glyph of `kind_of`, and what is written on it."""
+    """A control: family and glyph of `kind_of`, and its text."""
 
     family: str
     glyph: str
@@ -53,13 +53,13 @@ class Writer:
     """Writes the HTML of one page.
 
     Attributes:
-        framework: The style sheet that it wears, None for one of ours.
-        controls: What was written so far, by index.
-        used: Labels and icons that are on the page.
+        framework: Its framework; None = our own style sheet.
+        controls: The controls so far, by index.
+        used: Labels and icons on the page.
     """
 
     rng: np.random.Generator
-    look: Theme
+    theme: Theme
     words: Words
     unseen: bool
     framework: Framework | None = None
@@ -68,27 +68,27 @@ class Writer:
 
     @property
     def dark(self) -> bool:
-        """Whether the page is light on dark: if its look is, and its framework can be."""
-        return self.look.dark and (self.framework is None or self.framework.dark)
+        """Whether the page is light on dark: its theme is, and its framework has a dark scheme."""
+        return self.theme.dark and (self.framework is None or self.framework.dark)
 
     def label(self) -> str:
         """Draw a label that is not on the page yet."""
         return fresh_label(self.rng, self.words, self.used)
 
     def labels(self, fewest: int, most: int) -> list[str]:
-        """Draw several."""
+        """Draw several labels."""
         return [self.label() for _ in range(int(self.rng.integers(fewest, most + 1)))]
 
     def mark(self, role: str, text: str) -> str:
-        """Note down a control; return the attribute that marks its elements."""
+        """Add a control; return the attribute of its elements."""
         self.controls.append(Control("control", role, text))
         return f'data-k="{len(self.controls) - 1}"'
 
     def classes(self, part: str, own: str = "") -> str:
-        """Return an attribute with the classes that a part of a control has.
+        """Return the class attribute of a part of a control.
 
         Args:
-            own: Those of our style sheet.
+            own: Classes of our style sheet.
         """
         choices = self.framework.classes.get(part, ()) if self.framework else ()
         if choices:
@@ -96,15 +96,15 @@ class Writer:
         return f'class="{own}"' if own else ""
 
     def chance(self, share: float) -> bool:
-        """Whether something with this chance happens."""
+        """Return True with this probability."""
         return bool(self.rng.random() < share)
 
 
 def write_page(writer: Writer, rows: int, corner: tuple[int, int] = (0, 0)) -> str:
-    """Write a whole document with about so many rows.
+    """Return a document with about `rows` rows.
 
     Args:
-        corner: Empty pixels to the left of the rows and above them.
+        corner: Empty pixels to the left and above.
     """
     body = []
     if writer.chance(0.4):
@@ -128,14 +128,14 @@ def write_page(writer: Writer, rows: int, corner: tuple[int, int] = (0, 0)) -> s
     body.append("</div>")
     if writer.chance(MENTIONS):
         body.insert(0, _mention(writer))
-    # Pages for evaluation stay what they were: their results are compared over the years.
+    # Pages of evaluation never change: their results are compared over time.
     if not writer.unseen and writer.chance(PANELS):
         body.insert(0, _panel(writer))
     if writer.chance(DIALOGS):
         body.append(_dialog(writer))
     styles = "".join(
         f"<style>{sheet}</style>"
-        for sheet in style_sheet(writer.rng, writer.look, writer.framework)
+        for sheet in style_sheet(writer.rng, writer.theme, writer.framework)
     )
     dark = ' data-theme="dark" data-bs-theme="dark"' if writer.dark else ""
     return f"<!doctype html><html{dark}><head>{styles}</head><body>{''.join(body)}</body></html>"
@@ -182,7 +182,7 @@ def _panel(w: Writer) -> str:
 
 
 def _mention(w: Writer) -> str:
-    """A sentence about a control of the page, which is none itself."""
+    """Return an instruction that names a control, and is not one."""
     named = [control.text for control in w.controls if control.text]
     if not named:
         return ""
@@ -214,7 +214,7 @@ def _buttons(w: Writer) -> str:
     parts = []
     for number, text in enumerate(w.labels(1, 3)):
         mark, shown = w.mark("button", text), html.escape(text)
-        main = number == 0 and w.look.filled
+        main = number == 0 and w.theme.filled
         dress = w.classes("main", "press main-button") if main else w.classes("button", "press")
         if w.chance(0.2) and (w.framework is None or w.framework.submits):
             parts.append(f'<input type="submit" {dress} value="{shown}" {mark}>')
@@ -280,7 +280,7 @@ def _signs(w: Writer) -> str:
 
 
 def _sign(w: Writer, meaning: str | None = None) -> str:
-    """An icon: any, or the one with that meaning."""
+    """Return an icon: any, or the one with this meaning."""
     icon = icons()[int(w.rng.integers(len(icons())))]
     if meaning is not None:
         icon = next(icon for icon in icons() if icon.meaning == meaning)

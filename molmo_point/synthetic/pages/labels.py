@@ -1,4 +1,4 @@
-"""What is written on controls: known labels, and made-up words of which some are never shown to training."""
+"""Texts of controls: known labels, and made-up words, some of them kept for evaluation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 Words = Literal["training", "known", "unseen"]
-"""Which words a page draws: what training sees; known labels only; or only what training never sees."""
+"""Sets of words: of training; known labels only; or only words that training never sees."""
 
 # fmt: off
 ONSETS = (
@@ -27,18 +27,18 @@ CODAS = (
 # fmt: on
 
 MADE_UP = 0.3
-"""Share of made-up words in training: what is read must not hang on a list."""
+"""Share of made-up words in training, so that reading does not depend on a list."""
 
 
 def is_kept(word: str) -> bool:
-    """Whether a word is kept for evaluation: one of eight, by its hash, large or small letters alike."""
+    """Whether a word is kept for evaluation: one of eight, by its hash, in any case."""
     digest = hashlib.blake2b(word.lower().encode(), digest_size=2).digest()
     return int.from_bytes(digest, "big") % 8 == 0
 
 
 @functools.cache
 def known_labels(kept: bool) -> tuple[str, ...]:
-    """Labels of real interfaces: those that training draws, or those kept for evaluation."""
+    """Return labels of real interfaces: those of training, or those kept for evaluation."""
     text = resources.files(__package__).joinpath("labels.txt").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return tuple(line for line in lines if kept == any(is_kept(word) for word in line.split()))
@@ -46,13 +46,13 @@ def known_labels(kept: bool) -> tuple[str, ...]:
 
 @functools.cache
 def label_words() -> tuple[str, ...]:
-    """Every word of the labels that training draws, in small letters, sorted: each has a class and tokens of its own."""
+    """Return every word of training's labels in lower case, sorted: each has a class and tokens of its own."""
     found = (re.findall("[a-z]+", label.lower()) for label in known_labels(kept=False))
     return tuple(sorted({word for words in found for word in words}))
 
 
 def label_forms() -> tuple[str, ...]:
-    """Every word of `label_words` as it is written: in small letters, and with a large one in front."""
+    """Return every word of `label_words` in lower case and capitalised."""
     return tuple(form for word in label_words() for form in (word, word.capitalize()))
 
 
@@ -62,12 +62,12 @@ def _classes() -> dict[str, int]:
 
 
 def word_classes(text: str) -> tuple[int, ...]:
-    """Return the class of every word of a text, its place in `label_words` counted from 1; 0 = any other word."""
+    """Return the class of every word of a text: its index in `label_words` plus 1, 0 = any other word."""
     return tuple(_classes().get(word, 0) for word in re.findall("[a-z]+", text.lower()))
 
 
 def made_up(rng: np.random.Generator, kept: bool) -> str:
-    """Make a pronounceable word of 3 to 10 letters.
+    """Return a pronounceable made-up word of 3 to 10 letters.
 
     Args:
         kept: A word that training never draws.
@@ -84,7 +84,7 @@ def made_up(rng: np.random.Generator, kept: bool) -> str:
 
 
 def draw_label(rng: np.random.Generator, words: Words) -> str:
-    """Draw what is written on one control, one to three words."""
+    """Draw the label of one control, one to three words."""
     kept = words == "unseen"
     share = {"training": MADE_UP, "known": 0.0, "unseen": 0.5}[words]
     if rng.random() >= share:
@@ -96,7 +96,7 @@ def draw_label(rng: np.random.Generator, words: Words) -> str:
 
 
 def fresh_label(rng: np.random.Generator, words: Words, used: set[str]) -> str:
-    """Draw a label that is not on the page yet, and note it down in `used`, in small letters."""
+    """Draw a label that is not on the page yet, and add it to `used` in lower case."""
     while True:
         label = draw_label(rng, words)
         if label.lower() not in used:
@@ -105,10 +105,10 @@ def fresh_label(rng: np.random.Generator, words: Words, used: set[str]) -> str:
 
 
 def look_alike(rng: np.random.Generator, label: str, words: Words) -> str:
-    """Change a label by a letter or a word, so that it is easily taken for the other.
+    """Change a label by a letter or a word, so that it looks like the original.
 
     Args:
-        words: Its words come from the same side: no evaluation word is asked for in training, seen or not.
+        words: The set that new words come from: training never asks for a word of evaluation.
     """
     kept = words == "unseen"
     for _ in range(20):

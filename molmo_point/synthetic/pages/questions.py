@@ -1,4 +1,4 @@
-"""What to ask about a page, and which controls answer: by label, role, both, icon, position, and for what is not there."""
+"""Questions about a page with the controls that answer: by label, role, both, icon, position, and for absent controls."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class PageQuestions:
     """How questions about pages are drawn.
 
     Attributes:
-        absent: Chance that a question asks for what is not there.
-        alike: Share of these that look like a label that is there.
-        roles: Chance that all controls of one role are asked for, for points or a count.
-        positions: Chance that the first or last control of a role is asked for.
-        plain: Chance of the wording that `molmo_point.markup` uses.
-        quoted: Chance that a label stands in quotation marks, as in: the "Save" button.
+        absent: Probability that a question asks for something absent.
+        alike: Share of absent labels that look like one on the page.
+        roles: Probability that all controls of one role are asked for, for points or a count.
+        positions: Probability that the first or last control of a role is asked for.
+        plain: Probability of the wording that `molmo_point.markup` uses.
+        quoted: Probability that a label stands in quotation marks, as in: the "Save" button.
     """
 
     absent: float = 0.35
@@ -40,10 +40,10 @@ class PageQuestions:
 def draw_page_questions(
     page: Scene, rng: np.random.Generator, count: int, style: PageQuestions, words: Words
 ) -> list[Question]:
-    """Draw `count` different questions, fewer if the page has not so many controls to ask for.
+    """Draw `count` different questions; fewer where the page has too few controls.
 
     Args:
-        words: Which words absent labels are made of.
+        words: Set of words of absent labels.
     """
     asker = _Asker(page, rng, style, words)
     found: dict[tuple[str, str], Question] = {}
@@ -70,7 +70,7 @@ class _Asker:
         self.whole = [index for index, thing in enumerate(page.things) if thing.visible > 0]
 
     def present(self) -> Question | None:
-        """Ask for a control that is there."""
+        """Ask for a present control."""
         rng = self._rng
         index = self.whole[int(rng.integers(len(self.whole)))]
         thing = self._page.things[index]
@@ -92,7 +92,7 @@ class _Asker:
         return self._labelled(index, thing)
 
     def _labelled(self, index: int, thing: Thing) -> Question | None:
-        """Ask by label; other controls that are written the same answer, too."""
+        """Ask by label; all controls with the same text answer."""
         if not thing.text:
             return None
         same = tuple(
@@ -104,7 +104,7 @@ class _Asker:
         return self._worded(label, same, form, label=thing.text)
 
     def absent(self) -> Question | None:
-        """Ask for a label that is not there, often one that looks like one that is; or for a role or an icon."""
+        """Ask for an absent label, often one that looks like a present one; or for an absent role or icon."""
         rng = self._rng
         draw = rng.random()
         texts = [t.text for t in self._page.things if t.text]
@@ -119,7 +119,7 @@ class _Asker:
             form = "absent look-alike"
         else:
             label, form = draw_label(rng, self._words), "absent label"
-        # What differs behind the letters that are letter_targets cannot be told apart by them.
+        # Labels that agree in the letters that are learned cannot be told apart by them.
         if letter_targets(label) in {letter_targets(text) for text in texts} or _on_page(
             label, texts
         ):
@@ -129,7 +129,7 @@ class _Asker:
         return self._worded(words, (), form, label=label)
 
     def _label(self, text: str, kind: Kind) -> tuple[str, str]:
-        """A label as a user writes it, perhaps with its role."""
+        """Return a label as a user writes it, sometimes with its role."""
         rng = self._rng
         draw = rng.random()
         text = text.lower() if draw < 0.3 else text
@@ -160,7 +160,7 @@ class _Asker:
         rng = self._rng
         query = f"the {words}" if not counting and rng.random() < 0.25 else words
         if rng.random() < self._style.plain:
-            # `molmo_point.markup` asks in small letters, and labels come back in them.
+            # `molmo_point.markup` asks in lower case, and labels of answers repeat the query.
             query = query.lower()
             prompt = count_prompt(query) if counting else point_prompt(query)
         else:
@@ -170,7 +170,7 @@ class _Asker:
 
 
 def _on_page(label: str, texts: list[str]) -> bool:
-    """Whether a label is part of one that is there, or the other way round: such a question has no clear answer."""
+    """Whether a label contains a present one or is part of it: such a question has no clear answer."""
     low = label.lower()
     return any(low in text.lower() or text.lower() in low for text in texts)
 

@@ -1,4 +1,4 @@
-"""Families of styles: how buttons, fields and text of a page look. Each stands for a way in which interfaces are made."""
+"""Themes: colours, borders and fonts of buttons, fields and text, in families of common interface styles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 Rgb = tuple[int, int, int]
 
 FAMILIES = ("plain", "bootstrap", "material", "classic", "flat", "soft")
-"""Drawn by training; evaluation has UNSEEN_FAMILY, too."""
+"""For training and evaluation; UNSEEN_FAMILY is for evaluation only."""
 
 UNSEEN_FAMILY = "heavy"
 """Thick black borders, hard shadows, loud colours: for evaluation only."""
@@ -52,7 +52,7 @@ PRIMARIES: tuple[Rgb, ...] = (
 
 @dataclass(frozen=True)
 class Theme:
-    """How one page looks.
+    """The theme of one page.
 
     Attributes:
         family: One of FAMILIES, or UNSEEN_FAMILY.
@@ -65,7 +65,7 @@ class Theme:
         raised: Whether buttons have bevels (classic) or hard shadows (heavy).
         capitals: Whether buttons are written in capitals.
         underlined: Whether links are.
-        italic: Chance that a piece of text is italic.
+        italic: Probability that a piece of text is italic.
         pad: Space inside a control, beside its text, in pixels.
         dark: Whether the page is light on dark.
     """
@@ -91,14 +91,14 @@ class Theme:
     dark: bool
 
 
-def draw_look(
+def draw_theme(
     rng: np.random.Generator, sizes: tuple[int, int], unseen: bool, family: str | None = None
 ) -> Theme:
-    """Draw how a page looks.
+    """Draw a theme.
 
     Args:
         sizes: Smallest and largest running text in pixels.
-        unseen: With a font and a family that training never draws.
+        unseen: Use a font and a family that training never uses.
         family: This one.
     """
     if family is None:
@@ -150,7 +150,7 @@ def draw_look(
 
 
 def is_light(colour: Rgb) -> bool:
-    """Whether black is read more easily on a colour than white."""
+    """Whether black has more contrast to a colour than white."""
     red, green, blue = colour
     return 0.3 * red + 0.59 * green + 0.11 * blue > 160
 

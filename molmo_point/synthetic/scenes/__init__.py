@@ -1,11 +1,11 @@
-"""Images drawn from seeds, with exact ground truth: things scattered on varied backgrounds, and questions about them.
+"""Synthetic scenes with exact ground truth: things on varied backgrounds, and questions about them.
 
-kinds        what there is: names, plurals, synonyms, colours
-fonts        where the emoji and the letters come from
+kinds        kinds of things: names, plurals, synonyms, colours
+fonts        font files of emoji and letters
 sprites      one thing, cut out
 solids       shaded spheres, cubes, cylinders, cones
-backgrounds  what lies behind
-weather      light, blur, noise, JPEG
-scene        a whole image and where everything in it is
-questions    what to ask about it, and which things answer
+backgrounds  colours, gradients, textures, photographs
+augment      light, blur, noise, JPEG
+scene        an image with its ground truth
+questions    questions about a scene, and the things that answer
 """

@@ -1,4 +1,4 @@
-"""What happens to an image between the things and the file: light, blur, noise, JPEG."""
+"""Augmentation of rendered images: light, blur, noise, JPEG."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def corrupt_image(pixels: Bytes, rng: np.random.Generator) -> Bytes:
-    """Change the look of an image, never the place of anything in it.
+    """Augment an image; nothing in it moves.
 
     Args:
         pixels: (H, W, 3) uint8.
@@ -34,7 +34,7 @@ def corrupt_image(pixels: Bytes, rng: np.random.Generator) -> Bytes:
 
 
 def _lit(pixels: Bytes, rng: np.random.Generator) -> Bytes:
-    """Contrast, brightness and a colour cast, and sometimes light that falls from one side."""
+    """Change contrast, brightness and colour cast, sometimes with light from one side."""
     gain = rng.uniform(0.75, 1.2) * rng.uniform(0.93, 1.07, 3)
     offset = rng.uniform(-25, 25)
     if rng.random() < 0.5:
@@ -58,7 +58,7 @@ def _compressed(image: Image.Image, quality: int) -> Image.Image:
 
 def _noisy(pixels: Bytes, rng: np.random.Generator) -> Bytes:
     height, width = pixels.shape[:2]
-    # Uniform noise of one value a pixel: a tenth of the cost of Gaussian noise per channel, and as hard to see through.
+    # Uniform noise of one value a pixel: a tenth of the cost of Gaussian noise per channel, and as disturbing.
     reach = int(rng.integers(3, 16))
     noise = rng.integers(-reach, reach + 1, (height, width, 1), dtype=np.int16)
     return np.clip(pixels + noise, 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What lies behind the things: plain colours, gradients, noise, textures and photographs."""
+"""Backgrounds of scenes: plain colours, gradients, noise, textures and photographs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 HELD_OUT = "held_out_"
-"""Photographs whose name begins so lie only under evaluation scenes (photos/README.md)."""
+"""Prefix of photographs that are used in evaluation scenes only (photos/README.md)."""
 
 
 def background(rng: np.random.Generator, width: int, height: int, held_out: bool) -> Floats:
@@ -92,7 +92,7 @@ def _texture(rng: np.random.Generator, width: int, height: int) -> Floats:
 
 
 def _photograph(rng: np.random.Generator, width: int, height: int, held_out: bool) -> Floats:
-    """Cut a window out of a photograph, perhaps mirrored, perhaps tinted."""
+    """Cut a window out of a photograph, sometimes mirrored or tinted."""
     photos = _photographs(held_out)
     photo = photos[int(rng.integers(len(photos)))]
     share = rng.uniform(0.4, 1.0)

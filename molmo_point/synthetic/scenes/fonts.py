@@ -1,4 +1,4 @@
-"""Font files: emoji from Debian's Noto Color Emoji, letters from whichever text fonts are installed."""
+"""Font files: emoji from Debian's Noto Color Emoji, letters from the text fonts that are installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FONT_FOLDERS = (
 )
 EMOJI_FONT = "NotoColorEmoji.ttf"
 EMOJI_PIXELS = 109
-"""The one size at which Noto Color Emoji holds its bitmaps (136 x 128 pixels each)."""
+"""The only bitmap size of Noto Color Emoji; a bitmap has 136 x 128 pixels."""
 
 TEXT_FONTS = (
     "DejaVuSans-Bold.ttf",
@@ -34,7 +34,7 @@ TEXT_FONTS = (
 
 
 class MissingFont(UsageError):
-    """A font that the images are drawn with is not installed."""
+    """A font that rendering needs is not installed."""
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""The things that scenes hold: their names, plurals, synonyms and colours. Hundreds of things are a longer `kinds.tsv`."""
+"""Kinds of things in scenes: names, plurals, synonyms and colours. The table is `kinds.tsv`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "white": (245, 245, 245),
     "gray": (130, 130, 130),
 }
-"""Colours that shapes, letters and digits come in, sRGB."""
+"""Colours of shapes, letters and digits, sRGB."""
 
 COLOUR_SYNONYMS = {"grey": "gray", "violet": "purple"}
 
@@ -41,7 +41,7 @@ SHAPES = (
     "oval",
 )
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
-"""Without I and O, which no font tells from 1 and 0."""
+"""Without I and O, which look like 1 and 0."""
 
 DIGITS = "23456789"
 
@@ -54,7 +54,7 @@ class Kind:
         family: "emoji", "shape", "letter", "digit", "solid", or, on pages, "control" or "icon".
         glyph: What is drawn: an emoji, a name in SHAPES or SOLIDS, a character, or a name in ROLES.
         names: (singular, plural) pairs; the first one is its name, the others are synonyms.
-        coloured: Whether it comes in the colours of COLOURS.
+        coloured: Whether it has a colour of COLOURS.
     """
 
     family: str
@@ -64,7 +64,7 @@ class Kind:
 
     @property
     def name(self) -> str:
-        """The name it is listed under."""
+        """Its first name."""
         return self.names[0][0]
 
 
@@ -79,8 +79,8 @@ def plural(name: str) -> str:
 
 @functools.cache
 def all_kinds() -> tuple[Kind, ...]:
-    """Return every kind, in the order that class numbers follow: emoji, shapes, letters, digits, solids, then
-    what only pages have.
+    """Return every kind, in the order of class numbers: emoji, shapes, letters, digits, solids, then
+    the kinds of pages.
     """
     text = resources.files(__package__).joinpath("kinds.tsv").read_text(encoding="utf-8")
     emoji = [_from_row(line) for line in text.splitlines() if line and not line.startswith("#")]
@@ -121,7 +121,7 @@ def kinds_named(names: tuple[str, ...]) -> tuple[Kind, ...]:
 
 @functools.cache
 def kind_of(family: str, glyph: str) -> Kind:
-    """Return the kind of a family that is drawn so."""
+    """Return the kind of a family with this glyph."""
     for kind in all_kinds():
         if (kind.family, kind.glyph) == (family, glyph):
             return kind

@@ -1,4 +1,4 @@
-"""What to ask about a scene, and which things answer: by name, synonym, colour + name, plural, and for what is not there."""
+"""Questions about a scene with the things that answer: by name, synonym, colour and name, plural, and for absent things."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from molmo_point.synthetic.scenes.scene import Scene
 from molmo_point.synthetic.splits import is_held_out
 
 CLEAR = 0.6
-"""A kind is asked about only when at least this share of each of its things is seen: what is hidden is no fair question."""
+"""A kind is asked for only where at least this share of each of its things is visible."""
 
 POINT_TEMPLATES = (
     "Find {}.",
@@ -34,7 +34,7 @@ COUNT_TEMPLATES = (
     "How many {} do you see?",
     "Point to and count {}.",
 )
-"""Rarer wordings, after Molmo's own families; the common ones are those that `molmo_point.markup` asks with."""
+"""Rarer wordings, after those of Molmo's training data; the common one is that of `molmo_point.markup`."""
 
 NEW_SYNONYMS = {new: old for old, new in COLOUR_SYNONYMS.items()}
 
@@ -45,11 +45,11 @@ class Question:
 
     Attributes:
         mode: "point" or "count".
-        query: What is asked for, as a user would write it; also the label of the answer.
-        prompt: The whole question, without the words around it that mark the speaker.
-        targets: Indices of the things that answer, in the scene's order; empty = there are none.
-        form: How it was asked: "name", "synonym", "colour", "relation", "absent", "absent colour", "absent word" ...
-        label: What is written on the control that is asked for, on pages.
+        query: The thing asked for, as a user writes it; also the label of the answer.
+        prompt: The whole question, without the markers of the speakers.
+        targets: Indices of the things that answer, in the scene's order; empty = absent.
+        form: Kind of question: "name", "synonym", "colour", "relation", "absent", "absent colour", "absent word" ...
+        label: On pages, the text of the control asked for.
     """
 
     mode: Literal["point", "count"]
@@ -65,12 +65,12 @@ class QuestionStyle:
     """How questions are drawn.
 
     Attributes:
-        absent: Chance that a question asks for what is not there.
-        counting: Chance that a question asks for a count.
+        absent: Probability that a question asks for something absent.
+        counting: Probability that a question asks for a count.
         most: Questions with more answers than this are not asked.
-        plain: Chance of the wording that `molmo_point.markup` uses.
-        synonyms: Chance that a kind with synonyms is called by one.
-        relations: Chance that one of several things of a kind is asked for by its place or size.
+        plain: Probability of the wording that `molmo_point.markup` uses.
+        synonyms: Probability that a kind with synonyms is called by one.
+        relations: Probability that one of several things of a kind is asked for by its position or size.
     """
 
     absent: float = 0.35
@@ -84,7 +84,7 @@ class QuestionStyle:
 def draw_questions(
     scene: Scene, rng: np.random.Generator, count: int, style: QuestionStyle
 ) -> list[Question]:
-    """Draw `count` different questions, fewer if the scene has not so many things to ask for."""
+    """Draw `count` different questions; fewer where the scene has too few things."""
     things = _askable(scene, style)
     found: dict[tuple[str, str], Question] = {}
     for _ in range(6 * count):
@@ -110,7 +110,7 @@ def _askable(scene: Scene, style: QuestionStyle) -> list[Kind]:
 
 
 def _present(scene: Scene, rng: np.random.Generator, style: QuestionStyle, kind: Kind) -> Question:
-    """Ask for a kind that is there, perhaps only for those of one colour."""
+    """Ask for a present kind, sometimes only for those of one colour."""
     of_kind = [index for index, thing in enumerate(scene.things) if thing.kind == kind]
     if len(of_kind) > 1 and style.relations and rng.random() < style.relations:
         related = relations(scene, of_kind)
@@ -127,7 +127,7 @@ def _present(scene: Scene, rng: np.random.Generator, style: QuestionStyle, kind:
 
 
 def relations(scene: Scene, things: Sequence[int]) -> list[tuple[str, int]]:
-    """Return the words that single out one of several things: those in which it leads by a clear margin."""
+    """Return the words that single out one of several things by a clear margin."""
     height, width = scene.image.shape[:2]
     areas = [scene.things[index].area for index in things]
     measures = {
@@ -148,7 +148,7 @@ def relations(scene: Scene, things: Sequence[int]) -> list[tuple[str, int]]:
 
 
 def _absent(scene: Scene, rng: np.random.Generator, style: QuestionStyle) -> Question | None:
-    """Ask for what is not there: another kind, a colour that a kind there does not have, or a word that names no kind."""
+    """Ask for something absent: another kind, a colour that the present kind does not have, or a word that names no kind."""
     draw = rng.random()
     if draw < 0.15:
         words = strange_words(is_held_out(scene.seed))
@@ -212,7 +212,7 @@ def _asked(
 
 @functools.cache
 def strange_words(held_out: bool) -> tuple[str, ...]:
-    """Nouns that name no kind: one list for training, another for evaluation."""
+    """Return nouns that name no kind: one list for training, another for evaluation."""
     text = resources.files(__package__).joinpath("strange_words.txt").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     split = lines.index("---")

@@ -1,4 +1,4 @@
-"""A whole image from one integer, and where everything in it is."""
+"""Scenes as a function of one integer, with their ground truth."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ NOTHING = -1
 
 @dataclass(frozen=True)
 class Style:
-    """What kind of scenes to draw.
+    """A style of scenes.
 
     Attributes:
         sizes: (width, height) pairs in pixels, drawn with equal chance.
         things: (fewest, most) things in one image.
         scale: (smallest, largest) longer side of a thing, as a share of the image's longer side.
-        crowding: How near things may come: 1 touching circles, less means overlap.
-        repeat: Chance that a further thing is of a kind already there.
-        families: How often each family of kinds is drawn.
-        kinds: Names of the kinds that are drawn; empty = all.
+        crowding: Smallest distance of things: 1 = their circles touch, less = they may overlap.
+        repeat: Probability that another thing is of a kind already present.
+        families: Families of kinds with their weights.
+        kinds: Names of kinds; empty = all.
     """
 
     sizes: tuple[tuple[int, int], ...] = ((320, 240), (640, 480))
@@ -71,8 +71,8 @@ class Thing:
         colour: A name in COLOURS, None for emoji.
         point: (x, y) in continuous pixels, on the thing: its centre where that is visible.
         box: (left, top, right, bottom) in continuous pixels, of the whole thing, hidden parts included.
-        visible: Share of it that nothing covers and the image's edge does not cut off, 0-1.
-        text: What is written on it, on pages.
+        visible: Share that is neither covered nor cut off by the image's edge, 0-1.
+        text: On pages, its text.
     """
 
     kind: Kind
@@ -94,7 +94,7 @@ class Writing:
     """A line of text on a page.
 
     Attributes:
-        text: As it is written.
+        text: The text, in its case on the page.
         box: (left, top, right, bottom) in pixels, of its letters.
     """
 
@@ -103,7 +103,7 @@ class Writing:
 
 
 def no_letters() -> np.ndarray[Any, np.dtype[np.float32]]:
-    """What a scene has written on it."""
+    """Text of a scene."""
     return np.zeros((0, 4), np.float32)
 
 
@@ -114,10 +114,10 @@ class Scene:
     Attributes:
         seed: The integer it was drawn from.
         image: (H, W, 3) uint8 RGB.
-        things: Everything in it, from back to front.
-        owner: (H, W) int16: index in `things` of the thing seen at a pixel (holes count as the thing's), NOTHING for background.
-        letters: (n, 4) float32, on pages: class, x and y of the middle in pixels, and height of every letter.
-        writings: Every line of text that Pillow wrote, whether it belongs to a control or not.
+        things: All things, from back to front.
+        owner: (H, W) int16, index in `things` of the visible thing (its holes included), NOTHING for background.
+        letters: (n, 4) float32, on pages: class, center x and y in pixels, and height of every letter.
+        writings: Every line of text drawn by Pillow, of controls or not.
     """
 
     seed: int
@@ -146,7 +146,7 @@ def draw_scene(seed: int, style: Style) -> Scene:
     """Draw the scene of a seed. The same seed and style always give the same scene.
 
     Args:
-        seed: From `training_seed` or `held_out_seed`; which range it is in decides which photographs may lie behind.
+        seed: From `training_seed` or `held_out_seed`; its range decides which photographs are used.
     """
     held_out = is_held_out(seed)
     rng = np.random.default_rng(seed)
@@ -161,7 +161,7 @@ def draw_scene(seed: int, style: Style) -> Scene:
 
 
 def _plan(rng: np.random.Generator, style: Style, width: int, height: int) -> list[_Plan]:
-    """Choose the things and places that keep their distance; a thing that finds no place is left out."""
+    """Choose things and positions that keep their distance; a thing without a free position is left out."""
     wanted = int(rng.integers(style.things[0], style.things[1] + 1))
     longest = max(width, height)
     low, high = style.scale
@@ -221,14 +221,16 @@ def _of_family(family: str, names: tuple[str, ...]) -> tuple[Kind, ...]:
     chosen = kinds_named(names) if names else all_kinds()
     kinds = tuple(kind for kind in chosen if kind.family == family)
     if not kinds:
-        raise UsageError(f"none of the kinds that the style draws is of the family {family!r}")
+        raise UsageError(
+            f"expected a kind of the family {family!r} among the kinds of the style, got none"
+        )
     return kinds
 
 
 def _paint(
     canvas: Image.Image, owner: np.ndarray[Any, np.dtype[np.int16]], plan: _Plan, index: int
 ) -> int:
-    """Put a thing on the canvas and into the map of owners; return its area in pixels before anything covers it."""
+    """Paste a thing onto the canvas and the owner map; return its area in pixels before anything covers it."""
     whole = plan.look.image
     scale = plan.side / max(whole.size)
     size = (max(1, round(whole.width * scale)), max(1, round(whole.height * scale)))
@@ -252,7 +254,7 @@ def _paint(
 def _located(
     owner: np.ndarray[Any, np.dtype[np.int16]], plan: _Plan, index: int, area: int
 ) -> Thing:
-    """Find where a painted thing is seen."""
+    """Return a pasted thing with its visible point, box and share."""
     height, width = owner.shape
     reach = plan.side * 0.75
     top, left = max(0, int(plan.centre[1] - reach)), max(0, int(plan.centre[0] - reach))
@@ -273,7 +275,7 @@ def _located(
         float(rows.max() + 1),
     )
     centre = (x, y) if visible > 0.9 else (columns.mean() + 0.5, rows.mean() + 0.5)
-    # A crescent's centroid lies outside it: take the seen pixel nearest to the wanted place.
+    # A crescent's centroid lies outside it: take the visible pixel nearest to it.
     nearest = int(np.argmin((columns + 0.5 - centre[0]) ** 2 + (rows + 0.5 - centre[1]) ** 2))
     pixel = (columns[nearest], rows[nearest])
     on_it = abs(pixel[0] + 0.5 - centre[0]) <= 0.5 and abs(pixel[1] + 0.5 - centre[1]) <= 0.5

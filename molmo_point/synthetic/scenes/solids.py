@@ -18,10 +18,10 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 SOLIDS = ("sphere", "cube", "cylinder", "cone")
 POSES = 6
-"""Ways each solid is turned and lit."""
+"""Number of poses of each solid, each with its own light."""
 
 FAR = -1e9
-"""Depth of what a ray does not hit."""
+"""Depth where a ray hits nothing."""
 
 
 @functools.lru_cache(maxsize=256)
@@ -31,7 +31,7 @@ def solid(name: str, rgb: tuple[int, int, int], pose: int, side: int) -> Image.I
     Args:
         name: One of SOLIDS.
         rgb: Its colour, 0-255.
-        pose: Counted round POSES.
+        pose: Modulo POSES.
         side: Width and height of the image in pixels.
 
     Returns:
@@ -43,7 +43,7 @@ def solid(name: str, rgb: tuple[int, int, int], pose: int, side: int) -> Image.I
     turn = _turned(rng.uniform(0, math.tau), rng.uniform(0.45, 0.8))
     light = np.array([rng.uniform(-0.8, 0.8), rng.uniform(0.4, 0.9), 0.8])
     light /= np.linalg.norm(light)
-    # Four rays a pixel: their mean smooths the edges.
+    # Four rays per pixel, averaged, smooth the edges.
     across = (np.arange(2 * side) + 0.5) / side - 1
     x, y = np.meshgrid(across, -across)
     depth, normal = _hit(name, 1.5 * x, 1.5 * y, turn)

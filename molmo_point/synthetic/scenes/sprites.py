@@ -15,15 +15,15 @@ from molmo_point.synthetic.scenes.kinds import COLOURS, Kind
 from molmo_point.synthetic.scenes.solids import solid
 
 SIDE = 128
-"""Longer side of a sprite in pixels; scenes scale it down, never far up."""
+"""Longer side of a sprite in pixels; scenes mostly scale it down."""
 
 PATTERNS = ("plain", "plain", "outlined", "striped", "dotted")
-"""How shapes are filled; plain twice, because it is the common case."""
+"""Fillings of shapes; plain twice, because it is the common case."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sprite:
-    """A thing before it is placed.
+    """A thing before it is pasted into a scene.
 
     Attributes:
         image: RGBA, longer side SIDE.
@@ -39,10 +39,10 @@ def sprite(kind: Kind, colour: str | None = None, pattern: str = "plain", font: 
     """Draw one kind of thing.
 
     Args:
-        kind: What.
+        kind: The kind.
         colour: A name in COLOURS for shapes, letters and digits; None for emoji.
         pattern: A name in PATTERNS, for shapes.
-        font: Which of the installed text fonts, counted round, for letters and digits; which pose, for solids.
+        font: Index of the installed text font, modulo their number, for letters and digits; of the pose, for solids.
     """
     if kind.family == "emoji":
         image = _cut(_emoji(kind.glyph))
@@ -76,9 +76,9 @@ def _cut(image: Image.Image) -> Image.Image:
 
 
 def _filled(alpha: Image.Image) -> Image.Image:
-    """Return the silhouette of a cut-out: solid pixels, and the holes that they enclose."""
+    """Return the silhouette of a cut-out: opaque pixels and the holes they enclose."""
     solid = alpha.point([0] * 96 + [255] * 160)
-    # Holes are found at a quarter of the size: Pillow's flood fill visits pixels one by one.
+    # Holes are found at a quarter of the size: Pillow's flood fill is slow.
     small = alpha.reduce(4).point([0] * 96 + [255] * 160)
     outside = Image.new("L", (small.width + 2, small.height + 2), 0)
     outside.paste(small, (1, 1))
@@ -180,7 +180,7 @@ def _outline(name: str, side: int) -> list[tuple[float, float]]:
     count = {"triangle": 3, "pentagon": 5}.get(name, 0)
     spokes = radii.get(name, (1.0,) * count)
     if not spokes:
-        raise UsageError(f"no shape is named {name!r}")
+        raise UsageError(f"expected the name of a shape, got {name!r}")
     turns = [2 * math.pi * index / len(spokes) - math.pi / 2 for index in range(len(spokes))]
     return [
         (half + reach * radius * math.cos(turn), half + reach * radius * math.sin(turn))

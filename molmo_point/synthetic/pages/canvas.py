@@ -1,4 +1,4 @@
-"""A sheet that controls are drawn on by Pillow: shapes, text, and what is where."""
+"""The canvas of a page drawn by Pillow: shapes, text, and the ground truth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Box = tuple[float, float, float, float]
 
 @functools.lru_cache(maxsize=512)
 def face(font: str, style: str, size: int) -> ImageFont.FreeTypeFont:
-    """Load a face of a font; Pillow's own where the font is not installed.
+    """Load a font; Pillow's default where it is not installed.
 
     Args:
         font: A key of FACES.
@@ -39,11 +39,11 @@ def face(font: str, style: str, size: int) -> ImageFont.FreeTypeFont:
 class PageCanvas:
     """The image of a page while it is drawn, and its controls so far."""
 
-    def __init__(self, width: int, height: int, look: Theme) -> None:
-        self.look = look
+    def __init__(self, width: int, height: int, theme: Theme) -> None:
+        self.theme = theme
         self.width, self.height = width, height
-        self.image = Image.new("RGB", (width, height), look.ground)
-        self.pen = ImageDraw.Draw(self.image)
+        self.image = Image.new("RGB", (width, height), theme.ground)
+        self.painter = ImageDraw.Draw(self.image)
         self.owner = np.full((height, width), NOTHING, np.int16)
         self.things: list[Thing] = []
         self.writings: list[Writing] = []
@@ -55,7 +55,7 @@ class PageCanvas:
 
     def measure(self, text: str, size: int, style: str = "plain") -> float:
         """Width of a line of text in pixels."""
-        return float(face(self.look.font, style, size).getlength(text))
+        return float(face(self.theme.font, style, size).getlength(text))
 
     def write(
         self,
@@ -69,9 +69,9 @@ class PageCanvas:
         underlined: bool = False,
     ) -> Box:
         """Write a line of text, its left end at x, its middle at y; return its box."""
-        size = size or self.look.size
-        font = face(self.look.font, style, size)
-        self.pen.text((x, y), text, ink, font=font, anchor="lm")
+        size = size or self.theme.size
+        font = face(self.theme.font, style, size)
+        self.painter.text((x, y), text, ink, font=font, anchor="lm")
         ends = [x + font.getlength(text[: n + 1]) for n in range(len(text))]
         starts = [x, *ends[:-1]]
         self._letters += [
@@ -83,27 +83,27 @@ class PageCanvas:
         self.writings.append(Writing(text, (x, y - size * 0.45, right, y + size * 0.45)))
         if underlined:
             low = y + size * 0.42
-            self.pen.line([(x, low), (right, low)], fill=ink, width=1)
+            self.painter.line([(x, low), (right, low)], fill=ink, width=1)
         return (x, y - size * 0.6, right, y + size * 0.6)
 
-    def plate(self, box: Box, fill: Rgb | None, line: Rgb | None, radius: float = 0) -> None:
+    def draw_box(self, box: Box, fill: Rgb | None, line: Rgb | None, radius: float = 0) -> None:
         """Draw a rectangle, perhaps with round corners."""
         left, top, right, bottom = (round(edge) for edge in box)
         if right <= left or bottom <= top:
             return
-        self.pen.rounded_rectangle(
+        self.painter.rounded_rectangle(
             (left, top, right - 1, bottom - 1),
             radius=min(radius, (bottom - top) / 2, (right - left) / 2),
             fill=fill,
             outline=line,
-            width=self.look.border,
+            width=self.theme.border,
         )
 
     def add(self, kind: Kind, text: str, boxes: tuple[Box, ...]) -> bool:
-        """Note down a control: all of its boxes answer, its point is the middle of the first one.
+        """Add a control: all its boxes answer, its point is the center of the first.
 
         Returns:
-            Whether the whole of it lies on the sheet; where not, it is no control that can be asked for.
+            Whether all of it lies on the canvas; otherwise it cannot be asked for.
         """
         whole = all(
             left >= 0 and top >= 0 and right <= self.width and bottom <= self.height
