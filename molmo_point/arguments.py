@@ -13,6 +13,18 @@ MAX_QUERY_CHARACTERS = 4000
 """Longest query: the model's 4096 positions hold the image, the query and the answer."""
 
 
+def check_query_length(query: str, max_characters: int = MAX_QUERY_CHARACTERS) -> None:
+    """Refuse a query that is too long.
+
+    Raises:
+        QueryError: With its length and the limit, in characters.
+    """
+    if len(query) > max_characters:
+        raise QueryError(
+            f"the query has {len(query):,} characters, the limit is {max_characters:,}: shorten it"
+        )
+
+
 def check_query(query: str, max_characters: int = MAX_QUERY_CHARACTERS) -> str:
     """Return the query without outer blanks.
 
@@ -24,10 +36,7 @@ def check_query(query: str, max_characters: int = MAX_QUERY_CHARACTERS) -> str:
     stripped = query.strip()
     if not stripped:
         raise QueryError("the query is empty: say in a few words what to look for")
-    if len(stripped) > max_characters:
-        raise QueryError(
-            f"the query has {len(stripped):,} characters, the limit is {max_characters:,}: shorten it"
-        )
+    check_query_length(stripped, max_characters)
     try:
         stripped.encode()
     except UnicodeEncodeError as error:

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 
 import molmo_point
-from molmo_point.errors import PointError, QueryError
+from molmo_point.arguments import check_query, check_query_length
+from molmo_point.errors import PointError
 from molmo_point.pointer import Pointer
 from molmo_point.service.cameras import Cameras
 from molmo_point.service.decoding import Decoding, decode_pixels
@@ -209,14 +210,12 @@ class Desk:
             self.metrics.published()
 
     def check_length(self, query: str) -> None:
-        """Refuse a query that is too long, before anything else looks at it.
+        """Refuse a query that is too long, before any other work on it.
 
         Raises:
-            QueryError: It is.
+            QueryError: Longer than `max_query_chars`.
         """
-        most = self.settings.max_query_chars
-        if len(query) > most:
-            raise QueryError(f"the query has {len(query):,} characters, the limit is {most:,}")
+        check_query_length(query, self.settings.max_query_chars)
 
     def _finished(self, job: Job, reply: Reply) -> None:
         if job.once:
@@ -234,9 +233,7 @@ class Desk:
     def _check(self, request: Request, picture: Picture | None) -> tuple[int, bool]:
         """Refuse what cannot be answered; return `Job.decode_pixels` and `Job.quick`."""
         if request.op in QUESTIONS:
-            if not request.query.strip():
-                raise QueryError("the query is empty: say in a few words what to look for")
-            self.check_length(request.query)
+            check_query(request.query, self.settings.max_query_chars)
             without = picture is None and request.view is None
             if picture is not None and request.view is not None:
                 raise WireError(f"{request.op} needs a picture or an opened view, one of them")

@@ -25,7 +25,8 @@ from molmo_agents.verbs import (
     uploads,
 )
 from molmo_agents.verbs.expect import Expect, expected
-from molmo_point.errors import QueryError, UsageError
+from molmo_point.arguments import check_query
+from molmo_point.errors import UsageError
 from molmo_point.points import Point
 
 Paths = Union[str, "os.PathLike[str]", Sequence[Union[str, "os.PathLike[str]"]]]
@@ -40,8 +41,7 @@ def checked(query: Query) -> Query:
         return query
     if not isinstance(query, str):
         raise UsageError(f"expected a query in words or a Point, got {type(query).__name__}")
-    if not query.strip():
-        raise QueryError("the query is empty: say in a few words what to look for")
+    check_query(query)
     return query
 
 
