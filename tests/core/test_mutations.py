@@ -91,9 +91,9 @@ def exact_gelu(patch: Patch) -> None:
 def first_patch_query(patch: Patch) -> None:
     def pool(self: connector.Connector, features: Tensor) -> Tensor:
         n, _, width = features.shape
-        rows, columns = (side // self.pool for side in self.grid)
-        windows = features.view(n, rows, self.pool, columns, self.pool, width)
-        windows = windows.transpose(2, 3).reshape(n * rows * columns, self.pool**2, width)
+        rows, columns = (side // self.pool_size for side in self.grid)
+        windows = features.view(n, rows, self.pool_size, columns, self.pool_size, width)
+        windows = windows.transpose(2, 3).reshape(n * rows * columns, self.pool_size**2, width)
         q = self.query(windows[:, :1]).unflatten(-1, (self.heads, -1))
         k, v = self.key_value(windows).unflatten(-1, (2, self.heads, -1)).unbind(2)
         weights = ((q * k).sum(-1) * q.shape[-1] ** -0.5).softmax(1)
