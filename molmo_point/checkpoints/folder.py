@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,23 @@ def weight_files(folder: Path) -> list[str]:
     except (KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{index} is damaged: {error!r}; download it again") from error
     return names
+
+
+def fingerprint(folder: Path) -> str:
+    """Return 32 hex digits that change with a checkpoint: contents of its small files, sizes and times of its weights.
+
+    For answers that are kept between runs: a checkpoint that was trained on keeps its name.
+
+    Raises:
+        CheckpointError: The index is damaged.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.glob("*.json")):
+        digest.update(repr((path.name, path.read_bytes())).encode())
+    for name in weight_files(folder):
+        state = (folder / name).stat()
+        digest.update(repr((name, state.st_size, state.st_mtime_ns)).encode())
+    return digest.hexdigest()
 
 
 def is_complete(folder: Path) -> bool:

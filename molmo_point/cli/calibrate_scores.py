@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Mapping
 from itertools import chain
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molmo_point.atomic_write import write_atomic
+from molmo_point.cli.opening import Where
 from molmo_point.cli.waiting import bar
 from molmo_point.errors import UsageError
 from molmo_point.synthetic.held_out import WORLDS, count_images, world_examples
@@ -101,7 +103,8 @@ def calibrate_scores(
         )
     source = "questions of the user" if examples else f"{pictures} drawn images each of {worlds}"
     pointer = load(model, calibrated=False)
-    kept = AnswerCache(out / ANSWERS_FILE, pointer.model) if examples else None
+    identity = json.dumps(Where(model).identity(pointer.model))
+    kept = AnswerCache(out / ANSWERS_FILE, identity) if examples else None
     if kept:
         sys.stderr.write(f"answers kept in {out / ANSWERS_FILE}: {len(kept)}\n")
     first, second = (_collect(pointer, half, totals, kept) for half in halves)

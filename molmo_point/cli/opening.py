@@ -114,6 +114,19 @@ class Where:
                     raise UsageError(f"--{name} is for a server: give its address with --connect")
                 object.__setattr__(self, name, None)
 
+    def identity(self, name: str) -> list[str | None]:
+        """Return what tells the opened model from others, for answers that are kept between runs.
+
+        Args:
+            name: What the pointer calls itself. A checkpoint that was trained on keeps its name, so its files count, too.
+        """
+        if self.connect is not None:
+            return [self.connect, name]
+        from molmo_point.checkpoints.folder import fingerprint
+        from molmo_point.checkpoints.hub import resolve
+
+        return [name, fingerprint(resolve(self.model or "nano")), self.dtype, self.quantize]
+
 
 def _typed(name: str) -> bool:
     """Whether an option stands on the command line, and does not come from the environment."""

@@ -29,7 +29,7 @@ class AnswerCache:
 
     Args:
         path: The file; created with its folder at the first answer.
-        model: Name of the model; answers of other models in the file are not used.
+        model: Identity of the model: its name and its files. Answers of other models in the file are not used.
 
     Raises:
         UsageError: The file cannot be read.

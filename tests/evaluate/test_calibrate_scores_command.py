@@ -77,10 +77,10 @@ def test_own_questions_give_a_calibration_that_loads(
     out = tmp_path / "made"
     result = CliRunner().invoke(
         build(),
-        ["calibrate-scores", "--model", "m", "--examples", str(questions), "--out", str(out)],
+        ["calibrate-scores", "--examples", str(questions), "--out", str(out)],
     )
     assert result.exit_code == 0, result.output
-    assert asked == {"name": "m", "calibrated": False}
+    assert asked == {"name": "nano", "calibrated": False}
     calibration = read_calibration(out, 192)
     assert calibration is not None
     # What was right 1.5 times as often as it said is now believed about that.

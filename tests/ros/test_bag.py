@@ -1,5 +1,7 @@
 """Recordings: what was there stays byte for byte, answers carry their pictures' stamps, an interrupted run goes on."""
 
+import os
+
 import numpy as np
 import pytest
 from molmo_robot.bag.annotate import Selection, Task, picture_type
@@ -10,6 +12,7 @@ from recordings import RESULTS, TOPICS, answer, contents, decoded, record
 from robot_scene import BALL_ODOM, SECOND, Scene, find_ball
 
 from molmo_point.errors import ServerGone, UsageError
+from molmo_point.points import Pointing, Status
 from molmo_point.testing import FakePointer
 
 
@@ -97,6 +100,31 @@ def test_an_interrupted_run_goes_on_and_asks_nothing_twice(types, bag, tmp_path)
     again, once = (contents(types, t.out)["/molmo_point/point"] for t in (task, straight))
     assert again == once
     assert not task.journal_path().exists()
+
+
+def test_an_answer_that_was_cut_short_is_asked_for_again(types, bag, tmp_path):
+    task = Task(bag, tmp_path / "out.mcap", "/camera/image", "ball", Selection(every=3))
+    asked = []
+
+    def cut_or_stop(image, query):
+        asked.append(query)
+        if len(asked) == 3:
+            return ServerGone("nobody answers")
+        status = Status.TRUNCATED if len(asked) == 1 else Status.NOT_FOUND
+        return Pointing(query=query, status=status, image_size=(image.shape[1], image.shape[0]))
+
+    with pytest.raises(ServerGone):
+        answer(types, task, FakePointer(cut_or_stop))
+    assert answer(types, task).resumed == 1
+
+
+def test_a_recording_that_was_made_anew_is_another_task(types, bag, tmp_path):
+    task = Task(bag, tmp_path / "out.mcap", "/camera/image", "ball")
+    before = task.fingerprint()
+    for file in bag.glob("*") if bag.is_dir() else [bag]:
+        state = file.stat()
+        os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
+    assert task.fingerprint() != before
 
 
 def test_a_journal_whose_last_line_was_cut_is_used_up_to_there(types, bag, tmp_path):

@@ -145,7 +145,8 @@ class Run:
             # One picture that cannot be read costs that picture, and is told; a model that fails ends the run.
             self._failures.append(f"picture {place}: {error}")
             return None
-        if known is None:
+        if known is None and answer.pointing.status is not Status.TRUNCATED:
+            # One that was cut short is asked for again: there may be more time then.
             self._journal.add(place, answer.pointing, time.monotonic() - start)
         self._resumed += known is not None
         self._count(place, answer)

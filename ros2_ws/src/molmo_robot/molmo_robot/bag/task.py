@@ -98,10 +98,11 @@ class Task:
     def fingerprint(self) -> dict[str, Any]:
         """What an interrupted run must have in common with this one."""
         files = sorted(self.recording.glob("*")) if self.recording.is_dir() else [self.recording]
-        size = sum(f.stat().st_size for f in files if f.is_file())
+        states = [f.stat() for f in files if f.is_file()]
         return {
             "recording": str(self.recording.resolve()),
-            "bytes": size,
+            "bytes": sum(state.st_size for state in states),
+            "modified": max((state.st_mtime_ns for state in states), default=0),
             "image": self.image,
             "query": self.query,
             "identity": self.identity,

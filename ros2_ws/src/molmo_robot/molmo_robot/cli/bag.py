@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -107,10 +108,11 @@ def bag(
         prefix.rstrip("/"),
         storage,
         timeout or 600.0,
-        json.dumps([connect or model or "nano", parameters], sort_keys=True),
     )
     where = Where(model, connect, key, token, device, dtype, quantize)
     with open_pointer(where, quiet=quiet) as pointer:
+        identity = json.dumps([where.identity(pointer.model), parameters], sort_keys=True)
+        task = dataclasses.replace(task, identity=identity)
         summary = run(task, pointer, parameters, types, quiet=quiet, rerun=rerun)
     report(summary, task, as_json=as_json, asked=wants_metres(parameters))
     raise typer.Exit(exit_code(summary, asked=wants_metres(parameters)))
