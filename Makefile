@@ -36,9 +36,9 @@ system:
 	@bash tests/install_system.sh
 
 test: venv system
-	@# Browsers mostly wait: two at a time. Everything else has the machine for itself.
+	@# Two at a time, browsers apart from the rest: those mostly wait, the rest computes.
 	@$(BIN)/python -m pytest tests/agents -n 2 --dist worksteal
-	@$(BIN)/python -m pytest --ignore tests/agents
+	@$(BIN)/python -m pytest --ignore tests/agents -n 2 --dist worksteal
 
 check: venv
 	$(BIN)/ruff format --check .
