@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from molmo_point.client.address import http_address
+from molmo_point.client.cancellation import CancelToken
 from molmo_point.client.http_messages import body_of, object_in, replies_in, reply_in, server_in
 from molmo_point.client.http_session import ERRORS, failure, httpx, open_session, permanent
-from molmo_point.client.link import GONE_S, Replies, checked_patience
 from molmo_point.client.per_process import PerProcess
 from molmo_point.client.remote import RemotePointer
-from molmo_point.client.withdrawal import Withdrawal
+from molmo_point.client.transport import SILENCE_TIMEOUT_S, Replies, check_gone_after
 from molmo_point.errors import Cancelled, TimedOut, UsageError
 from molmo_point.wire import (
     ArrayEncoding,
@@ -71,12 +71,12 @@ class HttpPointer(RemotePointer):
         token: str | None = None,
         arrays: ArrayEncoding = "png",
         camera: str | None = None,
-        gone_after_s: float = GONE_S,
+        gone_after_s: float = SILENCE_TIMEOUT_S,
     ) -> None:
         # HTTP bodies are files; pixels would need a description of their own.
         arrays = "png" if arrays == "raw" else arrays
         super().__init__(
-            HttpLink(url, token, gone_after_s),
+            HttpTransport(url, token, gone_after_s),
             timeout_s=timeout_s,
             connect_timeout_s=connect_timeout_s,
             arrays=arrays,
@@ -85,17 +85,19 @@ class HttpPointer(RemotePointer):
         )
 
 
-class HttpLink:
+class HttpTransport:
     """Connections to one server, kept alive; each process has its own."""
 
-    def __init__(self, url: str, token: str | None = None, gone_after_s: float = GONE_S) -> None:
-        self._gone_after_s = checked_patience(gone_after_s)
+    def __init__(
+        self, url: str, token: str | None = None, gone_after_s: float = SILENCE_TIMEOUT_S
+    ) -> None:
+        self._gone_after_s = check_gone_after(gone_after_s)
         self.url = http_address(url)
         self._closed = False
         self._session = PerProcess(lambda: open_session(self.url, token))
 
     def hello(self, timeout_s: float) -> ServerInfo:
-        """As `Link.hello`."""
+        """As `Transport.hello`."""
         until = time.monotonic() + timeout_s
         while True:
             try:
@@ -112,40 +114,40 @@ class HttpLink:
         request: Request,
         picture: Picture | None,
         timeout_s: float,
-        withdrawal: Withdrawal | None = None,
+        cancel_token: CancelToken | None = None,
     ) -> Replies:
-        """As `Link.exchange`. A broken connection is tried again with the same id; replies heard before are skipped."""
-        if withdrawal is None:
+        """As `Transport.exchange`. A broken connection is tried again with the same id; replies heard before are skipped."""
+        if cancel_token is None:
             yield from self._exchange(request, picture, timeout_s, lambda: False)
             return
 
         def wake() -> None:
-            # The server ends the request that the other thread waits for. A thread of its own: a waker must not wait.
+            # The server ends the request that the other thread waits for. A thread of its own: a callback must not wait.
             threading.Thread(target=self._cancel, args=(request,), daemon=True).start()
 
-        with withdrawal.waking(wake):
-            yield from self._exchange(request, picture, timeout_s, lambda: withdrawal.wished)
+        with cancel_token.on_cancel(wake):
+            yield from self._exchange(request, picture, timeout_s, lambda: cancel_token.cancelled)
 
     def _exchange(
         self,
         request: Request,
         picture: Picture | None,
         timeout_s: float,
-        withdrawn: Callable[[], bool],
+        cancelled: Callable[[], bool],
     ) -> Replies:
         until = time.monotonic() + timeout_s + GRACE_S
         # From the first failure after a sign of life: how long the model took before it is no silence.
         gone_at: float | None = None
         expected, pid = 0, os.getpid()
         while True:
-            if withdrawn():
-                raise Cancelled("the request was withdrawn by its caller")
+            if cancelled():
+                raise Cancelled("the request was cancelled by its caller")
             try:
                 for reply in self._attempt(request, picture, until):
-                    if withdrawn() and not reply.last:
-                        # Overtaken by its own withdrawal, it began all the same.
+                    if cancelled() and not reply.last:
+                        # Overtaken by its own cancel_token, it began all the same.
                         self._cancel(request)
-                        raise Cancelled("the request was withdrawn by its caller")
+                        raise Cancelled("the request was cancelled by its caller")
                     if reply.seq >= expected:
                         expected, gone_at = reply.seq + 1, None
                         yield reply
@@ -174,7 +176,7 @@ class HttpLink:
                 time.sleep(RETRY_S)
 
     def close(self) -> None:
-        """As `Link.close`."""
+        """As `Transport.close`."""
         self._closed = True
         self._session.get().close()
 

@@ -12,7 +12,7 @@ from molmo_point.errors import Busy, PointError
 from molmo_point.pointer import ImageLike, all_or_error
 from molmo_point.points import Pointing
 
-AT_ONCE = 8
+MAX_IN_FLIGHT = 8
 """Questions on their way together: as many as a server answers in one batch by default."""
 
 
@@ -23,7 +23,7 @@ class Points(Protocol):
         """As `Pointer.point`."""
 
 
-def point_side_by_side(
+def point_many(
     pointer: Points, requests: Iterable[tuple[ImageLike, str]], timeout_s: float
 ) -> list[Pointing]:
     """Return the answers in the order of the requests, all of them within `timeout_s` seconds.
@@ -35,11 +35,11 @@ def point_side_by_side(
 
     def ask(request: object, number: int) -> Pointing | PointError:
         try:
-            return _patiently(pointer, *check_request(request, number), until)
+            return _point_with_retry(pointer, *check_request(request, number), until)
         except PointError as error:
             return error
 
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="molmo-many") as pool:
+    with ThreadPoolExecutor(MAX_IN_FLIGHT, thread_name_prefix="molmo-many") as pool:
         futures = [pool.submit(ask, request, n) for n, request in enumerate(requests)]
         try:
             results = [future.result() for future in futures]
@@ -49,7 +49,7 @@ def point_side_by_side(
     return all_or_error(results)
 
 
-def _patiently(pointer: Points, image: ImageLike, query: str, until: float) -> Pointing:
+def _point_with_retry(pointer: Points, image: ImageLike, query: str, until: float) -> Pointing:
     """Ask one of many; a full queue is waited for, since it is partly our own doing."""
     wait_s = 0.05
     while True:

@@ -1,4 +1,4 @@
-"""`RemotePointer`: the `Pointer` interface over any `Link`. What it does not know: sockets."""
+"""`RemotePointer`: the `Pointer` interface over any `Transport`. What it does not know: sockets."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from molmo_point.arguments import check_frame_id, check_query, check_stamp, check_timeout
-from molmo_point.client.link import Link, Replies, checked_wait
-from molmo_point.client.many import point_side_by_side
+from molmo_point.client.cancellation import CancellableStream, CancelToken
+from molmo_point.client.many import point_many
 from molmo_point.client.per_process import PerProcess
 from molmo_point.client.remote_view import RemoteView
-from molmo_point.client.replies import last_of, pieces_of, pointing_in, points_of, text_in
-from molmo_point.client.withdrawal import WithdrawableStream, Withdrawal
+from molmo_point.client.replies import (
+    expect_pointing,
+    expect_text,
+    iter_points,
+    iter_text,
+    last_reply,
+)
+from molmo_point.client.transport import Replies, Transport, check_wait
 from molmo_point.errors import Cancelled, ImageError, UsageError
 from molmo_point.pointer import ImageLike
 from molmo_point.points import Point, Pointing, Text
@@ -42,7 +48,7 @@ class RemotePointer:
     """A server as a `Pointer`. Safe to use from several threads.
 
     Args:
-        link: The connection.
+        transport: The connection.
         timeout_s: Budget of each call that brings none of its own, seconds.
         connect_timeout_s: How long the constructor waits for the server to say hello.
         arrays: How pictures that are not JPEG, PNG or WebP files are sent.
@@ -55,12 +61,12 @@ class RemotePointer:
 
     Raises:
         UsageError: A timeout, camera or encoding that is none.
-        ServiceError: As `Link.exchange`.
+        ServiceError: As `Transport.exchange`.
     """
 
     def __init__(
         self,
-        link: Link,
+        transport: Transport,
         *,
         timeout_s: float = 30.0,
         connect_timeout_s: float = 5.0,
@@ -68,9 +74,9 @@ class RemotePointer:
         camera: str | None = None,
         again: dict[str, Any] | None = None,
     ) -> None:
-        self._link = link
-        self._timeout_s = checked_wait(timeout_s, "timeout_s")
-        connect_timeout_s = checked_wait(connect_timeout_s, "connect_timeout_s")
+        self._transport = transport
+        self._timeout_s = check_wait(timeout_s, "timeout_s")
+        connect_timeout_s = check_wait(connect_timeout_s, "connect_timeout_s")
         if arrays not in get_args(ArrayEncoding):
             raise UsageError(
                 f"expected arrays to be one of {', '.join(get_args(ArrayEncoding))}, got {arrays!r}"
@@ -81,21 +87,21 @@ class RemotePointer:
         self._names = PerProcess(_Names)
         self.request(Op.HELLO, None, camera=camera)  # raises here if the camera's name is none
         try:
-            self._info = link.hello(connect_timeout_s)
+            self._info = transport.hello(connect_timeout_s)
         except BaseException:
-            link.close()
+            transport.close()
             raise
 
     @property
     def model(self) -> str:
         """Name of the server's model; "" while it loads."""
         if not self._info.model:
-            self._info = self._link.hello(self._timeout_s)
+            self._info = self._transport.hello(self._timeout_s)
         return self._info.model
 
     def info(self, *, timeout_s: float | None = None) -> ServerInfo:
         """Ask the server what it is and how it is, now; it answers without asking the model."""
-        self._info = self._link.hello(self.budget(timeout_s))
+        self._info = self._transport.hello(self.budget(timeout_s))
         return self._info
 
     def point(
@@ -109,7 +115,7 @@ class RemotePointer:
     ) -> Pointing:
         """As `Pointer.point`."""
         replies = self._ask(Op.POINT, image, query, timeout_s, stamp_ns, frame_id)
-        return pointing_in(last_of(replies))
+        return expect_pointing(last_reply(replies))
 
     def count(
         self,
@@ -122,11 +128,11 @@ class RemotePointer:
     ) -> Pointing:
         """As `Pointer.count`."""
         replies = self._ask(Op.COUNT, image, query, timeout_s, stamp_ns, frame_id)
-        return pointing_in(last_of(replies))
+        return expect_pointing(last_reply(replies))
 
     def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> Text:
         """As `Pointer.ask`."""
-        return text_in(last_of(self._ask(Op.ASK, image, question, timeout_s)))
+        return expect_text(last_reply(self._ask(Op.ASK, image, question, timeout_s)))
 
     def stream(
         self,
@@ -136,19 +142,19 @@ class RemotePointer:
         timeout_s: float | None = None,
         stamp_ns: int | None = None,
         frame_id: str | None = None,
-    ) -> WithdrawableStream[Point, Pointing]:
-        """As `Pointer.stream`; closing the stream withdraws the request, and so does its `cancel`, from any thread."""
-        withdrawal = Withdrawal()
-        replies = self._ask(Op.STREAM, image, query, timeout_s, stamp_ns, frame_id, withdrawal)
-        return WithdrawableStream(points_of(replies), withdrawal)
+    ) -> CancellableStream[Point, Pointing]:
+        """As `Pointer.stream`; closing the stream cancels the request, and so does its `cancel`, from any thread."""
+        cancel_token = CancelToken()
+        replies = self._ask(Op.STREAM, image, query, timeout_s, stamp_ns, frame_id, cancel_token)
+        return CancellableStream(iter_points(replies), cancel_token)
 
     def stream_text(
         self, image: ImageLike, question: str, *, timeout_s: float | None = None
-    ) -> WithdrawableStream[str, str]:
-        """As `Pointer.stream_text`; withdrawn as `stream` is."""
-        withdrawal = Withdrawal()
-        replies = self._ask(Op.STREAM_TEXT, image, question, timeout_s, withdrawal=withdrawal)
-        return WithdrawableStream(pieces_of(replies), withdrawal)
+    ) -> CancellableStream[str, str]:
+        """As `Pointer.stream_text`; cancelled as `stream` is."""
+        cancel_token = CancelToken()
+        replies = self._ask(Op.STREAM_TEXT, image, question, timeout_s, cancel_token=cancel_token)
+        return CancellableStream(iter_text(replies), cancel_token)
 
     def open(self, image: ImageLike) -> RemoteView:
         """Have the server encode `image` once; the picture is kept here too, in case the server forgets it."""
@@ -158,14 +164,14 @@ class RemotePointer:
         self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
     ) -> list[Pointing]:
         """As `Pointer.point_many`: the questions travel side by side and the server batches them."""
-        return point_side_by_side(self, requests, self.budget(timeout_s))
+        return point_many(self, requests, self.budget(timeout_s))
 
     def close(self) -> None:
         """Close the connections; calls that are under way in other threads end with `Cancelled`."""
-        self._link.close()
+        self._transport.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._link.url} {self._info.model or 'loading'}>"
+        return f"<{type(self).__name__} {self._transport.url} {self._info.model or 'loading'}>"
 
     def __enter__(self) -> RemotePointer:
         return self
@@ -188,7 +194,7 @@ class RemotePointer:
         size, limit = len(picture.data), self._info.max_message_bytes
         if size > limit:
             raise ImageError(
-                f"the picture has {size:,} bytes, {self._link.url} takes {limit:,}: scale it down, or send it as JPEG"
+                f"the picture has {size:,} bytes, {self._transport.url} takes {limit:,}: scale it down, or send it as JPEG"
             )
         return picture
 
@@ -219,12 +225,12 @@ class RemotePointer:
         request: Request,
         picture: Picture | None,
         timeout_s: float | None,
-        withdrawal: Withdrawal | None = None,
+        cancel_token: CancelToken | None = None,
     ) -> Replies:
         """Send a request and yield its replies; an error reply is raised."""
-        if withdrawal is not None and withdrawal.wished:
-            raise Cancelled("the request was withdrawn before it was sent")
-        replies = self._link.exchange(request, picture, self.budget(timeout_s), withdrawal)
+        if cancel_token is not None and cancel_token.cancelled:
+            raise Cancelled("the request was cancelled before it was sent")
+        replies = self._transport.exchange(request, picture, self.budget(timeout_s), cancel_token)
         try:
             for reply in replies:
                 if reply.error is not None:
@@ -244,7 +250,7 @@ class RemotePointer:
             "arrays": self._arrays,
             "camera": self._camera,
         }
-        return _connect_again, (type(self), self._link.url, options)
+        return _connect_again, (type(self), self._transport.url, options)
 
     def _ask(
         self,
@@ -254,7 +260,7 @@ class RemotePointer:
         timeout_s: float | None,
         stamp_ns: int | None = None,
         frame_id: str | None = None,
-        withdrawal: Withdrawal | None = None,
+        cancel_token: CancelToken | None = None,
     ) -> Replies:
         """Check everything that can be checked here, now; the replies come as they are read."""
         check_query(query)
@@ -264,7 +270,7 @@ class RemotePointer:
         request = self.request(
             op, picture, query=query, timeout_s=budget_s, camera=self._camera, **fields
         )
-        return self.exchange(request, picture, budget_s, withdrawal)
+        return self.exchange(request, picture, budget_s, cancel_token)
 
 
 class _Names:

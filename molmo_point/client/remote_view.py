@@ -7,9 +7,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from molmo_point.arguments import check_query
-from molmo_point.client.link import Replies
-from molmo_point.client.replies import last_of, pieces_of, pointing_in, points_of, text_in
-from molmo_point.client.withdrawal import WithdrawableStream, Withdrawal
+from molmo_point.client.cancellation import CancellableStream, CancelToken
+from molmo_point.client.replies import (
+    expect_pointing,
+    expect_text,
+    iter_points,
+    iter_text,
+    last_reply,
+)
+from molmo_point.client.transport import Replies
 from molmo_point.errors import ServiceError, UsageError
 from molmo_point.points import Point, Pointing, Text
 from molmo_point.wire import Op, Picture, Request, ViewGone, ViewInfo
@@ -35,31 +41,31 @@ class RemoteView:
 
     def point(self, query: str, *, timeout_s: float | None = None) -> Pointing:
         """As `View.point`."""
-        return pointing_in(last_of(self._ask(Op.POINT, query, timeout_s)))
+        return expect_pointing(last_reply(self._ask(Op.POINT, query, timeout_s)))
 
     def count(self, query: str, *, timeout_s: float | None = None) -> Pointing:
         """As `View.count`."""
-        return pointing_in(last_of(self._ask(Op.COUNT, query, timeout_s)))
+        return expect_pointing(last_reply(self._ask(Op.COUNT, query, timeout_s)))
 
     def ask(self, question: str, *, timeout_s: float | None = None) -> Text:
         """As `View.ask`."""
-        return text_in(last_of(self._ask(Op.ASK, question, timeout_s)))
+        return expect_text(last_reply(self._ask(Op.ASK, question, timeout_s)))
 
     def stream(
         self, query: str, *, timeout_s: float | None = None
-    ) -> WithdrawableStream[Point, Pointing]:
-        """As `View.stream`; withdrawn as `RemotePointer.stream` is."""
-        withdrawal = Withdrawal()
-        replies = self._ask(Op.STREAM, query, timeout_s, withdrawal)
-        return WithdrawableStream(points_of(replies), withdrawal)
+    ) -> CancellableStream[Point, Pointing]:
+        """As `View.stream`; cancelled as `RemotePointer.stream` is."""
+        cancel_token = CancelToken()
+        replies = self._ask(Op.STREAM, query, timeout_s, cancel_token)
+        return CancellableStream(iter_points(replies), cancel_token)
 
     def stream_text(
         self, question: str, *, timeout_s: float | None = None
-    ) -> WithdrawableStream[str, str]:
-        """As `View.stream_text`; withdrawn as `RemotePointer.stream` is."""
-        withdrawal = Withdrawal()
-        replies = self._ask(Op.STREAM_TEXT, question, timeout_s, withdrawal)
-        return WithdrawableStream(pieces_of(replies), withdrawal)
+    ) -> CancellableStream[str, str]:
+        """As `View.stream_text`; cancelled as `RemotePointer.stream` is."""
+        cancel_token = CancelToken()
+        replies = self._ask(Op.STREAM_TEXT, question, timeout_s, cancel_token)
+        return CancellableStream(iter_text(replies), cancel_token)
 
     def close(self) -> None:
         """Tell the server to forget the picture; a server that is gone has forgotten it already."""
@@ -67,7 +73,7 @@ class RemoteView:
             info, self._info = self._info, None
         if info is not None:
             try:
-                last_of(self._pointer.exchange(self._close_request(info), None, 5.0))
+                last_reply(self._pointer.exchange(self._close_request(info), None, 5.0))
             except ServiceError:
                 return
 
@@ -92,7 +98,7 @@ class RemoteView:
 
     def _open(self, timeout_s: float | None) -> ViewInfo:
         request = self._pointer.request(Op.OPEN, self._picture, timeout_s=timeout_s)
-        reply = last_of(self._pointer.exchange(request, self._picture, timeout_s))
+        reply = last_reply(self._pointer.exchange(request, self._picture, timeout_s))
         if reply.view is None:
             raise ServiceError(f"expected a view, the server answered with {reply.type}")
         return reply.view
@@ -107,20 +113,20 @@ class RemoteView:
             return self._info.handle
 
     def _ask(
-        self, op: Op, query: str, timeout_s: float | None, withdrawal: Withdrawal | None = None
+        self, op: Op, query: str, timeout_s: float | None, cancel_token: CancelToken | None = None
     ) -> Replies:
         check_query(query)
         budget_s = self._pointer.budget(timeout_s)
-        return self._replies(op, query, budget_s, withdrawal)
+        return self._replies(op, query, budget_s, cancel_token)
 
     def _replies(
-        self, op: Op, query: str, timeout_s: float, withdrawal: Withdrawal | None
+        self, op: Op, query: str, timeout_s: float, cancel_token: CancelToken | None
     ) -> Replies:
         def ask(handle: str) -> Replies:
             request = self._pointer.request(
                 op, None, query=query, view=handle, timeout_s=timeout_s
             )
-            return self._pointer.exchange(request, None, timeout_s, withdrawal)
+            return self._pointer.exchange(request, None, timeout_s, cancel_token)
 
         handle = self._handle(None, timeout_s)
         try:

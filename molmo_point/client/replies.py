@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 
-from molmo_point.client.link import Replies
+from molmo_point.client.transport import Replies
 from molmo_point.errors import ServiceError
 from molmo_point.pointer import PointStream, TextStream
 from molmo_point.points import FinishReason, Pointing, Text
 from molmo_point.wire import Reply
 
 
-def points_of(replies: Replies) -> PointStream:
+def iter_points(replies: Replies) -> PointStream:
     """Yield the points of a stream of replies; return the whole answer."""
     try:
         for reply in replies:
             if reply.last:
-                return pointing_in(reply)
+                return expect_pointing(reply)
             if reply.point is not None:
                 yield reply.point
     finally:
@@ -24,19 +24,19 @@ def points_of(replies: Replies) -> PointStream:
     raise ServiceError("the stream ended without its last reply")
 
 
-def pieces_of(replies: Replies) -> TextStream:
+def iter_text(replies: Replies) -> TextStream:
     """Yield the pieces of a stream of replies; return the whole text."""
     try:
         for reply in replies:
             if reply.last:
-                return text_in(reply)
+                return expect_text(reply)
             yield reply.text or ""
     finally:
         replies.close()
     raise ServiceError("the stream ended without its last reply")
 
 
-def last_of(replies: Replies) -> Reply:
+def last_reply(replies: Replies) -> Reply:
     """Run an exchange to its end and return the last reply."""
     reply = next(iter(deque(replies, maxlen=1)), None)
     if reply is None:
@@ -44,14 +44,14 @@ def last_of(replies: Replies) -> Reply:
     return reply
 
 
-def pointing_in(reply: Reply) -> Pointing:
+def expect_pointing(reply: Reply) -> Pointing:
     """Return the answer in points that a reply holds."""
     if reply.pointing is None:
         raise ServiceError(f"expected points, the server answered with {reply.type}")
     return reply.pointing
 
 
-def text_in(reply: Reply) -> Text:
+def expect_text(reply: Reply) -> Text:
     """Return the answer in text that a reply holds."""
     # An empty answer is left out of the message like every default.
     if reply.type != "text":

@@ -11,8 +11,7 @@ from typing import Any, NoReturn, Union
 import zmq
 
 from molmo_point.client.address import zmq_address
-from molmo_point.client.handshake import Handshake
-from molmo_point.client.key import read_key
+from molmo_point.client.curve import Handshake, read_key
 from molmo_point.errors import ServiceError, TimedOut, UsageError
 from molmo_point.wire import Publication, UnknownValue, WireError, decode_publication, topic
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import zmq
 
-from molmo_point.client.handshake import Handshake
-from molmo_point.client.key import ClientKey
-from molmo_point.client.link import GONE_S, Replies
-from molmo_point.client.withdrawal import Withdrawal
+from molmo_point.client.cancellation import CancelToken
+from molmo_point.client.curve import ClientKey, Handshake
+from molmo_point.client.transport import SILENCE_TIMEOUT_S, Replies
 from molmo_point.errors import Cancelled, PointError, ServerGone, ServiceError, TimedOut
 from molmo_point.wire import (
     Buffer,
@@ -52,7 +51,7 @@ class ZmqChannel:
         url: str,
         key: ClientKey | None,
         closed: Callable[[], bool],
-        gone_after_s: float = GONE_S,
+        gone_after_s: float = SILENCE_TIMEOUT_S,
     ) -> None:
         self._gone_after_s = gone_after_s
         self._url = url
@@ -67,7 +66,7 @@ class ZmqChannel:
         self._socket.heartbeat_timeout = 15_000
         self._handshake = Handshake(self._socket, url, key)
         self._socket.connect(url)
-        # Written to by whoever withdraws the request; a pair of sockets, since Windows cannot poll pipes.
+        # Written to by whoever cancels the request; a pair of sockets, since Windows cannot poll pipes.
         self._wakes, self._waker = socket.socketpair()
         self._wakes.setblocking(False)
         self._waker.setblocking(False)
@@ -96,35 +95,35 @@ class ZmqChannel:
         request: Request,
         picture: Picture | None,
         timeout_s: float,
-        withdrawal: Withdrawal | None = None,
+        cancel_token: CancelToken | None = None,
     ) -> Replies:
-        """As `Link.exchange`."""
-        if withdrawal is None:
+        """As `Transport.exchange`."""
+        if cancel_token is None:
             return self._exchange(request, picture, timeout_s, lambda: False)
-        return self._withdrawable(request, picture, timeout_s, withdrawal)
+        return self._cancellable(request, picture, timeout_s, cancel_token)
 
-    def _withdrawable(
+    def _cancellable(
         self,
         request: Request,
         picture: Picture | None,
         timeout_s: float,
-        withdrawal: Withdrawal,
+        cancel_token: CancelToken,
     ) -> Replies:
-        with withdrawal.waking(self._wake):
-            yield from self._exchange(request, picture, timeout_s, lambda: withdrawal.wished)
+        with cancel_token.on_cancel(self._wake):
+            yield from self._exchange(request, picture, timeout_s, lambda: cancel_token.cancelled)
 
     def _exchange(
         self,
         request: Request,
         picture: Picture | None,
         timeout_s: float,
-        withdrawn: Callable[[], bool],
+        cancelled: Callable[[], bool],
     ) -> Replies:
         frames = encode_request(request, picture.data if picture is not None else None)
         self._send(frames)
         finished = False
         try:
-            for reply in self._listen(request, timeout_s, withdrawn):
+            for reply in self._listen(request, timeout_s, cancelled):
                 if reply.error is not None and reply.error.kind == UnknownRequest.kind:
                     self._send(frames)
                     continue
@@ -137,7 +136,7 @@ class ZmqChannel:
                 self._send_about(request, Op.CANCEL)
 
     def _listen(
-        self, request: Request, timeout_s: float, withdrawn: Callable[[], bool]
+        self, request: Request, timeout_s: float, cancelled: Callable[[], bool]
     ) -> Replies:
         """Yield the replies to one request in order, each once, and "unknown request" as it comes."""
         now = time.monotonic()
@@ -148,8 +147,8 @@ class ZmqChannel:
         until = now + timeout_s + (0.0 if hello else GRACE_S)
         patience = gone_s = timeout_s if hello else self._gone_after_s
         while True:
-            if withdrawn():
-                raise Cancelled("the request was withdrawn by its caller")
+            if cancelled():
+                raise Cancelled("the request was cancelled by its caller")
             now = time.monotonic()
             if now >= until or now - heard >= gone_s:
                 raise self._gave_up(ever and now - heard < gone_s, timeout_s, now - heard)

@@ -10,12 +10,12 @@ from typing import Any, Union
 import zmq
 
 from molmo_point.client.address import zmq_address
+from molmo_point.client.cancellation import CancelToken
+from molmo_point.client.curve import ClientKey, read_key
 from molmo_point.client.diagnosis import why_silent
-from molmo_point.client.key import ClientKey, read_key
-from molmo_point.client.link import GONE_S, Replies, checked_patience
 from molmo_point.client.per_process import PerProcess
 from molmo_point.client.remote import RemotePointer
-from molmo_point.client.withdrawal import Withdrawal
+from molmo_point.client.transport import SILENCE_TIMEOUT_S, Replies, check_gone_after
 from molmo_point.client.zmq_channel import ZmqChannel
 from molmo_point.errors import ServerGone, ServiceError, UsageError
 from molmo_point.wire import Op, Picture, Request, ServerInfo, error_from
@@ -51,11 +51,11 @@ class ZmqPointer(RemotePointer):
         key: Union[str, os.PathLike[str], None] = None,
         arrays: ArrayEncoding = "raw",
         camera: str | None = None,
-        gone_after_s: float = GONE_S,
+        gone_after_s: float = SILENCE_TIMEOUT_S,
     ) -> None:
-        link = ZmqLink(url, read_key(key) if key is not None else None, gone_after_s)
+        transport = ZmqTransport(url, read_key(key) if key is not None else None, gone_after_s)
         super().__init__(
-            link,
+            transport,
             timeout_s=timeout_s,
             connect_timeout_s=connect_timeout_s,
             arrays=arrays,
@@ -74,14 +74,14 @@ class _Pool:
         self.lock = threading.Lock()
 
 
-class ZmqLink:
+class ZmqTransport:
     """A pool of sockets to one server; each process has its own."""
 
     def __init__(
-        self, url: str, key: ClientKey | None = None, gone_after_s: float = GONE_S
+        self, url: str, key: ClientKey | None = None, gone_after_s: float = SILENCE_TIMEOUT_S
     ) -> None:
         self.url = zmq_address(url)
-        self._gone_after_s = checked_patience(gone_after_s)
+        self._gone_after_s = check_gone_after(gone_after_s)
         self._key = key
         self._pool = PerProcess(_Pool)
         self._closed = False
@@ -91,17 +91,17 @@ class ZmqLink:
         request: Request,
         picture: Picture | None,
         timeout_s: float,
-        withdrawal: Withdrawal | None = None,
+        cancel_token: CancelToken | None = None,
     ) -> Replies:
-        """As `Link.exchange`."""
+        """As `Transport.exchange`."""
         channel = self._take()
         try:
-            yield from channel.exchange(request, picture, timeout_s, withdrawal)
+            yield from channel.exchange(request, picture, timeout_s, cancel_token)
         finally:
             self._give_back(channel)
 
     def hello(self, timeout_s: float) -> ServerInfo:
-        """As `Link.hello`."""
+        """As `Transport.hello`."""
         request = Request(id=secrets.token_hex(8), op=Op.HELLO)
         try:
             for reply in self.exchange(request, None, timeout_s):
@@ -116,7 +116,7 @@ class ZmqLink:
         raise ServiceError(f"{self.url} did not say what it is")
 
     def close(self) -> None:
-        """As `Link.close`."""
+        """As `Transport.close`."""
         self._closed = True
         pool = self._pool.get()
         with pool.lock:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import queue
 import time
 
-from molmo_point.client.link import Replies
-from molmo_point.client.withdrawal import Withdrawal
+from molmo_point.client.cancellation import CancelToken
+from molmo_point.client.transport import Replies
 from molmo_point.errors import TimedOut
 from molmo_point.service.dispatcher import Desk
 from molmo_point.wire import Picture, Reply, Request, ServerInfo
@@ -15,7 +15,7 @@ GRACE_S = 1.0
 
 
 class DeskLink:
-    """A `Link` to a desk in this process."""
+    """A `Transport` to a desk in this process."""
 
     url = "this server"
 
@@ -27,14 +27,14 @@ class DeskLink:
         request: Request,
         picture: Picture | None,
         timeout_s: float,
-        withdrawal: Withdrawal | None = None,
+        cancel_token: CancelToken | None = None,
     ) -> Replies:
-        """As `Link.exchange`."""
+        """As `Transport.exchange`."""
         caller = request.client or "watch"
-        withdrawal = withdrawal or Withdrawal()
+        cancel_token = cancel_token or CancelToken()
         # The desk ends a request at once, and its last reply wakes whoever waits here.
-        with withdrawal.waking(lambda: self._desk.cancel(caller, request.id)):
-            yield from self._exchange(caller, request, picture, timeout_s, withdrawal)
+        with cancel_token.on_cancel(lambda: self._desk.cancel(caller, request.id)):
+            yield from self._exchange(caller, request, picture, timeout_s, cancel_token)
 
     def _exchange(
         self,
@@ -42,7 +42,7 @@ class DeskLink:
         request: Request,
         picture: Picture | None,
         timeout_s: float,
-        withdrawal: Withdrawal,
+        cancel_token: CancelToken,
     ) -> Replies:
         replies: queue.Queue[Reply] = queue.Queue()
         job = self._desk.ask(
@@ -53,7 +53,7 @@ class DeskLink:
             owner=replies,
             listener=replies.put,
         )
-        if withdrawal.wished:  # before the desk knew the request
+        if cancel_token.cancelled:  # before the desk knew the request
             self._desk.cancel(caller, request.id)
         until = time.monotonic() + timeout_s + GRACE_S
         try:
@@ -67,8 +67,8 @@ class DeskLink:
                 self._desk.cancel(caller, request.id)
 
     def hello(self, timeout_s: float) -> ServerInfo:
-        """As `Link.hello`."""
+        """As `Transport.hello`."""
         return self._desk.info()
 
     def close(self) -> None:
-        """As `Link.close`; there is nothing to close."""
+        """As `Transport.close`; there is nothing to close."""

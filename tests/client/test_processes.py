@@ -94,7 +94,7 @@ def test_what_cannot_be_made_again_says_so(url: str) -> None:
         view = pointer.open(np.zeros((4, 4, 3), np.uint8))
         with pytest.raises(UsageError, match="an opened view belongs to its process"):
             pickle.dumps(view)
-        bare = RemotePointer(pointer._link)
+        bare = RemotePointer(pointer._transport)
         with pytest.raises(UsageError, match="connect in the other process"):
             pickle.dumps(bare)
     subscription = subscribe("tcp://127.0.0.1:9")

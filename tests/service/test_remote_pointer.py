@@ -44,7 +44,7 @@ def fake(**options: Any) -> FakePointer:
 
 
 @pytest.fixture(params=["zmq", "http"])
-def link(request: pytest.FixtureRequest, start: Callable[..., Any]) -> Iterator[Connect]:
+def transport(request: pytest.FixtureRequest, start: Callable[..., Any]) -> Iterator[Connect]:
     """Start a server over a Pointer and connect to it, by one transport or the other."""
     kind = request.param
     opened: list[RemotePointer] = []
@@ -68,16 +68,16 @@ def bare(pointing: Pointing) -> Pointing:
     return pointing.replace(timing=Timing())
 
 
-def test_it_is_a_pointer(link: Connect, image: Array) -> None:
-    pointer = link(fake())
+def test_it_is_a_pointer(transport: Connect, image: Array) -> None:
+    pointer = transport(fake())
     assert isinstance(pointer, Pointer)
     assert pointer.model == "fake"
     with pointer.open(image) as view:
         assert isinstance(view, View)
 
 
-def test_answers_are_those_of_the_pointer_behind(link: Connect, image: Array) -> None:
-    local, remote = fake(), link(fake())
+def test_answers_are_those_of_the_pointer_behind(transport: Connect, image: Array) -> None:
+    local, remote = fake(), transport(fake())
     for query in ("cup", "mug", "nothing"):
         for method in ("point", "count"):
             expected = getattr(local, method)(image, query, stamp_ns=-5, frame_id="camera/ä")
@@ -87,8 +87,8 @@ def test_answers_are_those_of_the_pointer_behind(link: Connect, image: Array) ->
     assert remote.ask(image, "something else") == ""
 
 
-def test_streams_yield_and_return_what_the_pointer_does(link: Connect, image: Array) -> None:
-    local, remote = fake(), link(fake())
+def test_streams_yield_and_return_what_the_pointer_does(transport: Connect, image: Array) -> None:
+    local, remote = fake(), transport(fake())
     for query in ("cup", "nothing"):
         assert drain(remote.stream(image, query, stamp_ns=7)) == drain(
             local.stream(image, query, stamp_ns=7)
@@ -106,8 +106,8 @@ def drain(stream: Any) -> tuple[list[Any], Any]:
             return items, bare(value) if isinstance(value, Pointing) else value
 
 
-def test_an_opened_picture_answers_like_the_picture(link: Connect, image: Array) -> None:
-    local, remote = fake(), link(fake())
+def test_an_opened_picture_answers_like_the_picture(transport: Connect, image: Array) -> None:
+    local, remote = fake(), transport(fake())
     with remote.open(image) as view:
         assert view.image_size == (80, 60)
         assert bare(view.point("cup")) == bare(local.point(image, "cup"))
@@ -120,9 +120,9 @@ def test_an_opened_picture_answers_like_the_picture(link: Connect, image: Array)
     view.close()
 
 
-def test_a_view_that_the_server_forgot_is_opened_again(link: Connect, image: Array) -> None:
+def test_a_view_that_the_server_forgot_is_opened_again(transport: Connect, image: Array) -> None:
     behind = OpenCounter()
-    remote = link(behind, limits={"max_views": 1})
+    remote = transport(behind, limits={"max_views": 1})
     first, second = remote.open(image), remote.open(image)
     assert behind.opened == 2
     assert first.point("mug").count == 1  # `second` had pushed it out
@@ -143,8 +143,8 @@ class OpenCounter(FakePointer):
         return super().open(image)
 
 
-def test_many_questions_are_answered_in_their_order(link: Connect, image: Array) -> None:
-    remote = link(
+def test_many_questions_are_answered_in_their_order(transport: Connect, image: Array) -> None:
+    remote = transport(
         FakePointer(lambda array, query: [(int(query) / 100, 0.5)]), limits={"capacity": 8}
     )
     pointings = remote.point_many([(image, str(number)) for number in range(60)])
@@ -157,14 +157,14 @@ def test_many_questions_are_answered_in_their_order(link: Connect, image: Array)
     assert isinstance(failed, QueryError)
 
 
-def test_every_kind_of_picture_gets_there(link: Connect, image: Array, tmp_path: Any) -> None:
+def test_every_kind_of_picture_gets_there(transport: Connect, image: Array, tmp_path: Any) -> None:
     seen: list[Array] = []
 
     def look(array: Array, query: str) -> list[Point]:
         seen.append(array)
         return []
 
-    remote = link(FakePointer(look))
+    remote = transport(FakePointer(look))
     pil = Image.fromarray(image)
     path = tmp_path / "picture.png"
     pil.save(path)
@@ -173,8 +173,10 @@ def test_every_kind_of_picture_gets_there(link: Connect, image: Array, tmp_path:
         np.testing.assert_array_equal(seen[-1], image)
 
 
-def test_refusals_are_the_exceptions_of_the_pointer_behind(link: Connect, image: Array) -> None:
-    remote = link(fake(), limits={"max_pixels": 5000, "max_query_chars": 10})
+def test_refusals_are_the_exceptions_of_the_pointer_behind(
+    transport: Connect, image: Array
+) -> None:
+    remote = transport(fake(), limits={"max_pixels": 5000, "max_query_chars": 10})
     with pytest.raises(QueryError, match="the query is empty"):
         remote.point(image, "  ")
     with pytest.raises(QueryError, match="11 characters, the limit is 10"):
@@ -199,29 +201,29 @@ def jpeg(image: Array) -> bytes:
 
 
 def test_a_failure_inside_the_server_says_so_and_shows_nothing(
-    link: Connect, image: Array
+    transport: Connect, image: Array
 ) -> None:
     def broken(array: Array, query: str) -> list[Point]:
         raise RuntimeError("secret path /home/me")
 
-    remote = link(FakePointer(broken))
+    remote = transport(FakePointer(broken))
     with pytest.raises(ServiceError, match="RuntimeError") as caught:
         remote.point(image, "mug")
     assert "secret" not in str(caught.value)
     assert type(caught.value) is ServiceError
 
 
-def test_a_deadline_that_passes_at_work_is_an_answer(link: Connect, image: Array) -> None:
-    remote = link(fake(delay_s=5.0))
+def test_a_deadline_that_passes_at_work_is_an_answer(transport: Connect, image: Array) -> None:
+    remote = transport(fake(delay_s=5.0))
     pointing = remote.point(image, "mug", timeout_s=0.3)
     assert pointing.status is Status.TRUNCATED
     assert pointing.points == ()
 
 
 def test_a_deadline_that_passes_in_the_queue_is_an_error(
-    link: Connect, image: Array, gate: Any
+    transport: Connect, image: Array, gate: Any
 ) -> None:
-    remote = link(gate)
+    remote = transport(gate)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(remote.point, image, "first")
         assert gate.entered.acquire(timeout=10)
@@ -236,8 +238,10 @@ def test_a_deadline_that_passes_in_the_queue_is_an_error(
     assert gate.calls == [("point", "first")]
 
 
-def test_a_full_queue_says_busy_and_loses_nothing(link: Connect, image: Array, gate: Any) -> None:
-    remote = link(gate, limits={"capacity": 4, "max_batch": 1})
+def test_a_full_queue_says_busy_and_loses_nothing(
+    transport: Connect, image: Array, gate: Any
+) -> None:
+    remote = transport(gate, limits={"capacity": 4, "max_batch": 1})
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(remote.point, image, "first")
         assert gate.entered.acquire(timeout=10)
@@ -254,8 +258,8 @@ def test_a_full_queue_says_busy_and_loses_nothing(link: Connect, image: Array, g
         assert [job.result(10).query for job in waiting] == ["0", "1", "2"]
 
 
-def test_the_newest_frame_of_a_camera_wins(link: Connect, image: Array, gate: Any) -> None:
-    remote = link(gate, camera="front")
+def test_the_newest_frame_of_a_camera_wins(transport: Connect, image: Array, gate: Any) -> None:
+    remote = transport(gate, camera="front")
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(remote.point, image, "mug", stamp_ns=1)
         assert gate.entered.acquire(timeout=10)
@@ -281,9 +285,9 @@ def test_the_newest_frame_of_a_camera_wins(link: Connect, image: Array, gate: An
 
 
 def test_health_and_metadata_do_not_wait_for_the_model(
-    link: Connect, image: Array, gate: Any
+    transport: Connect, image: Array, gate: Any
 ) -> None:
-    remote = link(gate)
+    remote = transport(gate)
     with ThreadPoolExecutor(1) as pool:
         job = pool.submit(remote.point, image, "mug")
         assert gate.entered.acquire(timeout=10)
@@ -293,14 +297,14 @@ def test_health_and_metadata_do_not_wait_for_the_model(
         job.result(10)
 
 
-def test_questions_of_many_threads_are_not_mixed_up(link: Connect, image: Array) -> None:
-    remote = link(FakePointer(lambda array, query: [(int(query) / 1000, 0.5)]))
+def test_questions_of_many_threads_are_not_mixed_up(transport: Connect, image: Array) -> None:
+    remote = transport(FakePointer(lambda array, query: [(int(query) / 1000, 0.5)]))
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda n: remote.point(image, str(n)), range(200)))
     assert [a.points[0].x for a in answers] == [n / 1000 for n in range(200)]
 
 
-def test_a_stream_that_is_left_early_is_withdrawn(link: Connect, image: Array) -> None:
+def test_a_stream_that_is_left_early_is_withdrawn(transport: Connect, image: Array) -> None:
     closed = threading.Event()
 
     class Endless(FakePointer):
@@ -313,7 +317,7 @@ def test_a_stream_that_is_left_early_is_withdrawn(link: Connect, image: Array) -
                 closed.set()
             return None
 
-    remote = link(Endless({"mug": [(0.1, 0.2)]}))
+    remote = transport(Endless({"mug": [(0.1, 0.2)]}))
     stream = remote.stream(image, "mug")
     assert [next(stream).index for _ in range(3)] == [0, 1, 2]
     stream.close()
@@ -322,7 +326,7 @@ def test_a_stream_that_is_left_early_is_withdrawn(link: Connect, image: Array) -
 
 
 def test_while_the_model_loads_questions_wait_and_the_server_says_so(
-    link: Connect, image: Array
+    transport: Connect, image: Array
 ) -> None:
     loaded = threading.Event()
 
@@ -330,7 +334,7 @@ def test_while_the_model_loads_questions_wait_and_the_server_says_so(
         assert loaded.wait(20)
         return fake()
 
-    remote = link(load)  # type: ignore[arg-type]
+    remote = transport(load)  # type: ignore[arg-type]
     assert (remote.info().ready, remote.info().state) == (False, "loading")
     with ThreadPoolExecutor(1) as pool:
         job = pool.submit(remote.point, image, "mug")
@@ -340,16 +344,16 @@ def test_while_the_model_loads_questions_wait_and_the_server_says_so(
     assert remote.info().state == "ready"
 
 
-def test_a_closed_pointer_says_so(link: Connect, image: Array) -> None:
-    remote = link(fake())
+def test_a_closed_pointer_says_so(transport: Connect, image: Array) -> None:
+    remote = transport(fake())
     remote.close()
     remote.close()
     with pytest.raises(UsageError, match="closed"):
         remote.point(image, "mug")
 
 
-def test_a_server_that_stops_is_gone(link: Connect, image: Array) -> None:
-    remote = link(fake())
+def test_a_server_that_stops_is_gone(transport: Connect, image: Array) -> None:
+    remote = transport(fake())
     remote.service.stop()  # type: ignore[attr-defined]
     with pytest.raises((ServerGone, Busy)):
         remote.point(image, "mug", timeout_s=1.0)
@@ -361,13 +365,13 @@ def test_nobody_at_the_address_is_an_error_at_once(url: str) -> None:
         connect(url, connect_timeout_s=0.3)
 
 
-def test_how_long_silence_is_borne_is_the_callers_choice(link: Connect, image: Array) -> None:
-    remote = link(fake(), gone_after_s=0.5, timeout_s=300.0)
+def test_how_long_silence_is_borne_is_the_callers_choice(transport: Connect, image: Array) -> None:
+    remote = transport(fake(), gone_after_s=0.5, timeout_s=300.0)
     remote.service.stop()  # type: ignore[attr-defined]
     with pytest.raises((ServerGone, Busy)):
         remote.point(image, "mug")
     with pytest.raises(UsageError, match="gone_after_s above 0"):
-        link(fake(), gone_after_s=0.0)
+        transport(fake(), gone_after_s=0.0)
 
 
 @pytest.mark.parametrize("url", ["gpu:5555", "ftp://gpu", "", "tcp://", "tcp://nonsense"])

@@ -18,7 +18,7 @@ import zmq
 from PIL import Image
 
 from molmo_point.client import connect
-from molmo_point.client.key import read_key
+from molmo_point.client.curve import read_key
 from molmo_point.client.subscribe import subscribe
 from molmo_point.errors import (
     Refused,

@@ -16,7 +16,7 @@ import zmq
 from pydantic import BaseModel, ConfigDict, ValidationError
 from zmq.utils import z85
 
-from molmo_point.client.key import ClientKey, Z85Key
+from molmo_point.client.curve import ClientKey, Z85Key
 from molmo_point.errors import UsageError
 
 log = logging.getLogger(__name__)

@@ -6,11 +6,11 @@ from collections.abc import Generator
 from typing import Protocol
 
 from molmo_point.arguments import check_timeout
-from molmo_point.client.withdrawal import Withdrawal
+from molmo_point.client.cancellation import CancelToken
 from molmo_point.errors import UsageError
 from molmo_point.wire import Picture, Reply, Request, ServerInfo
 
-GONE_S = 10.0
+SILENCE_TIMEOUT_S = 10.0
 """After so long without a server nobody is there; longer than one takes to start again on most machines.
 
 One that has said that it stops is waited for as long as the call has time."""
@@ -18,16 +18,16 @@ One that has said that it stops is waited for as long as the call has time."""
 Replies = Generator[Reply, None, None]
 
 
-def checked_patience(gone_after_s: object) -> float:
+def check_gone_after(gone_after_s: object) -> float:
     """Return how long a silent server is waited for, in seconds.
 
     Raises:
         UsageError: Not a number above 0 s.
     """
-    return checked_wait(gone_after_s, "gone_after_s")
+    return check_wait(gone_after_s, "gone_after_s")
 
 
-def checked_wait(wait_s: object, name: str) -> float:
+def check_wait(wait_s: object, name: str) -> float:
     """Return a time that must end, in seconds.
 
     Raises:
@@ -42,7 +42,7 @@ def checked_wait(wait_s: object, name: str) -> float:
     return seconds
 
 
-class Link(Protocol):
+class Transport(Protocol):
     """A connection to a server. May be used from several threads at once."""
 
     @property
@@ -54,15 +54,15 @@ class Link(Protocol):
         request: Request,
         picture: Picture | None,
         timeout_s: float,
-        withdrawal: Withdrawal | None = None,
+        cancel_token: CancelToken | None = None,
     ) -> Replies:
         """Send a request and yield its replies in order, each once, up to the last one.
 
-        A server that is restarted meanwhile is asked again with the same id. Closing the generator withdraws the request, and so
-        does `withdrawal` from any thread.
+        A server that is restarted meanwhile is asked again with the same id. Closing the generator cancels the request, and so
+        does `cancel_token` from any thread.
 
         Raises:
-            Cancelled: It was withdrawn through `withdrawal`; over some links the error reply `cancelled` comes instead.
+            Cancelled: It was cancelled through `cancel_token`; over some transports the error reply `cancelled` comes instead.
             ServerGone: Nobody answers.
             Refused: The server does not let this client in.
             TimedOut: The last reply did not come in time.
