@@ -10,22 +10,22 @@ import typer
 
 from molmo_point.cli import EXIT_CODES, FAILED, FOUND, MISTAKE, NOTHING
 from molmo_point.cli.asking import OF_ONE_IMAGE, report_skipped
-from molmo_point.cli.opening import (
+from molmo_point.cli.inputs import Picture, collect_images
+from molmo_point.cli.model_options import (
     AsJson,
     Connect,
     Device,
     Dtype,
     Key,
     Model,
+    ModelSelection,
     Quantize,
     Quiet,
     Timeout,
     Token,
-    Where,
     open_pointer,
 )
-from molmo_point.cli.pictures import Picture, gather
-from molmo_point.cli.words import split_words
+from molmo_point.cli.words import split_arguments
 from molmo_point.errors import PointError, UsageError
 
 if TYPE_CHECKING:
@@ -76,10 +76,10 @@ def ask(
     from molmo_point.capabilities import check_question
     from molmo_point.images import load_image
 
-    where = Where(model, connect, key, token, device, dtype, quantize)
-    names, texts = split_words(words, [] if query is None else [query], "question")
+    where = ModelSelection(model, connect, key, token, device, dtype, quantize)
+    names, texts = split_arguments(words, [] if query is None else [query], "question")
     question = check_query(texts[0])
-    found = gather(names, recursive=recursive)
+    found = collect_images(names, recursive=recursive)
     report_skipped(found, quiet)
     if len(found.pictures) == 1 and not found.several:
         load_image(found.pictures[0].source)

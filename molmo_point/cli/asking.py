@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from molmo_point.cli.answers import UNKNOWN, Answer, other_labels
-from molmo_point.cli.drawings import DrawingFailed, Drawings
-from molmo_point.cli.pictures import Gathered, Picture
-from molmo_point.cli.waiting import progress
+from molmo_point.cli.inputs import CollectedImages, Picture
+from molmo_point.cli.outputs import AnnotatedOutputs, DrawingFailed
+from molmo_point.cli.progress import progress
 from molmo_point.errors import (
     Busy,
     ImageError,
@@ -52,7 +52,9 @@ class Asking:
     as_json: bool
     quiet: bool
 
-    def run(self, pointer: Pointer, found: Gathered, drawings: Drawings | None) -> list[Answer]:
+    def run(
+        self, pointer: Pointer, found: CollectedImages, outputs: AnnotatedOutputs | None
+    ) -> list[Answer]:
         """Ask, print each answer as it comes, draw where asked to; return the answers.
 
         Raises:
@@ -73,8 +75,8 @@ class Asking:
                 self._remark(answer)
                 of_one.append(answer)
             answers += of_one
-            if drawings is not None and not self._draw(drawings, picture, of_one):
-                drawings = None
+            if outputs is not None and not self._draw(outputs, picture, of_one):
+                outputs = None
         return answers
 
     def _answers(self, pointer: Pointer, picture: Picture) -> Iterator[Answer]:
@@ -134,16 +136,18 @@ class Asking:
             for words in remarks(answer, self.kind):
                 self._say(f"{where}: {words}")
 
-    def _draw(self, drawings: Drawings, picture: Picture, answers: Sequence[Answer]) -> bool:
+    def _draw(
+        self, outputs: AnnotatedOutputs, picture: Picture, answers: Sequence[Answer]
+    ) -> bool:
         """Draw the answers about one image; False after a failure that will meet the others, too."""
         pointings = [answer.pointing for answer in answers if answer.pointing is not None]
         if not pointings:
             return True
         try:
-            path = drawings.write(picture, _drawn_together(pointings))
+            path = outputs.write(picture, _drawn_together(pointings))
         except DrawingFailed as error:
             _complain(f"{error}; " + ("no further drawings are made" if self.several else ""))
-            drawings.failed = True
+            outputs.failed = True
             return False
         if not self.several:
             self._say(f"wrote {path}")
@@ -206,7 +210,7 @@ def _drawn_together(pointings: Sequence[Pointing]) -> Pointing:
     )
 
 
-def report_skipped(found: Gathered, quiet: bool) -> None:
+def report_skipped(found: CollectedImages, quiet: bool) -> None:
     """Name on stderr the files of folders that are not asked about, by reason."""
     if quiet or not found.skipped:
         return

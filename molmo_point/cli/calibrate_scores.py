@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molmo_point.atomic_write import write_atomic
-from molmo_point.cli.opening import Where
-from molmo_point.cli.waiting import bar
+from molmo_point.cli.model_options import ModelSelection
+from molmo_point.cli.progress import bar
 from molmo_point.errors import UsageError
 from molmo_point.synthetic.held_out import WORLDS, count_images, world_examples
 from molmo_point.wording import counted
@@ -103,7 +103,7 @@ def calibrate_scores(
         )
     source = "questions of the user" if examples else f"{pictures} drawn images each of {worlds}"
     pointer = load(model, calibrated=False)
-    identity = json.dumps(Where(model).identity(pointer.model))
+    identity = json.dumps(ModelSelection(model).identity(pointer.model))
     kept = AnswerCache(out / ANSWERS_FILE, identity) if examples else None
     if kept:
         sys.stderr.write(f"answers kept in {out / ANSWERS_FILE}: {len(kept)}\n")

@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from molmo_point.cli import FAILED
-from molmo_point.cli.drawings import Drawings
-from molmo_point.cli.opening import Quiet, Where, open_pointer
-from molmo_point.cli.pictures import Picture
+from molmo_point.cli.inputs import Picture
+from molmo_point.cli.model_options import ModelSelection, Quiet, open_pointer
+from molmo_point.cli.outputs import AnnotatedOutputs
 from molmo_point.errors import UsageError
 
 FOLDER = Path(__file__).parents[1] / "nano"
@@ -34,12 +34,12 @@ def demo(
     from molmo_point.cli.tables import print_points
 
     picture, query = _scene()
-    drawings = Drawings(out, [picture])
-    with open_pointer(Where(), quiet=quiet) as pointer:
+    outputs = AnnotatedOutputs(out, [picture])
+    with open_pointer(ModelSelection(), quiet=quiet) as pointer:
         pointing = pointer.point(picture.source, query, frame_id="demo.png")
         model = pointer.model
     print_points(pointing, "demo.png")
-    path = drawings.write(picture, pointing)
+    path = outputs.write(picture, pointing)
     if not quiet:
         sys.stderr.write(
             f"{model} took {pointing.timing.total_s:.1f} s; the points are drawn in {path}. "

@@ -12,9 +12,9 @@ from typing import Annotated
 import typer
 
 from molmo_point.cli import FAILED, FOUND
-from molmo_point.cli.opening import AsJson, Connect, Key, Quiet, Token, Where
+from molmo_point.cli.model_options import AsJson, Connect, Key, ModelSelection, Quiet, Token
+from molmo_point.cli.progress import spinner
 from molmo_point.cli.tables import Column, print_rows
-from molmo_point.cli.waiting import spinner
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def doctor(
         checks.cache,
         checks.ports,
     ]
-    where = Where(connect=connect, key=key, token=token)
+    where = ModelSelection(connect=connect, key=key, token=token)
     if where.connect is not None:
         parts = [_system, lambda: checks.server(where)]
     elif point:

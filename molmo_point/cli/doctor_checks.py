@@ -14,7 +14,7 @@ from molmo_point.cli.doctor import Check
 from molmo_point.install import install_line
 
 if TYPE_CHECKING:
-    from molmo_point.cli.opening import Where
+    from molmo_point.cli.model_options import ModelSelection
     from molmo_point.client.remote import RemotePointer
 
 PORTS = {"zmq": 5555, "http": 8000}
@@ -156,9 +156,9 @@ def nano() -> list[Check]:
     return [Check("nano", "ok", spent)]
 
 
-def server(where: Where) -> list[Check]:
+def server(where: ModelSelection) -> list[Check]:
     """Ask a server what it is, how quickly it answers, and to point once."""
-    from molmo_point.cli.opening import open_pointer
+    from molmo_point.cli.model_options import open_pointer
     from molmo_point.client.remote import RemotePointer
     from molmo_point.errors import PointError, Refused
 

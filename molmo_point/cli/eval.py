@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molmo_point.atomic_write import write_atomic
-from molmo_point.cli.waiting import bar
+from molmo_point.cli.progress import bar
 from molmo_point.errors import UsageError
 from molmo_point.synthetic.held_out import WORLDS, count_images, world_examples
 

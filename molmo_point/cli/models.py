@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from molmo_point.cli.memory import fits
-from molmo_point.cli.opening import AsJson
+from molmo_point.cli.model_options import AsJson
 from molmo_point.cli.tables import Column, print_rows
 from molmo_point.errors import ModelNotFound
 

@@ -10,23 +10,23 @@ import typer
 from molmo_point.cli import EXIT_CODES, FAILED
 from molmo_point.cli.answers import overall_code
 from molmo_point.cli.asking import Asking, report_skipped
-from molmo_point.cli.drawings import Drawings
-from molmo_point.cli.opening import (
+from molmo_point.cli.inputs import collect_images
+from molmo_point.cli.model_options import (
     AsJson,
     Connect,
     Device,
     Dtype,
     Key,
     Model,
+    ModelSelection,
     Quantize,
     Quiet,
     Timeout,
     Token,
-    Where,
     open_pointer,
 )
-from molmo_point.cli.pictures import gather
-from molmo_point.cli.words import split_words
+from molmo_point.cli.outputs import AnnotatedOutputs
+from molmo_point.cli.words import split_arguments
 from molmo_point.wording import counted
 
 Words = Annotated[
@@ -94,7 +94,7 @@ def point(
     molmo-point point photos/ mugs --connect http://gpu:8000 --out drawn/
     curl -sL https://example.org/desk.jpg | molmo-point point - "red mug"
     """
-    where = Where(model, connect, key, token, device, dtype, quantize)
+    where = ModelSelection(model, connect, key, token, device, dtype, quantize)
     _ask("point", words, query, where, recursive, timeout, as_json, quiet, out, overwrite)
 
 
@@ -125,7 +125,7 @@ def count(
     molmo-point count photos/ boats --recursive > counts.tsv
     molmo-point count photos/ --query boats --query "people on a pier" --json
     """
-    where = Where(model, connect, key, token, device, dtype, quantize)
+    where = ModelSelection(model, connect, key, token, device, dtype, quantize)
     _ask("count", words, query, where, recursive, timeout, as_json, quiet, out, overwrite)
 
 
@@ -133,7 +133,7 @@ def _ask(
     kind: str,
     words: list[str],
     query: list[str] | None,
-    where: Where,
+    where: ModelSelection,
     recursive: bool,
     timeout_s: float | None,
     as_json: bool,
@@ -144,13 +144,13 @@ def _ask(
     from molmo_point.arguments import check_query
     from molmo_point.images import load_image
 
-    names, queries = split_words(words, query or (), "query")
+    names, queries = split_arguments(words, query or (), "query")
     queries = [check_query(text) for text in queries]
-    found = gather(names, recursive=recursive)
-    drawings = (
+    found = collect_images(names, recursive=recursive)
+    outputs = (
         None
         if out is None
-        else Drawings(out, found.pictures, several=found.several, overwrite=overwrite)
+        else AnnotatedOutputs(out, found.pictures, several=found.several, overwrite=overwrite)
     )
     report_skipped(found, quiet)
     several = found.several or len(queries) > 1
@@ -159,10 +159,10 @@ def _ask(
         load_image(found.pictures[0].source)
     asking = Asking(kind, queries, several, timeout_s, as_json, quiet)
     with open_pointer(where, quiet=quiet) as pointer:
-        answers = asking.run(pointer, found, drawings)
+        answers = asking.run(pointer, found, outputs)
     code = overall_code(answers)
-    if drawings is not None:
+    if outputs is not None:
         if several and not quiet:
-            sys.stderr.write(f"wrote {counted(drawings.written, 'drawing')} in {drawings.place}\n")
-        code = FAILED if drawings.failed else code
+            sys.stderr.write(f"wrote {counted(outputs.written, 'drawing')} in {outputs.place}\n")
+        code = FAILED if outputs.failed else code
     raise typer.Exit(code)

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from molmo_point.cli import FAILED
-from molmo_point.cli.opening import (
+from molmo_point.cli.model_options import (
     AsJson,
     Connect,
     Device,
     Dtype,
     Key,
     Model,
+    ModelSelection,
     Quantize,
     Quiet,
     Token,
-    Where,
     open_pointer,
 )
 from molmo_point.points import Status
@@ -95,7 +95,7 @@ def watch(
     from molmo_point.tracking.continuous import Watch
     from molmo_point.tracking.frame_sources import frames as read
 
-    where = Where(model, connect, key, token, device, dtype, quantize)
+    where = ModelSelection(model, connect, key, token, device, dtype, quantize)
     say = _Speaker(as_json)
     stop = threading.Event()
     with (

@@ -8,13 +8,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from molmo_point.cli.pictures import SUFFIXES
+from molmo_point.cli.inputs import SUFFIXES
 from molmo_point.errors import UsageError
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-def split_words(
+def split_arguments(
     words: Sequence[str], queries: Sequence[str], kind: str
 ) -> tuple[list[str], list[str]]:
     """Tell images and queries apart: `IMAGE... QUERY`, `QUERY IMAGE...` where that is plain, or `--query QUERY IMAGE...`.

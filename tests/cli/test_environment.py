@@ -68,10 +68,10 @@ def test_what_is_typed_must_fit(
 
 
 def test_in_python_every_argument_counts_as_typed() -> None:
-    from molmo_point.cli.opening import Where
+    from molmo_point.cli.model_options import ModelSelection
 
     with pytest.raises(UsageError, match="--key is for a server"):
-        Where(key=Path("k.json"))
+        ModelSelection(key=Path("k.json"))
 
 
 def test_a_folder_that_is_not_there_is_no_hub_name(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from molmo_point.cli.opening import Where
+from molmo_point.cli.model_options import ModelSelection
 
 TINY = Path(__file__).parents[1] / "golden" / "models" / "tiny-d"
 
@@ -20,37 +20,37 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_same_files_are_the_same_model(folder: Path) -> None:
-    one, two = (Where(str(folder)).identity("checkpoint") for _ in range(2))
+    one, two = (ModelSelection(str(folder)).identity("checkpoint") for _ in range(2))
     assert one == two
     assert json.loads(json.dumps(one)) == one
 
 
 def test_weights_that_were_trained_on_are_another_model(folder: Path) -> None:
-    before = Where(str(folder)).identity("checkpoint")
+    before = ModelSelection(str(folder)).identity("checkpoint")
     weights = folder / "model.safetensors"
     state = weights.stat()
     changed = bytearray(weights.read_bytes())
     changed[-1] ^= 1
     weights.write_bytes(changed)
     os.utime(weights, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
-    assert Where(str(folder)).identity("checkpoint") != before
+    assert ModelSelection(str(folder)).identity("checkpoint") != before
 
 
 def test_another_configuration_is_another_model(folder: Path) -> None:
-    before = Where(str(folder)).identity("checkpoint")
+    before = ModelSelection(str(folder)).identity("checkpoint")
     path, state = folder / "config.json", (folder / "config.json").stat()
     path.write_text(path.read_text().replace(" ", "  ", 1))
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
-    assert Where(str(folder)).identity("checkpoint") != before
+    assert ModelSelection(str(folder)).identity("checkpoint") != before
 
 
 def test_types_of_weights_and_servers_count_too() -> None:
     every = [
-        Where().identity("nano"),
-        Where(dtype="bfloat16").identity("nano"),
-        Where(quantize="int8").identity("nano"),
-        Where(connect="tcp://a:5555").identity("nano"),
-        Where(connect="tcp://b:5555").identity("nano"),
-        Where(connect="tcp://a:5555").identity("molmo-7b-d"),
+        ModelSelection().identity("nano"),
+        ModelSelection(dtype="bfloat16").identity("nano"),
+        ModelSelection(quantize="int8").identity("nano"),
+        ModelSelection(connect="tcp://a:5555").identity("nano"),
+        ModelSelection(connect="tcp://b:5555").identity("nano"),
+        ModelSelection(connect="tcp://a:5555").identity("molmo-7b-d"),
     ]
     assert all(one not in every[:index] for index, one in enumerate(every))

@@ -126,7 +126,7 @@ def test_a_stream_ends_at_once_while_the_model_still_thinks(
     second = waiting(pool, stream, stuck)
     stream.cancel()
     stream.cancel()
-    with pytest.raises(Cancelled, match="withdrawn|cancelled"):
+    with pytest.raises(Cancelled, match=r"withdrawn|cancelled"):
         second.result(WAIT_S)
     assert not stuck.gate.is_set()
     assert remote.info(timeout_s=5.0).ready

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molmo_point.cli.opening import (
+from molmo_point.cli.model_options import (
     AsJson,
     Connect,
     Device,
     Dtype,
     Key,
     Model,
+    ModelSelection,
     Quantize,
     Quiet,
     Timeout,
     Token,
-    Where,
     open_pointer,
 )
 from molmo_point.wording import counted
@@ -109,7 +109,7 @@ def bag(
         storage,
         timeout or 600.0,
     )
-    where = Where(model, connect, key, token, device, dtype, quantize)
+    where = ModelSelection(model, connect, key, token, device, dtype, quantize)
     with open_pointer(where, quiet=quiet) as pointer:
         identity = json.dumps([where.identity(pointer.model), parameters], sort_keys=True)
         task = dataclasses.replace(task, identity=identity)

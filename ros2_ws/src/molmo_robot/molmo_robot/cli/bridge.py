@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molmo_point.cli.opening import (
+from molmo_point.cli.model_options import (
     Connect,
     Device,
     Dtype,
     Key,
     Model,
+    ModelSelection,
     Quantize,
     Quiet,
     Token,
-    Where,
     open_pointer,
 )
 from molmo_robot.cli.options import (
@@ -90,7 +90,7 @@ def dds(
         **transform_topics(tf_namespace),
         **parameters_of(settings),
     }
-    where = Where(model, connect, key, token, device, dtype, quantize)
+    where = ModelSelection(model, connect, key, token, device, dtype, quantize)
     with open_pointer(where, quiet=quiet) as pointer:
         stopped = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):

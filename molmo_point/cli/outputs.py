@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from molmo_point.cli.drawn import is_our_drawing, marked
-from molmo_point.cli.pictures import Picture
+from molmo_point.cli.inputs import Picture
 from molmo_point.errors import PointError, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class DrawingFailed(PointError):
     kind = "drawing"
 
 
-class Drawings:
+class AnnotatedOutputs:
     """Where the drawn images go. Everything that can be wrong is found out here, before a model is loaded.
 
     Args:

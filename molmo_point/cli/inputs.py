@@ -54,7 +54,7 @@ class Picture:
 
 
 @dataclass
-class Gathered:
+class CollectedImages:
     """What the words on the command line name.
 
     Attributes:
@@ -68,7 +68,7 @@ class Gathered:
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
-def gather(words: Sequence[str], *, recursive: bool = False) -> Gathered:
+def collect_images(words: Sequence[str], *, recursive: bool = False) -> CollectedImages:
     """Find the images that the words name.
 
     Args:
@@ -79,9 +79,9 @@ def gather(words: Sequence[str], *, recursive: bool = False) -> Gathered:
     """
     if list(words).count("-") > 1:
         raise UsageError("'-' may stand for one picture only: stdin can be read once")
-    found = Gathered(several=len(words) > 1)
+    found = CollectedImages(several=len(words) > 1)
     for word in words:
-        _gather_one(word, recursive, found)
+        _collect_one(word, recursive, found)
     return found
 
 
@@ -90,7 +90,7 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _gather_one(word: str, recursive: bool, found: Gathered) -> None:
+def _collect_one(word: str, recursive: bool, found: CollectedImages) -> None:
     if word == "-":
         found.pictures.append(_from_stdin())
     elif word.startswith("data:"):
@@ -115,7 +115,7 @@ def _not_fetched(address: str) -> str:
     )
 
 
-def _from_disk(word: str, recursive: bool, found: Gathered) -> None:
+def _from_disk(word: str, recursive: bool, found: CollectedImages) -> None:
     path = Path(word)
     if word.startswith("~") and not path.exists():
         path = path.expanduser()
@@ -166,7 +166,7 @@ def _each_once(names: Sequence[str]) -> list[str]:
     return list(seen.values())
 
 
-def _from_folder(folder: Path, recursive: bool, found: Gathered) -> None:
+def _from_folder(folder: Path, recursive: bool, found: CollectedImages) -> None:
     before = len(found.pictures)
     names = sorted(_files_in(folder, recursive), key=os.fsencode)
     for name in _each_once(names):

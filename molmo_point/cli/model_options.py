@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molmo_point.cli.waiting import spinner
+from molmo_point.cli.progress import spinner
 from molmo_point.errors import MissingExtra, ModelNotFound, UsageError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line o
 
 
 @dataclass(frozen=True)
-class Where:
+class ModelSelection:
     """Which model answers; None leaves a choice to the library."""
 
     model: str | None = None
@@ -135,7 +135,7 @@ def _typed(name: str) -> bool:
 
 
 @contextmanager
-def open_pointer(where: Where, *, quiet: bool) -> Iterator[Pointer]:
+def open_pointer(where: ModelSelection, *, quiet: bool) -> Iterator[Pointer]:
     """Load the model, or connect; close it at the end. A spinner on stderr shows that it is loading.
 
     Raises:
@@ -149,11 +149,11 @@ def open_pointer(where: Where, *, quiet: bool) -> Iterator[Pointer]:
         pointer.close()
 
 
-def _doing(where: Where) -> str:
+def _doing(where: ModelSelection) -> str:
     return f"loading {where.model or 'nano'}" if where.connect is None else "connecting"
 
 
-def _is_here(where: Where) -> bool:
+def _is_here(where: ModelSelection) -> bool:
     """Whether nothing has to be downloaded; a download shows bars of its own."""
     from molmo_point.checkpoints.catalog import find
 
@@ -163,7 +163,7 @@ def _is_here(where: Where) -> bool:
     return entry is not None and entry.folder() is not None
 
 
-def _load(where: Where) -> Pointer:
+def _load(where: ModelSelection) -> Pointer:
     from molmo_point import api
 
     _refuse_missing_folder(where.model or "nano")
@@ -193,7 +193,7 @@ def _refuse_missing_folder(model: str) -> None:
         )
 
 
-def _connect(where: Where) -> Pointer:
+def _connect(where: ModelSelection) -> Pointer:
     from molmo_point import api
 
     url = where.connect or ""

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from molmo_point import images
-from molmo_point.cli.pictures import _why_not, gather
+from molmo_point.cli.inputs import _why_not, collect_images
 from molmo_point.errors import ImageError
 from molmo_point.install import install_line
 from molmo_point.testing import FakePointer
@@ -37,13 +37,13 @@ def tree(desk: Path, tmp_path: Path) -> Path:
 
 
 def names(folder: Path, *, recursive: bool = False) -> list[str]:
-    found = gather([str(folder)], recursive=recursive)
+    found = collect_images([str(folder)], recursive=recursive)
     return [os.path.relpath(picture.name, folder) for picture in found.pictures]
 
 
 def test_a_folder_names_what_it_leaves_out(run: Run, stage: Stage, tree: Path) -> None:
     assert names(tree) == ["a.png", "b", "f.jfif"]
-    skipped = gather([str(tree)]).skipped
+    skipped = collect_images([str(tree)]).skipped
     assert skipped[0][0] == str(tree / "IMG_1.HEIC")
     assert install_line("heic") in skipped[0][1]
     assert "or convert it to JPEG or PNG" in skipped[0][1]
@@ -61,7 +61,7 @@ def test_recursive_enters_folders_and_no_hidden_ones(tree: Path) -> None:
 def test_a_folder_of_folders_says_how_to_enter_them(tmp_path: Path, tree: Path) -> None:
     (tmp_path / "desk.png").unlink()
     with pytest.raises(ImageError, match="--recursive"):
-        gather([str(tmp_path)])
+        collect_images([str(tmp_path)])
 
 
 def test_links_that_lead_in_a_circle_count_nothing_twice(tree: Path) -> None:
@@ -69,7 +69,7 @@ def test_links_that_lead_in_a_circle_count_nothing_twice(tree: Path) -> None:
     (tree / "again").symlink_to("sub")
     (tree / "same.png").symlink_to("a.png")
     assert names(tree, recursive=True) == ["a.png", "again/c.PNG", "b", "f.jfif"]
-    found = gather([str(tree / "**" / "*.png")])
+    found = collect_images([str(tree / "**" / "*.png")])
     assert [Path(picture.name).name for picture in found.pictures] == ["a.png"]
     assert found.several
 
