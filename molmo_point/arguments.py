@@ -6,11 +6,9 @@ import math
 import operator
 from numbers import Real
 
+from molmo_point.defaults import MAX_QUERY_CHARACTERS
 from molmo_point.errors import QueryError, UsageError
 from molmo_point.pointer import ImageLike
-
-MAX_QUERY_CHARACTERS = 4000
-"""Longest query: the model's 4096 positions hold the image, the query and the answer."""
 
 
 def check_query_length(query: str, max_characters: int = MAX_QUERY_CHARACTERS) -> None:

@@ -11,13 +11,14 @@ import time
 from typing import TYPE_CHECKING
 
 from molmo_point.cli.doctor import Check
+from molmo_point.defaults import HTTP_PORT, ZMQ_PORT
 from molmo_point.install import install_line
 
 if TYPE_CHECKING:
     from molmo_point.cli.model_options import ModelSelection
     from molmo_point.client.remote import RemotePointer
 
-PORTS = {"zmq": 5555, "http": 8000}
+PORTS = {"zmq": ZMQ_PORT, "http": HTTP_PORT}
 """The ports that `molmo-point serve` takes unless told otherwise."""
 
 ADVICE = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from molmo_point.defaults import HTTP_ADDRESS, ZMQ_ADDRESS
 from molmo_point.errors import UsageError
 from molmo_point.install import import_failure
 from molmo_point.service.bind_check import host_port as _host_port
@@ -53,14 +54,14 @@ def serve(
     model: Annotated[str, typer.Argument(help="Name, hub repository or folder.")] = "nano",
     zmq: Annotated[
         str, typer.Option(help="Address for questions over ZeroMQ; 'off' for none.")
-    ] = "tcp://127.0.0.1:5555",
+    ] = ZMQ_ADDRESS,
     publish: Annotated[
         str | None,
         typer.Option(help="Address for published answers; by default the port after --zmq's."),
     ] = None,
     http: Annotated[
         str, typer.Option(help="HOST:PORT for HTTP and the web page; 'off' for none.")
-    ] = "127.0.0.1:8000",
+    ] = HTTP_ADDRESS,
     curve_dir: CurveDir = None,
     token_file: TokenFile = None,
     insecure: Annotated[

@@ -26,6 +26,7 @@ from molmo_point.cli.model_options import (
     Token,
     open_pointer,
 )
+from molmo_point.defaults import WATCH_TIMEOUT_S
 from molmo_point.points import Status
 from molmo_point.wording import counted
 
@@ -66,7 +67,9 @@ def watch(
     every: Annotated[
         float, typer.Option(min=0.0, help="Seconds between questions; 0: as fast as answers come.")
     ] = 0.0,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for each question.")] = 10.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds for each question.")
+    ] = WATCH_TIMEOUT_S,
     frames: Annotated[int, typer.Option(min=0, help="Stop after so many; 0: never.")] = 0,
     pace: Annotated[
         bool, typer.Option(help="Play a file at its own rate; otherwise as fast as it is read.")

@@ -15,7 +15,8 @@ from molmo_point.client.http_messages import body_of, object_in, replies_in, rep
 from molmo_point.client.http_session import ERRORS, failure, httpx, open_session, permanent
 from molmo_point.client.per_process import PerProcess
 from molmo_point.client.remote import RemotePointer
-from molmo_point.client.transport import SILENCE_TIMEOUT_S, Replies, check_gone_after
+from molmo_point.client.transport import Replies, check_gone_after
+from molmo_point.defaults import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, SILENCE_TIMEOUT_S
 from molmo_point.errors import Cancelled, TimedOut, UsageError
 from molmo_point.wire import (
     ArrayEncoding,
@@ -66,8 +67,8 @@ class HttpPointer(RemotePointer):
         self,
         url: str,
         *,
-        timeout_s: float = 30.0,
-        connect_timeout_s: float = 5.0,
+        timeout_s: float = CALL_TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
         token: str | None = None,
         arrays: ArrayEncoding = "png",
         camera: str | None = None,

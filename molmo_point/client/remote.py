@@ -23,6 +23,13 @@ from molmo_point.client.replies import (
     last_reply,
 )
 from molmo_point.client.transport import Replies, Transport, check_wait
+from molmo_point.defaults import (
+    CALL_TIMEOUT_S,
+    CONNECT_TIMEOUT_S,
+    MAX_TIMEOUT_S,
+    MIN_TIMEOUT_S,
+    UNLIMITED_TIMEOUT_S,
+)
 from molmo_point.errors import Cancelled, ImageError, UsageError
 from molmo_point.pointer import ImageLike
 from molmo_point.points import Point, Pointing, Text
@@ -36,12 +43,6 @@ from molmo_point.wire import (
     first_problem,
     picture_from,
 )
-
-LONGEST_S = 3600.0
-"""Longest time that one call may take, seconds; servers take no longer ones."""
-
-SHORTEST_S = 0.001
-"""What a timeout of 0 becomes: servers want one above 0."""
 
 
 class RemotePointer:
@@ -68,8 +69,8 @@ class RemotePointer:
         self,
         transport: Transport,
         *,
-        timeout_s: float = 30.0,
-        connect_timeout_s: float = 5.0,
+        timeout_s: float = CALL_TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
         arrays: ArrayEncoding = "raw",
         camera: str | None = None,
         again: dict[str, Any] | None = None,
@@ -199,11 +200,11 @@ class RemotePointer:
         return picture
 
     def budget(self, timeout_s: float | None) -> float:
-        """Return the seconds that a call may take: its own timeout, `LONGEST_S` at most, or this pointer's."""
-        if timeout_s is None:
-            return min(self._timeout_s, LONGEST_S)
-        seconds = check_timeout(timeout_s)
-        return LONGEST_S if seconds is None else min(max(seconds, SHORTEST_S), LONGEST_S)
+        """Return the seconds that a call may take: its own timeout, or this pointer's; `MAX_TIMEOUT_S` at most."""
+        seconds = check_timeout(self._timeout_s if timeout_s is None else timeout_s)
+        if seconds is None:
+            return UNLIMITED_TIMEOUT_S
+        return min(max(seconds, MIN_TIMEOUT_S), MAX_TIMEOUT_S)
 
     def request(self, op: Op, picture: Picture | None, **fields: Any) -> Request:
         """Return a request with a new id, in this client's and this process's name.

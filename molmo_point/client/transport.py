@@ -10,11 +10,6 @@ from molmo_point.client.cancellation import CancelToken
 from molmo_point.errors import UsageError
 from molmo_point.wire import Picture, Reply, Request, ServerInfo
 
-SILENCE_TIMEOUT_S = 10.0
-"""After so long without a server nobody is there; longer than one takes to start again on most machines.
-
-One that has said that it stops is waited for as long as the call has time."""
-
 Replies = Generator[Reply, None, None]
 
 

@@ -13,7 +13,8 @@ import zmq
 
 from molmo_point.client.cancellation import CancelToken
 from molmo_point.client.curve import ClientKey, Handshake
-from molmo_point.client.transport import SILENCE_TIMEOUT_S, Replies
+from molmo_point.client.transport import Replies
+from molmo_point.defaults import SILENCE_TIMEOUT_S
 from molmo_point.errors import Cancelled, PointError, ServerGone, ServiceError, TimedOut
 from molmo_point.wire import (
     Buffer,

@@ -15,8 +15,9 @@ from molmo_point.client.curve import ClientKey, read_key
 from molmo_point.client.diagnosis import why_silent
 from molmo_point.client.per_process import PerProcess
 from molmo_point.client.remote import RemotePointer
-from molmo_point.client.transport import SILENCE_TIMEOUT_S, Replies, check_gone_after
+from molmo_point.client.transport import Replies, check_gone_after
 from molmo_point.client.zmq_channel import ZmqChannel
+from molmo_point.defaults import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, SILENCE_TIMEOUT_S
 from molmo_point.errors import ServerGone, ServiceError, UsageError
 from molmo_point.wire import Op, Picture, Request, ServerInfo, error_from
 from molmo_point.wire.pictures import ArrayEncoding
@@ -46,8 +47,8 @@ class ZmqPointer(RemotePointer):
         self,
         url: str,
         *,
-        timeout_s: float = 30.0,
-        connect_timeout_s: float = 5.0,
+        timeout_s: float = CALL_TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
         key: Union[str, os.PathLike[str], None] = None,
         arrays: ArrayEncoding = "raw",
         camera: str | None = None,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from molmo_point.defaults import HTTP_HOST, HTTP_PORT, PUBLISH_ADDRESS, ZMQ_ADDRESS
 from molmo_point.errors import PointError, ServiceError, UsageError
 from molmo_point.pointer import Pointer
 from molmo_point.service.dispatcher import Desk
@@ -42,9 +43,9 @@ class ServeOptions:
         settings: Limits.
     """
 
-    zmq: str | None = "tcp://127.0.0.1:5555"
-    publish: str | None = "tcp://127.0.0.1:5556"
-    http: tuple[str, int] | None = ("127.0.0.1", 8000)
+    zmq: str | None = ZMQ_ADDRESS
+    publish: str | None = PUBLISH_ADDRESS
+    http: tuple[str, int] | None = (HTTP_HOST, HTTP_PORT)
     curve_dir: Path | None = None
     tokens: Sequence[str] = ()
     image_hosts: Sequence[str] = ()

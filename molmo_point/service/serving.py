@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from molmo_point import api
+from molmo_point.defaults import HTTP_ADDRESS, ZMQ_ADDRESS
 from molmo_point.errors import UsageError
 from molmo_point.pointer import Pointer
 from molmo_point.service.bind_check import host_port, next_port
@@ -21,9 +22,9 @@ from molmo_point.service.settings import Settings
 def serve(
     pointer: object,
     *,
-    zmq: str | None = "tcp://127.0.0.1:5555",
+    zmq: str | None = ZMQ_ADDRESS,
     publish: str | None = None,
-    http: str | None = "127.0.0.1:8000",
+    http: str | None = HTTP_ADDRESS,
     curve_dir: str | Path | None = None,
     tokens: Sequence[str] = (),
     image_hosts: Sequence[str] = (),

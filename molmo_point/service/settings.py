@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from molmo_point.arguments import MAX_QUERY_CHARACTERS
+from molmo_point.defaults import MAX_QUERY_CHARACTERS
 from molmo_point.errors import UsageError
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
+from molmo_point.defaults import WATCH_TIMEOUT_S
 from molmo_point.errors import MissingExtra, PointError, QueryError, Superseded, UsageError
 from molmo_point.pointer import Pointer
 from molmo_point.points import Pointing, Status
@@ -47,7 +48,7 @@ class Watch:
         *,
         camera: str = "camera",
         publish: Callable[[Publication], None],
-        timeout_s: float = 10.0,
+        timeout_s: float = WATCH_TIMEOUT_S,
         every_s: float = 0.0,
         frame_id: str | None = None,
     ) -> None:

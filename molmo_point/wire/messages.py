@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from molmo_point.defaults import MAX_TIMEOUT_S
 from molmo_point.images.formats import FileFormat
 from molmo_point.points import FinishReason, Point, Pointing
 
@@ -110,7 +111,7 @@ class Request(Header):
     client: Token | None = None
     op: Op
     query: str = ""
-    timeout_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=MAX_TIMEOUT_S)] | None = None
     image: ImageHeader | None = None
     view: Token | None = None
     camera: Name | None = None

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from molmo_point.arguments import MAX_QUERY_CHARACTERS
 from molmo_point.client import connect
+from molmo_point.defaults import MAX_QUERY_CHARACTERS
 from molmo_point.errors import BatchError, ImageError, QueryError, UsageError
 from molmo_point.pointer import Pointer
 from molmo_point.service.run import ServeOptions, Service

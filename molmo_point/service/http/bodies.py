@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 from starlette.requests import Request as HttpRequest
 
+from molmo_point.defaults import MAX_TIMEOUT_S
 from molmo_point.errors import ImageError, UsageError
 from molmo_point.images import decode_base64, sniff
 from molmo_point.images.formats import READABLE, other_kind
@@ -51,7 +52,7 @@ class QuestionBody(BaseModel):
     )
     view: Token | None = Field(default=None, description="Handle from POST /v1/views.")
     stream: bool = Field(default=False, description="Answer in server-sent events.")
-    timeout_s: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] | None = Field(
+    timeout_s: Annotated[float, Field(gt=0, le=MAX_TIMEOUT_S, allow_inf_nan=False)] | None = Field(
         default=None, description="Seconds; after that what is complete is the answer."
     )
     camera: Name | None = Field(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Path
 from pydantic import BaseModel, Field
 
-from molmo_point.arguments import MAX_QUERY_CHARACTERS
+from molmo_point.defaults import MAX_QUERY_CHARACTERS, MAX_TIMEOUT_S
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAGCAIAAABxZ0isAAAAEUlEQVR4nGNwiDLFihgGWgIAWnEnzWgHfyoAAAAASUVORK5CYII="
 """A PNG of 8x6 pixels, so that every example can be sent as it stands."""
@@ -78,7 +78,7 @@ _QUESTION_FIELDS: dict[str, Any] = {
     },
     "view": {"type": "string", "pattern": "^[!-~]{1,128}$"},
     "stream": {"type": "boolean", "default": False},
-    "timeout_s": {"type": "number", "exclusiveMinimum": 0, "maximum": 3600},
+    "timeout_s": {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_TIMEOUT_S},
     "camera": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"},
     "stamp_ns": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
     "frame_id": {"type": "string", "maxLength": 256},

@@ -12,6 +12,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 
 from molmo_point.capabilities import Capabilities, capabilities_of, unknown_note
+from molmo_point.defaults import MAX_QUERY_CHARACTERS
 from molmo_point.errors import PointError, UsageError
 from molmo_point.points import FinishReason, Pointing
 from molmo_point.service.http import openapi as docs
@@ -131,7 +132,9 @@ def points_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
         return Done()
 
     @router.get("/v1/model", response_model=ModelOut, **docs.MODEL)
-    async def model(query: Annotated[str, Query(max_length=4000)] = "") -> ModelOut:
+    async def model(
+        query: Annotated[str, Query(max_length=MAX_QUERY_CHARACTERS)] = "",
+    ) -> ModelOut:
         name = asking.desk.worker.model
         fields = capabilities_of(name).model_dump()
         return ModelOut(model=name, note=unknown_note(name, query), **fields)

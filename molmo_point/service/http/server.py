@@ -9,6 +9,7 @@ import time
 
 import uvicorn
 
+from molmo_point.defaults import HTTP_HOST, HTTP_PORT
 from molmo_point.errors import ServiceError, UsageError
 from molmo_point.service.bind_check import check_exposure, is_loopback
 from molmo_point.service.dispatcher import Desk
@@ -41,8 +42,8 @@ class HttpServer:
     def __init__(
         self,
         desk: Desk,
-        host: str = "127.0.0.1",
-        port: int = 8000,
+        host: str = HTTP_HOST,
+        port: int = HTTP_PORT,
         *,
         options: HttpOptions | None = None,
         insecure: bool = False,

@@ -14,6 +14,7 @@ from typing import Any
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
+from molmo_point.defaults import ZMQ_ADDRESS
 from molmo_point.errors import PointError, UsageError
 from molmo_point.service.bind_check import check_exposure, host_of
 from molmo_point.service.camera_watches import Standing
@@ -73,7 +74,7 @@ class ZmqServer:
     def __init__(
         self,
         desk: Desk,
-        address: str = "tcp://127.0.0.1:5555",
+        address: str = ZMQ_ADDRESS,
         *,
         publish: str | None = None,
         curve_dir: Path | None = None,

@@ -9,6 +9,7 @@ from typing import Any, Union
 
 from molmo_calibration.depth.strategies import DEFAULT_STRATEGY, STRATEGIES
 
+from molmo_point.defaults import ZMQ_ADDRESS
 from molmo_robot.contrast import CONTRASTS
 from molmo_robot.errors import ParameterError
 from molmo_robot.parameter_values import from_text, read
@@ -40,7 +41,7 @@ class Parameter:
 
 
 NODE_PARAMETERS = (
-    Parameter("server_endpoint", "tcp://127.0.0.1:5555", "Where the model answers: tcp://host:port or http://host:port."),
+    Parameter("server_endpoint", ZMQ_ADDRESS, "Where the model answers: tcp://host:port or http://host:port."),
     Parameter("server_key", "", "Key file for a tcp:// server that encrypts (molmo-point keys); empty: none."),
     Parameter("require_server", False, "Fail to configure while the server does not answer; else start and wait for it."),
     Parameter("autostart", True, "Configure and activate by itself; set to false under a lifecycle manager."),

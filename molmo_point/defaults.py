@@ -1,0 +1,43 @@
+"""Ports, limits and timeouts of clients, commands and servers: each is said once, here."""
+
+from __future__ import annotations
+
+ZMQ_PORT = 5555
+HTTP_PORT = 8000
+
+ZMQ_ADDRESS = f"tcp://127.0.0.1:{ZMQ_PORT}"
+"""Where a server answers over ZeroMQ, and a robot asks."""
+
+PUBLISH_ADDRESS = f"tcp://127.0.0.1:{ZMQ_PORT + 1}"
+"""Where a server publishes: the port after that for questions."""
+
+HTTP_HOST = "127.0.0.1"
+
+HTTP_ADDRESS = f"{HTTP_HOST}:{HTTP_PORT}"
+"""Where a server answers over HTTP and shows the web page."""
+
+MAX_QUERY_CHARACTERS = 4000
+"""Longest query, at every door: the model's 4096 positions hold the image, the query and the answer."""
+
+MAX_TIMEOUT_S = 86_400.0
+"""Longest timeout of one request that a server accepts, over ZeroMQ and HTTP; a client asks for no more."""
+
+UNLIMITED_TIMEOUT_S = 3600.0
+"""What a client asks for where its caller sets no limit: older servers accept no more over HTTP."""
+
+MIN_TIMEOUT_S = 0.001
+"""What a client asks for where its caller gives 0: servers want more than 0."""
+
+CALL_TIMEOUT_S = 30.0
+"""Timeout of a client's call that brings none of its own."""
+
+CONNECT_TIMEOUT_S = 5.0
+"""How long a new client waits for the server's first reply."""
+
+SILENCE_TIMEOUT_S = 10.0
+"""After this long without a sign of the server, a call raises `ServerGone`; a server takes less to restart on most machines.
+
+One that has said that it stops is waited for as long as the call has time."""
+
+WATCH_TIMEOUT_S = 10.0
+"""Timeout of one question of continuous pointing."""
