@@ -88,6 +88,19 @@ class TestProject:
         out = call(*self.arguments(files), "--depth", files / "depth.npy", "--json")
         assert json.loads(out)["points"][0]["point_m"][2] == pytest.approx(1.25)
 
+    def test_a_plane_or_a_transform_in_millimetres_is_noticed(self, files: pathlib.Path) -> None:
+        def said(*extra: object) -> str:
+            arguments = [str(a) for a in (*self.arguments(files), *extra)]
+            return " ".join(RUN.invoke(app, arguments).stderr.split())
+
+        far = said("--plane", "0,0,1,800")
+        assert "m away: are the plane, the transform and the depth in metres?" in far
+        matrix = Transform.from_parts(np.eye(3), [400.0, 100.0, 900.0]).matrix.tolist()
+        path = files / "mm.json"
+        path.write_text(json.dumps({"base_from_camera": {"matrix": matrix}}))
+        assert "m away: are the plane" in said("--plane", "0,0,1,0.8", "--transform", path)
+        assert "away" not in said("--plane", "0,0,1,0.8")
+
     def test_into_the_frame_of_the_robot(self, files: pathlib.Path) -> None:
         """The point turns and moves, and the transform's uncertainty is added to its own."""
         turn, shift = matrix_from_rotation_vector([2.2, -0.3, 0.1]), np.array([0.4, 0.1, 0.9])

@@ -295,6 +295,11 @@ class TestMesh:
         flat = intersect_plane(CAMERA, [330, 240], Plane.through([0, 0, 1], [0, 0, 1]))
         np.testing.assert_allclose(hit.point, flat.point, atol=1e-6)
         assert intersect_mesh(CAMERA, [5, 5], box, move).status == "miss"
+        box.apply_scale(1000.0).export(path)
+        drawn_in_mm = load_mesh(path, metres_per_unit=0.001)
+        again = intersect_mesh(CAMERA, [330, 240], drawn_in_mm, move)
+        np.testing.assert_allclose(again.point, hit.point, atol=1e-6)
+        box.apply_scale(0.001)
         behind = Transform.from_parts(np.eye(3), [0.0, 0.0, -1.2])
         assert intersect_mesh(CAMERA, [330, 240], box, behind).status == "miss"
 

@@ -231,3 +231,15 @@ class TestCounts:
         with pytest.raises(NotCalibratedError, match=r"P\[0\] is 0"):
             camera_from_message(message, rectified=True)
         assert camera_from_message(message).matrix[0, 0] == 600
+
+    @pytest.mark.parametrize(
+        "name", ["PLUMB_BOB", "Plumb Bob", "plumb-bob", "radtan", "Brown Conrady"]
+    )
+    def test_spellings_of_one_model(self, name: str) -> None:
+        assert model_name(name, [0.1, 0.01, 0, 0, 0]) == "plumb_bob"
+
+    @pytest.mark.parametrize("values", [[], [0.0] * 5])
+    def test_a_pinhole_has_no_coefficients(self, values: list[float]) -> None:
+        assert model_name("pinhole", values) == "none"
+        with pytest.raises(InvalidArgumentError, match="something bends the rays"):
+            model_name("pinhole", [0.1, 0, 0, 0])

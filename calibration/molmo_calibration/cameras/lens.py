@@ -6,6 +6,7 @@ are understood as well.
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 import numpy as np
@@ -36,6 +37,9 @@ _ALIASES = {
     "kannala_brandt4": "equidistant",
     "thin_prism": "rational_polynomial",
     "tilted": "rational_polynomial",
+    "pinhole": "none",
+    "brown_conrady": "plumb_bob",
+    "equi": "equidistant",
 }
 
 # Models we do not have, but which leave the picture alone where all their coefficients are 0.
@@ -73,7 +77,8 @@ def model_name(name: str, coefficients: ArrayLike) -> str:
         InvalidArgumentError: a model that would give wrong points here, a fisheye without its
             coefficients, or coefficients without a model.
     """
-    canonical = _ALIASES.get(name, name)
+    spelled = re.sub(r"[ -]+", "_", name.strip().lower())
+    canonical = _ALIASES.get(spelled, spelled)
     values = np.asarray(coefficients, dtype=np.float64).ravel()
     if canonical == "plumb_bob" and len(values) in COEFFICIENT_COUNTS["rational_polynomial"]:
         # Drivers name OpenCV's longer lists plumb_bob as well; the order is the same.
@@ -92,7 +97,7 @@ def model_name(name: str, coefficients: ArrayLike) -> str:
     if canonical in MODELS:
         # A driver without distortion often sends "plumb_bob" and no coefficients.
         return "none" if values.size == 0 else canonical
-    if name in _STRAIGHT_AT_ZERO and not np.any(values):
+    if spelled in _STRAIGHT_AT_ZERO and not np.any(values):
         return "none"
     raise InvalidArgumentError(
         f"distortion model {name!r} is not one of {', '.join(MODELS)}, and would bend the rays "

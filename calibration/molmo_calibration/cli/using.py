@@ -60,7 +60,7 @@ def project(
 ) -> None:
     """Turn pointed pixels into metres, in the camera's frame or another."""
     from molmo_calibration.files.depth_files import load_depth, parse_plane, unit_hint
-    from molmo_calibration.files.pointing_files import load_pointing, locate
+    from molmo_calibration.files.pointing_files import distance_hint, load_pointing, locate
     from molmo_calibration.files.transform_files import load_transform
 
     loaded = camera_of(camera, camera_name, size)
@@ -81,6 +81,8 @@ def project(
         depth_sigma / 1e3 if depth_sigma is not None else None,
         load_transform(transform) if transform is not None else None,
     )
+    if hint := distance_hint(places):
+        talk.print(hint)
     if as_json:
         typer.echo(json.dumps({"points": [place.as_dict() for place in places]}))
     else:

@@ -30,7 +30,10 @@ from molmo_calibration.lifting.lifting import lift
 from molmo_calibration.lifting.plane import Plane, intersect_plane
 from molmo_calibration.lifting.position import Position
 
-__all__ = ["PlacedPoint", "PointedPixel", "load_pointing", "locate"]
+__all__ = ["PlacedPoint", "PointedPixel", "distance_hint", "load_pointing", "locate"]
+
+# Nothing that a robot handles is farther from its camera than this.
+_FARTHEST_M = 100.0
 
 # Statuses of answers that say nothing about what is in the picture.
 _NO_ANSWERS = ("pending", "malformed", "error")
@@ -229,6 +232,17 @@ def locate(
             position = position.transformed(other_from_camera)
         placed.append(PlacedPoint(pixel, position))
     return placed
+
+
+def distance_hint(placed: Sequence[PlacedPoint]) -> str:
+    """A sentence if positions are too far away to be in metres, else ""."""
+    far = [float(np.linalg.norm(p.position.point)) for p in placed if p.position.ok]
+    if not far or max(far) < _FARTHEST_M:
+        return ""
+    return (
+        f"a position is {max(far):.4g} m away: are the plane, the transform and the depth in metres? "
+        "Divide by 1000 what is in millimetres"
+    )
 
 
 def _starting_from(camera: Camera, other_from_camera: Transform) -> Transform:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from molmo_calibration.arrays import ArrayLike, as_finite
+from molmo_calibration.arrays import ArrayLike, as_finite, as_positive
 from molmo_calibration.cameras.camera import Camera
 from molmo_calibration.errors import InvalidArgumentError, MissingExtraError
 from molmo_calibration.geometry.transforms import Transform
@@ -19,8 +19,12 @@ __all__ = ["intersect_mesh", "load_mesh"]
 _INSTALL = "pip install trimesh rtree"
 
 
-def load_mesh(path: str) -> Any:
+def load_mesh(path: str, metres_per_unit: float = 1.0) -> Any:
     """A `trimesh.Trimesh` from a file (STL, OBJ, PLY, ...), in metres.
+
+    Args:
+        path: the file.
+        metres_per_unit: metres in one unit of the file; 0.001 for CAD exports in millimetres.
 
     Raises:
         MissingExtraError: trimesh is not installed.
@@ -33,7 +37,7 @@ def load_mesh(path: str) -> Any:
         raise InvalidArgumentError(f"{path} cannot be read as a mesh: {error}") from error
     if len(getattr(mesh, "faces", ())) == 0:
         raise InvalidArgumentError(f"{path} must hold triangles, it has none")
-    return mesh
+    return mesh.apply_scale(as_positive(metres_per_unit, "metres_per_unit"))
 
 
 def intersect_mesh(
