@@ -1,4 +1,4 @@
-"""One thing pointed at in several pictures of a moving camera: its position without depth.
+"""One thing pointed at in several images of a moving camera: its position without depth.
 
 python calibration/examples/two_views.py
 """
@@ -10,7 +10,7 @@ from molmo_calibration import Camera, PoseTrack, Transform, View, triangulate
 
 
 def main() -> None:
-    """A camera slides 30 cm to the right in a second; each picture has its own stamp."""
+    """A camera slides 30 cm to the right in a second; each image has its own stamp."""
     camera = Camera(640, 480, np.array([[600.0, 0, 319.5], [0, 600, 239.5], [0, 0, 1]]))
     truth = np.array([0.1, 0.05, 1.2])
     shaky = np.diag([0.002**2] * 3 + [0.002**2] * 3)

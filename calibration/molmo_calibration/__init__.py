@@ -14,7 +14,7 @@ _HOMES = {
     "calibrate.boards": ("Board",),
     "cameras.camera": ("Camera",),
     "cameras.camera_matrix": ("Roi",),
-    "calibrate.camera_check": ("check_camera", "check_pictures"),
+    "calibrate.camera_check": ("check_camera", "check_images"),
     "files.camera_files": ("camera_from_dict", "camera_to_dict", "load_camera", "save_camera"),
     "files.camera_messages": ("camera_from_message", "fill_message"),
     "calibrate.coverage": ("Coverage", "measure_coverage"),

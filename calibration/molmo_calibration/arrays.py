@@ -1,8 +1,8 @@
-"""Arrays as people hand them in, turned into float64 and checked before anything is computed.
+"""Convert arguments to float64 arrays and check them, once, where they enter the package.
 
 Parameters (matrices, covariances, planes) have to be finite. Points may hold NaN, which means "do
-not know" everywhere in this package and comes out as NaN; an infinite point is an error, because
-somebody divided by zero.
+not know" everywhere in this package and comes out as NaN; an infinite point is an error: it comes from a
+division by zero.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _short(value: Any) -> str:
 
 
 def frozen(array: FloatArray) -> FloatArray:
-    """A private, read-only copy, so that frozen dataclasses are frozen to the last number."""
+    """A private, read-only float64 copy, so that a frozen dataclass cannot change."""
     copy = np.array(array, dtype=np.float64)
     copy.setflags(write=False)
     return copy

@@ -2,12 +2,12 @@
 
     CalibrationError (ValueError)
     ├── InvalidArgumentError   an array or number of the wrong shape, range or kind
-    ├── NotCalibratedError     a camera whose K[0] is 0: a driver's way to say "nobody calibrated me"
+    ├── NotCalibratedError     a camera whose K[0] is 0: ROS drivers send that for an uncalibrated camera
     ├── CameraFileError        a camera, pose or pointing file with a missing or unreadable key
     ├── FrameError             frames that do not fit together or are not connected
     ├── ExtrapolationError     a pose asked for outside the time it was observed
-    ├── BoardNotFoundError     a picture without the board, or with a mirrored one
-    ├── TooFewViewsError       not enough pictures, poses or views for an answer
+    ├── BoardNotFoundError     an image without the board, or with a mirrored one
+    ├── TooFewViewsError       not enough images, poses or views for an answer
     └── DegenerateError        enough data, but all of it says the same thing
     MissingExtraError (ImportError)   a library beyond numpy is needed and not installed
     BrokenLibraryError (ImportError)  a library is installed and does not load
@@ -57,11 +57,11 @@ class ExtrapolationError(FrameError):
 
 
 class BoardNotFoundError(CalibrationError):
-    """The calibration board could not be found in a picture."""
+    """The calibration board could not be found in an image."""
 
 
 class TooFewViewsError(CalibrationError):
-    """There are fewer pictures, poses or views than the answer needs."""
+    """There are fewer images, poses or views than the answer needs."""
 
 
 class DegenerateError(CalibrationError):

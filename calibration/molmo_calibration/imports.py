@@ -1,4 +1,4 @@
-"""Optional libraries, imported when they are first needed, and what it means if they cannot be.
+"""Import optional libraries on first use; missing or broken ones raise errors with the pip line.
 
 A library that is not installed is one mistake, one that is installed and does not load (a shared
 library is missing, another version is) another: installing it again does not help there.

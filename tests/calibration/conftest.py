@@ -44,7 +44,7 @@ def cameras() -> dict[str, Camera]:
 
 @pytest.fixture
 def points() -> np.ndarray:
-    """(200, 3) points in front of a camera and inside its picture."""
+    """(200, 3) points in front of a camera and inside its image."""
     rng = np.random.default_rng(3)
     xy = rng.uniform([-0.45, -0.35], [0.45, 0.35], (200, 2))
     z = rng.uniform(0.3, 4.0, (200, 1))

@@ -45,9 +45,9 @@ def page(board: Board, tmp_path: pathlib.Path, dots_per_inch: int = 300) -> np.n
         cwd=tmp_path,
         check=True,
     )
-    picture = cv2.imread(str(tmp_path / "board.pgm"), cv2.IMREAD_GRAYSCALE)
-    assert picture is not None
-    return picture
+    image = cv2.imread(str(tmp_path / "board.pgm"), cv2.IMREAD_GRAYSCALE)
+    assert image is not None
+    return image
 
 
 class TestPrint:
@@ -65,9 +65,9 @@ class TestPrint:
         np.testing.assert_allclose(offset - offset.mean(axis=0), 0, atol=0.8)
 
     def test_the_ruler_measures_100_mm(self, tmp_path: pathlib.Path) -> None:
-        picture = page(CHESS, tmp_path, 300)
+        image = page(CHESS, tmp_path, 300)
         millimetre = 300 / 25.4
-        row = picture[round((210 - 8 - 6 + 3.5) * millimetre)] < 128
+        row = image[round((210 - 8 - 6 + 3.5) * millimetre)] < 128
         marks = np.flatnonzero(row[: round(108.5 * millimetre)])
         assert (marks.max() - marks.min()) / millimetre == pytest.approx(100, abs=0.2)
 
@@ -89,7 +89,7 @@ class TestPrint:
 
 
 def render(board: Board, camera: Camera, turn: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """A picture of a board by casting a ray per pixel, twice oversampled, lens and all."""
+    """An image of a board by casting a ray per pixel, twice oversampled, lens and all."""
     scale = 4000.0
     if board.kind == "charuco":
         size = (
@@ -108,8 +108,8 @@ def render(board: Board, camera: Camera, turn: np.ndarray, shift: np.ndarray) ->
     origin = -shift @ turn
     hit = origin[:2] - rays[..., :2] * (origin[2] / rays[..., 2:])
     where = ((hit + board.square_m) * scale + 299.5).astype(np.float32)
-    picture = cv2.remap(texture, where[..., 0], where[..., 1], cv2.INTER_LINEAR, borderValue=128)
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    image = cv2.remap(texture, where[..., 0], where[..., 1], cv2.INTER_LINEAR, borderValue=128)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 class TestRendered:
@@ -163,7 +163,7 @@ class TestRendered:
         with pytest.raises(InvalidArgumentError, match="looks the same upside down"):
             load_hand_eye(path, camera, even)
 
-    def test_a_camera_from_rendered_charuco_pictures(self) -> None:
+    def test_a_camera_from_rendered_charuco_images(self) -> None:
         k = np.array([[310.0, 0, 160.5], [0, 310.0, 121.0], [0, 0, 1]])
         camera = Camera(320, 240, k, np.array([-0.1, 0.02, 0, 0, 0.0]), "plumb_bob")
         rng, found = np.random.default_rng(0), []
@@ -183,17 +183,17 @@ class TestRendered:
 
     def test_a_mirrored_charuco_board_says_so(self) -> None:
         camera = Camera(640, 480, np.array([[620.0, 0, 321.0], [0, 618.0, 242.0], [0, 0, 1]]))
-        picture = render(CHARUCO, camera, np.eye(3), np.array([-0.1, -0.07, 0.42]))
+        image = render(CHARUCO, camera, np.eye(3), np.array([-0.1, -0.07, 0.42]))
         with pytest.raises(BoardNotFoundError, match="is mirrored"):
-            detect_board(np.ascontiguousarray(picture[:, ::-1]), CHARUCO, "selfie.png")
+            detect_board(np.ascontiguousarray(image[:, ::-1]), CHARUCO, "selfie.png")
 
     def test_the_other_charuco_pattern_is_named(self) -> None:
         legacy = BOARDS["legacy"]
         camera = Camera(640, 480, np.array([[620.0, 0, 321.0], [0, 618.0, 242.0], [0, 0, 1]]))
-        picture = render(legacy, camera, np.eye(3), np.array([-0.1, -0.09, 0.42]))
+        image = render(legacy, camera, np.eye(3), np.array([-0.1, -0.09, 0.42]))
         modern = Board(9, 8, 0.025, "charuco")
         with pytest.raises(BoardNotFoundError, match="try --legacy"):
-            detect_board(picture, modern)
+            detect_board(image, modern)
 
 
 class TestBadBoards:
@@ -216,16 +216,16 @@ class TestWhyNoCharuco:
 
     BOARD = Board(7, 5, 0.03, "charuco", 0.022, "DICT_5X5_100")
 
-    def picture(self, board: Board) -> np.ndarray:
+    def image(self, board: Board) -> np.ndarray:
         drawn = board.charuco().generateImage((board.columns * 60, board.rows * 60), marginSize=0)
         return np.pad(np.asarray(drawn), 60, constant_values=255)
 
     def test_dictionary_ids_and_size_are_named(self) -> None:
-        picture = self.picture(self.BOARD)
-        assert len(detect_board(picture, self.BOARD).pixels) == 24
+        image = self.image(self.BOARD)
+        assert len(detect_board(image, self.BOARD).pixels) == 24
         with pytest.raises(BoardNotFoundError, match="of DICT_5X5_1000; try --dictionary"):
-            detect_board(picture, Board(7, 5, 0.03, "charuco", 0.022, "DICT_4X4_250"))
+            detect_board(image, Board(7, 5, 0.03, "charuco", 0.022, "DICT_4X4_250"))
         with pytest.raises(BoardNotFoundError, match="markers 0 to 6: it has more squares"):
-            detect_board(picture, Board(5, 3, 0.03, "charuco", 0.022, "DICT_5X5_100"))
+            detect_board(image, Board(5, 3, 0.03, "charuco", 0.022, "DICT_5X5_100"))
         with pytest.raises(BoardNotFoundError, match="no marker of DICT_5X5_100 was found; is it"):
             detect_board(np.full((300, 400), 255, np.uint8), self.BOARD)

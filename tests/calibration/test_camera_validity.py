@@ -1,4 +1,4 @@
-"""Where a camera has no answer: behind it, beyond its lens, outside its picture; and bad input."""
+"""Where a camera has no answer: behind it, beyond its lens, outside its image; and bad input."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TestValidity:
         assert np.isfinite(rays[0]).all()
         assert np.isnan(rays[1]).any()
 
-    def test_the_picture_ends_half_a_pixel_outside_the_centres(self) -> None:
+    def test_the_image_ends_half_a_pixel_outside_the_centres(self) -> None:
         camera = Camera(640, 480, K)
         inside = camera.in_image([[-0.5, -0.5], [-0.6, 0], [639.4, 479.4], [639.5, 0]])
         assert inside.tolist() == [True, False, True, False]
@@ -66,7 +66,7 @@ class TestRoiAndBinning:
         assert part.image_size == (200, 90)
 
     @pytest.mark.parametrize("roi", [Roi(300, 0, 400, 100), Roi(-1, 0, 10, 10), Roi(0, 0, 0, 5)])
-    def test_a_region_outside_the_picture_is_refused(self, roi: Roi) -> None:
+    def test_a_region_outside_the_image_is_refused(self, roi: Roi) -> None:
         with pytest.raises(InvalidArgumentError, match="roi must lie inside"):
             Camera(640, 480, K, roi=roi)
 

@@ -152,7 +152,7 @@ class TestProject:
             ([], "one of the two"),
             (["--plane", "1,2"], "a plane must be nx,ny,nz,d"),
             (["--plane", "0,0,1,2", "--pointing", "{dir}/cam.yaml"], "must have the key"),
-            (["--depth", "{dir}/pointing.json"], "cannot be read as a picture"),
+            (["--depth", "{dir}/pointing.json"], "cannot be read as an image"),
             (["--depth", "{dir}/colour.png"], "uint16 millimetres or float metres"),
         ],
     )
@@ -211,7 +211,7 @@ class TestCalibrating:
         save_camera(Camera(640, 480, np.diag([600.0, 600, 1]) + OFF_CENTRE), tmp_path / "cam.yaml")
         for rms, word in ((0.4, "good"), (0.7, "usable"), (1.3, "bad"), (np.inf, "bad")):
             monkeypatch.setattr(
-                "molmo_calibration.calibrate.camera_check.check_pictures", lambda *_, r=rms: r
+                "molmo_calibration.calibrate.camera_check.check_images", lambda *_, r=rms: r
             )
             out = RUN.invoke(
                 app,
@@ -220,9 +220,9 @@ class TestCalibrating:
             assert json.loads(out.stdout)["verdict"] == word
             assert (out.exit_code == 1) == (word == "bad")
 
-    def test_no_pictures(self, tmp_path: pathlib.Path) -> None:
+    def test_no_images(self, tmp_path: pathlib.Path) -> None:
         result = RUN.invoke(app, ["intrinsics", str(tmp_path)])
-        assert "holds no pictures" in str(result.exception)
+        assert "holds no images" in str(result.exception)
 
     def test_hand_eye(self, tmp_path: pathlib.Path) -> None:
         rng = np.random.default_rng(0)
@@ -257,8 +257,8 @@ class TestCalibrating:
         np.testing.assert_allclose(kept.matrix, x.matrix, atol=1e-6)
         assert kept.covariance is not None
 
-    def test_hand_eye_from_pictures(self, tmp_path: pathlib.Path) -> None:
-        """The published left pictures, with an arm whose poses we know from the calibration."""
+    def test_hand_eye_from_images(self, tmp_path: pathlib.Path) -> None:
+        """The published left images, with an arm whose poses we know from the calibration."""
         call("intrinsics", DATA / "left", "--output", tmp_path / "cam.yaml")
         from molmo_calibration import Board, board_pose, detect_in_file
 

@@ -97,7 +97,7 @@ def test_depth_image_of_a_slanted_table(strategy: str) -> None:
     rows, columns = np.mgrid[:240, :320].astype(float)
     rays = camera.ray(np.stack([columns, rows], -1))
     table = Plane.through([0, 0, 1.0], [0.15, 0.8, -0.6])
-    # The horizon is in the picture: nothing is read beyond 3 m.
+    # The horizon is in the image: nothing is read beyond 3 m.
     with np.errstate(divide="ignore"):
         exact = table.offset_m / (rays @ table.normal) * rays[..., 2]
     exact[(exact < 0.3) | (exact > 3)] = np.nan

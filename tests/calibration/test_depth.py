@@ -248,7 +248,7 @@ class TestGeometry:
             assert small.slope[0] == pytest.approx(0.001, rel=1e-2)
 
     def test_another_shape_is_not_registered(self) -> None:
-        """640 x 480 depth of its own camera beside a 1280 x 720 picture: wrong numbers, if read."""
+        """640 x 480 depth of its own camera beside a 1280 x 720 image: wrong numbers, if read."""
         depth = DepthImage(np.ones((480, 640)))
         with pytest.raises(InvalidArgumentError, match="use the driver's aligned depth"):
             depth_at(depth, [600, 300], image_size=(1280, 720))

@@ -89,7 +89,7 @@ class TestFiles:
             np.testing.assert_allclose(back.intrinsics_covariance, full.intrinsics_covariance)
 
     def test_kalibr_there_and_back(self, camera: Camera, tmp_path: pathlib.Path) -> None:
-        """The delivered picture comes back; a lens that Kalibr does not have is refused."""
+        """The delivered image comes back; a lens that Kalibr does not have is refused."""
         path = tmp_path / "camchain-head.yaml"
         cut = camera.replace(roi=Roi(10, 20, 300, 200), binning=(2, 1))
         if camera.model == "rational_polynomial" or len(camera.distortion) == 5:
@@ -199,7 +199,7 @@ class TestMessages:
         """RealSense's colour cameras say so, and all their coefficients are 0 most of the time."""
         name = "inverse_brown_conrady"
         assert camera_from_message(info(distortion_model=name, d=[0.0] * 5)).model == "none"
-        with pytest.raises(InvalidArgumentError, match="rectify the picture in the driver"):
+        with pytest.raises(InvalidArgumentError, match="rectify the image in the driver"):
             camera_from_message(info(distortion_model=name))
 
     def test_coefficients_without_a_model_are_not_dropped(self) -> None:

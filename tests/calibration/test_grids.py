@@ -59,7 +59,7 @@ def texture_of(board: Board, scale: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def render(board: Board, turn: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """A picture of a board by casting a ray per half pixel, lens and all."""
+    """An image of a board by casting a ray per half pixel, lens and all."""
     scale = 6.0
     texture, first = texture_of(board, scale)
     width, height = LENS.image_size
@@ -68,8 +68,8 @@ def render(board: Board, turn: np.ndarray, shift: np.ndarray) -> np.ndarray:
     origin = -shift @ turn
     hit = origin[:2] - rays[..., :2] * (origin[2] / rays[..., 2:])
     where = (hit * 1000 * scale + first).astype(np.float32)
-    picture = cv2.remap(texture, where[..., 0], where[..., 1], cv2.INTER_LINEAR, borderValue=160)
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    image = cv2.remap(texture, where[..., 0], where[..., 1], cv2.INTER_LINEAR, borderValue=160)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def page(board: Board, tmp_path: pathlib.Path) -> np.ndarray:
@@ -83,9 +83,9 @@ def page(board: Board, tmp_path: pathlib.Path) -> np.ndarray:
         check=True,
         timeout=60,
     )
-    picture = cv2.imread(str(tmp_path / "board.pgm"), cv2.IMREAD_GRAYSCALE)
-    assert picture is not None
-    return picture
+    image = cv2.imread(str(tmp_path / "board.pgm"), cv2.IMREAD_GRAYSCALE)
+    assert image is not None
+    return image
 
 
 def placed(board: Board, turn: np.ndarray, distance: float) -> np.ndarray:
@@ -142,13 +142,13 @@ def _backwards(found: Detection) -> bool:
 class TestTags:
     TURN = matrix_from_rotation_vector([0.2, -0.1, 0.05])
 
-    def picture(self) -> np.ndarray:
+    def image(self) -> np.ndarray:
         return render(TAGS, self.TURN, placed(TAGS, self.TURN, 0.4))
 
     def test_a_part_of_the_grid_is_enough(self) -> None:
-        picture = self.picture()
-        picture[:, 520:] = 128
-        found = detect_board(picture, TAGS)
+        image = self.image()
+        image[:, 520:] = 128
+        found = detect_board(image, TAGS)
         assert 8 <= len(found.pixels) < len(TAGS.points)
         shift = placed(TAGS, self.TURN, 0.4)
         errors = found.pixels - LENS.project(found.board_points @ self.TURN.T + shift)
@@ -170,23 +170,23 @@ class TestTags:
         assert not bits[:, :2].any()
 
     def test_why_they_are_not_found(self) -> None:
-        picture = self.picture()
+        image = self.image()
         with pytest.raises(BoardNotFoundError, match="mirrored"):
-            detect_board(np.ascontiguousarray(picture[:, ::-1]), TAGS)
+            detect_board(np.ascontiguousarray(image[:, ::-1]), TAGS)
         with pytest.raises(BoardNotFoundError, match="try --border 2"):
-            detect_board(picture, GRIDS["narrow tags"])
+            detect_board(image, GRIDS["narrow tags"])
         with pytest.raises(BoardNotFoundError, match="0 of its tags"):
             detect_board(np.full((480, 640), 255, np.uint8), TAGS)
 
     def test_circles_that_are_not_there(self) -> None:
         with pytest.raises(BoardNotFoundError, match="asymmetric circle grid, 4 x 11 circles"):
-            detect_board(self.picture(), ASYMMETRIC)
+            detect_board(self.image(), ASYMMETRIC)
 
 
 def test_light_circles_on_dark_are_found() -> None:
     turn = matrix_from_rotation_vector([0.2, -0.1, 0.05])
-    picture = 255 - render(ASYMMETRIC, turn, placed(ASYMMETRIC, turn, 0.4))
-    assert len(detect_board(picture, ASYMMETRIC).pixels) == 44
+    image = 255 - render(ASYMMETRIC, turn, placed(ASYMMETRIC, turn, 0.4))
+    assert len(detect_board(image, ASYMMETRIC).pixels) == 44
 
 
 @pytest.mark.parametrize("name", ["asymmetric", "circles", "tags"])

@@ -160,7 +160,7 @@ class TestOtherReadings:
             assert expected in result.doubts[0].sentence, expected
             assert judge_hand_eye(result).grade == "bad"
 
-    def test_pictures_that_lag_behind_the_arm(self) -> None:
+    def test_images_that_lag_behind_the_arm(self) -> None:
         given = samples("eye_in_hand", 3)
         late = [
             HandEyeSample(now.base_from_gripper, before.camera_from_board)

@@ -80,7 +80,7 @@ class TestPoints:
 
     @settings(max_examples=100, deadline=None)
     @given(width=st.integers(16, 4000), height=st.integers(16, 4000), scale=st.floats(0.1, 10))
-    def test_a_scaled_picture_has_the_same_shape(
+    def test_a_scaled_image_has_the_same_shape(
         self, width: int, height: int, scale: float
     ) -> None:
         scaled = max(1, round(width * scale)), max(1, round(height * scale))
@@ -109,15 +109,15 @@ class TestPoints:
             (rotate((7, 5), 270), cv2.ROTATE_90_COUNTERCLOCKWISE),
         ],
     )
-    def test_turning_is_what_opencv_does_to_pictures(self, change: ImageMap, code: int) -> None:
-        picture = np.arange(35, dtype=np.uint8).reshape(5, 7)
-        turned = cv2.rotate(picture, code)
+    def test_turning_is_what_opencv_does_to_images(self, change: ImageMap, code: int) -> None:
+        image = np.arange(35, dtype=np.uint8).reshape(5, 7)
+        turned = cv2.rotate(image, code)
         for v in range(5):
             for u in range(7):
                 x, y = np.round(change.uv([u, v])).astype(int)
-                assert turned[y, x] == picture[v, u]
+                assert turned[y, x] == image[v, u]
 
-    def test_resizing_is_what_opencv_does_to_pictures(self) -> None:
+    def test_resizing_is_what_opencv_does_to_images(self) -> None:
         """A blob keeps its centre of mass under the exact map, and not under ROS's."""
         rows, columns = np.mgrid[:120, :160].astype(float)
         blob = np.exp(-((columns - 70.3) ** 2 + (rows - 40.6) ** 2) / 60.0)
@@ -144,7 +144,7 @@ class TestPoints:
 
 class TestCameras:
     @pytest.mark.parametrize("name", sorted(CHANGES))
-    def test_the_camera_follows_its_picture(
+    def test_the_camera_follows_its_image(
         self, name: str, camera: Camera, points: np.ndarray
     ) -> None:
         change = CHANGES[name]
@@ -160,7 +160,7 @@ class TestCameras:
         np.testing.assert_allclose(pixels, change.uv(camera.project(points)), atol=1e-8)
 
     @pytest.mark.parametrize("name", ["crop", "resize", "rotate180", "rotate90"])
-    def test_rectified_pictures_follow_too(self, name: str, points: np.ndarray) -> None:
+    def test_rectified_images_follow_too(self, name: str, points: np.ndarray) -> None:
         turn = cv2.Rodrigues(np.array([0.02, -0.03, 0.01]))[0]
         p = np.array([[580.0, 0, 318, -40.0], [0, 582.0, 240, 0], [0, 0, 1, 0]])
         k = np.array([[611.0, 0, 322.5], [0, 607.0, 238.25], [0, 0, 1]])
@@ -206,7 +206,7 @@ class TestCameras:
     def test_other_sizes_and_shears_are_refused(self) -> None:
         k = np.array([[611.0, 0, 322.5], [0, 607.0, 238.25], [0, 0, 1]])
         camera = Camera(640, 480, k)
-        with pytest.raises(InvalidArgumentError, match="must start from the camera's picture"):
+        with pytest.raises(InvalidArgumentError, match="must start from the camera's image"):
             map_camera(camera, resize((100, 100), (50, 50)))
         shear = ImageMap(np.array([[1, 0.3, 0], [0.1, 1, 0], [0, 0, 1.0]]), SIZE, SIZE)
         with pytest.raises(InvalidArgumentError, match="quarter turns"):

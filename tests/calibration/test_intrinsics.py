@@ -1,4 +1,4 @@
-"""Camera calibration: the published pictures, cameras we made up, and what must be refused."""
+"""Camera calibration: the published images, cameras we made up, and what must be refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from molmo_calibration import (
     board_pose,
     calibrate_intrinsics,
     check_camera,
-    check_pictures,
+    check_images,
     detect_board,
     intrinsics_report,
     judge_intrinsics,
@@ -31,7 +31,7 @@ from molmo_calibration import (
     triangulate,
 )
 from molmo_calibration.calibrate import intrinsics, opencv_fit
-from molmo_calibration.calibrate.find_board import detect_in_file, picture_files
+from molmo_calibration.calibrate.find_board import detect_in_file, image_files
 from molmo_calibration.geometry.rotations import matrix_from_rotation_vector
 
 DATA = pathlib.Path(__file__).parent / "data"
@@ -40,12 +40,12 @@ BOARD = Board(10, 7, 0.025)
 
 @pytest.fixture(scope="module")
 def left() -> list[Detection]:
-    return [detect_in_file(path, BOARD) for path in picture_files(DATA / "left")]
+    return [detect_in_file(path, BOARD) for path in image_files(DATA / "left")]
 
 
 @pytest.fixture(scope="module")
 def right() -> list[Detection]:
-    return [detect_in_file(path, BOARD) for path in picture_files(DATA / "right")]
+    return [detect_in_file(path, BOARD) for path in image_files(DATA / "right")]
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +55,10 @@ def calibrated(left: list[Detection]) -> IntrinsicsResult:
 
 def as_published(path: pathlib.Path) -> Detection:
     """Corners as OpenCV's sample refines them: a window of 11 pixels to each side."""
-    picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    _, corners = cv2.findChessboardCorners(picture, (9, 6))
+    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    _, corners = cv2.findChessboardCorners(image, (9, 6))
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 30, 0.001)
-    corners = cv2.cornerSubPix(picture, corners, (11, 11), (-1, -1), criteria)
+    corners = cv2.cornerSubPix(image, corners, (11, 11), (-1, -1), criteria)
     return Detection(BOARD.points, corners.reshape(-1, 2), (640, 480), path.name)
 
 
@@ -81,10 +81,10 @@ def stereo_rig(
     return cameras, [Transform.identity("left", "left"), right_from_left.inverse()]
 
 
-class TestPublishedPictures:
+class TestPublishedImages:
     def test_the_published_numbers(self) -> None:
         """rms 0.408, fx 536.07 +- 0.93, centre (342.37, 235.53), with the sample's corners."""
-        found = [as_published(path) for path in picture_files(DATA / "left")]
+        found = [as_published(path) for path in image_files(DATA / "left")]
         result = calibrate_intrinsics(found, folds=0)
         assert result.rms_px == pytest.approx(0.408, abs=0.003)
         assert result.camera.matrix[0, 0] == pytest.approx(536.07, abs=0.15)
@@ -93,7 +93,7 @@ class TestPublishedPictures:
         assert result.sigmas[0] == pytest.approx(0.93, abs=0.05)
         published = load_camera(DATA / "left_intrinsics.yml")
         assert published.matrix[0, 0] == pytest.approx(result.camera.matrix[0, 0], rel=1e-3)
-        # The second picture is the worst by far, in the published numbers too (1.18 px).
+        # The second image is the worst by far, in the published numbers too (1.18 px).
         assert "left02.jpg" in result.outliers
 
     def test_our_corners_do_better(self, calibrated: IntrinsicsResult) -> None:
@@ -146,7 +146,7 @@ class TestPublishedPictures:
     def test_the_verdict_and_the_page(self, calibrated: IntrinsicsResult) -> None:
         verdict = judge_intrinsics(calibrated)
         assert verdict.grade == "good"
-        assert any("take more pictures (13" in line for line in verdict.advice)
+        assert any("take more images (13" in line for line in verdict.advice)
         page = intrinsics_report(calibrated, verdict, "Left <camera>")
         for part in ("class=residuals", "class=coverage", "class=radial", "left01.jpg", "k3"):
             assert part in page
@@ -154,16 +154,16 @@ class TestPublishedPictures:
         assert page.count("<path") == 13 * 54
         assert "http" not in page
 
-    def test_other_pictures_of_the_same_camera(
+    def test_other_images_of_the_same_camera(
         self, calibrated: IntrinsicsResult, left: list[Detection], right: list[Detection]
     ) -> None:
-        assert check_pictures(calibrated.camera, left[:4]) < 0.3
+        assert check_images(calibrated.camera, left[:4]) < 0.3
         assert check_camera(calibrated.camera) == ()
         wrong = calibrated.camera.replace(matrix=np.diag([900.0, 500.0, 1.0]))
         assert len(check_camera(wrong)) >= 2
-        assert check_pictures(wrong, left[:2]) > 1.0
-        with pytest.raises(InvalidArgumentError, match="the pictures are 640 x 480"):
-            check_pictures(Camera(320, 240, np.eye(3)), left[:2])
+        assert check_images(wrong, left[:2]) > 1.0
+        with pytest.raises(InvalidArgumentError, match="the images are 640 x 480"):
+            check_images(Camera(320, 240, np.eye(3)), left[:2])
 
 
 def made_up(
@@ -250,7 +250,7 @@ class TestKnownCameras:
         sigma = np.sqrt(np.trace(pose.covariance[:3, :3]))
         assert metres < 4 * sigma < 0.01
 
-    def test_a_bad_picture_stands_out(self) -> None:
+    def test_a_bad_image_stands_out(self) -> None:
         rng = np.random.default_rng(3)
         found = made_up(CAMERAS["plumb_bob"], 15, 0.1, rng)
         spoiled = found[4].pixels + rng.normal(0, 2.0, found[4].pixels.shape)
@@ -280,7 +280,7 @@ class TestFolds:
             folding, seen, Transform.from_parts(np.eye(3), [-0.1, -0.06, 0.1], "", "board")
         )
         assert np.isnan(view.residuals_px).any()
-        with pytest.raises(DegenerateError, match=r"folds over inside the picture: .* wide\.png"):
+        with pytest.raises(DegenerateError, match=r"folds over inside the image: .* wide\.png"):
             intrinsics._check_fold([view], "plumb_bob")
 
     def test_corners_without_a_ray_are_not_forgotten(
@@ -288,9 +288,9 @@ class TestFolds:
     ) -> None:
         """A mean over the other corners would call a camera good that cannot see the rim."""
         folding = calibrated.camera.replace(distortion=np.array([-1.0, 0, 0, 0, 0.0]))
-        assert check_pictures(folding, left[:2]) == np.inf
+        assert check_images(folding, left[:2]) == np.inf
 
-    def test_an_infinite_error_on_held_out_pictures_is_bad(
+    def test_an_infinite_error_on_held_out_images_is_bad(
         self, calibrated: IntrinsicsResult
     ) -> None:
         blind = dataclasses.replace(calibrated, held_out_rms_px=np.inf)
@@ -301,7 +301,7 @@ class TestFolds:
 
 class TestRefused:
     def test_one_view(self, left: list[Detection]) -> None:
-        with pytest.raises(TooFewViewsError, match=r"at least 4 pictures, better 20, got 1"):
+        with pytest.raises(TooFewViewsError, match=r"at least 4 images, better 20, got 1"):
             calibrate_intrinsics(left[:1])
 
     def test_boards_that_are_all_parallel(self) -> None:

@@ -277,7 +277,7 @@ class TestPlaneFit:
             fit_plane(np.random.default_rng(0).uniform(-1, 1, (300, 3)))
         with pytest.raises(InvalidArgumentError, match=r"shape \(n, 3\)"):
             fit_plane([1.0, 2.0, 3.0])
-        with pytest.raises(InvalidArgumentError, match="does not meet the picture"):
+        with pytest.raises(InvalidArgumentError, match="does not meet the image"):
             plane_from_depth(Camera(10, 10, K), DepthImage(np.ones((10, 10))), (50, 50, 3, 3))
 
 

@@ -212,7 +212,7 @@ class TestCounts:
         with pytest.raises(InvalidArgumentError, match="4 or 5 coefficients, got 7"):
             check_distortion("plumb_bob", [*self.LENS, 0.1, 0.2])
 
-    def test_a_rectified_picture_needs_p_alone(self) -> None:
+    def test_a_rectified_image_needs_p_alone(self) -> None:
         message = types.SimpleNamespace(
             width=640, height=480, distortion_model="omni", d=[1.0, 2.0], k=np.diag([600.0, 600, 1]).ravel(),
             r=np.eye(3).ravel(), p=np.array([500.0, 0, 320, 0, 0, 500, 240, 0, 0, 0, 1, 0]),

@@ -121,7 +121,7 @@ def _words(board: Board, height: float) -> str:
 
 
 def _whole(board: Board) -> str:
-    """What to measure, in words: a long distance, to be divided."""
+    """Advice which long distance to measure and divide."""
     count = board.columns if board.has_squares else board.columns - 1
     if board.has_squares:
         return f"a row of {count} squares, divided by {count}"

@@ -98,7 +98,7 @@ class Board:
 
     @property
     def things(self) -> str:
-        """What its columns and rows count."""
+        """What columns and rows count: squares, circles or tags."""
         return "squares" if self.has_squares else "circles" if self.has_circles else "tags"
 
     @property
@@ -110,7 +110,7 @@ class Board:
 
     @property
     def words(self) -> str:
-        """The board in words, as reports and messages have it."""
+        """Description of the board for reports and messages."""
         millimetres = f"{self.square_m * 1e3:g} mm"
         marker = f"{(self.marker_m or 0) * 1e3:g} mm"
         count = f"{self.columns} x {self.rows} {self.things}"
@@ -130,7 +130,7 @@ class Board:
 
     @property
     def looks_the_same_upside_down(self) -> bool:
-        """Whether half a turn maps the pattern onto itself, so that a picture has two poses."""
+        """Whether half a turn maps the pattern onto itself, so that an image has two poses."""
         if self.kind == "chessboard":
             return (self.columns + self.rows) % 2 == 0
         if self.kind == "asymmetric_circles":
@@ -139,7 +139,7 @@ class Board:
 
     @property
     def unlike_upside_down(self) -> str:
-        """What to take instead of a board that looks the same upside down."""
+        """Advice: a board without a half-turn symmetry."""
         if self.has_circles:
             return "an asymmetric circle grid with an odd number of rows (4 x 11)"
         return "one with an odd and an even number of squares (10 x 7)"

@@ -1,4 +1,4 @@
-"""Whether a camera file makes sense by itself, and whether it fits pictures of a board."""
+"""Plausibility of a camera file, and its reprojection error on images of a board."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from molmo_calibration.calibrate.pose import board_pose, squared_errors
 from molmo_calibration.cameras.camera import Camera
 from molmo_calibration.errors import DegenerateError, InvalidArgumentError
 
-__all__ = ["better_camera", "check_camera", "check_pictures"]
+__all__ = ["better_camera", "check_camera", "check_images"]
 
-# A camera of the pictures' own has at least eight parameters more to fit them with.
-_ENOUGH_PICTURES = 8
+# A camera of the images' own has at least eight parameters more to fit them with.
+_ENOUGH_IMAGES = 8
 _MUCH_BETTER = 1.4
 _NOISE_PX = 0.03
 _FAR_SIGMAS = 5.0
 
 
 def check_camera(camera: Camera) -> tuple[str, ...]:
-    """What is odd about a camera, in sentences; empty if nothing is."""
+    """Sentences about implausible values of a camera; empty if there are none."""
     findings = []
     width, height = camera.image_size
     fx, fy, _ = np.diag(camera.image_matrix)
@@ -40,47 +40,47 @@ def check_camera(camera: Camera) -> tuple[str, ...]:
         )
     if not np.isfinite(camera.ray(_rim(width, height))).all():
         findings.append(
-            "parts of the rim of the picture have no ray: the distortion folds over inside the "
-            "picture, so it was fitted without corners there"
+            "parts of the rim of the image have no ray: the distortion folds over inside the "
+            "image, so it was fitted without corners there"
         )
     return tuple(findings)
 
 
-def check_pictures(camera: Camera, detections: Sequence[Detection]) -> float:
-    """Rms error in pixels on pictures of a board, each with only its pose fitted.
+def check_images(camera: Camera, detections: Sequence[Detection]) -> float:
+    """Rms error in pixels on images of a board, each with only its pose fitted.
 
     Returns:
         Pixels; infinite if the lens has no ray for a corner that was found.
 
     Raises:
-        InvalidArgumentError: no pictures, or of another size than the camera's.
+        InvalidArgumentError: no images, or of another size than the camera's.
     """
     if not detections:
-        raise InvalidArgumentError("the board was found in none of the pictures")
+        raise InvalidArgumentError("the board was found in none of the images")
     size = check_sizes(detections)
     if size != camera.image_size:
         raise InvalidArgumentError(
-            f"the pictures are {size[0]} x {size[1]}, the camera file is for "
-            f"{camera.image_size[0]} x {camera.image_size[1]}; resize the camera with the pictures"
+            f"the images are {size[0]} x {size[1]}, the camera file is for "
+            f"{camera.image_size[0]} x {camera.image_size[1]}; resize the camera with the images"
         )
     squares = [squared_errors(camera, d, board_pose(camera, d)) for d in detections]
     return float(np.sqrt(np.concatenate(squares).mean()))
 
 
 def better_camera(camera: Camera, detections: Sequence[Detection]) -> str:
-    """A sentence if a camera calibrated from these pictures alone fits much better; else "".
+    """A sentence if a camera calibrated from these images alone fits much better; else "".
 
-    With the poses of the board free, another camera's pictures still fit to half a pixel; a camera
-    of their own tells it. Needs eight pictures.
+    With the poses of the board free, another camera's images still fit to half a pixel; a camera
+    of their own tells it. Needs eight images.
     """
-    if len(detections) < _ENOUGH_PICTURES:
+    if len(detections) < _ENOUGH_IMAGES:
         return ""
     model = "plumb_bob" if camera.model == "none" else camera.model
     try:
         own = calibrate_intrinsics(detections, model, folds=0)
     except DegenerateError:
         return ""
-    rms = check_pictures(camera, detections)
+    rms = check_images(camera, detections)
     mine, theirs = (
         np.array([*np.diag(c.image_matrix)[:2], *c.image_matrix[:2, 2]])
         for c in (own.camera, camera)
@@ -89,7 +89,7 @@ def better_camera(camera: Camera, detections: Sequence[Detection]) -> str:
     if rms < _MUCH_BETTER * own.rms_px + _NOISE_PX or apart.max() < _FAR_SIGMAS:
         return ""
     return (
-        f"a camera calibrated from these pictures alone fits them to {own.rms_px:.2f} px (fx "
+        f"a camera calibrated from these images alone fits them to {own.rms_px:.2f} px (fx "
         f"{mine[0]:.1f} instead of {theirs[0]:.1f}, centre {mine[2]:.1f}, {mine[3]:.1f} instead of "
         f"{theirs[2]:.1f}, {theirs[3]:.1f}): they are probably of another camera, or focus or zoom "
         "has changed"

@@ -73,14 +73,14 @@ def why_no_chessboard(board: Board, where: str) -> str:
     """Why a chessboard was not found, in words."""
     inner = f"{board.inner[0]} x {board.inner[1]} inner corners"
     return (
-        f"no {board.kind} with {inner} in {where}; all of a chessboard must be in the picture, "
+        f"no {board.kind} with {inner} in {where}; all of a chessboard must be in the image, "
         "sharp and with a white border, and columns and rows count squares, not corners"
     )
 
 
 def why_no_charuco(grey: np.ndarray, board: Board, where: str) -> str:
     if find_charuco(np.ascontiguousarray(grey[:, ::-1]), board) is not None:
-        return f"the board in {where} is mirrored: it is found when the picture is flipped back"
+        return f"the board in {where} is mirrored: it is found when the image is flipped back"
     if find_charuco(grey, replace(board, legacy=not board.legacy)) is not None:
         word = "--no-legacy" if board.legacy else "--legacy"
         return f"the ChArUco board in {where} has the other pattern; try {word}"
@@ -119,7 +119,7 @@ def _marker_ids(grey: np.ndarray, dictionary: str) -> list[int]:
 
 
 def _other_dictionary(grey: np.ndarray, given: str) -> str:
-    """Which dictionary has the most markers in a picture, in words; empty if none has three."""
+    """Which dictionary has the most markers in an image, in words; empty if none has three."""
     cv2 = opencv("finding markers")
     names = [name for name in _DICTIONARIES if name != given and hasattr(cv2.aruco, name)]
     counts = {name: len(_marker_ids(grey, name)) for name in names}

@@ -1,4 +1,4 @@
-"""How much of the picture, and of the ways to hold a board, a set of pictures has seen.
+"""Coverage of the image area and of the board's poses by a set of images.
 
 The four ranges are those of ROS's camera_calibration (its X, Y, Size and Skew bars) with its
 targets, so that people find the numbers they know.
@@ -24,14 +24,14 @@ TARGETS = {"x": 0.7, "y": 0.7, "size": 0.4, "skew": 0.5}
 
 @dataclass(frozen=True, eq=False)
 class Coverage:
-    """What was seen.
+    """Coverage by the detected corners.
 
     Args:
         x: range of the boards' middles over the width, 0..1.
         y: the same over the height.
-        size: range of the boards' sizes, as a share of the picture.
+        size: range of the boards' sizes, as a share of the image.
         skew: range of their slants, 0..1.
-        counts: (rows, columns) corners in each cell of a grid over the picture.
+        counts: (rows, columns) corners in each cell of a grid over the image.
     """
 
     x: float
@@ -54,7 +54,7 @@ class Coverage:
 
 
 def measure_coverage(detections: Sequence[Detection]) -> Coverage:
-    """Measure the coverage of some detections of one picture size."""
+    """Measure the coverage of some detections of one image size."""
     size = np.array(detections[0].image_size, float)
     measured = np.array([_position(d, size) for d in detections])
     spans = np.ptp(measured, axis=0)

@@ -15,13 +15,13 @@ __all__ = ["Detection", "check_sizes", "handedness"]
 
 @dataclass(frozen=True, eq=False)
 class Detection:
-    """A board seen in a picture.
+    """A board seen in an image.
 
     Args:
         board_points: (n, 3) metres in the board's frame.
         pixels: (n, 2) uv of the same corners.
-        image_size: (width, height) of the picture.
-        name: file or other name of the picture.
+        image_size: (width, height) of the image.
+        name: file or other name of the image.
 
     Raises:
         InvalidArgumentError: wrong shapes, or too few corners.
@@ -45,8 +45,8 @@ class Detection:
             raise InvalidArgumentError(f"the corners of {self.name or 'a board'} must not be NaN")
         if handedness(points, pixels) < 0:
             raise BoardNotFoundError(
-                f"the board in {self.name or 'the picture'} is mirrored: going along its rows and "
-                "down its columns turns the wrong way. Is the picture flipped (a selfie camera, a "
+                f"the board in {self.name or 'the image'} is mirrored: going along its rows and "
+                "down its columns turns the wrong way. Is the image flipped (a selfie camera, a "
                 "mirror), or are board points and pixels in different orders?"
             )
         object.__setattr__(self, "board_points", points)
@@ -54,22 +54,22 @@ class Detection:
 
 
 def handedness(points: FloatArray, pixels: FloatArray) -> float:
-    """Determinant of the best affine map from the board to the picture: below 0 is a mirror."""
+    """Determinant of the best affine map from the board to the image: below 0 is a mirror."""
     design = np.column_stack([points[:, :2], np.ones(len(points))])
     linear = np.linalg.lstsq(design, pixels, rcond=None)[0][:2]
     return float(np.linalg.det(linear))
 
 
 def check_sizes(detections: Sequence[Detection]) -> tuple[int, int]:
-    """The one picture size of all detections.
+    """The one image size of all detections.
 
     Raises:
-        InvalidArgumentError: pictures of different sizes.
+        InvalidArgumentError: images of different sizes.
     """
     sizes = {detection.image_size for detection in detections}
     if len(sizes) != 1:
         raise InvalidArgumentError(
-            f"all pictures must have one size, got {sorted(sizes)}; one calibration is for one "
+            f"all images must have one size, got {sorted(sizes)}; one calibration is for one "
             "resolution"
         )
     return sizes.pop()

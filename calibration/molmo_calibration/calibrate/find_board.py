@@ -20,33 +20,33 @@ from molmo_calibration.calibrate.grids import find_circles, find_tags, why_no_ci
 from molmo_calibration.errors import BoardNotFoundError, InvalidArgumentError
 from molmo_calibration.imports import opencv
 
-__all__ = ["detect_board", "detect_in_file", "likely_board", "picture_files"]
+__all__ = ["detect_board", "detect_in_file", "image_files", "likely_board"]
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".webp")
+_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".webp")
 
-# Where the board is not found, other sizes are tried in this many pictures, this large at most.
+# Where the board is not found, other sizes are tried in this many images, this large at most.
 _TRIED = 3
 _LARGEST_PX = 800
 
 
-def detect_board(picture: np.ndarray, board: Board, name: str = "") -> Detection:
-    """Find a board in a picture.
+def detect_board(image: np.ndarray, board: Board, name: str = "") -> Detection:
+    """Find a board in an image.
 
     Args:
-        picture: (H, W) or (H, W, 3) uint8.
+        image: (H, W) or (H, W, 3) uint8.
         board: what to look for.
-        name: of the picture, for messages.
+        name: of the image, for messages.
 
     Raises:
         BoardNotFoundError: not there, cut off, blurred, of another size, or mirrored.
-        InvalidArgumentError: not a picture.
+        InvalidArgumentError: not an image.
     """
     cv2 = opencv("finding a board")
-    if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.size == 0:
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.size == 0:
         raise InvalidArgumentError(
-            f"a picture must be (H, W) or (H, W, 3) uint8, got {picture.dtype} {picture.shape}"
+            f"an image must be (H, W) or (H, W, 3) uint8, got {image.dtype} {image.shape}"
         )
-    grey = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     found = _find(np.ascontiguousarray(grey), board)
     size = grey.shape[1], grey.shape[0]
     if found is None:
@@ -55,30 +55,30 @@ def detect_board(picture: np.ndarray, board: Board, name: str = "") -> Detection
 
 
 def detect_in_file(path: str | Path, board: Board) -> Detection:
-    """Find a board in a picture file.
+    """Find a board in an image file.
 
     Raises:
-        BoardNotFoundError: not a picture, or no board in it.
+        BoardNotFoundError: not an image, or no board in it.
     """
-    cv2 = opencv("reading a picture")
-    picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if picture is None:
-        raise BoardNotFoundError(f"{path} cannot be read as a picture")
-    return detect_board(picture, board, Path(path).name)
+    cv2 = opencv("reading an image")
+    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if image is None:
+        raise BoardNotFoundError(f"{path} cannot be read as an image")
+    return detect_board(image, board, Path(path).name)
 
 
-def picture_files(folder: str | Path) -> list[Path]:
-    """Pictures of a folder, sorted by name.
+def image_files(folder: str | Path) -> list[Path]:
+    """Images of a folder, sorted by name.
 
     Raises:
-        InvalidArgumentError: no such folder, or no pictures in it.
+        InvalidArgumentError: no such folder, or no images in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InvalidArgumentError(f"expected a folder with pictures, {folder} is none")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _PICTURES)
+        raise InvalidArgumentError(f"expected a folder with images, {folder} is none")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _IMAGES)
     if not files:
-        raise InvalidArgumentError(f"{folder} holds no pictures ({', '.join(_PICTURES)})")
+        raise InvalidArgumentError(f"{folder} holds no images ({', '.join(_IMAGES)})")
     return files
 
 
@@ -91,7 +91,7 @@ def _find(grey: np.ndarray, board: Board) -> tuple[FloatArray, FloatArray] | Non
 
 
 def _why_not(grey: np.ndarray, board: Board, name: str) -> str:
-    where = name or "the picture"
+    where = name or "the image"
     if board.has_circles:
         return why_no_circles(board, where)
     if board.kind == "aprilgrid":
@@ -102,23 +102,23 @@ def _why_not(grey: np.ndarray, board: Board, name: str) -> str:
 
 
 def likely_board(paths: Sequence[str | Path], board: Board) -> str:
-    """Which other chessboard is in pictures without the given one, in words; empty if none is.
+    """Which other chessboard is in images without the given one, in words; empty if none is.
 
     Args:
-        paths: pictures; the first few are tried.
+        paths: images; the first few are tried.
         board: that was looked for.
     """
     if board.kind != "chessboard":
         return ""
-    cv2 = opencv("reading a picture")
+    cv2 = opencv("reading an image")
     sizes = [(c, r) for c in range(4, 15) for r in range(3, c + 1)]
     # A part of a board is a board too, so the largest that is found is the one.
     sizes.sort(key=lambda size: -size[0] * size[1])
     for path in paths[:_TRIED]:
-        picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if picture is None:
+        image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        if image is None:
             continue
-        shrunk = _shrunk(picture)
+        shrunk = _shrunk(image)
         for columns, rows in sizes:
             flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_FAST_CHECK
             found, _ = cv2.findChessboardCorners(shrunk, (columns - 1, rows - 1), flags=flags)
@@ -130,9 +130,9 @@ def likely_board(paths: Sequence[str | Path], board: Board) -> str:
     return ""
 
 
-def _shrunk(picture: np.ndarray) -> np.ndarray:
-    cv2 = opencv("reading a picture")
-    scale = _LARGEST_PX / max(picture.shape)
+def _shrunk(image: np.ndarray) -> np.ndarray:
+    cv2 = opencv("reading an image")
+    scale = _LARGEST_PX / max(image.shape)
     if scale >= 1.0:
-        return picture
-    return np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+        return image
+    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))

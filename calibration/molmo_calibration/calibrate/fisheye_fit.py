@@ -1,7 +1,7 @@
 """A fisheye camera from boards that reach beside and behind its image plane.
 
 OpenCV's `fisheye.calibrate` places boards on that plane, where rays beyond 90 degrees have no
-picture. Here poses start from rays, and all parameters are refined together on pixels
+image. Here poses start from rays, and all parameters are refined together on pixels
 (Levenberg-Marquardt), with the derivatives of the camera model itself.
 """
 
@@ -30,7 +30,7 @@ _DAMPING, _MOST_DAMPING = 1e-3, 1e9
 
 
 def fit_fisheye(detections: Sequence[Detection], frame_id: str) -> tuple[Camera, list[Transform]]:
-    """The equidistant camera that fits best, and camera_from_board of each picture.
+    """The equidistant camera that fits best, and camera_from_board of each image.
 
     Raises:
         DegenerateError: no start led to a camera.

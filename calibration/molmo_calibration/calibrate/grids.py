@@ -1,4 +1,4 @@
-"""Finding circle grids and AprilTag grids in a grey picture: points on the board and their pixels, or None."""
+"""Finding circle grids and AprilTag grids in a grey image: points on the board and their pixels, or None."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Found = tuple[FloatArray, FloatArray]
 # A view of tags may be partial; with fewer, nothing tells how the print turns them.
 _LEAST_TAGS = 2
 
-# Kalibr prints black squares between the corners of its tags, which join them in a blurred picture.
+# Kalibr prints black squares between the corners of its tags, which join them in a blurred image.
 # They come apart where white grows by this many pixels.
 _GROWN_PX = (0, 1, 2, 4)
 
@@ -27,8 +27,8 @@ _CORNER_SHARE = 0.15
 
 def find_circles(grey: np.ndarray, board: Board) -> Found | None:
     """Centres of dark circles on light, or of light ones on dark; all of them must be there."""
-    for picture in (grey, 255 - grey):
-        centres = _circle_centres(picture, board)
+    for image in (grey, 255 - grey):
+        centres = _circle_centres(image, board)
         if centres is not None:
             return board.points, _ordered(board, centres)
     return None
@@ -37,7 +37,7 @@ def find_circles(grey: np.ndarray, board: Board) -> Found | None:
 def why_no_circles(board: Board, where: str) -> str:
     """The error message where `find_circles` found nothing."""
     return (
-        f"no {board.words} in {where}; all circles must be in the picture, sharp and on an even "
+        f"no {board.words} in {where}; all circles must be in the image, sharp and on an even "
         "ground, and columns and rows count circles"
     )
 
@@ -64,7 +64,7 @@ def why_no_tags(grey: np.ndarray, board: Board, where: str) -> str:
     """The error message where `find_tags` found nothing."""
     flipped = np.ascontiguousarray(grey[:, ::-1])
     if find_tags(flipped, board) is not None:
-        return f"the board in {where} is mirrored: it is found when the picture is flipped back"
+        return f"the board in {where} is mirrored: it is found when the image is flipped back"
     other = 3 - board.border_bits
     if len(_tags(_whiter(grey, 1), other, 1000)) >= _LEAST_TAGS:
         return f"the tags in {where} have a black border of {other} bits; try --border {other}"
@@ -80,7 +80,7 @@ def _circle_centres(grey: np.ndarray, board: Board) -> FloatArray | None:
     cv2 = opencv("finding a circle grid")
     shape = "ASYMMETRIC" if board.kind == "asymmetric_circles" else "SYMMETRIC"
     blobs = cv2.SimpleBlobDetector_Params()
-    # OpenCV's own limit is a circle of 80 pixels; here the circles may fill the picture.
+    # OpenCV's own limit is a circle of 80 pixels; here the circles may fill the image.
     blobs.maxArea = float(grey.size) / len(board.points)
     blobs.minArea = 12.0
     blobs.minDistBetweenBlobs = 3.0
@@ -94,7 +94,7 @@ def _circle_centres(grey: np.ndarray, board: Board) -> FloatArray | None:
 
 
 def _ordered(board: Board, centres: FloatArray) -> FloatArray:
-    """Of the orders in which OpenCV may go through a grid, the one that lays it on the board.
+    """The one of OpenCV's possible point orders that fits the board.
 
     It may start at any end of a row, and of the last row; only one or two of these fit a grid that
     is not mirrored.

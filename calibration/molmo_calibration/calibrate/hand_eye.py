@@ -32,7 +32,7 @@ __all__ = ["HandEyeResult", "HandEyeSample", "calibrate_hand_eye", "opencv_answe
 SETUPS = ("eye_in_hand", "eye_to_hand")
 MIN_POSES = 5
 
-# Below this angle between turning axes, the translation along the common axis is anybody's guess.
+# Below this angle between rotation axes, the poses do not determine the translation along the common axis.
 _LEAST_DIVERSITY_RAD = np.deg2rad(8.0)
 
 
@@ -42,7 +42,7 @@ class HandEyeSample:
 
     Args:
         base_from_gripper: from the robot's kinematics.
-        camera_from_board: from the picture, see `pose.board_pose`.
+        camera_from_board: from the image, see `pose.board_pose`.
     """
 
     base_from_gripper: Transform

@@ -99,18 +99,18 @@ def _readings(
     yield "the arm's quaternions are in the order w, x, y, z", arm_wxyz, boards, setup
     yield "the board's quaternions are in the order w, x, y, z", arms, board_wxyz, setup
     yield "all quaternions are in the order w, x, y, z", arm_wxyz, board_wxyz, setup
-    yield "each picture belongs to the arm's pose before it", arms[:-1], boards[1:], setup
-    yield "each picture belongs to the arm's pose after it", arms[1:], boards[:-1], setup
+    yield "each image belongs to the arm's pose before it", arms[:-1], boards[1:], setup
+    yield "each image belongs to the arm's pose after it", arms[1:], boards[:-1], setup
 
 
 def _distances(setup: str, x: FloatArray, z: FloatArray) -> tuple[float, float]:
-    """How far what the gripper holds is from it, and what stands still from the base."""
+    """Distances in metres: of what the gripper holds from the gripper, and of what is fixed from the base."""
     answer, board = (float(np.linalg.norm(m[:3, 3])) for m in (x, z))
     return (answer, board) if setup == "eye_in_hand" else (board, answer)
 
 
 def _far_answer(setup: str, x: FloatArray, z: FloatArray) -> Iterator[Doubt]:
-    """An answer that is farther out than cameras on grippers, or boards on grippers, are."""
+    """An answer farther away than a camera or a board on a gripper can be."""
     held, placed = _distances(setup, x, z)
     answer = float(np.linalg.norm(x[:3, 3]))
     what = "camera" if setup == "eye_in_hand" else "board"
@@ -128,7 +128,7 @@ def _far_answer(setup: str, x: FloatArray, z: FloatArray) -> Iterator[Doubt]:
 
 
 def _repeated(arms: FloatArray, boards: FloatArray) -> Iterator[Doubt]:
-    """Poses that were handed in twice say nothing new, but make the answer look surer."""
+    """Repeated poses: they add no information, but make the covariance too small."""
     rows = np.concatenate([arms, boards], axis=1).reshape(len(arms), -1)
     copies = len(rows) - len(np.unique(rows.round(9), axis=0))
     if copies:

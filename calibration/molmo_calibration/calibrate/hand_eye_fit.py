@@ -1,4 +1,4 @@
-"""The mathematics of hand-eye calibration: a closed form, then least squares weighted by the noise the poses show.
+"""Solver of hand-eye calibration: a closed form, then least squares weighted by the noise estimated from the poses.
 
 Both setups are one equation between two ways to the board, L X B = M Z, for every pose:
 
@@ -191,7 +191,7 @@ def closed_form(chain: Chain) -> FloatArray:
 
 
 def scaled_closed_form(chain: Chain) -> tuple[float, FloatArray]:
-    """By what the board's translations must be multiplied to fit the arm's best, and X then."""
+    """The factor on the board's translations that fits the arm's best, and (4, 4) X for it."""
     left, right = relative_motions(chain)
     rotation = _closed_rotation(left, right)
     seen = (right[:, :3, 3] @ rotation.T).ravel()
@@ -261,7 +261,7 @@ def pose_sizes(chain: Chain, x: FloatArray, z: FloatArray) -> FloatArray:
 
 
 def _first_fit(chain: Chain) -> tuple[FloatArray, FloatArray]:
-    """Gauss-Newton on a robust sum (Huber's smooth kin), as the noise is not known yet."""
+    """Gauss-Newton on a robust sum (pseudo-Huber), because the noise is still unknown."""
     x, z = _start(chain)
     weight = np.repeat([1.0, _LEVER_M], 3)
 

@@ -1,4 +1,4 @@
-"""How noisy the poses of a hand-eye calibration are, found from the poses themselves.
+"""Noise model of hand-eye calibration, estimated from the poses.
 
 Three independent errors per pose, alike along every axis: of positions (arm and board together), of
 the arm's orientation, and of the board's. An error of the arm's orientation also moves the board,
@@ -128,7 +128,7 @@ def weighted_step(
     weights: FloatArray,
     guess: NoiseModel,
 ) -> WeightedStep:
-    """The step that makes errors small in sigmas, averaged over the likely noise.
+    """The weighted least squares step, averaged over the posterior of the noise.
 
     Args:
         errors: (n, 6) metres and radians.
@@ -207,7 +207,7 @@ def _solve(system: FloatArray, levers: FloatArray, grid: _Grid, freedom: float) 
 
 
 def _left(shares: FloatArray) -> FloatArray:
-    """Variance of the arm's turn that is left once the whole turn is known, of variance 1."""
+    """Conditional variance of the arm's part of a turn, given the whole turn of variance 1."""
     return shares * (1.0 - shares)
 
 

@@ -1,8 +1,7 @@
-"""Calibrating a camera from pictures of a board, and finding out whether it worked.
+"""Calibrate a camera from images of a board, and measure the quality of the result.
 
-OpenCV finds the parameters. The numbers that judge them are computed here, the same way for every
-lens: residuals, standard deviations from the whole normal matrix, and the error on pictures that
-were held out.
+OpenCV fits the parameters (`opencv_fit`). The quality measures are computed here for every lens
+alike: residuals, standard deviations from the full normal matrix, and the error on held-out images.
 """
 
 from __future__ import annotations
@@ -26,21 +25,21 @@ __all__ = ["IntrinsicsResult", "ViewResult", "calibrate_intrinsics"]
 
 MIN_VIEWS = 4
 
-# A picture is an outlier if its error is this many robust sigmas above the median of all, and
-# at least half as large again: among very even pictures, a few percent more mean nothing.
+# An image is an outlier if its error is this many robust sigmas above the median of all, and
+# at least half as large again: among very even images, a few percent more mean nothing.
 _OUTLIER_SIGMAS = 4.0
 _OUTLIER_RATIO = 1.5
 
-# The axes of all boards within this of each other: focal length and distance are not told apart.
+# If all board axes are within this angle, focal length and distance cannot be separated.
 _LEAST_TILT_RAD = np.deg2rad(5.0)
 
 
 @dataclass(frozen=True, eq=False)
 class ViewResult:
-    """One picture of a calibration.
+    """One image of a calibration.
 
     Args:
-        name: of the picture.
+        name: of the image.
         pixels: (n, 2) detected corners.
         residuals_px: (n, 2) detected minus reprojected.
         camera_from_board: pose of the board.
@@ -66,11 +65,11 @@ class IntrinsicsResult:
     Args:
         camera: with its `intrinsics_covariance`.
         rms_px: over all corners.
-        held_out_rms_px: over pictures that were left out of the calibration, each with only its
+        held_out_rms_px: over images that were left out of the calibration, each with only its
             pose fitted; NaN if there were too few to leave any out, infinite if a lens fitted
-            without a picture cannot see all of its corners.
-        views: one per picture.
-        coverage: which part of the picture and of the poses was seen.
+            without an image cannot see all of its corners.
+        views: one per image.
+        coverage: which part of the image and of the poses was seen.
     """
 
     camera: Camera
@@ -87,7 +86,7 @@ class IntrinsicsResult:
 
     @property
     def outliers(self) -> tuple[str, ...]:
-        """Names of pictures whose error stands out."""
+        """Names of images whose error stands out."""
         return tuple(view.name for view in self.views if view.outlier)
 
 
@@ -101,17 +100,17 @@ def calibrate_intrinsics(
     """Calibrate a camera.
 
     Args:
-        detections: boards found in at least 4 pictures of one size.
+        detections: boards found in at least 4 images of one size.
         model: `plumb_bob`, `rational_polynomial` or `equidistant`.
         folds: how many times to calibrate with a part held out; 0 for never.
         frame_id: of the camera.
         progress: called with the share that is done, 0..1.
 
     Raises:
-        TooFewViewsError: fewer than 4 pictures.
+        TooFewViewsError: fewer than 4 images.
         DegenerateError: all boards parallel to each other, or a lens that folds over inside the
-            picture.
-        InvalidArgumentError: different picture sizes, or another model.
+            image.
+        InvalidArgumentError: different image sizes, or another model.
     """
     if model not in ("plumb_bob", "rational_polynomial", "equidistant"):
         raise InvalidArgumentError(
@@ -119,8 +118,8 @@ def calibrate_intrinsics(
         )
     if len(detections) < MIN_VIEWS:
         raise TooFewViewsError(
-            f"a calibration needs the board in at least {MIN_VIEWS} pictures, better 20, got "
-            f"{len(detections)}; take more, tilted and in all corners of the picture"
+            f"a calibration needs the board in at least {MIN_VIEWS} images, better 20, got "
+            f"{len(detections)}; take more, tilted and in all corners of the image"
         )
     check_sizes(detections)
     camera, poses = fit_camera(detections, model, frame_id)
@@ -155,7 +154,7 @@ def _check_fold(views: Sequence[ViewResult], model: str) -> None:
     folded = [view.name for view in views if not np.isfinite(view.residuals_px).all()]
     if folded:
         raise DegenerateError(
-            f"the {model} lens that fits best folds over inside the picture: corners of "
+            f"the {model} lens that fits best folds over inside the image: corners of "
             f"{', '.join(folded[:5])} have no ray in it; " + ANOTHER_WAY[model]
         )
 
@@ -179,7 +178,7 @@ def _mark_outliers(views: list[ViewResult]) -> tuple[ViewResult, ...]:
 def _held_out(
     detections: Sequence[Detection], model: str, folds: int, tell: Callable[[float], None]
 ) -> float:
-    """Reprojection error on pictures the calibration has not seen."""
+    """Reprojection error on images the calibration has not seen."""
     if folds < 2 or len(detections) < 2 * MIN_VIEWS:
         return float("nan")
     squares: list[FloatArray] = []
@@ -188,7 +187,7 @@ def _held_out(
         try:
             camera, _ = fit_camera(kept, model, "")
         except DegenerateError:
-            # A part of the pictures may be too few for the lens; all of them were not.
+            # A part of the images may be too few for the lens; all of them were not.
             continue
         squares += [_held_out_errors(camera, d) for d in detections[fold::folds]]
         tell((fold + 2) / (folds + 1))
@@ -196,7 +195,7 @@ def _held_out(
 
 
 def _held_out_errors(camera: Camera, detection: Detection) -> FloatArray:
-    """Squared errors in pixels; infinite where the camera cannot even place the board."""
+    """Squared errors in pixels; infinite if no pose of the board fits the camera."""
     try:
         return squared_errors(camera, detection, board_pose(camera, detection))
     except DegenerateError:

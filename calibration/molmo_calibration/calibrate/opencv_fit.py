@@ -20,19 +20,19 @@ __all__ = ["ANOTHER_WAY", "fit_camera"]
 # A fisheye that fits to this needs no other start.
 _FITS_PX = 1.0
 
-# What to do where a model does not fit: another model than the one at hand, or other pictures.
+# Advice where a model does not fit: another model or other images.
 ANOTHER_WAY = {
     "plumb_bob": (
-        "take pictures with the board in all corners of the picture; for a wide lens take "
+        "take images with the board in all corners of the image; for a wide lens take "
         "rational_polynomial or equidistant (--model)"
     ),
     "rational_polynomial": (
-        "its eight coefficients need corners all over the picture, up to the rim: take more such "
-        "pictures, or a model with fewer: plumb_bob for an ordinary lens, equidistant for a "
+        "its eight coefficients need corners all over the image, up to the rim: take more such "
+        "images, or a model with fewer: plumb_bob for an ordinary lens, equidistant for a "
         "fisheye (--model)"
     ),
     "equidistant": (
-        "take pictures with the board nearer to the middle as well and larger in the picture; for "
+        "take images with the board nearer to the middle as well and larger in the image; for "
         "a lens of less than about 120 degrees take plumb_bob or rational_polynomial (--model)"
     ),
 }
@@ -41,7 +41,7 @@ ANOTHER_WAY = {
 def fit_camera(
     detections: Sequence[Detection], model: str, frame_id: str
 ) -> tuple[Camera, list[Transform]]:
-    """The camera of a model that fits best, and camera_from_board of each picture.
+    """The camera of a model that fits best, and camera_from_board of each image.
 
     Raises:
         DegenerateError: no camera of this model fits.
@@ -63,7 +63,7 @@ def fit_camera(
             )
     except cv2.error as error:
         raise DegenerateError(
-            f"OpenCV found no {model} camera for these pictures ({str(error).strip()[:200]}); "
+            f"OpenCV found no {model} camera for these images ({str(error).strip()[:200]}); "
             + ANOTHER_WAY[model]
         ) from error
     count = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}[model]
@@ -84,7 +84,7 @@ def _fisheye(cv2: Any, boards: list[Any], pixels: list[Any], size: tuple[int, in
     """The best of several starts, None if none fits; OpenCV's own fails for lenses around 180 degrees and wider.
 
     It starts from a focal length for 180 degrees and four free coefficients, whose first steps may
-    throw corners out of the picture's reach. Two coefficients first, then all from there, do not.
+    throw corners out of the image's reach. Two coefficients first, then all from there, do not.
     """
     plain = _fisheye_flag(cv2, "CALIB_RECOMPUTE_EXTRINSIC") | _fisheye_flag(cv2, "CALIB_FIX_SKEW")
     high = _fisheye_flag(cv2, "CALIB_FIX_K3") | _fisheye_flag(cv2, "CALIB_FIX_K4")

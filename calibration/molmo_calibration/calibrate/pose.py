@@ -62,7 +62,7 @@ def _start(camera: Camera, detection: Detection, name: str) -> tuple[FloatArray,
     good = np.isfinite(rays).all(axis=1) & (rays[:, 2] > 0.05)
     if good.sum() < 4:
         raise DegenerateError(
-            f"fewer than 4 corners of {name} have a ray in this camera; was the picture taken with "
+            f"fewer than 4 corners of {name} have a ray in this camera; was the image taken with "
             "another camera or resolution?"
         )
     points = detection.board_points[good]
@@ -134,7 +134,7 @@ def _mirrored(pose: FloatArray, points: FloatArray) -> FloatArray:
 def _towards(rays: FloatArray) -> FloatArray:
     """A rotation (3, 3) that turns the middle of the rays to the front.
 
-    A fisheye sees boards beside and behind its image plane, where a pinhole has no picture.
+    A fisheye sees boards beside and behind its image plane, where a pinhole has no image.
     """
     middle = np.nanmean(rays, axis=0) if np.isfinite(rays).any() else np.array([0, 0, 1.0])
     length = float(np.linalg.norm(middle))
@@ -155,7 +155,7 @@ def squared_errors(camera: Camera, detection: Detection, pose: Transform) -> Flo
         pose: camera_from_board.
 
     Returns:
-        (n,) pixels²; infinite for a corner where the lens has no ray or the board no picture. A
+        (n,) pixels²; infinite for a corner where the lens has no ray or the board no image. A
         mean over the others would call a lens good that cannot see the rim.
     """
     residuals = detection.pixels - camera.project(pose.apply(detection.board_points))

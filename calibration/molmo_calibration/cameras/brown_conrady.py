@@ -35,12 +35,12 @@ _ROUNDS = 3
 
 
 class BrownConrady:
-    """A lens with 14 coefficients, of which the last may be zero.
+    """A lens with 14 coefficients; the last ones may be zero.
 
     Attributes:
         coefficients: (14,) float64, read-only.
         limit: largest undistorted radius sqrt(x² + y²) up to which the image moves outwards with
-            the ray in every direction; beyond it the picture folds over itself somewhere. inf
+            the ray in every direction; beyond it the image folds over itself somewhere. inf
             where it never does.
     """
 
@@ -143,7 +143,7 @@ class BrownConrady:
         for round_ in range(_ROUNDS):
             radii = np.linspace(low, high, _RADII)
             if round_ == 0:
-                # Even steps of the viewing angle are dense where pictures are.
+                # Even steps of the viewing angle are dense where images are.
                 radii = np.tan(np.linspace(0.0, np.arctan(high), _RADII))
             _, _, a, b, c, d = self._distort_with_slopes(
                 radii * np.cos(angles), radii * np.sin(angles)
@@ -207,7 +207,7 @@ class BrownConrady:
         return u + du, v + dv, np.abs(du) + np.abs(dv)
 
     def _homotopy_solve(self, x: FloatArray, y: FloatArray) -> Columns:
-        """Walk from the centre of the picture to the point, correcting the ray at every step.
+        """Walk from the centre of the image to the point, correcting the ray at every step.
 
         Near the fold several rays may land on one pixel; the walk finds the one that the lens
         moves outwards, which is the one `valid` admits.
@@ -216,7 +216,7 @@ class BrownConrady:
         shares = np.concatenate([np.linspace(0.0, 1.0, _WALK + 1)[1:].repeat(2), np.ones(_WALK)])
         for share in shares:
             u, v, step = self._newton(u, v, x * share, y * share)
-            # A step beyond the fold would go on to some other root, or for ever.
+            # A step beyond the fold would converge to another root, or not at all.
             back = np.minimum(1.0, self.limit / np.maximum(np.hypot(u, v), 1e-300))
             u, v = u * back, v * back
         lost = ~(step < _CONVERGED * (1.0 + np.abs(u) + np.abs(v)))

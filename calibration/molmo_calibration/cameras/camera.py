@@ -1,7 +1,7 @@
-"""A calibrated camera: points to pixels, pixels to rays, raw to rectified pictures and back.
+"""A calibrated camera: points to pixels, pixels to rays, raw to rectified images and back.
 
 Frames are ROS optical frames (x right, y down, z forward, REP 103). Pixels are `uv`, whose centres
-are whole numbers (see `pixels`), of the picture as it is delivered: after the region of interest
+are whole numbers (see `pixels`), of the image as it is delivered: after the region of interest
 and the binning that `CameraInfo` describes. Points are in metres.
 """
 
@@ -41,15 +41,15 @@ class Camera:
         width: full-resolution width in pixels.
         height: full-resolution height in pixels.
         matrix: (3, 3) K, without skew, at full resolution. Negative focal lengths describe a
-            flipped picture.
+            flipped image.
         distortion: coefficients in OpenCV's order; how many says `lens.COEFFICIENT_COUNTS`.
         model: `none`, `plumb_bob`, `rational_polynomial` or `equidistant`.
         rectification: (3, 3) R, rotation from the camera to the rectified camera.
-        projection: (3, 4) P, matrix of the rectified picture; [K | 0] if left out.
-        roi: region of the full-resolution picture that is delivered; all of it if left out.
+        projection: (3, 4) P, matrix of the rectified image; [K | 0] if left out.
+        roi: region of the full-resolution image that is delivered; all of it if left out.
         binning: full-resolution pixels per delivered pixel, (x, y). As in image_geometry, a
             delivered pixel lies where the first of its block lies; a driver that averages
-            blocks shifts the picture by (binning - 1) / 2 full pixels more.
+            blocks shifts the image by (binning - 1) / 2 full pixels more.
         frame_id: optical frame.
         intrinsics_covariance: covariance of (fx, fy, cx, cy, *distortion), or None if unknown.
 
@@ -111,7 +111,7 @@ class Camera:
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """(width, height) of the delivered picture, after region of interest and binning."""
+        """(width, height) of the delivered image, after region of interest and binning."""
         width, height = (
             (self.roi.width, self.roi.height) if self.roi else (self.width, self.height)
         )
@@ -119,14 +119,14 @@ class Camera:
 
     @property
     def image_matrix(self) -> FloatArray:
-        """(3, 3) K of the delivered picture."""
+        """(3, 3) K of the delivered image."""
         matrix = np.diag([*self._focal, 1.0])
         matrix[:2, 2] = self._centre
         return matrix
 
     @property
     def image_projection(self) -> FloatArray:
-        """(3, 4) P of the delivered rectified picture."""
+        """(3, 4) P of the delivered rectified image."""
         assert self.projection is not None
         return np.asarray(self.delivered_from_full @ self.projection)
 
@@ -144,7 +144,7 @@ class Camera:
             points: (..., 3) metres in the camera's optical frame.
 
         Returns:
-            (..., 2) uv, possibly outside the picture (see `in_image`). NaN where the point is
+            (..., 2) uv, possibly outside the image (see `in_image`). NaN where the point is
             NaN, behind the camera, or where the lens model has folded over.
         """
         columns = _columns(as_points(points, "points", 3))
@@ -164,7 +164,7 @@ class Camera:
         """Pixels to viewing directions; the inverse of `project` up to distance.
 
         Args:
-            uv: (..., 2) pixels of the delivered raw picture.
+            uv: (..., 2) pixels of the delivered raw image.
 
         Returns:
             (..., 3) unit vectors in the optical frame; NaN where the pixel is NaN or no ray of
@@ -179,11 +179,11 @@ class Camera:
         return out.reshape((*np.shape(uv)[:-1], 3))
 
     def sees(self, points: ArrayLike) -> BoolArray:
-        """Which points (..., 3) land inside the delivered picture, bool (...)."""
+        """Which points (..., 3) land inside the delivered image, bool (...)."""
         return self.in_image(self.project(points))
 
     def in_image(self, uv: ArrayLike) -> BoolArray:
-        """Which pixels (..., 2) lie on the delivered picture; False for NaN."""
+        """Which pixels (..., 2) lie on the delivered image; False for NaN."""
         array = as_points(uv, "uv", 2)
         high = np.array(self.image_size) - 0.5
         with np.errstate(invalid="ignore"):
@@ -198,20 +198,20 @@ class Camera:
         return _pinhole(self.ray(uv), self.image_matrix)
 
     def distort(self, uv: ArrayLike) -> FloatArray:
-        """Pixels of an ideal picture with the same K to raw pixels; the inverse of `undistort`."""
+        """Pixels of an ideal image with the same K to raw pixels; the inverse of `undistort`."""
         return self.project(_pinhole_ray(uv, self.image_matrix))
 
     def rectify(self, uv: ArrayLike) -> FloatArray:
-        """Raw pixels to pixels of the rectified picture (R and P); the inverse of `unrectify`."""
+        """Raw pixels to pixels of the rectified image (R and P); the inverse of `unrectify`."""
         turned = self.ray(uv) @ self.rectification.T
         return _pinhole(turned, self.image_projection[:, :3])
 
     def unrectify(self, uv: ArrayLike) -> FloatArray:
-        """Pixels of the rectified picture to raw pixels; the inverse of `rectify`."""
+        """Pixels of the rectified image to raw pixels; the inverse of `rectify`."""
         return self.project(_pinhole_ray(uv, self.image_projection[:, :3]) @ self.rectification)
 
     def rectified(self) -> Camera:
-        """The camera of the rectified picture (`image_rect`): K from P, no distortion, R = 1.
+        """The camera of the rectified image (`image_rect`): K from P, no distortion, R = 1.
 
         Its frame has the origin of this camera and the axes of R; with P of a right stereo
         camera, its baseline stays in `projection`.

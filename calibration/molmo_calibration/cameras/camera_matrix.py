@@ -44,6 +44,6 @@ def check_roi(roi: Roi | None, width: int, height: int) -> None:
     inside = roi.x_offset + roi.width <= width and roi.y_offset + roi.height <= height
     if min(roi.x_offset, roi.y_offset) < 0 or min(roi.width, roi.height) < 1 or not inside:
         raise InvalidArgumentError(
-            f"roi must lie inside the {width} x {height} picture, got {roi}; its numbers are "
+            f"roi must lie inside the {width} x {height} image, got {roi}; its numbers are "
             "full-resolution pixels, before binning"
         )

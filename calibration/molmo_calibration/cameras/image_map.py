@@ -1,7 +1,7 @@
 """Crop, resize, letterbox, flip and quarter turns: what they do to points and to a camera.
 
 A map is affine between continuous pixels (`px`, corners on whole numbers) of a source and a target
-picture. In `px`, resizing is a plain multiplication, and every map here has an exact inverse.
+image. In `px`, resizing is a plain multiplication, and every map here has an exact inverse.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["ImageMap", "crop", "flip", "identity", "letterbox", "resize", "rotat
 
 @dataclass(frozen=True, eq=False)
 class ImageMap:
-    """Where the pixels of one picture are in another.
+    """Where the pixels of one image are in another.
 
     Args:
         matrix: (3, 3) affine, px of the source to px of the target.
@@ -72,14 +72,14 @@ class ImageMap:
         return ImageMap(np.linalg.inv(self.matrix), self.target_size, self.source_size)
 
     def then(self, after: ImageMap) -> ImageMap:
-        """This map followed by another one of the picture it makes.
+        """This map followed by another one of the image it makes.
 
         Raises:
-            InvalidArgumentError: `after` starts from a picture of another size.
+            InvalidArgumentError: `after` starts from an image of another size.
         """
         if after.source_size != self.target_size:
             raise InvalidArgumentError(
-                f"the second map must start from a picture of {self.target_size}, "
+                f"the second map must start from an image of {self.target_size}, "
                 f"got one that starts from {after.source_size}"
             )
         return ImageMap(after.matrix @ self.matrix, self.source_size, after.target_size)
@@ -96,7 +96,7 @@ def identity(size: Any) -> ImageMap:
 
 
 def crop(size: Any, x: int, y: int, width: int, height: int) -> ImageMap:
-    """Cut a window out of a picture of `size` (width, height).
+    """Cut a window out of an image of `size` (width, height).
 
     Args:
         size: source size.
@@ -110,13 +110,13 @@ def crop(size: Any, x: int, y: int, width: int, height: int) -> ImageMap:
 
 
 def resize(size: Any, target: Any, ros_convention: bool = False) -> ImageMap:
-    """Scale a picture from `size` to `target`, both (width, height).
+    """Scale an image from `size` to `target`, both (width, height).
 
     Args:
         size: source size.
         target: target size.
         ros_convention: mimic `image_proc`'s resize, which multiplies cx and cy by the scale and
-            so moves the picture by half a pixel's share (image_pipeline resize.cpp); off is the
+            so moves the image by half a pixel's share (image_pipeline resize.cpp); off is the
             exact change that cv2.resize, Pillow and Torch make.
     """
     source, goal = as_size(size, "size"), as_size(target, "target")
@@ -127,7 +127,7 @@ def resize(size: Any, target: Any, ros_convention: bool = False) -> ImageMap:
 def letterbox(size: Any, target: Any) -> ImageMap:
     """Scale to fit inside `target` with the same shape, and centre it with borders.
 
-    The scaled picture has whole pixels and the borders whole pixels too, as everybody's
+    The scaled image has whole pixels and the borders whole pixels too, as everybody's
     letterbox code does it; odd pixels go to the right and the bottom.
     """
     source, goal = as_size(size, "size"), as_size(target, "target")
@@ -149,7 +149,7 @@ def flip(size: Any, horizontal: bool = True) -> ImageMap:
 
 
 def rotate(size: Any, degrees_clockwise: int) -> ImageMap:
-    """Turn a picture by 0, 90, 180 or 270 degrees clockwise.
+    """Turn an image by 0, 90, 180 or 270 degrees clockwise.
 
     Raises:
         InvalidArgumentError: another angle.

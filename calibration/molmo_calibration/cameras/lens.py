@@ -42,8 +42,8 @@ _ALIASES = {
     "equi": "equidistant",
 }
 
-# Models we do not have, but which leave the picture alone where all their coefficients are 0.
-# Not so `omni`, `double_sphere` and their kin: they bend rays without any coefficient.
+# Models that are not implemented, but do not distort if all their coefficients are 0.
+# `omni`, `double_sphere` and similar models are not pinholes, with any coefficients.
 _STRAIGHT_AT_ZERO = ("inverse_brown_conrady", "modified_brown_conrady")
 
 
@@ -101,7 +101,7 @@ def model_name(name: str, coefficients: ArrayLike) -> str:
         return "none"
     raise InvalidArgumentError(
         f"distortion model {name!r} is not one of {', '.join(MODELS)}, and would bend the rays "
-        "otherwise; rectify the picture in the driver, or calibrate again with one of these"
+        "otherwise; rectify the image in the driver, or calibrate again with one of these"
     )
 
 

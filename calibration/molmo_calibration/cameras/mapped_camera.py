@@ -1,7 +1,7 @@
-"""The camera of a cropped, resized, flipped or turned picture.
+"""The camera of a cropped, resized, flipped or turned image.
 
 Cropping, scaling and flipping change K and P only. A quarter turn also turns the optical frame,
-because x stays right and y stays down in the new picture; the rotation is returned with the camera.
+because x stays right and y stays down in the new image; the rotation is returned with the camera.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ __all__ = ["MappedCamera", "map_camera"]
 
 @dataclass(frozen=True, eq=False)
 class MappedCamera:
-    """The camera of a changed picture.
+    """The camera of a changed image.
 
     Args:
-        camera: to be used with pixels of the changed picture.
+        camera: to be used with pixels of the changed image.
         new_from_old: (3, 3) rotation from the old optical frame to the new camera's; the identity
-            unless the picture was turned. p_new = new_from_old @ p_old.
+            unless the image was turned. p_new = new_from_old @ p_old.
     """
 
     camera: Camera
@@ -33,12 +33,12 @@ class MappedCamera:
 
 
 def map_camera(camera: Camera, image_map: ImageMap) -> MappedCamera:
-    """Carry a camera along with its picture.
+    """Carry a camera along with its image.
 
     Args:
-        camera: camera of the source picture, region of interest and binning included; the result
+        camera: camera of the source image, region of interest and binning included; the result
             has both worked into K.
-        image_map: what was done to the picture.
+        image_map: what was done to the image.
 
     Returns:
         Camera with `project(new_from_old @ p) == image_map.uv(old.project(p))`. Flips make a
@@ -50,7 +50,7 @@ def map_camera(camera: Camera, image_map: ImageMap) -> MappedCamera:
     """
     if image_map.source_size != camera.image_size:
         raise InvalidArgumentError(
-            f"the map must start from the camera's picture of {camera.image_size}, "
+            f"the map must start from the camera's image of {camera.image_size}, "
             f"got one that starts from {image_map.source_size}"
         )
     full = image_map.uv_matrix
@@ -83,7 +83,7 @@ def _quarter_turn(linear: FloatArray) -> FloatArray:
     if not straight and not crossed:
         raise InvalidArgumentError(
             f"a camera can follow quarter turns, flips and scaling, got {linear.tolist()}; "
-            "move the points back to the source picture with image_map.inverse() instead"
+            "move the points back to the source image with image_map.inverse() instead"
         )
     if straight:
         both_negative = linear[0, 0] < 0 and linear[1, 1] < 0

@@ -20,7 +20,7 @@ FLAT = 0.05
 # it is a fit beyond the data that it was made from, and its inverse would be noise.
 STEEP = 20.0
 
-# No picture holds a ray with |x/z| beyond this (89 degrees); a fold behind it does not matter.
+# No image holds a ray with |x/z| beyond this (89 degrees); a fold behind it does not matter.
 FARTHEST = 60.0
 
 _SEARCH_STEPS = 2000
@@ -39,7 +39,7 @@ def first_fold(
     Args:
         numerator: (4,) coefficients of N from the constant upwards, or more.
         denominator: (4,) coefficients of D.
-        farthest: radius beyond which nobody looks.
+        farthest: largest radius to search.
 
     Returns:
         Radius > 0, in the unit of r; inf if the profile grows up to `farthest`.
@@ -56,7 +56,7 @@ def first_fold(
         return np.asarray((slope > FLAT * unit) & (slope < STEEP * unit) & (below > 0))
 
     # Sampling cannot be upset by tiny or huge coefficients, as a search for roots can. Even
-    # steps of the viewing angle are dense where pictures are.
+    # steps of the viewing angle are dense where images are.
     r = np.tan(np.linspace(0.0, np.arctan(farthest), _SEARCH_STEPS))
     stuck = np.flatnonzero(~grows(r))
     if stuck.size == 0:

@@ -51,7 +51,7 @@ def print_board(
 @takes_board
 def intrinsics(
     board: Board,
-    folder: Annotated[Path, typer.Argument(help="folder with pictures of the board")],
+    folder: Annotated[Path, typer.Argument(help="folder with images of the board")],
     model: Annotated[
         str, typer.Option(help="plumb_bob, rational_polynomial or equidistant (fisheye)")
     ] = "plumb_bob",
@@ -62,7 +62,7 @@ def intrinsics(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Calibrate a camera from a folder of pictures."""
+    """Calibrate a camera from a folder of images."""
     from molmo_calibration.calibrate.intrinsics import calibrate_intrinsics
     from molmo_calibration.files.camera_files import camera_to_dict, save_camera
     from molmo_calibration.reports.assessment import judge_intrinsics
@@ -80,10 +80,10 @@ def intrinsics(
     elif not as_json:
         talk.print("the camera is not kept; --output cam.yaml writes it to a file")
     if report is not None:
-        facts = report_facts({"pictures": str(folder), "board": board.words})
-        pictures = thumbnails(folder, result.views)
+        facts = report_facts({"images": str(folder), "board": board.words})
+        images = thumbnails(folder, result.views)
         title = f"Camera of {folder.name}"
-        report.write_text(intrinsics_report(result, verdict, title, facts, pictures), "utf-8")
+        report.write_text(intrinsics_report(result, verdict, title, facts, images), "utf-8")
         talk.print(f"wrote {report}")
     numbers = {
         "verdict": verdict.grade,

@@ -39,7 +39,7 @@ CameraName = Annotated[
     str | None, typer.Option("--camera-name", help="which camera of the file, e.g. cam1")
 ]
 Size = Annotated[
-    str | None, typer.Option("--size", help="WxH of the picture, if the camera file has none")
+    str | None, typer.Option("--size", help="WxH of the image, if the camera file has none")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace files that are there")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]

@@ -88,21 +88,21 @@ def takes_board(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def detections_in(folder: Path, pattern: Board) -> list[Any]:
-    from molmo_calibration.calibrate.find_board import detect_in_file, likely_board, picture_files
+    from molmo_calibration.calibrate.find_board import detect_in_file, image_files, likely_board
 
-    found, files = [], picture_files(folder)
+    found, files = [], image_files(folder)
     reasons: dict[str, list[Path]] = {}
     with progress("looking for the board") as tell:
         for index, path in enumerate(files):
             try:
                 found.append(detect_in_file(path, pattern))
             except BoardNotFoundError as error:
-                reason = str(error).replace(str(path), "PICTURE").replace(path.name, "PICTURE")
+                reason = str(error).replace(str(path), "IMAGE").replace(path.name, "IMAGE")
                 reasons.setdefault(reason, []).append(path)
             tell((index + 1) / len(files))
     for reason, paths in reasons.items():
-        talk.print(f"skipped {_names(paths)}: {reason.replace('PICTURE', 'the picture')}")
-    talk.print(f"the board is in {len(found)} of {len(files)} pictures")
+        talk.print(f"skipped {_names(paths)}: {reason.replace('IMAGE', 'the image')}")
+    talk.print(f"the board is in {len(found)} of {len(files)} images")
     if not found:
         other = likely_board([path for paths in reasons.values() for path in paths], pattern)
         if other:
@@ -114,7 +114,7 @@ def _names(paths: list[Path]) -> str:
     """One name, or how many and the first few."""
     shown = ", ".join(path.name for path in paths[:3])
     more = ", ..." if len(paths) > 3 else ""
-    return shown if len(paths) == 1 else f"{len(paths)} pictures ({shown}{more})"
+    return shown if len(paths) == 1 else f"{len(paths)} images ({shown}{more})"
 
 
 def camera_of(path: Path, name: str | None, size: str | None) -> Any:

@@ -71,7 +71,7 @@ def project(
         talk.print(hint)
     pixels = load_pointing(pointing, loaded, talk.print)
     if image is not None and len({pixel.image for pixel in pixels}) > 1:
-        talk.print("one depth image is used for the answers of several pictures")
+        talk.print("one depth image is used for the answers of several images")
     places = locate(
         loaded,
         pixels,
@@ -97,17 +97,17 @@ def check(
     board: Board,
     camera: Annotated[Path, typer.Argument(help="camera file")],
     folder: Annotated[
-        Path | None, typer.Option("--pictures", help="new pictures of the board to test it on")
+        Path | None, typer.Option("--pictures", help="new images of the board to test it on")
     ] = None,
     as_json: AsJson = False,
     camera_name: CameraName = None,
     size: Size = None,
 ) -> None:
-    """Look whether a camera file makes sense, and whether it fits pictures it has not seen."""
+    """Check that a camera file is plausible, and that it fits new images of a board."""
     from molmo_calibration.calibrate.camera_check import (
         better_camera,
         check_camera,
-        check_pictures,
+        check_images,
     )
 
     loaded = camera_of(camera, camera_name, size)
@@ -117,11 +117,11 @@ def check(
     lines = list(findings) or ["the camera file makes sense"]
     if folder is not None:
         found = detections_in(folder, board)
-        rms = check_pictures(loaded, found)
+        rms = check_images(loaded, found)
         numbers["rms_px"] = number(rms)
         if rms > 0.5:
             grade = "bad" if rms > 1.0 or findings else "usable"
-        lines.append(f"{rms:.2f} px rms on the pictures of {folder}; below 0.5 is good")
+        lines.append(f"{rms:.2f} px rms on the images of {folder}; below 0.5 is good")
         other = better_camera(loaded, found)
         if other:
             numbers["findings"].append(other)

@@ -1,4 +1,4 @@
-"""The depth at a pointed pixel, or a status that says why there is none.
+"""The depth at a pointed pixel, or a status with the reason why there is none.
 
 A pointed pixel is rarely in the middle of its object, and depth images have holes, noise and
 "flying" pixels between foreground and background: see `strategies`, which
@@ -29,21 +29,21 @@ def depth_at(
     depth_camera: Camera | None = None,
     camera_from_depth: Transform | None = None,
 ) -> DepthResult:
-    """The depth at a pixel of the colour picture.
+    """The depth at a pixel of the colour image.
 
     Args:
-        depth: a depth image; registered to the picture unless `depth_camera` is given. Registered
+        depth: a depth image; registered to the image unless `depth_camera` is given. Registered
             depth may have another resolution.
         uv: (2,) pixel.
         camera: colour camera; needed for radial or unregistered depth.
         options: how to read; `DepthOptions()` if left out.
-        image_size: (width, height) of the colour picture; that of `camera`, or else of `depth`.
+        image_size: (width, height) of the colour image; that of `camera`, or else of `depth`.
         depth_camera: camera of unregistered depth, with `camera_from_depth`.
         camera_from_depth: depth optical frame to colour optical frame.
 
     Raises:
         InvalidArgumentError: a pixel that is not finite, arguments that belong together and did
-            not come together, or depth of another shape than the picture.
+            not come together, or depth of another shape than the image.
     """
     options = options or DepthOptions()
     pixel = as_finite(uv, "uv", (2,))

@@ -1,8 +1,7 @@
-"""Depth readings around one pixel of the colour picture, whatever camera they come from.
+"""Depth readings around one pixel of the colour image, whatever camera they come from.
 
-Three ways lead here: depth registered to the picture, registered at another resolution, and
-unregistered depth from a camera beside it. All give the same value, so the strategies in `depth`
-need not care.
+Sources: depth registered to the image, registered at another resolution, and unregistered depth
+from a second camera. All give `DepthSamples`, so that the strategies do not depend on the source.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class DepthSamples:
     """Readings near a pixel.
 
     Args:
-        offsets_px: (n, 2) from the pixel to each reading, in pixels of the colour picture.
+        offsets_px: (n, 2) from the pixel to each reading, in pixels of the colour image.
         z_m: (n,) metres along the colour camera's optical axis; no NaN.
         spacing_px: colour pixels from one reading to the next.
         looked: number of depth pixels looked at, with and without a reading.
@@ -54,26 +53,26 @@ def registered_samples(
     image_size: tuple[int, int] | None = None,
     camera: Camera | None = None,
 ) -> DepthSamples:
-    """Readings of a depth image that shows what the colour picture shows.
+    """Readings of a depth image that shows what the colour image shows.
 
     Args:
         depth: the depth image.
-        uv: (2,) finite pixel of the colour picture.
+        uv: (2,) finite pixel of the colour image.
         radius_px: how far to look, in colour pixels.
-        image_size: (width, height) of the colour picture; depth of another size covers the same
+        image_size: (width, height) of the colour image; depth of another size covers the same
             view at another resolution. That of `depth` if left out.
         camera: colour camera; needed for radial depth.
 
     Raises:
         InvalidArgumentError: radial depth without a camera, or depth of another shape than the
-            picture, which cannot be registered to it.
+            image, which cannot be registered to it.
     """
     if depth.radial and camera is None:
         raise InvalidArgumentError("radial depth needs camera= to become depth along the axis")
     size = image_size or (camera.image_size if camera is not None else depth.size)
     if not same_shape(depth.size, size):
         raise InvalidArgumentError(
-            f"depth of {depth.size[0]} x {depth.size[1]} cannot be registered to a picture of "
+            f"depth of {depth.size[0]} x {depth.size[1]} cannot be registered to an image of "
             f"{size[0]} x {size[1]}, which has another shape; use the driver's aligned depth, or "
             "pass depth_camera= and camera_from_depth="
         )
@@ -115,7 +114,7 @@ def unregistered_samples(
         depth_camera: where it was taken.
         camera: colour camera.
         camera_from_depth: depth optical frame to colour optical frame.
-        uv: (2,) finite pixel of the colour picture.
+        uv: (2,) finite pixel of the colour image.
         radius_px: how far around it to look, in colour pixels.
         range_m: (nearest, farthest) depth in the colour camera.
     """
@@ -141,7 +140,7 @@ def unregistered_samples(
 
 
 def _occluded(samples: DepthSamples) -> BoolArray:
-    """Readings behind another one that covers the same place of the colour picture."""
+    """Readings behind another one that covers the same place of the colour image."""
     offsets, z = samples.offsets_px, samples.z_m
     apart = np.abs(offsets[:, None] - offsets[None]).max(axis=2)
     covered = apart <= _COVERS * samples.spacing_px

@@ -69,7 +69,7 @@ class TimeOfFlightNoise:
 
 @dataclass(frozen=True)
 class ConstantNoise:
-    """The same sigma everywhere, for a sensor nobody has described.
+    """The same sigma at every depth, for a sensor without a noise model.
 
     Args:
         sigma_m: metres.

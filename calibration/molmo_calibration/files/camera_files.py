@@ -57,7 +57,7 @@ def load_camera(
         path: .yaml, .yml, .json, .xml, .ini or .txt; what it is, its contents tell.
         name: which of several cameras: "cam1" of a Kalibr camchain ("cam0" if left out), "1" or
             "2" of OpenCV's stereo pair, "Color" or "Color 640x480" of a RealSense listing.
-        size: (width, height) of the picture, for OpenCV's stereo files, which do not say it.
+        size: (width, height) of the image, for OpenCV's stereo files, which do not say it.
 
     Raises:
         CameraFileError: unreadable, a key is missing, or what is there is not a camera.

@@ -25,13 +25,13 @@ def camera_from_message(message: Any, rectified: bool = False) -> Camera:
 
     Args:
         message: with lower-case (ROS 2) or upper-case (ROS 1) k, d, r, p.
-        rectified: whether the picture is rectified: then P alone describes it, and K, D, R and
+        rectified: whether the image is rectified: then P alone describes it, and K, D, R and
             lens models that are not known here do not matter. The camera is that of the rectified
-            picture, as of `Camera.rectified`.
+            image, as of `Camera.rectified`.
 
     Raises:
         CameraFileError: a field is missing or of the wrong length.
-        NotCalibratedError: K[0] is 0; of a rectified picture, P[0].
+        NotCalibratedError: K[0] is 0; of a rectified image, P[0].
         InvalidArgumentError: a distortion model we do not have.
     """
     projection = _square(_field(message, "p"), "p", (3, 4))
@@ -59,7 +59,7 @@ def camera_from_message(message: Any, rectified: bool = False) -> Camera:
 
 @dataclass(frozen=True)
 class _Frame:
-    """What a message says about the picture, whatever its lens."""
+    """What a message says about the image, whatever its lens."""
 
     width: int
     height: int
@@ -82,7 +82,7 @@ class _Frame:
 def _rectified(projection: FloatArray, frame: _Frame) -> Camera:
     if not projection[0, 0]:
         raise NotCalibratedError(
-            "P[0] is 0, and a rectified picture is described by P alone; set rectified to false if the picture is not "
+            "P[0] is 0, and a rectified image is described by P alone; set rectified to false if the image is not "
             "rectified"
         )
     return Camera(
@@ -101,7 +101,7 @@ def fill_message(camera: Camera, message: Any) -> Any:
 
     Args:
         camera: the camera.
-        message: an empty message; its header's stamp is left alone, for it is the picture's.
+        message: an empty message; its header's stamp is left alone, for it is the image's.
 
     Returns:
         The same message.
@@ -139,7 +139,7 @@ def _field(message: Any, name: str) -> Any:
 
 
 def _usable(projection: FloatArray) -> bool:
-    """Whether P has focal lengths; a half set one would not do as the camera of a picture."""
+    """Whether P has focal lengths; a half set one would not do as the camera of an image."""
     return bool(np.isfinite(projection).all() and abs(np.linalg.det(projection[:, :3])) > 1e-12)
 
 
@@ -149,7 +149,7 @@ def _binning(message: Any, name: str) -> int:
 
 
 def _roi(value: Any) -> Roi | None:
-    """None for the all-zero region, which CameraInfo uses for the whole picture."""
+    """None for the all-zero region, which CameraInfo uses for the whole image."""
     if value is None or int(value.width) == 0 or int(value.height) == 0:
         return None
     return Roi(int(value.x_offset), int(value.y_offset), int(value.width), int(value.height))

@@ -19,7 +19,7 @@ _FARTHEST_M = 100.0
 
 
 def load_depth(path: str | Path, metres_per_unit: float | None = None) -> DepthImage:
-    """A depth image: .npy, or any picture OpenCV reads with 16-bit millimetres or float metres.
+    """A depth image: .npy, or any image OpenCV reads with 16-bit millimetres or float metres.
 
     Args:
         path: of the file.
@@ -27,7 +27,7 @@ def load_depth(path: str | Path, metres_per_unit: float | None = None) -> DepthI
             0.0001 for tenths of a millimetre, 0.001 for float millimetres.
 
     Raises:
-        CameraFileError: unreadable, or an ordinary 8-bit or colour picture.
+        CameraFileError: unreadable, or an ordinary 8-bit or colour image.
     """
     path = Path(path)
     if path.suffix == ".npy":
@@ -38,7 +38,7 @@ def load_depth(path: str | Path, metres_per_unit: float | None = None) -> DepthI
     cv2 = opencv("reading a depth image")
     array = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if array is None:
-        raise CameraFileError(f"{path} cannot be read as a picture")
+        raise CameraFileError(f"{path} cannot be read as an image")
     try:
         return depth_from_array(array, metres_per_unit)
     except InvalidArgumentError as error:

@@ -44,7 +44,7 @@ def load_file_storage(
     Args:
         path: .xml, .yml or .yaml.
         name: of a stereo pair's file (M1, D1, M2, D2): "1" or "2".
-        size: (width, height) of the picture, for a file that does not say it.
+        size: (width, height) of the image, for a file that does not say it.
 
     Raises:
         CameraFileError: not a FileStorage, or a key is missing.
@@ -169,7 +169,7 @@ def _node(storage: Any, path: Path, names: tuple[str, ...]) -> Any:
     have = ", ".join(storage.root().keys())
     if names[0] in ("image_width", "image_height"):
         raise CameraFileError(
-            f"{path} does not say the size of the picture ({names[0]}), it has: {have}; say it with "
+            f"{path} does not say the size of the image ({names[0]}), it has: {have}; say it with "
             "--size, as in --size 640x480"
         )
     raise CameraFileError(f"{path} must have the key {names[0]!r}, it has: {have}")

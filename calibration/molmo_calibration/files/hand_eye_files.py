@@ -1,4 +1,4 @@
-"""Poses of an arm from a file, and a hand-eye calibration as ROS wants it.
+"""Read arm poses from a file; write a hand-eye result as JSON, YAML or a ROS 2 command.
 
 setup: eye_in_hand                     # or eye_to_hand
 samples:
@@ -52,7 +52,7 @@ def load_hand_eye(
     Raises:
         CameraFileError: a key is missing or holds something else; the message says in which sample.
         InvalidArgumentError: a chessboard that looks the same upside down, so that its pose in an
-            image is anybody's guess.
+            image is not determined.
         InvalidArgumentError: the file says another setup, or none and none is given.
         BoardNotFoundError: an image without the board.
     """
@@ -94,7 +94,7 @@ def _seen(
         )
     if board.looks_the_same_upside_down:
         raise InvalidArgumentError(
-            f"a board like this ({board.words}) looks the same upside down, so a picture of it has "
+            f"a board like this ({board.words}) looks the same upside down, so an image of it has "
             f"two poses; for hand-eye calibration take {board.unlike_upside_down}, a ChArUco board "
             "or an AprilTag grid"
         )

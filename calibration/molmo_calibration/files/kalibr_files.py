@@ -64,7 +64,7 @@ def camera_from_kalibr(data: Any, name: str, source: str) -> Camera:
 def camera_to_kalibr(camera: Camera, name: str = "cam0") -> dict[str, Any]:
     """A camchain of one camera; the inverse of `camera_from_kalibr`.
 
-    It describes the delivered picture: region of interest and binning are worked in. A camchain
+    It describes the delivered image: region of interest and binning are worked in. A camchain
     has no place for R, P, the frame and the covariance of the intrinsics; they are left out.
 
     Raises:

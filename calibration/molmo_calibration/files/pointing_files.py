@@ -35,7 +35,7 @@ __all__ = ["PlacedPoint", "PointedPixel", "distance_hint", "load_pointing", "loc
 # Nothing that a robot handles is farther from its camera than this.
 _FARTHEST_M = 100.0
 
-# Statuses of answers that say nothing about what is in the picture.
+# Statuses of answers that say nothing about what is in the image.
 _NO_ANSWERS = ("pending", "malformed", "error")
 
 
@@ -47,7 +47,7 @@ class PointedPixel:
         label: its words.
         uv: (2,) pixel.
         covariance: (2, 2) pixels², or None if the answer has none.
-        image: name of the picture, where the file has answers for several.
+        image: name of the image, where the file has answers for several.
     """
 
     label: str
@@ -99,13 +99,13 @@ def load_pointing(
     Args:
         path: JSON with `points` and `image_size`, or one such object a line (JSONL, the answers for
             a folder); "-" for standard input.
-        camera: its picture is the one pointed into, though perhaps at another resolution: points
+        camera: its image is the one pointed into, though perhaps at another resolution: points
             are normalized, so that does not matter to them.
         warn: called with a sentence for each answer that was cut off: it may lack points.
 
     Raises:
         CameraFileError: a key is missing, the message says which and where; there is no answer
-            yet, or an unreadable one; or the picture has another shape than the camera's.
+            yet, or an unreadable one; or the image has another shape than the camera's.
     """
     source = "standard input" if str(path) == "-" else str(path)
     if Path(path).suffix in (".yaml", ".yml"):
@@ -171,14 +171,14 @@ def _points(data: Mapping[str, Any], source: str, camera: Camera) -> list[Pointe
 
 
 def _camera_size(data: Mapping[str, Any], source: str, camera: Camera) -> tuple[int, int]:
-    """The camera's picture, after a look at whether the pointed one can be the same."""
+    """(width, height) of the camera's image, after checking that the answer's image has its shape."""
     pointed = matrix_entry(data, "image_size", source, (1, 2)).ravel()
     own = np.array(camera.image_size, float)
     if not (pointed >= 1).all() or not same_shape(pointed, own):
         raise CameraFileError(
-            f"{source} points into a picture of {pointed[0]:g} x {pointed[1]:g}, but the camera file "
-            f"is for {own[0]:g} x {own[1]:g}, which has another shape: was the picture cropped or "
-            "turned? Point into the camera's own picture, or crop the camera as well (map_camera)"
+            f"{source} points into an image of {pointed[0]:g} x {pointed[1]:g}, but the camera file "
+            f"is for {own[0]:g} x {own[1]:g}, which has another shape: was the image cropped or "
+            "turned? Point into the camera's own image, or crop the camera as well (map_camera)"
         )
     return camera.image_size
 

@@ -49,7 +49,7 @@ def check_rotation(value: ArrayLike, name: str) -> FloatArray:
     if np.linalg.det(matrix) < 0:
         raise InvalidArgumentError(
             f"{name} must be a rotation, but its determinant is -1: a mirror image; "
-            "check for a flipped axis, a mirrored picture or a pose that was not inverted"
+            "check for a flipped axis, a mirrored image or a pose that was not inverted"
         )
     if error < 1e-12:
         return matrix

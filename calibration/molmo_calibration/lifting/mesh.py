@@ -1,4 +1,4 @@
-"""Where the ray of a pixel meets a mesh, through trimesh (an extra)."""
+"""Intersection of a pixel's ray with a mesh; needs trimesh."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Planes, and where the ray of a pixel meets one: positions without a depth camera.
+"""Planes and their intersection with a pixel's ray: positions without a depth camera.
 
 A plane is n · p = d with a unit normal n, in metres. Its covariance is that of (nx, ny, nz, d).
 """

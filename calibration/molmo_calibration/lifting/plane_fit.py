@@ -113,7 +113,7 @@ def plane_from_depth(
     rows = np.arange(max(y, 0), min(y + height, depth.size[1]), step_px)
     grid = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
     if len(grid) == 0:
-        raise InvalidArgumentError(f"region {region} does not meet the picture of {depth.size}")
+        raise InvalidArgumentError(f"region {region} does not meet the image of {depth.size}")
     readings = depth.metres[grid[:, 1], grid[:, 0]]
     points = deproject(camera, grid.astype(float), readings, depth.radial)
     return fit_plane(points, threshold_m, frame_id=camera.frame_id)

@@ -19,7 +19,7 @@ class View:
 
     Args:
         camera: the camera.
-        world_from_camera: its pose when the picture was taken; its covariance counts.
+        world_from_camera: its pose when the image was taken; its covariance counts.
         uv: (2,) pixel of the point.
         pixel_covariance: (2, 2) pixels²; 1 px² in each direction if left out.
     """
@@ -37,7 +37,7 @@ class View:
 
 
 class PosedView:
-    """A view with its pose taken apart once, because it is asked many times."""
+    """A view with rotation, origin and weights computed once; they are used in every iteration."""
 
     def __init__(self, view: View) -> None:
         self.view = view

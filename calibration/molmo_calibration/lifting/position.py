@@ -1,4 +1,4 @@
-"""A 3D point with its covariance, its frame and a word on whether it may be used."""
+"""A 3D point with its covariance, frame and status."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Ellipsoid:
 
 @dataclass(frozen=True, eq=False)
 class Position:
-    """Where a pointed thing is.
+    """Position of a pointed object.
 
     Args:
         point: (3,) metres; NaN unless the status is `ok`.

@@ -66,7 +66,7 @@ def meeting_point(origins: FloatArray, rays: FloatArray) -> FloatArray:
 
 
 def robust_start(sights: Sequence[PosedView], rays: FloatArray) -> FloatArray:
-    """Of the meeting points of all rays and of pairs, the one most views agree with."""
+    """The meeting point, of all rays or of a pair, that most views agree with."""
     origins = np.array([sight.origin for sight in sights])
     starts = [meeting_point(origins, rays)]
     if len(sights) == 2:
@@ -84,7 +84,7 @@ def robust_start(sights: Sequence[PosedView], rays: FloatArray) -> FloatArray:
 def point_covariance(
     sights: Sequence[PosedView], point: FloatArray, used: BoolArray
 ) -> FloatArray:
-    """Of the point, where views of one camera share the errors of its intrinsics.
+    """(3, 3) covariance of the point; views of one camera share the errors of its intrinsics.
 
     The point is a weighted mean of what the views say, x = P sum(J' W r), P = (sum J' W J)^-1. Errors
     of pixels and poses differ from view to view, and P counts them right; those of a lens are the
@@ -112,7 +112,7 @@ def point_covariance(
 
 
 def refine_point(sights: Sequence[PosedView], point: FloatArray, used: BoolArray) -> FloatArray:
-    """Gauss-Newton with Huber weights; views that lose sight of the point sit a step out."""
+    """Gauss-Newton with Huber weights; a view that does not see the point is skipped for that step."""
     kept = [sight for sight, keep in zip(sights, used, strict=True) if keep]
     weights: list[FloatArray] = []
     for step_number in range(_STEPS):

@@ -67,9 +67,9 @@ def triangulate(views: Sequence[View], min_parallax_rad: float = 0.01) -> Triang
     """Find the point that several views see.
 
     Two views that contradict each other, given their pixel and pose covariances, are `ambiguous`,
-    and so are three or more of which no more than two agree in more than one way. An error along
-    the line on which the other view's ray lies moves the point and leaves no residual: two views
-    cannot tell it, three can.
+    and so are three or more views if only pairs agree, and more than one pair does. A pixel error
+    along the epipolar line moves the point without a residual: two views cannot detect it, three
+    can.
 
     Args:
         views: two or more; all poses in the same world frame.
@@ -150,7 +150,7 @@ def _torn(scores: FloatArray, used: BoolArray) -> bool:
 def _best_pair(
     sights: Sequence[PosedView], rays: FloatArray, least: float
 ) -> tuple[BoolArray, FloatArray, str]:
-    """Of three and more views that contradict each other, the two that agree, if only two do.
+    """The only pair of views that agrees, among three or more that contradict each other.
 
     Returns:
         Which views are used, the point, and why it is ambiguous or "".

@@ -1,4 +1,4 @@
-"""What the numbers of a calibration mean, in grades."""
+"""Grade a calibration: good, usable or bad, with the numbers that decide and advice."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _OUTLIER_SHARE = 0.3
 _ADVICE = {
     "x": "move the board further to the left and the right",
     "y": "move the board further up and down",
-    "size": "take some pictures from nearer and some from farther away",
+    "size": "take some images from nearer and some from farther away",
     "skew": "tilt the board more, by 20 to 45 degrees, to all sides",
 }
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A judgement.
+    """A grade with its reason.
 
     Args:
         grade: `good`, `usable` or `bad`.
@@ -56,24 +56,22 @@ def judge_intrinsics(result: IntrinsicsResult) -> Verdict:
         if getattr(result.coverage, name) < target
     ]
     if result.coverage.rim_seen < 0.8:
-        advice.append(
-            f"fill the rim of the picture ({result.coverage.rim_seen:.0%} of it was seen)"
-        )
+        advice.append(f"fill the rim of the image ({result.coverage.rim_seen:.0%} of it was seen)")
     if len(result.views) < 15:
-        advice.append(f"take more pictures ({len(result.views)} were used, aim for 20)")
+        advice.append(f"take more images ({len(result.views)} were used, aim for 20)")
     if result.outliers:
         advice.append(f"look at or remove {', '.join(result.outliers)}: the error stands out")
     held_out = result.held_out_rms_px
     decisive = result.rms_px if np.isnan(held_out) else held_out
     focal = float((result.sigmas[:2] / np.abs(np.diag(result.camera.matrix)[:2])).max())
-    others = "" if np.isnan(held_out) else f", {held_out:.2f} px on pictures held out"
+    others = "" if np.isnan(held_out) else f", {held_out:.2f} px on images held out"
     facts = (
         f"the error is {result.rms_px:.2f} px{others}; the focal length is known to {focal:.2%}"
     )
     overfit = not np.isnan(held_out) and held_out > 1.5 * result.rms_px + 0.05
     if overfit:
         advice.append(
-            "the error on pictures held out is much larger: too few or too similar pictures, "
+            "the error on images held out is much larger: too few or too similar images, "
             "or too many coefficients"
         )
     if decisive > _BAD_RMS_PX or focal > _BAD_FOCAL_SHARE:

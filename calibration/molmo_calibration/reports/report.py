@@ -1,4 +1,4 @@
-"""One HTML page about a calibration: pictures and numbers, nothing loaded from elsewhere.
+"""One HTML page about a calibration: images and numbers, nothing loaded from elsewhere.
 
 Drawings are SVG written here, so that a report needs no plotting library and opens anywhere.
 """
@@ -35,7 +35,7 @@ svg{background:var(--soft);border:1px solid var(--line);max-width:100%;height:au
 svg text{fill:var(--ink)}svg .mark{fill:var(--mark);stroke:none}svg .line{stroke:var(--mark)}
 svg .outmark{fill:var(--bad);stroke:none}svg .outline{stroke:var(--bad)}
 code{background:var(--soft);padding:.1rem .3rem;overflow-wrap:anywhere}
-.pictures{display:flex;flex-wrap:wrap;gap:.8rem}figure{margin:0;width:240px}
+.images{display:flex;flex-wrap:wrap;gap:.8rem}figure{margin:0;width:240px}
 figcaption{font-size:13px;overflow-wrap:anywhere}img{display:block;max-width:100%}
 """
 
@@ -47,7 +47,7 @@ def intrinsics_report(
     verdict: Verdict,
     title: str,
     facts: Mapping[str, str] | None = None,
-    pictures: Mapping[str, str] | None = None,
+    images: Mapping[str, str] | None = None,
 ) -> str:
     """The page for a camera calibration.
 
@@ -56,7 +56,7 @@ def intrinsics_report(
         verdict: from `judge_intrinsics`.
         title: what was calibrated.
         facts: how it came to be, by name: date, command, board, ...
-        pictures: data URLs of small pictures by the names of the views, see `thumbnails`.
+        images: data URLs of small images by the names of the views, see `thumbnails`.
 
     Returns:
         A complete HTML document.
@@ -77,7 +77,7 @@ def intrinsics_report(
     body = [
         _heading(title, verdict),
         f"<p>{escape(camera.model)}, {camera.width} x {camera.height} pixels, "
-        f"{len(result.views)} pictures. Error {result.rms_px:.3f} px rms"
+        f"{len(result.views)} images. Error {result.rms_px:.3f} px rms"
         + _held_out(result)
         + ".</p>",
         "<h2>Parameters</h2>",
@@ -92,9 +92,9 @@ def intrinsics_report(
         f"{coverage.rim_seen:.0%} of the rim.</p>",
         _heat(result),
         _table(["range", "seen", "aim"], ranges),
-        "<h2>Pictures</h2>",
-        _table(["picture", "corners", "rms px"], views),
-        _gallery(result, pictures or {}),
+        "<h2>Images</h2>",
+        _table(["image", "corners", "rms px"], views),
+        _gallery(result, images or {}),
         _facts(facts or {}),
     ]
     return _page(title, body)
@@ -133,22 +133,22 @@ def _facts(facts: Mapping[str, str]) -> str:
     return f"<h2>How this was made</h2><table class=facts>{rows}</table>"
 
 
-def _gallery(result: IntrinsicsResult, pictures: Mapping[str, str]) -> str:
-    """Small pictures with the corners that were found, in the order of the table."""
+def _gallery(result: IntrinsicsResult, images: Mapping[str, str]) -> str:
+    """Small images with the corners that were found, in the order of the table."""
     figures = "".join(
-        f'<figure><img src="{escape(pictures[view.name])}" alt="{escape(view.name)} with corners" '
+        f'<figure><img src="{escape(images[view.name])}" alt="{escape(view.name)} with corners" '
         f"loading=lazy><figcaption>{_marked(view.name, view.outlier)}, {view.rms_px:.2f} px"
         "</figcaption></figure>"
         for view in result.views
-        if view.name in pictures
+        if view.name in images
     )
-    return f"<div class=pictures>{figures}</div>" if figures else ""
+    return f"<div class=images>{figures}</div>" if figures else ""
 
 
 def _held_out(result: IntrinsicsResult) -> str:
     if np.isnan(result.held_out_rms_px):
-        return "; too few pictures to hold any out"
-    return f", {result.held_out_rms_px:.3f} px on pictures held out"
+        return "; too few images to hold any out"
+    return f", {result.held_out_rms_px:.3f} px on images held out"
 
 
 def _coefficient_names(model: str, count: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Small pictures with the corners that were found, for a report."""
+"""Small images with the corners that were found, for a report."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _QUALITY = 70
 
 
 def thumbnails(folder: Path, views: Sequence[ViewResult]) -> dict[str, str]:
-    """Data URLs of JPEGs by the names of the views; pictures that cannot be read are left out.
+    """Data URLs of JPEGs by the names of the views; images that cannot be read are left out.
 
     Args:
-        folder: of the pictures, named as the views are.
+        folder: of the images, named as the views are.
         views: whose corners are drawn.
     """
-    cv2 = opencv("drawing a picture")
+    cv2 = opencv("drawing an image")
     drawn = {}
     for view in views:
-        picture = cv2.imread(str(folder / view.name))
-        if picture is None:
+        image = cv2.imread(str(folder / view.name))
+        if image is None:
             continue
-        scale = _WIDTH_PX / picture.shape[1]
-        height = max(round(picture.shape[0] * scale), 1)
-        small = cv2.resize(picture, (_WIDTH_PX, height), interpolation=cv2.INTER_AREA)
+        scale = _WIDTH_PX / image.shape[1]
+        height = max(round(image.shape[0] * scale), 1)
+        small = cv2.resize(image, (_WIDTH_PX, height), interpolation=cv2.INTER_AREA)
         colour = (32, 32, 200) if view.outlier else (60, 200, 40)
         for u, v in view.pixels:
             place = round((u + 0.5) * scale), round((v + 0.5) * scale)
