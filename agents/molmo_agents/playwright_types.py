@@ -79,6 +79,8 @@ class Page(Emitter, Protocol):
 
     def is_closed(self) -> bool: ...
 
+    def wait_for_timeout(self, timeout: float) -> object: ...
+
 
 class Request(Protocol):
     """A request of a page."""

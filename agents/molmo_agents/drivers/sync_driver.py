@@ -74,7 +74,7 @@ def _bounded(step: CallPage, waiting: Callable[[], bool]) -> Any:
     original = getattr(step.on, "_sync", None)
     if original is None:
         return method(*step.args, **step.kwargs)
-    step.on._sync = lambda work: original(patiently(work, step.timeout_s, waiting))
+    setattr(step.on, "_sync", lambda work: original(patiently(work, step.timeout_s, waiting)))  # noqa: B010
     try:
         return method(*step.args, **step.kwargs)
     except asyncio.TimeoutError:
@@ -82,4 +82,4 @@ def _bounded(step: CallPage, waiting: Callable[[], bool]) -> Any:
             f"the page did not answer within {step.timeout_s:g} s ({step.name}): it may be busy or hung"
         ) from None
     finally:
-        del step.on._sync
+        delattr(step.on, "_sync")  # noqa: B043

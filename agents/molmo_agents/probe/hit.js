@@ -40,7 +40,7 @@
     for (const e of [...stack, ...M.seen.keys()]) {
       if (!D.connected(e) || D.tag(e) === "iframe" || D.tag(e) === "frame" || found.has(e)) continue;
       const [other] = stack.includes(e) ? M.actionable(e) : [M.kindOf(e) ? e : null];
-      if (other && (inner(top, other) || !M.related(other, top)) && M.boxesOf(other).some((r) => M.holds(r, x, y))) found.add(other);
+      if (other && ((stack.includes(e) && inner(top, other)) || !M.related(other, top)) && M.boxesOf(other).some((r) => M.holds(r, x, y))) found.add(other);
     }
     const size = (e) => { const r = M.wholeOf(e); return r.width * r.height; };
     return [...found].sort((a, b) => size(a) - size(b));

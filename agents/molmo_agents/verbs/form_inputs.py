@@ -93,14 +93,7 @@ def _select_by_pressing(
             break
         step = OutcomeBuilder("click", option)
         try:
-            chosen = yield from press(s, step, option, ClickOptions(expect_name=option))
-            if chosen.delivered and not chosen.effects.any:
-                chosen = chosen.with_(
-                    status=Result.MISSED,
-                    message="pressing the option changed nothing",
-                    delivered=False,
-                )
-            parts.append(chosen)
+            parts.append((yield from press(s, step, option, ClickOptions(expect_name=option))))
         except VerbFailed as halt:
             parts.append(step.outcome(halt.status, halt.message, **halt.fields))
     last = parts[-1]

@@ -41,10 +41,12 @@ def whole(least: int, most: int | None = None) -> Reader:
     """A whole number of at least `least`, at most `most`."""
 
     def read(value: object, name: str) -> int:
-        plain = isinstance(value, int) and not isinstance(value, bool)
-        if not plain and not (isinstance(value, str) and re.fullmatch(r"[-+]?\d{1,9}", value)):
+        if isinstance(value, int) and not isinstance(value, bool):
+            number = value
+        elif isinstance(value, str) and re.fullmatch(r"[-+]?\d{1,9}", value):
+            number = int(value)
+        else:
             raise FlowError(f"{name} must be a whole number, got {value!r}")
-        number = int(value)
         if number < least or (most is not None and number > most):
             range_ = f"at least {least}" if most is None else f"{least} to {most}"
             raise FlowError(f"{name} must be {range_}, got {number}")
@@ -56,8 +58,9 @@ def whole(least: int, most: int | None = None) -> Reader:
 def seconds(value: object, name: str) -> float:
     """A number of seconds, at least 0."""
     try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+        plain = isinstance(value, (int, float, str)) and not isinstance(value, bool)
+        number = float(str(value)) if plain else math.nan
+    except ValueError:
         number = math.nan
     if not 0 <= number < math.inf:
         raise FlowError(f"{name} must be a number of seconds, such as 5 or 0.5, got {value!r}")
