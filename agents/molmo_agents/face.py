@@ -45,7 +45,7 @@ class Face(Verbs[R]):
 
     @property
     def frame(self) -> Frame | None:
-        """The latest picture taken, with its mapping into the page."""
+        """The latest screenshot taken, with its mapping into the page."""
         frame: Frame | None = self._session.frame
         return frame
 

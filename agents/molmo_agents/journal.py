@@ -1,7 +1,7 @@
-"""The record of what was done: one JSON line and one picture with overlays per step, secrets masked.
+"""The record of what was done: one JSON line and one screenshot with overlays per step, secrets masked.
 
 A folder with `steps.jsonl`, `step-0001.png`, ... Everything in it was already masked when it was written: passwords and named
-secrets appear as `<secret>`, in pictures as black boxes.
+secrets appear as `<secret>`, in screenshots as black boxes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Journal:
 
     Args:
         folder: Made if need be; an existing journal in it is continued.
-        pictures: Also write a picture with overlays for each step that looked at the page.
+        screenshots: Also write a screenshot with overlays for each step that looked at the page.
     """
 
     def __init__(self, folder: str | Path, *, pictures: bool = True) -> None:
@@ -60,7 +60,7 @@ class Journal:
         return done
 
     def judge(self, good: bool, wanted: str) -> None:
-        """Say of the latest step whether it came out as its caller wanted, and what that was; its picture is coloured so."""
+        """Say of the latest step whether it came out as its caller wanted, and what that was; its screenshot is coloured so."""
         verdict = {"step": self._count, "good": good, "wanted": wanted}
         with (self.folder / VERDICTS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(verdict, ensure_ascii=False) + "\n")

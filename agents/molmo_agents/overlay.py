@@ -1,4 +1,4 @@
-"""Draw what a step saw and did on the picture the model saw, so that a wrong click can be told from a wrong drawing."""
+"""Draw what a step saw and did on the screenshot the model saw, so that a wrong click can be told from a wrong drawing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def overlay(frame: Frame, outcome: Outcome, good: bool | None = None) -> bytes:
 
     Green is what did what was wanted: by `good`, or else what the outcome says of itself, expectations included.
 
-    The point is drawn in picture pixels through the same mapping that the press used.
+    The point is drawn in screenshot pixels through the same mapping that the press used.
     """
     picture = Image.open(io.BytesIO(frame.image)).convert("RGB")
     image = Image.new("RGB", (picture.width, picture.height + _CAPTION), (255, 255, 255))

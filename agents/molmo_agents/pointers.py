@@ -15,7 +15,7 @@ def choose_pointer(model: str, at: str | None = None) -> Pointer:
 
     Args:
         model: A server's address, a model name or folder, or "none" for a pointer that finds nothing.
-        at: "X,Y" in 0-1 of the picture: answer that point whatever the question.
+        at: "X,Y" in 0-1 of the screenshot: answer that point whatever the question.
 
     Raises:
         UsageError: A point that is none; and whatever loading the model raises.

@@ -51,7 +51,7 @@ Confirm = Callable[[Confirmation], Union[Answer, Awaitable[Answer]]]
 
 @dataclass(frozen=True)
 class Secret:
-    """A value that may be typed by its name, only on the origins given, and that no log or picture shows."""
+    """A value that may be typed by its name, only on the origins given, and that no log or screenshot shows."""
 
     value: str = field(repr=False)
     origins: tuple[str, ...] = ()

@@ -1,8 +1,8 @@
-"""The one place where picture coordinates become page coordinates.
+"""The one place where screenshot coordinates become page coordinates.
 
-Three spaces: `norm`, 0-1 of the picture the model saw; `image`, continuous pixels of that picture; `css`, CSS pixels of
+Three spaces: `norm`, 0-1 of the screenshot the model saw; `image`, continuous pixels of that screenshot; `css`, CSS pixels of
 the viewport, origin at its top left corner, the space in which a browser takes mouse events. The device scale factor is
-in none of the formulas: a picture of a region shows that region whole, whatever its resolution, so
+in none of the formulas: a screenshot of a region shows that region whole, whatever its resolution, so
 `css = region.origin + norm * region.size`. That is why any screenshot call, scale factor, zoom or downscaling for the
 model gives the same point.
 """
@@ -52,19 +52,19 @@ class Box:
 
 @dataclass(frozen=True)
 class Frame:
-    """One look at the page: the picture the model sees, and what of the page it shows.
+    """One look at the page: the screenshot the model sees, and what of the page it shows.
 
     Attributes:
         image: PNG bytes, secrets already blacked out.
         image_size: (width, height) of `image` in pixels.
-        region: The part of the viewport that the picture shows, in CSS pixels.
+        region: The part of the viewport that the screenshot shows, in CSS pixels.
         viewport: (innerWidth, innerHeight) in CSS pixels.
-        scale: What the capture was asked for, picture pixels per CSS px of a region; taken again to compare, never computed with.
+        scale: What was asked for, screenshot pixels per CSS px of a region; for taking it again, never computed with.
         device_scale: devicePixelRatio, for the record; nothing is computed from it.
         url: Address of the page.
         documents: Identity of the documents shown, the main one first: they change when a frame navigates.
         masks: CSS boxes that were blacked out.
-        taken_s: `time.monotonic()` when the picture was taken.
+        taken_s: `time.monotonic()` when the screenshot was taken.
     """
 
     image: bytes = field(repr=False)
@@ -79,13 +79,13 @@ class Frame:
     taken_s: float = 0.0
 
     def to_css(self, x: float, y: float) -> tuple[float, float]:
-        """Normalized picture coordinates (0-1) to CSS pixels of the viewport; the inverse of `to_norm`.
+        """Normalized screenshot coordinates (0-1) to CSS pixels of the viewport; the inverse of `to_norm`.
 
         Raises:
             UsageError: Not finite, or outside of 0-1.
         """
         if not (math.isfinite(x) and math.isfinite(y) and 0 <= x <= 1 and 0 <= y <= 1):
-            raise UsageError(f"expected x and y in 0-1 of the picture, got ({x}, {y})")
+            raise UsageError(f"expected x and y in 0-1 of the screenshot, got ({x}, {y})")
         region = self.region
         # 1.0 is the far edge, which belongs to no pixel: stay inside by less than anything can see.
         return (
@@ -94,11 +94,11 @@ class Frame:
         )
 
     def to_norm(self, x: float, y: float) -> tuple[float, float]:
-        """CSS pixels of the viewport to normalized picture coordinates; the inverse of `to_css`."""
+        """CSS pixels of the viewport to normalized screenshot coordinates; the inverse of `to_css`."""
         return (x - self.region.x) / self.region.width, (y - self.region.y) / self.region.height
 
     def to_image(self, x: float, y: float) -> tuple[float, float]:
-        """CSS pixels of the viewport to continuous pixels of the picture."""
+        """CSS pixels of the viewport to continuous pixels of the screenshot."""
         nx, ny = self.to_norm(x, y)
         return nx * self.image_size[0], ny * self.image_size[1]
 
@@ -138,7 +138,7 @@ def zoom_region(
     share = min(1.0, max(need_w / width, need_h / height))
     w, h = width * share, height * share
     box = Box(centre[0] - w / 2, centre[1] - h / 2, w, h).within(Box(0, 0, width, height))
-    # Whole pixels, so that the same region taken twice is the same picture.
+    # Whole pixels, so that the same region taken twice is the same screenshot.
     left, top = math.floor(box.x), math.floor(box.y)
     right, bottom = min(width, math.ceil(box.x + w)), min(height, math.ceil(box.y + h))
     return Box(left, top, right - left, bottom - top)

@@ -225,7 +225,7 @@ class Session:
         return None
 
     def hide(self, text: str) -> None:
-        """Let no picture, log or answer show `text` from now on."""
+        """Let no screenshot, log or answer show `text` from now on."""
         if text not in self._shared.hidden:
             self._shared.hidden.append(text)
             self._shared.masker = SecretRedactor(self._shared.hidden)

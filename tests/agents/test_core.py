@@ -351,5 +351,5 @@ def test_a_tool_is_made_of_a_verb_without_one() -> None:
     ]
     assert (
         made.__doc__
-        == "Press every place that matches, all from one picture, in the order of the answer."
+        == "Press every place that matches, all from one screenshot, in the order of the answer."
     )

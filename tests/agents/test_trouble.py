@@ -234,7 +234,7 @@ def test_pointers_that_are_no_help(page: Any, site: Site, answer: Any, status: s
 def test_points_that_are_none(page: Any, site: Site, pointing: Pointing) -> None:
     outcome = WebPointer(opened(page, site), always(pointing)).click("ok")
     assert outcome.status == "error"
-    assert "outside of the picture" in outcome.message
+    assert "outside of the screenshot" in outcome.message
 
 
 def test_a_model_that_says_it_is_probably_absent(page: Any, site: Site) -> None:

@@ -21,7 +21,7 @@ from molmo_agents.policy import Confirmation, Policy, Rules
 from molmo_agents.risk import Facts, risks_of
 
 AWAITED = frozenset({"document", "xhr", "fetch", "script", "stylesheet"})
-"""Requests worth waiting for after a press; pictures, beacons and streams are not."""
+"""Requests worth waiting for after a press; images, beacons and streams are not."""
 
 
 @dataclass

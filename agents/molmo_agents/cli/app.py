@@ -91,7 +91,7 @@ def shot(
     dpr: Dpr = 1.0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Take the picture that a model would see; with --dpr in device pixels."""
+    """Take the screenshot that a model would see; with --dpr in device pixels."""
     screen = options.screen(viewport, dpr)
     part = options.region(region, screen)
     options.writable(out, overwrite)

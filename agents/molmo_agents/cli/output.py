@@ -13,7 +13,7 @@ from molmo_agents.overlay import overlay
 
 
 def draw(outcome: Outcome, path: Path | None) -> None:
-    """Write the picture with the point drawn on it, where a path is given and there is a picture."""
+    """Write the screenshot with the point drawn on it, where a path is given and there is a screenshot."""
     if path is not None and outcome.frame is not None:
         path.write_bytes(overlay(outcome.frame, outcome))
         say(f"drawn: {path}")

@@ -28,7 +28,7 @@ class AsyncDriver:
         self.waiting: Callable[[], bool] = lambda: False
 
     async def run(self, steps: Steps[T]) -> T:
-        """Run `steps` to their end and return their result."""
+        """Run `steps` to completion and return their result."""
         value: Any = None
         error: Exception | None = None
         while True:

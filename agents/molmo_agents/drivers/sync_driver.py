@@ -26,7 +26,7 @@ class SyncDriver:
         self.waiting: Callable[[], bool] = lambda: False
 
     def run(self, steps: Steps[T]) -> T:
-        """Run `steps` to their end and return their result."""
+        """Run `steps` to completion and return their result."""
         value: Any = None
         error: Exception | None = None
         while True:
@@ -67,7 +67,7 @@ class SyncDriver:
 def _bounded(step: CallPage, waiting: Callable[[], bool]) -> Any:
     """Call a Playwright method with a deadline.
 
-    Playwright's own timeouts do not cover CDP and mouse calls: a page in an endless loop would hold us for ever. Each sync
+    Playwright's own timeouts do not cover CDP and mouse calls: a page in an endless loop would hold us forever. Each sync
     object sends its coroutine through its `_sync`; for the length of this call, ours puts a deadline around the coroutine.
     """
     method = getattr(step.on, step.name)
@@ -82,4 +82,4 @@ def _bounded(step: CallPage, waiting: Callable[[], bool]) -> Any:
             f"the page did not answer within {step.timeout_s:g} s ({step.name}): it may be busy or hung"
         ) from None
     finally:
-        delattr(step.on, "_sync")  # noqa: B043
+        delattr(step.on, "_sync")

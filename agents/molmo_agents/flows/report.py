@@ -1,4 +1,4 @@
-"""One HTML page about a run: every step with its picture, point, status and effects. Needs nothing but itself."""
+"""One HTML page about a run: every step with its screenshot, point, status and effects. Needs nothing but itself."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_report(folder: str | Path, steps: Sequence[Json], title: str) -> Path:
     """Write `report.html` into the folder of a journal.
 
     Args:
-        folder: The journal's folder, with the pictures.
+        folder: The journal's folder, with the screenshots.
         steps: What `journal.read_steps` gives; secrets are already masked in there.
         title: Heading.
 

@@ -32,7 +32,7 @@ from molmo_point.pointer import Pointer
 __all__ = ["Answer", "build", "serve", "shrink"]
 
 MAX_SIDE = 1024
-"""Longer side of pictures sent to the client; the text beside them says the scale."""
+"""Longer side of screenshots sent to the client; the text beside them says the scale."""
 
 INSTRUCTIONS = (
     "Drive one browser page by description: open a page, then look, point, click, type. Say what to act on in a few words "
@@ -141,13 +141,13 @@ class Toolbox:
         return self._tool(run, tool, typing.get_type_hints(tool)["return"])
 
     async def look(self, holder: BrowserHolder) -> list[Any]:
-        """Take a picture of the page."""
+        """Take a screenshot of the page."""
         outcome = await (await holder.web()).look()
         if outcome.frame is None:
             return [f"{outcome.status}: {words_for(outcome)}"]
         data, scale = shrink(outcome.frame.image)
         width, height = outcome.frame.viewport
-        text = f"viewport {width:.0f}x{height:.0f} CSS px, picture scaled by {scale:.3f}"
+        text = f"viewport {width:.0f}x{height:.0f} CSS px, screenshot scaled by {scale:.3f}"
         return [self._sdk.image(data=data, format="png"), text]
 
     async def tabs(self, holder: BrowserHolder) -> Answer:

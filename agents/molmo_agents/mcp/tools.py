@@ -164,7 +164,7 @@ def tool_of(name: str) -> Tool:
 
 
 def verb_tools() -> list[tuple[Tool, bool]]:
-    """Return a tool for every verb, and whether it only reads; a picture is answered in another way (`look`)."""
+    """Return a tool for every verb, and whether it only reads; a screenshot is answered in another way (`look`)."""
     found: list[tuple[Tool, bool]] = [(tool, TABLE[v].read_only) for tool, v in TOOLS.items()]
     missing = [name for name in TABLE if name not in {*TOOLS.values(), "look"}]
     found += [(tool_of(name), TABLE[name].read_only) for name in missing]

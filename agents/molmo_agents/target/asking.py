@@ -1,4 +1,4 @@
-"""Ask the pointer about a picture, and take of its answer only points that may be acted on."""
+"""Ask the pointer about a screenshot, and take of its answer only points that may be acted on."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def css_points(
         return [(*frame.to_css(point.x, point.y), point) for point in pointing.points]
     except (UsageError, TypeError) as error:
         raise VerbFailed(
-            Result.ERROR, f"the model pointed outside of the picture: {error}"
+            Result.ERROR, f"the model pointed outside of the screenshot: {error}"
         ) from error
 
 

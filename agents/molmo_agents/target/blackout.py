@@ -1,4 +1,4 @@
-"""Where a page paints a secret: boxes to black out in pictures.
+"""Where a page paints a secret: boxes to black out in screenshots.
 
 Read from the browser's own layout (`DOMSnapshot`), which knows every text that is painted: in closed shadow roots, from
 `content: attr()`, letter by letter in elements of their own. Texts that follow each other are searched as one.

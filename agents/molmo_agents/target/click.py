@@ -54,7 +54,7 @@ class ClickOptions:
         count: 1, or 2 for a double click.
         expect_name: What the caller expects the element to be called.
         region: Look only at this part of the viewport, CSS px.
-        held: Number of the element held on to earlier that this must be (`molmo.hold`), for several from one picture.
+        held: Number of the element held on to earlier that this must be (`molmo.hold`), for several from one screenshot.
     """
 
     verb: str = "click"
@@ -110,7 +110,7 @@ def _same_held(s: Session, how: ClickOptions) -> Steps[None]:
         return
     main = yield from s.worlds.main(known=True)
     if not (yield from s.worlds.ask(main, "isHeld", how.held)):
-        raise VerbFailed(Result.UNSTABLE, "another element lies where this one was in the picture")
+        raise VerbFailed(Result.UNSTABLE, "another element lies where this one was in the screenshot")
 
 
 def _press_once(

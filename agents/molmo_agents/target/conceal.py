@@ -8,7 +8,7 @@ from molmo_agents.target.targeting import AcquiredTarget
 
 
 def conceal(s: Session, target: AcquiredTarget, text: str) -> Steps[None]:
-    """Hide `text` in every log, answer and picture from now on, and the field that is about to hold it in every picture."""
+    """Hide `text` in every log, answer and screenshot from now on, and the field that is about to hold it in every screenshot."""
     s.hide(text)
     main = yield from s.worlds.main(known=True)
     s.given.add((yield from s.worlds.run(main, "() => molmo.document")))

@@ -1,8 +1,8 @@
 """Whether what is painted at a point is what gets the press there.
 
-No style property says that: a link can be clear by its colour, by its picture, by a filter; a picture that lets presses
+No style property says that: a link can be clear by its colour, by its image, by a filter; an image that lets presses
 through can hide a button; a dialog's backdrop or an inert page shows controls that get nothing. So the renderer is asked:
-an element is made clear for the length of one small picture, and where no pixel changes it was not to be seen. Pictures
+an element is made clear for the length of one small screenshot, and where no pixel changes it was not visible. Screenshots
 are taken only where something else is at the point at all, which is rare.
 """
 
@@ -35,7 +35,7 @@ SMALL = 0.5
 
 @dataclass(frozen=True)
 class _Scene:
-    """One point, its element, and where the small pictures are taken."""
+    """One point, its element, and where the small screenshots are taken."""
 
     resolved: HitPath
     hit: HitTestResult
@@ -61,7 +61,7 @@ def hidden_by(
     scene = yield from _scene(s, hit, resolved, x, y)
     label = f"<{hit.raw['tag']}> {hit.raw['name'][:160]!r}"
     if outer and (yield from _frame_hidden(s, scene, resolved.links[0], x, y)):
-        return Result.COVERED, f"{label} is in a frame that is not to be seen at that point"
+        return Result.COVERED, f"{label} is in a frame that is not visible at that point"
     crowd = [(world, "others") for world, n in zip(outer, around, strict=True) if n]
     crowd += [(leaf, "others")] if others else []
     if crowd and (yield from _shows(s, scene, crowd)):
@@ -76,7 +76,7 @@ def hidden_by(
 
 
 def _frame_hidden(s: Session, scene: _Scene, link: FrameHop, x: float, y: float) -> Steps[bool]:
-    """Whether the frame is not to be seen at the point, and something else is: a blank spot of a clear frame hides nothing."""
+    """Whether the frame is not visible at the point, and something else is: a blank spot of a clear frame hides nothing."""
     if (yield from _shows(s, scene, [(link.world, "target")])):
         return False
     spread = scene.base.reshape(-1, scene.base.shape[-1])
@@ -132,7 +132,7 @@ def _shows(
     what: Sequence[tuple[IsolatedWorld, str | int]],
     beneath: tuple[IsolatedWorld, str] | None = None,
 ) -> Steps[bool]:
-    """Whether these elements are to be seen at the point: the picture there changes when they are cleared, or blackened.
+    """Whether these elements are visible at the point: the screenshot there changes when they are cleared, or blackened.
 
     Clearing alone would miss what has the colour of its ground. `beneath` is cleared before.
     """
@@ -166,7 +166,7 @@ def _hide(s: Session, what: Sequence[tuple[IsolatedWorld, str | int]], how: str)
 
 
 def changed(before: Picture, after: Picture) -> bool:
-    """Whether two small pictures differ by more than anti-aliasing and faint shades do."""
+    """Whether two small screenshots differ by more than anti-aliasing and faint shades do."""
     if before.shape != after.shape:
         return True
     return bool(before.size and np.abs(before - after).max() > PIXEL_STEP)

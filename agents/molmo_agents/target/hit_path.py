@@ -35,7 +35,7 @@ def _resolve(worlds: IsolatedWorlds, main: IsolatedWorld, x: float, y: float) ->
         frames["invisible_frame"] |= bool(frame["invisible"])
         world = yield from worlds.child(link.world, "molmo.target")
         if world is None:
-            # An <object> may show a picture: then it is an element like any other.
+            # An <object> may show an image: then it is an element like any other.
             raw = yield from worlds.ask(link.world, "hit", link.x, link.y, None, True)
             return HitPath({**raw, **frames}, tuple(links))
         link = FrameHop(

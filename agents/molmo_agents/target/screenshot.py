@@ -1,4 +1,4 @@
-"""Take a picture of the page together with what is needed to tell later whether it is still true."""
+"""Take a screenshot of the page together with what is needed to tell later whether it is still true."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ PIXEL_STEP = 32
 
 
 def take_screenshot(s: Session, region: Box | None = None, scale: float = 1.0) -> Steps[Frame]:
-    """Take a picture of the viewport, or of a region of it.
+    """Take a screenshot of the viewport, or of a region of it.
 
     Args:
         s: The session.
         region: CSS px of the viewport; None takes all of it.
-        scale: Picture pixels per CSS px, for a region.
+        scale: Screenshot pixels per CSS px, for a region.
 
     Returns:
         The frame, with the boxes of password fields and secrets blacked out.
@@ -86,7 +86,7 @@ NO_FRAME = "Unable to capture screenshot"
 
 
 def capture(s: Session, state: Json, region: Box | None, scale: float) -> Steps[bytes]:
-    """Return PNG bytes. Not Playwright's screenshot: that waits for fonts, for ever where one never comes."""
+    """Return PNG bytes. Not Playwright's screenshot: that waits for fonts, forever where one never comes."""
     options: Json = {"format": "png", "optimizeForSpeed": True}
     if region is None and state.get("scale", 1) != 1:
         # Pinched pages show a part of the viewport; mouse events count from the corner of the whole.
@@ -118,7 +118,7 @@ def capture(s: Session, state: Json, region: Box | None, scale: float) -> Steps[
 
 
 def wait_until_still(s: Session, seconds: float) -> Steps[None]:
-    """Wait until two pictures in a row are the same; after `seconds` and four pictures, what moves has moved on."""
+    """Wait until two screenshots in a row are the same; after `seconds` and four screenshots, what moves has moved on."""
     end = time.monotonic() + seconds
     last = yield from capture(s, {}, None, 1.0)
     taken = 1
@@ -143,7 +143,7 @@ def unchanged(s: Session, frame: Frame, x: float, y: float, box: Box | None = No
 
 
 def same_pixels(frame: Frame, data: bytes, x: float, y: float, box: Box | None = None) -> bool:
-    """Whether another picture of the same region agrees with `frame` in the window around (x, y), CSS px.
+    """Whether another screenshot of the same region agrees with `frame` in the window around (x, y), CSS px.
 
     With `box` only what of the window lies in it counts: a spinner beside a button says nothing about the button.
     """
@@ -163,7 +163,7 @@ def same_pixels(frame: Frame, data: bytes, x: float, y: float, box: Box | None =
 
 
 def changed_share(before: bytes, after: bytes) -> float:
-    """Share of pixels (0-1) in which two pictures differ by more than `PIXEL_STEP`; 1 where the sizes differ."""
+    """Share of pixels (0-1) in which two screenshots differ by more than `PIXEL_STEP`; 1 where the sizes differ."""
     first, second = load_image(before), load_image(after)
     if first.shape != second.shape:
         return 1.0
@@ -172,7 +172,7 @@ def changed_share(before: bytes, after: bytes) -> float:
 
 
 def black_out(data: bytes, region: Box, masks: list[Box] | tuple[Box, ...]) -> bytes:
-    """Return the picture of `region` with `masks` (CSS px of the viewport) painted black."""
+    """Return the screenshot of `region` with `masks` (CSS px of the viewport) painted black."""
     image = Image.open(io.BytesIO(data)).convert("RGB")
     sx, sy = image.width / region.width, image.height / region.height
     draw = ImageDraw.Draw(image)
@@ -194,9 +194,9 @@ def _masked_for_sure(
     region: Box | None,
     scale: float,
 ) -> Steps[tuple[bytes, list[Box]]]:
-    """Return a picture and its masks: what holds a secret may move between the question where it is and the picture.
+    """Return a screenshot and its masks: what holds a secret may move between the question where it is and the screenshot.
 
-    A picture with the same masks before and after it is right; where there is none, all the way of what moves is masked.
+    A screenshot with the same masks before and after it is right; where there is none, all the way of what moves is masked.
     """
     main = yield from s.worlds.main(known=True)
     seen = [masks]

@@ -1,4 +1,4 @@
-"""After a gesture: wait for what it set going, and let go of what never comes to an end."""
+"""After a gesture: wait for what it set going, and let go of what never ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FRAMES_S = 2.0
 
 
 def settle(s: Session, leaf: FrameHop) -> Steps[bool]:
-    """Two frames; then what the press set going: requests, or a new page; return whether all of it came to its end in time."""
+    """Two frames; then what the press set going: requests, or a new page; return whether all of it ended in time."""
     try:
         # A page that waits for another server answers nobody: not as long as it may take for an answer.
         less = min(0.0, FRAMES_S - s.options.answer_s)

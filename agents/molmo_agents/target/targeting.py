@@ -26,7 +26,7 @@ from molmo_agents.target.verdicts import HitTestResult
 from molmo_point.points import Point
 
 ZOOM_SIDE = 1280.0
-"""Longer side in pixels of the picture of a zoomed region."""
+"""Longer side in pixels of the screenshot of a zoomed region."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _arrived(s: Session) -> Steps[None]:
             timeout_s=wait + 2,
         )
     except Exception:
-        # It never comes to an end: the next look shows what there is.
+        # It never ends: the next look shows what there is.
         return
 
 
@@ -193,7 +193,7 @@ def _attempt(
 def still_true(
     s: Session, p: OutcomeBuilder, frame: Frame, x: float, y: float, found: Found
 ) -> Steps[bool]:
-    """Whether what the picture showed at (x, y) is what lies there now."""
+    """Whether what the screenshot showed at (x, y) is what lies there now."""
     hit = found.hit
     pixels = True
     if verdicts.needs_pixels(hit):
@@ -237,7 +237,7 @@ def _zoom(
     region = zoom_region((x, y), target, sigma, frame.viewport)
     if region.width > 0.8 * frame.region.width and region.height > 0.8 * frame.region.height:
         return None
-    # A whole number of pixels for each CSS pixel: fractions are rounded differently from one picture to the next.
+    # A whole number of pixels for each CSS pixel: fractions are rounded differently from one screenshot to the next.
     scale = float(max(1, min(4, int(ZOOM_SIDE / max(region.width, region.height)))))
     with p.timed("look"):
         closer = yield from take_screenshot(s, region, scale)

@@ -30,7 +30,7 @@ class HitTestResult:
         whole: Its bounding box.
         invisible_frame: A frame on the way there is transparent.
         frame_moved: A frame on the way there, or that was there at the latest look, is not where it was then.
-        looked: The latest picture shows the document it is in.
+        looked: The latest screenshot shows the document it is in.
     """
 
     nothing: bool
@@ -122,11 +122,11 @@ SHOWN = 160
 
 
 def is_still_valid(hit: HitTestResult, pixels_same: bool, all_looked: bool = True) -> bool:
-    """Whether what lies at the point now is what lay there when the picture was taken.
+    """Whether what lies at the point now is what lay there when the screenshot was taken.
 
     A control with a name must be the same element, in the same place, with the same name: then an animation on it does no
     harm, and a row of look-alikes that moved up by one is found out although no pixel differs. Without a name (an icon), or
-    where something lay over it in the picture, the pixels must be unchanged as well; where there is no control (a canvas),
+    where something lay over it in the screenshot, the pixels must be unchanged as well; where there is no control (a canvas),
     they alone decide. What lies in a frame is where it was only if the frame is; a document that came since is another one.
 
     Args:
@@ -158,7 +158,7 @@ def needs_pixels(hit: HitTestResult) -> bool:
 
 
 def _remembered(hit: HitTestResult) -> bool:
-    """Whether a picture's snapshot holds such elements: controls by tag or attribute, not in closed shadow roots."""
+    """Whether a screenshot's snapshot holds such elements: controls by tag or attribute, not in closed shadow roots."""
     raw = hit.raw
     if hit.nothing or not raw["selector"] or raw["in_shadow"] == "closed" or not raw["looked"]:
         return False

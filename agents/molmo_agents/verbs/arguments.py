@@ -53,9 +53,9 @@ def _run(
 
 
 def look(s: Session, *, region: Box | None = None, scale: float = 1.0) -> Steps[Outcome]:
-    """Take a picture of the viewport, or of a region of it in CSS pixels; it is in `outcome.frame`.
+    """Take a screenshot of the viewport, or of a region of it in CSS pixels; it is in `outcome.frame`.
 
-    `scale` is picture pixels per CSS pixel: give the screen's own to see all that a dense screen shows.
+    `scale` is screenshot pixels per CSS pixel: give the screen's own to see all that a dense screen shows.
     """
     if not 0 < scale <= 8:
         raise UsageError(f"expected a scale above 0 and at most 8, got {scale}")
@@ -119,9 +119,9 @@ def click(
 def click_all(
     s: Session, query: str, *, expect: Expect | None = None, fixed: bool = False
 ) -> Steps[Outcome]:
-    """Press every place that matches, all from one picture, in the order of the answer.
+    """Press every place that matches, all from one screenshot, in the order of the answer.
 
-    The elements seen in the picture are pressed, wherever they are by then; `fixed` presses the places instead.
+    The elements seen in the screenshot are pressed, wherever they are by then; `fixed` presses the places instead.
     """
     if isinstance(checked(query), Point):
         raise UsageError("click_all() needs a query in words: a point is one place")
@@ -237,7 +237,7 @@ def exists(s: Session, query: str) -> Steps[Outcome]:
 
 
 def wait_for(s: Session, query: str, *, timeout_s: float = 10.0) -> Steps[Outcome]:
-    """Look until it is in view; the model is asked again only when the picture changed."""
+    """Look until it is in view; the model is asked again only when the screenshot changed."""
     checked(query)
     return _run(
         s, "wait_for", query, lambda p: look_and_press.wait_for(s, p, query, _positive(timeout_s))

@@ -74,7 +74,7 @@ def _why(s: Session, error: Exception) -> str:
 
 
 def look_verb(s: Session, p: OutcomeBuilder, region: Box | None, scale: float) -> Steps[Outcome]:
-    """Take a picture; it is in `outcome.frame`."""
+    """Take a screenshot; it is in `outcome.frame`."""
     with p.timed("look"):
         frame = yield from take_screenshot(s, region, scale)
     return p.outcome(Result.FOUND, frame=frame)
@@ -112,10 +112,10 @@ def click_all(
     expect: Expect | None,
     fixed: bool,
 ) -> Steps[Outcome]:
-    """Press every place that matches, all from one picture, in the order of the answer; stop at the first that fails.
+    """Press every place that matches, all from one screenshot, in the order of the answer; stop at the first that fails.
 
     Later points are not asked for again: what they show may be gone after the first press. So the elements are held on to
-    when the picture is taken, and each is pressed where it is by then, never whatever has taken its place. With `fixed` the
+    when the screenshot is taken, and each is pressed where it is by then, never whatever has taken its place. With `fixed` the
     places count instead, whatever is drawn there by then.
     """
     with p.timed("look"):
@@ -212,7 +212,7 @@ def count(s: Session, p: OutcomeBuilder, query: Query, region: Box | None) -> St
 
 
 def wait_for(s: Session, p: OutcomeBuilder, query: Query, timeout_s: float) -> Steps[Outcome]:
-    """Look until the model finds it; the model is asked again only when the picture changed."""
+    """Look until the model finds it; the model is asked again only when the screenshot changed."""
     end = time.monotonic() + timeout_s
     asked = None
     while True:

@@ -15,7 +15,7 @@ from molmo_agents.target.screenshot import capture, take_screenshot
 from molmo_point.points import Point
 
 SCROLL_SHARE = 0.8
-"""Share of the viewport that one scroll moves: what was cut at the edge is whole in the next picture."""
+"""Share of the viewport that one scroll moves: what was cut at the edge is whole in the next screenshot."""
 
 GROWS_S = 2.5
 """How long an endless list may take to grow once its end is reached, seconds."""
@@ -107,9 +107,9 @@ def _both(x: float, y: float, axis: str, step: float) -> Iterator[_Way]:
 
 
 def _wheel(s: Session, way: _Way) -> Steps[bool]:
-    """Turn the wheel once; wait until the picture rests; return whether it changed. At the end of a list, wait for more of it."""
+    """Turn the wheel once, wait until it stands still, and return whether it changed; at the end of a list wait for more."""
     main = yield from s.worlds.main()
-    # Measured before the turn: the list may grow while the picture is waited for.
+    # Measured before the turn: the list may grow while the screenshot is waited for.
     extent = yield from s.worlds.ask(main, "extent")
     if (yield from _turn(s, way)):
         return True
@@ -151,7 +151,7 @@ def _turn(s: Session, way: _Way) -> Steps[bool]:
 
 
 def _view(s: Session) -> Steps[tuple[int, bytes]]:
-    """What scrolling changes: the count of scroll events (blank pages look alike everywhere) and the picture."""
+    """What scrolling changes: the count of scroll events (blank pages look alike everywhere) and the screenshot."""
     main = yield from s.worlds.main()
     state = yield from s.worlds.ask(main, "state")
     picture = yield from capture(s, state, None, 1.0)
