@@ -110,7 +110,9 @@ def _same_held(s: Session, how: ClickOptions) -> Steps[None]:
         return
     main = yield from s.worlds.main(known=True)
     if not (yield from s.worlds.ask(main, "isHeld", how.held)):
-        raise VerbFailed(Result.UNSTABLE, "another element lies where this one was in the screenshot")
+        raise VerbFailed(
+            Result.UNSTABLE, "another element lies where this one was in the screenshot"
+        )
 
 
 def _press_once(
