@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from molmo_point.points import Point, Pointing, Status
-from molmo_point.tracking import Tracker
+from molmo_point.tracking.tracker import Tracker
 
 WIDTH, HEIGHT = 640, 480
 FPS = 30

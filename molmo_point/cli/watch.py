@@ -31,7 +31,7 @@ from molmo_point.points import Status
 from molmo_point.wording import counted
 
 if TYPE_CHECKING:
-    from molmo_point.tracking.continuous import Watch
+    from molmo_point.tracking.camera_watch import CameraWatch
     from molmo_point.tracking.frame_sources import SourceFrame
     from molmo_point.wire import Publication
 
@@ -95,7 +95,7 @@ def watch(
     Before the first answer, and when every point was lost, the status is `pending`; `not_found` means that the model said so.
     Exit code 0: something was found; 3: the model answered, and nothing matched; 1: no complete answer came.
     """
-    from molmo_point.tracking.continuous import Watch
+    from molmo_point.tracking.camera_watch import CameraWatch
     from molmo_point.tracking.frame_sources import frames as read
 
     where = ModelSelection(model, connect, key, token, device, dtype, quantize)
@@ -111,7 +111,7 @@ def watch(
             say(publication)
             send(publication)
 
-        watching = Watch(
+        watching = CameraWatch(
             pointer, query, camera=camera, publish=out, timeout_s=timeout, every_s=every
         )
         pictures = read(source, paced=pace, reconnect=reconnect, stop=stop)
@@ -120,7 +120,7 @@ def watch(
 
 
 def _follow(
-    watching: Watch,
+    watching: CameraWatch,
     frames: Iterable[SourceFrame],
     stop: threading.Event,
     *,
@@ -144,7 +144,7 @@ def _follow(
         _sum_up(seen, time.monotonic() - began, watching)
 
 
-def _sum_up(seen: int, seconds: float, watching: Watch) -> None:
+def _sum_up(seen: int, seconds: float, watching: CameraWatch) -> None:
     sys.stderr.write(
         f"{counted(seen, 'frame')} at {seen / max(1e-9, seconds):.1f} Hz; questions answered: {watching.asked} "
         f"({watching.incomplete} incomplete), failed: {watching.failed}\n"

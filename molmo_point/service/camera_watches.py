@@ -104,7 +104,7 @@ class _Watched:
 
     def __init__(self, desk: Desk, caller: str, camera: str, queries: Sequence[str]) -> None:
         try:
-            from molmo_point.tracking.continuous import Watch
+            from molmo_point.tracking.camera_watch import CameraWatch
         except MissingExtra as error:
             raise Refused(f"this server cannot follow points: {error}") from None
         self.caller = caller
@@ -115,7 +115,7 @@ class _Watched:
         self._changed = threading.Condition()
         self._stopping = False
         pointer = RemotePointer(DeskLink(desk), camera=camera)
-        self._watch = Watch(pointer, queries, camera=camera, publish=desk.publish).start()
+        self._watch = CameraWatch(pointer, queries, camera=camera, publish=desk.publish).start()
         self._thread = threading.Thread(target=self._run, name=f"camera-{camera}", daemon=True)
         self._thread.start()
 

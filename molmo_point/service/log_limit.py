@@ -16,6 +16,7 @@ NAMES = (
     "molmo_point.service.zmq.keys",
     "molmo_point.service.camera_watches",
     "molmo_point.tracking.continuous",
+    "molmo_point.tracking.camera_watch",
     "molmo_point.service.worker",
     "molmo_point.service.zmq.server",
 )

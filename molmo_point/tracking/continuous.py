@@ -1,176 +1,215 @@
-"""A standing query: one thread asks the model as fast as it answers, the caller's thread follows the points frame by frame."""
+"""One continuous query: the model is asked about the newest frame, its points are carried to every frame since.
+
+`CameraWatch` publishes with it for a server and for the command line, `molmo_robot` for the ROS node. OpenCV is needed only where
+a `Tracker` is handed in.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from molmo_point.defaults import WATCH_TIMEOUT_S
-from molmo_point.errors import MissingExtra, PointError, QueryError, Superseded, UsageError
-from molmo_point.pointer import Pointer
-from molmo_point.points import Pointing, Status
-from molmo_point.tracking import Tracker
-from molmo_point.wire import Publication
+from molmo_point.errors import MissingExtra, QueryError, Superseded
+from molmo_point.images import Array
+from molmo_point.points import Pointing
+from molmo_point.wire import Track
+
+if TYPE_CHECKING:
+    from molmo_point.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 RETRY_S = (0.2, 5.0)
-"""After a failed question: the first wait, doubled at each further one up to the second number."""
+"""Seconds before the model is asked again after a failure: the first pause, doubled at each further failure up to the second."""
+
+FATAL = (QueryError, MissingExtra)
+"""Errors that asking again cannot change."""
+
+SET_BACK_S = 1.0
+"""A frame this many seconds before the newest one was taken after the clock was set back."""
+
+NOT_KEPT = "the points of the answer are not tracked: the frame it is about is no longer kept"
+NOT_TRACKED = "the points of the answer could not be tracked to the newest frame"
 
 
-class Watch:
-    """Looks for several things in every frame of one camera.
-
-    Args:
-        pointer: Who is asked; from one thread of the watch.
-        queries: What to look for.
-        camera: Its name.
-        publish: Hears one publication per query and frame, in the thread that brings the frames.
-        timeout_s: For each question.
-        every_s: Shortest time between two questions about different frames; 0 asks as fast as answers come.
-        frame_id: The camera's coordinate frame.
+@dataclass(frozen=True, eq=False)
+class CameraFrame(Generic[T]):
+    """One image of a camera.
 
     Attributes:
-        asked: Frames that were asked about and answered.
-        answered: Complete answers, one for each query and frame.
-        incomplete: Answers that were truncated or malformed.
-        failed: Frames that were asked about without an answer.
+        image: (H, W, 3) uint8 RGB.
+        time_s: When it was taken, seconds on a clock that does not jump.
+        data: What the caller needs to ask about it and to publish it.
+        stamp_ns: Its stamp, passed through.
+    """
+
+    image: Array
+    time_s: float
+    data: T
+    stamp_ns: int | None = None
+
+
+@dataclass(frozen=True)
+class TrackedPoints:
+    """Where the points of one query are in the newest frame.
+
+    Attributes:
+        pointing: The points; `pending` while nothing is known.
+        tracks: One for each point.
+        evidence: (stamp in ns, age in seconds) of the frame that the last complete answer is about; None before one.
+        in_doubt: Points that this frame does not show and that are not lost yet.
+    """
+
+    pointing: Pointing
+    tracks: tuple[Track, ...]
+    evidence: tuple[int | None, float] | None
+    in_doubt: int
+
+
+class ContinuousQuery(Generic[T]):
+    """Ask about the newest frame as fast as the model answers; one question at a time, on a thread of its own.
+
+    Args:
+        ask: Yields one answer for each query of a frame; called on the asking thread.
+        queries: What is asked.
+        tracker: Carries the points from frame to frame; None: answers only, `add_frame` returns no points.
+        on_answer: Called on the asking thread with the frame, its answer, and why the answer's points are not tracked (or "").
+        on_failure: Called on the asking thread with the error of a question.
+        every_s: Shortest time between the starts of two questions, seconds.
+        retry_s: Pauses after failures, see `RETRY_S`.
+        fatal: Errors that end the asking; the next `add_frame`, or `finish`, raises them.
+        doubtful: Also give points that the newest frame does not show, where they were last, with a covariance that has grown.
+        name: Of the thread.
     """
 
     def __init__(
         self,
-        pointer: Pointer,
+        ask: Callable[[CameraFrame[T]], Iterable[Pointing]],
         queries: Sequence[str],
         *,
-        camera: str = "camera",
-        publish: Callable[[Publication], None],
-        timeout_s: float = WATCH_TIMEOUT_S,
+        tracker: Tracker | None,
+        on_answer: Callable[[CameraFrame[T], Pointing, str], None],
+        on_failure: Callable[[Exception], None],
         every_s: float = 0.0,
-        frame_id: str | None = None,
+        retry_s: tuple[float, float] = RETRY_S,
+        fatal: tuple[type[Exception], ...] = FATAL,
+        doubtful: bool = True,
+        name: str = "continuous-query",
     ) -> None:
-        if not queries or any(not query.strip() for query in queries):
-            raise QueryError(
-                f"expected at least one query and none of them empty, got {list(queries)}"
-            )
-        self._pointer = pointer
-        self._queries = list(dict.fromkeys(queries))
-        self._camera = camera
-        self._publish = publish
-        self._timeout_s = timeout_s
+        self._ask = ask
+        self._queries = tuple(queries)
+        self._tracker = tracker
+        self._on_answer = on_answer
+        self._on_failure = on_failure
         self._every_s = every_s
-        self._frame_id = frame_id
-        self._tracker = Tracker()
+        self._retry_s = retry_s
+        self._fatal_types = fatal
+        self._doubtful = doubtful
         self._changed = threading.Condition()
-        self._waiting: tuple[int, Any, int | None] | None = None
+        self._newest: CameraFrame[T] | None = None
+        self._waiting: tuple[int, CameraFrame[T]] | None = None
+        self._asking = False
         self._stopping = False
-        self._fatal: UsageError | None = None
+        self._fatal: Exception | None = None
         self._model = ""
-        self._busy = False
-        self._unknown: set[str] = set()
-        self.asked = 0
-        self.answered = 0
-        self.incomplete = 0
-        self.failed = 0
-        self._thread = threading.Thread(target=self._ask_on, name=f"watch-{camera}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def start(self) -> Watch:
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called; a question under way may be cancelled."""
+        return self._stopping
+
+    def start(self) -> None:
         """Begin to ask."""
         self._thread.start()
-        return self
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Ask no more; returns after `timeout_s` seconds at the latest."""
+        """Ask no more; return after `timeout_s` seconds at the latest."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        if self._thread.is_alive():
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
 
-    def finish(self, timeout_s: float) -> list[Publication]:
-        """Wait until the newest frame was asked about, for a source that has ended; return where the points are in it.
-
-        Publishes what was `pending` and is known by now.
+    def finish(self, timeout_s: float) -> list[TrackedPoints]:
+        """Wait until the newest frame was asked about; return where the points are in it.
 
         Raises:
-            UsageError: A query that the model refuses.
+            Exception: An error of a type in `fatal`.
         """
         with self._changed:
             self._changed.wait_for(
-                lambda: self._fatal is not None or (self._waiting is None and not self._busy),
+                lambda: self._fatal is not None or (self._waiting is None and not self._asking),
                 timeout_s,
             )
             if self._fatal is not None:
                 raise self._fatal
-            publications = [self._where(query) for query in sorted(self._unknown)]
-            publications = [p for p in publications if p.pointing.status is not Status.PENDING]
-        for publication in publications:
-            self._publish(publication)
-        return publications
+            return self._tracked()
 
-    def frame(
-        self, image: Any, *, stamp_ns: int | None = None, time_s: float | None = None
-    ) -> list[Publication]:
-        """Follow every point into a new frame and publish where they are; never waits for the model.
+    def add_frame(self, frame: CameraFrame[T]) -> list[TrackedPoints]:
+        """Track every point into the next frame and hand the frame to the asking thread; never waits for the model.
 
-        Args:
-            image: (H, W, 3) uint8 RGB.
-            stamp_ns: The frame's stamp, passed through.
-            time_s: When it was taken, on a clock that does not jump; now, if it is not said.
+        A frame of another size, or one taken after the clock was set back, restarts the tracker.
+
+        Returns:
+            Where the points are in this frame, one item for each query; empty without a tracker.
 
         Raises:
-            UsageError: A query that the model refuses.
+            Exception: An error of a type in `fatal`.
         """
-        size = (int(image.shape[1]), int(image.shape[0]))
         with self._changed:
             if self._fatal is not None:
                 raise self._fatal
-            if self._tracker.image_size not in (None, size):
-                log.warning(
-                    "camera %s now sends frames of %s: its points start again", self._camera, size
-                )
-                self._tracker.restart()
-            taken_s = time.monotonic() if time_s is None else time_s
-            number = self._tracker.add_frame(image, taken_s, stamp_ns)
-            if self._waiting is not None:
-                self._tracker.release(self._waiting[0])
-            self._tracker.expect(number)
-            self._waiting = (number, image, stamp_ns)
-            publications = [self._where(query) for query in self._queries]
-            pending = [p for p in publications if p.pointing.status is Status.PENDING]
-            self._unknown = {publication.pointing.query for publication in pending}
+            number = 0 if self._tracker is None else self._track(self._tracker, frame)
+            self._newest = frame
+            self._waiting = (number, frame)
             self._changed.notify_all()
-        for publication in publications:
-            self._publish(publication)
-        return publications
+            return self._tracked()
 
-    def __enter__(self) -> Watch:
-        return self.start()
+    def wait_newer(self, frame: CameraFrame[T], timeout_s: float) -> bool:
+        """Wait for a frame after `frame`, or for the end; return False where neither came in time."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._stopping or self._newest is not frame, timeout_s
+            )
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
+    def _track(self, tracker: Tracker, frame: CameraFrame[T]) -> int:
+        """Add a frame to the tracker; return its number, which an answer is expected about."""
+        size = (int(frame.image.shape[1]), int(frame.image.shape[0]))
+        before_s = frame.time_s if self._newest is None else self._newest.time_s
+        if tracker.image_size not in (None, size) or frame.time_s < before_s - SET_BACK_S:
+            log.warning(
+                "%s: the frames changed their size or their time was set back: tracking restarts",
+                self._thread.name,
+            )
+            tracker.restart()
+        number = tracker.add_frame(frame.image, frame.time_s, frame.stamp_ns)
+        if self._waiting is not None:
+            tracker.release(self._waiting[0])
+        tracker.expect(number)
+        return number
 
-    def _where(self, query: str) -> Publication:
-        pointing, tracks = self._tracker.answer(query, self._model, self._frame_id)
-        stamp_ns, age_s = self._tracker.evidence(query) or (None, None)
-        return Publication(
-            camera=self._camera,
-            pointing=pointing,
-            tracks=tracks,
-            evidence_stamp_ns=stamp_ns,
-            evidence_age_s=age_s,
-        )
+    def _tracked(self) -> list[TrackedPoints]:
+        tracker = self._tracker
+        if tracker is None or tracker.image_size is None:
+            return []
+        return [
+            TrackedPoints(
+                *tracker.answer(query, self._model, doubtful=self._doubtful),
+                tracker.evidence(query),
+                tracker.doubtful(query),
+            )
+            for query in self._queries
+        ]
 
-    def _ask_on(self) -> None:
-        wait_s = RETRY_S[0]
+    def _run(self) -> None:
+        retry_s = self._retry_s[0]
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping or self._waiting is not None, 1.0)
@@ -178,67 +217,59 @@ class Watch:
                     return
                 if self._waiting is None:
                     continue
-                (number, image, stamp_ns), self._waiting = self._waiting, None
-                self._busy = True
+                (number, frame), self._waiting = self._waiting, None
+                self._asking = True
             began = time.monotonic()
-            fine = self._try(number, image, stamp_ns)
-            pause_s = self._every_s - (time.monotonic() - began) if fine else wait_s
-            wait_s = RETRY_S[0] if fine else min(RETRY_S[1], 2 * wait_s)
+            answered = self._try(number, frame)
+            pause_s = self._every_s - (time.monotonic() - began)
+            if not answered:
+                pause_s = max(pause_s, retry_s)
+            retry_s = self._retry_s[0] if answered else min(self._retry_s[1], 2 * retry_s)
             with self._changed:
-                self._busy = False
-                self._tracker.release(number)
+                self._asking = False
+                if self._tracker is not None:
+                    self._tracker.release(number)
                 self._changed.notify_all()
                 if self._fatal is not None:
                     return
                 self._changed.wait_for(lambda: self._stopping, max(0.0, pause_s))
 
-    def _try(self, number: int, image: Any, stamp_ns: int | None) -> bool:
+    def _try(self, number: int, frame: CameraFrame[T]) -> bool:
         """Ask about one frame; return whether to ask about the next one at the usual pace."""
         try:
-            self._ask(number, image, stamp_ns)
+            for pointing in self._ask(frame):
+                self._on_answer(frame, pointing, self._merge(number, pointing))
         except Superseded:
             return True
-        except (QueryError, MissingExtra) as error:
-            # Asking again would end the same way: the next frame brings it to the caller.
-            self._fatal = error
         except Exception as error:
-            self._fail(error)
+            if isinstance(error, self._fatal_types):
+                self._fatal = error
+            elif not self._stopping:
+                self._forget_answers()
+                self._on_failure(error)
             return False
         return True
 
-    def _fail(self, error: Exception) -> None:
-        level = logging.WARNING if isinstance(error, PointError) else logging.ERROR
-        log.log(level, "asking about camera %s failed: %s", self._camera, error)
+    def _merge(self, number: int, pointing: Pointing) -> str:
+        """Carry the points of an answer to the newest frame; return why they are not tracked, or ""."""
+        tracker = self._tracker
+        if tracker is None:
+            return ""
         with self._changed:
-            self.failed += 1
-            # Which of several queries was answered before does not matter: the frame as a whole was not.
-            for query in self._queries:
-                self._tracker.answer_failed(query)
+            self._model = pointing.model
+            catch_up = tracker.catch_up(number, pointing)
+        if catch_up is not None:
+            # Through all the frames since the question, without holding up new ones.
+            catch_up.run()
+        with self._changed:
+            if catch_up is None or not tracker.merge(catch_up):
+                return NOT_KEPT
+            _, tracks = tracker.answer(pointing.query, doubtful=False)
+            return NOT_TRACKED if pointing.points and not tracks else ""
 
-    def _ask(self, number: int, image: Any, stamp_ns: int | None) -> None:
-        """Ask every query about one frame; the picture is sent and encoded once."""
-        if len(self._queries) == 1:
-            query = self._queries[0]
-            answer = self._pointer.point(
-                image, query, timeout_s=self._timeout_s, stamp_ns=stamp_ns
-            )
-            self._take_in(number, answer)
-        else:
-            with self._pointer.open(image) as view:
+    def _forget_answers(self) -> None:
+        """Which of several queries was answered before does not matter: the frame as a whole was not."""
+        if self._tracker is not None:
+            with self._changed:
                 for query in self._queries:
-                    self._take_in(number, view.point(query, timeout_s=self._timeout_s))
-        self.asked += 1
-
-    def _take_in(self, number: int, answer: Pointing) -> None:
-        complete = answer.status in (Status.FOUND, Status.NOT_FOUND)
-        with self._changed:
-            self._model = answer.model
-            self.answered += complete
-            self.incomplete += not complete
-            catch_up = self._tracker.catch_up(number, answer)
-        if catch_up is None:  # the tracker was restarted since
-            return
-        # The long way, through all the frames since the question, without holding up new ones.
-        catch_up.run()
-        with self._changed:
-            self._tracker.merge(catch_up)
+                    self._tracker.answer_failed(query)

@@ -81,6 +81,7 @@ class Tracker:
         self._frame_numbers = itertools.count(1)
         self._ids = itertools.count(1)
         self._image_size = (1, 1)
+        self._restarted_after = 0
         self._followed: list[FollowedPoint] = []
         self._patches: Patches | None = None
         self._last: dict[str, Pointing | None] = {}
@@ -94,6 +95,8 @@ class Tracker:
 
     def restart(self) -> None:
         """Forget frames, points and answers: the camera's frames have changed. Ids go on from where they are."""
+        newest = self._buffer.newest
+        self._restarted_after = self._restarted_after if newest is None else newest.number
         self._buffer.clear()
         self._followed, self._patches = [], None
         self._last.clear()
@@ -162,7 +165,7 @@ class Tracker:
         rest = self._buffer.after(catch_up.reached)
         if newest is None or (not rest and newest.number != catch_up.reached):
             return False
-        if newest.frame.size != catch_up.size:
+        if catch_up.asked.number <= self._restarted_after:
             return False
         catch_up.go_on(rest)
         self._take_in(catch_up, newest.frame)

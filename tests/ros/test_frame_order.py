@@ -1,13 +1,14 @@
 """Continuous pointing on pictures that are repeated, late, or not stamped."""
 
 import itertools
+import threading
 import time
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molmo_robot.continuous_query import StandingQuery
+from molmo_robot.continuous_pointing import ContinuousPointing, tracker_factory
 from molmo_robot.frame_order import FrameOrder
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
@@ -15,7 +16,7 @@ from molmo_robot.types import Request
 from robot_scene import SECOND, Scene, find_ball
 from ros_world import wait_for
 
-from molmo_point.points import Pointing, Status
+from molmo_point.points import Status
 from molmo_point.testing import FakePointer
 
 CAMERA = {"camera.image_topic": "/image", "camera.info_topic": "", "camera.depth_topic": ""}
@@ -67,7 +68,6 @@ def test_a_late_picture_is_let_go_and_named(scene):
 def test_pictures_without_stamps_are_taken_in_the_order_they_come(scene):
     keys, order = keys_of(scene, *((0, i / 10) for i in range(6)))
     assert all(b - a == SECOND // 30 for a, b in itertools.pairwise(keys))
-    assert {order.stamp_ns(key) for key in keys} == {0}
     assert "carry the same stamp (0 ns)" in order.remark
 
 
@@ -83,26 +83,29 @@ def test_an_odd_old_picture_is_let_go_and_a_clock_set_back_is_taken(scene):
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 5)), max_size=40))
 def test_keys_only_grow_within_a_second(types, pictures):
     scene = Scene(types)
-    keys, order = keys_of(
+    keys, _ = keys_of(
         scene, *((SECOND + 10_000_000 * stamp, shown / 10) for stamp, shown in pictures)
     )
     taken = [key for key in keys if key is not None]
     assert taken == sorted(set(taken))
+    newest_ns = 0
     for key, (stamp, _) in zip(keys, pictures, strict=True):
-        assert key is None or order.stamp_ns(key) == SECOND + 10_000_000 * stamp
+        stamp_ns = SECOND + 10_000_000 * stamp
+        assert (key is None) or stamp_ns >= newest_ns, "a picture from before the newest one"
+        newest_ns = max(newest_ns, stamp_ns)
 
 
 class Stage:
-    """A standing query with optical flow on a camera that stamps its pictures as it likes."""
+    """A continuous query with optical flow on a camera that stamps its pictures as it likes."""
 
     def __init__(self, scene, answers=find_ball, **values):
         pytest.importorskip("cv2", reason="following needs OpenCV")
-        from molmo_robot.flow_follower import new_follower
-
         self.scene = scene
         self.published = []
         self.session = Session(Settings.of({**CAMERA, **values}), FakePointer(answers))
-        self.standing = StandingQuery(self.session, self.published.append, new_follower())
+        self.continuous = ContinuousPointing(
+            self.session, self.published.append, tracker_factory()
+        )
         self.shown = 0
 
     def show(self, stamp_ns, again=False):
@@ -110,7 +113,7 @@ class Stage:
         message = self.scene.image(self.scene.start_ns + self.shown * SECOND // 30)
         message.header = self.scene.header(stamp_ns, "camera_optical")
         self.session.add_image("camera", message)
-        self.standing.offer("camera", message)
+        self.continuous.offer("camera", message)
         time.sleep(0.03)
 
     def found(self):
@@ -118,7 +121,7 @@ class Stage:
 
     @property
     def problem(self):
-        return self.session.health.problems().get("standing query", "")
+        return self.session.health.problems().get("continuous query", "")
 
 
 @pytest.fixture
@@ -127,12 +130,12 @@ def stage(scene):
 
     def make(*arguments, **values):
         made.append(Stage(scene, *arguments, **values))
-        made[-1].standing.set(Request("ball", compute_position=False))
+        made[-1].continuous.set(Request("ball", compute_position=False))
         return made[-1]
 
     yield make
     for one in made:
-        one.standing.stop()
+        one.continuous.stop()
 
 
 def stamp_at(i):
@@ -199,7 +202,7 @@ def test_points_that_are_lost_are_pending_and_never_absent(stage, types):
     for k in range(12):
         noise = wall.integers(0, 255, (240, 320, 3), np.uint8)
         message = stage.scene.picture(stamp_at(i + 1 + k), noise, "rgb8", 960)
-        stage.standing.offer("camera", message)
+        stage.continuous.offer("camera", message)
         time.sleep(0.05)
     statuses = [a.pointing.status for a in stage.published]
     assert statuses[-1] is Status.PENDING
@@ -207,54 +210,62 @@ def test_points_that_are_lost_are_pending_and_never_absent(stage, types):
     assert statuses.count(Status.PENDING) == 2, "once at the start, once when all were lost"
 
 
-class Slow:
-    """A follower that has let the frame of every answer go."""
+def test_an_answer_that_cannot_be_tracked_is_published_and_noted(scene):
+    pytest.importorskip("cv2", reason="tracking needs OpenCV")
+    from molmo_point.tracking.tracker import Tracker
 
-    def frame(self, stamp_ns, image):
-        return None
+    class Forgetful(Tracker):
+        """Has let the frame of every answer go."""
 
-    def expect(self, stamp_ns):
-        pass
+        def catch_up(self, frame, pointing):
+            return None
 
-    release = expect
-
-    def answer(self, stamp_ns, pointing):
-        return "the answer came too late"
-
-
-def test_an_answer_that_cannot_be_followed_is_published_and_noted(scene):
     published = []
     session = Session(Settings.of(CAMERA), FakePointer(find_ball))
-    standing = StandingQuery(session, published.append, Slow)
-    standing.set(Request("ball", compute_position=False))
+    continuous = ContinuousPointing(session, published.append, Forgetful)
+    continuous.set(Request("ball", compute_position=False))
     try:
         message = scene.image(stamp_at(1))
         session.add_image("camera", message)
-        standing.offer("camera", message)
+        continuous.offer("camera", message)
         wait_for(lambda: [a for a in published if a.points])
     finally:
-        standing.stop()
-    assert "came too late" in session.health.problems()["standing query"]
+        continuous.stop()
+    assert "no longer kept" in session.health.problems()["continuous query"]
 
 
-def test_a_follower_reports_the_loss_of_a_clock_set_back(scene):
-    pytest.importorskip("cv2", reason="following needs OpenCV")
-    from molmo_robot.flow_follower import new_follower
-    from molmo_robot.messages.images import rgb_of
+@pytest.mark.parametrize("change", ["clock", "size"])
+def test_a_clock_set_back_or_another_size_loses_the_points_once(stage, change):
+    """The model answers once; after that nothing brings the points back."""
+    asked, over = [], threading.Event()
 
-    follower = new_follower()()
-    image = rgb_of(scene.image(scene.start_ns), "/t")
-    assert follower.frame(100 * SECOND, image) is None
-    ((x, y),) = find_ball(image, "ball")
-    from molmo_point.points import Point
+    def once(image, query):
+        asked.append(query)
+        if len(asked) > 1:
+            over.wait(20)
+        return find_ball(image, query)
 
-    pointing = Pointing(
-        query="ball", points=(Point(x=x, y=y),), status=Status.FOUND, image_size=(320, 240)
-    )
-    assert follower.answer(100 * SECOND, pointing) == ""
-    assert follower.frame(100 * SECOND + 1, image).pointing.status is Status.FOUND
-    assert follower.frame(100 * SECOND, image) is None, "late"
-    lost = follower.frame(50 * SECOND, image)
-    assert (lost.pointing.status, lost.track_ids) == (Status.PENDING, ())
-    assert follower.frame(50 * SECOND + 1, image) is None
-    assert "not kept any more" in follower.answer(100 * SECOND, pointing)
+    stage = stage(once)
+    try:
+        for i in range(1, 60):
+            stage.show(stamp_at(i))
+            if len(stage.found()) > 3:
+                break
+        before = len(stage.published)
+        for k in range(6):
+            if change == "size":
+                scene = stage.scene
+                rgb = np.zeros((120, 160, 3), np.uint8)
+                message = scene.picture(stamp_at(i + 1 + k), rgb, "rgb8", 480, size=(160, 120))
+                stage.continuous.offer("camera", message)
+                time.sleep(0.03)
+            else:
+                stage.show(stamp_at(k) - 50 * SECOND)
+        wait_for(lambda: stage.published[-1].pointing.status is Status.PENDING)
+        statuses = [a.pointing.status for a in stage.published[before:]]
+        assert statuses.count(Status.PENDING) == 1
+        assert "lost until the model finds it again" in stage.problem
+        size = stage.published[-1].pointing.image_size
+        assert size == ((160, 120) if change == "size" else (320, 240))
+    finally:
+        over.set()

@@ -215,7 +215,7 @@ def test_a_text_topic_sets_the_query(robot):
     publisher = robot.publisher("std_msgs/msg/String", "/point_node/query_text")
     wait_for(lambda: publisher.get_subscription_count() == 1)
     publisher.publish(String(data="ball"))
-    wait_for(lambda: robot.node.standing.request is not None)
+    wait_for(lambda: robot.node.continuous.request is not None)
     robot.show()
     wait_for(lambda: heard)
     assert heard[0].query == "ball"

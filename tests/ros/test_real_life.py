@@ -92,7 +92,7 @@ def test_an_activation_that_fails_leaves_nothing_behind(robot, monkeypatch):
     robot = robot()
     assert change(robot, "configure")
 
-    def broken(session, standing):
+    def broken(session, continuous):
         raise ZeroDivisionError("a bug")
 
     with monkeypatch.context() as patched:

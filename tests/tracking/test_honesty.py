@@ -17,8 +17,9 @@ from molmo_point.testing import FakePointer
 cv2 = pytest.importorskip("cv2", exc_type=ImportError)
 
 from molmo_point.errors import UsageError  # noqa: E402
-from molmo_point.tracking import Tracker, frame_sources  # noqa: E402
-from molmo_point.tracking.continuous import Watch  # noqa: E402
+from molmo_point.tracking import frame_sources  # noqa: E402
+from molmo_point.tracking.camera_watch import CameraWatch  # noqa: E402
+from molmo_point.tracking.tracker import Tracker  # noqa: E402
 
 SIZE = (320, 240)
 UV = np.array([(u, v) for u in (60.0, 130.0, 200.0, 270.0) for v in (60.0, 120.0, 180.0)])
@@ -162,7 +163,7 @@ def slow(seconds: float) -> FakePointer:
 
 def test_a_clip_that_ends_before_the_answer_waits_for_it() -> None:
     heard: list[Any] = []
-    with Watch(slow(0.2), ["q"], publish=heard.append) as watch:
+    with CameraWatch(slow(0.2), ["q"], publish=heard.append) as watch:
         watch.frame(texture(0), time_s=0.0)
         (last,) = watch.finish(5.0)
     assert [p.pointing.status for p in heard] == [Status.PENDING, Status.FOUND]
@@ -175,7 +176,7 @@ def test_a_server_that_fails_every_question_publishes_pending() -> None:
         raise RuntimeError("no model")
 
     heard: list[Any] = []
-    with Watch(FakePointer(fail), ["q"], publish=heard.append) as watch:
+    with CameraWatch(FakePointer(fail), ["q"], publish=heard.append) as watch:
         watch.frame(texture(0), time_s=0.0)
         assert watch.finish(1.0) == []
     assert {p.pointing.status for p in heard} == {Status.PENDING}
@@ -184,7 +185,7 @@ def test_a_server_that_fails_every_question_publishes_pending() -> None:
 
 def test_frames_of_another_size_start_the_points_again() -> None:
     heard: list[Any] = []
-    with Watch(slow(0.0), ["q"], publish=heard.append) as watch:
+    with CameraWatch(slow(0.0), ["q"], publish=heard.append) as watch:
         watch.frame(texture(0), time_s=0.0)
         watch.finish(5.0)
         watch.frame(cv2.resize(texture(0), (160, 120)), time_s=0.1)

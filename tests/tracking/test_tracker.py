@@ -19,7 +19,9 @@ from molmo_point.points import Point, Pointing, Status
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV (the extra 'tracking') is not installed")
 
-from molmo_point.tracking import Frame, Patches, Tracker  # noqa: E402
+from molmo_point.tracking.flow import Patches  # noqa: E402
+from molmo_point.tracking.frame import Frame  # noqa: E402
+from molmo_point.tracking.tracker import Tracker  # noqa: E402
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "tracking.py"
 SIZE = (320, 240)
@@ -271,3 +273,22 @@ def test_wrong_use_is_refused() -> None:
         tracker.add_frame(np.zeros((10, 10, 3), np.uint8), 0.1)
     with pytest.raises(UsageError, match="at least 2"):
         Tracker(keep=1)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_an_answer_about_a_frame_before_a_restart_is_never_merged(scale: int) -> None:
+    """Also where the frames after it have the same working size: the clock was set back, or larger frames are scaled down."""
+    image = np.ascontiguousarray(texture()[:480, :640])
+    after = cv2.resize(image, (640 * scale, 480 * scale))
+    tracker = Tracker()
+    number = tracker.add_frame(image, 10.0)
+    pointing = Pointing(
+        query="q", points=(Point(x=0.5, y=0.5),), status=Status.FOUND, image_size=(640, 480)
+    )
+    catch_up = tracker.catch_up(number, pointing)
+    assert catch_up is not None
+    tracker.restart()
+    tracker.add_frame(after, 1.0)
+    catch_up.run()
+    assert not tracker.merge(catch_up)
+    assert tracker.answer("q")[0].status is Status.PENDING

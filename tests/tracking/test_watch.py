@@ -22,7 +22,7 @@ from molmo_point.wire import ImageHeader, Op, Publication, Request, encode_reque
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV (the extra 'tracking') is not installed")
 
-from molmo_point.tracking.continuous import Watch  # noqa: E402
+from molmo_point.tracking.camera_watch import CameraWatch  # noqa: E402
 from molmo_point.tracking.frame_sources import frames  # noqa: E402
 
 SIZE = (320, 240)
@@ -61,7 +61,7 @@ def error_px(publication: Publication, t: int) -> float:
 def test_points_come_at_the_cameras_rate_from_a_slow_model() -> None:
     heard: list[Publication] = []
     pointer = FakePointer(find_red, delay_s=0.15)
-    with Watch(pointer, ["red", "blue"], camera="front", publish=heard.append) as watch:
+    with CameraWatch(pointer, ["red", "blue"], camera="front", publish=heard.append) as watch:
         wait_for(lambda: watch.frame(scene(0), stamp_ns=0, time_s=0.0)[0].tracks)
         for t in range(40):
             red, blue = watch.frame(scene(t), stamp_ns=t, time_s=0.03 * t)
@@ -95,7 +95,9 @@ def test_the_picture_is_encoded_once_for_several_queries() -> None:
             opened.append(1)
             return super().open(image)
 
-    with Watch(Counting(find_red), ["red", "blue", "green"], publish=lambda p: None) as watch:
+    with CameraWatch(
+        Counting(find_red), ["red", "blue", "green"], publish=lambda p: None
+    ) as watch:
         watch.frame(scene(0))
         wait_for(lambda: watch.asked >= 1)
     assert len(opened) == watch.asked
@@ -110,7 +112,7 @@ def test_a_failing_model_is_asked_again_and_points_are_carried_meanwhile() -> No
             raise problem
         return find_red(image, query)
 
-    with Watch(FakePointer(moody), ["red"], publish=lambda p: None) as watch:
+    with CameraWatch(FakePointer(moody), ["red"], publish=lambda p: None) as watch:
         wait_for(lambda: watch.frame(scene(0))[0].tracks)
         wait_for(lambda: watch.frame(scene(1)) and watch.failed >= 3)
         assert error_px(watch.frame(scene(2))[0], 2) < 3
@@ -118,7 +120,9 @@ def test_a_failing_model_is_asked_again_and_points_are_carried_meanwhile() -> No
 
 
 def test_a_query_that_the_model_refuses_comes_back_to_the_caller() -> None:
-    with Watch(FakePointer({"x": QueryError("too long")}), ["x"], publish=lambda p: None) as watch:
+    with CameraWatch(
+        FakePointer({"x": QueryError("too long")}), ["x"], publish=lambda p: None
+    ) as watch:
         watch.frame(scene(0))
         with pytest.raises(QueryError, match="too long"):
             wait_for(lambda: watch.frame(scene(0)) and False, 5.0)
@@ -127,7 +131,7 @@ def test_a_query_that_the_model_refuses_comes_back_to_the_caller() -> None:
 def test_wrong_queries_are_refused() -> None:
     for queries in ([], [" "], ["red", ""]):
         with pytest.raises(QueryError, match="expected at least one query"):
-            Watch(FakePointer(), queries, publish=lambda p: None)
+            CameraWatch(FakePointer(), queries, publish=lambda p: None)
 
 
 def test_frames_pushed_to_a_server_come_back_as_published_points(start: Any) -> None:

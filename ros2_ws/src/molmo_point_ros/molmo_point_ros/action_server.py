@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from molmo_robot.codes import Code
-from molmo_robot.messages.requests import fill, fill_feedback, request_of, standing_request_of
+from molmo_robot.messages.requests import continuous_request_of, fill, fill_feedback, request_of
 from molmo_robot.types import Outcome
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 
@@ -92,13 +92,13 @@ class Servers:
         return fill(make, response, outcome)
 
     def _on_set_query(self, request: Any, response: Any) -> Any:
-        standing = self._node.standing
-        response.accepted = standing is not None
+        continuous = self._node.continuous
+        response.accepted = continuous is not None
         response.message = INACTIVE.message
-        if standing is not None:
+        if continuous is not None:
             try:
-                standing.set(standing_request_of(request), float(request.max_rate))
-                now = standing.request
+                continuous.set(continuous_request_of(request), float(request.max_rate))
+                now = continuous.request
                 response.message = (
                     f"pointing to {now.query!r} on {now.camera}" if now else "stopped"
                 )
@@ -107,11 +107,11 @@ class Servers:
         return response
 
     def _on_enable(self, request: Any, response: Any) -> Any:
-        standing = self._node.standing
-        response.success = standing is not None
+        continuous = self._node.continuous
+        response.success = continuous is not None
         response.message = INACTIVE.message
-        if standing is not None:
-            standing.enable(bool(request.data))
+        if continuous is not None:
+            continuous.enable(bool(request.data))
             response.message = "enabled" if request.data else "paused"
         return response
 

@@ -1,4 +1,4 @@
-"""`point_node`: the lifecycle node. Parameters and plumbing; everything that thinks is in `session`, `standing`, `publications`.
+"""`point_node`: the lifecycle node. Parameters, topics and lifecycle; the work is done by a session of `molmo_robot`.
 
 The model runs elsewhere (`molmo-point serve`); this process holds rclpy, numpy and messages only.
 """
@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from molmo_robot.continuous_query import StandingQuery
+from molmo_robot.continuous_pointing import ContinuousPointing, MakeTracker
 from molmo_robot.diagnostics import diagnostics
 from molmo_robot.model_call import Asker
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
 from molmo_robot.topics import LIVE_OUTPUTS, Input, Quality, inputs, results
-from molmo_robot.tracked import Follower
 from molmo_robot.types import Answer, Request
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import JumpThreshold
@@ -35,7 +34,7 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
 
     Args:
         connect: Opens the pointer that the settings name.
-        follower: Makes what carries points from frame to frame; None publishes the model's answers only.
+        make_tracker: Makes what carries points from frame to frame; None publishes the model's answers only.
         name: Node name.
         options: Passed to rclpy's node (parameter overrides, namespace).
     """
@@ -43,13 +42,13 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
     def __init__(
         self,
         connect: Callable[[Settings], Asker],
-        follower: Callable[[], Follower] | None = None,
+        make_tracker: MakeTracker | None = None,
         name: str = "point_node",
         **options: Any,
     ) -> None:
         super().__init__(name, **options)
         self._connect = connect
-        self._follower = follower
+        self._make_tracker = make_tracker
         self.declared = Declared(self, self._settings_changed)
         self.requests_group = ReentrantCallbackGroup()
         self._sensors_group = MutuallyExclusiveCallbackGroup()
@@ -61,7 +60,7 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
         self._timer: Any = None
         self._jump: Any = None
         self.session: Session | None = None
-        self.standing: StandingQuery | None = None
+        self.continuous: ContinuousPointing | None = None
 
     def on_configure(self, state: Any) -> TransitionCallbackReturn:
         """Check the parameters, connect, advertise."""
@@ -130,9 +129,10 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
         settings = self.declared.settings()
         clock = self.get_clock()
         session = Session(settings, self._pointer, clock=lambda: int(clock.now().nanoseconds))
-        follower = self._follower if settings.follow else None
-        standing = StandingQuery(session, self.publish, follower)
-        self._subscriptions_made = [self._subscribe(i) for i in inputs(session, standing)]
+        continuous = ContinuousPointing(
+            session, self.publish, self._make_tracker if settings.follow else None
+        )
+        self._subscriptions_made = [self._subscribe(i) for i in inputs(session, continuous)]
         threshold = JumpThreshold(
             min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True
         )
@@ -143,18 +143,18 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
             DIAGNOSTICS_PERIOD_S, self._diagnose, callback_group=self.requests_group
         )
         self.declared.running = True
-        self.session, self.standing = session, standing
+        self.session, self.continuous = session, continuous
         if settings.query:
-            standing.set(Request(settings.query), settings.max_rate_hz)
+            continuous.set(Request(settings.query), settings.max_rate_hz)
 
     def _deactivate(self) -> None:
         self.declared.running = False
-        session, standing = self.session, self.standing
-        self.session = self.standing = None
+        session, continuous = self.session, self.continuous
+        self.session = self.continuous = None
         if session is not None:
             session.close()
-        if standing is not None:
-            standing.stop()
+        if continuous is not None:
+            continuous.stop()
         if self._timer is not None:
             self.destroy_timer(self._timer)
             self._timer = None

@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
-from molmo_robot.flow_follower import new_follower
+from molmo_robot.continuous_pointing import MakeTracker, tracker_factory
 from molmo_robot.lazy_pointer import connect
 from molmo_robot.model_call import Asker
 from molmo_robot.parameters import find
 from molmo_robot.settings import Settings
-from molmo_robot.tracked import Follower
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 
@@ -46,12 +45,12 @@ def run(
     args: Sequence[str] | None = None,
     *,
     connect: Callable[[Settings], Asker] = connect,
-    follower: Callable[[], Follower] | None = None,
+    make_tracker: MakeTracker | None = None,
     **options: Any,
 ) -> None:
     """Spin a node until it is told to stop."""
     rclpy.init(args=args)
-    node = PointNode(connect, follower or new_follower(), **options)
+    node = PointNode(connect, make_tracker or tracker_factory(), **options)
     executor = MultiThreadedExecutor(num_threads=THREADS)
     executor.add_node(node)
     stopped = threading.Event()

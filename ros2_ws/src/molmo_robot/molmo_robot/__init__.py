@@ -10,7 +10,7 @@ transform_buffer · transform_tracks                          where frames are, 
 snapshot · image_rotation · contrast                         one image with all that belongs to its instant
 positions/                                                   from points to metres
 model_call · lazy_pointer · session · robot · health         asking the model, and everything together
-continuous_query · flow_follower · tracked                   points between the model's answers
+continuous_pointing                                          points between the model's answers
 messages/                                                    results as messages
 bag/ · dds/ · cli/                                           recordings, DDS without ROS, commands
 """

@@ -32,7 +32,7 @@ def _server(make: Make, session: Session, node: str) -> Any:
         "failures": health.failures,
         "under way": len(session.line),
         "last answer took (s)": f"{health.inference_s:.3f}",
-        "standing query": health.problems().get("standing query", ""),
+        "continuous query": health.problems().get("continuous query", ""),
     }
     if health.server_problem:
         return _status(make, node, "model server", ERROR, health.server_problem, values)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from molmo_point.testing import FakePointer
-from molmo_robot.continuous_query import StandingQuery
+from molmo_robot.continuous_pointing import ContinuousPointing
 from molmo_robot.parameters import CAMERA_PARAMETERS, NODE_PARAMETERS, Parameter
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
@@ -50,7 +50,7 @@ def _limits(parameter: Parameter) -> str:
 def markdown_text() -> str:
     """Return the tables of topics, services and parameters."""
     session = Session(Settings.of(_everything()), FakePointer())
-    heard = inputs(session, StandingQuery(session, lambda answer: None))
+    heard = inputs(session, ContinuousPointing(session, lambda answer: None))
     parts = [
         _table(
             "Published topics",

@@ -8,7 +8,6 @@ still.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -17,12 +16,9 @@ import numpy as np
 from molmo_robot.stamped_buffer import JUMP_NS, Strays
 from molmo_robot.stamps import stamp_ns_of
 
-KEYS_KEPT = 1000
-"""Keys whose stamps are remembered: more than any answer takes frames."""
-
 
 class FrameOrder:
-    """Keys for the pictures of one camera. Belongs to one thread; `stamp_ns` may be asked from any.
+    """Keys for the pictures of one camera. Belongs to one thread.
 
     Args:
         topic: For the remarks.
@@ -34,7 +30,6 @@ class FrameOrder:
         self._clock_ns = clock_ns
         self._newest: tuple[int, int, int, bytes] | None = None
         self._strays = Strays()
-        self._stamps: OrderedDict[int, int] = OrderedDict()
         self.remark = ""
         """What is wrong with the stamps of the newest picture, for a person; empty where nothing is."""
 
@@ -54,7 +49,6 @@ class FrameOrder:
         if behind_ns < 0:
             return self._keep(key - behind_ns, stamp_ns, now_ns, message)
         if behind_ns > JUMP_NS and not stray:
-            self._stamps.clear()
             return self._keep(min(stamp_ns, key - 2 * JUMP_NS), stamp_ns, now_ns, message)
         if behind_ns:
             self.remark = (
@@ -71,16 +65,9 @@ class FrameOrder:
         )
         return self._keep(key + max(1, now_ns - arrived_ns), stamp_ns, now_ns, message)
 
-    def stamp_ns(self, key: int) -> int:
-        """Return the stamp of the picture with a key."""
-        return self._stamps.get(key, key)
-
     def _keep(self, key: int, stamp_ns: int, now_ns: int, message: Any) -> int:
         self._newest = key, stamp_ns, now_ns, _content(message)
         self._strays.forget()
-        self._stamps[key] = stamp_ns
-        while len(self._stamps) > KEYS_KEPT:
-            self._stamps.popitem(last=False)
         return key
 
 

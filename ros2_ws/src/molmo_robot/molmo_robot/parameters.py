@@ -74,9 +74,9 @@ NODE_PARAMETERS = (
     Parameter("marker_size_m", 0.02, "Metres: diameter of a marker without covariance.", 0.001, 10.0, live=True),
     Parameter("marker_lifetime_s", 10.0, "Seconds until a marker disappears by itself; 0 keeps it.", 0.0, 3600.0, live=True),
     Parameter("detection_size_px", 0.0, "Pixels: side of the boxes in ~/detections; 0: none.", 0.0, 10000.0, live=True),
-    Parameter("follow", True, "Carry the points of a standing query from frame to frame between answers (needs OpenCV)."),
+    Parameter("follow", True, "Carry the points of a continuous query from frame to frame between answers (needs OpenCV)."),
     Parameter("query", "", "Standing query from the start (continuous pointing); empty: none."),
-    Parameter("max_rate_hz", 0.0, "Hz: answers a standing query asks for at most; 0: no limit.", 0.0, 1000.0, live=True),
+    Parameter("max_rate_hz", 0.0, "Hz: answers a continuous query asks for at most; 0: no limit.", 0.0, 1000.0, live=True),
 )  # fmt: skip
 
 CAMERA_PARAMETERS = (

@@ -1,4 +1,4 @@
-"""`Robot`: a session, its standing query and its topics in one object, for shells that are not an rclpy node.
+"""`Robot`: a session, its continuous query and its topics in one object, for shells that are not an rclpy node.
 
 The DDS bridge drives it live; the bag command feeds it from a recording. Both know it by its methods only.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from molmo_point.points import Pointing
-from molmo_robot.continuous_query import StandingQuery
+from molmo_robot.continuous_pointing import ContinuousPointing, MakeTracker
 from molmo_robot.diagnostics import diagnostics
 from molmo_robot.messages.results import Make
 from molmo_robot.model_call import Asker
@@ -26,7 +26,6 @@ from molmo_robot.topics import (
     inputs,
     results,
 )
-from molmo_robot.tracked import Follower
 from molmo_robot.types import Answer, Request
 
 log = logging.getLogger("molmo_point.robot")
@@ -45,7 +44,7 @@ class Robot:
         parameters: By their full names, as in the node's parameter file.
         pointer: Who answers; closed by whoever opened it.
         make: Builds messages.
-        follower: Makes what carries points from frame to frame; None publishes the model's answers only.
+        make_tracker: Makes what carries points from frame to frame; None publishes the model's answers only.
         clock: Now in nanoseconds, in the time of the stamps.
 
     Raises:
@@ -61,7 +60,7 @@ class Robot:
         pointer: Asker,
         make: Make,
         *,
-        follower: Callable[[], Follower] | None = None,
+        make_tracker: MakeTracker | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.settings = Settings.of(parameters)
@@ -69,8 +68,9 @@ class Robot:
         self._publish: Publish = lambda name, message: None
         self._watched: Callable[[str], bool] = _never
         self.session = Session(self.settings, pointer, clock=clock)
-        followed = follower if self.settings.follow else None
-        self._standing = StandingQuery(self.session, self._answered, followed)
+        self._continuous = ContinuousPointing(
+            self.session, self._answered, make_tracker if self.settings.follow else None
+        )
 
     @property
     def freezer(self) -> Freezer:
@@ -89,10 +89,10 @@ class Robot:
 
     def inputs(self) -> list[Input]:
         """Return the subscriptions."""
-        return inputs(self.session, self._standing)
+        return inputs(self.session, self._continuous)
 
     def start(self, publish: Publish, watched: Callable[[str], bool]) -> None:
-        """Begin the standing query of the parameters.
+        """Begin the continuous query of the parameters.
 
         Args:
             publish: Takes the name of an output and its message; called from the query's threads.
@@ -100,16 +100,16 @@ class Robot:
         """
         self._publish, self._watched = publish, watched
         if self.settings.query:
-            self._standing.set(Request(self.settings.query), self.settings.max_rate_hz)
+            self._continuous.set(Request(self.settings.query), self.settings.max_rate_hz)
 
     def diagnostics(self, node: str) -> Any:
         """Build what goes to /diagnostics."""
         return diagnostics(self._make, self.session, node)
 
     def close(self) -> None:
-        """End the standing query and withdraw what is under way."""
+        """End the continuous query and withdraw what is under way."""
         self.session.close()
-        self._standing.stop()
+        self._continuous.stop()
 
     def answer_recorded(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from molmo_robot.continuous_query import StandingQuery
+from molmo_robot.continuous_pointing import ContinuousPointing
 from molmo_robot.messages.foxglove import image_annotations
 from molmo_robot.messages.markers import markers
 from molmo_robot.messages.overlay import overlay
@@ -160,22 +160,22 @@ def results(
     return built
 
 
-def inputs(session: Session, standing: StandingQuery) -> list[Input]:
+def inputs(session: Session, continuous: ContinuousPointing) -> list[Input]:
     """Return every subscription of a session: its cameras, the transforms and the query text."""
     found = [
         Input(session.settings.tf_topic, "tf2_msgs/msg/TFMessage", Quality(True, False, 100), "Moving transforms.",
               session.add_transforms, "moving"),
         Input(session.settings.tf_static_topic, "tf2_msgs/msg/TFMessage", Quality(True, True, 100), "Fixed transforms.",
               lambda message: session.add_transforms(message, static=True), "fixed"),
-        Input("~/query_text", "std_msgs/msg/String", EVENTS, "Sets the standing query; empty stops it.",
-              lambda message: standing.set(Request(str(message.data)), session.settings.max_rate_hz), "query"),
+        Input("~/query_text", "std_msgs/msg/String", EVENTS, "Sets the continuous query; empty stops it.",
+              lambda message: continuous.set(Request(str(message.data)), session.settings.max_rate_hz), "query"),
     ]  # fmt: skip
     for name in session.feeds:
-        found += _camera_inputs(session, standing, name)
+        found += _camera_inputs(session, continuous, name)
     return found
 
 
-def _camera_inputs(session: Session, standing: StandingQuery, name: str) -> list[Input]:
+def _camera_inputs(session: Session, continuous: ContinuousPointing, name: str) -> list[Input]:
     feed = session.feeds[name]
     camera = feed.settings
     reliable = camera.reliability == "reliable"
@@ -183,7 +183,7 @@ def _camera_inputs(session: Session, standing: StandingQuery, name: str) -> list
 
     def picture(message: Any) -> None:
         session.add_image(name, message)
-        standing.offer(name, message)
+        continuous.offer(name, message)
 
     pictures = PICTURE_TYPES[camera.image_transport == "compressed"]
     depths = PICTURE_TYPES[camera.depth_compressed]

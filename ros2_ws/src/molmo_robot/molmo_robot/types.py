@@ -128,7 +128,7 @@ class Placed:
         uv: (2,) pixel centres on whole numbers, of the picture as published.
         uv_covariance: (2, 2) pixels squared; NaN where unknown.
         position: Where it is in space.
-        track_id: Identity under a standing query; -1 for a single answer.
+        track_id: Identity under a continuous query; -1 for a single answer.
     """
 
     point: Point

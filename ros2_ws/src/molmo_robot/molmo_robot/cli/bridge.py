@@ -132,7 +132,7 @@ def serve(
     from molmo_robot.dds.types import RosTypes
 
     types = RosTypes(distro)
-    robot = robot_class()(parameters, pointer, types.make, follower=_follower())
+    robot = robot_class()(parameters, pointer, types.make, make_tracker=_tracker_factory())
     try:
         with Participant(types=types, **options) as participant:
             bridge = Bridge(participant, robot)
@@ -145,7 +145,7 @@ def serve(
         robot.close()
 
 
-def _follower() -> Any:
-    from molmo_robot.flow_follower import new_follower
+def _tracker_factory() -> Any:
+    from molmo_robot.continuous_pointing import tracker_factory
 
-    return new_follower()
+    return tracker_factory()

@@ -28,7 +28,7 @@ def request_of(message: Any, request_id: str = "") -> Request:
     )
 
 
-def standing_request_of(message: Any) -> Request:
+def continuous_request_of(message: Any) -> Request:
     """Read a request of `SetQuery.srv`; its `max_rate` is the caller's to read."""
     return Request(
         query=str(message.query),

@@ -98,7 +98,7 @@ class Locator:
         named = len(placed) == 1 or all(p.track_id >= 0 for p in placed)
         if not named or target.to_frame == moment.frame_id.lstrip("/"):
             why = (
-                f"{len(placed)} points and nothing that tells which is which: ask for one thing, or set a standing query"
+                f"{len(placed)} points and nothing that tells which is which: ask for one thing, or set a continuous query"
                 if not named
                 else f"target_frame {target.to_frame!r} moves with the camera: name a fixed one, for instance 'odom'"
             )

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 from molmo_robot.codes import PositionStatus
-from molmo_robot.continuous_query import StandingQuery, Tracked
+from molmo_robot.continuous_pointing import ContinuousPointing, tracker_factory
 from molmo_robot.errors import RequestError
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
@@ -28,9 +28,9 @@ CAMERA = {
 
 
 class Stage:
-    """A session on a moving camera with a standing query, and what it published."""
+    """A session on a moving camera with a continuous query, and what it published."""
 
-    def __init__(self, types, answers=find_ball, follower=None):
+    def __init__(self, types, answers=find_ball, make_tracker=None):
         self.drive = Drive(Scene(types))
         # Transforms reach beyond each picture, as they have when it was waited for them.
         self.drive.late_ns = -SECOND // 20
@@ -38,7 +38,7 @@ class Stage:
         self.drive.session = session
         self.drive.begin()
         self.published = []
-        self.standing = StandingQuery(session, self.published.append, follower)
+        self.continuous = ContinuousPointing(session, self.published.append, make_tracker)
 
     def frames(self, count):
         """Show frames one by one, each after the one before was worked on."""
@@ -47,7 +47,7 @@ class Stage:
             before = feed.newest_stamp_ns()
             while feed.newest_stamp_ns() == before:
                 self.drive.advance(1 / 90)
-            self.standing.offer("camera", feed._images.newest()[1])
+            self.continuous.offer("camera", feed._images.newest()[1])
             time.sleep(0.02)
 
 
@@ -61,7 +61,7 @@ def stage(types):
 
     yield make
     for one in made:
-        one.standing.stop()
+        one.continuous.stop()
 
 
 def show_until(stage, condition):
@@ -71,9 +71,9 @@ def show_until(stage, condition):
         stage.frames(1)
 
 
-def test_without_a_follower_every_answer_is_published_with_its_own_stamp(stage):
+def test_without_a_tracker_every_answer_is_published_with_its_own_stamp(stage):
     stage = stage()
-    stage.standing.set(Request("ball"))
+    stage.continuous.set(Request("ball"))
     show_until(stage, lambda: len(stage.published) >= 2)
     for answer in stage.published:
         assert answer.evidence_stamp_ns == answer.moment.stamp_ns
@@ -81,9 +81,7 @@ def test_without_a_follower_every_answer_is_published_with_its_own_stamp(stage):
 
 
 def test_optical_flow_carries_points_to_every_frame_while_the_model_thinks(stage):
-    pytest.importorskip("cv2", reason='following needs: pip install "molmo-point[tracking]"')
-    from molmo_robot.flow_follower import new_follower
-
+    pytest.importorskip("cv2", reason='tracking needs: pip install "molmo-point[tracking]"')
     asked, release = [], threading.Event()
 
     def slow(image, query):
@@ -92,8 +90,8 @@ def test_optical_flow_carries_points_to_every_frame_while_the_model_thinks(stage
             release.wait(20)
         return find_ball(image, query)
 
-    stage = stage(slow, new_follower())
-    stage.standing.set(Request("ball"))
+    stage = stage(slow, tracker_factory())
+    stage.continuous.set(Request("ball"))
     try:
         show_until(stage, lambda: len(stage.published) >= 12)
     finally:
@@ -117,7 +115,7 @@ def test_optical_flow_carries_points_to_every_frame_while_the_model_thinks(stage
 
 def test_nothing_there_is_published_too(stage):
     stage = stage({})
-    stage.standing.set(Request("cat"))
+    stage.continuous.set(Request("cat"))
     show_until(stage, lambda: stage.published)
     assert stage.published[0].pointing.status is Status.NOT_FOUND
 
@@ -125,7 +123,7 @@ def test_nothing_there_is_published_too(stage):
 def test_the_query_survives_a_server_that_goes_and_comes_back(stage):
     gone = [True]
     stage = stage(lambda image, query: ServerGone("gone") if gone[0] else find_ball(image, query))
-    stage.standing.set(Request("ball"))
+    stage.continuous.set(Request("ball"))
     health = stage.drive.session.health
     show_until(stage, lambda: health.server_problem)
     gone[0] = False
@@ -133,39 +131,33 @@ def test_the_query_survives_a_server_that_goes_and_comes_back(stage):
     assert not health.server_problem
 
 
-def test_a_bug_in_a_follower_is_noted_and_the_query_goes_on(stage):
-    class Broken:
+def test_a_bug_in_a_tracker_is_noted_and_the_query_goes_on(stage):
+    pytest.importorskip("cv2", reason='tracking needs: pip install "molmo-point[tracking]"')
+    from molmo_point.tracking.tracker import Tracker
+
+    class Broken(Tracker):
         calls = 0
 
-        def frame(self, stamp_ns, image):
+        def add_frame(self, image, time_s, stamp_ns=None):
             self.calls += 1
             if self.calls == 1:
                 raise ZeroDivisionError("oops")
-            return Tracked(FakePointer(find_ball).point(image, "ball"), (7,), stamp_ns)
-
-        def expect(self, stamp_ns):
-            pass
-
-        release = expect
-
-        def answer(self, stamp_ns, pointing):
-            pass
+            return super().add_frame(image, time_s, stamp_ns)
 
     stage = stage(find_ball, Broken)
-    stage.standing.set(Request("ball"))
-    show_until(stage, lambda: stage.published)
-    assert stage.published[0].points[0].track_id == 7
-    assert "ZeroDivisionError" in stage.drive.session.health.problems()["standing query"]
+    stage.continuous.set(Request("ball"))
+    show_until(stage, lambda: any(a.points for a in stage.published))
+    assert "ZeroDivisionError" in stage.drive.session.health.problems()["continuous query"]
 
 
 def test_another_query_takes_the_place_of_the_one_before_and_an_empty_one_stops(stage):
     stage = stage()
-    stage.standing.set(Request("ball"))
-    stage.standing.set(Request("red ball"))
+    stage.continuous.set(Request("ball"))
+    stage.continuous.set(Request("red ball"))
     show_until(stage, lambda: stage.published)
     assert {a.pointing.query for a in stage.published} == {"red ball"}
-    stage.standing.set(Request(""))
-    assert stage.standing.request is None
+    stage.continuous.set(Request(""))
+    assert stage.continuous.request is None
     count = len(stage.published)
     stage.frames(3)
     assert len(stage.published) == count
@@ -173,46 +165,41 @@ def test_another_query_takes_the_place_of_the_one_before_and_an_empty_one_stops(
 
 def test_an_unknown_camera_is_refused_and_the_query_before_stands(stage):
     stage = stage()
-    stage.standing.set(Request("ball"))
+    stage.continuous.set(Request("ball"))
     with pytest.raises(RequestError, match="expected a camera out of camera, got 'rear'"):
-        stage.standing.set(Request("ball", camera="rear"))
-    assert stage.standing.request.query == "ball"
+        stage.continuous.set(Request("ball", camera="rear"))
+    assert stage.continuous.request.query == "ball"
 
 
 def test_the_rate_is_limited_to_what_was_asked(stage):
     stage = stage()
-    stage.standing.set(Request("ball"), max_rate_hz=0.01)
+    stage.continuous.set(Request("ball"), max_rate_hz=0.01)
     show_until(stage, lambda: stage.published)
     stage.frames(5)
     assert len(stage.drive.session.pointer.calls) == 1
 
 
 def test_a_frame_that_comes_too_fast_takes_the_place_of_the_one_that_waits(stage):
+    pytest.importorskip("cv2", reason='tracking needs: pip install "molmo-point[tracking]"')
+    from molmo_point.tracking.tracker import Tracker
+
     begun, release, seen = threading.Event(), threading.Event(), []
 
-    class Slow:
-        def frame(self, stamp_ns, image):
+    class Slow(Tracker):
+        def add_frame(self, image, time_s, stamp_ns=None):
             seen.append(stamp_ns)
             begun.set()
             release.wait(10)
-            return
-
-        def expect(self, stamp_ns):
-            pass
-
-        release = expect
-
-        def answer(self, stamp_ns, pointing):
-            pass
+            return super().add_frame(image, time_s, stamp_ns)
 
     stage = stage(find_ball, Slow)
-    stage.standing.set(Request("ball"))
+    stage.continuous.set(Request("ball"))
     scene = stage.drive.scene
     stamps = [scene.start_ns + i * SECOND // 30 for i in range(5)]
-    stage.standing.offer("camera", scene.image(stamps[0]))
+    stage.continuous.offer("camera", scene.image(stamps[0]))
     assert begun.wait(10)
     for stamp in stamps[1:]:
-        stage.standing.offer("camera", scene.image(stamp))
+        stage.continuous.offer("camera", scene.image(stamp))
     release.set()
     wait_for(lambda: len(seen) == 2)
     assert seen == [stamps[0], stamps[4]]
