@@ -1,4 +1,4 @@
-"""The points of one answer on their way from the frame that was asked about to the newest one."""
+"""Carries the points of one answer from the frame it is about to the newest frame."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from molmo_point.points import Pointing
-from molmo_point.tracking.flow import Patches
+from molmo_point.tracking.flow import FlowTracks
 from molmo_point.tracking.frame import Floats, Frame
 from molmo_point.tracking.frame_buffer import BufferedFrame
 
@@ -15,7 +15,7 @@ MAX_UNRECOGNIZED = 3
 """Frames in a row that a point may go unrecognized; then it is lost."""
 
 DRIFT_PX = 0.3
-"""Standard deviation that one second of following adds, in working pixels."""
+"""Standard deviation that one second of tracking adds, in working pixels."""
 
 
 class CatchUp:
@@ -25,10 +25,10 @@ class CatchUp:
         pointing: The answer.
         asked: The frame that was asked about.
         size: (width, height) of the working frames.
-        points: Those of the answer that are still followed.
+        points: Points of the answer that are still tracked.
         patches: Where they are.
         reached: Number of the frame they are in.
-        variance_px2: What following has added to each point's variance, working pixels squared.
+        variance_px2: What tracking has added to each point's variance, working pixels squared.
     """
 
     def __init__(self, frames: Sequence[BufferedFrame], pointing: Pointing) -> None:
@@ -40,7 +40,7 @@ class CatchUp:
         # Frames of its own: the tracker's drop their pyramids while this thread may be using them.
         self._at = Frame(frames[0].frame.grey, max(self.size))
         uv = np.array([(p.x, p.y) for p in self.points], np.float64).reshape(-1, 2)
-        self.patches = Patches(self._at, uv * self.size - 0.5)
+        self.patches = FlowTracks(self._at, uv * self.size - 0.5)
         self.variance_px2: Floats = np.zeros(len(self.points))
         self._time_s = frames[0].time_s
         self._frames = list(frames[1:])
@@ -65,7 +65,7 @@ class CatchUp:
             self._at, self._time_s, self.reached = after, kept.time_s, kept.number
 
 
-def growth(patches: Patches, seconds: float) -> Floats:
+def growth(patches: FlowTracks, seconds: float) -> Floats:
     """Return what one step adds to the variance of each patch, working pixels squared, (N,)."""
     grown: Floats = DRIFT_PX**2 * max(0.0, seconds) + 0.25 * patches.residual_px**2
     return grown

@@ -1,12 +1,12 @@
-"""Patches followed from one frame to the next: pyramidal Lucas-Kanade there and back, then aligned with their first look.
+"""Patches tracked from frame to frame: pyramidal Lucas-Kanade forth and back, then alignment with their first appearance.
 
-Flow from frame to frame says where a patch went, but its small errors add up, and it follows whatever covers the patch. So each
-patch keeps its first look and is aligned with it after every step (Shi and Tomasi's affine consistency, solved by Baker and
+Flow from frame to frame accumulates small errors and follows an occluder. So each patch keeps its first appearance and is aligned
+with it after every step (Shi and Tomasi's affine consistency, solved by Baker and
 Matthews' inverse compositional Gauss-Newton): this removes drift, and a patch that no longer looks like itself is detected.
 A patch that is not recognized stays where it was recognized last, moved by the median motion of the others: shadow edges and
 occluders do not carry it away, and it is recognized again when they have passed.
 
-Positions are `uv`: pixels of the working picture, pixel centres on integers, float64 (N, 2).
+Positions are `uv`: pixels of the working image, pixel centres on integers, float64 (N, 2).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from molmo_point.tracking.frame import LEVELS, Bools, Floats, Frame, cv2
 
 WINDOW = (21, 21)
 SIDE = 21
-"""Of a patch, in pixels of its level."""
+"""Side of a patch, pixels of its level."""
 
 ROUNDS = 5
-"""Of Gauss-Newton; from the flow's guess three usually do."""
+"""Gauss-Newton iterations; from the flow's estimate three are usually enough."""
 
 SETTLED_PX = 0.02
 """A step smaller than this ends the rounds, pixels of the patch's level."""
@@ -32,7 +32,7 @@ ENOUGH_GRADIENT = 5.0
 """Grey levels per pixel, in the weaker direction: below it a patch slides along its edges."""
 
 BACK_PX = 1.0
-"""How far from its start a patch may end that is followed forth and back."""
+"""Largest distance in pixels between the start of a patch and its end after flow forth and back."""
 
 ALIKE = 0.75
 """Least correlation with its first look. A patch half covered by something else has about 0.5."""
@@ -73,8 +73,8 @@ _WEIGHT = np.exp(-(_GRID**2).sum(axis=1) / (2 * (SIDE / 3) ** 2))
 _WEIGHT = (_WEIGHT / _WEIGHT.sum()).astype(np.float32)
 
 
-class Patches:
-    """Patches that are followed together: where each is, how it was warped since its first look, and whether it is recognized.
+class FlowTracks:
+    """Patches tracked together: where each is, its warp since the first frame, and whether it is recognized.
 
     Attributes:
         uv: (N, 2) positions in the newest frame.
@@ -115,7 +115,7 @@ class Patches:
         for name, value in vars(self).items():
             setattr(self, name, value[mask])
 
-    def join(self, other: Patches) -> None:
+    def join(self, other: FlowTracks) -> None:
         """Append the patches of `other`."""
         for name, value in vars(self).items():
             setattr(self, name, np.concatenate([value, getattr(other, name)]))

@@ -24,11 +24,11 @@ SMALLEST_SIDE = 42
 
 
 class Frame:
-    """One picture of the camera, in grey, at working size.
+    """One image of the camera, in grey, at working size.
 
     Args:
         image: (H, W, 3) uint8 RGB or (H, W) uint8.
-        long_side: Pictures that are larger are made smaller; flow does not need more.
+        long_side: Images that are larger are made smaller; flow does not need more.
 
     Attributes:
         grey: (h, w) uint8.
@@ -48,11 +48,11 @@ class Frame:
         self._tops: Floats = np.empty(0, np.float32)
 
     def release(self) -> None:
-        """Drop the pyramid; the grey picture stays."""
+        """Drop the pyramid; the grey image stays."""
         self._mosaic = None
 
     def levels(self) -> int:
-        """Return how many levels the pyramid has; small pictures have fewer."""
+        """Return how many levels the pyramid has; small images have fewer."""
         self._build()
         return len(self._tops)
 
@@ -64,7 +64,7 @@ class Frame:
             places: (N, P, 2) float32, uv in pixels of that level.
 
         Returns:
-            (N, P) float32 grey values, and (N, P) bool: which places lie in the picture.
+            (N, P) float32 grey values, and (N, P) bool: which places lie in the image.
         """
         self._build()
         most = (self._sizes[level] - 1)[:, None]
@@ -76,7 +76,7 @@ class Frame:
         return values, inside
 
     def _build(self) -> None:
-        """Put all levels of the pyramid below each other in one picture, so that one call reads from all of them."""
+        """Put all levels of the pyramid below each other in one image, so that one call reads from all of them."""
         if self._mosaic is not None:
             return
         levels: list[Any] = [self.grey]

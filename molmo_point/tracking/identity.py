@@ -1,4 +1,4 @@
-"""Which point of a new answer is which point that was followed: by its look and by its distance."""
+"""Which point of a new answer is which tracked point: by appearance and by distance."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from molmo_point.tracking.flow import Patches
+from molmo_point.tracking.flow import FlowTracks
 from molmo_point.tracking.frame import Floats, Frame
 
 SAME_PLACE = 0.015
 """How far, in parts of the image's diagonal, it may lie from a recognized point that does not look alike: what models scatter."""
 
 MATCH_GATE = 0.05
-"""How far, in parts of the image's diagonal, an answer may lie from a followed point and still be the same thing."""
+"""How far, in parts of the image's diagonal, an answer may lie from a tracked point and still be the same object."""
 
 
 def match_points(
-    frame: Frame, patches: Patches, old: Sequence[int], new_uv: Floats
+    frame: Frame, patches: FlowTracks, old: Sequence[int], new_uv: Floats
 ) -> dict[int, int]:
-    """Pair new points with followed ones, nearest pairs first; return {index of new_uv: index into patches}.
+    """Pair new points with tracked ones, nearest pairs first; return {index of new_uv: index into patches}.
 
     A pair is the same thing if the new point lies within `SAME_PLACE` of a patch that was recognized in this frame, or if the old
     first look is found at the new place. Distance alone is no evidence: something else may have come to the old place.
 
     Args:
         frame: The newest frame.
-        patches: All followed patches.
+        patches: All tracked patches.
         old: Which of them belong to the query, recognized or lost.
         new_uv: (M, 2) places of the new points in `frame`.
     """
@@ -51,7 +51,7 @@ def match_points(
     return pairs
 
 
-def replaced(frame: Frame, patches: Patches, old: Sequence[int], fresh_uv: Floats) -> set[int]:
+def replaced(frame: Frame, patches: FlowTracks, old: Sequence[int], fresh_uv: Floats) -> set[int]:
     """Return which patches of `old`, all without a point in the new answer, have a new one within the gate.
 
     The model says that the thing is there and not here: the old point goes at once, so that nothing is shown twice.

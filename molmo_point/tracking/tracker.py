@@ -1,7 +1,6 @@
-"""Points between answers: carried along with the image, known by an id, dropped when they are lost.
+"""Points between answers: carried along with the image, with an identity, dropped when they are lost.
 
-The model answers about a frame that is old when the answer comes. The frames since are kept: the points are carried through
-them, from the one that was asked about to the newest one.
+The answer is about an old frame. The frames since are kept, and the points are carried through them to the newest one.
 """
 
 from __future__ import annotations
@@ -15,25 +14,25 @@ import numpy as np
 from molmo_point.errors import UsageError
 from molmo_point.points import Point, Pointing, Status
 from molmo_point.tracking.catch_up import MAX_UNRECOGNIZED, CatchUp, growth
-from molmo_point.tracking.flow import Patches
+from molmo_point.tracking.flow import FlowTracks
 from molmo_point.tracking.frame import Bools, Frame
 from molmo_point.tracking.frame_buffer import BufferedFrame, FrameBuffer
 from molmo_point.tracking.identity import match_points, replaced
 from molmo_point.wire import Track
 
 REMEMBER_S = 3.0
-"""How long a lost point is looked for; recognized again within this time it keeps its id."""
+"""Seconds within which a lost point that is recognized again keeps its id."""
 
 MAX_MISSES = 2
-"""Answers in a row without a point that flow still follows; then the model is believed."""
+"""After this many answers without it, a point that flow still tracks is dropped."""
 
 UNKNOWN_SIGMA = 0.01
 """Standard deviation of a point whose model gives none, in parts of the image: about that of Molmo's single points."""
 
 
 @dataclass(frozen=True)
-class FollowedPoint:
-    """One point that is followed.
+class TrackedPoint:
+    """One tracked point.
 
     Attributes:
         id: Its identity; never used twice.
@@ -41,7 +40,7 @@ class FollowedPoint:
         point: As the model gave it.
         seen_ns: Stamp of the frame that the model saw it in.
         seen_s: Time of that frame, seconds.
-        variance_px2: What following has added since, working pixels squared.
+        variance_px2: What tracking has added since, working pixels squared.
         misses: Answers in a row that did not have it.
         lost_s: When it was lost, seconds; None while it is recognized.
     """
@@ -57,7 +56,7 @@ class FollowedPoint:
 
 
 class Tracker:
-    """Follows the points of one camera. Belongs to one thread at a time; a `CatchUp` may run in another.
+    """Tracks the points of one camera. Used by one thread at a time; a `CatchUp` may run in another.
 
     Args:
         keep: Most frames kept for answers to come: 150 of them, VGA, are 46 MB.
@@ -82,8 +81,8 @@ class Tracker:
         self._ids = itertools.count(1)
         self._image_size = (1, 1)
         self._restarted_after = 0
-        self._followed: list[FollowedPoint] = []
-        self._patches: Patches | None = None
+        self._tracks: list[TrackedPoint] = []
+        self._patches: FlowTracks | None = None
         self._last: dict[str, Pointing | None] = {}
         self._evidence: dict[str, BufferedFrame] = {}
         self.dropped = 0
@@ -94,16 +93,16 @@ class Tracker:
         return self._image_size if len(self._buffer) else None
 
     def restart(self) -> None:
-        """Forget frames, points and answers: the camera's frames have changed. Ids go on from where they are."""
+        """Forget frames, points and answers: the camera's frames have changed. Ids are not used again."""
         newest = self._buffer.newest
         self._restarted_after = self._restarted_after if newest is None else newest.number
         self._buffer.clear()
-        self._followed, self._patches = [], None
+        self._tracks, self._patches = [], None
         self._last.clear()
         self._evidence.clear()
 
     def add_frame(self, image: Any, time_s: float, stamp_ns: int | None = None) -> int:
-        """Follow every point into the next frame.
+        """Track every point into the next frame.
 
         Args:
             image: (H, W, 3) uint8 RGB; all frames of a camera have one size (else call `restart` first).
@@ -200,9 +199,9 @@ class Tracker:
         points = tuple(self._point(i, index, kept.frame) for index, i in enumerate(chosen))
         tracks = tuple(
             Track(
-                id=self._followed[i].id,
-                evidence_stamp_ns=self._followed[i].seen_ns,
-                evidence_age_s=max(0.0, kept.time_s - self._followed[i].seen_s),
+                id=self._tracks[i].id,
+                evidence_stamp_ns=self._tracks[i].seen_ns,
+                evidence_age_s=max(0.0, kept.time_s - self._tracks[i].seen_s),
             )
             for i in chosen
         )
@@ -233,45 +232,45 @@ class Tracker:
         return seen.stamp_ns, max(0.0, newest.time_s - seen.time_s)
 
     def __len__(self) -> int:
-        return sum(followed.lost_s is None for followed in self._followed)
+        return sum(track.lost_s is None for track in self._tracks)
 
     def _known(self, query: str) -> list[int]:
-        return [i for i, f in enumerate(self._followed) if f.query == query and f.lost_s is None]
+        return [i for i, f in enumerate(self._tracks) if f.query == query and f.lost_s is None]
 
     def _in_doubt(self, i: int) -> bool:
-        assert self._patches is not None  # there is a patch for every followed point
+        assert self._patches is not None  # there is a patch for every tracked point
         return bool(self._patches.doubt[i] > 0)
 
     def _follow(
-        self, patches: Patches, before: BufferedFrame, after: Frame, time_s: float
+        self, patches: FlowTracks, before: BufferedFrame, after: Frame, time_s: float
     ) -> None:
         patches.step(before.frame, after)
         grown = growth(patches, time_s - before.time_s)
         seen = patches.inside(after)
-        self._followed = [
-            self._judged(followed, int(doubt), bool(here), float(more), time_s)
-            for followed, doubt, here, more in zip(
-                self._followed, patches.doubt, seen, grown, strict=True
+        self._tracks = [
+            self._judged(track, int(doubt), bool(here), float(more), time_s)
+            for track, doubt, here, more in zip(
+                self._tracks, patches.doubt, seen, grown, strict=True
             )
         ]
-        self._keep([f.lost_s is None or time_s - f.lost_s <= REMEMBER_S for f in self._followed])
+        self._keep([f.lost_s is None or time_s - f.lost_s <= REMEMBER_S for f in self._tracks])
 
     def _judged(
-        self, followed: FollowedPoint, doubt: int, inside: bool, grown: float, time_s: float
-    ) -> FollowedPoint:
+        self, track: TrackedPoint, doubt: int, inside: bool, grown: float, time_s: float
+    ) -> TrackedPoint:
         """Return a point after a frame: recognized, still in doubt, or lost."""
-        lost_s = followed.lost_s
+        lost_s = track.lost_s
         if doubt == 0 and inside:
             lost_s = None
         elif lost_s is None and (doubt >= MAX_UNRECOGNIZED or not inside):
             lost_s = time_s
             self.dropped += 1
-        return replace(followed, variance_px2=followed.variance_px2 + grown, lost_s=lost_s)
+        return replace(track, variance_px2=track.variance_px2 + grown, lost_s=lost_s)
 
     def _keep(self, stays: list[bool]) -> None:
         if self._patches is None or all(stays):
             return
-        self._followed = [f for f, stay in zip(self._followed, stays, strict=True) if stay]
+        self._tracks = [f for f, stay in zip(self._tracks, stays, strict=True) if stay]
         mask: Bools = np.array(stays, bool)
         self._patches.keep(mask)
 
@@ -283,7 +282,7 @@ class Tracker:
         self._last[query] = catch_up.pointing if complete else None
         if complete:
             self._evidence[query] = catch_up.asked
-        mine = [i for i, f in enumerate(self._followed) if f.query == query]
+        mine = [i for i, f in enumerate(self._tracks) if f.query == query]
         new_uv = catch_up.patches.uv
         patches = self._patches
         pairs = {} if patches is None else match_points(newest, patches, mine, new_uv)
@@ -292,20 +291,20 @@ class Tracker:
         gone = set(pairs.values())
         if complete and patches is not None:
             gone |= replaced(newest, patches, unanswered, new_uv[fresh])
-            gone |= {i for i in unanswered if self._followed[i].misses + 1 >= MAX_MISSES}
-        ids = {i: self._followed[j].id for i, j in pairs.items()}
+            gone |= {i for i in unanswered if self._tracks[i].misses + 1 >= MAX_MISSES}
+        ids = {i: self._tracks[j].id for i, j in pairs.items()}
         arrived = [self._arrived(catch_up, i, ids.get(i)) for i in range(len(new_uv))]
         for i in unanswered if complete else ():
-            self._followed[i] = replace(self._followed[i], misses=self._followed[i].misses + 1)
-        self._keep([i not in gone for i in range(len(self._followed))])
-        self._followed += arrived
+            self._tracks[i] = replace(self._tracks[i], misses=self._tracks[i].misses + 1)
+        self._keep([i not in gone for i in range(len(self._tracks))])
+        self._tracks += arrived
         if patches is None:
             self._patches = catch_up.patches
         else:
             patches.join(catch_up.patches)
 
-    def _arrived(self, catch_up: CatchUp, i: int, known: int | None) -> FollowedPoint:
-        return FollowedPoint(
+    def _arrived(self, catch_up: CatchUp, i: int, known: int | None) -> TrackedPoint:
+        return TrackedPoint(
             id=next(self._ids) if known is None else known,
             query=catch_up.pointing.query,
             point=catch_up.points[i],
@@ -315,17 +314,17 @@ class Tracker:
         )
 
     def _point(self, i: int, index: int, frame: Frame) -> Point:
-        assert self._patches is not None  # there is a patch for every followed point
-        followed = self._followed[i]
+        assert self._patches is not None  # there is a patch for every tracked point
+        track = self._tracks[i]
         x, y = (self._patches.uv[i] + 0.5) / frame.size
-        variance = followed.variance_px2 + float(self._patches.blur_px[i]) ** 2
+        variance = track.variance_px2 + float(self._patches.blur_px[i]) ** 2
         spread = variance / np.square(np.array(frame.size, np.float64))
-        base = followed.point.covariance or (UNKNOWN_SIGMA**2, 0.0, UNKNOWN_SIGMA**2)
+        base = track.point.covariance or (UNKNOWN_SIGMA**2, 0.0, UNKNOWN_SIGMA**2)
         return Point(
             x=float(np.clip(x, 0, 1)),
             y=float(np.clip(y, 0, 1)),
-            label=followed.point.label,
-            score=followed.point.score,
+            label=track.point.label,
+            score=track.point.score,
             covariance=(base[0] + float(spread[0]), base[1], base[2] + float(spread[1])),
             index=index,
         )

@@ -19,7 +19,7 @@ from molmo_point.points import Point, Pointing, Status
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV (the extra 'tracking') is not installed")
 
-from molmo_point.tracking.flow import Patches  # noqa: E402
+from molmo_point.tracking.flow import FlowTracks  # noqa: E402
 from molmo_point.tracking.frame import Frame  # noqa: E402
 from molmo_point.tracking.tracker import Tracker  # noqa: E402
 
@@ -96,7 +96,7 @@ def test_covered_points_are_dropped_in_time(measured: list[dict[str, Any]]) -> N
 def test_patches_follow_a_known_move(dx: float, dy: float) -> None:
     before, after = Frame(view()), Frame(view(dx, dy))
     uv = np.array([[80.0, 60.0], [160.25, 120.75], [240.0, 180.0]])
-    patches = Patches(before, uv)
+    patches = FlowTracks(before, uv)
     patches.step(before, after)
     np.testing.assert_allclose(patches.uv, uv + np.array([dx, dy]), atol=0.15)
     assert (patches.doubt == 0).all()
@@ -105,7 +105,7 @@ def test_patches_follow_a_known_move(dx: float, dy: float) -> None:
 def test_there_and_back_is_the_start() -> None:
     frames = [Frame(view(3 * np.sin(t / 3), 5 * np.cos(t / 4) - 5)) for t in range(12)]
     uv = np.array([[80.0, 60.0], [160.0, 120.0], [240.0, 180.0]])
-    patches = Patches(frames[0], uv)
+    patches = FlowTracks(frames[0], uv)
     for before, after in pairwise(frames):
         patches.step(before, after)
     for before, after in pairwise(frames[::-1]):
@@ -149,7 +149,7 @@ def test_the_covariance_grows_with_time_from_that_of_the_model() -> None:
     assert grown[0][0] > 1e-4
     assert (
         grown[-1][1] > grown[-1][0]
-    )  # the picture is wider than high: a pixel is more of its height
+    )  # the image is wider than high: a pixel is more of its height
 
 
 def test_numbers_stay_when_the_model_answers_again() -> None:
@@ -207,9 +207,9 @@ def test_a_covered_point_is_dropped_and_known_again_when_it_is_back() -> None:
     cover = texture(9)[:80, :80]
     dropped_at = None
     for t in range(1, 12):
-        picture = view(t)
-        picture[60:140, 60 + t : 140 + t] = cover
-        tracker.add_frame(picture, t / 30)
+        image = view(t)
+        image[60:140, 60 + t : 140 + t] = cover
+        tracker.add_frame(image, t / 30)
         if dropped_at is None and ids[0] not in places(tracker):
             dropped_at = t
     assert dropped_at is not None

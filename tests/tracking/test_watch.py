@@ -32,11 +32,11 @@ def scene(t: int) -> Array:
     """A red square that wanders over a textured floor, (240, 320, 3) uint8."""
     rng = np.random.default_rng(0)
     small = rng.integers(60, 120, (40, 54, 3), dtype=np.uint8)
-    picture = cv2.resize(small, SIZE, interpolation=cv2.INTER_CUBIC)
+    image = cv2.resize(small, SIZE, interpolation=cv2.INTER_CUBIC)
     x, y = corner(t)
-    picture[y : y + 30, x : x + 30] = (220, 30, 30)
-    picture[y + 10 : y + 20, x + 5 : x + 15] = (250, 220, 200)
-    return np.asarray(picture)
+    image[y : y + 30, x : x + 30] = (220, 30, 30)
+    image[y + 10 : y + 20, x + 5 : x + 15] = (250, 220, 200)
+    return np.asarray(image)
 
 
 def corner(t: int) -> tuple[int, int]:
@@ -144,12 +144,12 @@ def test_frames_pushed_to_a_server_come_back_as_published_points(start: Any) -> 
     dealer = context.socket(zmq.DEALER)
     dealer.connect(service.zmq.address)
 
-    def send(name: str, op: Op, picture: Array | None = None, **fields: Any) -> None:
+    def send(name: str, op: Op, image: Array | None = None, **fields: Any) -> None:
         header = None
-        if picture is not None:
+        if image is not None:
             header = ImageHeader(encoding="raw", shape=(*SIZE[::-1], 3), dtype="uint8")
         request = Request(id=name, client="robot", op=op, camera="front", image=header, **fields)
-        payload = picture.tobytes() if picture is not None else None
+        payload = image.tobytes() if image is not None else None
         dealer.send_multipart(encode_request(request, payload))
 
     def reply() -> dict[str, Any]:
