@@ -1,6 +1,6 @@
 """CPU time and latency of the DDS bridge: 640x480 images to a bridge in another process over loopback.
 
-    python -m benchmarks.dds [--pictures 200] [--rate 20] [--follow]
+    python -m benchmarks.dds [--images 200] [--rate 20] [--follow]
 
 The pointer in the bridge is a fake that answers at once, so what is measured is transport, conversion, positions and publishing.
 `own time` is the CPU time of the bridge's whole process for each image; `latency` is from writing the image to having its
@@ -51,12 +51,13 @@ class Camera:
     """Writes images with depth and waits for the answer to each."""
 
     def __init__(self, domain: int) -> None:
-        from molmo_robot.dds.participant import Participant, Quality
+        from molmo_robot.dds.participant import Participant
         from molmo_robot.dds.types import RosTypes
+        from molmo_robot.qos import Qos
 
         self.make = RosTypes().make
         self.participant = Participant("camera", RosTypes(), domain=domain)
-        sensor = Quality(reliable=True)
+        sensor = Qos(reliable=True)
         self.image = self.participant.writer("/camera/image", "sensor_msgs/msg/Image", sensor)
         self.depth = self.participant.writer("/camera/depth", "sensor_msgs/msg/Image", sensor)
         self.info = self.participant.writer(
@@ -67,7 +68,7 @@ class Camera:
         self.participant.reader(
             "/molmo_point/points",
             "molmo_point_msgs/msg/PointArray",
-            Quality(latched=True),
+            Qos(latched=True),
             self._hear,
         )
         self._rgb = np.random.default_rng(0).integers(0, 256, WIDTH * HEIGHT * 3, np.uint8)
@@ -174,15 +175,15 @@ def measure(images: int, rate_hz: float, follow: bool) -> tuple[np.ndarray, floa
 def main() -> None:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=200)
+    parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--rate", type=float, default=20.0, help="images a second")
     parser.add_argument("--follow", action="store_true", help="optical flow between answers")
     arguments = parser.parse_args()
-    latencies, own_s, missing = measure(arguments.pictures, arguments.rate, arguments.follow)
+    latencies, own_s, missing = measure(arguments.images, arguments.rate, arguments.follow)
     print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     )
-    print(f"{arguments.pictures} images of {WIDTH}x{HEIGHT} with depth at {arguments.rate:g} Hz")
+    print(f"{arguments.images} images of {WIDTH}x{HEIGHT} with depth at {arguments.rate:g} Hz")
     print("| | ms |\n|---|---|")
     print(f"| bridge's own CPU time an image | {own_s * 1e3:.2f} |")
     for name, value in (("median", 50), ("95 %", 95), ("worst", 100)):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
+from molmo_point.defaults import WATCH_TIMEOUT_S
 from molmo_point.errors import PointError, QueryError
 from molmo_point.images import Array
 from molmo_point.pointer import Pointer
@@ -43,7 +44,7 @@ class CameraWatch:
         *,
         camera: str = "camera",
         publish: Callable[[Publication], None],
-        timeout_s: float = 10.0,
+        timeout_s: float = WATCH_TIMEOUT_S,
         every_s: float = 0.0,
     ) -> None:
         if not queries or any(not query.strip() for query in queries):

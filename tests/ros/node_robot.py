@@ -15,7 +15,7 @@ CAMERA = {
 
 
 class Camera:
-    """Publishes a scene from a node: pictures, depth, calibration and transforms."""
+    """Publishes a scene from a node: images, depth, calibration and transforms."""
 
     def __init__(self, helper):
         import molmo_point_ros.rclpy_types as rclpy_types
@@ -27,13 +27,13 @@ class Camera:
     def publisher(self, kind, topic, latched=False):
         from molmo_point_ros.node import profile
         from molmo_point_ros.rclpy_types import message_class
-        from molmo_robot.topics import Quality
+        from molmo_robot.qos import Qos
 
-        quality = profile(Quality(reliable=True, latched=latched, depth=100))
-        return self.helper.create_publisher(message_class(kind), topic, quality)
+        qos = profile(Qos(reliable=True, latched=latched, depth=100))
+        return self.helper.create_publisher(message_class(kind), topic, qos)
 
     def show(self):
-        """Publish one picture with everything that belongs to it; returns its stamp."""
+        """Publish one image with everything that belongs to it; returns its stamp."""
         if not hasattr(self, "_tf"):
             self._image = self.publisher("sensor_msgs/msg/Image", "/camera/image")
             self._depth = self.publisher("sensor_msgs/msg/Image", "/camera/depth")
@@ -77,19 +77,19 @@ class Robot(Camera):
         """As `Camera.show`, and wait until the node has it."""
         super().show()
         session = self.node.session
-        wait_for(lambda: session.feeds["camera"].newest_stamp_ns() == self.stamp_ns)
-        wait_for(lambda: session.feeds["camera"].info is not None)
+        wait_for(lambda: session.buffers["camera"].newest_stamp_ns() == self.stamp_ns)
+        wait_for(lambda: session.buffers["camera"].info is not None)
         wait_for(lambda: len(session.transforms.frames) >= 3)
         return self.stamp_ns
 
     def listen(self, kind, topic, latched=False):
         from molmo_point_ros.node import profile
         from molmo_point_ros.rclpy_types import message_class
-        from molmo_robot.topics import Quality
+        from molmo_robot.qos import Qos
 
         heard = []
-        quality = profile(Quality(reliable=True, latched=latched, depth=10))
-        self.helper.create_subscription(message_class(kind), topic, heard.append, quality)
+        qos = profile(Qos(reliable=True, latched=latched, depth=10))
+        self.helper.create_subscription(message_class(kind), topic, heard.append, qos)
         return heard
 
     def goal(self, feedback=None, **fields):

@@ -28,7 +28,7 @@ RESULTS = (
 
 
 def record(types, path, storage="mcap", seconds=1.0, embed=True):
-    """Write a drive past the ball: pictures and depth at 10 Hz, transforms at 100 Hz that are logged 40 ms late."""
+    """Write a drive past the ball: images and depth at 10 Hz, transforms at 100 Hz that are logged 40 ms late."""
     from rosbags.rosbag2 import StoragePlugin, Writer
 
     scene = Scene(types)

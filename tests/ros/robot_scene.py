@@ -57,9 +57,9 @@ class Scene:
         rgb = np.zeros((self.height, self.width, 3), np.uint8)
         rgb[..., 0] = np.rint(255 * cover)
         data = rgb if encoding == "rgb8" else rgb[..., ::-1]
-        return self.picture(stamp_ns, data, encoding, 3 * self.width)
+        return self.image_message(stamp_ns, data, encoding, 3 * self.width)
 
-    def picture(self, stamp_ns, array, encoding, step, frame_id="camera_optical", size=None):
+    def image_message(self, stamp_ns, array, encoding, step, frame_id="camera_optical", size=None):
         size = size or (self.width, self.height)
         return self.make(
             "sensor_msgs/msg/Image",
@@ -75,7 +75,7 @@ class Scene:
     def depth(self, stamp_ns, encoding="32FC1", frame_id="camera_optical"):
         z = WALL_X - self.odom_from_camera(stamp_ns).translation[0]
         if encoding == "32FC1":
-            return self.picture(
+            return self.image_message(
                 stamp_ns,
                 np.full((self.height, self.width), z, np.float32),
                 encoding,
@@ -83,7 +83,7 @@ class Scene:
                 frame_id,
             )
         millimetres = np.full((self.height, self.width), round(z * 1000), np.uint16)
-        return self.picture(stamp_ns, millimetres, encoding, 2 * self.width, frame_id)
+        return self.image_message(stamp_ns, millimetres, encoding, 2 * self.width, frame_id)
 
     def info(self, focal=None, size=None, frame_id="camera_optical", distortion="plumb_bob"):
         focal, size = focal or self.focal, size or (self.width, self.height)
@@ -151,7 +151,7 @@ def find_ball(image, query):
 
 
 class Drive:
-    """Plays a scene into a session in time order: pictures and depth at 30 Hz, transforms at 100 Hz and `late_ns` late."""
+    """Plays a scene into a session in time order: images and depth at 30 Hz, transforms at 100 Hz and `late_ns` late."""
 
     late_ns = 0
 
@@ -159,7 +159,7 @@ class Drive:
         self.scene = scene
         self.session = session
         self.now_ns = scene.start_ns
-        self._picture = self._transform = 0
+        self._image = self._transform = 0
         self.depth_encoding = "32FC1"
 
     def clock(self):
@@ -167,22 +167,22 @@ class Drive:
 
     def begin(self):
         self.session.add_transforms(self.scene.tf_static(), static=True)
-        self.session.feeds["camera"].add_info(self.scene.info())
+        self.session.buffers["camera"].add_info(self.scene.info())
 
     def advance(self, seconds):
         end = self.now_ns + round(seconds * SECOND)
-        scene, feed = self.scene, self.session.feeds["camera"]
+        scene, buffer = self.scene, self.session.buffers["camera"]
         while True:
-            picture_ns = scene.start_ns + self._picture * SECOND // 30
+            image_ns = scene.start_ns + self._image * SECOND // 30
             transform_ns = scene.start_ns + self._transform * SECOND // 100
-            arrival_ns = min(picture_ns, transform_ns + self.late_ns)
+            arrival_ns = min(image_ns, transform_ns + self.late_ns)
             if arrival_ns > end:
                 break
             self.now_ns = arrival_ns
-            if arrival_ns == picture_ns:
-                feed.add_image(scene.image(picture_ns))
-                feed.add_depth(scene.depth(picture_ns, self.depth_encoding))
-                self._picture += 1
+            if arrival_ns == image_ns:
+                buffer.add_image(scene.image(image_ns))
+                buffer.add_depth(scene.depth(image_ns, self.depth_encoding))
+                self._image += 1
             else:
                 self.session.add_transforms(scene.tf(transform_ns))
                 self._transform += 1

@@ -27,7 +27,7 @@ def scene(types):
 
 
 def ready(scene, **values):
-    """A session that has seen one good picture with all that belongs to it."""
+    """A session that has seen one good image with all that belongs to it."""
     drive = Drive(scene)
     settings = Settings.of({**CAMERA, "target_frame": "odom", "tf_timeout_s": 0.0, **values})
     drive.session = Session(settings, FakePointer(find_ball), clock=drive.clock)
@@ -92,15 +92,15 @@ def test_a_missing_or_wrong_piece_is_a_status_with_a_sentence(scene, changes, st
     import re
 
     session = ready(scene)
-    feed = session.feeds["camera"]
-    stamp = feed.newest_stamp_ns()
+    buffer = session.buffers["camera"]
+    stamp = buffer.newest_stamp_ns()
     if "info" in changes:
-        feed.add_info(bad_info(scene, changes["info"]))
+        buffer.add_info(bad_info(scene, changes["info"]))
     if "depth" in changes:
-        feed._depths.clear()
+        buffer._depths.clear()
         wrong = bad_depth(scene, changes["depth"], stamp)
         if wrong is not None:
-            feed.add_depth(wrong)
+            buffer.add_depth(wrong)
     found = position(session)
     assert found.status is status
     assert re.search(words, found.message), found.message
@@ -121,7 +121,7 @@ def bad_depth(scene, kind, stamp):
     if kind is None:
         return scene.depth(stamp - SECOND // 2)
     if kind == "cropped":
-        return scene.picture(stamp, good[:200], "32FC1", 4 * WIDTH, size=(WIDTH, 200))
+        return scene.image_message(stamp, good[:200], "32FC1", 4 * WIDTH, size=(WIDTH, 200))
     if kind == "colour":
         return scene.image(stamp)
     if kind == "truncated":
@@ -132,21 +132,21 @@ def bad_depth(scene, kind, stamp):
         good[:] = 50.0
     if kind == "edge":
         good[::2] = 0.8
-    return scene.picture(stamp, good, "32FC1", 4 * WIDTH)
+    return scene.image_message(stamp, good, "32FC1", 4 * WIDTH)
 
 
 def test_depth_that_is_not_registered_is_read_through_its_own_camera(scene):
     session = ready(scene, **{"camera.depth_info_topic": "/camera/depth_info"})
-    feed = session.feeds["camera"]
-    stamp = feed.newest_stamp_ns()
+    buffer = session.buffers["camera"]
+    stamp = buffer.newest_stamp_ns()
     beside = Transform.from_parts(np.eye(3), [0.05, 0.0, 0.0], "camera_optical", "depth_optical")
     session.add_transforms(
         scene.make("tf2_msgs/msg/TFMessage", transforms=[scene.transform(stamp, beside)]),
         static=True,
     )
-    feed.add_depth_info(scene.info(focal=250.0, frame_id="depth_optical"))
-    feed._depths.clear()
-    feed.add_depth(scene.depth(stamp, frame_id="depth_optical"))
+    buffer.add_depth_info(scene.info(focal=250.0, frame_id="depth_optical"))
+    buffer._depths.clear()
+    buffer.add_depth(scene.depth(stamp, frame_id="depth_optical"))
     found = position(session)
     assert found.status is PositionStatus.OK
     assert np.linalg.norm(found.xyz - [2.0, 0.1, 0.4]) < 0.003
@@ -155,11 +155,11 @@ def test_depth_that_is_not_registered_is_read_through_its_own_camera(scene):
 def test_depth_that_is_not_registered_needs_its_camera_info_and_its_frame(scene):
     session = ready(scene, **{"camera.depth_info_topic": "/camera/depth_info"})
     assert position(session).status is PositionStatus.NO_CAMERA_INFO
-    feed = session.feeds["camera"]
-    stamp = feed.newest_stamp_ns()
-    feed.add_depth_info(scene.info(focal=250.0, frame_id="depth_optical"))
-    feed._depths.clear()
-    feed.add_depth(scene.depth(stamp, frame_id="depth_optical"))
+    buffer = session.buffers["camera"]
+    stamp = buffer.newest_stamp_ns()
+    buffer.add_depth_info(scene.info(focal=250.0, frame_id="depth_optical"))
+    buffer._depths.clear()
+    buffer.add_depth(scene.depth(stamp, frame_id="depth_optical"))
     found = position(session)
     assert found.status is PositionStatus.NO_TRANSFORM
     assert "depth_optical" in found.message
@@ -172,26 +172,28 @@ def test_an_unknown_frame_is_named_with_those_that_are_there(scene):
     assert "camera_optical" in found.message
 
 
-def test_an_old_picture_is_no_image_and_says_how_old(scene):
+def test_an_old_image_is_no_image_and_says_how_old(scene):
     session = ready(scene, max_image_age_s=0.05)
-    session.clock = session.freezer._clock = lambda: scene.start_ns + 10 * SECOND
+    session.clock = session.snapshots._clock = lambda: scene.start_ns + 10 * SECOND
     outcome = session.point(Request("ball", timeout_s=0.2))
     assert outcome.code is Code.NO_IMAGE
     assert "/camera/image" in outcome.message
     assert "s old" in outcome.message
 
 
-def test_no_picture_at_all_names_the_topic(types):
+def test_no_image_at_all_names_the_topic(types):
     session = Session(Settings.of(CAMERA), FakePointer())
     outcome = session.point(Request("ball", timeout_s=0.05))
     assert outcome.code is Code.NO_IMAGE
-    assert "/camera/image: expected a picture, none has come" in outcome.message
+    assert "/camera/image: expected an image, none has come" in outcome.message
 
 
-def test_a_picture_nobody_can_read_is_no_image(scene):
+def test_an_image_nobody_can_read_is_no_image(scene):
     session = ready(scene)
-    stamp = session.feeds["camera"].newest_stamp_ns() + 1
-    session.feeds["camera"].add_image(scene.picture(stamp, np.zeros(9), "bayer_rggb8", WIDTH))
+    stamp = session.buffers["camera"].newest_stamp_ns() + 1
+    session.buffers["camera"].add_image(
+        scene.image_message(stamp, np.zeros(9), "bayer_rggb8", WIDTH)
+    )
     outcome = session.point(Request("ball"))
     assert outcome.code is Code.NO_IMAGE
     assert "/camera/image: expected an encoding out of" in outcome.message

@@ -1,12 +1,12 @@
-"""Recordings: what was there stays byte for byte, answers carry their pictures' stamps, an interrupted run goes on."""
+"""Recordings: what was there stays byte for byte, answers carry their images' stamps, an interrupted run goes on."""
 
 import os
 
 import numpy as np
 import pytest
-from molmo_robot.bag.annotate import Selection, Task, picture_type
+from molmo_robot.bag.annotate import Selection, Task, image_type
 from molmo_robot.bag.reader import BagError, Recording
-from molmo_robot.bag.resume_log import Journal
+from molmo_robot.bag.resume_log import ResumeLog
 from molmo_robot.codes import PositionStatus
 from recordings import RESULTS, TOPICS, answer, contents, decoded, record
 from robot_scene import BALL_ODOM, SECOND, Scene, find_ball
@@ -31,7 +31,7 @@ def test_answers_are_added_and_nothing_else_changes(types, tmp_path, storage, si
         path = path / "in.mcap"
     out = tmp_path / ("out.mcap" if single else "out")
     summary = answer(types, Task(path, out, "/camera/image", "ball", storage=storage))
-    assert (summary.pictures, summary.points, summary.failures, summary.warnings) == (
+    assert (summary.images, summary.points, summary.failures, summary.warnings) == (
         10,
         10,
         (),
@@ -44,14 +44,14 @@ def test_answers_are_added_and_nothing_else_changes(types, tmp_path, storage, si
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in", out.name]
 
 
-def test_positions_are_those_at_the_pictures_stamps(types, bag, tmp_path):
+def test_positions_are_those_at_the_images_stamps(types, bag, tmp_path):
     answer(types, Task(bag, tmp_path / "out.mcap", "/camera/image", "ball"))
-    pictures = decoded(types, bag, "/camera/image")
+    images = decoded(types, bag, "/camera/image")
     answers = decoded(types, tmp_path / "out.mcap", "/molmo_point/points")
-    assert len(answers) == len(pictures)
-    for (picture_log, picture), (answer_log, message) in zip(pictures, answers, strict=True):
-        assert answer_log == picture_log
-        assert repr(message.header) == repr(picture.header)
+    assert len(answers) == len(images)
+    for (image_log, image), (answer_log, message) in zip(images, answers, strict=True):
+        assert answer_log == image_log
+        assert repr(message.header) == repr(image.header)
         found = message.points[0]
         assert found.position_status == PositionStatus.OK, message.position_message
         where = [found.position.x, found.position.y, found.position.z]
@@ -94,12 +94,12 @@ def test_an_interrupted_run_goes_on_and_asks_nothing_twice(types, bag, tmp_path)
         answer(types, task, FakePointer(failing))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out.mcap.answers.jsonl"]
     summary = answer(types, task, FakePointer(failing))
-    assert (summary.pictures, summary.resumed, len(asked)) == (10, 3, 11)
+    assert (summary.images, summary.resumed, len(asked)) == (10, 3, 11)
     straight = Task(bag, tmp_path / "straight.mcap", "/camera/image", "ball")
     answer(types, straight)
     again, once = (contents(types, t.out)["/molmo_point/point"] for t in (task, straight))
     assert again == once
-    assert not task.journal_path().exists()
+    assert not task.resume_path().exists()
 
 
 def test_an_answer_that_was_cut_short_is_asked_for_again(types, bag, tmp_path):
@@ -129,23 +129,23 @@ def test_a_recording_that_was_made_anew_is_another_task(types, bag, tmp_path):
 
 def test_a_journal_whose_last_line_was_cut_is_used_up_to_there(types, bag, tmp_path):
     path, task = tmp_path / "j.jsonl", {"query": "ball"}
-    journal = Journal(path, task)
+    journal = ResumeLog(path, task)
     pointing = FakePointer(find_ball).point(np.zeros((4, 4, 3), np.uint8), "ball")
     for place in (0, 3):
         journal.add(place, pointing, 0.5)
     journal.close()
     path.write_bytes(path.read_bytes()[:-20])
-    again = Journal(path, task)
+    again = ResumeLog(path, task)
     assert (len(again), again.get(0), again.get(3)) == (1, (pointing, 0.5), None)
     again.add(3, pointing, 0.25)
     again.close()
-    assert len(Journal(path, task)) == 2
+    assert len(ResumeLog(path, task)) == 2
 
 
 def test_a_journal_of_another_query_is_refused(tmp_path):
-    Journal(tmp_path / "j.jsonl", {"query": "ball"}).close()
+    ResumeLog(tmp_path / "j.jsonl", {"query": "ball"}).close()
     with pytest.raises(UsageError, match="was begun with other query"):
-        Journal(tmp_path / "j.jsonl", {"query": "mug"})
+        ResumeLog(tmp_path / "j.jsonl", {"query": "mug"})
 
 
 @pytest.mark.parametrize(
@@ -156,18 +156,18 @@ def test_a_journal_of_another_query_is_refused(tmp_path):
         (Selection(at_s=(0.45, 0.0, 99.0)), [0, 5]),
     ],
 )
-def test_some_pictures_are_chosen(types, bag, tmp_path, selection, places):
+def test_some_images_are_chosen(types, bag, tmp_path, selection, places):
     pointer = FakePointer(find_ball)
     summary = answer(
         types, Task(bag, tmp_path / "out.mcap", "/camera/image", "ball", selection), pointer
     )
-    assert summary.pictures == len(pointer.calls) == len(places)
+    assert summary.images == len(pointer.calls) == len(places)
     logs = [stamp for stamp, _ in decoded(types, bag, "/camera/image")]
     found = [stamp for stamp, _ in decoded(types, tmp_path / "out.mcap", "/molmo_point/points")]
     assert found == [logs[i] for i in places]
 
 
-def test_a_picture_nobody_can_read_is_told_and_the_others_are_answered(types, tmp_path):
+def test_an_image_nobody_can_read_is_told_and_the_others_are_answered(types, tmp_path):
     from rosbags.rosbag2 import StoragePlugin, Writer
 
     scene = Scene(types)
@@ -177,14 +177,14 @@ def test_a_picture_nobody_can_read_is_told_and_the_others_are_answered(types, tm
         )
         for index in range(3):
             stamp = scene.start_ns + index * SECOND
-            picture = scene.image(stamp)
+            image = scene.image(stamp)
             if index == 1:
-                picture.encoding = "bayer_rggb8"
-            writer.write(line, stamp, types.to_cdr(picture, TOPICS["/camera/image"]))
+                image.encoding = "bayer_rggb8"
+            writer.write(line, stamp, types.to_cdr(image, TOPICS["/camera/image"]))
     summary = answer(types, Task(tmp_path / "in", tmp_path / "out.mcap", "/camera/image", "ball"))
-    assert (summary.pictures, summary.points) == (3, 2)
+    assert (summary.images, summary.points) == (3, 2)
     assert len(summary.failures) == 1
-    assert "picture 1: /camera/image: expected an encoding" in summary.failures[0]
+    assert "image 1: /camera/image: expected an encoding" in summary.failures[0]
     message = decoded(types, tmp_path / "out.mcap", "/molmo_point/points")[0][1]
     assert message.points[0].position_status == PositionStatus.NO_CAMERA_INFO
 
@@ -283,7 +283,7 @@ def test_a_file_that_is_no_recording_says_so(types, tmp_path, data):
 
 def test_a_missing_recording_says_so(types, tmp_path):
     with pytest.raises(BagError, match="there is no recording"):
-        picture_type(tmp_path / "none", "/camera/image", types)
+        image_type(tmp_path / "none", "/camera/image", types)
 
 
 def test_a_recording_without_definitions_takes_those_of_the_distribution(types, tmp_path):
@@ -299,7 +299,7 @@ def test_a_recording_without_definitions_takes_those_of_the_distribution(types, 
     meta = tmp_path / "in" / "metadata.yaml"
     meta.write_text(meta.read_text().replace("std_msgs/msg/String", "nobody_msgs/msg/Odd"))
     summary = answer(types, Task(tmp_path / "in", tmp_path / "out.mcap", "/camera/image", "ball"))
-    assert (summary.pictures, summary.points) == (10, 10)
+    assert (summary.images, summary.points) == (10, 10)
     assert summary.warnings == ("/rosout (nobody_msgs/msg/Odd): its definition is not known",)
     before, after = contents(types, tmp_path / "in"), contents(types, tmp_path / "out.mcap")
     assert {topic: after[topic] for topic in TOPICS} == before

@@ -1,4 +1,4 @@
-"""`molmo-point bag` says what it could not do: topics that are not there, points without metres, pictures without an answer."""
+"""`molmo-point bag` says what it could not do: topics that are not there, points without metres, images without an answer."""
 
 import json
 
@@ -119,14 +119,14 @@ def test_pixels_alone_are_no_failure_where_nobody_asked_for_metres(command):
     assert (code, result["points"], result["placed"], words) == (0, 10, 0, "")
 
 
-def test_pictures_that_cannot_be_read_are_not_nothing_found(types, command):
+def test_images_that_cannot_be_read_are_not_nothing_found(types, command):
     events = drive(types)
     for _, topic, message in events:
         if topic == "/camera/image":
             message.encoding = "bayer_rggb8"
     code, result, words = command(events)
     assert (code, result["points"], len(result["failures"])) == (1, 0, 10)
-    assert "picture 0: /camera/image: expected an encoding" in words
+    assert "image 0: /camera/image: expected an encoding" in words
 
 
 @pytest.mark.parametrize("status", [Status.TRUNCATED, Status.MALFORMED])
@@ -135,7 +135,7 @@ def test_answers_that_are_not_whole_are_not_nothing_found(command, status):
         answers={"ball": Pointing(query="ball", status=status, image_size=(320, 240), text="<po")}
     )
     assert (code, result["points"]) == (1, 0)
-    assert result["failures"][0] == f"picture 0: the answer is {status}, not a whole one"
+    assert result["failures"][0] == f"image 0: the answer is {status}, not a whole one"
 
 
 def test_nothing_there_is_nothing_found(command):
@@ -157,7 +157,7 @@ def test_depth_in_another_unit_has_its_option(types, command, tmp_path):
     assert found.depth == pytest.approx(2.0 - 0.05, abs=0.3)
 
 
-def test_a_moment_after_the_last_picture_is_named(types, tmp_path):
+def test_a_moment_after_the_last_image_is_named(types, tmp_path):
     from molmo_robot.bag.annotate import Selection, Task
     from recordings import answer
 
@@ -165,5 +165,5 @@ def test_a_moment_after_the_last_picture_is_named(types, tmp_path):
     chosen = Selection(at_s=(0.5, 99.0))
     task = Task(path, tmp_path / "out.mcap", "/camera/image", "ball", chosen)
     summary = answer(types, task)
-    assert summary.pictures == 1
-    assert summary.warnings == ("--at 99: the last picture is at 0.920 s",)
+    assert summary.images == 1
+    assert summary.warnings == ("--at 99: the last image is at 0.920 s",)

@@ -67,7 +67,7 @@ JSON = ("json", "jsonschema", b"{}")
 def test_what_is_not_ros_2_is_passed_over_and_told(types, tmp_path, plain, profile, extra):
     other = foreign(plain, tmp_path / "other.mcap", profile, extra)
     summary = answer(types, Task(other, tmp_path / "out.mcap", "/camera/image", "ball"))
-    assert (summary.pictures, summary.placed) == (10, 10)
+    assert (summary.images, summary.placed) == (10, 10)
     words = [w for w in summary.warnings if "/strange" in w]
     assert len(words) == bool(extra)
     if extra:
@@ -110,7 +110,7 @@ def test_a_compressed_file_is_read(types, tmp_path, suffix, storage):
     packed = tmp_path / (file.name + suffix)
     packed.write_bytes(zstandard.ZstdCompressor().compress(file.read_bytes()))
     summary = answer(types, Task(packed, tmp_path / "out.mcap", "/camera/image", "ball"))
-    assert (summary.pictures, summary.placed) == (10, 10)
+    assert (summary.images, summary.placed) == (10, 10)
 
 
 def test_a_damaged_compressed_file_says_so_and_leaves_nothing(types, tmp_path):
@@ -145,7 +145,7 @@ def ros1_bag(types, path):
 def test_a_ros_1_bag_is_read_and_comes_out_as_ros_2(types, tmp_path):
     bag = ros1_bag(types, tmp_path / "drive.bag")
     summary = answer(types, Task(bag, tmp_path / "out.mcap", "/camera/image", "ball"))
-    assert (summary.pictures, summary.placed, summary.warnings) == (10, 10, ())
+    assert (summary.images, summary.placed, summary.warnings) == (10, 10, ())
     before = contents(types, tmp_path / "ros2")
     after = contents(types, tmp_path / "out.mcap")
     for topic in TOPICS:

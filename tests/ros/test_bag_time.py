@@ -1,4 +1,4 @@
-"""What belongs to a picture is found in a recording however late, early, often or rarely it was logged."""
+"""What belongs to an image is found in a recording however late, early, often or rarely it was logged."""
 
 import pytest
 from molmo_robot.bag.annotate import Task, annotate
@@ -30,7 +30,7 @@ def write(types, path, events, storage="mcap"):
 
 
 def drive(types, *, seconds=1.0, depth_hz=10, tf_hz=50, lag=None):
-    """Pictures at 10 Hz, depth and transforms at their rates; each topic is logged its lag (in s) late."""
+    """Images at 10 Hz, depth and transforms at their rates; each topic is logged its lag (in s) late."""
     scene, lag = Scene(types, speed=(0.0, 0.2, 0.0)), {"/camera/image": 0.005, **(lag or {})}
     events = [(scene.start_ns - 1, "/tf_static", scene.tf_static())]
 
@@ -47,7 +47,7 @@ def drive(types, *, seconds=1.0, depth_hz=10, tf_hz=50, lag=None):
     for i in range(round(seconds * depth_hz)):
         stamp = scene.start_ns + i * SECOND // depth_hz
         add("/camera/depth", stamp, scene.depth(stamp))
-    # One before the first picture, one behind the last.
+    # One before the first image, one behind the last.
     for i in range(-1, round(seconds * tf_hz) + 2):
         stamp = scene.start_ns + round(i * SECOND / tf_hz)
         add("/tf", stamp, scene.tf(stamp))
@@ -82,7 +82,7 @@ def statuses(types, path, out, **parameters):
     ],
     ids=str,
 )
-def test_every_picture_gets_its_position(types, tmp_path, habit):
+def test_every_image_gets_its_position(types, tmp_path, habit):
     storage = "sqlite3" if len(habit) == 2 else "mcap"
     path = write(types, tmp_path / "in", drive(types, **habit), storage)
     summary, got, _ = statuses(types, path, tmp_path / "out.mcap")

@@ -32,7 +32,7 @@ class Stage:
 
     def __init__(self, types, answers=find_ball, make_tracker=None):
         self.drive = Drive(Scene(types))
-        # Transforms reach beyond each picture, as they have when it was waited for them.
+        # Transforms reach beyond each image, as they have when it was waited for them.
         self.drive.late_ns = -SECOND // 20
         session = Session(Settings.of(CAMERA), FakePointer(answers), clock=self.drive.clock)
         self.drive.session = session
@@ -42,12 +42,12 @@ class Stage:
 
     def frames(self, count):
         """Show frames one by one, each after the one before was worked on."""
-        feed = self.drive.session.feeds["camera"]
+        buffer = self.drive.session.buffers["camera"]
         for _ in range(count):
-            before = feed.newest_stamp_ns()
-            while feed.newest_stamp_ns() == before:
+            before = buffer.newest_stamp_ns()
+            while buffer.newest_stamp_ns() == before:
                 self.drive.advance(1 / 90)
-            self.continuous.offer("camera", feed._images.newest()[1])
+            self.continuous.offer("camera", buffer._images.newest()[1])
             time.sleep(0.02)
 
 
@@ -76,7 +76,7 @@ def test_without_a_tracker_every_answer_is_published_with_its_own_stamp(stage):
     stage.continuous.set(Request("ball"))
     show_until(stage, lambda: len(stage.published) >= 2)
     for answer in stage.published:
-        assert answer.evidence_stamp_ns == answer.moment.stamp_ns
+        assert answer.evidence_stamp_ns == answer.snapshot.stamp_ns
         assert np.linalg.norm(answer.points[0].position.xyz - BALL_ODOM) < 0.002
 
 
@@ -100,12 +100,12 @@ def test_optical_flow_carries_points_to_every_frame_while_the_model_thinks(stage
     assert len({a.evidence_stamp_ns for a in followed}) == 1, "the model was not asked in between"
     assert {a.points[0].track_id for a in followed} == {followed[0].points[0].track_id}
     assert followed[0].points[0].track_id >= 0
-    stamps = [a.moment.stamp_ns for a in followed]
+    stamps = [a.snapshot.stamp_ns for a in followed]
     assert stamps == sorted(set(stamps))
     assert stamps[-1] - followed[-1].evidence_stamp_ns >= 8 * SECOND // 31
     for answer in followed:
         placed = answer.points[0]
-        truth = stage.drive.scene.ball_uv(answer.moment.stamp_ns)
+        truth = stage.drive.scene.ball_uv(answer.snapshot.stamp_ns)
         assert np.linalg.norm(placed.uv - truth) < 1.0
         assert placed.position.status is PositionStatus.OK
         assert np.linalg.norm(placed.position.xyz - BALL_ODOM) < 0.01

@@ -1,4 +1,4 @@
-"""Messages to arrays and back, stamps, buffers, transforms, turned pictures: pure functions, and their round trips."""
+"""Messages to arrays and back, stamps, buffers, transforms, turned images: pure functions, and their round trips."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ from molmo_robot import topics
 from molmo_robot.codes import PositionStatus
 from molmo_robot.dds.types import DISTROS, RosTypes
 from molmo_robot.errors import MessageError
-from molmo_robot.image_rotation import turned, turned_back
+from molmo_robot.image_rotation import rotate_image, unrotate_points
 from molmo_robot.messages import results
 from molmo_robot.messages.images import rgb_of, rgb_of_compressed
 from molmo_robot.messages.overlay import image_message
@@ -22,13 +22,13 @@ from molmo_robot.settings import Settings
 from molmo_robot.stamped_buffer import JUMP_NS, StampedBuffer
 from molmo_robot.stamps import sec_nanosec, time_ns_of
 from molmo_robot.transform_buffer import TransformBuffer
-from molmo_robot.types import Answer, Moment, Placed, Position
+from molmo_robot.types import Answer, LocatedPoint, Position, Snapshot
 from PIL import Image
 
 from molmo_point.points import Point, Pointing, Status
 
 SECOND = 1_000_000_000
-pictures = hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)))
+images = hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)))
 units = st.floats(0.0, 1.0)
 
 
@@ -52,7 +52,7 @@ def message(rows, encoding, width, padding=0, as_bytes=False):
     return Msg(len(rows), width, encoding, padded.shape[1], data)
 
 
-@given(pictures, st.integers(0, 3), st.booleans())
+@given(images, st.integers(0, 3), st.booleans())
 def test_every_packed_encoding_gives_the_same_rgb(rgb, padding, as_bytes):
     height, width, _ = rgb.shape
     alpha = np.full((height, width, 1), 77, np.uint8)
@@ -68,7 +68,7 @@ def test_every_packed_encoding_gives_the_same_rgb(rgb, padding, as_bytes):
         assert np.array_equal(rgb_of(message(rows, encoding, width, padding, as_bytes), "/t"), rgb)
 
 
-@given(pictures)
+@given(images)
 def test_grey_is_repeated_and_sixteen_bits_lose_their_lower_half(rgb):
     grey = rgb[..., 0]
     width = grey.shape[1]
@@ -91,7 +91,7 @@ def test_yuv_is_opencvs(encoding, code):
     assert np.abs(got.astype(int) - wanted).max() <= 2
 
 
-def test_a_compressed_picture_is_read_and_a_broken_one_named():
+def test_a_compressed_image_is_read_and_a_broken_one_named():
     import io
 
     rgb = np.full((8, 8, 3), (10, 200, 30), np.uint8)
@@ -100,7 +100,7 @@ def test_a_compressed_picture_is_read_and_a_broken_one_named():
     whole = Msg(0, 0, "", 0, np.frombuffer(buffer.getvalue(), np.uint8))
     assert np.array_equal(rgb_of_compressed(whole, "/t"), rgb)
     whole.data = whole.data[:40]
-    with pytest.raises(MessageError, match="/t: expected a JPEG or PNG picture"):
+    with pytest.raises(MessageError, match="/t: expected a JPEG or PNG image"):
         rgb_of_compressed(whole, "/t")
 
 
@@ -134,18 +134,18 @@ def test_stamps_survive_the_split(stamp_ns):
     assert time_ns_of(type("Time", (), {"sec": sec, "nanosec": nanosec})) == stamp_ns
 
 
-@given(pictures, st.sampled_from([0, 90, 180, 270]), units, units)
-def test_points_of_a_turned_picture_come_back_to_where_they_were(rgb, degrees, fx, fy):
+@given(images, st.sampled_from([0, 90, 180, 270]), units, units)
+def test_points_of_a_turned_image_come_back_to_where_they_were(rgb, degrees, fx, fy):
     height, width, _ = rgb.shape
     u, v = min(int(fx * width), width - 1), min(int(fy * height), height - 1)
-    up = turned(np.indices((height, width)).transpose(1, 2, 0).astype(np.uint8), degrees)
+    up = rotate_image(np.indices((height, width)).transpose(1, 2, 0).astype(np.uint8), degrees)
     (row, column) = np.argwhere((up[..., 0] == v) & (up[..., 1] == u))[0]
     size = (up.shape[1], up.shape[0])
     point = Point(
         x=(column + 0.5) / size[0], y=(row + 0.5) / size[1], covariance=(0.04, 0.01, 0.09)
     )
     seen = Pointing(query="q", points=(point,), status=Status.FOUND, image_size=size)
-    back = turned_back(seen, degrees, (width, height))
+    back = unrotate_points(seen, degrees, (width, height))
     assert back.image_size == (width, height)
     assert back.points[0].pixel(width, height) == pytest.approx((u + 0.5, v + 0.5), abs=1e-6)
     xx, xy, yy = back.points[0].covariance
@@ -258,7 +258,7 @@ def types_of(distro):
 def an_answer(points=2, position=True, frame="odom"):
     """An answer as a session makes it."""
     camera = Settings.of({"camera.image_topic": "/image"}).cameras["camera"]
-    moment = Moment(camera, 5 * SECOND + 7, "optical", np.zeros((20, 40, 3), np.uint8))
+    snapshot = Snapshot(camera, 5 * SECOND + 7, "optical", np.zeros((20, 40, 3), np.uint8))
     placed = []
     for index in range(points):
         point = Point(x=0.25, y=0.5, label="mug", score=0.5 + 0.1 * index, index=index)
@@ -268,7 +268,7 @@ def an_answer(points=2, position=True, frame="odom"):
             where = Position(
                 PositionStatus.OK, np.array([1.0, 2.0, 3.0 + index]), covariance, 3.0, 0.01, 9
             )
-        placed.append(Placed(point, np.array([9.5, 9.5]), np.eye(2) * 4.0, where))
+        placed.append(LocatedPoint(point, np.array([9.5, 9.5]), np.eye(2) * 4.0, where))
     pointing = Pointing(
         query="mug",
         points=tuple(p.point for p in placed),
@@ -277,7 +277,7 @@ def an_answer(points=2, position=True, frame="odom"):
         model="nano",
         text="raw",
     )
-    return Answer(moment, pointing, tuple(placed), frame, 4 * SECOND, "r1", 0.25)
+    return Answer(snapshot, pointing, tuple(placed), frame, 4 * SECOND, "r1", 0.25)
 
 
 @pytest.mark.parametrize("distro", DISTROS)
@@ -295,7 +295,7 @@ def test_every_result_is_a_message_of_every_distribution(distro, points, positio
         assert types.to_cdr(again, output.type_name) == data
         head = getattr(again, "header", None)
         if head is not None:
-            assert time_ns_of(head.stamp) == answer.moment.stamp_ns
+            assert time_ns_of(head.stamp) == answer.snapshot.stamp_ns
 
 
 def test_what_is_not_known_is_nan_and_never_zero(types):
@@ -348,7 +348,7 @@ def test_annotations_hold_the_ninety_percent_ellipse(types):
     assert built.texts[0].text == "mug 0.50 3.00 m"
 
 
-@given(rgb=pictures)
-def test_an_overlay_message_is_read_back_as_the_same_picture(types, rgb):
+@given(rgb=images)
+def test_an_overlay_message_is_read_back_as_the_same_image(types, rgb):
     again = rgb_of(image_message(types.make, rgb, 5, "optical"), "/t")
     assert np.array_equal(again, rgb)

@@ -17,7 +17,8 @@ from molmo_point.errors import UsageError
 
 pytest.importorskip("cyclonedds", reason='DDS needs: pip install "molmo-point[dds]"')
 
-from molmo_robot.dds.participant import GRAPH_TOPIC, GRAPH_TYPE, Participant, Quality
+from molmo_robot.dds.participant import GRAPH_TOPIC, GRAPH_TYPE, Participant
+from molmo_robot.qos import Qos
 
 CHILD = Path(__file__).parent / "bridge_child.py"
 DOMAIN = 1 + os.getpid() % 230
@@ -39,23 +40,21 @@ class Camera:
         self.scene = Scene(types, scale=2)
         self.stamp_ns = self.scene.start_ns
         # Reliable: on a busy machine the kernel drops parts of a best-effort burst of 2 MB.
-        sensor = Quality(reliable=True)
-        outlet = self.participant.writer
-        self.image = outlet("/camera/image", "sensor_msgs/msg/Image", sensor)
-        self.depth = outlet("/camera/depth", "sensor_msgs/msg/Image", sensor)
-        self.info = outlet(
-            "/camera/camera_info", "sensor_msgs/msg/CameraInfo", Quality(latched=False)
+        sensor = Qos(reliable=True)
+        publisher = self.participant.writer
+        self.image = publisher("/camera/image", "sensor_msgs/msg/Image", sensor)
+        self.depth = publisher("/camera/depth", "sensor_msgs/msg/Image", sensor)
+        self.info = publisher(
+            "/camera/camera_info", "sensor_msgs/msg/CameraInfo", Qos(latched=False)
         )
-        self.tf = outlet("/tf", "tf2_msgs/msg/TFMessage", Quality(depth=100))
-        self.tf_static = outlet("/tf_static", "tf2_msgs/msg/TFMessage", Quality(latched=True))
-        self.query = outlet("/molmo_point/query_text", "std_msgs/msg/String", Quality(depth=10))
+        self.tf = publisher("/tf", "tf2_msgs/msg/TFMessage", Qos(depth=100))
+        self.tf_static = publisher("/tf_static", "tf2_msgs/msg/TFMessage", Qos(latched=True))
+        self.query = publisher("/molmo_point/query_text", "std_msgs/msg/String", Qos(depth=10))
         self.tf_static.publish(self.scene.tf_static())
 
-    def listen(self, topic, kind, quality=None):
+    def listen(self, topic, kind, qos=None):
         heard = []
-        self.participant.reader(
-            topic, kind, quality or Quality(latched=True, depth=10), heard.append
-        )
+        self.participant.reader(topic, kind, qos or Qos(latched=True, depth=10), heard.append)
         return heard
 
     def show(self):
@@ -100,10 +99,10 @@ def bridge(camera):
         child.communicate(timeout=20)
 
 
-def test_a_picture_goes_in_and_a_position_comes_out(camera, bridge):
+def test_an_image_goes_in_and_a_position_comes_out(camera, bridge):
     points = camera.listen("/molmo_point/points", "molmo_point_msgs/msg/PointArray")
     poses = camera.listen(
-        "/molmo_point/pose", "geometry_msgs/msg/PoseWithCovarianceStamped", Quality(depth=10)
+        "/molmo_point/pose", "geometry_msgs/msg/PoseWithCovarianceStamped", Qos(depth=10)
     )
     located = []
 
@@ -145,7 +144,7 @@ def test_the_query_changes_by_a_text_topic(camera, bridge, types):
 
 
 def test_diagnostics_tell_how_it_is_going(camera, bridge):
-    heard = camera.listen("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", Quality(depth=10))
+    heard = camera.listen("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", Qos(depth=10))
     wait_for(lambda: heard)
     names = {status.name for status in heard[0].status}
     assert "molmo_point: model server" in names
@@ -153,7 +152,7 @@ def test_diagnostics_tell_how_it_is_going(camera, bridge):
 
 
 def test_the_overlay_is_published_to_whom_it_may_concern(camera, bridge):
-    heard = camera.listen("/molmo_point/overlay", "sensor_msgs/msg/Image", Quality(reliable=False))
+    heard = camera.listen("/molmo_point/overlay", "sensor_msgs/msg/Image", Qos(reliable=False))
     camera.show_until(lambda: heard, "an overlay")
     assert (heard[0].width, heard[0].height, heard[0].encoding) == (640, 480, "rgb8")
 
@@ -201,7 +200,7 @@ def _graph(camera):
     participant = camera.participant
     wire = participant._wire.of(GRAPH_TYPE)
     topic = Topic(participant._participant, GRAPH_TOPIC, wire)
-    qos = participant._qos(Quality(latched=True, depth=10), GRAPH_TYPE)
+    qos = participant._qos(Qos(latched=True, depth=10), GRAPH_TYPE)
     reader = DataReader(participant._participant, topic, qos=qos)
 
     class Seen(list):

@@ -141,14 +141,14 @@ def test_a_jpeg_has_lost_the_depth():
 
 
 def ready(scene, **values):
-    """A session that has seen one good picture with all that belongs to it but depth."""
+    """A session that has seen one good image with all that belongs to it but depth."""
     drive = Drive(scene)
     session = Session(Settings.of({**CAMERA, **values}), FakePointer(find_ball), clock=drive.clock)
     drive.session = session
     drive.begin()
     drive.advance(0.2)
-    session.feeds["camera"]._depths.clear()
-    return session, session.feeds["camera"], session.feeds["camera"].newest_stamp_ns()
+    session.buffers["camera"]._depths.clear()
+    return session, session.buffers["camera"], session.buffers["camera"].newest_stamp_ns()
 
 
 def position(session):
@@ -163,12 +163,12 @@ def scene(types):
 @pytest.mark.parametrize("rvl_too", [False, True])
 def test_compressed_depth_gives_the_position(scene, rvl_too):
     topic = "/camera/depth/compressedDepth"
-    session, feed, stamp = ready(scene, **{"camera.depth_topic": topic})
+    session, buffer, stamp = ready(scene, **{"camera.depth_topic": topic})
     plain = scene.depth(stamp, "16UC1")
     stored = plain.data.view(np.uint16).reshape(HEIGHT, WIDTH)
     form = "16UC1; compressedDepth " + ("rvl" if rvl_too else "png")
     data = header() + (rvl(stored) if rvl_too else png(stored))
-    feed.add_depth(Msg(form, data, plain.header))
+    buffer.add_depth(Msg(form, data, plain.header))
     found = position(session)
     assert found.status is PositionStatus.OK, found.message
     assert np.linalg.norm(found.xyz - BALL_ODOM) < 0.002
@@ -187,22 +187,24 @@ def test_compressed_depth_gives_the_position(scene, rvl_too):
 def test_the_transport_of_depth_follows_its_topic_unless_it_is_given(
     types, topic, transport, compressed
 ):
-    from molmo_robot.continuous_query import StandingQuery
+    from molmo_robot.continuous_pointing import ContinuousPointing
     from molmo_robot.topics import inputs
 
     values = {"camera.depth_topic": topic, "camera.depth_transport": transport}
     session = Session(Settings.of(values), FakePointer())
-    heard = {i.topic: i.type_name for i in inputs(session, StandingQuery(session, print))}
+    heard = {i.topic: i.type_name for i in inputs(session, ContinuousPointing(session, print))}
     assert heard[topic].endswith("CompressedImage") == compressed
 
 
 @pytest.mark.parametrize("scale", [1, 2])
 def test_depth_of_another_frame_is_not_taken_for_registered(scene, scale):
-    """The size of the picture, or of its shape, says nothing about whose depth it is."""
-    session, feed, stamp = ready(scene)
+    """The size of the image, or of its shape, says nothing about whose depth it is."""
+    session, buffer, stamp = ready(scene)
     size = (WIDTH // scale, HEIGHT // scale)
     array = np.full((size[1], size[0]), 1.9, np.float32)
-    feed.add_depth(scene.picture(stamp, array, "32FC1", 4 * size[0], "depth_optical", size))
+    buffer.add_depth(
+        scene.image_message(stamp, array, "32FC1", 4 * size[0], "depth_optical", size)
+    )
     found = position(session)
     assert found.status is PositionStatus.DEPTH_MISMATCH
     assert "'camera_optical', got depth in 'depth_optical'" in found.message
@@ -210,22 +212,22 @@ def test_depth_of_another_frame_is_not_taken_for_registered(scene, scale):
 
 
 @pytest.mark.parametrize("frame_id", ["camera_optical", "/camera_optical", ""])
-def test_depth_of_the_pictures_frame_is_registered(scene, frame_id):
-    session, feed, stamp = ready(scene)
-    feed.add_depth(scene.depth(stamp, frame_id=frame_id))
+def test_depth_of_the_images_frame_is_registered(scene, frame_id):
+    session, buffer, stamp = ready(scene)
+    buffer.add_depth(scene.depth(stamp, frame_id=frame_id))
     assert position(session).status is PositionStatus.OK
 
 
 def test_depth_of_another_frame_is_registered_where_the_user_says_so(scene):
-    session, feed, stamp = ready(scene, **{"camera.depth_registered": True})
-    feed.add_depth(scene.depth(stamp, frame_id="depth_optical"))
+    session, buffer, stamp = ready(scene, **{"camera.depth_registered": True})
+    buffer.add_depth(scene.depth(stamp, frame_id="depth_optical"))
     assert position(session).status is PositionStatus.OK
 
 
 def test_depth_with_the_camera_info_of_another_frame_is_refused(scene):
-    session, feed, stamp = ready(scene, **{"camera.depth_info_topic": "/camera/depth_info"})
-    feed.add_depth_info(scene.info(focal=250.0, frame_id="infra1_optical"))
-    feed.add_depth(scene.depth(stamp))
+    session, buffer, stamp = ready(scene, **{"camera.depth_info_topic": "/camera/depth_info"})
+    buffer.add_depth_info(scene.info(focal=250.0, frame_id="infra1_optical"))
+    buffer.add_depth(scene.depth(stamp))
     found = position(session)
     assert found.status is PositionStatus.DEPTH_MISMATCH
     assert "in the frame 'infra1_optical' as /camera/depth_info says" in found.message
@@ -233,7 +235,7 @@ def test_depth_with_the_camera_info_of_another_frame_is_refused(scene):
 
 def test_registered_depth_of_a_stereo_pair_asks_for_no_transform(scene):
     """depth_registered true: the frame of the depth image need not be on /tf."""
-    session, feed, stamp = ready(
+    session, buffer, stamp = ready(
         scene,
         **{
             "camera.depth_registered": "true",
@@ -241,7 +243,7 @@ def test_registered_depth_of_a_stereo_pair_asks_for_no_transform(scene):
             "tf_timeout_s": 0.0,
         },
     )
-    feed.add_depth(scene.depth(stamp, frame_id="nowhere"))
+    buffer.add_depth(scene.depth(stamp, frame_id="nowhere"))
     assert position(session).status is PositionStatus.OK
 
 
@@ -249,8 +251,8 @@ def test_registered_depth_of_a_stereo_pair_asks_for_no_transform(scene):
     ("late_s", "words"), [(0.033, "0.033 s later"), (-0.05, "0.050 s earlier")]
 )
 def test_no_depth_says_how_far_away_the_nearest_is(scene, late_s, words):
-    session, feed, stamp = ready(scene)
-    feed.add_depth(scene.depth(stamp + round(late_s * SECOND)))
+    session, buffer, stamp = ready(scene)
+    buffer.add_depth(scene.depth(stamp + round(late_s * SECOND)))
     found = position(session)
     assert found.status is PositionStatus.NO_DEPTH
     assert words in found.message
@@ -276,8 +278,8 @@ def test_readings_of_another_unit_get_a_hint_and_the_parameter_mends_it(
     array = np.full((HEIGHT, WIDTH), value, kind)
 
     def ask(**values):
-        session, feed, stamp = ready(scene, **values)
-        feed.add_depth(scene.picture(stamp, array, encoding, kind().itemsize * WIDTH))
+        session, buffer, stamp = ready(scene, **values)
+        buffer.add_depth(scene.image_message(stamp, array, encoding, kind().itemsize * WIDTH))
         return position(session)
 
     found = ask()
@@ -288,38 +290,40 @@ def test_readings_of_another_unit_get_a_hint_and_the_parameter_mends_it(
 
 
 def test_a_scale_counts_for_floats_of_64_bits_too(scene):
-    session, feed, stamp = ready(scene, **{"camera.depth_scale": 0.001})
-    feed.add_depth(scene.picture(stamp, np.full((HEIGHT, WIDTH), 1900.0), "64FC1", 8 * WIDTH))
+    session, buffer, stamp = ready(scene, **{"camera.depth_scale": 0.001})
+    buffer.add_depth(
+        scene.image_message(stamp, np.full((HEIGHT, WIDTH), 1900.0), "64FC1", 8 * WIDTH)
+    )
     assert position(session).depth_m == pytest.approx(1.9)
 
 
 def test_fast_depth_covers_seconds_and_not_a_number_of_images(scene):
-    session, feed, stamp = ready(scene)
+    session, buffer, stamp = ready(scene)
     for i in range(180):
-        feed.add_depth(scene.depth(stamp + i * SECOND // 120))
+        buffer.add_depth(scene.depth(stamp + i * SECOND // 120))
     assert position(session).status is PositionStatus.OK
 
 
 def test_depth_without_a_stamp_among_stamped_ones_costs_only_itself(scene):
-    session, feed, stamp = ready(scene)
-    feed.add_depth(scene.depth(stamp))
-    feed.add_depth(scene.depth(0))
-    feed.add_image(scene.image(0))
-    assert feed.newest_stamp_ns() == stamp
+    session, buffer, stamp = ready(scene)
+    buffer.add_depth(scene.depth(stamp))
+    buffer.add_depth(scene.depth(0))
+    buffer.add_image(scene.image(0))
+    assert buffer.newest_stamp_ns() == stamp
     assert position(session).status is PositionStatus.OK
-    assert "stamp 0" in feed.stray
+    assert "stamp 0" in buffer.stray
 
 
-def test_a_second_publisher_that_lags_behind_costs_neither_pictures_nor_depth(scene):
-    session, feed, stamp = ready(scene)
+def test_a_second_publisher_that_lags_behind_costs_neither_images_nor_depth(scene):
+    session, buffer, stamp = ready(scene)
     for i in range(8):
         now = stamp + (i + 1) * SECOND // 30
-        feed.add_depth(scene.depth(now))
-        feed.add_depth(scene.depth(now - 5 * SECOND))
+        buffer.add_depth(scene.depth(now))
+        buffer.add_depth(scene.depth(now - 5 * SECOND))
         session.add_image("camera", scene.image(now))
         session.add_image("camera", scene.image(now - 5 * SECOND))
         session.add_transforms(scene.tf(now))
-    assert feed.newest_stamp_ns() == now
+    assert buffer.newest_stamp_ns() == now
     assert position(session).status is PositionStatus.OK
     assert "a second publisher?" in session.health.problems()["camera"]
 
@@ -332,23 +336,23 @@ def test_a_second_publisher_that_lags_behind_costs_neither_pictures_nor_depth(sc
         {"k": np.zeros(9)},
     ],
 )
-def test_a_rectified_picture_needs_p_alone(scene, changes):
-    session, feed, stamp = ready(scene, **{"camera.rectified": "true"})
-    feed.add_depth(scene.depth(stamp))
+def test_a_rectified_image_needs_p_alone(scene, changes):
+    session, buffer, stamp = ready(scene, **{"camera.rectified": "true"})
+    buffer.add_depth(scene.depth(stamp))
     info = scene.info()
     for name, value in changes.items():
         setattr(info, name, value)
-    feed.add_info(info)
+    buffer.add_info(info)
     found = position(session)
     assert found.status is PositionStatus.OK, found.message
     assert np.linalg.norm(found.xyz - BALL_ODOM) < 0.002
 
 
-def test_a_rectified_picture_without_p_is_not_calibrated(scene):
-    session, feed, _ = ready(scene, **{"camera.rectified": True})
+def test_a_rectified_image_without_p_is_not_calibrated(scene):
+    session, buffer, _ = ready(scene, **{"camera.rectified": True})
     info = scene.info()
     info.p = np.zeros(12)
-    feed.add_info(info)
+    buffer.add_info(info)
     found = position(session)
     assert found.status is PositionStatus.NOT_CALIBRATED
     assert "P[0] is 0" in found.message
@@ -372,7 +376,7 @@ def test_views_that_contradict_each_other_are_ambiguous(scene, monkeypatch):
     position(session)
     later = scene.start_ns + SECOND
     session.clock = lambda: later
-    session.freezer._clock = lambda: later
+    session.snapshots._clock = lambda: later
     for stamp in (later - SECOND // 100, later + SECOND // 100):
         session.add_transforms(scene.tf(stamp))
     session.add_image("camera", scene.image(later))
@@ -383,12 +387,12 @@ def test_views_that_contradict_each_other_are_ambiguous(scene, monkeypatch):
 
 
 def test_an_unregistered_depth_still_goes_through_its_own_camera(scene):
-    session, feed, stamp = ready(scene, **{"camera.depth_info_topic": "/camera/depth_info"})
+    session, buffer, stamp = ready(scene, **{"camera.depth_info_topic": "/camera/depth_info"})
     beside = Transform.from_parts(np.eye(3), [0.05, 0, 0], "camera_optical", "depth_optical")
     session.add_transforms(
         scene.make("tf2_msgs/msg/TFMessage", transforms=[scene.transform(stamp, beside)]),
         static=True,
     )
-    feed.add_depth_info(scene.info(focal=250.0, frame_id="depth_optical"))
-    feed.add_depth(scene.depth(stamp, frame_id="depth_optical"))
+    buffer.add_depth_info(scene.info(focal=250.0, frame_id="depth_optical"))
+    buffer.add_depth(scene.depth(stamp, frame_id="depth_optical"))
     assert position(session).status is PositionStatus.OK

@@ -1,4 +1,4 @@
-"""Continuous pointing on pictures that are repeated, late, or not stamped."""
+"""Continuous pointing on images that are repeated, late, or not stamped."""
 
 import itertools
 import threading
@@ -35,11 +35,11 @@ class Clock:
         return self.now_ns
 
 
-def keys_of(scene, *pictures):
-    """Keys of pictures (stamp in ns, which place of the scene it shows), and the order that gave them."""
+def keys_of(scene, *images):
+    """Keys of images (stamp in ns, which place of the scene it shows), and the order that gave them."""
     order = FrameOrder("/image", Clock())
     keys = []
-    for stamp_ns, shown_s in pictures:
+    for stamp_ns, shown_s in images:
         message = scene.image(scene.start_ns + round(shown_s * SECOND))
         message.header = scene.header(stamp_ns, "camera_optical")
         keys.append(order.key(message))
@@ -50,28 +50,28 @@ def test_stamps_that_go_on_are_the_keys(scene):
     stamps = [5 * SECOND + i * 33_000_000 for i in range(5)]
     keys, order = keys_of(scene, *((s, i / 30) for i, s in enumerate(stamps)))
     assert keys == stamps
-    assert not order.remark
+    assert not order.problem
 
 
-def test_a_picture_that_comes_twice_is_taken_once(scene):
+def test_an_image_that_comes_twice_is_taken_once(scene):
     keys, order = keys_of(scene, (SECOND, 0), (SECOND, 0), (2 * SECOND, 1))
     assert keys == [SECOND, None, 2 * SECOND]
-    assert not order.remark
+    assert not order.problem
 
 
-def test_a_late_picture_is_let_go_and_named(scene):
+def test_a_late_image_is_let_go_and_named(scene):
     keys, order = keys_of(scene, (SECOND, 0), (SECOND - 33_000_000, 1))
     assert keys == [SECOND, None]
-    assert "0.033 s before an earlier one" in order.remark
+    assert "0.033 s before an earlier one" in order.problem
 
 
-def test_pictures_without_stamps_are_taken_in_the_order_they_come(scene):
+def test_images_without_stamps_are_taken_in_the_order_they_come(scene):
     keys, order = keys_of(scene, *((0, i / 10) for i in range(6)))
     assert all(b - a == SECOND // 30 for a, b in itertools.pairwise(keys))
-    assert "carry the same stamp (0 ns)" in order.remark
+    assert "carry the same stamp (0 ns)" in order.problem
 
 
-def test_an_odd_old_picture_is_let_go_and_a_clock_set_back_is_taken(scene):
+def test_an_odd_old_image_is_let_go_and_a_clock_set_back_is_taken(scene):
     odd = [(100 * SECOND, 0), (SECOND, 1), (101 * SECOND, 2), (0, 3), (102 * SECOND, 4)]
     keys, _ = keys_of(scene, *odd)
     assert keys == [100 * SECOND, None, 101 * SECOND, None, 102 * SECOND]
@@ -81,22 +81,22 @@ def test_an_odd_old_picture_is_let_go_and_a_clock_set_back_is_taken(scene):
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 5)), max_size=40))
-def test_keys_only_grow_within_a_second(types, pictures):
+def test_keys_only_grow_within_a_second(types, images):
     scene = Scene(types)
     keys, _ = keys_of(
-        scene, *((SECOND + 10_000_000 * stamp, shown / 10) for stamp, shown in pictures)
+        scene, *((SECOND + 10_000_000 * stamp, shown / 10) for stamp, shown in images)
     )
     taken = [key for key in keys if key is not None]
     assert taken == sorted(set(taken))
     newest_ns = 0
-    for key, (stamp, _) in zip(keys, pictures, strict=True):
+    for key, (stamp, _) in zip(keys, images, strict=True):
         stamp_ns = SECOND + 10_000_000 * stamp
-        assert (key is None) or stamp_ns >= newest_ns, "a picture from before the newest one"
+        assert (key is None) or stamp_ns >= newest_ns, "an image from before the newest one"
         newest_ns = max(newest_ns, stamp_ns)
 
 
 class Stage:
-    """A continuous query with optical flow on a camera that stamps its pictures as it likes."""
+    """A continuous query with optical flow on a camera that stamps its images as it likes."""
 
     def __init__(self, scene, answers=find_ball, **values):
         pytest.importorskip("cv2", reason="following needs OpenCV")
@@ -157,10 +157,10 @@ def test_points_are_published_whatever_the_stamps(stage, habit):
     assert len(found) >= 10
     assert {a.points[0].track_id for a in found[-5:]} == {found[-1].points[0].track_id}
     if habit == "unset":
-        assert {(a.moment.stamp_ns, a.evidence_stamp_ns) for a in found} == {(0, 0)}
+        assert {(a.snapshot.stamp_ns, a.evidence_stamp_ns) for a in found} == {(0, 0)}
         assert "same stamp (0 ns)" in stage.problem
     else:
-        stamps = [a.moment.stamp_ns for a in found]
+        stamps = [a.snapshot.stamp_ns for a in found]
         assert stamps == sorted(stamps)
     if habit == "twice":
         assert not stage.problem
@@ -172,15 +172,15 @@ def test_before_the_first_answer_the_status_is_pending(stage):
     wait_for(lambda: stage.published)
     first = stage.published[0]
     assert (first.pointing.status, first.points) == (Status.PENDING, ())
-    assert first.moment.stamp_ns == stamp_at(1)
+    assert first.snapshot.stamp_ns == stamp_at(1)
 
 
-def test_an_answer_about_the_only_picture_is_published(stage):
+def test_an_answer_about_the_only_image_is_published(stage):
     """No later frame will ever carry it."""
     stage = stage()
     stage.show(stamp_at(1))
     wait_for(stage.found)
-    assert stage.found()[0].moment.stamp_ns == stamp_at(1)
+    assert stage.found()[0].snapshot.stamp_ns == stamp_at(1)
 
 
 def test_points_that_are_lost_are_pending_and_never_absent(stage, types):
@@ -201,7 +201,7 @@ def test_points_that_are_lost_are_pending_and_never_absent(stage, types):
     wall = np.random.default_rng(1)
     for k in range(12):
         noise = wall.integers(0, 255, (240, 320, 3), np.uint8)
-        message = stage.scene.picture(stamp_at(i + 1 + k), noise, "rgb8", 960)
+        message = stage.scene.image_message(stamp_at(i + 1 + k), noise, "rgb8", 960)
         stage.continuous.offer("camera", message)
         time.sleep(0.05)
     statuses = [a.pointing.status for a in stage.published]
@@ -256,7 +256,9 @@ def test_a_clock_set_back_or_another_size_loses_the_points_once(stage, change):
             if change == "size":
                 scene = stage.scene
                 rgb = np.zeros((120, 160, 3), np.uint8)
-                message = scene.picture(stamp_at(i + 1 + k), rgb, "rgb8", 480, size=(160, 120))
+                message = scene.image_message(
+                    stamp_at(i + 1 + k), rgb, "rgb8", 480, size=(160, 120)
+                )
                 stage.continuous.offer("camera", message)
                 time.sleep(0.03)
             else:

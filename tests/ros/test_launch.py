@@ -92,7 +92,7 @@ def test_without_a_file_the_topics_are_those_of_todays_realsense(launched):
     assert values["camera.depth_topic"] == ""
 
 
-def test_another_cameras_picture_gets_no_depth_of_a_realsense(launched):
+def test_another_cameras_image_gets_no_depth_of_a_realsense(launched):
     _, _, values, _ = launched(image_topic="/zed/left/image")
     assert values == {"camera.image_topic": "/zed/left/image"}
 

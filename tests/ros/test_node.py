@@ -13,7 +13,7 @@ from molmo_point.points import Point
 from molmo_point.testing import FakePointer
 
 
-def test_an_action_gives_the_position_at_the_pictures_stamp_and_publishes_it(robot):
+def test_an_action_gives_the_position_at_the_images_stamp_and_publishes_it(robot):
     robot = robot().up()
     kinds = {
         "detections": "vision_msgs/msg/Detection2DArray",
@@ -120,10 +120,10 @@ def test_sensors_are_heard_while_the_model_thinks(robot):
     robot.show()
     handle = robot.goal()
     assert pointer.asked.wait(10)
-    before = robot.node.session.feeds["camera"].counts.images
+    before = robot.node.session.buffers["camera"].counts.images
     for _ in range(3):
         robot.show()
-    assert robot.node.session.feeds["camera"].counts.images == before + 3
+    assert robot.node.session.buffers["camera"].counts.images == before + 3
     pointer.release.set()
     assert result(handle.get_result_async()).result.code == Code.NO_POINTS
 

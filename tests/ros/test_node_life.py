@@ -102,7 +102,7 @@ def test_a_full_life_frees_everything_and_starts_again(robot):
     robot.node.trigger_cleanup()
     assert robot.pointer.closed
     wait_for(lambda: robot.helper.count_publishers("/point_node/points") == 0)
-    assert not robot.node._outlets
+    assert not robot.node._result_publishers
     robot.up()
     robot.show()
     assert result(robot.goal().get_result_async()).result.code == Code.SUCCEEDED
@@ -147,7 +147,7 @@ def test_another_camera_counts_from_the_next_configure_on(robot):
     robot.node.trigger_cleanup()
     assert robot.node.set_parameters([other])[0].successful
     robot.up()
-    assert [*robot.node.session.feeds] == ["left", "right"]
+    assert [*robot.node.session.buffers] == ["left", "right"]
     assert robot.node.get_parameter("right.image_topic").value == "image_raw"
 
 
@@ -190,7 +190,7 @@ def test_the_overlay_is_only_made_while_somebody_watches(robot):
         watched.append,
         profile(SENSOR),
     )
-    wait_for(lambda: robot.node._outlets["overlay"].get_subscription_count() > 0)
+    wait_for(lambda: robot.node._result_publishers["overlay"].get_subscription_count() > 0)
     result(robot.goal().get_result_async())
     wait_for(lambda: watched)
     assert (watched[0].encoding, watched[0].header.frame_id) == ("rgb8", "camera_optical")
@@ -238,7 +238,7 @@ def test_a_clock_set_back_makes_the_session_forget(robot):
     clock.set_ros_time(100 * SECOND)
     clock.set_ros_time(10 * SECOND)
     assert robot.node.session.health.jumps == 1
-    assert robot.node.session.feeds["camera"].newest_stamp_ns() is None
+    assert robot.node.session.buffers["camera"].newest_stamp_ns() is None
 
 
 def test_the_executable_starts_by_itself_and_stops_when_told(ros):

@@ -46,14 +46,14 @@ def test_no_answer_is_pending(types):
 
 
 def test_transforms_are_heard_where_the_parameters_say(types):
-    from molmo_robot.continuous_query import StandingQuery
+    from molmo_robot.continuous_pointing import ContinuousPointing
     from molmo_robot.session import Session
 
     from molmo_point.testing import FakePointer
 
     values = {"tf_topic": "/robot1/tf", "tf_static_topic": "/robot1/tf_static"}
     session = Session(Settings.of(values), FakePointer())
-    heard = {i.role: i.topic for i in topics.inputs(session, StandingQuery(session, print))}
+    heard = {i.role: i.topic for i in topics.inputs(session, ContinuousPointing(session, print))}
     assert (heard["moving"], heard["fixed"]) == ("/robot1/tf", "/robot1/tf_static")
 
 
@@ -62,7 +62,7 @@ def test_calibration_that_was_sent_once_before_the_node_is_heard(robot):
     latched = robot.publisher("sensor_msgs/msg/CameraInfo", "/camera/camera_info", latched=True)
     latched.publish(robot.scene.info())
     robot.up()
-    wait_for(lambda: robot.node.session.feeds["camera"].info is not None)
+    wait_for(lambda: robot.node.session.buffers["camera"].info is not None)
 
 
 def test_the_node_publishes_a_pose_for_nav2(robot):

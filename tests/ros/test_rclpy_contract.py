@@ -7,7 +7,7 @@ import pytest
 from ros_world import result, spinning, wait_for
 
 
-def quality(reliable=True, latched=False, depth=1):
+def qos(reliable=True, latched=False, depth=1):
     from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
     return QoSProfile(
@@ -63,9 +63,9 @@ def test_a_reliable_subscription_hears_nothing_from_a_best_effort_publisher(
     talker, listener = ros.create_node("talker"), ros.create_node("listener")
     heard = []
     with spinning(talker, listener):
-        publisher = talker.create_publisher(String, "/qos", quality(reliable_publisher))
+        publisher = talker.create_publisher(String, "/qos", qos(reliable_publisher))
         listener.create_subscription(
-            String, "/qos", lambda m: heard.append(m.data), quality(reliable_subscription)
+            String, "/qos", lambda m: heard.append(m.data), qos(reliable_subscription)
         )
         matches = reliable_publisher or not reliable_subscription
         if matches:
@@ -83,11 +83,11 @@ def test_a_late_subscriber_gets_the_last_message_of_a_latched_topic(ros):
     talker, listener = ros.create_node("talker"), ros.create_node("listener")
     heard = []
     with spinning(talker, listener):
-        publisher = talker.create_publisher(String, "/latched", quality(latched=True))
+        publisher = talker.create_publisher(String, "/latched", qos(latched=True))
         publisher.publish(text("first"))
         publisher.publish(text("last"))
         listener.create_subscription(
-            String, "/latched", lambda m: heard.append(m.data), quality(latched=True)
+            String, "/latched", lambda m: heard.append(m.data), qos(latched=True)
         )
         wait_for(lambda: heard)
     assert heard == ["last"]
@@ -99,9 +99,9 @@ def test_private_names_lie_under_the_node(ros):
     node = ros.create_node("owner")
     heard = []
     with spinning(node):
-        publisher = node.create_publisher(String, "~/points", quality(latched=True))
+        publisher = node.create_publisher(String, "~/points", qos(latched=True))
         node.create_subscription(
-            String, "/owner/points", lambda m: heard.append(m.data), quality(latched=True)
+            String, "/owner/points", lambda m: heard.append(m.data), qos(latched=True)
         )
         publisher.publish(text("here"))
         wait_for(lambda: heard)
@@ -113,9 +113,9 @@ def test_a_lifecycle_publisher_is_silent_until_its_node_is_active(ros):
     node, _ = lifecycle_node("quiet")
     heard = []
     with spinning(node):
-        publisher = node.create_lifecycle_publisher(String, "/managed", quality(latched=True))
+        publisher = node.create_lifecycle_publisher(String, "/managed", qos(latched=True))
         node.create_subscription(
-            String, "/managed", lambda m: heard.append(m.data), quality(latched=True)
+            String, "/managed", lambda m: heard.append(m.data), qos(latched=True)
         )
         node.trigger_configure()
         publisher.publish(text("too early"))
@@ -200,8 +200,8 @@ def test_an_exception_in_a_callback_comes_out_of_spin_which_can_go_on(ros):
         if len(heard) == 1:
             raise ZeroDivisionError("a bug")
 
-    publisher = node.create_publisher(String, "/clumsy", quality())
-    node.create_subscription(String, "/clumsy", stumble, quality())
+    publisher = node.create_publisher(String, "/clumsy", qos())
+    node.create_subscription(String, "/clumsy", stumble, qos())
     executor = MultiThreadedExecutor(num_threads=2)
     executor.add_node(node)
 
@@ -232,7 +232,7 @@ def test_a_lifecycle_publisher_is_forgotten_with_its_own_call(ros):
 
     node, _ = lifecycle_node("quiet")
     with spinning(node):
-        publisher = node.create_lifecycle_publisher(String, "/managed", quality())
+        publisher = node.create_lifecycle_publisher(String, "/managed", qos())
         wait_for(lambda: node.count_publishers("/managed") == 1)
         node.destroy_lifecycle_publisher(publisher)
         wait_for(lambda: node.count_publishers("/managed") == 0)

@@ -100,7 +100,7 @@ def test_an_activation_that_fails_leaves_nothing_behind(robot, monkeypatch):
         assert not change(robot, "activate")
     assert state(robot) == "unconfigured"
     assert robot.node.session is None
-    assert not robot.node._outlets
+    assert not robot.node._result_publishers
     robot.up()
     robot.show()
     assert result(robot.goal().get_result_async()).result.code == Code.SUCCEEDED
@@ -163,7 +163,7 @@ def test_two_parameters_that_only_fit_together_are_set_at_once(robot):
     assert (settings.depth_min_m, settings.depth_max_m) == (20.0, 30.0)
 
 
-def test_a_node_is_activated_and_deactivated_again_and_again_while_pictures_come(robot):
+def test_a_node_is_activated_and_deactivated_again_and_again_while_images_come(robot):
     robot = robot().up()
     robot.show()
     for _ in range(30):

@@ -99,6 +99,6 @@ def test_simulated_time_that_is_set_back_clears_the_session(robot):
     set_time(10)
     session = robot.node.session
     wait_for(lambda: session.health.jumps == 1)
-    assert session.feeds["camera"].newest_stamp_ns() is None
+    assert session.buffers["camera"].newest_stamp_ns() is None
     robot.show()
     assert result(robot.goal().get_result_async()).result.code == Code.SUCCEEDED

@@ -21,11 +21,11 @@ pytest.importorskip("rclpy", reason="needs a sourced ROS 2 with the built worksp
 
 SOAK_S = float(os.environ.get("MOLMO_POINT_SOAK_S", "600"))
 WARM_S = min(90.0, SOAK_S / 4)
-"""After this the buffers of pictures, transforms and results (30 s) are full."""
+"""After this the buffers of images, transforms and results (30 s) are full."""
 
 
 class Client:
-    """Sends goals one after the other, some with a picture of their own, and withdraws every tenth.
+    """Sends goals one after the other, some with an image of their own, and withdraws every tenth.
 
     It spins its node itself: rclpy's action client loses the answer that comes between sending a request on one thread and
     noting it down while another thread spins (one of 1500 here).
@@ -37,7 +37,7 @@ class Client:
         from rclpy.executors import SingleThreadedExecutor
 
         self._goal = Point.Goal
-        self._picture, self._info = scene.image(scene.start_ns), scene.info()
+        self._image, self._info = scene.image(scene.start_ns), scene.info()
         self._node = ros.create_node("client")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
@@ -53,7 +53,7 @@ class Client:
     def ask(self, number):
         goal = self._goal(query="ball", compute_position=True)
         if number % 10 == 3:
-            goal.image, goal.camera_info = self._picture, self._info
+            goal.image, goal.camera_info = self._image, self._info
         begun = time.monotonic()
         handle = self._result(self._action.send_goal_async(goal))
         assert handle.accepted

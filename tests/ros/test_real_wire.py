@@ -29,9 +29,9 @@ BOTH = (True, False)
 
 def profile(reliable, latched, depth=5):
     from molmo_point_ros.node import profile as profile_of
-    from molmo_robot.topics import Quality
+    from molmo_robot.qos import Qos
 
-    return profile_of(Quality(reliable=reliable, latched=latched, depth=depth))
+    return profile_of(Qos(reliable=reliable, latched=latched, depth=depth))
 
 
 @pytest.mark.parametrize(("reliable", "latched"), [*itertools.product(BOTH, BOTH)])
@@ -68,7 +68,7 @@ def test_a_node_that_wants_reliable_cameras_does_not_hear_the_others(robot):
         lossy.publish(robot.scene.image(robot.stamp_ns))
         time.sleep(0.05)
     assert lossy.get_subscription_count() == 0
-    assert robot.node.session.feeds["camera"].newest_stamp_ns() is None
+    assert robot.node.session.buffers["camera"].newest_stamp_ns() is None
     robot.helper.destroy_publisher(lossy)
     robot.show()
 
@@ -83,7 +83,7 @@ def test_every_kind_of_subscriber_hears_the_answers(robot, reliable, latched):
     robot.helper.create_subscription(
         PointArray, "/point_node/points", heard.append, profile(reliable, latched)
     )
-    wait_for(lambda: robot.node._outlets["points"].get_subscription_count() > 0)
+    wait_for(lambda: robot.node._result_publishers["points"].get_subscription_count() > 0)
     result(robot.goal().get_result_async())
     wait_for(lambda: heard)
 
@@ -106,7 +106,7 @@ def test_only_a_transient_local_late_joiner_gets_the_last_answer(robot, latched)
         if latched:
             wait_for(lambda: heard)
         else:
-            wait_for(lambda: robot.node._outlets["points"].get_subscription_count() > 0)
+            wait_for(lambda: robot.node._result_publishers["points"].get_subscription_count() > 0)
             time.sleep(0.5)
     assert [m.query for m in heard] == (["last ball"] if latched else [])
 

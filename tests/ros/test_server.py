@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 from molmo_robot.codes import Code
-from molmo_robot.lazy_pointer import connect
+from molmo_robot.reconnecting_pointer import connect
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
 from molmo_robot.types import Request
@@ -148,7 +148,7 @@ def test_cancelling_stops_a_model_that_has_not_given_a_point_yet(drive, serve):
     outcome = drive.session.point(Request("ball", timeout_s=29), cancelled=pointer.begun.is_set)
     assert outcome.code is Code.CANCELED
     wait_for(pointer.stopped.is_set, 20, "the model's end")
-    wait_for(lambda: len(drive.session.line) == 0, 20, "the place in the line")
+    wait_for(lambda: len(drive.session.counter) == 0, 20, "the place in the line")
 
 
 def test_a_key_needs_an_endpoint_that_knows_keys():

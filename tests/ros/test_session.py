@@ -1,4 +1,4 @@
-"""The session without ROS: what belongs to a picture's stamp stays with it, and everything that is missing has a name."""
+"""The session without ROS: what belongs to an image's stamp stays with it, and everything that is missing has a name."""
 
 import threading
 import time
@@ -39,7 +39,7 @@ def position_of(outcome):
     return placed.position
 
 
-def test_a_slow_model_and_a_moving_camera_give_the_point_at_the_pictures_stamp(types):
+def test_a_slow_model_and_a_moving_camera_give_the_point_at_the_images_stamp(types):
     """0.5 m/s and 1.5 s of thinking are 0.75 m of error where depth or transform are taken when the answer comes."""
 
     def think(image, query):
@@ -54,13 +54,13 @@ def test_a_slow_model_and_a_moving_camera_give_the_point_at_the_pictures_stamp(t
         asked_ns = drive.now_ns
         outcome = drive.session.point(Request("ball"))
         position = position_of(outcome)
-        moment = outcome.answer.moment
-        assert asked_ns - moment.stamp_ns <= SECOND // 30
-        assert drive.now_ns - moment.stamp_ns >= 1.5 * SECOND
-        assert moment.depth[0] == moment.stamp_ns, "depth of another picture"
+        snapshot = outcome.answer.snapshot
+        assert asked_ns - snapshot.stamp_ns <= SECOND // 30
+        assert drive.now_ns - snapshot.stamp_ns >= 1.5 * SECOND
+        assert snapshot.depth[0] == snapshot.stamp_ns, "depth of another image"
         errors.append(np.linalg.norm(position.xyz - BALL_ODOM))
     assert max(errors) < 0.002
-    assert drive.session.feeds["camera"].counts.sync_misses == 0
+    assert drive.session.buffers["camera"].counts.sync_misses == 0
 
 
 def test_the_latest_transform_would_be_wrong_by_far_more(types):
@@ -72,12 +72,12 @@ def test_the_latest_transform_would_be_wrong_by_far_more(types):
     assert np.linalg.norm(before.translation - after.translation) > 0.5
 
 
-def test_the_answer_carries_the_pictures_header_and_says_which_frame_its_positions_are_in(types):
+def test_the_answer_carries_the_images_header_and_says_which_frame_its_positions_are_in(types):
     drive = make_drive(types)
     drive.advance(0.3)
     answer = drive.session.point(Request("ball", request_id="r1")).answer
-    stamp = drive.session.feeds["camera"].newest_stamp_ns()
-    assert (answer.moment.stamp_ns, answer.moment.frame_id) == (stamp, "camera_optical")
+    stamp = drive.session.buffers["camera"].newest_stamp_ns()
+    assert (answer.snapshot.stamp_ns, answer.snapshot.frame_id) == (stamp, "camera_optical")
     assert (answer.position_frame, answer.evidence_stamp_ns, answer.request_id) == (
         "odom",
         stamp,
@@ -176,13 +176,13 @@ def test_max_points_keeps_the_best(types):
     assert [p.point.score for p in answer.points] == [0.9, 0.5]
 
 
-def test_not_before_waits_for_a_picture_taken_after_the_arm_moved(types):
+def test_not_before_waits_for_an_image_taken_after_the_arm_moved(types):
     drive = make_drive(types)
     drive.advance(0.2)
     wanted = drive.now_ns + SECOND // 10
     threading.Timer(0.1, drive.advance, (0.3,)).start()
     outcome = drive.session.point(Request("ball", not_before_ns=wanted, timeout_s=5))
-    assert outcome.answer.moment.stamp_ns >= wanted
+    assert outcome.answer.snapshot.stamp_ns >= wanted
 
 
 def test_an_image_in_the_request_is_used_instead_of_the_cameras(types):
@@ -196,7 +196,7 @@ def test_an_image_in_the_request_is_used_instead_of_the_cameras(types):
         compute_position=False,
     )
     answer = drive.session.point(request).answer
-    assert answer.moment.stamp_ns == stamp
+    assert answer.snapshot.stamp_ns == stamp
     assert np.allclose(answer.points[0].uv, drive.scene.ball_uv(stamp), atol=0.05)
     assert answer.points[0].position.status is PositionStatus.NOT_REQUESTED
 
@@ -252,7 +252,7 @@ def test_a_full_queue_says_busy_and_a_place_is_kept_until_the_model_is_done(type
     drive.advance(0.2)
     first = threading.Thread(target=drive.session.point, args=(Request("ball"),))
     first.start()
-    while len(drive.session.line) == 0:
+    while len(drive.session.counter) == 0:
         time.sleep(0.005)
     outcome = drive.session.point(Request("ball"))
     assert outcome.code is Code.BUSY
@@ -330,7 +330,7 @@ def test_a_clock_set_back_drops_what_was_before(types):
     drive = make_drive(types)
     drive.advance(20.0)
     drive.now_ns = drive.scene.start_ns
-    drive._picture = drive._transform = 0
+    drive._image = drive._transform = 0
     drive.advance(0.4)
     assert drive.session.health.jumps >= 1
     position = position_of(drive.session.point(Request("ball")))

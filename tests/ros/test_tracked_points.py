@@ -26,19 +26,19 @@ def scene(types):
     return Scene(types)
 
 
-def picture(scene, stamp_ns):
+def rgb(scene, stamp_ns):
     return scene.image(stamp_ns).data.reshape(scene.height, scene.width, 3)
 
 
 def show(tracker, scene, stamps):
     """Add frames; return what the newest one shows of the ball."""
     for stamp in stamps:
-        number = tracker.add_frame(picture(scene, stamp), stamp / SECOND, stamp)
+        number = tracker.add_frame(rgb(scene, stamp), stamp / SECOND, stamp)
     return number, tracker.answer("ball", doubtful=False)[0]
 
 
 def find(scene, stamp_ns):
-    return FakePointer(find_ball).point(picture(scene, stamp_ns), "ball")
+    return FakePointer(find_ball).point(rgb(scene, stamp_ns), "ball")
 
 
 def error_px(point, scene, stamp_ns):

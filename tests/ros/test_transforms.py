@@ -58,13 +58,13 @@ def test_a_late_transform_within_the_cache_is_sorted_in_and_a_repeated_one_repla
     assert x_of(buffer, "odom", "base", 14) == 5.0
 
 
-def test_one_old_transform_costs_no_pictures(types, tf):
+def test_one_old_transform_costs_no_images(types, tf):
     scene = Scene(types)
     session = Session(Settings.of({"camera.image_topic": "/image"}), FakePointer())
     session.add_transforms(tf(("odom", "base", 100, 0.0)))
     session.add_image("camera", scene.image(scene.start_ns))
     session.add_transforms(tf(("odom", "base", 0, 0.0)))
-    assert session.feeds["camera"].newest_stamp_ns() == scene.start_ns
+    assert session.buffers["camera"].newest_stamp_ns() == scene.start_ns
     assert session.health.jumps == 0
 
 

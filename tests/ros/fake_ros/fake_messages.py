@@ -90,7 +90,7 @@ def checked(value, description, name):
         assert value.dtype == element[1][0], f"{name} must be {element[1][0]}, got {value.dtype}"
         return value
     if element[1][0] == "uint8" and element[0] == Nodetype.BASE:
-        # rclpy takes lists, too, but copies them one by one: half a second for a picture.
+        # rclpy takes lists, too, but copies them one by one: half a second for an image.
         assert isinstance(value, array.array), f"{name}: give array.array('B'), got {type(value)}"
         assert value.typecode == "B"
         return value

@@ -24,9 +24,9 @@ ARGUMENTS = {
     "server_endpoint": "Where `molmo-point serve` runs, e.g. tcp://127.0.0.1:5555.",
     "target_frame": "Frame of the positions, e.g. odom; none: the camera's.",
     "camera_ns": f"Of a RealSense driver, its topics are below it (default without params_file and image_topic: {CAMERA_NS}).",
-    "image_topic": "Pictures.",
+    "image_topic": "Images.",
     "info_topic": "Their calibration; none: there is none.",
-    "depth_topic": "Depth registered to the pictures; none: there is none.",
+    "depth_topic": "Depth registered to the images; none: there is none.",
     "tf_namespace": "Transforms are on NAMESPACE/tf and NAMESPACE/tf_static, e.g. /robot1.",
     "use_sim_time": "true: take the time from /clock.",
 }

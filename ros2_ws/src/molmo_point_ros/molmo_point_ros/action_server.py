@@ -1,4 +1,4 @@
-"""`Servers`: the action and the services of the node."""
+"""`PointServers`: the action and the services of the node."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from molmo_robot.codes import Code
 from molmo_robot.messages.requests import continuous_request_of, fill, fill_feedback, request_of
+from molmo_robot.ros_types import PointRequestMessage, PointResultMessage, SetQueryMessage
 from molmo_robot.types import Outcome
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 
@@ -19,13 +20,13 @@ DONE = (Code.SUCCEEDED, Code.NO_POINTS, Code.TRUNCATED)
 """Outcomes with an answer to act on: the goal succeeds. With every other code it is aborted, and `message` says why."""
 
 RESULT_KEPT_S = 30
-"""How long the result of a goal that has ended can be asked for. rclpy keeps every goal with its picture for so long: its
-default of 15 minutes holds 5 GB of a client that sends pictures of 640x480 along at 6 Hz."""
+"""How long the result of a goal that has ended can be asked for. rclpy keeps every goal with its image for so long: its
+default of 15 minutes holds 5 GB of a client that sends images of 640x480 along at 6 Hz."""
 
 INACTIVE = Outcome(Code.CANCELED, "the node is not active: activate it first")
 
 
-class Servers:
+class PointServers:
     """Created when the node is configured; requests are refused unless it is active."""
 
     def __init__(self, node: PointNode) -> None:
@@ -57,13 +58,13 @@ class Servers:
         for service in self._services:
             self._node.destroy_service(service)
 
-    def _on_goal(self, goal: Any) -> Any:
+    def _on_goal(self, goal: PointRequestMessage) -> GoalResponse:
         if self._node.session is None:
             self._node.get_logger().warning(f"goal {goal.query!r} rejected: {INACTIVE.message}")
             return GoalResponse.REJECT
         return GoalResponse.ACCEPT
 
-    def _execute(self, handle: Any) -> Any:
+    def _execute(self, handle: Any) -> PointResultMessage:
         session = self._node.session
         identity = bytes(bytearray(handle.goal_id.uuid)).hex()
         outcome = INACTIVE
@@ -85,13 +86,15 @@ class Servers:
         self._publish(outcome)
         return result
 
-    def _on_query(self, request: Any, response: Any) -> Any:
+    def _on_query(
+        self, request: PointRequestMessage, response: PointResultMessage
+    ) -> PointResultMessage:
         session = self._node.session
         outcome = INACTIVE if session is None else session.point(request_of(request))
         self._publish(outcome)
         return fill(make, response, outcome)
 
-    def _on_set_query(self, request: Any, response: Any) -> Any:
+    def _on_set_query(self, request: SetQueryMessage, response: Any) -> Any:
         continuous = self._node.continuous
         response.accepted = continuous is not None
         response.message = INACTIVE.message

@@ -10,10 +10,12 @@ from typing import Any
 
 from molmo_robot.continuous_pointing import ContinuousPointing, MakeTracker
 from molmo_robot.diagnostics import diagnostics
-from molmo_robot.model_call import Asker
+from molmo_robot.model_call import StreamingPointer
+from molmo_robot.qos import Qos
+from molmo_robot.ros_types import Message
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
-from molmo_robot.topics import LIVE_OUTPUTS, Input, Quality, inputs, results
+from molmo_robot.topics import LIVE_OUTPUTS, Input, inputs, results
 from molmo_robot.types import Answer, Request
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import JumpThreshold
@@ -22,15 +24,15 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from molmo_point.errors import PointError, ServiceError
-from molmo_point_ros.action_server import Servers
+from molmo_point_ros.action_server import PointServers
 from molmo_point_ros.rclpy_types import make, message_class, quiet_about_qos
-from molmo_point_ros.ros_parameters import Declared
+from molmo_point_ros.ros_parameters import NodeParameters
 
 DIAGNOSTICS_PERIOD_S = 1.0
 
 
 class PointNode(LifecycleNode):  # type: ignore[misc]
-    """Points at what is asked for in the pictures of its cameras.
+    """Points at what is asked for in the images of its cameras.
 
     Args:
         connect: Opens the pointer that the settings name.
@@ -41,7 +43,7 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
 
     def __init__(
         self,
-        connect: Callable[[Settings], Asker],
+        connect: Callable[[Settings], StreamingPointer],
         make_tracker: MakeTracker | None = None,
         name: str = "point_node",
         **options: Any,
@@ -49,24 +51,24 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
         super().__init__(name, **options)
         self._connect = connect
         self._make_tracker = make_tracker
-        self.declared = Declared(self, self._settings_changed)
+        self.node_parameters = NodeParameters(self, self._settings_changed)
         self.requests_group = ReentrantCallbackGroup()
         self._sensors_group = MutuallyExclusiveCallbackGroup()
-        self._pointer: Asker | None = None
-        self._outlets: dict[str, Any] = {}
+        self._pointer: StreamingPointer | None = None
+        self._result_publishers: dict[str, Any] = {}
         self._diagnostics: Any = None
-        self._servers: Servers | None = None
-        self._subscriptions_made: list[Any] = []
-        self._timer: Any = None
+        self._servers: PointServers | None = None
+        self._subscriptions_made: list[object] = []
+        self._timer: object = None
         self._jump: Any = None
         self.session: Session | None = None
         self.continuous: ContinuousPointing | None = None
 
-    def on_configure(self, state: Any) -> TransitionCallbackReturn:
+    def on_configure(self, state: object) -> TransitionCallbackReturn:
         """Check the parameters, connect, advertise."""
         return self._transition("configure", self._configure)
 
-    def on_activate(self, state: Any) -> TransitionCallbackReturn:
+    def on_activate(self, state: object) -> TransitionCallbackReturn:
         """Subscribe and accept requests."""
         done = self._transition("activate", self._activate)
         if done != TransitionCallbackReturn.SUCCESS:
@@ -74,21 +76,21 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
             return done
         return super().on_activate(state)
 
-    def on_deactivate(self, state: Any) -> TransitionCallbackReturn:
+    def on_deactivate(self, state: object) -> TransitionCallbackReturn:
         """Cancel what is under way, reject what comes."""
         done = self._transition("deactivate", self._deactivate)
         super().on_deactivate(state)
         return done
 
-    def on_cleanup(self, state: Any) -> TransitionCallbackReturn:
+    def on_cleanup(self, state: object) -> TransitionCallbackReturn:
         """Disconnect and free everything."""
         return self._transition("clean up", self.free)
 
-    def on_shutdown(self, state: Any) -> TransitionCallbackReturn:
+    def on_shutdown(self, state: object) -> TransitionCallbackReturn:
         """As deactivate and clean up, from any state."""
         return self._transition("shut down", self.free)
 
-    def on_error(self, state: Any) -> TransitionCallbackReturn:
+    def on_error(self, state: object) -> TransitionCallbackReturn:
         """Free everything, so that the node can be configured again."""
         return self._transition("recover", self.free)
 
@@ -105,7 +107,7 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
             return TransitionCallbackReturn.ERROR
 
     def _configure(self) -> None:
-        settings = self.declared.settings()
+        settings = self.node_parameters.settings()
         pointer = self._connect(settings)
         try:
             self.get_logger().info(f"{settings.server_endpoint} answers with {pointer.model}")
@@ -116,17 +118,17 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
             self.get_logger().warning(f"{error}; requests are MODEL_ERROR until it answers")
         self._pointer = pointer
         for output in LIVE_OUTPUTS:
-            self._outlets[output.name] = self.create_lifecycle_publisher(
-                message_class(output.type_name), f"~/{output.name}", profile(output.quality)
+            self._result_publishers[output.name] = self.create_lifecycle_publisher(
+                message_class(output.type_name), f"~/{output.name}", profile(output.qos)
             )
         self._diagnostics = self.create_lifecycle_publisher(
             message_class("diagnostic_msgs/msg/DiagnosticArray"), "/diagnostics", 10
         )
-        self._servers = Servers(self)
+        self._servers = PointServers(self)
 
     def _activate(self) -> None:
         assert self._pointer is not None
-        settings = self.declared.settings()
+        settings = self.node_parameters.settings()
         clock = self.get_clock()
         session = Session(settings, self._pointer, clock=lambda: int(clock.now().nanoseconds))
         continuous = ContinuousPointing(
@@ -137,18 +139,18 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
             min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True
         )
         self._jump = clock.create_jump_callback(
-            threshold, post_callback=lambda jump: session.jump()
+            threshold, post_callback=lambda jump: session.on_time_jump()
         )
         self._timer = self.create_timer(
             DIAGNOSTICS_PERIOD_S, self._diagnose, callback_group=self.requests_group
         )
-        self.declared.running = True
+        self.node_parameters.running = True
         self.session, self.continuous = session, continuous
         if settings.query:
             continuous.set(Request(settings.query), settings.max_rate_hz)
 
     def _deactivate(self) -> None:
-        self.declared.running = False
+        self.node_parameters.running = False
         session, continuous = self.session, self.continuous
         self.session = self.continuous = None
         if session is not None:
@@ -171,16 +173,16 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
         if self._servers is not None:
             self._servers.destroy()
             self._servers = None
-        for publisher in (*self._outlets.values(), self._diagnostics):
+        for publisher in (*self._result_publishers.values(), self._diagnostics):
             if publisher is not None:
                 self.destroy_lifecycle_publisher(publisher)
-        self._outlets, self._diagnostics = {}, None
+        self._result_publishers, self._diagnostics = {}, None
         if self._pointer is not None:
             self._pointer.close()
             self._pointer = None
 
-    def _subscribe(self, source: Input) -> Any:
-        def receive(message: Any) -> None:
+    def _subscribe(self, source: Input) -> object:
+        def receive(message: Message) -> None:
             try:
                 source.receive(message)
             except Exception as error:
@@ -190,26 +192,26 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
                 if session is not None and session.health.note(source.topic, words):
                     self.get_logger().warning(words)
 
-        beside = source.role == "info" and source.quality.latched
+        beside = source.role == "info" and source.qos.latched
         return self.create_subscription(
             message_class(source.type_name),
             source.topic,
             receive,
-            profile(source.quality),
+            profile(source.qos),
             callback_group=self._sensors_group,
             **(quiet_about_qos() if beside else {}),
         )
 
     def publish(self, answer: Answer) -> None:
         """Publish an answer on every result topic; called from any thread."""
-        settings = self.session.settings if self.session else self.declared.settings()
+        settings = self.session.settings if self.session else self.node_parameters.settings()
 
         def watched(name: str) -> bool:
-            publisher = self._outlets.get(name)
+            publisher = self._result_publishers.get(name)
             return publisher is not None and publisher.get_subscription_count() > 0
 
         for output, message in results(make, answer, settings, watched=watched):
-            publisher = self._outlets.get(output.name)
+            publisher = self._result_publishers.get(output.name)
             if publisher is not None:
                 publisher.publish(message)
 
@@ -223,15 +225,11 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
             self.session.settings = settings
 
 
-def profile(quality: Quality) -> QoSProfile:
-    """Return the rclpy profile of a quality."""
+def profile(qos: Qos) -> QoSProfile:
+    """Return the rclpy profile of a qos."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
-        depth=quality.depth,
-        reliability=ReliabilityPolicy.RELIABLE
-        if quality.reliable
-        else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL
-        if quality.latched
-        else DurabilityPolicy.VOLATILE,
+        depth=qos.depth,
+        reliability=ReliabilityPolicy.RELIABLE if qos.reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if qos.latched else DurabilityPolicy.VOLATILE,
     )

@@ -52,7 +52,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def line_of(found: Any, frame: str) -> str:
-    """Return one found object as one line for a person."""
+    """Return one found object as one line of text."""
     words = f"({found.u:.1f}, {found.v:.1f}) px  score {found.score:.2f}  {found.label}"
     if found.position_status == PositionStatus.OK:
         at = found.position

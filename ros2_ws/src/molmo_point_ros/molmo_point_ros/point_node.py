@@ -8,9 +8,9 @@ from typing import Any
 
 import rclpy
 from molmo_robot.continuous_pointing import MakeTracker, tracker_factory
-from molmo_robot.lazy_pointer import connect
-from molmo_robot.model_call import Asker
+from molmo_robot.model_call import StreamingPointer
 from molmo_robot.parameters import find
+from molmo_robot.reconnecting_pointer import connect
 from molmo_robot.settings import Settings
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -26,14 +26,14 @@ THREADS = int(find("max_queue", ()).high or 0) + SPARE_THREADS
 
 
 def start(node: PointNode, stopped: threading.Event) -> None:
-    """Configure and activate, again and again until it works: a robot's parts boot in any order."""
+    """Configure and activate, and retry until it succeeds: the parts of a robot boot in any order."""
     while not stopped.is_set():
         try:
             if node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
                 node.trigger_activate()
                 return
         except RuntimeError as error:
-            # Somebody else changed the state meanwhile, or the node is about to end: theirs is the last word.
+            # Another client has changed the state, or the node is about to end: its choice stands.
             if not stopped.is_set() and rclpy.ok():
                 node.get_logger().warning(f"autostart leaves the node as it is: {error}")
             return
@@ -44,7 +44,7 @@ def start(node: PointNode, stopped: threading.Event) -> None:
 def run(
     args: Sequence[str] | None = None,
     *,
-    connect: Callable[[Settings], Asker] = connect,
+    connect: Callable[[Settings], StreamingPointer] = connect,
     make_tracker: MakeTracker | None = None,
     **options: Any,
 ) -> None:

@@ -37,7 +37,7 @@ def make(type_name: str, **fields: Any) -> Any:
 
 def _converted(value: Any, kind: str) -> Any:
     if kind == "sequence<uint8>" and isinstance(value, np.ndarray):
-        # Anything else is copied element by element: half a second for a picture.
+        # rclpy copies anything else element by element, which takes half a second for an image.
         return array.array("B", np.ascontiguousarray(value).tobytes())
     if kind == "octet" and isinstance(value, int):
         return bytes([value])

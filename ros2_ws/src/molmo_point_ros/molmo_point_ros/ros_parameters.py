@@ -18,7 +18,7 @@ from rcl_interfaces.msg import (
 from rclpy.exceptions import ParameterException
 
 
-class Declared:
+class NodeParameters:
     """The declared parameters of a node.
 
     Args:

@@ -9,7 +9,7 @@ camera_buffers · stamped_buffer · frame_order                what cameras sent
 transform_buffer · transform_tracks                          where frames are, by time
 snapshot · image_rotation · contrast                         one image with all that belongs to its instant
 positions/                                                   from points to metres
-model_call · lazy_pointer · session · robot · health         asking the model, and everything together
+model_call · reconnecting_pointer · session · robot · health         asking the model, and everything together
 continuous_pointing                                          points between the model's answers
 messages/                                                    results as messages
 bag/ · dds/ · cli/                                           recordings, DDS without ROS, commands

@@ -1,4 +1,4 @@
-"""`CameraFeed`: the newest pictures, depth images and calibration of one camera, and what went wrong with them."""
+"""`CameraBuffer`: the newest images, depth images and calibration of one camera, and the messages that were dropped."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from molmo_robot.errors import NoImage
+from molmo_robot.ros_types import AnyImage, CameraInfoMessage
 from molmo_robot.settings import CameraSettings
 from molmo_robot.stamped_buffer import StampedBuffer, Strays
 from molmo_robot.stamps import SECOND_NS, stamp_ns_of
 
 IMAGES_KEPT = 8
-"""The newest picture is the one that counts; a few older ones stay for `not_before` and for late callers."""
+"""Requests use the newest image; a few older ones are kept for `not_before` and for late callers."""
 
 DEPTH_KEPT_S = 2.0
-"""Depth is frozen together with its picture, so it only has to cover the lag between the two topics, whatever their rates."""
+"""Depth is taken together with its image, so the buffer only covers the lag between the two topics, at any rate."""
 
 DEPTHS_KEPT = 600
-"""Depth images at most: a clock that stands still, or an endless rate, must not fill the memory."""
+"""Depth images at most: bounds the memory where the clock stands still or the rate is very high."""
 
 
 @dataclass
 class Counts:
-    """What a feed has seen since it began, for diagnostics."""
+    """Counters since the start, for diagnostics."""
 
     images: int = 0
     depths: int = 0
@@ -33,23 +33,23 @@ class Counts:
     sync_misses: int = 0
 
 
-class CameraFeed:
+class CameraBuffer:
     """Buffers of one camera. Thread-safe: subscriptions write, requests read and wait."""
 
     def __init__(self, settings: CameraSettings) -> None:
         self.settings = settings
         self.counts = Counts()
-        self._images: StampedBuffer[Any] = StampedBuffer(IMAGES_KEPT)
-        self._depths: StampedBuffer[Any] = StampedBuffer(DEPTHS_KEPT, DEPTH_KEPT_S)
-        self._info: Any = None
-        self._depth_info: Any = None
+        self._images: StampedBuffer[AnyImage] = StampedBuffer(IMAGES_KEPT)
+        self._depths: StampedBuffer[AnyImage] = StampedBuffer(DEPTHS_KEPT, DEPTH_KEPT_S)
+        self._info: CameraInfoMessage | None = None
+        self._depth_info: CameraInfoMessage | None = None
         self._arrived = threading.Condition()
         self._strays = (Strays(), Strays())
         self.stray = ""
-        """What was let go because of its stamp, for a person; empty where nothing was."""
+        """Why a message was dropped for its stamp, in words; empty where none was."""
 
-    def add_image(self, message: Any) -> int:
-        """Keep a picture; returns its stamp in nanoseconds."""
+    def add_image(self, message: AnyImage) -> int:
+        """Keep an image; returns its stamp in nanoseconds."""
         stamp_ns = stamp_ns_of(message.header)
         with self._arrived:
             self.counts.images += 1
@@ -63,7 +63,7 @@ class CameraFeed:
             self._arrived.notify_all()
         return stamp_ns
 
-    def add_depth(self, message: Any) -> None:
+    def add_depth(self, message: AnyImage) -> None:
         """Keep a depth image."""
         stamp_ns = stamp_ns_of(message.header)
         with self._arrived:
@@ -75,31 +75,31 @@ class CameraFeed:
             self._depths.add(stamp_ns, message)
             self._arrived.notify_all()
 
-    def add_info(self, message: Any) -> None:
-        """Keep the newest calibration of the picture."""
+    def add_info(self, message: CameraInfoMessage) -> None:
+        """Keep the newest calibration of the image."""
         self._info = message
 
-    def add_depth_info(self, message: Any) -> None:
+    def add_depth_info(self, message: CameraInfoMessage) -> None:
         """Keep the newest calibration of the depth image."""
         self._depth_info = message
 
     @property
-    def info(self) -> Any:
-        """Newest `sensor_msgs/CameraInfo` of the picture, or None."""
+    def info(self) -> CameraInfoMessage | None:
+        """Newest `sensor_msgs/CameraInfo` of the image, or None."""
         return self._info
 
     @property
-    def depth_info(self) -> Any:
+    def depth_info(self) -> CameraInfoMessage | None:
         """Newest `sensor_msgs/CameraInfo` of the depth image, or None."""
         return self._depth_info
 
     def newest_stamp_ns(self) -> int | None:
-        """Stamp of the newest picture, or None."""
+        """Stamp of the newest image, or None."""
         newest = self._images.newest()
         return None if newest is None else newest[0]
 
     def clear(self) -> None:
-        """Forget pictures and depth (the clock was set back); calibration holds in any time."""
+        """Forget images and depth (the clock was set back); calibration holds in any time."""
         with self._arrived:
             self._images.clear()
             self._depths.clear()
@@ -112,8 +112,8 @@ class CameraFeed:
         clock: Callable[[], int],
         timeout_s: float,
         cancelled: Callable[[], bool],
-    ) -> tuple[int, Any]:
-        """Return (stamp, message) of the newest picture that is new enough, waiting for one if need be.
+    ) -> tuple[int, AnyImage]:
+        """Return (stamp, message) of the newest image that is new enough, waiting for one if necessary.
 
         Args:
             not_before_ns: Oldest stamp taken.
@@ -140,10 +140,10 @@ class CameraFeed:
 
     def wait_depth(
         self, stamp_ns: int, tolerance_ns: int, timeout_s: float
-    ) -> tuple[int, Any] | None:
-        """Return (stamp, message) of the depth closest to a picture, waiting while it may still come.
+    ) -> tuple[int, AnyImage] | None:
+        """Return (stamp, message) of the depth closest to an image, waiting while it may still come.
 
-        A miss is counted. Depth later than the picture ends the wait: topics keep their order.
+        A miss is counted. Depth later than the image ends the wait: topics keep their order.
         """
         deadline = time.monotonic() + timeout_s
         with self._arrived:
@@ -159,13 +159,15 @@ class CameraFeed:
                 self._arrived.wait(left)
 
     def nearest_depth_ns(self, stamp_ns: int) -> int | None:
-        """Stamp of the depth image closest to a picture, however far away; None where there is none."""
+        """Stamp of the depth image closest to an image, however far away; None where there is none."""
         found = self._depths.nearest(stamp_ns, tolerance_ns=2**63)
         return None if found is None else found[0]
 
-    def _is_stray(self, stamp_ns: int, strays: Strays, newest: Any, topic: str) -> bool:
-        """Whether a message is let go: what is newer must not be dropped because of a second publisher or a missing stamp."""
-        if not strays.is_stray(stamp_ns, None if newest is None else newest[0]):
+    def _is_stray(
+        self, stamp_ns: int, strays: Strays, newest: tuple[int, AnyImage] | None, topic: str
+    ) -> bool:
+        """Whether to drop a message with an old or missing stamp, so that a second publisher does not clear newer ones."""
+        if not strays.is_stray(stamp_ns, None if newest is None else newest[0]) or newest is None:
             return False
         what = (
             f"stamped {(newest[0] - stamp_ns) / SECOND_NS:.1f} s before"
@@ -173,21 +175,23 @@ class CameraFeed:
             else "with the stamp 0 after"
         )
         self.stray = (
-            f"{topic}: a message {what} the newest one was let go: is there a second publisher?"
+            f"{topic}: a message {what} the newest one was dropped: is there a second publisher?"
         )
         return True
 
-    def _complaint(self, newest: tuple[int, Any] | None, not_before_ns: int, now_ns: int) -> str:
+    def _complaint(
+        self, newest: tuple[int, AnyImage] | None, not_before_ns: int, now_ns: int
+    ) -> str:
         topic = self.settings.image_topic
         if newest is None:
             looks = topic.endswith(("/compressed", "/compressedDepth"))
             hint = ""
             if looks != (self.settings.image_transport == "compressed"):
                 hint = f" (image_transport is {self.settings.image_transport})"
-            return f"{topic}: expected a picture, none has come: is the camera running, and does its type fit?{hint}"
+            return f"{topic}: expected an image, none has come: is the camera running, and does its type fit?{hint}"
         age_s = (now_ns - newest[0]) / SECOND_NS
         if newest[0] < not_before_ns:
             wanted = f"stamped at {not_before_ns} ns or later"
         else:
             wanted = "younger than max_image_age_s"
-        return f"{topic}: expected a picture {wanted}, the newest is of {newest[0]} ns, {age_s:.3f} s old"
+        return f"{topic}: expected an image {wanted}, the newest is of {newest[0]} ns, {age_s:.3f} s old"

@@ -11,16 +11,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from molmo_point.errors import MissingExtra, PointError
 from molmo_point.points import Pointing, Status
 from molmo_point.tracking.continuous import CameraFrame, ContinuousQuery, TrackedPoints
 from molmo_robot.frame_order import FrameOrder
-from molmo_robot.result_codes import sentence
+from molmo_robot.model_call import call_model
+from molmo_robot.result_codes import one_line
+from molmo_robot.ros_types import AnyImage
 from molmo_robot.session import Session
 from molmo_robot.stamps import SECOND_NS
-from molmo_robot.types import Answer, Moment, Request
+from molmo_robot.types import Answer, Request, Snapshot
 
 if TYPE_CHECKING:
     from molmo_point.tracking.tracker import Tracker
@@ -85,7 +87,7 @@ class ContinuousPointing:
         """
         if request is not None and request.query.strip():
             request = dataclasses.replace(
-                request, camera=self._session.freezer.feed(request.camera).settings.name
+                request, camera=self._session.snapshots.buffer(request.camera).settings.name
             )
         else:
             request = None
@@ -100,7 +102,7 @@ class ContinuousPointing:
                 self._enabled = on
                 self._restart()
 
-    def offer(self, camera: str, message: Any) -> None:
+    def offer(self, camera: str, message: AnyImage) -> None:
         """Hand in an image message of a camera; returns at once."""
         run = self._run
         if run is not None and run.request.camera == camera:
@@ -135,14 +137,14 @@ class _Run:
         self._publish = publish
         self._tracking = tracker is not None
         self._in_pixels = dataclasses.replace(request, compute_position=False)
-        self._order = FrameOrder(session.feeds[request.camera].settings.image_topic)
+        self._order = FrameOrder(session.buffers[request.camera].settings.image_topic)
         self._arrived = threading.Condition()
-        self._message: Any = None
-        self._asked: tuple[Moment, float] | None = None
+        self._message: AnyImage | None = None
+        self._asked: tuple[Snapshot, float] | None = None
         self._answered: Pointing | None = None
         self._told = False
         self._shown = False
-        self._query: ContinuousQuery[Moment] = ContinuousQuery(
+        self._query: ContinuousQuery[Snapshot] = ContinuousQuery(
             self._ask,
             [request.query],
             tracker=tracker,
@@ -160,7 +162,7 @@ class _Run:
         self._query.start()
         self._thread.start()
 
-    def offer(self, message: Any) -> None:
+    def offer(self, message: AnyImage) -> None:
         with self._arrived:
             self._message = message
             self._arrived.notify_all()
@@ -186,21 +188,21 @@ class _Run:
             except Exception as error:
                 self._on_failure(error)
 
-    def _add(self, message: Any) -> None:
+    def _add(self, message: AnyImage) -> None:
         """Track into one image and publish what is new about it."""
         key_ns = self._order.key(message)
-        if self._order.remark:
-            self._note(self._order.remark)
+        if self._order.problem:
+            self._note(self._order.problem)
         if key_ns is None:
             return
         session = self._session
-        moment = session.freezer.freeze(message, self._in_pixels, session.settings)
-        frame = CameraFrame(moment.image, key_ns / SECOND_NS, moment, moment.stamp_ns)
+        snapshot = session.snapshots.capture_message(message, self._in_pixels, session.settings)
+        frame = CameraFrame(snapshot.image, key_ns / SECOND_NS, snapshot, snapshot.stamp_ns)
         for tracked in self._query.add_frame(frame):
             if not self._query.stopping:
-                self._publish_tracked(moment, tracked)
+                self._publish_tracked(snapshot, tracked)
 
-    def _publish_tracked(self, moment: Moment, tracked: TrackedPoints) -> None:
+    def _publish_tracked(self, snapshot: Snapshot, tracked: TrackedPoints) -> None:
         """Publish the points in a frame; that nothing is known, once before the first answer and once after points were lost."""
         pointing, last = tracked.pointing, self._answered
         if pointing.status is Status.FOUND:
@@ -211,10 +213,11 @@ class _Run:
                 t.evidence_stamp_ns for t in tracked.tracks if t.evidence_stamp_ns is not None
             ]
             self._publish(
-                self._session.locate(
-                    moment,
-                    pointing.replace(frame_id=moment.frame_id),
+                self._session.answers.build(
+                    snapshot,
+                    pointing.replace(frame_id=snapshot.frame_id),
                     self.request,
+                    self._session.settings,
                     evidence_stamp_ns=min(stamps),
                     track_ids=tuple(track.id for track in tracked.tracks),
                 )
@@ -226,30 +229,41 @@ class _Run:
             if self._shown:
                 self._note("every tracked point is lost until the model finds it again")
             self._shown, self._told = False, True
-            pointing = pointing.replace(frame_id=moment.frame_id)
-            self._publish(self._session.locate(moment, pointing, self._in_pixels))
+            pointing = pointing.replace(frame_id=snapshot.frame_id)
+            self._publish(self._session.answers.partial(snapshot, pointing, self._in_pixels))
 
-    def _ask(self, frame: CameraFrame[Moment]) -> Iterator[Pointing]:
-        session, request, moment = self._session, self.request, frame.data
+    def _ask(self, frame: CameraFrame[Snapshot]) -> Iterator[Pointing]:
+        session, request, snapshot = self._session, self.request, frame.data
         if request.compute_position:
-            moment = session.freezer.complete(moment, session.settings)
+            snapshot = session.snapshots.complete(snapshot, session.settings)
         start = time.monotonic()
         timeout_s = request.timeout_s or session.settings.request_timeout_s
-        pointing = session.ask(moment, request, timeout_s, gone=lambda: self._query.stopping)
-        self._asked = moment, time.monotonic() - start
+        pointing = call_model(
+            session.pointer,
+            snapshot,
+            request.query,
+            timeout_s=timeout_s,
+            cancelled=lambda: self._query.stopping,
+        )
+        self._asked = snapshot, time.monotonic() - start
         yield pointing
 
-    def _on_answer(self, frame: CameraFrame[Moment], pointing: Pointing, not_tracked: str) -> None:
+    def _on_answer(
+        self, frame: CameraFrame[Snapshot], pointing: Pointing, not_tracked: str
+    ) -> None:
         self._told, self._answered = True, pointing
         self._shown |= bool(pointing.points) and self._tracking and not not_tracked
         if self._query.stopping or self._asked is None:
             return
-        moment, took_s = self._asked
+        snapshot, took_s = self._asked
         if not_tracked:
-            self._note(f"{moment.camera.image_topic}: {not_tracked}")
-        answer = self._session.locate(moment, pointing, self.request, took_s)
-        self._session.health.answered(answer)
-        # Tracked points are published frame by frame; every other answer is news that no frame brings.
+            self._note(f"{snapshot.camera.image_topic}: {not_tracked}")
+        session = self._session
+        answer = session.answers.build(
+            snapshot, pointing, self.request, session.settings, inference_s=took_s
+        )
+        session.health.answered(answer)
+        # Tracked points are published frame by frame; every other answer is published itself.
         if (
             not self._tracking
             or not_tracked
@@ -259,12 +273,12 @@ class _Run:
             self._publish(answer)
 
     def _on_failure(self, error: Exception) -> None:
-        """Note a failure, and log it once; the query goes on."""
+        """Note a failure and log it once; the query continues."""
         if self._query.stopping:
             return
         if isinstance(error, PointError):
             self._session.health.failed(error)
-            self._note(sentence(error))
+            self._note(one_line(error))
         else:
             self._session.health.note("continuous query", f"{type(error).__name__}: {error}")
             log.error("continuous query %r failed", self.request.query, exc_info=error)

@@ -1,4 +1,4 @@
-"""Grey pictures of 16 bits (infrared, thermal, microscopes) as the 8 bits a model sees."""
+"""Grey images of 16 bits (infrared, thermal, microscopes) as the 8 bits a model sees."""
 
 from __future__ import annotations
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
 
 from molmo_robot.messages.results import Make, header
+from molmo_robot.ros_types import Message
 from molmo_robot.session import Session
 from molmo_robot.stamps import SECOND_NS
 
@@ -13,24 +14,24 @@ from molmo_robot.stamps import SECOND_NS
 OK, WARN, ERROR, STALE = range(4)
 
 
-def diagnostics(make: Make, session: Session, node: str) -> Any:
+def diagnostics(make: Make, session: Session, node: str) -> Message:
     """Build the `diagnostic_msgs/DiagnosticArray`: one status for the model's server, one for each camera, one for transforms."""
     statuses = [_server(make, session, node), _transforms(make, session, node)]
-    statuses += [_camera(make, session, node, name) for name in session.feeds]
+    statuses += [_camera(make, session, node, name) for name in session.buffers]
     now = session.clock()
     return make(
         "diagnostic_msgs/msg/DiagnosticArray", header=header(make, now, ""), status=statuses
     )
 
 
-def _server(make: Make, session: Session, node: str) -> Any:
+def _server(make: Make, session: Session, node: str) -> Message:
     health = session.health
     values = {
         "endpoint": session.settings.server_endpoint,
         "model": health.model,
         "answers": health.answers,
         "failures": health.failures,
-        "under way": len(session.line),
+        "under way": len(session.counter),
         "last answer took (s)": f"{health.inference_s:.3f}",
         "continuous query": health.problems().get("continuous query", ""),
     }
@@ -41,7 +42,7 @@ def _server(make: Make, session: Session, node: str) -> Any:
     return _status(make, node, "model server", OK, words, values)
 
 
-def _transforms(make: Make, session: Session, node: str) -> Any:
+def _transforms(make: Make, session: Session, node: str) -> Message:
     health = session.health
     values = {
         "frames": len(session.transforms.frames),
@@ -52,37 +53,37 @@ def _transforms(make: Make, session: Session, node: str) -> Any:
     return _status(make, node, "transforms", WARN if problem else OK, problem or "fine", values)
 
 
-def _camera(make: Make, session: Session, node: str, name: str) -> Any:
-    feed = session.feeds[name]
-    newest_ns = feed.newest_stamp_ns()
+def _camera(make: Make, session: Session, node: str, name: str) -> Message:
+    buffer = session.buffers[name]
+    newest_ns = buffer.newest_stamp_ns()
     age_s = math.nan if newest_ns is None else (session.clock() - newest_ns) / SECOND_NS
     values = {
-        "image topic": feed.settings.image_topic,
-        "pictures": feed.counts.images,
-        "depth images": feed.counts.depths,
-        "newest picture's age (s)": f"{age_s:.3f}",
-        "pictures without depth": feed.counts.sync_misses,
+        "image topic": buffer.settings.image_topic,
+        "images": buffer.counts.images,
+        "depth images": buffer.counts.depths,
+        "newest image's age (s)": f"{age_s:.3f}",
+        "images without depth": buffer.counts.sync_misses,
     }
     limit_s = session.settings.max_image_age_s
     if newest_ns is None:
-        level, words = STALE, f"{feed.settings.image_topic}: no picture has come"
+        level, words = STALE, f"{buffer.settings.image_topic}: no image has come"
     elif limit_s and age_s > limit_s:
         level, words = (
             ERROR,
-            f"{feed.settings.image_topic}: the newest picture is {age_s:.1f} s old",
+            f"{buffer.settings.image_topic}: the newest image is {age_s:.1f} s old",
         )
-    elif feed.settings.info_topic and feed.info is None:
-        level, words = WARN, f"{feed.settings.info_topic}: no camera_info has come"
+    elif buffer.settings.info_topic and buffer.info is None:
+        level, words = WARN, f"{buffer.settings.info_topic}: no camera_info has come"
     elif problem := session.health.problems().get(name):
         level, words = WARN, problem
     else:
-        level, words = OK, "pictures are coming"
+        level, words = OK, "images are coming"
     return _status(make, node, f"camera {name}", level, words, values)
 
 
 def _status(
-    make: Make, node: str, part: str, level: int, words: str, values: dict[str, Any]
-) -> Any:
+    make: Make, node: str, part: str, level: int, words: str, values: Mapping[str, object]
+) -> Message:
     return make(
         "diagnostic_msgs/msg/DiagnosticStatus",
         level=level,

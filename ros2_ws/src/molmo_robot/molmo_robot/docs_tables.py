@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 from molmo_point.testing import FakePointer
 from molmo_robot.continuous_pointing import ContinuousPointing
 from molmo_robot.parameters import CAMERA_PARAMETERS, NODE_PARAMETERS, Parameter
+from molmo_robot.qos import Qos
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
-from molmo_robot.topics import OUTPUTS, SERVICES, Quality, inputs
+from molmo_robot.topics import OUTPUTS, SERVICES, inputs
 
 
 def yaml_text() -> str:
@@ -55,12 +56,12 @@ def markdown_text() -> str:
         _table(
             "Published topics",
             ("topic", "type", "QoS", "what it says"),
-            ((f"`~/{o.name}`", f"`{o.type_name}`", _qos(o.quality), o.text) for o in OUTPUTS),
+            ((f"`~/{o.name}`", f"`{o.type_name}`", _qos(o.qos), o.text) for o in OUTPUTS),
         ),
         _table(
             "Subscribed topics",
             ("topic", "type", "QoS", "what it is for"),
-            ((f"`{i.topic}`", f"`{i.type_name}`", _qos(i.quality), i.text) for i in heard),
+            ((f"`{i.topic}`", f"`{i.type_name}`", _qos(i.qos), i.text) for i in heard),
         ),
         _table(
             "Services and actions",
@@ -89,10 +90,10 @@ def _everything() -> dict[str, object]:
     return {f"camera.{name}": f"<camera.{name}>" for name in topics}
 
 
-def _qos(quality: Quality) -> str:
-    reliability = "reliable" if quality.reliable else "best effort"
-    durability = ", transient local" if quality.latched else ""
-    return f"{reliability}{durability}, depth {quality.depth}"
+def _qos(qos: Qos) -> str:
+    reliability = "reliable" if qos.reliable else "best effort"
+    durability = ", transient local" if qos.latched else ""
+    return f"{reliability}{durability}, depth {qos.depth}"
 
 
 def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

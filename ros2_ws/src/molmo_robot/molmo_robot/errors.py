@@ -1,13 +1,13 @@
-"""What can go wrong between a camera topic and a point, as errors with an outcome code each.
+"""What can go wrong between a camera topic and a point, as errors, each with an outcome code.
 
 RobotError (PointError)
 ├── ParameterError       a node parameter that cannot be used; also a UsageError
 ├── MessageError         a message that is not what its topic promises; names topic, expected and found
 ├── RequestError         the request itself is wrong: empty query, unknown camera
-├── NoImage              no picture, or none new enough
+├── NoImage              no image, or none new enough
 ├── QueueFull            too many requests are under way
-├── DeadlinePassed       the time was over before there was anything to give back
-└── Withdrawn            cancelled by the client, or the node was deactivated
+├── DeadlinePassed       the request's time ended before the first point
+└── RequestCancelled     cancelled by the client, or the node was deactivated
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class RequestError(RobotError, UsageError):
 
 
 class NoImage(RobotError):
-    """No picture has come, or none that is new enough."""
+    """No image has come, or none that is new enough."""
 
     code = Code.NO_IMAGE
 
@@ -55,12 +55,12 @@ class QueueFull(RobotError):
 
 
 class DeadlinePassed(RobotError, TimeoutError):
-    """The request's time was over before the model said anything."""
+    """The request's time ended before the model answered."""
 
     code = Code.TIMED_OUT
 
 
-class Withdrawn(RobotError):
+class RequestCancelled(RobotError):
     """The client cancelled, or the node went inactive."""
 
     code = Code.CANCELED

@@ -1,28 +1,27 @@
-"""`FrameOrder`: which pictures of a camera are news, in which order, and how far apart; their stamps may be wrong.
+"""`FrameOrder`: which images of a camera are new, their order and their distance in time; stamps may be wrong.
 
-Cameras repeat a picture, deliver one late, or do not stamp at all. What follows points from frame to frame needs every frame
-once, in order. Frames are ordered by a key of their own: the stamp, as long as stamps go on; the time of arrival where they stand
-still.
+Cameras repeat an image, deliver one late, or do not stamp at all. Tracking needs every frame once, in
+order. Frames are ordered by a key: the stamp while stamps increase, the time of arrival where they are constant.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from molmo_robot.ros_types import AnyImage
 from molmo_robot.stamped_buffer import JUMP_NS, Strays
 from molmo_robot.stamps import stamp_ns_of
 
 
 class FrameOrder:
-    """Keys for the pictures of one camera. Belongs to one thread.
+    """Keys for the images of one camera. Belongs to one thread.
 
     Args:
-        topic: For the remarks.
-        clock_ns: When a picture arrives, on a clock that does not jump.
+        topic: For the problems.
+        clock_ns: When an image arrives, on a clock that does not jump.
     """
 
     def __init__(self, topic: str, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
@@ -30,17 +29,17 @@ class FrameOrder:
         self._clock_ns = clock_ns
         self._newest: tuple[int, int, int, bytes] | None = None
         self._strays = Strays()
-        self.remark = ""
-        """What is wrong with the stamps of the newest picture, for a person; empty where nothing is."""
+        self.problem = ""
+        """What is wrong with the stamps of the newest image, in words; empty where nothing is."""
 
-    def key(self, message: Any) -> int | None:
-        """Return the key of the next picture: larger than those before; smaller after a clock set back.
+    def key(self, message: AnyImage) -> int | None:
+        """Return the key of the next image: larger than those before; smaller after a clock set back.
 
         Returns:
-            None for a picture that is no news: the same again, or one that comes after a later one.
+            None for an image that is not new: a repeated one, or one that comes after a later one.
         """
         stamp_ns, now_ns = stamp_ns_of(message.header), self._clock_ns()
-        self.remark = ""
+        self.problem = ""
         if self._newest is None:
             return self._keep(stamp_ns, stamp_ns, now_ns, message)
         key, newest_ns, arrived_ns, content = self._newest
@@ -51,28 +50,28 @@ class FrameOrder:
         if behind_ns > JUMP_NS and not stray:
             return self._keep(min(stamp_ns, key - 2 * JUMP_NS), stamp_ns, now_ns, message)
         if behind_ns:
-            self.remark = (
-                f"{self._topic}: a picture stamped {behind_ns / 1e9:.3f} s before an earlier one was not followed"
+            self.problem = (
+                f"{self._topic}: an image stamped {behind_ns / 1e9:.3f} s before an earlier one was not tracked"
                 if stamp_ns
-                else f"{self._topic}: a picture without a stamp (0) among stamped ones was not followed"
+                else f"{self._topic}: an image without a stamp (0) among stamped ones was not tracked"
             )
             return None
         if _content(message) == content:
             return None
-        self.remark = (
-            f"{self._topic}: different pictures carry the same stamp ({stamp_ns} ns): they are followed in the order they "
-            "come, but nothing tells which transform and depth belong to which: let the driver stamp them"
+        self.problem = (
+            f"{self._topic}: different images carry the same stamp ({stamp_ns} ns): they are tracked in the order they "
+            "come, but their transforms and depth cannot be assigned: let the driver stamp them"
         )
         return self._keep(key + max(1, now_ns - arrived_ns), stamp_ns, now_ns, message)
 
-    def _keep(self, key: int, stamp_ns: int, now_ns: int, message: Any) -> int:
+    def _keep(self, key: int, stamp_ns: int, now_ns: int, message: AnyImage) -> int:
         self._newest = key, stamp_ns, now_ns, _content(message)
         self._strays.forget()
         return key
 
 
-def _content(message: Any) -> bytes:
-    """A few thousand bytes of a picture: enough to tell two pictures apart, and quick."""
+def _content(message: AnyImage) -> bytes:
+    """A few thousand bytes of an image: enough to tell two images apart, and quick."""
     data = message.data
     every = max(1, len(data) // 4096)
     return np.asarray(data[::every], np.uint8).tobytes()

@@ -1,4 +1,4 @@
-"""Cameras mounted sideways: turn the picture upright for the model, and its points back to the picture as published."""
+"""Cameras mounted sideways: turn the image upright for the model, and its points back to the image as published."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from molmo_point.images import Array
 from molmo_point.points import Point, Pointing
 
 
-def turned(image: Array, degrees: int) -> Array:
+def rotate_image(image: Array, degrees: int) -> Array:
     """Turn (H, W, 3) clockwise by 0, 90, 180 or 270 degrees; a copy unless the angle is 0."""
     return image if degrees == 0 else np.ascontiguousarray(np.rot90(image, -degrees // 90))
 
 
-def turned_back(pointing: Pointing, degrees: int, image_size: tuple[int, int]) -> Pointing:
-    """Express the points of an upright picture in the picture as published; undoes what `turned` did to the pixels.
+def unrotate_points(pointing: Pointing, degrees: int, image_size: tuple[int, int]) -> Pointing:
+    """Express the points of an upright image in the image as published; undoes what `rotate_image` did to the pixels.
 
     Args:
-        pointing: About the picture after `turned`.
-        degrees: As given to `turned`.
-        image_size: (width, height) of the picture as published.
+        pointing: About the image after `rotate_image`.
+        degrees: As given to `rotate_image`.
+        image_size: (width, height) of the image as published.
     """
     if degrees == 0:
         return pointing
     back = rotate(image_size, degrees).inverse()
-    points = tuple(turned_point(point, back) for point in pointing.points)
+    points = tuple(unrotate_point(point, back) for point in pointing.points)
     return pointing.replace(points=points, image_size=image_size)
 
 
-def turned_point(point: Point, back: ImageMap) -> Point:
-    """Express one point of the upright picture in the picture as published; `back` maps the one to the other."""
+def unrotate_point(point: Point, back: ImageMap) -> Point:
+    """Express one point of the upright image in the image as published; `back` maps the one to the other."""
     x, y = back.norm((point.x, point.y))
     changes: dict[str, object] = {
-        # Exact up to the last bit; the last bit must not push a point off the picture.
+        # Exact up to the last bit; the last bit must not push a point off the image.
         "x": min(max(float(x), 0.0), 1.0),
         "y": min(max(float(y), 0.0), 1.0),
     }

@@ -1,4 +1,4 @@
-"""One question to a `Pointer` on a thread of its own: its caller can lose patience, be cancelled and watch points arrive."""
+"""One question to a model on its own thread, so that the caller can time out, be cancelled and receive points as they arrive."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from typing import Protocol, Union
 from molmo_point.errors import PointError
 from molmo_point.images import Array
 from molmo_point.pointer import PointStream
-from molmo_point.points import Point, Pointing
-from molmo_robot.errors import DeadlinePassed, QueueFull, Withdrawn
+from molmo_point.points import Point, Pointing, Status
+from molmo_robot.errors import DeadlinePassed, QueueFull, RequestCancelled
+from molmo_robot.types import Snapshot
 
 GRACE_S = 0.5
-"""A model that runs out of its time answers `truncated`; this is how long that answer may be on its way."""
+"""A model that runs out of its time answers `truncated`; this is how long that answer may be in transit."""
 
 POLL_S = 0.02
-"""How often a waiting request looks whether it was cancelled: far below the 0.2 s a client may notice."""
+"""How often a waiting request checks for cancellation, seconds; far below the 0.2 s that a client notices."""
 
 Event = Union[Point, Pointing, PointError]
 
 
-class Asker(Protocol):
-    """The part of a `Pointer` that robots need."""
+class StreamingPointer(Protocol):
+    """The part of a `Pointer` that robots use."""
 
     @property
     def model(self) -> str:
@@ -46,21 +47,18 @@ class Asker(Protocol):
         """As `Pointer.close`."""
 
 
-class Line:
-    """Counts the questions under way; the model answers them in the order they came.
-
-    A place is kept until the model is done with the question, even where its caller has left: the model is as busy as it is.
-    """
+class RequestCounter:
+    """Counts the requests under way; the model answers them in the order they came."""
 
     def __init__(self) -> None:
         self._under_way = 0
         self._lock = threading.Lock()
 
-    def enter(self, limit: int) -> int:
-        """Take a place; returns how many are before it.
+    def enter(self, limit: int) -> QueueSlot:
+        """Count one more request.
 
         Raises:
-            QueueFull: `limit` places are taken.
+            QueueFull: `limit` requests are under way.
         """
         with self._lock:
             if self._under_way >= limit:
@@ -68,10 +66,10 @@ class Line:
                     f"{self._under_way} requests are under way and max_queue is {limit}: try again later"
                 )
             self._under_way += 1
-            return self._under_way - 1
+            return QueueSlot(self, self._under_way - 1)
 
     def leave(self) -> None:
-        """Give the place back."""
+        """Count one request less."""
         with self._lock:
             self._under_way -= 1
 
@@ -79,46 +77,74 @@ class Line:
         return self._under_way
 
 
-def ask(
-    pointer: Asker,
-    image: Array,
+class QueueSlot:
+    """A counted request, to be used in a `with` block.
+
+    Once the model is called, the slot is kept until the model is done, even where the caller has left.
+
+    Attributes:
+        before: Requests that were under way before this one.
+    """
+
+    def __init__(self, counter: RequestCounter, before: int) -> None:
+        self.before = before
+        self._counter = counter
+        self._handed_over = False
+
+    def hand_over(self) -> Callable[[], None]:
+        """Return what the thread that calls the model gives the slot back with."""
+        self._handed_over = True
+        return self._counter.leave
+
+    def __enter__(self) -> QueueSlot:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if not self._handed_over:
+            self._counter.leave()
+
+
+def call_model(
+    pointer: StreamingPointer,
+    snapshot: Snapshot,
     query: str,
     *,
     timeout_s: float,
-    cancelled: Callable[[], bool],
-    on_point: Callable[[Point], None],
-    done: Callable[[], None],
-    stamp_ns: int | None = None,
-    frame_id: str | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+    on_partial: Callable[[Pointing], None] = lambda partial: None,
+    slot: QueueSlot | None = None,
 ) -> Pointing:
-    """Ask one question and wait for its answer.
+    """Ask one question about the upright image; return the answer in norm of the image as published.
 
     Args:
-        pointer: Who answers.
-        image: (H, W, 3) uint8 RGB.
+        pointer: The model.
+        snapshot: Of the image.
         query: What to point to.
         timeout_s: For the whole answer.
-        cancelled: Looked at every `POLL_S` seconds; True withdraws the question, also from the model.
-        on_point: Called on this thread with each point as soon as it is complete.
-        done: Called once, on the thread that asked, when the model is done with the question.
-        stamp_ns: Of the picture, passed through.
-        frame_id: Of the picture, passed through.
+        cancelled: Read every `POLL_S` seconds; True cancels the question, also at the model.
+        on_partial: Called on this thread with the points so far, as soon as a point is complete.
+        slot: Given back when the model is done with the question.
 
     Raises:
-        Withdrawn: `cancelled` became True.
+        RequestCancelled: `cancelled` became True.
         DeadlinePassed: No answer, not even a truncated one.
         PointError: What the pointer raised.
     """
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    asking = _Asking()
+    call = _Call()
     deadline = time.monotonic() + timeout_s + GRACE_S
+    done = slot.hand_over() if slot else lambda: None
 
     def work() -> None:
         try:
             stream = pointer.stream(
-                image, query, timeout_s=timeout_s, stamp_ns=stamp_ns, frame_id=frame_id
+                snapshot.upright,
+                query,
+                timeout_s=timeout_s,
+                stamp_ns=snapshot.stamp_ns,
+                frame_id=snapshot.frame_id,
             )
-            for event in asking.events(stream):
+            for event in call.events(stream):
                 events.put(event)
         except PointError as error:
             events.put(error)
@@ -129,26 +155,39 @@ def ask(
         finally:
             done()
 
+    so_far: list[Point] = []
+
+    def on_point(point: Point) -> None:
+        so_far.append(point)
+        height, width = snapshot.upright.shape[:2]
+        partial = Pointing(
+            query=query,
+            points=tuple(so_far),
+            status=Status.TRUNCATED,
+            image_size=(width, height),
+        )
+        on_partial(snapshot.as_published(partial))
+
     threading.Thread(target=work, name="molmo-point ask", daemon=True).start()
     try:
-        return _receive(events, cancelled, deadline, timeout_s, on_point)
+        return snapshot.as_published(_receive(events, cancelled, deadline, timeout_s, on_point))
     finally:
-        asking.withdraw()
+        call.cancel()
 
 
-class _Asking:
-    """A question under way: read by one thread, withdrawn by another."""
+class _Call:
+    """A question under way: read by one thread, cancelled by another."""
 
     def __init__(self) -> None:
-        self._withdrawn = False
+        self._cancelled = False
         self._stream: PointStream | None = None
 
     def events(self, stream: PointStream) -> Iterator[Event]:
-        """Yield the points and the answer, until it is withdrawn."""
-        # In this order, and in `withdraw` in the other one: one of the two threads sees what the other has written.
+        """Yield the points and the answer, until it is cancelled."""
+        # `cancel` writes and reads these two in the opposite order: one of the threads sees what the other has written.
         self._stream = stream
         with contextlib.closing(stream):
-            while not self._withdrawn:
+            while not self._cancelled:
                 try:
                     yield next(stream)
                 except StopIteration as stop:
@@ -156,9 +195,9 @@ class _Asking:
                     yield stop.value
                     return
 
-    def withdraw(self) -> None:
-        """Ask for no more; a server's stream can be cancelled from here and need not wait for its next point to hear of it."""
-        self._withdrawn = True
+    def cancel(self) -> None:
+        """Read no further; a server's stream is cancelled at once, without waiting for its next point."""
+        self._cancelled = True
         cancel = getattr(self._stream, "cancel", None)
         if cancel is not None:
             cancel()
@@ -176,7 +215,7 @@ def _receive(
             event = events.get(timeout=POLL_S)
         except queue.Empty:
             if cancelled():
-                raise Withdrawn("the request was cancelled") from None
+                raise RequestCancelled("the request was cancelled") from None
             if time.monotonic() > deadline:
                 raise DeadlinePassed(
                     f"no answer within {timeout_s:.2f} s: is the server overloaded, or the timeout too short?"
@@ -188,4 +227,4 @@ def _receive(
             return event
         on_point(event)
         if cancelled():
-            raise Withdrawn("the request was cancelled")
+            raise RequestCancelled("the request was cancelled")

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from typing import Any
 
 _BOOLS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}  # fmt: skip
 
 
-def read(value: Any, default: Any, choices: Collection[str] = ()) -> Any:
+def read(value: object, default: object, choices: Collection[str] = ()) -> object:
     """Return a value in the type of `default`; unchanged where it cannot be read as that.
 
     Args:
@@ -30,7 +29,7 @@ def read(value: Any, default: Any, choices: Collection[str] = ()) -> Any:
     return _read_word(value, choices)
 
 
-def _read_number(value: Any, kind: type) -> Any:
+def _read_number(value: object, kind: type) -> object:
     if isinstance(value, str):
         try:
             value = float(value)
@@ -43,7 +42,7 @@ def _read_number(value: Any, kind: type) -> Any:
     return int(value) if value == value and abs(value) < 2**63 and int(value) == value else value
 
 
-def _read_word(value: Any, choices: Collection[str]) -> Any:
+def _read_word(value: object, choices: Collection[str]) -> object:
     if isinstance(value, bool):
         # The words true and false are among the choices; of a free text, `on` and `yes` have become True as well.
         word = str(value).lower()
@@ -55,7 +54,7 @@ def _read_word(value: Any, choices: Collection[str]) -> Any:
     return value
 
 
-def _read_list(value: Any, default: list[Any]) -> Any:
+def _read_list(value: object, default: list[object]) -> object:
     if isinstance(value, (str, bytes, dict)) or not hasattr(value, "__iter__"):
         return value
     if isinstance(default[0], float):
@@ -63,7 +62,7 @@ def _read_list(value: Any, default: list[Any]) -> Any:
     return [_read_word(item, ()) for item in value]
 
 
-def from_text(text: str, default: Any) -> Any:
+def from_text(text: str, default: object) -> object:
     """Return the text of a command line as something that `read` takes for a parameter with that default.
 
     Lists are `[0, 0, 1]`, `0,0,1`, `["front", "rear"]`, `front,rear` or `front`; a text in JSON's quotes loses them.

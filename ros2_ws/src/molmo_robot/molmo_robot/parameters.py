@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Union
 
 from molmo_calibration.depth.strategies import DEFAULT_STRATEGY, STRATEGIES
 
@@ -24,7 +24,7 @@ class Parameter:
     Attributes:
         name: Without the camera's prefix.
         default: Its type is the parameter's type.
-        text: What it does, for a person; with the unit.
+        text: What it does, with the unit.
         low: Smallest value allowed, where there is one.
         high: Largest value allowed, where there is one.
         choices: Allowed words, where only some are.
@@ -47,9 +47,9 @@ NODE_PARAMETERS = (
     Parameter("autostart", True, "Configure and activate by itself; set to false under a lifecycle manager."),
     Parameter("cameras", ["camera"], "Names of the cameras; each has the parameters of the second table under its name."),
     Parameter("request_timeout_s", 30.0, "Seconds for one request, unless it says otherwise.", 0.01, 3600.0, live=True),
-    Parameter("max_queue", 4, "Requests under way at most; the next is told BUSY.", 1, 64, live=True),
-    Parameter("max_image_age_s", 1.0, "Seconds; an older newest picture is NO_IMAGE. 0 allows any.", 0.0, 3600.0, live=True),
-    Parameter("sync_tolerance_s", 0.02, "Seconds between a picture and its depth image at most.", 0.0, 1.0, live=True),
+    Parameter("max_queue", 4, "Requests under way at most; the next is answered BUSY.", 1, 64, live=True),
+    Parameter("max_image_age_s", 1.0, "Seconds; an older newest image is NO_IMAGE. 0 allows any.", 0.0, 3600.0, live=True),
+    Parameter("sync_tolerance_s", 0.02, "Seconds between an image and its depth image at most.", 0.0, 1.0, live=True),
     Parameter("tf_timeout_s", 0.2, "Seconds to wait for transforms and depth that lag behind.", 0.0, 10.0, live=True),
     Parameter("tf_topic", "/tf", "Moving transforms; a robot in a namespace may have them on /robot1/tf."),
     Parameter("tf_static_topic", "/tf_static", "Fixed transforms."),
@@ -70,7 +70,7 @@ NODE_PARAMETERS = (
     Parameter("min_parallax_deg", 2.0, "Degrees between the rays of two views at least, before they give a position.",
               0.0, 180.0, live=True),
     Parameter("pixel_sigma_px", 4.0, "Pixels: sigma of a point whose model gives no covariance.", 0.1, 1000.0, live=True),
-    Parameter("publish_overlay", True, "Publish ~/overlay while somebody watches it.", live=True),
+    Parameter("publish_overlay", True, "Publish ~/overlay while it has a subscriber.", live=True),
     Parameter("marker_size_m", 0.02, "Metres: diameter of a marker without covariance.", 0.001, 10.0, live=True),
     Parameter("marker_lifetime_s", 10.0, "Seconds until a marker disappears by itself; 0 keeps it.", 0.0, 3600.0, live=True),
     Parameter("detection_size_px", 0.0, "Pixels: side of the boxes in ~/detections; 0: none.", 0.0, 10000.0, live=True),
@@ -94,13 +94,13 @@ CAMERA_PARAMETERS = (
               "camera_infos.", choices=("auto", "true", "false")),
     Parameter("depth_scale", 0.0, "Metres per unit, for drivers that break REP 118; 0: 16UC1 is mm, 32FC1 is m.", 0.0, 1000.0),
     Parameter("rectified", False, "The image is rectified (image_rect): take P of camera_info instead of K and D."),
-    Parameter("rotation", 0, "Degrees clockwise (0, 90, 180, 270) that turn the picture upright for the model."),
-    Parameter("reliability", "best_effort", "QoS of the subscriptions; best_effort hears every publisher.",
+    Parameter("rotation", 0, "Degrees clockwise (0, 90, 180, 270) that turn the image upright for the model."),
+    Parameter("reliability", "best_effort", "QoS of the subscriptions; best_effort matches every publisher.",
               choices=("best_effort", "reliable")),
 )  # fmt: skip
 
 
-def check(parameter: Parameter, value: Any, name: str | None = None) -> Value:
+def check(parameter: Parameter, value: object, name: str | None = None) -> Value:
     """Check one value and return it in the parameter's type.
 
     Args:
@@ -132,7 +132,7 @@ def check(parameter: Parameter, value: Any, name: str | None = None) -> Value:
     return value  # type: ignore[no-any-return]
 
 
-def _check_list(default: Sequence[Any], value: Any, name: str) -> Value:
+def _check_list(default: Sequence[object], value: object, name: str) -> Value:
     if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
         raise ParameterError(f"{name}: expected a list, got {value!r}")
     items = list(value)
@@ -145,7 +145,7 @@ def _check_list(default: Sequence[Any], value: Any, name: str) -> Value:
     return [str(item) for item in items]
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: object) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
@@ -173,7 +173,7 @@ def find(name: str, cameras: Sequence[str]) -> Parameter:
     raise ParameterError(f"there is no parameter {name!r}; there are {known}")
 
 
-def checked(values: Mapping[str, Any]) -> dict[str, Value]:
+def checked(values: Mapping[str, object]) -> dict[str, Value]:
     """Check a whole set and fill it up with the defaults.
 
     Raises:
@@ -190,10 +190,10 @@ def checked(values: Mapping[str, Any]) -> dict[str, Value]:
     return result
 
 
-def from_texts(texts: Mapping[str, str]) -> dict[str, Any]:
+def from_texts(texts: Mapping[str, str]) -> dict[str, object]:
     """Read {full name: text} of a command line by the types of the parameters; `checked` names those that there are not."""
     tables = {False: NODE_PARAMETERS, True: CAMERA_PARAMETERS}
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for name, text in texts.items():
         prefix, _, rest = name.rpartition(".")
         known = next((p for p in tables[bool(prefix)] if p.name == rest), None)

@@ -1,4 +1,4 @@
-"""How errors and answers become a code and a sentence."""
+"""The outcome code and the message of errors and answers."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def code_of(error: PointError) -> Code:
     return next((code for kind, code in _CODES if isinstance(error, kind)), Code.MODEL_ERROR)
 
 
-def sentence(error: PointError) -> str:
-    """Return an error as one line for a person."""
+def one_line(error: PointError) -> str:
+    """Return an error as one line of text."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def remark(pointing: Pointing) -> str:
-    """Return what a person should know about an answer; empty where it speaks for itself."""
+def user_message(pointing: Pointing) -> str:
+    """Return the message of an answer; empty where its status says all."""
     if pointing.status is Status.TRUNCATED:
         return f"the time or token limit came first; the {pointing.count} points so far are given"
     if pointing.status is Status.PENDING:
@@ -48,7 +48,7 @@ def remark(pointing: Pointing) -> str:
     return ""
 
 
-def first(pointing: Pointing, limit: int) -> Pointing:
+def best_points(pointing: Pointing, limit: int) -> Pointing:
     """Return an answer cut to its `limit` best points (0: all), in their order; points without a score keep it."""
     if limit < 1 or pointing.count <= limit:
         return pointing

@@ -1,6 +1,6 @@
-"""`Robot`: a session, its continuous query and its topics in one object, for shells that are not an rclpy node.
+"""`Robot`: a session, its continuous query and its topics in one object, for programs without rclpy.
 
-The DDS bridge drives it live; the bag command feeds it from a recording. Both know it by its methods only.
+The DDS bridge drives it live; the bag command buffers it from a recording. Both know it by its methods only.
 """
 
 from __future__ import annotations
@@ -8,16 +8,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from molmo_point.points import Pointing
 from molmo_robot.continuous_pointing import ContinuousPointing, MakeTracker
 from molmo_robot.diagnostics import diagnostics
 from molmo_robot.messages.results import Make
-from molmo_robot.model_call import Asker
+from molmo_robot.model_call import StreamingPointer, call_model
+from molmo_robot.ros_types import AnyImage, Message
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
-from molmo_robot.snapshot import Freezer
+from molmo_robot.snapshot import SnapshotBuilder
 from molmo_robot.topics import (
     LIVE_OUTPUTS,
     RECORDED_OUTPUTS,
@@ -30,7 +30,7 @@ from molmo_robot.types import Answer, Request
 
 log = logging.getLogger("molmo_point.robot")
 
-Publish = Callable[[str, Any], None]
+Publish = Callable[[str, Message], None]
 
 
 def _never(name: str) -> bool:
@@ -38,11 +38,11 @@ def _never(name: str) -> bool:
 
 
 class Robot:
-    """Everything but the wire.
+    """A pointing robot without its transport.
 
     Args:
         parameters: By their full names, as in the node's parameter file.
-        pointer: Who answers; closed by whoever opened it.
+        pointer: The model; its owner closes it.
         make: Builds messages.
         make_tracker: Makes what carries points from frame to frame; None publishes the model's answers only.
         clock: Now in nanoseconds, in the time of the stamps.
@@ -56,8 +56,8 @@ class Robot:
 
     def __init__(
         self,
-        parameters: Mapping[str, Any],
-        pointer: Asker,
+        parameters: Mapping[str, object],
+        pointer: StreamingPointer,
         make: Make,
         *,
         make_tracker: MakeTracker | None = None,
@@ -73,9 +73,9 @@ class Robot:
         )
 
     @property
-    def freezer(self) -> Freezer:
-        """What puts a picture together with what belongs to its stamp."""
-        return self.session.freezer
+    def snapshots(self) -> SnapshotBuilder:
+        """Combines an image with the data of its stamp."""
+        return self.session.snapshots
 
     @property
     def frames(self) -> tuple[str, ...]:
@@ -96,51 +96,57 @@ class Robot:
 
         Args:
             publish: Takes the name of an output and its message; called from the query's threads.
-            watched: Whether somebody subscribes to an output.
+            watched: Whether an output has a subscriber.
         """
         self._publish, self._watched = publish, watched
         if self.settings.query:
             self._continuous.set(Request(self.settings.query), self.settings.max_rate_hz)
 
-    def diagnostics(self, node: str) -> Any:
+    def diagnostics(self, node: str) -> Message:
         """Build what goes to /diagnostics."""
         return diagnostics(self._make, self.session, node)
 
     def close(self) -> None:
-        """End the continuous query and withdraw what is under way."""
+        """End the continuous query and cancel the requests under way."""
         self.session.close()
         self._continuous.stop()
 
     def answer_recorded(
         self,
         camera: str,
-        message: Any,
+        message: AnyImage,
         query: str,
         timeout_s: float,
-        known: tuple[Pointing, float] | None = None,
-        depth: Any = None,
+        cached: tuple[Pointing, float] | None = None,
+        depth: AnyImage | None = None,
     ) -> Answer:
-        """Answer a query about one recorded picture, with what was recorded around it.
+        """Answer a query about one recorded image, with what was recorded around it.
 
         Args:
             camera: Name of the camera in the parameters.
             message: Its `sensor_msgs/Image` or `CompressedImage`.
             query: What to point to.
             timeout_s: For the model.
-            known: What the model said about this picture in an earlier run, and how many seconds it took.
+            cached: What the model said about this image in an earlier run, and how many seconds it took.
             depth: The depth image whose stamp is nearest, or None for what came by the subscriptions.
 
         Raises:
-            PointError: The picture cannot be read, or the model failed.
+            PointError: The image cannot be read, or the model failed.
         """
         request = Request(query, camera=camera)
-        moment = self.freezer.freeze(message, request, self.settings, depth=depth)
+        snapshot = self.snapshots.capture_message(message, request, self.settings, depth=depth)
         start = time.monotonic()
-        pointing = known[0] if known else self.session.ask(moment, request, timeout_s)
-        took_s = known[1] if known else time.monotonic() - start
-        return self.session.locate(moment, pointing, request, took_s)
+        pointing = (
+            cached[0]
+            if cached
+            else call_model(self.session.pointer, snapshot, query, timeout_s=timeout_s)
+        )
+        took_s = cached[1] if cached else time.monotonic() - start
+        return self.session.answers.build(
+            snapshot, pointing, request, self.settings, inference_s=took_s
+        )
 
-    def messages(self, answer: Answer) -> list[tuple[str, Any]]:
+    def messages(self, answer: Answer) -> list[tuple[str, Message]]:
         """Build the recorded messages of an answer as (output name, message)."""
         built = results(self._make, answer, self.settings, outputs=RECORDED_OUTPUTS)
         return [(output.name, message) for output, message in built]

@@ -1,4 +1,4 @@
-"""`Settings`: the parameters as one frozen value that the session works with."""
+"""`Settings`: the parameters as one immutable value."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _check_together(settings: Settings) -> None:
     if settings.tf_cache_s < settings.request_timeout_s:
         raise ParameterError(
             f"tf_cache_s ({settings.tf_cache_s}) must be at least request_timeout_s "
-            f"({settings.request_timeout_s}): the picture's transform is needed until its answer is there"
+            f"({settings.request_timeout_s}): the image's transform is needed until its answer is there"
         )
     scheme = settings.server_endpoint.partition("://")[0]
     if scheme not in ("tcp", "ipc", "http", "https"):

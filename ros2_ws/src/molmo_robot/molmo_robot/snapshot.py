@@ -1,8 +1,7 @@
-"""`Freezer`: picture, depth, calibration and transform of one instant, put together before the model is asked.
+"""`SnapshotBuilder`: image, depth, calibration and transform of one instant, combined before the model is asked.
 
-A 3D node that pairs answers with depth afterwards finds neither the depth nor the transform of a picture that is 1.5 s old. So
-everything that belongs to the picture's stamp is taken when the picture is chosen; what lags behind is fetched when the answer is
-there, for the same stamp.
+When the answer comes, the image is 1.5 s old and its depth has left the buffers. So all data of the image's stamp are taken when
+the image is chosen; what arrives late is fetched with the answer, for the same stamp.
 """
 
 from __future__ import annotations
@@ -10,67 +9,68 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from molmo_calibration import FrameError, Transform
 
-from molmo_robot.camera_buffers import CameraFeed
+from molmo_robot.camera_buffers import CameraBuffer
 from molmo_robot.codes import PositionStatus
 from molmo_robot.errors import MessageError, NoImage, RequestError
 from molmo_robot.messages.compressed_images import rgb_of_compressed
 from molmo_robot.messages.images import rgb_of
+from molmo_robot.ros_types import AnyImage, CompressedImageMessage, ImageMessage
 from molmo_robot.settings import Settings
 from molmo_robot.stamps import SECOND_NS, stamp_ns_of
 from molmo_robot.transform_buffer import TransformBuffer
-from molmo_robot.types import Moment, Problem, Request
+from molmo_robot.types import Problem, Request, Snapshot
 
-FIRST_PICTURE_S = 1.0
-"""How long a request waits where no picture has come yet: a camera that just started, not one that is dead."""
+FIRST_IMAGE_S = 1.0
+"""How long a request waits for the first image of a camera that has just started."""
 
 
-class Freezer:
-    """Reads the feeds and the transforms for a request; owns neither."""
+class SnapshotBuilder:
+    """Builds snapshots from the camera buffers and the transforms, which it does not own."""
 
     def __init__(
         self,
-        feeds: Mapping[str, CameraFeed],
+        buffers: Mapping[str, CameraBuffer],
         transforms: TransformBuffer,
         clock: Callable[[], int],
     ) -> None:
-        self._feeds = feeds
+        self._buffers = buffers
         self._transforms = transforms
         self._clock = clock
 
-    def feed(self, camera: str) -> CameraFeed:
-        """Return the feed of a camera, the first for an empty name.
+    def buffer(self, camera: str) -> CameraBuffer:
+        """Return the buffer of a camera, the first for an empty name.
 
         Raises:
             RequestError: There is none of that name.
         """
-        found = self._feeds.get(camera or next(iter(self._feeds)))
+        found = self._buffers.get(camera or next(iter(self._buffers)))
         if found is None:
             raise RequestError(
-                f"expected a camera out of {', '.join(self._feeds)}, got {camera!r}"
+                f"expected a camera out of {', '.join(self._buffers)}, got {camera!r}"
             )
         return found
 
-    def choose(
+    def capture(
         self, request: Request, settings: Settings, timeout_s: float, cancelled: Callable[[], bool]
-    ) -> Moment:
-        """Choose the picture for a request and freeze its instant.
+    ) -> Snapshot:
+        """Choose the image for a request and return its snapshot.
 
         Raises:
             RequestError: Unknown camera.
-            NoImage: No picture, none new enough, or none that can be read.
-            MessageError: The request's own picture cannot be read.
+            NoImage: No image, none new enough, or none that can be read.
+            MessageError: The request's own image cannot be read.
         """
-        feed = self.feed(request.camera)
+        buffer = self.buffer(request.camera)
         if request.image is not None and int(request.image.width) > 0:
-            return self.freeze(request.image, request, settings, own=True)
+            return self.capture_message(request.image, request, settings, own=True)
         patience_s = timeout_s
         if not request.not_before_ns:
-            patience_s = min(timeout_s, settings.max_image_age_s or FIRST_PICTURE_S)
-        _, message = feed.wait_image(
+            patience_s = min(timeout_s, settings.max_image_age_s or FIRST_IMAGE_S)
+        _, message = buffer.wait_image(
             not_before_ns=request.not_before_ns,
             max_age_ns=round(settings.max_image_age_s * SECOND_NS),
             clock=self._clock,
@@ -78,91 +78,93 @@ class Freezer:
             cancelled=cancelled,
         )
         try:
-            return self.freeze(message, request, settings)
+            return self.capture_message(message, request, settings)
         except MessageError as error:
             raise NoImage(str(error)) from error
 
-    def freeze(
+    def capture_message(
         self,
-        message: Any,
+        message: AnyImage,
         request: Request,
         settings: Settings,
         *,
         own: bool = False,
-        depth: Any = None,
-    ) -> Moment:
-        """Freeze the instant of a given picture.
+        depth: AnyImage | None = None,
+    ) -> Snapshot:
+        """Return the snapshot of a given image.
 
         Args:
             message: `sensor_msgs/Image`, or the camera's `CompressedImage`.
-            request: What is wanted of it.
+            request: The request it is for.
             settings: The parameters.
-            own: The picture came with the request, uncompressed.
-            depth: The depth image nearest in time, where the caller has it; None takes it from the feed.
+            own: The image came with the request, uncompressed.
+            depth: The depth image nearest in time, where the caller has it; None takes it from the buffer.
 
         Raises:
             MessageError: It cannot be read.
         """
-        feed = self.feed(request.camera)
-        camera = feed.settings
+        buffer = self.buffer(request.camera)
+        camera = buffer.settings
         if own:
-            image = rgb_of(message, "the request's image", camera.contrast)
+            image = rgb_of(cast(ImageMessage, message), "the request's image", camera.contrast)
         elif camera.image_transport == "compressed":
-            image = rgb_of_compressed(message, camera.image_topic, camera.contrast)
+            image = rgb_of_compressed(
+                cast(CompressedImageMessage, message), camera.image_topic, camera.contrast
+            )
         else:
-            image = rgb_of(message, camera.image_topic, camera.contrast)
-        info = feed.info
+            image = rgb_of(cast(ImageMessage, message), camera.image_topic, camera.contrast)
+        info = buffer.info
         if request.camera_info is not None and int(request.camera_info.width) > 0:
             info = request.camera_info
         target = settings.target_frame if request.target_frame is None else request.target_frame
         frame_id = str(message.header.frame_id)
-        moment = Moment(
+        snapshot = Snapshot(
             camera=camera,
             stamp_ns=stamp_ns_of(message.header),
             frame_id=frame_id,
             image=image,
             info=info,
-            depth_info=feed.depth_info,
+            depth_info=buffer.depth_info,
             target_frame=target.lstrip("/") or frame_id.lstrip("/"),
         )
         if depth is not None:
-            moment = _with_depth(moment, depth, settings)
-        return self.complete(moment, settings) if request.compute_position else moment
+            snapshot = _with_depth(snapshot, depth, settings)
+        return self.complete(snapshot, settings) if request.compute_position else snapshot
 
-    def complete(self, moment: Moment, settings: Settings) -> Moment:
-        """Fetch what the instant still lacks, for its own stamp, waiting `tf_timeout_s` seconds in all."""
+    def complete(self, snapshot: Snapshot, settings: Settings) -> Snapshot:
+        """Return the snapshot with what it still lacked, for its own stamp, waiting `tf_timeout_s` seconds in all."""
         deadline = time.monotonic() + settings.tf_timeout_s
         changes: dict[str, Any] = {}
-        depth = moment.depth
-        camera = moment.camera
+        depth = snapshot.depth
+        camera = snapshot.camera
         if depth is None and camera.depth_topic and settings.position_source == "depth":
             tolerance_ns = round(settings.sync_tolerance_s * SECOND_NS)
-            feed = self.feed(camera.name)
-            depth = feed.wait_depth(moment.stamp_ns, tolerance_ns, settings.tf_timeout_s)
-            changes.update(depth=depth, depth_info=moment.depth_info or feed.depth_info)
+            buffer = self.buffer(camera.name)
+            depth = buffer.wait_depth(snapshot.stamp_ns, tolerance_ns, settings.tf_timeout_s)
+            changes.update(depth=depth, depth_info=snapshot.depth_info or buffer.depth_info)
             if depth is None:
-                nearest_ns = feed.nearest_depth_ns(moment.stamp_ns)
+                nearest_ns = buffer.nearest_depth_ns(snapshot.stamp_ns)
                 changes["nearest_depth_ns"] = (
-                    moment.nearest_depth_ns if nearest_ns is None else nearest_ns
+                    snapshot.nearest_depth_ns if nearest_ns is None else nearest_ns
                 )
-        if not isinstance(moment.target_from_camera, Transform):
+        if not isinstance(snapshot.target_from_camera, Transform):
             changes["target_from_camera"] = self._transform(
-                moment.target_frame, moment.frame_id, moment.stamp_ns, deadline
+                snapshot.target_frame, snapshot.frame_id, snapshot.stamp_ns, deadline
             )
         depth_frame = str(depth[1].header.frame_id) if depth else ""
         across = depth_frame and camera.depth_info_topic and camera.depth_registered != "true"
-        if across and not isinstance(moment.camera_from_depth, Transform):
+        if across and not isinstance(snapshot.camera_from_depth, Transform):
             changes["camera_from_depth"] = self._transform(
-                moment.frame_id, depth_frame, moment.stamp_ns, deadline
+                snapshot.frame_id, depth_frame, snapshot.stamp_ns, deadline
             )
         if settings.position_source == "plane" and not isinstance(
-            moment.camera_from_plane, Transform
+            snapshot.camera_from_plane, Transform
         ):
-            plane_frame = settings.plane_frame or moment.target_frame
+            plane_frame = settings.plane_frame or snapshot.target_frame
             changes["camera_from_plane"] = self._transform(
-                moment.frame_id, plane_frame, moment.stamp_ns, deadline
+                snapshot.frame_id, plane_frame, snapshot.stamp_ns, deadline
             )
-        return dataclasses.replace(moment, **changes)
+        return dataclasses.replace(snapshot, **changes)
 
     def _transform(
         self, target: str, source: str, stamp_ns: int, deadline: float
@@ -174,14 +176,14 @@ class Freezer:
         except FrameError as error:
             return Problem(
                 PositionStatus.NO_TRANSFORM,
-                f"{self._transforms.topics[0]}: expected {target!r} from {source!r} at the picture's stamp {stamp_ns} ns: "
+                f"{self._transforms.topics[0]}: expected {target!r} from {source!r} at the image's stamp {stamp_ns} ns: "
                 f"{error}",
             )
 
 
-def _with_depth(moment: Moment, depth: Any, settings: Settings) -> Moment:
-    """The moment with a depth image, or with how far away that one is."""
+def _with_depth(snapshot: Snapshot, depth: AnyImage, settings: Settings) -> Snapshot:
+    """Return the snapshot with a depth image, or with the stamp of one that is too far away."""
     stamp_ns = stamp_ns_of(depth.header)
-    if abs(stamp_ns - moment.stamp_ns) > round(settings.sync_tolerance_s * SECOND_NS):
-        return dataclasses.replace(moment, nearest_depth_ns=stamp_ns)
-    return dataclasses.replace(moment, depth=(stamp_ns, depth))
+    if abs(stamp_ns - snapshot.stamp_ns) > round(settings.sync_tolerance_s * SECOND_NS):
+        return dataclasses.replace(snapshot, nearest_depth_ns=stamp_ns)
+    return dataclasses.replace(snapshot, depth=(stamp_ns, depth))

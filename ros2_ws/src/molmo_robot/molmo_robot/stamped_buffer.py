@@ -12,7 +12,7 @@ JUMP_NS = 1_000_000_000
 """A stamp this much older than the newest is a clock set back (a bag looped, a simulation reset), not a late message."""
 
 SET_BACK = 3
-"""So many messages in a row that are so much older: the clock was set back. One or two are strays of a second publisher."""
+"""This many messages in a row that much older mean a clock set back; fewer are strays of a second publisher."""
 
 
 class Strays:
@@ -28,7 +28,7 @@ class Strays:
         return behind and self._in_a_row < SET_BACK
 
     def forget(self) -> None:
-        """Begin anew (the clock was set back)."""
+        """Reset the count (the clock was set back)."""
         self._in_a_row = 0
 
 

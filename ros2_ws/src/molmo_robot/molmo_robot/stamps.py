@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from molmo_robot.ros_types import Header, Time
 
 SECOND_NS = 1_000_000_000
 
 
-def stamp_ns_of(header: Any) -> int:
+def stamp_ns_of(header: Header) -> int:
     """Return a `std_msgs/Header`'s stamp in nanoseconds."""
     return time_ns_of(header.stamp)
 
 
-def time_ns_of(time: Any) -> int:
+def time_ns_of(time: Time) -> int:
     """Return a `builtin_interfaces` Time or Duration in nanoseconds; the inverse of `sec_nanosec`."""
     return int(time.sec) * SECOND_NS + int(time.nanosec)
 

@@ -20,28 +20,14 @@ from molmo_robot.messages.results import (
     point_array,
     poses,
 )
+from molmo_robot.qos import EVENTS, LATEST, SENSOR, Qos
+from molmo_robot.ros_types import AnyImage, Message
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
 from molmo_robot.types import Answer, Request
 
-
-@dataclass(frozen=True)
-class Quality:
-    """A QoS profile: reliability, durability and how many messages are kept."""
-
-    reliable: bool = True
-    latched: bool = False
-    depth: int = 1
-
-
-LATEST = Quality(reliable=True, latched=True)
-"""A late RViz or behaviour tree still gets the last answer."""
-
-EVENTS = Quality(reliable=True, depth=10)
-SENSOR = Quality(reliable=False)
-
 DEPTHS_QUEUED = 5
-"""A depth image must not be pushed out by the next one before its picture is chosen; on a busy machine one of a hundred was."""
+"""A depth image must not be pushed out by the next one before its image is chosen; on a busy machine one of a hundred was."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +37,19 @@ class Output:
     Attributes:
         name: Under the node's name.
         type_name: `package/msg/Name`.
-        quality: Its QoS.
+        qos: Its QoS.
         text: What it says, for the documentation.
         build: Makes the message, or None where the answer has nothing for this topic.
-        watched_only: Dear to make: only while somebody subscribes.
+        watched_only: Expensive: built only while there is a subscriber.
         recorded_only: Only in bags, not on the graph.
-        live_only: Only on the graph, not in bags: for those who act at once; a recording has the same with its covariance.
+        live_only: Only on the graph, not in bags: for nodes that act on it; a recording has the same with its covariance.
     """
 
     name: str
     type_name: str
-    quality: Quality
+    qos: Qos
     text: str
-    build: Callable[[Make, Answer, Settings], Any]
+    build: Callable[[Make, Answer, Settings], Message | None]
     watched_only: bool = False
     recorded_only: bool = False
     live_only: bool = False
@@ -89,7 +75,7 @@ OUTPUTS = (
            lambda make, answer, _: detections_3d(make, answer), live_only=True),
     Output("markers", "visualization_msgs/msg/MarkerArray", LATEST, "Ellipsoids (90 %) and labels, for RViz.",
            markers),
-    Output("overlay", "sensor_msgs/msg/Image", SENSOR, "The picture with the points drawn on it; made only while it is watched.",
+    Output("overlay", "sensor_msgs/msg/Image", SENSOR, "The image with the points drawn on it; made only while it is watched.",
            overlay, watched_only=True),
     Output("annotations", "foxglove_msgs/msg/ImageAnnotations", EVENTS, "For Foxglove's image panel (in bags only).",
            image_annotations, recorded_only=True),
@@ -116,8 +102,8 @@ SERVICES = (
 )  # fmt: skip
 
 
-Role = Literal["picture", "info", "depth", "moving", "fixed", "query"]
-PICTURE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+Role = Literal["image", "info", "depth", "moving", "fixed", "query"]
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
 @dataclass(frozen=True)
@@ -127,15 +113,15 @@ class Input:
     Attributes:
         topic: As in the parameters: `/absolute`, `relative` or `~/private`.
         type_name: `package/msg/Name`.
-        quality: Its QoS.
+        qos: Its QoS.
         text: What it is for.
         receive: Takes a message; returns at once and never raises because of it.
-        role: What it is to a picture: what a recording has to find for one.
+        role: What it contributes to an image; a recording is searched by it.
     """
 
     topic: str
     type_name: str
-    quality: Quality
+    qos: Qos
     text: str
     receive: Callable[[Any], None]
     role: Role
@@ -148,7 +134,7 @@ def results(
     *,
     outputs: tuple[Output, ...] = LIVE_OUTPUTS,
     watched: Callable[[str], bool] = lambda name: True,
-) -> list[tuple[Output, Any]]:
+) -> list[tuple[Output, Message]]:
     """Build the messages of an answer for every output that has something to say."""
     built = []
     for output in outputs:
@@ -163,37 +149,37 @@ def results(
 def inputs(session: Session, continuous: ContinuousPointing) -> list[Input]:
     """Return every subscription of a session: its cameras, the transforms and the query text."""
     found = [
-        Input(session.settings.tf_topic, "tf2_msgs/msg/TFMessage", Quality(True, False, 100), "Moving transforms.",
+        Input(session.settings.tf_topic, "tf2_msgs/msg/TFMessage", Qos(True, False, 100), "Moving transforms.",
               session.add_transforms, "moving"),
-        Input(session.settings.tf_static_topic, "tf2_msgs/msg/TFMessage", Quality(True, True, 100), "Fixed transforms.",
+        Input(session.settings.tf_static_topic, "tf2_msgs/msg/TFMessage", Qos(True, True, 100), "Fixed transforms.",
               lambda message: session.add_transforms(message, static=True), "fixed"),
         Input("~/query_text", "std_msgs/msg/String", EVENTS, "Sets the continuous query; empty stops it.",
               lambda message: continuous.set(Request(str(message.data)), session.settings.max_rate_hz), "query"),
     ]  # fmt: skip
-    for name in session.feeds:
+    for name in session.buffers:
         found += _camera_inputs(session, continuous, name)
     return found
 
 
 def _camera_inputs(session: Session, continuous: ContinuousPointing, name: str) -> list[Input]:
-    feed = session.feeds[name]
-    camera = feed.settings
+    buffer = session.buffers[name]
+    camera = buffer.settings
     reliable = camera.reliability == "reliable"
-    newest, queued = Quality(reliable), Quality(reliable, depth=DEPTHS_QUEUED)
+    newest, queued = Qos(reliable), Qos(reliable, depth=DEPTHS_QUEUED)
 
-    def picture(message: Any) -> None:
+    def image(message: AnyImage) -> None:
         session.add_image(name, message)
         continuous.offer(name, message)
 
-    pictures = PICTURE_TYPES[camera.image_transport == "compressed"]
-    depths = PICTURE_TYPES[camera.depth_compressed]
+    images = IMAGE_TYPES[camera.image_transport == "compressed"]
+    depths = IMAGE_TYPES[camera.depth_compressed]
     info = "sensor_msgs/msg/CameraInfo"
-    wanted: tuple[tuple[str, str, Quality, str, Callable[[Any], None], Role], ...] = (
-        (camera.image_topic, pictures, newest, "Pictures.", picture, "picture"),
-        (camera.info_topic, info, newest, "Calibration of the pictures.", feed.add_info, "info"),
-        (camera.info_topic, info, LATEST, "The same, sent once before the node was there.", feed.add_info, "info"),
-        (camera.depth_topic, depths, queued, "Depth.", feed.add_depth, "depth"),
-        (camera.depth_info_topic, info, newest, "Calibration of the depth.", feed.add_depth_info, "info"),
-        (camera.depth_info_topic, info, LATEST, "The same, sent once before.", feed.add_depth_info, "info"),
+    wanted: tuple[tuple[str, str, Qos, str, Callable[[Any], None], Role], ...] = (
+        (camera.image_topic, images, newest, "Images.", image, "image"),
+        (camera.info_topic, info, newest, "Calibration of the images.", buffer.add_info, "info"),
+        (camera.info_topic, info, LATEST, "The same, sent once before the node was there.", buffer.add_info, "info"),
+        (camera.depth_topic, depths, queued, "Depth.", buffer.add_depth, "depth"),
+        (camera.depth_info_topic, info, newest, "Calibration of the depth.", buffer.add_depth_info, "info"),
+        (camera.depth_info_topic, info, LATEST, "The same, sent once before.", buffer.add_depth_info, "info"),
     )  # fmt: skip
     return [Input(*found) for found in wanted if found[0]]

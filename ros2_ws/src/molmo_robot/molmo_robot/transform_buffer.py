@@ -1,8 +1,8 @@
-"""`TransformBuffer`: what /tf and /tf_static said, looked up at a picture's stamp.
+"""`TransformBuffer`: what /tf and /tf_static said, looked up at an image's stamp.
 
 The same buffer serves the node, the DDS bridge and recorded bags. A lookup walks from both frames towards the root and looks at
 nothing else, so that what is wrong elsewhere in the tree does not matter; nothing is ever extrapolated, and "latest" does not
-exist here: a point belongs to the moment its picture was taken.
+exist here: a point belongs to the stamp of its image.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
 from molmo_calibration import CalibrationError, FrameError, Transform
 
 from molmo_robot.errors import MessageError
+from molmo_robot.ros_types import TFMessage, TransformStamped
 from molmo_robot.stamps import stamp_ns_of
 from molmo_robot.transform_tracks import Edge
 
 MAX_FRAMES = 2000
-"""More frames than any robot has: a publisher that makes up names must not fill the memory."""
+"""More frames than any robot has; bounds the memory where a publisher invents names."""
 
 ROUNDED = 0.01
 """tf2 takes quaternions whose squared length is off by less than this: (0, 0, 0.71, 0.71), typed by hand, is a quarter turn."""
@@ -30,7 +30,7 @@ class TransformBuffer:
     """Poses of every frame in its parent over the last `cache_s` seconds.
 
     Args:
-        cache_s: Must exceed the time from a picture to its answer; 30 s is generous for a large model.
+        cache_s: Must exceed the time from an image to its answer; 30 s is generous for a large model.
         topics: Where the transforms come from, moving and fixed, for messages.
     """
 
@@ -42,7 +42,7 @@ class TransformBuffer:
         self._edges: dict[str, Edge] = {}
         self._changed = threading.Condition()
 
-    def add(self, message: Any, *, static: bool = False) -> bool:
+    def add(self, message: TFMessage, *, static: bool = False) -> bool:
         """Take a `tf2_msgs/TFMessage` in.
 
         Returns:
@@ -104,7 +104,7 @@ class TransformBuffer:
 
     @property
     def frames(self) -> tuple[str, ...]:
-        """Every frame heard of, sorted."""
+        """Every known frame, sorted."""
         with self._changed:
             return self._names()
 
@@ -179,7 +179,7 @@ class TransformBuffer:
         )
 
 
-def transform_of(stamped: Any) -> Transform:
+def transform_of(stamped: TransformStamped) -> Transform:
     """Convert a `geometry_msgs/TransformStamped` to parent_from_child.
 
     Raises:

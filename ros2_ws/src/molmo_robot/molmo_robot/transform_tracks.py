@@ -18,7 +18,7 @@ STILL = 1e-6
 class Track:
     """Stamped poses of one frame in one parent, oldest first.
 
-    As in tf2, a pose with an older stamp is sorted in, one with the same stamp replaces, and one older than the cache is let go:
+    As in tf2, a pose with an older stamp is sorted in, one with the same stamp replaces, and one older than the cache is dropped:
     a second publisher that lags behind costs nothing of what the first one said.
     """
 
@@ -151,7 +151,7 @@ class Edge:
         )
 
     def parent(self, stamp_ns: int) -> str:
-        """Return the parent at a time; where none is known at that time, the one heard of last."""
+        """Return the parent at a time; where none is known at that time, the newest one."""
         track = self._moves()
         if self._fixed is not None and track is None:
             return self._fixed.to_frame

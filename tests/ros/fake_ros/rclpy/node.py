@@ -55,9 +55,9 @@ class Node:
         return publisher
 
     def create_subscription(self, msg_type, topic, callback, qos_profile, *, callback_group=None):
-        quality = as_profile(qos_profile)
+        qos = as_profile(qos_profile)
         subscription = graph.Subscription(
-            self, msg_type, self.resolve(topic), callback, quality, callback_group
+            self, msg_type, self.resolve(topic), callback, qos, callback_group
         )
         self._subscriptions.append(subscription)
         return subscription

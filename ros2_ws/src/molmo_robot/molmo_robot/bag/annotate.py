@@ -1,7 +1,7 @@
-"""Answer a query about the pictures of a recording and write the recording anew with the answers in it.
+"""Answer a query about the images of a recording and write a copy of the recording with the answers in it.
 
-The recording is copied in log order, and a picture is answered when it comes by; what belongs to its stamp is fetched ahead of it
-(`bag_lookahead`). Answers are stamped as their pictures are and logged at their pictures' log time; nothing else changes.
+The recording is copied in log order, and an image is answered when it comes by; what belongs to its stamp is fetched ahead of it
+(`bag_lookahead`). Answers are stamped as their images are and logged at their images' log time; nothing else changes.
 """
 
 from __future__ import annotations
@@ -9,30 +9,33 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from molmo_point.errors import UsageError
 from molmo_point.wording import counted
-from molmo_robot.bag.lookahead import Index, Lookahead, RecordedSource, Shot
+from molmo_robot.bag.lookahead import Index, Lookahead, Shot
 from molmo_robot.bag.reader import BagError, Recording
-from molmo_robot.bag.resume_log import Journal
-from molmo_robot.bag.run import RecordedRobot, Run
+from molmo_robot.bag.resume_log import ResumeLog
+from molmo_robot.bag.run import Run
 from molmo_robot.bag.task import Selection, Summary, Task
-from molmo_robot.bag.writer import Copy
+from molmo_robot.bag.writer import BagWriter
 from molmo_robot.dds.types import RosTypes
+from molmo_robot.robot import Robot
+from molmo_robot.ros_types import Message
+from molmo_robot.topics import Input
+from molmo_robot.types import Answer
 
 __all__ = [
     "CALIBRATIONS",
-    "PICTURES",
+    "IMAGES",
     "Selection",
     "Summary",
     "Task",
     "annotate",
-    "picture_type",
+    "image_type",
     "topic_types",
 ]
 
-PICTURES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 CALIBRATIONS = ("sensor_msgs/msg/CameraInfo",)
 TRANSFORMS = "tf2_msgs/msg/TFMessage"
 
@@ -57,98 +60,98 @@ def topic_types(
         }
 
 
-def picture_type(path: Path, topic: str, types: RosTypes) -> str:
-    """Return the type of a recording's picture topic.
+def image_type(path: Path, topic: str, types: RosTypes) -> str:
+    """Return the type of a recording's image topic.
 
     Raises:
-        BagError: No such recording or topic, or not a topic of pictures.
+        BagError: No such recording or topic, or not a topic of images.
     """
-    return topic_types(path, {"--image": (topic, PICTURES)}, types)["--image"]
+    return topic_types(path, {"--image": (topic, IMAGES)}, types)["--image"]
 
 
 def annotate(
     task: Task,
-    robot: RecordedRobot,
+    robot: Robot,
     types: RosTypes,
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    watch: Callable[[Any, Mapping[str, Any]], None] = lambda answer, messages: None,
+    watch: Callable[[Answer, Mapping[str, Message]], None] = lambda answer, messages: None,
 ) -> Summary:
-    """Answer the chosen pictures and write the recording with the answers.
+    """Answer the chosen images and write the recording with the answers.
 
-    Interrupted (by an error or by hand), it leaves no half-written recording, only its journal: the same call again goes on.
+    Interrupted (by an error or by a signal), it leaves its resume log and no half-written recording; the same call resumes.
 
     Args:
         task: What to do.
         robot: What answers.
         types: Message definitions for the results.
-        progress: Called with pictures done and pictures in all.
+        progress: Called with images done and images in all.
         watch: Called with each answer and its messages by output name.
 
     Raises:
         BagError: The recording lacks a topic or is damaged, or the output is there already.
-        UsageError: An empty query, or a journal of another task.
+        UsageError: An empty query, or a resume_log of another task.
         PointError: The model failed.
     """
     if not task.query.strip():
         raise UsageError("--query: expected a few words to look for, got an empty text")
     with Recording(task.recording, types) as recording:
-        recording.type_of(task.image, PICTURES, "--image")
+        recording.type_of(task.image, IMAGES, "--image")
         sources = {s.topic: s for s in robot.inputs() if s.topic != task.image}
         index = Index(recording, task.image, sources)
         shots = _chosen(index, recording.start_ns, task)
-        copy = Copy(task.out, task.storage)
-        journal = None
+        writer = BagWriter(task.out, task.storage)
+        resume_log = None
         try:
             warnings = _remarks(task, recording, sources, index)
             warnings += [
-                f"{name}: its definition is not known" for name in copy.take_over(recording)
+                f"{name}: its definition is not known" for name in writer.take_over(recording)
             ]
             topics = {s.name: f"{task.prefix}/{s.name}" for s in robot.recorded_outputs}
             for sink in robot.recorded_outputs:
-                copy.add_topic(topics[sink.name], sink.type_name, types)
-            journal = Journal(task.journal_path(), task.fingerprint())
-            run = Run(task, robot, journal, recording, progress)
+                writer.add_topic(topics[sink.name], sink.type_name, types)
+            resume_log = ResumeLog(task.resume_path(), task.fingerprint())
+            run = Run(task, robot, resume_log, recording, progress)
             kinds = {s.name: s.type_name for s in robot.recorded_outputs}
             with contextlib.closing(
                 Lookahead(recording, index, shots, sources, robot.frames)
             ) as ahead:
-                for stamp_ns, answer in run.answers(copy, shots, sources, ahead):
+                for stamp_ns, answer in run.answers(writer, shots, sources, ahead):
                     messages = dict(robot.messages(answer))
                     watch(answer, messages)
                     for name, message in messages.items():
-                        copy.write(topics[name], stamp_ns, types.to_cdr(message, kinds[name]))
-            copy.finish()
+                        writer.write(topics[name], stamp_ns, types.to_cdr(message, kinds[name]))
+            writer.finish()
         except BaseException:
-            copy.discard()
-            if journal is not None:
-                journal.close()
+            writer.discard()
+            if resume_log is not None:
+                resume_log.close()
             raise
-    journal.remove()
+    resume_log.remove()
     return run.summary(warnings)
 
 
 def _chosen(index: Index, start_ns: int, task: Task) -> list[Shot]:
-    chosen = task.selection.places([(log_ns - start_ns) / 1e9 for _, log_ns in index.pictures])
+    chosen = task.selection.places([(log_ns - start_ns) / 1e9 for _, log_ns in index.images])
     if not chosen:
         raise BagError(
-            f"--image {task.image}: expected pictures between --start and --end, "
-            f"there are {len(index.pictures)} in the recording and none of them is chosen"
+            f"--image {task.image}: expected images between --start and --end, "
+            f"there are {len(index.images)} in the recording and none of them is chosen"
         )
-    return [Shot(place, *index.pictures[place]) for place in chosen]
+    return [Shot(place, *index.images[place]) for place in chosen]
 
 
 def _remarks(
-    task: Task, recording: Recording, sources: Mapping[str, RecordedSource], index: Index
+    task: Task, recording: Recording, sources: Mapping[str, Input], index: Index
 ) -> list[str]:
-    """What a person should know about a recording before reading its positions."""
+    """Return the warnings about a recording that bear on its positions."""
     remarks = [
         f"{topic}: in the encoding {encoding!r}, which is not ROS 2's: it is not in the output"
         for topic, encoding in sorted(recording.foreign.items())
     ]
-    last_s = (index.pictures[-1][1] - recording.start_ns) / 1e9
+    last_s = (index.images[-1][1] - recording.start_ns) / 1e9
     remarks += [
-        f"--at {at:g}: the last picture is at {last_s:.3f} s"
+        f"--at {at:g}: the last image is at {last_s:.3f} s"
         for at in task.selection.at_s
         if at > last_s
     ]

@@ -1,8 +1,8 @@
-"""`Lookahead`: what belongs to each picture of a recording, found by stamps, however late or early it was logged.
+"""`Lookahead`: what belongs to each image of a recording, found by stamps, however late or early it was logged.
 
-A recording is read in the order of its log. Depth, transforms and pictures were logged when they arrived, and that may be
-seconds apart; a transform that is published once a second is known for a picture only when the next one has come. So the
-recording is read twice: once for the stamps alone, and once more ahead of the pictures, as far as each picture needs.
+A recording is read in the order of its log. Depth, transforms and images were logged when they arrived, and that may be
+seconds apart; a transform that is published once a second is known for an image only when the next one has come. So the
+recording is read twice: once for the stamps alone, and once more ahead of the images, as far as each image needs.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import struct
 from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from molmo_robot.bag.reader import BagError, Recording
-from molmo_robot.dds.bridge import Source
+from molmo_robot.ros_types import AnyImage, TFMessage
+from molmo_robot.topics import Input
 
 HOLD_NS = 120_000_000_000
 """How far ahead is read at most for a transform: one that comes more rarely says little about the time in between."""
@@ -31,18 +32,11 @@ Stamps = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Shot:
-    """A chosen picture: its place among those of its topic, its stamp and when it was logged, both in nanoseconds."""
+    """A chosen image: its place among those of its topic, its stamp and when it was logged, both in nanoseconds."""
 
     place: int
     stamp_ns: int
     log_ns: int
-
-
-class RecordedSource(Source, Protocol):
-    """A topic the robot wants to hear, and what it is to a picture."""
-
-    @property
-    def role(self) -> str: ...
 
 
 @dataclass
@@ -70,27 +64,25 @@ def frame_of(data: bytes) -> str:
 
 
 class Index:
-    """The stamps of a recording: pictures, depth images and transforms. Reads it once.
+    """The stamps of a recording: images, depth images and transforms. Reads it once.
 
     Args:
         recording: The recording.
-        picture: Topic of the pictures.
+        image: Topic of the images.
         sources: What the robot wants to hear, by topic.
     """
 
-    def __init__(
-        self, recording: Recording, picture: str, sources: Mapping[str, RecordedSource]
-    ) -> None:
-        self.pictures: list[tuple[int, int]] = []
+    def __init__(self, recording: Recording, image: str, sources: Mapping[str, Input]) -> None:
+        self.images: list[tuple[int, int]] = []
         self.depths: list[tuple[int, int]] = []
         self.parents: dict[str, set[str]] = {}
         self.tracks: dict[str, Track] = {}
         self.frames: set[str] = set()
         self.damaged: list[str] = []
         wanted = [t for t, s in sources.items() if s.role in ("depth", "moving", "fixed")]
-        for connection, log_ns, data in recording.messages([picture, *wanted]):
-            if connection.topic == picture:
-                self.pictures.append((stamp_of(data), log_ns))
+        for connection, log_ns, data in recording.messages([image, *wanted]):
+            if connection.topic == image:
+                self.images.append((stamp_of(data), log_ns))
                 self.frames.add(frame_of(data))
                 continue
             source = sources[connection.topic]
@@ -106,7 +98,7 @@ class Index:
             else:
                 self._transforms(message, log_ns, source.role)
 
-    def _transforms(self, message: Any, log_ns: int, role: str) -> None:
+    def _transforms(self, message: TFMessage, log_ns: int, role: str) -> None:
         for stamped in message.transforms:
             child = stamped.child_frame_id.lstrip("/")
             self.parents.setdefault(child, set()).add(stamped.header.frame_id.lstrip("/"))
@@ -129,12 +121,12 @@ class Index:
 
 
 class Lookahead:
-    """Reads ahead of the pictures: transforms go to the robot, the depth image of each picture is kept for it.
+    """Reads ahead of the images: transforms go to the robot, the depth image of each image is kept for it.
 
     Args:
         recording: The recording; opened once more for this.
         index: Its stamps.
-        shots: The chosen pictures, in log order.
+        shots: The chosen images, in log order.
         sources: What the robot wants to hear, by topic.
         frames: What positions are asked for in, beside the frames of the messages.
     """
@@ -144,7 +136,7 @@ class Lookahead:
         recording: Recording,
         index: Index,
         shots: Sequence[Shot],
-        sources: Mapping[str, RecordedSource],
+        sources: Mapping[str, Input],
         frames: Collection[str],
     ) -> None:
         self._sources = sources
@@ -186,7 +178,7 @@ class Lookahead:
         ready: Mapping[int, int],
         tracks: Sequence[tuple[Stamps, Stamps]],
     ) -> float:
-        """Seconds from the oldest transform that a picture needs to the newest one that has been read for it."""
+        """Seconds from the oldest transform that an image needs to the newest one that has been read for it."""
         if not tracks or not shots:
             return 0.0
         logs = np.concatenate([by_log for _, by_log in tracks])
@@ -206,7 +198,7 @@ class Lookahead:
         return reach_ns / 1e9 + MARGIN_S
 
     def until(self, place: int) -> None:
-        """Read as far as a picture needs."""
+        """Read as far as an image needs."""
         while self._next is not None and self._next[1] <= self.ready[place]:
             connection, _, data = self._next
             source = self._sources[connection.topic]
@@ -220,8 +212,8 @@ class Lookahead:
                     self._give(source, self._ahead.decode(connection, data))
             self._next = next(self._messages, None)
 
-    def depth(self, place: int) -> Any:
-        """Return the depth message closest to a picture, or None where the recording has none; once for each picture."""
+    def depth(self, place: int) -> AnyImage | None:
+        """Return the depth message closest to an image, or None where the recording has none; once for each image."""
         number = self._depth_of.get(place)
         if number is None:
             return None
@@ -235,8 +227,8 @@ class Lookahead:
         """Close the second reader."""
         self._ahead.close()
 
-    def _give(self, source: RecordedSource, message: Any) -> None:
-        """Hand over what decides about the pictures, and of everything else once that it exists."""
+    def _give(self, source: Input, message: Any) -> None:
+        """Hand over what decides about the images, and of everything else once that it exists."""
         names = [stamped.child_frame_id.lstrip("/") for stamped in message.transforms]
         message.transforms = [
             stamped
@@ -248,7 +240,7 @@ class Lookahead:
             source.receive(message)
 
 
-def check_type(connection: Any, source: RecordedSource) -> None:
+def check_type(connection: Any, source: Input) -> None:
     """Refuse a topic that is not what the robot wants to hear.
 
     Raises:

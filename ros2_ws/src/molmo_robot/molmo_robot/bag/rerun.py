@@ -1,4 +1,4 @@
-"""`RerunFile`: answers as an .rrd file for the Rerun viewer: pictures with points, positions with their ellipsoids."""
+"""`RerunFile`: answers as an .rrd file for the Rerun viewer: images with points, positions with their ellipsoids."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ class RerunFile:
         self._stream.save(str(path))
 
     def add(self, answer: Any, messages: Mapping[str, Any]) -> None:
-        """Add the picture of an answer with what was found in it.
+        """Add the image of an answer with what was found in it.
 
         Args:
             answer: What a robot answered.
             messages: Its messages by output name; the ellipsoids of `markers` are shown.
         """
-        rr, moment = self._rerun, answer.moment
-        self._stream.set_time("stamp", timestamp=np.datetime64(moment.stamp_ns, "ns"))
-        self._stream.log("camera/image", rr.Image(moment.image))
+        rr, snapshot = self._rerun, answer.snapshot
+        self._stream.set_time("stamp", timestamp=np.datetime64(snapshot.stamp_ns, "ns"))
+        self._stream.log("camera/image", rr.Image(snapshot.image))
         labels = [p.point.label or answer.pointing.query for p in answer.points]
         # Rerun counts pixels from the corner of the image, as `Point.pixel` does.
-        pixels = [p.point.pixel(*moment.image_size) for p in answer.points]
-        radius = max(moment.image_size) / 100
+        pixels = [p.point.pixel(*snapshot.image_size) for p in answer.points]
+        radius = max(snapshot.image_size) / 100
         self._stream.log(
             "camera/image/points",
             rr.Points2D(np.reshape(pixels, (-1, 2)), labels=labels, radii=radius),

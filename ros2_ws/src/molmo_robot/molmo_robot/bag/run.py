@@ -1,4 +1,4 @@
-"""`Run`: plays a recording to a robot, picture by picture, and counts what came of it."""
+"""`Run`: feeds a recording to a robot, image by image, and counts the results."""
 
 from __future__ import annotations
 
@@ -6,49 +6,21 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from molmo_point.errors import UsageError
 from molmo_point.points import Status
 from molmo_point.wording import counted
-from molmo_robot.bag.lookahead import Lookahead, RecordedSource, Shot, check_type
+from molmo_robot.bag.lookahead import Lookahead, Shot, check_type
 from molmo_robot.bag.reader import BagError, Recording
-from molmo_robot.bag.resume_log import Journal, Known
+from molmo_robot.bag.resume_log import ResumeLog
 from molmo_robot.bag.task import Summary, Task
-from molmo_robot.bag.writer import Copy
-from molmo_robot.dds.bridge import Sink
+from molmo_robot.bag.writer import BagWriter
+from molmo_robot.robot import Robot
+from molmo_robot.topics import Input
+from molmo_robot.types import Answer
 
 CAMERA = "camera"
-
-
-class RecordedRobot(Protocol):
-    """What answers; `molmo_robot.robot.Robot` is the one."""
-
-    @property
-    def recorded_outputs(self) -> Sequence[Sink]: ...
-
-    @property
-    def frames(self) -> Sequence[str]: ...
-
-    def inputs(self) -> Sequence[RecordedSource]:
-        """Return the topics it wants to hear."""
-
-    def reach_back(self, seconds: float) -> None:
-        """Keep transforms for so long."""
-
-    def answer_recorded(
-        self,
-        camera: str,
-        message: Any,
-        query: str,
-        timeout_s: float,
-        known: Known | None = None,
-        depth: Any = None,
-    ) -> Any:
-        """Answer about one picture; `known` is the model's answer of an earlier run, `depth` the depth image nearest in time."""
-
-    def messages(self, answer: Any) -> list[tuple[str, Any]]:
-        """Return an answer's messages as (output name, message)."""
 
 
 class Run:
@@ -57,12 +29,12 @@ class Run:
     def __init__(
         self,
         task: Task,
-        robot: RecordedRobot,
-        journal: Journal,
+        robot: Robot,
+        resume_log: ResumeLog,
         recording: Recording,
         progress: Callable[[int, int], None],
     ) -> None:
-        self._task, self._robot, self._journal = task, robot, journal
+        self._task, self._robot, self._resume_log = task, robot, resume_log
         self._recording = recording
         self._progress = progress
         self._done = self._resumed = self._points = self._placed = 0
@@ -72,18 +44,18 @@ class Run:
 
     def answers(
         self,
-        copy: Copy,
+        writer: BagWriter,
         shots: Sequence[Shot],
-        sources: Mapping[str, RecordedSource],
+        sources: Mapping[str, Input],
         ahead: Lookahead,
-    ) -> Iterator[tuple[int, Any]]:
-        """Copy every message, and yield (log time, answer) of each chosen picture in between."""
+    ) -> Iterator[tuple[int, Answer]]:
+        """Copy every message, and yield (log time, answer) of each chosen image in between."""
         self._robot.reach_back(ahead.cache_s)
         self._prepare(sources)
         chosen = {shot.place for shot in shots}
         place = -1
         for connection, stamp_ns, data in self._recording.messages():
-            copy.copy(connection, stamp_ns, data)
+            writer.copy(connection, stamp_ns, data)
             source = sources.get(connection.topic)
             if connection.topic == self._task.image:
                 place += 1
@@ -111,7 +83,7 @@ class Run:
             ),
         )
 
-    def _prepare(self, sources: Mapping[str, RecordedSource]) -> None:
+    def _prepare(self, sources: Mapping[str, Input]) -> None:
         """Hand over what holds for the whole recording and may come late in it: fixed transforms, calibration."""
         fixed = [t for t, s in sources.items() if s.role == "fixed"]
         for connection, _, data in self._recording.messages(fixed):
@@ -127,35 +99,35 @@ class Run:
             if len(seen) == len(infos):
                 break
 
-    def _hand_over(self, source: RecordedSource, connection: Any, data: bytes) -> None:
+    def _hand_over(self, source: Input, connection: Any, data: bytes) -> None:
         check_type(connection, source)
         source.receive(self._recording.decode(connection, data))
 
-    def _answer(self, place: int, connection: Any, data: bytes, ahead: Lookahead) -> Any:
-        """The answer about one picture, or None where it cannot be read."""
-        known = self._journal.get(place)
+    def _answer(self, place: int, connection: Any, data: bytes, ahead: Lookahead) -> Answer | None:
+        """The answer about one image, or None where it cannot be read."""
+        cached = self._resume_log.get(place)
         start = time.monotonic()
         try:
             message = self._recording.decode(connection, data)
             depth = ahead.depth(place)
             answer = self._robot.answer_recorded(
-                CAMERA, message, self._task.query, self._task.timeout_s, known, depth
+                CAMERA, message, self._task.query, self._task.timeout_s, cached, depth
             )
         except UsageError as error:
-            # One picture that cannot be read costs that picture, and is told; a model that fails ends the run.
-            self._failures.append(f"picture {place}: {error}")
+            # An unreadable image is reported and skipped; a failure of the model ends the run.
+            self._failures.append(f"image {place}: {error}")
             return None
-        if known is None and answer.pointing.status is not Status.TRUNCATED:
-            # One that was cut short is asked for again: there may be more time then.
-            self._journal.add(place, answer.pointing, time.monotonic() - start)
-        self._resumed += known is not None
+        if cached is None and answer.pointing.status is not Status.TRUNCATED:
+            # A truncated answer is asked for again: there may be more time then.
+            self._resume_log.add(place, answer.pointing, time.monotonic() - start)
+        self._resumed += cached is not None
         self._count(place, answer)
         return answer
 
-    def _count(self, place: int, answer: Any) -> None:
+    def _count(self, place: int, answer: Answer) -> None:
         status = answer.pointing.status
         if status not in (Status.FOUND, Status.NOT_FOUND):
-            self._failures.append(f"picture {place}: the answer is {status}, not a whole one")
+            self._failures.append(f"image {place}: the answer is {status}, not a whole one")
         self._points += answer.pointing.count
         for placed in answer.points:
             position = placed.position

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from molmo_point.errors import UsageError
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which pictures are answered.
+    """Which images are answered.
 
     Attributes:
-        every: Every nth picture.
+        every: Every nth image.
         start_s: Seconds after the recording's begin.
         end_s: Seconds after the recording's begin; None for its end.
-        at_s: Instead of every nth: the first picture at or after each of these seconds.
+        at_s: Instead of every nth: the first image at or after each of these seconds.
     """
 
     every: int = 1
@@ -33,7 +32,7 @@ class Selection:
             raise UsageError(f"--end must be after --start, got {self.start_s} to {self.end_s}")
 
     def places(self, seconds: Sequence[float]) -> list[int]:
-        """Return the indices of the chosen pictures, given the log time of each in seconds after the begin."""
+        """Return the indices of the chosen images, given the log time of each in seconds after the begin."""
         if self.at_s:
             first = (next((i for i, s in enumerate(seconds) if s >= at), None) for at in self.at_s)
             return sorted({i for i in first if i is not None})
@@ -47,16 +46,16 @@ class Summary:
     """What a run did.
 
     Attributes:
-        pictures: Answered, or failed.
-        resumed: Of them known from an earlier run.
+        images: Answered, or failed.
+        resumed: Number of them taken from an earlier run.
         points: Found in all of them.
-        failures: Pictures without a whole answer, and why.
-        warnings: What else a person should know.
+        failures: Images without a whole answer, and why.
+        warnings: Other remarks about the run.
         placed: Points with a position in metres.
-        unplaced: Why the others have none: how many, the status, and the first reason as an example.
+        unplaced: Why the others have none: a count, the status, and the first reason.
     """
 
-    pictures: int
+    images: int
     resumed: int
     points: int
     failures: tuple[str, ...]
@@ -72,13 +71,13 @@ class Task:
     Attributes:
         recording: The input.
         out: `NAME.mcap`, or a folder.
-        image: Topic of the pictures.
+        image: Topic of the images.
         query: What to point to.
-        selection: Which pictures.
+        selection: Which images.
         prefix: Result topics are `prefix/points` and so on.
         storage: Of a folder.
         timeout_s: For each answer.
-        identity: What else has to be the same to go on with an interrupted run (model, parameters).
+        identity: What else has to be the same to resume an interrupted run (model, parameters).
     """
 
     recording: Path
@@ -91,11 +90,11 @@ class Task:
     timeout_s: float = 600.0
     identity: str = ""
 
-    def journal_path(self) -> Path:
+    def resume_path(self) -> Path:
         """Where the answers are kept until the run is complete."""
         return self.out.with_name(self.out.name + ".answers.jsonl")
 
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, object]:
         """What an interrupted run must have in common with this one."""
         files = sorted(self.recording.glob("*")) if self.recording.is_dir() else [self.recording]
         states = [f.stat() for f in files if f.is_file()]

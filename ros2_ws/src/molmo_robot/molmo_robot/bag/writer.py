@@ -1,4 +1,4 @@
-"""`Copy`: a recording written anew with topics added; what was there keeps its bytes, stamps, types and QoS."""
+"""`BagWriter`: a copy of a recording with topics added; what was there keeps its bytes, stamps, types and QoS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NO_HASH = "RIHS01_" + "0" * 64
 """For types whose definition neither the recording nor the distribution has: their bytes are copied all the same."""
 
 
-class Copy:
+class BagWriter:
     """A recording in the making; it appears under its name only when `finish` is called.
 
     Args:
@@ -46,7 +46,7 @@ class Copy:
         self.topics: set[str] = set()
 
     def take_over(self, recording: Recording) -> list[str]:
-        """Make every topic of a recording; returns those whose definition nobody knows."""
+        """Create every topic of a recording; return those without a known definition."""
         unknown = []
         for connection in recording.connections:
             definition, digest = connection.msgdef.data, connection.digest

@@ -1,11 +1,11 @@
-"""`molmo-point bag`: answers about recorded pictures, written into the recording."""
+"""`molmo-point bag`: answers about recorded images, written into the recording."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -51,7 +51,7 @@ def bag(
         Path, typer.Argument(help="rosbag2 folder, .mcap, .db3 (also .zst), .bag.")
     ],
     query: Annotated[str, typer.Option(help="What to point to.")],
-    image: Annotated[str, typer.Option(help="Topic of the pictures.")],
+    image: Annotated[str, typer.Option(help="Topic of the images.")],
     out: Annotated[Path, typer.Option(help="OUT.mcap for one file, else a rosbag2 folder.")],
     info: Annotated[str, typer.Option(help="Topic of their camera_info; needed for metres.")] = "",
     depth: Annotated[
@@ -61,12 +61,12 @@ def bag(
     depth_scale: DepthScale = 0.0,
     target_frame: Annotated[str, typer.Option(help="Frame of the positions, e.g. odom.")] = "",
     tf_namespace: TfNamespace = "",
-    every: Annotated[int, typer.Option(min=1, help="Answer every nth picture.")] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Answer every nth image.")] = 1,
     start: Annotated[float, typer.Option(min=0.0, help="Seconds after the begin.")] = 0.0,
     end: Annotated[float | None, typer.Option(min=0.0, help="Seconds after the begin.")] = None,
     at: Annotated[
         list[float] | None,
-        typer.Option(help="The picture at this second, instead of every nth (repeatable)."),
+        typer.Option(help="The image at this second, instead of every nth (repeatable)."),
     ] = None,
     prefix: Annotated[str, typer.Option(help="Of the result topics.")] = "/molmo_point",
     storage: Annotated[str, typer.Option(help="Of a folder: mcap or sqlite3.")] = "mcap",
@@ -86,7 +86,7 @@ def bag(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Point in the pictures of a ROS 2 recording; interrupted, the same line again goes on where it stopped."""
+    """Point in every image of a ROS 2 bag. Rerun the same command to resume."""
     from molmo_robot.bag.annotate import Selection, Task
     from molmo_robot.dds.types import RosTypes
 
@@ -118,30 +118,32 @@ def bag(
     raise typer.Exit(exit_code(summary, asked=wants_metres(parameters)))
 
 
-def topics_of(image: str, info: str, depth: str, depth_info: str) -> dict[str, Any]:
+def topics_of(image: str, info: str, depth: str, depth_info: str) -> dict[str, object]:
     """Return the parameters of one recorded camera."""
     return {
         "camera.image_topic": image,
         "camera.info_topic": info,
         "camera.depth_topic": depth,
         "camera.depth_info_topic": depth_info,
-        # Everything that belongs to a picture is there when it is answered: there is nothing to wait for.
+        # Everything that belongs to an image is there when it is answered: there is nothing to wait for.
         "tf_timeout_s": 0.0,
     }
 
 
-def transports(recording: Path, parameters: dict[str, Any], types: RosTypes) -> dict[str, Any]:
+def transports(
+    recording: Path, parameters: dict[str, object], types: RosTypes
+) -> dict[str, object]:
     """Check that the topics are in the recording; return the transports that their types ask for.
 
     Raises:
         BagError: One is not there, or is of another type.
     """
-    from molmo_robot.bag.annotate import CALIBRATIONS, PICTURES, topic_types
+    from molmo_robot.bag.annotate import CALIBRATIONS, IMAGES, topic_types
 
     expected = {
-        "image": PICTURES,
+        "image": IMAGES,
         "info": CALIBRATIONS,
-        "depth": PICTURES,
+        "depth": IMAGES,
         "depth-info": CALIBRATIONS,
     }
     topics = {n: str(parameters[f"camera.{n.replace('-', '_')}_topic"]) for n in expected}
@@ -154,7 +156,7 @@ def transports(recording: Path, parameters: dict[str, Any], types: RosTypes) -> 
     }
 
 
-def wants_metres(parameters: dict[str, Any]) -> bool:
+def wants_metres(parameters: dict[str, object]) -> bool:
     """Whether positions were asked for, and not pixels alone."""
     names = ("camera.info_topic", "camera.depth_topic", "target_frame", "position_source")
     return any(parameters.get(name) for name in names)
@@ -170,7 +172,7 @@ def exit_code(summary: Summary, *, asked: bool) -> int:
 def run(
     task: Task,
     pointer: Pointer,
-    parameters: dict[str, Any],
+    parameters: dict[str, object],
     types: RosTypes,
     *,
     quiet: bool = False,
@@ -219,7 +221,7 @@ def report(summary: Summary, task: Task, *, as_json: bool, asked: bool = False) 
     if as_json:
         result = {
             "out": str(task.out),
-            "pictures": summary.pictures,
+            "pictures": summary.images,
             "resumed": summary.resumed,
             "points": summary.points,
             "placed": summary.placed,
@@ -232,5 +234,5 @@ def report(summary: Summary, task: Task, *, as_json: bool, asked: bool = False) 
         again = f", {summary.resumed} of them known from before" if summary.resumed else ""
         metres = f", {summary.placed} of them in metres" if asked else ""
         typer.echo(
-            f"{task.out}: {counted(summary.points, 'point')}{metres} in {counted(summary.pictures, 'image')}{again}"
+            f"{task.out}: {counted(summary.points, 'point')}{metres} in {counted(summary.images, 'image')}{again}"
         )

@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 
 def dds(
-    image: Annotated[str, typer.Option(help="Topic of the pictures (sensor_msgs/Image).")],
+    image: Annotated[str, typer.Option(help="Topic of the images (sensor_msgs/Image).")],
     query: Annotated[str, typer.Option(help="What to point to; ~/query_text changes it.")] = "",
     info: Annotated[str, typer.Option(help="Topic of their camera_info; needed for metres.")] = "",
     depth: Annotated[
@@ -110,7 +110,7 @@ def dds(
 
 def serve(
     pointer: Pointer,
-    parameters: dict[str, Any],
+    parameters: dict[str, object],
     stopped: threading.Event,
     *,
     quiet: bool = False,

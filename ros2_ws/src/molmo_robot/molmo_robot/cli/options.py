@@ -34,7 +34,7 @@ TfNamespace = Annotated[
 ]
 
 
-def transform_topics(namespace: str) -> dict[str, Any]:
+def transform_topics(namespace: str) -> dict[str, object]:
     """Return the parameters for transforms below a namespace."""
     above = "/" + namespace.strip("/") if namespace.strip("/") else ""
     return {"tf_topic": f"{above}/tf", "tf_static_topic": f"{above}/tf_static"}
@@ -49,7 +49,7 @@ def robot_class() -> Any:
     return _part("robot").Robot
 
 
-def parameters_of(settings: list[str] | None) -> dict[str, Any]:
+def parameters_of(settings: list[str] | None) -> dict[str, object]:
     """Read `NAME=VALUE` options: each value is text, read by the type of its parameter.
 
     Raises:
@@ -64,7 +64,7 @@ def parameters_of(settings: list[str] | None) -> dict[str, Any]:
         texts[name] = value
     if not texts:
         return {}
-    from_texts: Callable[[dict[str, str]], dict[str, Any]] = _part("parameters").from_texts
+    from_texts: Callable[[dict[str, str]], dict[str, object]] = _part("parameters").from_texts
     return from_texts(texts)
 
 

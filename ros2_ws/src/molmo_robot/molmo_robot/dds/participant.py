@@ -10,16 +10,16 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from molmo_point.errors import UsageError
 from molmo_robot.dds.types import RosTypes
 from molmo_robot.dds.wire_types import WireTypes, require_cyclonedds
+from molmo_robot.qos import Qos
+from molmo_robot.ros_types import Message
 
 if TYPE_CHECKING:
     from cyclonedds.pub import DataWriter
-    from cyclonedds.qos import Qos
     from cyclonedds.sub import DataReader
 
 log = logging.getLogger("molmo_point.dds")
@@ -46,34 +46,19 @@ OPEN = "<CycloneDDS><Domain><General><AllowMulticast>true</AllowMulticast></Gene
 NETWORKS = {"loopback": LOOPBACK, "localhost-only": UNICAST, "network": OPEN}
 
 
-@dataclass(frozen=True)
-class Quality:
-    """The part of a QoS profile that ROS 2 users set.
-
-    Attributes:
-        reliable: Reliable rather than best effort.
-        latched: Transient local: late subscribers get the last `depth` messages.
-        depth: Keep last.
-    """
-
-    reliable: bool = True
-    latched: bool = False
-    depth: int = 1
-
-
-class Outlet:
+class Publisher:
     """An advertised topic."""
 
-    def __init__(self, writer: DataWriter[Any], wire: type[Any]) -> None:
+    def __init__(self, writer: DataWriter[Any], wire: Callable[[Message], object]) -> None:
         self._writer = writer
         self._wire = wire
 
-    def publish(self, message: Any) -> None:
+    def publish(self, message: Message) -> None:
         """Publish a message; called from any thread."""
         self._writer.write(self._wire(message))
 
     def watched(self) -> bool:
-        """Whether somebody subscribes."""
+        """Whether there is a subscriber."""
         return bool(self._writer.get_matched_subscriptions())
 
 
@@ -104,7 +89,8 @@ class Participant:
         require_cyclonedds()
         from cyclonedds.core import DDSException
         from cyclonedds.domain import Domain, DomainParticipant
-        from cyclonedds.qos import Policy, Qos
+        from cyclonedds.qos import Policy
+        from cyclonedds.qos import Qos as CycloneQos
 
         if network not in NETWORKS:
             raise UsageError(f"expected a network out of {', '.join(NETWORKS)}, got {network!r}")
@@ -114,39 +100,37 @@ class Participant:
             )
         self.node, self.namespace, self.types = node, namespace, types
         self._wire = WireTypes(types)
-        self._domain: Any = None
+        self._domain: object = None
         try:
             if "CYCLONEDDS_URI" not in os.environ:
                 self._domain = Domain(domain, NETWORKS[network])
             self._participant: Any = DomainParticipant(
-                domain, qos=Qos(Policy.Userdata(b"enclave=/;"))
+                domain, qos=CycloneQos(Policy.Userdata(b"enclave=/;"))
             )
         except DDSException as error:
             raise UsageError(
                 f"cannot join DDS domain {domain} on {network}: {error}; is the interface there, and is one "
                 "participant of this process on it already?"
             ) from error
-        self._readers: list[Any] = []
-        self._writers: list[Any] = []
+        self._readers: list[DataReader[Any]] = []
+        self._writers: list[DataWriter[Any]] = []
         self._lock = threading.Lock()
         self._graph = self._graph_writer()
         self._announce()
 
-    def writer(self, topic: str, type_name: str, quality: Quality) -> Outlet:
+    def writer(self, topic: str, type_name: str, qos: Qos) -> Publisher:
         """Advertise a topic."""
         from cyclonedds.pub import DataWriter
 
         wire = self._wire.of(type_name)
         made: DataWriter[Any] = DataWriter(
-            self._participant, self._topic(topic, wire), qos=self._qos(quality, type_name)
+            self._participant, self._topic(topic, wire), qos=self._qos(qos, type_name)
         )
         self._writers.append(made)
         self._announce()
-        return Outlet(made, wire)
+        return Publisher(made, wire)
 
-    def reader(
-        self, topic: str, type_name: str, quality: Quality, receive: Callable[[Any], None]
-    ) -> None:
+    def reader(self, topic: str, type_name: str, qos: Qos, receive: Callable[[Any], None]) -> None:
         """Subscribe; `receive` is called on a DDS thread with each message, which it must not hold up.
 
         A message whose bytes do not fit its type is logged and dropped; it does not reach `receive`.
@@ -159,7 +143,7 @@ class Participant:
         class Arrivals(Listener):
             def on_data_available(self, reader: DataReader[Any]) -> None:
                 try:
-                    for sample in reader.take(N=max(quality.depth, 8)):
+                    for sample in reader.take(N=max(qos.depth, 8)):
                         message = getattr(sample, "message", None)
                         if message is not None:
                             receive(message)
@@ -170,7 +154,7 @@ class Participant:
         made: DataReader[Any] = DataReader(
             self._participant,
             self._topic(topic, wire),
-            qos=self._qos(quality, type_name),
+            qos=self._qos(qos, type_name),
             listener=Arrivals(),  # type: ignore[no-untyped-call]
         )
         self._readers.append(made)
@@ -203,16 +187,17 @@ class Participant:
             return f"{base}/{self.node}/{topic[2:]}"
         return topic if topic.startswith("/") else f"{base}/{topic}"
 
-    def _qos(self, quality: Quality, type_name: str) -> Qos:
-        from cyclonedds.qos import Policy, Qos
+    def _qos(self, qos: Qos, type_name: str) -> Any:
+        from cyclonedds.qos import Policy
+        from cyclonedds.qos import Qos as CycloneQos
         from cyclonedds.util import duration
 
-        return Qos(
+        return CycloneQos(
             Policy.Reliability.Reliable(duration(milliseconds=100))
-            if quality.reliable
+            if qos.reliable
             else Policy.Reliability.BestEffort,
-            Policy.Durability.TransientLocal if quality.latched else Policy.Durability.Volatile,
-            Policy.History.KeepLast(quality.depth),
+            Policy.Durability.TransientLocal if qos.latched else Policy.Durability.Volatile,
+            Policy.History.KeepLast(qos.depth),
             Policy.Userdata(f"typehash={self.types.hash(type_name)};".encode()),
             # ROS 2 messages are XCDR1; offering both would let Cyclone pick the other one for its own readers.
             Policy.DataRepresentation(use_cdrv0_representation=True),
@@ -223,10 +208,8 @@ class Participant:
         from cyclonedds.topic import Topic
 
         self._graph_wire = self._wire.of(GRAPH_TYPE)
-        topic = Topic(self._participant, GRAPH_TOPIC, self._graph_wire)
-        return DataWriter(
-            self._participant, topic, qos=self._qos(Quality(latched=True), GRAPH_TYPE)
-        )
+        topic: Topic[Any] = Topic(self._participant, GRAPH_TOPIC, self._graph_wire)
+        return DataWriter(self._participant, topic, qos=self._qos(Qos(latched=True), GRAPH_TYPE))
 
     def _announce(self) -> None:
         """Tell the graph which endpoints are this node's."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from molmo_point.errors import UsageError
 from molmo_point.install import import_failure
+from molmo_robot.ros_types import Message
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
@@ -44,7 +45,7 @@ class RosTypes:
         self.store = new_store(distro)
         self._plans: dict[str, dict[str, str | None]] = {}
 
-    def make(self, type_name: str, **fields: Any) -> Any:
+    def make(self, type_name: str, **fields: object) -> Message:
         """Build a message: every field by name; numbers in sequences may be any array."""
         plan = self._plans.get(type_name) or self._plan(type_name)
         # Definitions grew over the distributions; a field this one does not have is left out.
@@ -75,7 +76,7 @@ class RosTypes:
             )
         return list(self.store.fielddefs[type_name][1])
 
-    def to_cdr(self, message: Any, type_name: str) -> bytes:
+    def to_cdr(self, message: Message, type_name: str) -> bytes:
         """Serialize to CDR with its four byte header; the inverse of `from_cdr`."""
         return bytes(self.store.serialize_cdr(message, type_name))
 

@@ -37,9 +37,9 @@ class WireTypes:
         require_cyclonedds()
         self._types = types
         self._described: dict[str, type[IdlStruct]] = {}
-        self._wrapped: dict[str, type[Any]] = {}
+        self._wrapped: dict[str, type] = {}
 
-    def of(self, type_name: str) -> type[Any]:
+    def of(self, type_name: str) -> type:
         """Return the topic type of `package/msg/Name`; instances are made with `(message,)`.
 
         Raises:
@@ -49,13 +49,13 @@ class WireTypes:
             self._wrapped[type_name] = self._wrap(type_name)
         return self._wrapped[type_name]
 
-    def _wrap(self, type_name: str) -> type[Any]:
+    def _wrap(self, type_name: str) -> type:
         types = self._types
 
-        def __init__(self: Any, message: Any) -> None:
+        def __init__(self: Any, message: object) -> None:
             self.message = message
 
-        def serialize(self: Any, *_: Any, **__: Any) -> bytes:
+        def serialize(self: Any, *_: object, **__: object) -> bytes:
             return types.to_cdr(self.message, type_name)
 
         def deserialize(cls: type[Any], data: bytes, *_: Any, **__: Any) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -17,16 +16,17 @@ from molmo_point.errors import ImageError
 from molmo_point.images import MAX_PIXELS, Array, load_image
 from molmo_robot.contrast import Grey16, grey8, repeated
 from molmo_robot.errors import MessageError
+from molmo_robot.ros_types import CompressedImageMessage
 
 DEBAYER = "run image_proc's debayer node before"
 
 
 @dataclass(frozen=True)
-class PictureFormat:
+class ImageFormat:
     """What `CompressedImage.format` says.
 
     Attributes:
-        encoding: Of the camera's picture; empty where a driver names the codec only (`jpeg`).
+        encoding: Of the camera's image; empty where a driver names the codec only (`jpeg`).
         codec: `jpeg`, `png`, `compresseddepth`, ...
         stored: Encoding of the array that was compressed; empty where it is the camera's.
     """
@@ -36,7 +36,7 @@ class PictureFormat:
     stored: str
 
     @classmethod
-    def of(cls, text: str) -> PictureFormat:
+    def of(cls, text: str) -> ImageFormat:
         """Read a format string, in any case and spacing."""
         head, separator, rest = text.lower().partition(";")
         if not separator:
@@ -56,27 +56,29 @@ class PictureFormat:
         return self.stored.startswith("rgb")
 
 
-def rgb_of_compressed(message: Any, topic: str, contrast: str = "none") -> Array:
+def rgb_of_compressed(
+    message: CompressedImageMessage, topic: str, contrast: str = "none"
+) -> Array:
     """Decode a `sensor_msgs/CompressedImage` (JPEG or PNG) to (H, W, 3) uint8 RGB.
 
     Args:
-        message: The picture.
+        message: The image.
         topic: Where it came from, for the error message.
         contrast: How 16 bits of grey become 8, see `contrast.grey8`.
 
     Raises:
-        MessageError: The bytes are not a picture, truncated, or too large; or its format says that it is depth or a Bayer mosaic.
+        MessageError: The bytes are not an image, truncated, or too large; or its format says that it is depth or a Bayer mosaic.
     """
-    form = PictureFormat.of(str(getattr(message, "format", "")))
+    form = ImageFormat.of(str(getattr(message, "format", "")))
     if form.codec.startswith("compresseddepth"):
         raise MessageError(
-            f"{topic}: expected a picture, got depth ({str(message.format)!r}): name it as depth_topic"
+            f"{topic}: expected an image, got depth ({str(message.format)!r}): name it as depth_topic"
         )
     data = bytes(np.asarray(message.data, np.uint8))
     deep = _grey16(data)
     if form.mosaic and (deep is not None or _channels(data) == 1):
         raise MessageError(
-            f"{topic}: expected a picture in colour or grey, got a Bayer mosaic ({str(message.format)!r}): {DEBAYER} it is "
+            f"{topic}: expected an image in colour or grey, got a Bayer mosaic ({str(message.format)!r}): {DEBAYER} it is "
             "compressed"
         )
     if deep is not None:
@@ -85,25 +87,25 @@ def rgb_of_compressed(message: Any, topic: str, contrast: str = "none") -> Array
         # exif=False: a driver's camera_info describes the pixels as they are stored.
         rgb = load_image(data, exif=False)
     except ImageError as error:
-        raise MessageError(f"{topic}: expected a JPEG or PNG picture: {error}") from error
+        raise MessageError(f"{topic}: expected a JPEG or PNG image: {error}") from error
     return np.ascontiguousarray(rgb[..., ::-1]) if form.swapped else rgb
 
 
 def _grey16(data: bytes) -> Grey16 | None:
     """A PNG with one channel of 16 bits, else None; what is broken is `load_image`'s to say."""
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
-            if not picture.mode.startswith("I") or picture.width * picture.height > MAX_PIXELS:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            if not image.mode.startswith("I") or image.width * image.height > MAX_PIXELS:
                 return None
-            return np.asarray(picture).astype(np.uint16)
+            return np.asarray(image).astype(np.uint16)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError):
         return None
 
 
 def _channels(data: bytes) -> int:
-    """How many channels a picture has; 0 where it cannot be read."""
+    """How many channels an image has; 0 where it cannot be read."""
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as picture:
-            return len(picture.getbands())
+        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
+            return len(image.getbands())
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError):
         return 0

@@ -5,18 +5,18 @@ Duck-typed: rclpy messages, rosbags dataclasses and test doubles have the same f
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+import numpy.typing as npt
 
 from molmo_point.images import MAX_PIXELS, Array
 from molmo_robot.contrast import grey8, repeated
 from molmo_robot.errors import MessageError
 from molmo_robot.messages.compressed_images import DEBAYER, rgb_of_compressed
+from molmo_robot.ros_types import ByteData, ImageMessage
 
 __all__ = ["ENCODINGS", "rgb_of", "rgb_of_compressed", "rows_of"]
 
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Bytes = npt.NDArray[np.uint8]
 
 # encoding: (bytes per pixel, channel order into RGB; None for a grey that is repeated)
 _PACKED: dict[str, tuple[int, tuple[int, int, int]]] = {
@@ -34,7 +34,7 @@ _GREY16 = ("mono16", "16UC1")
 ENCODINGS = (*_PACKED, *_YUV, *_GREY16)
 
 
-def rgb_of(message: Any, topic: str, contrast: str = "none") -> Array:
+def rgb_of(message: ImageMessage, topic: str, contrast: str = "none") -> Array:
     """Decode a `sensor_msgs/Image`.
 
     Args:
@@ -66,11 +66,11 @@ def rgb_of(message: Any, topic: str, contrast: str = "none") -> Array:
     )
 
 
-def rows_of(message: Any, pixel_bytes: int, topic: str) -> Bytes:
+def rows_of(message: ImageMessage, pixel_bytes: int, topic: str) -> Bytes:
     """Return an image's bytes without row padding, (height, width * pixel_bytes) uint8.
 
     Raises:
-        MessageError: An empty picture, a step shorter than a row, or too few bytes.
+        MessageError: An empty image, a step shorter than a row, or too few bytes.
     """
     height, width, step = int(message.height), int(message.width), int(message.step)
     needed = width * pixel_bytes
@@ -91,7 +91,7 @@ def rows_of(message: Any, pixel_bytes: int, topic: str) -> Bytes:
     return np.ascontiguousarray(data[: step * height].reshape(height, step)[:, :needed])
 
 
-def _bytes_of(data: Any) -> Bytes:
+def _bytes_of(data: ByteData) -> Bytes:
     # array.array('B') (rclpy), bytes (some doubles) and ndarray (rosbags) all give a buffer: no copy.
     return data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
 
@@ -100,7 +100,7 @@ def _from_yuv422(rows: Bytes, luma_at: int) -> Array:
     """ITU-R BT.601, limited range, as OpenCV converts it; two pixels share their chroma."""
     height, width = rows.shape[0], rows.shape[1] // 2
     if width % 2:
-        raise MessageError(f"4:2:2 pictures have an even width, got {width}")
+        raise MessageError(f"4:2:2 images have an even width, got {width}")
     quads = rows.reshape(height, width // 2, 4).astype(np.float32)
     luma = np.maximum(quads[..., luma_at::2].reshape(height, width) - 16.0, 0.0) * 1.164
     blue, red = (

@@ -1,26 +1,25 @@
-"""The picture with the answer drawn on it, as a `sensor_msgs/Image`."""
+"""The image with the answer drawn on it, as a `sensor_msgs/Image`."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from molmo_point.images import Array
 from molmo_robot.messages.results import Make, header
+from molmo_robot.ros_types import Message
 from molmo_robot.settings import Settings
 from molmo_robot.types import Answer
 
 
-def overlay(make: Make, answer: Answer, settings: Settings) -> Any:
+def overlay(make: Make, answer: Answer, settings: Settings) -> Message:
     """Build the overlay; drawing is `molmo_point.draw`'s."""
     import molmo_point as mp
 
-    drawn = np.asarray(mp.draw(answer.moment.image, answer.pointing, min_side=1), dtype=np.uint8)
-    return image_message(make, drawn, answer.moment.stamp_ns, answer.moment.frame_id)
+    drawn = np.asarray(mp.draw(answer.snapshot.image, answer.pointing, min_side=1), dtype=np.uint8)
+    return image_message(make, drawn, answer.snapshot.stamp_ns, answer.snapshot.frame_id)
 
 
-def image_message(make: Make, rgb: Array, stamp_ns: int, frame_id: str) -> Any:
+def image_message(make: Make, rgb: Array, stamp_ns: int, frame_id: str) -> Message:
     """Build a `sensor_msgs/Image` of an (H, W, 3) uint8 RGB array."""
     height, width = rgb.shape[:2]
     return make(

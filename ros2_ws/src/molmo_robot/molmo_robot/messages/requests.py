@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 from molmo_robot.codes import Stage
 from molmo_robot.messages.results import Make, empty_array, point_array
+from molmo_robot.ros_types import (
+    PointFeedbackMessage,
+    PointRequestMessage,
+    PointResultMessage,
+    SetQueryMessage,
+)
 from molmo_robot.stamps import SECOND_NS, time_ns_of
 from molmo_robot.types import Answer, Outcome, Request
 
+Result = TypeVar("Result", bound=PointResultMessage)
+Feedback = TypeVar("Feedback", bound=PointFeedbackMessage)
 
-def request_of(message: Any, request_id: str = "") -> Request:
+
+def request_of(message: PointRequestMessage, request_id: str = "") -> Request:
     """Read a goal of `Point.action` or a request of `Point.srv`."""
     timeout_ns = time_ns_of(message.timeout)
     return Request(
@@ -28,7 +37,7 @@ def request_of(message: Any, request_id: str = "") -> Request:
     )
 
 
-def continuous_request_of(message: Any) -> Request:
+def continuous_request_of(message: SetQueryMessage) -> Request:
     """Read a request of `SetQuery.srv`; its `max_rate` is the caller's to read."""
     return Request(
         query=str(message.query),
@@ -38,7 +47,7 @@ def continuous_request_of(message: Any) -> Request:
     )
 
 
-def fill(make: Make, result: Any, outcome: Outcome) -> Any:
+def fill(make: Make, result: Result, outcome: Outcome) -> Result:
     """Write an outcome into a result of `Point.action` or a response of `Point.srv`, and return it."""
     result.code = int(outcome.code)
     result.message = outcome.message
@@ -47,8 +56,8 @@ def fill(make: Make, result: Any, outcome: Outcome) -> Any:
 
 
 def fill_feedback(
-    make: Make, feedback: Any, stage: Stage, before: int, partial: Answer | None
-) -> Any:
+    make: Make, feedback: Feedback, stage: Stage, before: int, partial: Answer | None
+) -> Feedback:
     """Write progress into a feedback of `Point.action`, and return it."""
     feedback.stage = int(stage)
     feedback.queue_position = before

@@ -6,55 +6,57 @@ numbers do not.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 from molmo_point.points import Status
 from molmo_robot.codes import STATUS_NUMBERS, PositionStatus
+from molmo_robot.ros_types import Message
 from molmo_robot.settings import Settings
 from molmo_robot.stamps import sec_nanosec
-from molmo_robot.types import Answer, Placed
+from molmo_robot.types import Answer, FloatArray, LocatedPoint
 
 
 class Make(Protocol):
     """Builds a message: `make("geometry_msgs/msg/Point", x=1.0, y=2.0, z=3.0)`; every field is given."""
 
-    def __call__(self, type_name: str, **fields: Any) -> Any: ...
+    def __call__(self, type_name: str, **fields: object) -> Message: ...
 
 
 NAN = float("nan")
 
 
-def stamp(make: Make, stamp_ns: int) -> Any:
+def stamp(make: Make, stamp_ns: int) -> Message:
     """Build a `builtin_interfaces/Time`."""
     sec, nanosec = sec_nanosec(stamp_ns)
     return make("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
 
 
-def header(make: Make, stamp_ns: int, frame_id: str) -> Any:
+def header(make: Make, stamp_ns: int, frame_id: str) -> Message:
     """Build a `std_msgs/Header`."""
     return make("std_msgs/msg/Header", stamp=stamp(make, stamp_ns), frame_id=frame_id)
 
 
-def point_array(make: Make, answer: Answer) -> Any:
+def point_array(make: Make, answer: Answer) -> Message:
     """Build the `molmo_point_msgs/PointArray` of an answer."""
-    pointing, moment = answer.pointing, answer.moment
+    pointing, snapshot = answer.pointing, answer.snapshot
     sec, nanosec = sec_nanosec(round(answer.inference_s * 1e9))
-    width, height = moment.image_size
+    width, height = snapshot.image_size
     return make(
         "molmo_point_msgs/msg/PointArray",
-        header=header(make, moment.stamp_ns, moment.frame_id),
-        position_header=header(make, moment.stamp_ns, answer.position_frame),
+        header=header(make, snapshot.stamp_ns, snapshot.frame_id),
+        position_header=header(make, snapshot.stamp_ns, answer.position_frame),
         evidence_stamp=stamp(make, answer.evidence_stamp_ns),
         query=pointing.query,
-        camera=moment.camera.name,
+        camera=snapshot.camera.name,
         request_id=answer.request_id,
         model=pointing.model,
         status=STATUS_NUMBERS[pointing.status],
         image_width=width,
         image_height=height,
-        points=[pointed_object(make, placed) for placed in answer.points],
+        points=[pointed_object(make, located) for located in answer.points],
         stated_count=-1
         if pointing.stated_count is None
         else min(pointing.stated_count, 2**31 - 1),
@@ -66,7 +68,7 @@ def point_array(make: Make, answer: Answer) -> Any:
     )
 
 
-def empty_array(make: Make) -> Any:
+def empty_array(make: Make) -> Message:
     """Build a `PointArray` that holds no answer, for results that have none."""
     nothing = header(make, 0, "")
     return make(
@@ -92,21 +94,21 @@ def empty_array(make: Make) -> Any:
     )
 
 
-def pointed_object(make: Make, placed: Placed) -> Any:
+def pointed_object(make: Make, located: LocatedPoint) -> Message:
     """Build one `molmo_point_msgs/PointedObject`."""
-    point, position = placed.point, placed.position
+    point, position = located.point, located.position
     x, y, z = (float(value) for value in position.xyz)
     return make(
         "molmo_point_msgs/msg/PointedObject",
         index=point.index,
-        track_id=placed.track_id,
+        track_id=located.track_id,
         label=point.label,
         score=_or_nan(point.score),
-        u=float(placed.uv[0]),
-        v=float(placed.uv[1]),
+        u=float(located.uv[0]),
+        v=float(located.uv[1]),
         x=point.x,
         y=point.y,
-        pixel_covariance=np.array(placed.uv_covariance, np.float64).reshape(4),
+        pixel_covariance=np.array(located.uv_covariance, np.float64).reshape(4),
         position_status=int(position.status),
         position=make("geometry_msgs/msg/Point", x=x, y=y, z=z),
         position_covariance=np.array(position.covariance, np.float64).reshape(9),
@@ -116,9 +118,9 @@ def pointed_object(make: Make, placed: Placed) -> Any:
     )
 
 
-def detections(make: Make, answer: Answer, settings: Settings) -> Any:
+def detections(make: Make, answer: Answer, settings: Settings) -> Message:
     """Build the `vision_msgs/Detection2DArray`: pixel centres on whole numbers, as in `PointedObject.u` and `.v`."""
-    head = header(make, answer.moment.stamp_ns, answer.moment.frame_id)
+    head = header(make, answer.snapshot.stamp_ns, answer.snapshot.frame_id)
     return make(
         "vision_msgs/msg/Detection2DArray",
         header=head,
@@ -128,40 +130,40 @@ def detections(make: Make, answer: Answer, settings: Settings) -> Any:
     )
 
 
-def _detection(make: Make, answer: Answer, placed: Placed, size_px: float) -> Any:
-    u, v = (float(value) for value in placed.uv)
+def _detection(make: Make, answer: Answer, located: LocatedPoint, size_px: float) -> Message:
+    u, v = (float(value) for value in located.uv)
     centre = make(
         "vision_msgs/msg/Pose2D", position=make("vision_msgs/msg/Point2D", x=u, y=v), theta=0.0
     )
-    hypothesis = _hypothesis(make, answer, placed)
-    same_frame = answer.position_frame == answer.moment.frame_id.lstrip("/")
-    known = same_frame and placed.position.status is PositionStatus.OK
-    # Detection2D has one frame, the picture's: a position in another frame has no place in it.
-    pose = pose_with_covariance(make, placed) if known else _unknown_pose(make)
+    hypothesis = _hypothesis(make, answer, located)
+    same_frame = answer.position_frame == answer.snapshot.frame_id.lstrip("/")
+    known = same_frame and located.position.status is PositionStatus.OK
+    # Detection2D has one frame, the image's: a position in another frame has no place in it.
+    pose = pose_with_covariance(make, located) if known else _unknown_pose(make)
     return make(
         "vision_msgs/msg/Detection2D",
-        header=header(make, answer.moment.stamp_ns, answer.moment.frame_id),
+        header=header(make, answer.snapshot.stamp_ns, answer.snapshot.frame_id),
         results=[
             make("vision_msgs/msg/ObjectHypothesisWithPose", hypothesis=hypothesis, pose=pose)
         ],
         bbox=make("vision_msgs/msg/BoundingBox2D", center=centre, size_x=size_px, size_y=size_px),
-        id=_identity(placed),
+        id=_identity(located),
     )
 
 
-def pose_with_covariance(make: Make, placed: Placed) -> Any:
+def pose_with_covariance(make: Make, located: LocatedPoint) -> Message:
     """Build a `geometry_msgs/PoseWithCovariance`: no orientation is known, which a variance of pi^2 says."""
     covariance = np.zeros((6, 6))
-    covariance[:3, :3] = placed.position.covariance
+    covariance[:3, :3] = located.position.covariance
     covariance[3:, 3:] = np.eye(3) * np.pi**2
     return make(
         "geometry_msgs/msg/PoseWithCovariance",
-        pose=_pose(make, placed.position.xyz),
+        pose=_pose(make, located.position.xyz),
         covariance=covariance.reshape(36),
     )
 
 
-def _unknown_pose(make: Make) -> Any:
+def _unknown_pose(make: Make) -> Message:
     return make(
         "geometry_msgs/msg/PoseWithCovariance",
         pose=_pose(make, np.full(3, NAN)),
@@ -169,7 +171,7 @@ def _unknown_pose(make: Make) -> Any:
     )
 
 
-def _pose(make: Make, xyz: Any) -> Any:
+def _pose(make: Make, xyz: Sequence[float] | FloatArray) -> Message:
     x, y, z = (float(value) for value in xyz)
     return make(
         "geometry_msgs/msg/Pose",
@@ -178,7 +180,7 @@ def _pose(make: Make, xyz: Any) -> Any:
     )
 
 
-def best_point(make: Make, answer: Answer) -> Any:
+def best_point(make: Make, answer: Answer) -> Message:
     """Build the `geometry_msgs/PointStamped` of the best point, or None where it has no position."""
     best = _located(answer)
     if best is None:
@@ -186,81 +188,81 @@ def best_point(make: Make, answer: Answer) -> Any:
     x, y, z = (float(value) for value in best.position.xyz)
     return make(
         "geometry_msgs/msg/PointStamped",
-        header=header(make, answer.moment.stamp_ns, answer.position_frame),
+        header=header(make, answer.snapshot.stamp_ns, answer.position_frame),
         point=make("geometry_msgs/msg/Point", x=x, y=y, z=z),
     )
 
 
-def best_pose(make: Make, answer: Answer) -> Any:
+def best_pose(make: Make, answer: Answer) -> Message:
     """Build the `geometry_msgs/PoseWithCovarianceStamped` of the best point, or None where that is not known."""
     best = _located(answer)
     if best is None or not np.isfinite(best.position.covariance).all():
         return None
     return make(
         "geometry_msgs/msg/PoseWithCovarianceStamped",
-        header=header(make, answer.moment.stamp_ns, answer.position_frame),
+        header=header(make, answer.snapshot.stamp_ns, answer.position_frame),
         pose=pose_with_covariance(make, best),
     )
 
 
-def best_pose_stamped(make: Make, answer: Answer) -> Any:
+def best_pose_stamped(make: Make, answer: Answer) -> Message:
     """Build the `geometry_msgs/PoseStamped` of the best point, or None where it has no position."""
     best = _located(answer)
     if best is None:
         return None
     return make(
         "geometry_msgs/msg/PoseStamped",
-        header=header(make, answer.moment.stamp_ns, answer.position_frame),
+        header=header(make, answer.snapshot.stamp_ns, answer.position_frame),
         pose=_pose(make, best.position.xyz),
     )
 
 
-def detections_3d(make: Make, answer: Answer) -> Any:
+def detections_3d(make: Make, answer: Answer) -> Message:
     """Build the `vision_msgs/Detection3DArray` of every point with a position, in the frame of the positions."""
     located = [p for p in answer.points if p.position.status is PositionStatus.OK]
     return make(
         "vision_msgs/msg/Detection3DArray",
-        header=header(make, answer.moment.stamp_ns, answer.position_frame),
-        detections=[_detection_3d(make, answer, placed) for placed in located],
+        header=header(make, answer.snapshot.stamp_ns, answer.position_frame),
+        detections=[_detection_3d(make, answer, located) for located in located],
     )
 
 
-def _detection_3d(make: Make, answer: Answer, placed: Placed) -> Any:
+def _detection_3d(make: Make, answer: Answer, located: LocatedPoint) -> Message:
     size = make("geometry_msgs/msg/Vector3", x=0.0, y=0.0, z=0.0)
     return make(
         "vision_msgs/msg/Detection3D",
-        header=header(make, answer.moment.stamp_ns, answer.position_frame),
+        header=header(make, answer.snapshot.stamp_ns, answer.position_frame),
         results=[
             make(
                 "vision_msgs/msg/ObjectHypothesisWithPose",
-                hypothesis=_hypothesis(make, answer, placed),
-                pose=pose_with_covariance(make, placed),
+                hypothesis=_hypothesis(make, answer, located),
+                pose=pose_with_covariance(make, located),
             )
         ],
         bbox=make(
-            "vision_msgs/msg/BoundingBox3D", center=_pose(make, placed.position.xyz), size=size
+            "vision_msgs/msg/BoundingBox3D", center=_pose(make, located.position.xyz), size=size
         ),
-        id=_identity(placed),
+        id=_identity(located),
     )
 
 
-def _hypothesis(make: Make, answer: Answer, placed: Placed) -> Any:
+def _hypothesis(make: Make, answer: Answer, located: LocatedPoint) -> Message:
     return make(
         "vision_msgs/msg/ObjectHypothesis",
-        class_id=placed.point.label or answer.pointing.query,
-        score=_or_nan(placed.point.score),
+        class_id=located.point.label or answer.pointing.query,
+        score=_or_nan(located.point.score),
     )
 
 
-def _identity(placed: Placed) -> str:
-    return "" if placed.track_id < 0 else str(placed.track_id)
+def _identity(located: LocatedPoint) -> str:
+    return "" if located.track_id < 0 else str(located.track_id)
 
 
-def poses(make: Make, answer: Answer) -> Any:
+def poses(make: Make, answer: Answer) -> Message:
     """Build the `geometry_msgs/PoseArray` of every point with a position, in the order of the answer."""
     return make(
         "geometry_msgs/msg/PoseArray",
-        header=header(make, answer.moment.stamp_ns, answer.position_frame),
+        header=header(make, answer.snapshot.stamp_ns, answer.position_frame),
         poses=[
             _pose(make, p.position.xyz)
             for p in answer.points
@@ -269,7 +271,7 @@ def poses(make: Make, answer: Answer) -> Any:
     )
 
 
-def _located(answer: Answer) -> Placed | None:
+def _located(answer: Answer) -> LocatedPoint | None:
     best = answer.best()
     return best if best is not None and best.position.status is PositionStatus.OK else None
 

@@ -1,1 +1,1 @@
-"""From points to metres: camera models, depth images in metres, several views, the position and how sure it is."""
+"""From points to metres: camera models, depth images in metres, several views, positions with their covariance."""

@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from molmo_point.images import MAX_PIXELS
 from molmo_robot.errors import MessageError
+from molmo_robot.ros_types import CompressedImageMessage
 
 _HEADER = struct.Struct("<iff")
 _SIZE = struct.Struct("<II")
@@ -47,7 +48,7 @@ class DepthFormat:
         return cls(encoding.strip() or "16UC1", "compresseddepth" in words, "rvl" in words)
 
 
-def depth_array(message: Any, topic: str) -> npt.NDArray[Any]:
+def depth_array(message: CompressedImageMessage, topic: str) -> npt.NDArray[Any]:
     """Decode a compressed depth image.
 
     Args:
@@ -68,14 +69,14 @@ def depth_array(message: Any, topic: str) -> npt.NDArray[Any]:
             f"{topic}: expected compressed depth of 16UC1 or 32FC1, got the format {str(message.format)!r}"
         )
     if not form.quantized:
-        return _picture(data, topic, "F" if floating else "I;16")
+        return _image(data, topic, "F" if floating else "I;16")
     if len(data) <= _HEADER.size:
         raise MessageError(
             f"{topic}: expected compressedDepth with a header of {_HEADER.size} bytes and data, got {len(data)} bytes"
         )
     _, a, b = _HEADER.unpack_from(data)
     body = data[_HEADER.size :]
-    stored = _rvl(body, topic) if form.rvl else _picture(body, topic, "I;16")
+    stored = _rvl(body, topic) if form.rvl else _image(body, topic, "I;16")
     return _metres(stored, a, b) if floating else stored
 
 
@@ -85,27 +86,27 @@ def _metres(stored: Stored, a: float, b: float) -> npt.NDArray[np.float32]:
     return np.where(stored == 0, np.float32(np.nan), metres).astype(np.float32)
 
 
-def _picture(data: bytes, topic: str, mode: str) -> npt.NDArray[Any]:
+def _image(data: bytes, topic: str, mode: str) -> npt.NDArray[Any]:
     """Decode a PNG or TIFF that holds 16-bit integers (mode I;16) or 32-bit floats (mode F)."""
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "TIFF", "JPEG")) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
+        with Image.open(io.BytesIO(data), formats=("PNG", "TIFF", "JPEG")) as image:
+            if image.width * image.height > MAX_PIXELS:
                 raise MessageError(
-                    f"{topic}: expected at most {MAX_PIXELS:,} pixels, got {picture.width}x{picture.height}"
+                    f"{topic}: expected at most {MAX_PIXELS:,} pixels, got {image.width}x{image.height}"
                 )
-            if picture.format == "JPEG":
+            if image.format == "JPEG":
                 raise MessageError(
                     f"{topic}: expected depth without loss, got a JPEG: record compressedDepth, or set the topic's "
                     "format to png"
                 )
-            if picture.mode.partition(";")[0] != mode.partition(";")[0]:
+            if image.mode.partition(";")[0] != mode.partition(";")[0]:
                 raise MessageError(
-                    f"{topic}: expected a picture of one channel with {'32-bit floats' if mode == 'F' else '16 bits'}, "
-                    f"got the mode {picture.mode!r}"
+                    f"{topic}: expected an image of one channel with {'32-bit floats' if mode == 'F' else '16 bits'}, "
+                    f"got the mode {image.mode!r}"
                 )
-            return np.asarray(picture).astype(np.float32 if mode == "F" else np.uint16)
+            return np.asarray(image).astype(np.float32 if mode == "F" else np.uint16)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
-        raise MessageError(f"{topic}: expected depth as a PNG picture: {error}") from error
+        raise MessageError(f"{topic}: expected depth as a PNG image: {error}") from error
 
 
 def _rvl(data: bytes, topic: str) -> Stored:

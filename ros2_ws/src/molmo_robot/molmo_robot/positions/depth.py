@@ -1,9 +1,9 @@
-"""`DepthReader`: positions from one depth image, after checking that it fits the picture it is used with."""
+"""`DepthReader`: positions from one depth image, after checking that it fits the image it is used with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Union
 
 import numpy as np
 from molmo_calibration import (
@@ -21,9 +21,10 @@ from molmo_robot.codes import PositionStatus
 from molmo_robot.errors import MessageError
 from molmo_robot.positions.camera_info import camera_from
 from molmo_robot.positions.depth_units import depth_of, unit_hint
+from molmo_robot.ros_types import CameraInfoMessage
 from molmo_robot.settings import CameraSettings, Settings
 from molmo_robot.stamps import SECOND_NS
-from molmo_robot.types import FloatArray, Moment, Position, Problem
+from molmo_robot.types import FloatArray, Position, Problem, Snapshot
 
 _STATUS = {
     "none": (PositionStatus.INVALID_DEPTH, "no valid reading"),
@@ -45,10 +46,10 @@ class DepthReader:
 
     Attributes:
         depth: In metres, NaN where there is no reading.
-        camera: Of the picture.
+        camera: Of the image.
         settings: Limits, strategy, noise.
         topic: Of the depth image, for messages.
-        depth_camera: Of the depth image, where it is not registered to the picture.
+        depth_camera: Of the depth image, where it is not registered to the image.
         camera_from_depth: With it.
     """
 
@@ -60,19 +61,21 @@ class DepthReader:
     camera_from_depth: Transform | None = None
 
     @classmethod
-    def of(cls, moment: Moment, camera: Camera, settings: Settings) -> Union[DepthReader, Problem]:
-        """Make a reader for a frozen instant, or say why its depth cannot be used."""
-        topic = moment.camera.depth_topic
-        if moment.depth is None:
-            return Problem(PositionStatus.NO_DEPTH, _missing(moment.camera, settings, moment))
-        message = moment.depth[1]
+    def of(
+        cls, snapshot: Snapshot, camera: Camera, settings: Settings
+    ) -> Union[DepthReader, Problem]:
+        """Return a reader for a snapshot, or the problem with its depth."""
+        topic = snapshot.camera.depth_topic
+        if snapshot.depth is None:
+            return Problem(PositionStatus.NO_DEPTH, _missing(snapshot.camera, settings, snapshot))
+        message = snapshot.depth[1]
         try:
-            depth = depth_of(message, moment.camera)
+            depth = depth_of(message, snapshot.camera)
         except MessageError as error:
             return Problem(PositionStatus.INVALID_DEPTH, str(error))
         except CalibrationError as error:
             return Problem(PositionStatus.INVALID_DEPTH, f"{topic}: {error}")
-        own = _own_camera(moment, depth, camera)
+        own = _own_camera(snapshot, depth, camera)
         if isinstance(own, Problem):
             return own
         if own is None:
@@ -84,7 +87,7 @@ class DepthReader:
                     "or name depth_info_topic",
                 )
             return cls(depth, camera, settings, topic)
-        across = moment.camera_from_depth
+        across = snapshot.camera_from_depth
         if not isinstance(across, Transform):
             return across or Problem(
                 PositionStatus.NO_TRANSFORM, f"{topic}: its frame is not known"
@@ -95,7 +98,7 @@ class DepthReader:
         """Return where a pixel is.
 
         Args:
-            uv: (2,) pixel of the picture.
+            uv: (2,) pixel of the image.
             covariance: (2, 2) pixels squared.
             target: target_from_camera.
         """
@@ -136,36 +139,38 @@ class DepthReader:
         )
 
 
-def _missing(camera: CameraSettings, settings: Settings, moment: Moment) -> str:
+def _missing(camera: CameraSettings, settings: Settings, snapshot: Snapshot) -> str:
     if not camera.depth_topic:
         return f"{camera.name}.depth_topic: expected a topic with depth, none is set"
     wanted = (
-        f"{camera.depth_topic}: expected a depth image within {settings.sync_tolerance_s:g} s of the picture of "
-        f"{moment.stamp_ns} ns"
+        f"{camera.depth_topic}: expected a depth image within {settings.sync_tolerance_s:g} s of the image of "
+        f"{snapshot.stamp_ns} ns"
     )
-    if moment.nearest_depth_ns is None:
+    if snapshot.nearest_depth_ns is None:
         return f"{wanted}, none has come on the topic: does the camera publish it, and does its type fit depth_transport?"
-    late_s = (moment.nearest_depth_ns - moment.stamp_ns) / SECOND_NS
+    late_s = (snapshot.nearest_depth_ns - snapshot.stamp_ns) / SECOND_NS
     return (
         f"{wanted}, the nearest is {abs(late_s):.3f} s {'later' if late_s > 0 else 'earlier'}: synchronize the streams in "
         "the driver, or raise sync_tolerance_s as far as the scene stands still"
     )
 
 
-def _own_camera(moment: Moment, depth: DepthImage, camera: Camera) -> Union[Camera, Problem, None]:
-    """The depth image's own camera where it is not registered to the picture, None where it is."""
-    settings = moment.camera
+def _own_camera(
+    snapshot: Snapshot, depth: DepthImage, camera: Camera
+) -> Union[Camera, Problem, None]:
+    """The depth image's own camera where it is not registered to the image, None where it is."""
+    settings = snapshot.camera
     if settings.depth_registered == "true":
         return None
     if not settings.depth_info_topic:
-        return _other_camera(moment)
-    if moment.depth_info is None or moment.depth is None:
+        return _other_camera(snapshot)
+    if snapshot.depth_info is None or snapshot.depth is None:
         return Problem(
             PositionStatus.NO_CAMERA_INFO,
             f"{settings.depth_info_topic}: expected a sensor_msgs/CameraInfo of the depth image, none has come",
         )
-    frame_id = str(moment.depth[1].header.frame_id)
-    own = camera_from(moment.depth_info, settings.depth_info_topic, frame_id)
+    frame_id = str(snapshot.depth[1].header.frame_id)
+    own = camera_from(snapshot.depth_info, settings.depth_info_topic, frame_id)
     if isinstance(own, Problem):
         return own
     if own.image_size != depth.size:
@@ -176,33 +181,33 @@ def _own_camera(moment: Moment, depth: DepthImage, camera: Camera) -> Union[Came
         )
     if settings.depth_registered == "false":
         return own
-    info_frame = _info_frame(moment.depth_info)
+    info_frame = _info_frame(snapshot.depth_info)
     if info_frame and frame_id and info_frame != frame_id.lstrip("/"):
         return Problem(
             PositionStatus.DEPTH_MISMATCH,
             f"{settings.depth_topic}: expected depth in the frame {info_frame!r} as {settings.depth_info_topic} says, got "
             f"it in {frame_id!r}: name the camera_info of this depth, or set depth_registered to true or false",
         )
-    same_frame = frame_id.lstrip("/") == moment.frame_id.lstrip("/")
+    same_frame = frame_id.lstrip("/") == snapshot.frame_id.lstrip("/")
     return None if same_frame and _same_lens(own, camera) else own
 
 
-def _other_camera(moment: Moment) -> Problem | None:
-    """A problem where depth without a camera_info is of another camera than the picture."""
-    assert moment.depth is not None
-    depth_frame = str(moment.depth[1].header.frame_id).lstrip("/")
-    frame = moment.frame_id.lstrip("/")
+def _other_camera(snapshot: Snapshot) -> Problem | None:
+    """A problem where depth without a camera_info is of another camera than the image."""
+    assert snapshot.depth is not None
+    depth_frame = str(snapshot.depth[1].header.frame_id).lstrip("/")
+    frame = snapshot.frame_id.lstrip("/")
     if not depth_frame or not frame or depth_frame == frame:
         return None
     return Problem(
         PositionStatus.DEPTH_MISMATCH,
-        f"{moment.camera.depth_topic}: expected depth registered to the picture, in its frame {frame!r}, got depth in "
+        f"{snapshot.camera.depth_topic}: expected depth registered to the image, in its frame {frame!r}, got depth in "
         f"{depth_frame!r}: use the driver's aligned depth, name depth_info_topic, or set depth_registered to true if its "
-        "pixels do lie on those of the picture",
+        "pixels do lie on those of the image",
     )
 
 
-def _info_frame(info: Any) -> str:
+def _info_frame(info: CameraInfoMessage) -> str:
     return str(getattr(getattr(info, "header", None), "frame_id", "") or "").lstrip("/")
 
 

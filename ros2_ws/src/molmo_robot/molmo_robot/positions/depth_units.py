@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import numpy as np
 from molmo_calibration import DepthImage, depth_from_array, depth_from_message
 
 from molmo_robot.positions.compressed_depth import DepthFormat, depth_array
+from molmo_robot.ros_types import AnyImage, CompressedImageMessage
 from molmo_robot.settings import CameraSettings
 
 FAR_M = 100.0
@@ -15,7 +16,7 @@ NEAR_M = 0.05
 """Where half of the readings are beyond the one, or nearer than the other, the unit is rather another one."""
 
 
-def depth_of(message: Any, camera: CameraSettings) -> DepthImage:
+def depth_of(message: AnyImage, camera: CameraSettings) -> DepthImage:
     """Decode a `sensor_msgs/Image` or `CompressedImage` with depth, in the unit of REP 118 or of `depth_scale`.
 
     Raises:
@@ -24,7 +25,9 @@ def depth_of(message: Any, camera: CameraSettings) -> DepthImage:
     """
     if hasattr(message, "format"):
         encoding = DepthFormat.of(str(message.format)).encoding
-        depth = depth_from_array(depth_array(message, camera.depth_topic))
+        depth = depth_from_array(
+            depth_array(cast(CompressedImageMessage, message), camera.depth_topic)
+        )
     else:
         encoding = str(message.encoding)
         depth = depth_from_message(message)

@@ -1,6 +1,6 @@
-"""Points of a picture to positions in metres, by whichever road the parameters choose. All geometry is `molmo_calibration`'s.
+"""Positions in metres for the points of an image, from depth, a plane or several views. All geometry is `molmo_calibration`'s.
 
-Each road ends in a number or in a `PositionStatus` with a sentence; nothing is guessed and nothing is zero for "not known".
+Each source gives a position or a `PositionStatus` with a message; nothing is guessed, and 0 never stands for "not known".
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from molmo_point.points import Point, Pointing
 from molmo_robot.codes import PositionStatus
 from molmo_robot.positions.camera_info import camera_of
 from molmo_robot.positions.depth import DepthReader
-from molmo_robot.positions.multiview import Sightings
+from molmo_robot.positions.multiview import MultiViewStore
 from molmo_robot.settings import Settings
-from molmo_robot.types import FloatArray, Moment, Placed, Position, Problem
+from molmo_robot.types import FloatArray, LocatedPoint, Position, Problem, Snapshot
 
 NO_POSITION = Position(PositionStatus.NOT_REQUESTED)
 
@@ -36,80 +36,80 @@ _PLANE_PROBLEMS = {
 }
 
 
-class Locator:
-    """Places points; remembers the sightings that several views need."""
+class PositionEstimator:
+    """Estimates positions; keeps the observations that triangulation needs."""
 
     def __init__(self) -> None:
-        self._sightings = Sightings()
+        self._views = MultiViewStore()
 
     def clear(self) -> None:
-        """Forget all sightings (time was set back, or the query changed)."""
-        self._sightings.clear()
+        """Forget all observations (time was set back, or the query changed)."""
+        self._views.clear()
 
-    def in_picture(
-        self, moment: Moment, pointing: Pointing, track_ids: tuple[int, ...] = ()
-    ) -> tuple[Placed, ...]:
+    def in_pixels(
+        self, snapshot: Snapshot, pointing: Pointing, track_ids: tuple[int, ...] = ()
+    ) -> tuple[LocatedPoint, ...]:
         """Give every point its pixel and no position."""
         ids = track_ids or (-1,) * len(pointing.points)
         return tuple(
-            Placed(point, *pixel_of(point, moment.image_size), NO_POSITION, track_id)
+            LocatedPoint(point, *pixel_of(point, snapshot.image_size), NO_POSITION, track_id)
             for point, track_id in zip(pointing.points, ids, strict=True)
         )
 
-    def place(
+    def locate(
         self,
-        moment: Moment,
+        snapshot: Snapshot,
         pointing: Pointing,
         settings: Settings,
         track_ids: tuple[int, ...] = (),
-    ) -> tuple[Placed, ...]:
+    ) -> tuple[LocatedPoint, ...]:
         """Give every point its pixel and its position, or the reason why there is none.
 
         Args:
-            moment: The frozen instant.
-            pointing: In norm of its picture as published.
-            settings: Which road, and its limits.
+            snapshot: Of the image.
+            pointing: In norm of its image as published.
+            settings: The source of positions, and its limits.
             track_ids: Identities of the points, where something follows them.
         """
-        placed = self.in_picture(moment, pointing, track_ids)
-        if not placed:
-            return placed
-        camera = camera_of(moment)
+        located = self.in_pixels(snapshot, pointing, track_ids)
+        if not located:
+            return located
+        camera = camera_of(snapshot)
         if isinstance(camera, Problem):
-            return tuple(_with(p, _unknown(camera)) for p in placed)
-        target = moment.target_from_camera
+            return tuple(_with(p, _unknown(camera)) for p in located)
+        target = snapshot.target_from_camera
         if not isinstance(target, Transform):
-            lost = target or Problem(PositionStatus.NO_TRANSFORM, "no transform was frozen")
-            return tuple(_with(p, _unknown(lost)) for p in placed)
+            lost = target or Problem(PositionStatus.NO_TRANSFORM, "no transform was looked up")
+            return tuple(_with(p, _unknown(lost)) for p in located)
         if settings.position_source == "views":
-            return self._by_views(moment, pointing, placed, camera, target, settings)
-        road = _by_plane if settings.position_source == "plane" else _by_depth
-        return road(moment, placed, camera, target, settings)
+            return self._by_views(snapshot, pointing, located, camera, target, settings)
+        by_source = _by_plane if settings.position_source == "plane" else _by_depth
+        return by_source(snapshot, located, camera, target, settings)
 
     def _by_views(
         self,
-        moment: Moment,
+        snapshot: Snapshot,
         pointing: Pointing,
-        placed: tuple[Placed, ...],
+        located: tuple[LocatedPoint, ...],
         camera: Camera,
         target: Transform,
         settings: Settings,
-    ) -> tuple[Placed, ...]:
-        named = len(placed) == 1 or all(p.track_id >= 0 for p in placed)
-        if not named or target.to_frame == moment.frame_id.lstrip("/"):
+    ) -> tuple[LocatedPoint, ...]:
+        named = len(located) == 1 or all(p.track_id >= 0 for p in located)
+        if not named or target.to_frame == snapshot.frame_id.lstrip("/"):
             why = (
-                f"{len(placed)} points and nothing that tells which is which: ask for one thing, or set a continuous query"
+                f"{len(located)} points without identities: ask for one object, or set a continuous query"
                 if not named
                 else f"target_frame {target.to_frame!r} moves with the camera: name a fixed one, for instance 'odom'"
             )
             problem = Problem(PositionStatus.NO_VIEWS, f"positions from several views: {why}")
-            return tuple(_with(p, _unknown(problem)) for p in placed)
+            return tuple(_with(p, _unknown(problem)) for p in located)
         least_rad = math.radians(settings.min_parallax_deg)
         return tuple(
             _with(
                 p,
-                self._sightings.locate(
-                    (moment.camera.name, pointing.query, target.to_frame, p.track_id),
+                self._views.locate(
+                    (snapshot.camera.name, pointing.query, target.to_frame, p.track_id),
                     camera,
                     target,
                     p.uv,
@@ -117,7 +117,7 @@ class Locator:
                     least_rad,
                 ),
             )
-            for p in placed
+            for p in located
         )
 
 
@@ -129,15 +129,17 @@ def pixel_of(point: Point, image_size: tuple[int, int]) -> tuple[FloatArray, Flo
     return uv, uv_covariance_from_norm(point.covariance, image_size)
 
 
-def _covariance(placed: Placed, settings: Settings) -> FloatArray:
+def _covariance(located: LocatedPoint, settings: Settings) -> FloatArray:
     """(2, 2) pixels squared: the model's, or the parameter's where the model gives none."""
-    if np.isfinite(placed.uv_covariance).all():
-        return placed.uv_covariance
+    if np.isfinite(located.uv_covariance).all():
+        return located.uv_covariance
     return np.eye(2) * settings.pixel_sigma_px**2
 
 
-def _with(placed: Placed, position: Position) -> Placed:
-    return Placed(placed.point, placed.uv, placed.uv_covariance, position, placed.track_id)
+def _with(located: LocatedPoint, position: Position) -> LocatedPoint:
+    return LocatedPoint(
+        located.point, located.uv, located.uv_covariance, position, located.track_id
+    )
 
 
 def _unknown(problem: Problem) -> Position:
@@ -145,34 +147,38 @@ def _unknown(problem: Problem) -> Position:
 
 
 def _by_depth(
-    moment: Moment,
-    placed: tuple[Placed, ...],
+    snapshot: Snapshot,
+    located: tuple[LocatedPoint, ...],
     camera: Camera,
     target: Transform,
     settings: Settings,
-) -> tuple[Placed, ...]:
-    reader = DepthReader.of(moment, camera, settings)
+) -> tuple[LocatedPoint, ...]:
+    reader = DepthReader.of(snapshot, camera, settings)
     if isinstance(reader, Problem):
-        return tuple(_with(p, _unknown(reader)) for p in placed)
-    return tuple(_with(p, reader.position(p.uv, _covariance(p, settings), target)) for p in placed)
+        return tuple(_with(p, _unknown(reader)) for p in located)
+    return tuple(
+        _with(p, reader.position(p.uv, _covariance(p, settings), target)) for p in located
+    )
 
 
 def _by_plane(
-    moment: Moment,
-    placed: tuple[Placed, ...],
+    snapshot: Snapshot,
+    located: tuple[LocatedPoint, ...],
     camera: Camera,
     target: Transform,
     settings: Settings,
-) -> tuple[Placed, ...]:
-    camera_from_plane = moment.camera_from_plane
+) -> tuple[LocatedPoint, ...]:
+    camera_from_plane = snapshot.camera_from_plane
     if not isinstance(camera_from_plane, Transform):
-        lost = camera_from_plane or Problem(PositionStatus.NO_TRANSFORM, "no plane was frozen")
-        return tuple(_with(p, _unknown(lost)) for p in placed)
+        lost = camera_from_plane or Problem(
+            PositionStatus.NO_TRANSFORM, "no transform of the plane was looked up"
+        )
+        return tuple(_with(p, _unknown(lost)) for p in located)
     plane = Plane.through(
         settings.plane_point, settings.plane_normal, camera_from_plane.from_frame
     )
 
-    def meet(p: Placed) -> Position:
+    def meet(p: LocatedPoint) -> Position:
         found: Any
         try:
             found = intersect_plane(
@@ -190,4 +196,4 @@ def _by_plane(
             PositionStatus.OK, moved.point, moved.covariance, depth_m=float(found.point[2])
         )
 
-    return tuple(_with(p, meet(p)) for p in placed)
+    return tuple(_with(p, meet(p)) for p in located)

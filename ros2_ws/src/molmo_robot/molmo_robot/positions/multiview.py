@@ -1,4 +1,4 @@
-"""`Sightings`: what was pointed at from where, until the views are far enough apart for a position."""
+"""`MultiViewStore`: observations of each object from several views, until they are far enough apart for a position."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from molmo_robot.codes import PositionStatus
 from molmo_robot.types import FloatArray, Position
 
 VIEWS_KEPT = 24
-THINGS_KEPT = 256
+OBJECTS_KEPT = 256
 
 STEP_M = 0.005
 STEP_RAD = 0.005
-"""A camera that moved less than this sees nothing new: the newest view replaces the one before."""
+"""Below this motion of the camera the newest view replaces the one before."""
 
 
-class Sightings:
-    """Views of things by name, the oldest forgotten first."""
+class MultiViewStore:
+    """Views of objects by key; the oldest object is forgotten first."""
 
     def __init__(self) -> None:
         self._views: OrderedDict[Hashable, deque[View]] = OrderedDict()
@@ -31,19 +31,19 @@ class Sightings:
 
     def locate(
         self,
-        thing: Hashable,
+        object_key: Hashable,
         camera: Camera,
         world_from_camera: Transform,
         uv: FloatArray,
         covariance: FloatArray,
         min_parallax_rad: float,
     ) -> Position:
-        """Add a view of a thing and triangulate it from all its views.
+        """Add a view of an object and triangulate it from all its views.
 
         Args:
-            thing: Its name; views of one name are of one thing.
+            object_key: Identity of the object.
             camera: Of this view.
-            world_from_camera: Pose at the picture's stamp.
+            world_from_camera: Pose at the image's stamp.
             uv: (2,) pixel.
             covariance: (2, 2) pixels squared.
             min_parallax_rad: Smallest angle between rays that counts.
@@ -51,9 +51,9 @@ class Sightings:
         Returns:
             OK with a position in the world frame; NO_VIEWS with what is missing; AMBIGUOUS where the views contradict each other.
         """
-        views = self._views.setdefault(thing, deque(maxlen=VIEWS_KEPT))
-        self._views.move_to_end(thing)
-        if len(self._views) > THINGS_KEPT:
+        views = self._views.setdefault(object_key, deque(maxlen=VIEWS_KEPT))
+        self._views.move_to_end(object_key)
+        if len(self._views) > OBJECTS_KEPT:
             self._views.popitem(last=False)
         if views and _still(views[-1].world_from_camera, world_from_camera):
             views.pop()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from molmo_robot.contrast import grey8
 from molmo_robot.errors import MessageError
-from molmo_robot.messages.compressed_images import PictureFormat
+from molmo_robot.messages.compressed_images import ImageFormat
 from molmo_robot.messages.images import rgb_of_compressed
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
@@ -26,7 +26,7 @@ RED_LEFT_BLUE_RIGHT[:, 16:, 2] = 220
 class Msg:
     def __init__(self, form, array, kind="JPEG"):
         buffer = io.BytesIO()
-        Image.fromarray(array).save(buffer, kind, **({"quality": 95} if kind == "JPEG" else {}))
+        Image.fromarray(array).save(buffer, kind, **({"qos": 95} if kind == "JPEG" else {}))
         self.format, self.data = form, np.frombuffer(buffer.getvalue(), np.uint8)
 
 
@@ -75,7 +75,7 @@ def test_grey_stays_grey(form):
     assert np.abs(rgb[..., 0].astype(int) - grey).max() < 12
 
 
-def test_depth_on_a_picture_topic_says_where_it_belongs():
+def test_depth_on_an_image_topic_says_where_it_belongs():
     depth = Msg("16UC1; compressedDepth png", np.zeros((4, 4), np.uint8), "PNG")
     with pytest.raises(MessageError, match=r"got depth .*depth_topic"):
         rgb_of_compressed(depth, "/t")
@@ -83,7 +83,7 @@ def test_depth_on_a_picture_topic_says_where_it_belongs():
 
 @given(st.text(max_size=40))
 def test_any_text_is_a_format(text):
-    found = PictureFormat.of(text)
+    found = ImageFormat.of(text)
     assert found.mosaic in (True, False)
 
 
@@ -92,7 +92,9 @@ THERMAL[10:20, 10:20] = 8200
 
 
 def as_raw(types, array):
-    return Scene(types).picture(0, array, "mono16", 2 * array.shape[1], size=array.shape[::-1])
+    return Scene(types).image_message(
+        0, array, "mono16", 2 * array.shape[1], size=array.shape[::-1]
+    )
 
 
 def test_sixteen_bits_are_stretched_over_what_a_model_sees():

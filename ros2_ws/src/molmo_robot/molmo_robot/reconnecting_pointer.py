@@ -1,4 +1,4 @@
-"""`PatientPointer`: a server that may not be there yet. Robots boot in any order; the node asks again with every request."""
+"""`ReconnectingPointer`: connects to the server when it is first needed. Robots boot in any order; every request tries again."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Callable
 from molmo_point.errors import UsageError
 from molmo_point.images import Array
 from molmo_point.pointer import PointStream
-from molmo_robot.model_call import Asker
+from molmo_robot.model_call import StreamingPointer
 from molmo_robot.settings import Settings
 
-HELLO_S = 2.0
-"""How long one attempt to reach the server may take."""
+CONNECT_TIMEOUT_S = 2.0
+"""Timeout of one attempt to connect, seconds."""
 
 
-class PatientPointer:
-    """Connects when it is first asked, and again after every attempt that failed.
+class ReconnectingPointer:
+    """Connects at the first call, and again after every attempt that failed.
 
     Args:
-        connect: Makes the connection; raises `ServiceError` where nobody answers.
+        connect: Makes the connection; raises `ServiceError` where no server answers.
     """
 
-    def __init__(self, connect: Callable[[], Asker]) -> None:
+    def __init__(self, connect: Callable[[], StreamingPointer]) -> None:
         self._connect = connect
-        self._pointer: Asker | None = None
+        self._pointer: StreamingPointer | None = None
         self._lock = threading.Lock()
 
     @property
@@ -32,9 +32,9 @@ class PatientPointer:
         """Name of the server's model.
 
         Raises:
-            ServiceError: Nobody answers.
+            ServiceError: No server answers.
         """
-        return self._reached().model
+        return self._connected().model
 
     def stream(
         self,
@@ -45,9 +45,9 @@ class PatientPointer:
         stamp_ns: int | None = None,
         frame_id: str | None = None,
     ) -> PointStream:
-        """As `Pointer.stream`; connects first if need be."""
+        """As `Pointer.stream`; connects first if necessary."""
         # The stream itself, not one around it: a remote one can be cancelled while another thread waits for its next point.
-        return self._reached().stream(
+        return self._connected().stream(
             image, query, timeout_s=timeout_s, stamp_ns=stamp_ns, frame_id=frame_id
         )
 
@@ -58,28 +58,28 @@ class PatientPointer:
                 self._pointer.close()
                 self._pointer = None
 
-    def _reached(self) -> Asker:
+    def _connected(self) -> StreamingPointer:
         with self._lock:
             if self._pointer is None:
                 self._pointer = self._connect()
             return self._pointer
 
 
-def connect(settings: Settings) -> Asker:
-    """Return the pointer behind `server_endpoint`; nobody is asked yet.
+def connect(settings: Settings) -> StreamingPointer:
+    """Return the pointer for `server_endpoint`; it connects later.
 
     Raises:
-        UsageError: A key for an endpoint that knows none.
+        UsageError: A key for an endpoint without keys.
     """
-    options: dict[str, object] = {"connect_timeout_s": HELLO_S}
+    options: dict[str, object] = {"connect_timeout_s": CONNECT_TIMEOUT_S}
     if settings.server_key:
         if not settings.server_endpoint.startswith("tcp://"):
             raise UsageError("server_key: only tcp:// endpoints take a key file")
         options["key"] = settings.server_key
 
-    def reach() -> Asker:
+    def open_connection() -> StreamingPointer:
         import molmo_point as mp
 
         return mp.connect(settings.server_endpoint, **options)
 
-    return PatientPointer(reach)
+    return ReconnectingPointer(open_connection)
