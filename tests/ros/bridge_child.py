@@ -1,5 +1,7 @@
 """A bridge in a process of its own, with a pointer that finds the red ball: started by test_dds.py and benchmarks/dds.py."""
 
+from __future__ import annotations
+
 import json
 import resource
 import signal
@@ -23,7 +25,7 @@ from robot_scene import find_ball  # noqa: E402
 from molmo_point.testing import FakePointer  # noqa: E402
 
 
-def main():
+def main() -> None:
     options = json.loads(sys.argv[1])
     parameters = options.pop("parameters")
     stopped = threading.Event()

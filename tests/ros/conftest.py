@@ -1,9 +1,13 @@
 """The ROS package is no part of the pip install's import path under every layout: put its source folder there."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +30,7 @@ pytest.importorskip(
 
 
 @pytest.fixture(scope="session")
-def types():
+def types() -> Any:
     """Message definitions of Jazzy with ours added."""
     from molmo_robot.dds.types import RosTypes
 
@@ -37,7 +41,7 @@ def types():
     scope="module",
     params=["fake", pytest.param("real", marks=pytest.mark.ros2)],
 )
-def ros(request):
+def ros(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A world with an rclpy: the small fake, and the real one where it is sourced together with the built workspace."""
     from ros_world import alone, world
 
@@ -54,14 +58,14 @@ def ros(request):
 
 
 @pytest.fixture
-def robot(ros):
+def robot(ros: Any) -> Iterator[Any]:
     """Makes robots and stops what they started."""
     from node_robot import Robot
     from ros_world import spinning
 
     made = []
 
-    def make_robot(pointer=None, connect=None, **values):
+    def make_robot(pointer: Any = None, connect: Any = None, **values: Any) -> Any:
         robot = Robot(ros, pointer, connect, **values)
         stack = contextlib.ExitStack()
         stack.enter_context(spinning(robot.node, robot.helper))

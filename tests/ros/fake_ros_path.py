@@ -1,8 +1,12 @@
 """`fake_world`: the fake rclpy and its message packages importable, and gone again."""
 
+from __future__ import annotations
+
 import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from molmo_robot.dds.types import new_store
 
@@ -10,7 +14,7 @@ FAKE = Path(__file__).parent / "fake_ros"
 
 
 @contextlib.contextmanager
-def fake_world():
+def fake_world() -> Iterator[Any]:
     """Within it, `import rclpy` and `import sensor_msgs.msg` give the fakes; a real one that was loaded comes back after it."""
     before = dict(sys.modules)
     for name in before:
@@ -32,5 +36,5 @@ def fake_world():
         sys.modules.update({n: m for n, m in before.items() if _top(n) in installed})
 
 
-def _top(name):
+def _top(name: str) -> Any:
     return name.partition(".")[0]

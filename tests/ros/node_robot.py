@@ -1,5 +1,9 @@
 """`Robot`: a node under test, a camera that publishes to it, and a client that asks it."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from robot_scene import SECOND, Scene, find_ball
 from ros_world import result, wait_for
 
@@ -17,14 +21,14 @@ CAMERA = {
 class Camera:
     """Publishes a scene from a node: images, depth, calibration and transforms."""
 
-    def __init__(self, helper):
+    def __init__(self, helper: Any) -> None:
         import molmo_point_ros.rclpy_types as rclpy_types
 
         self.helper = helper
         self.scene = Scene(rclpy_types)
         self.stamp_ns = self.scene.start_ns
 
-    def publisher(self, kind, topic, latched=False):
+    def publisher(self, kind: str, topic: str, latched: bool = False) -> Any:
         from molmo_point_ros.node import profile
         from molmo_point_ros.rclpy_types import message_class
         from molmo_robot.qos import Qos
@@ -32,7 +36,7 @@ class Camera:
         qos = profile(Qos(reliable=True, latched=latched, depth=100))
         return self.helper.create_publisher(message_class(kind), topic, qos)
 
-    def show(self):
+    def show(self) -> Any:
         """Publish one image with everything that belongs to it; returns its stamp."""
         if not hasattr(self, "_tf"):
             self._image = self.publisher("sensor_msgs/msg/Image", "/camera/image")
@@ -54,7 +58,7 @@ class Camera:
 class Robot(Camera):
     """A node under test, a camera that publishes to it, and a client."""
 
-    def __init__(self, ros, pointer=None, connect=None, **values):
+    def __init__(self, ros: Any, pointer: Any = None, connect: Any = None, **values: Any) -> None:
         from molmo_point_ros.node import PointNode
         from rclpy.parameter import Parameter
 
@@ -66,14 +70,14 @@ class Robot(Camera):
             connect or (lambda endpoint: self.pointer), parameter_overrides=overrides
         )
 
-    def up(self):
+    def up(self) -> Any:
         from rclpy.lifecycle import TransitionCallbackReturn as Return
 
         assert self.node.trigger_configure() == Return.SUCCESS
         assert self.node.trigger_activate() == Return.SUCCESS
         return self
 
-    def show(self):
+    def show(self) -> Any:
         """As `Camera.show`, and wait until the node has it."""
         super().show()
         session = self.node.session
@@ -82,7 +86,7 @@ class Robot(Camera):
         wait_for(lambda: len(session.transforms.frames) >= 3)
         return self.stamp_ns
 
-    def listen(self, kind, topic, latched=False):
+    def listen(self, kind: str, topic: str, latched: bool = False) -> Any:
         from molmo_point_ros.node import profile
         from molmo_point_ros.rclpy_types import message_class
         from molmo_robot.qos import Qos
@@ -92,14 +96,14 @@ class Robot(Camera):
         self.helper.create_subscription(message_class(kind), topic, heard.append, qos)
         return heard
 
-    def goal(self, feedback=None, **fields):
+    def goal(self, feedback: Any = None, **fields: Any) -> Any:
         from molmo_point_msgs.action import Point as Action
 
         client = self.action_client()
         fields = {"query": "ball", "compute_position": True, **fields}
         return result(client.send_goal_async(Action.Goal(**fields), feedback_callback=feedback))
 
-    def action_client(self, name="/point_node/point"):
+    def action_client(self, name: str = "/point_node/point") -> Any:
         from molmo_point_msgs.action import Point as Action
         from rclpy.action import ActionClient
 
@@ -108,7 +112,7 @@ class Robot(Camera):
         assert self._clients[name].wait_for_server(timeout_sec=10)
         return self._clients[name]
 
-    def call(self, kind, name, request):
+    def call(self, kind: str, name: str, request: Any) -> Any:
         if name not in self._clients:
             self._clients[name] = self.helper.create_client(kind, name)
         client = self._clients[name]
@@ -116,6 +120,6 @@ class Robot(Camera):
         return result(client.call_async(request))
 
 
-def answers_of(robot):
+def answers_of(robot: Any) -> Any:
     """What the node publishes on ~/points from now on, the last answer before included."""
     return robot.listen("molmo_point_msgs/msg/PointArray", "/point_node/points", latched=True)

@@ -1,7 +1,13 @@
 """Recordings of the scene, and what is in them."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 from molmo_robot.bag.annotate import annotate
 from molmo_robot.bag.reader import Recording
+from molmo_robot.dds.types import RosTypes
 from molmo_robot.robot import Robot
 from robot_scene import SECOND, Scene, find_ball
 
@@ -27,7 +33,9 @@ RESULTS = (
 )  # fmt: skip
 
 
-def record(types, path, storage="mcap", seconds=1.0, embed=True):
+def record(
+    types: RosTypes, path: Path, storage: str = "mcap", seconds: float = 1.0, embed: bool = True
+) -> Any:
     """Write a drive past the ball: images and depth at 10 Hz, transforms at 100 Hz that are logged 40 ms late."""
     from rosbags.rosbag2 import StoragePlugin, Writer
 
@@ -52,12 +60,14 @@ def record(types, path, storage="mcap", seconds=1.0, embed=True):
     return scene
 
 
-def answer(types, task, pointer=None, parameters=PARAMETERS, **options):
+def answer(
+    types: RosTypes, task: Any, pointer: Any = None, parameters: Any = PARAMETERS, **options: Any
+) -> Any:
     robot = Robot(parameters, pointer or FakePointer(find_ball), types.make)
     return annotate(task, robot, types, **options)
 
 
-def contents(types, path):
+def contents(types: RosTypes, path: Path) -> Any:
     """{topic: [(log time, bytes)]}"""
     found = {}
     with Recording(path, types) as recording:
@@ -66,7 +76,7 @@ def contents(types, path):
     return found
 
 
-def decoded(types, path, topic):
+def decoded(types: RosTypes, path: Path, topic: str) -> list[Any]:
     with Recording(path, types) as recording:
         return [
             (stamp, recording.decode(c, data)) for c, stamp, data in recording.messages([topic])

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from molmo_calibration import Transform, link_from_optical
+from molmo_robot.dds.types import RosTypes
+
+from molmo_point.images import Array
 
 SECOND = 1_000_000_000
 WIDTH, HEIGHT, FOCAL = 320, 240, 300.0
@@ -19,37 +24,43 @@ class Scene:
     It drives at `speed` (x, y, z) m/s in odom, and back again after `TURN_S` seconds, and so on.
     """
 
-    def __init__(self, types, speed=(0.1, 0.5, 0.0), start_ns=100 * SECOND, scale=1):
+    def __init__(
+        self,
+        types: RosTypes,
+        speed: tuple[float, float, float] = (0.1, 0.5, 0.0),
+        start_ns: int = 100 * SECOND,
+        scale: int = 1,
+    ) -> None:
         self.make = types.make
         self.speed = np.array(speed)
         self.start_ns = start_ns
         self.width, self.height = WIDTH * scale, HEIGHT * scale
         self.focal, self.radius = FOCAL * scale, RADIUS_PX * scale
 
-    def header(self, stamp_ns, frame_id):
+    def header(self, stamp_ns: int, frame_id: str) -> Any:
         sec, nanosec = divmod(stamp_ns, SECOND)
         stamp = self.make("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
         return self.make("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
 
-    def odom_from_base(self, stamp_ns):
+    def odom_from_base(self, stamp_ns: int) -> Any:
         seconds = (stamp_ns - self.start_ns) / SECOND
         moved = self.speed * (TURN_S - abs(seconds % (2 * TURN_S) - TURN_S))
         return Transform.from_parts(np.eye(3), moved, "odom", "base")
 
-    def base_from_optical(self):
+    def base_from_optical(self) -> Any:
         mount = Transform.from_parts(np.eye(3), [0.05, 0.02, 0.3], "base", "camera_link")
         return mount @ link_from_optical("camera_link", "camera_optical")
 
-    def odom_from_camera(self, stamp_ns):
+    def odom_from_camera(self, stamp_ns: int) -> Any:
         return self.odom_from_base(stamp_ns) @ self.base_from_optical()
 
-    def ball_uv(self, stamp_ns):
+    def ball_uv(self, stamp_ns: int) -> Any:
         x, y, z = self.odom_from_camera(stamp_ns).inverse().apply(BALL_ODOM)
         return np.array(
             [self.focal * x / z + (self.width - 1) / 2, self.focal * y / z + (self.height - 1) / 2]
         )
 
-    def image(self, stamp_ns, encoding="rgb8"):
+    def image(self, stamp_ns: int, encoding: str = "rgb8") -> Any:
         v, u = np.mgrid[0 : self.height, 0 : self.width]
         u0, v0 = self.ball_uv(stamp_ns)
         # A soft rim, so that the centre of mass is good to a hundredth of a pixel.
@@ -59,7 +70,15 @@ class Scene:
         data = rgb if encoding == "rgb8" else rgb[..., ::-1]
         return self.image_message(stamp_ns, data, encoding, 3 * self.width)
 
-    def image_message(self, stamp_ns, array, encoding, step, frame_id="camera_optical", size=None):
+    def image_message(
+        self,
+        stamp_ns: int,
+        array: Array,
+        encoding: str,
+        step: int,
+        frame_id: str = "camera_optical",
+        size: tuple[int, int] | None = None,
+    ) -> Any:
         size = size or (self.width, self.height)
         return self.make(
             "sensor_msgs/msg/Image",
@@ -72,7 +91,9 @@ class Scene:
             data=np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8),
         )
 
-    def depth(self, stamp_ns, encoding="32FC1", frame_id="camera_optical"):
+    def depth(
+        self, stamp_ns: int, encoding: str = "32FC1", frame_id: str = "camera_optical"
+    ) -> Any:
         z = WALL_X - self.odom_from_camera(stamp_ns).translation[0]
         if encoding == "32FC1":
             return self.image_message(
@@ -85,7 +106,13 @@ class Scene:
         millimetres = np.full((self.height, self.width), round(z * 1000), np.uint16)
         return self.image_message(stamp_ns, millimetres, encoding, 2 * self.width, frame_id)
 
-    def info(self, focal=None, size=None, frame_id="camera_optical", distortion="plumb_bob"):
+    def info(
+        self,
+        focal: Any = None,
+        size: tuple[int, int] | None = None,
+        frame_id: str = "camera_optical",
+        distortion: str = "plumb_bob",
+    ) -> Any:
         focal, size = focal or self.focal, size or (self.width, self.height)
         k = np.array([focal, 0, (size[0] - 1) / 2, 0, focal, (size[1] - 1) / 2, 0, 0, 1.0])
         p = np.array([focal, 0, k[2], 0, 0, focal, k[5], 0, 0, 0, 1.0, 0])
@@ -112,7 +139,7 @@ class Scene:
             roi=roi,
         )
 
-    def transform(self, stamp_ns, transform):
+    def transform(self, stamp_ns: int, transform: Any) -> Any:
         q, t = transform.quaternion, transform.translation
         return self.make(
             "geometry_msgs/msg/TransformStamped",
@@ -125,20 +152,20 @@ class Scene:
             ),
         )
 
-    def tf(self, stamp_ns):
+    def tf(self, stamp_ns: int) -> Any:
         return self.make(
             "tf2_msgs/msg/TFMessage",
             transforms=[self.transform(stamp_ns, self.odom_from_base(stamp_ns))],
         )
 
-    def tf_static(self):
+    def tf_static(self) -> Any:
         return self.make(
             "tf2_msgs/msg/TFMessage",
             transforms=[self.transform(self.start_ns, self.base_from_optical())],
         )
 
 
-def find_ball(image, query):
+def find_ball(image: Array, query: str) -> Any:
     """What a pointing model would say: the centre of mass of what is red, or nothing."""
     weight = image[..., 0].astype(np.float64)
     if weight.sum() < 255:
@@ -155,21 +182,21 @@ class Drive:
 
     late_ns = 0
 
-    def __init__(self, scene, session=None):
+    def __init__(self, scene: Scene, session: Any = None) -> None:
         self.scene = scene
         self.session = session
         self.now_ns = scene.start_ns
         self._image = self._transform = 0
         self.depth_encoding = "32FC1"
 
-    def clock(self):
+    def clock(self) -> Any:
         return self.now_ns
 
-    def begin(self):
+    def begin(self) -> None:
         self.session.add_transforms(self.scene.tf_static(), static=True)
         self.session.buffers["camera"].add_info(self.scene.info())
 
-    def advance(self, seconds):
+    def advance(self, seconds: float) -> None:
         end = self.now_ns + round(seconds * SECOND)
         scene, buffer = self.scene, self.session.buffers["camera"]
         while True:

@@ -1,5 +1,7 @@
 """What both rclpy contract tests and node tests need: an rclpy, an executor spinning in a thread, and waiting with a limit."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import signal
@@ -8,7 +10,9 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 SOURCES = Path(__file__).parents[2] / "ros2_ws" / "src" / "molmo_point_ros"
 EXECUTABLE = (
@@ -21,7 +25,7 @@ SHELL = ("node", "action_server", "ros_parameters", "rclpy_types", "point_node",
 
 
 @contextlib.contextmanager
-def alone():
+def alone() -> Iterator[Any]:
     """A corner of the network of our own: robots in the same room neither hear these tests nor disturb them."""
     ours = {
         "ROS_DOMAIN_ID": str(1 + os.getpid() % 100),
@@ -37,7 +41,7 @@ def alone():
 
 
 @contextlib.contextmanager
-def world():
+def world() -> Iterator[Any]:
     """The rclpy that is importable now, initialized, and no module of ours that has seen another one."""
     import rclpy
 
@@ -50,7 +54,7 @@ def world():
         _forget_shell()
 
 
-def _forget_shell():
+def _forget_shell() -> None:
     package = sys.modules.get("molmo_point_ros")
     for name in SHELL:
         sys.modules.pop(f"molmo_point_ros.{name}", None)
@@ -60,7 +64,7 @@ def _forget_shell():
 
 
 @contextlib.contextmanager
-def spinning(*nodes, threads=8):
+def spinning(*nodes: Any, threads: int = 8) -> Iterator[Any]:
     """Spin nodes on a multi-threaded executor; fails if a callback failed.
 
     Goes on after an exception of rclpy's own: its executor can meet an entity that another thread is about to destroy. So does
@@ -73,7 +77,7 @@ def spinning(*nodes, threads=8):
         executor.add_node(node)
     failures = []
 
-    def spin():
+    def spin() -> None:
         while True:
             try:
                 executor.spin()
@@ -97,7 +101,7 @@ def spinning(*nodes, threads=8):
     assert not failures, f"an exception ended the executor: {failures}"
 
 
-def _raised_by_rclpy(error):
+def _raised_by_rclpy(error: Any) -> Any:
     """Whether no callback of ours is on the way from `spin` to where it was raised."""
     _, *inner = traceback.walk_tb(error.__traceback__)
     files = [Path(frame.f_code.co_filename) for frame, _ in inner]
@@ -105,7 +109,7 @@ def _raised_by_rclpy(error):
     return not any(ours & set(f.parts) for f in files if f.parent.name != "rclpy")
 
 
-def wait_for(condition, timeout_s=10.0, what="the condition"):
+def wait_for(condition: Any, timeout_s: float = 10.0, what: str = "the condition") -> None:
     """Wait until it is true; the generous limit only matters where it fails."""
     end = time.monotonic() + timeout_s
     while not condition():
@@ -113,14 +117,14 @@ def wait_for(condition, timeout_s=10.0, what="the condition"):
         time.sleep(0.01)
 
 
-def result(future, timeout_s=20.0):
+def result(future: Any, timeout_s: float = 20.0) -> Any:
     """Wait for a future of rclpy."""
     wait_for(future.done, timeout_s, "the answer")
     return future.result()
 
 
 @contextlib.contextmanager
-def running(*command):
+def running(*command: Any) -> Iterator[Any]:
     """A process in its own group; afterwards it is interrupted as by Ctrl-C. Yields a function that reads its output so far."""
     path = os.pathsep.join([str(SOURCES), *filter(None, [os.environ.get("PYTHONPATH")])])
     with subprocess.Popen(
@@ -134,7 +138,7 @@ def running(*command):
         os.set_blocking(process.stdout.fileno(), False)
         lines = []
 
-        def output():
+        def output() -> Any:
             with contextlib.suppress(TypeError, ValueError):  # nothing new, and closed
                 lines.append(process.stdout.read() or "")
             return "".join(lines)

@@ -1,17 +1,22 @@
 """Everything a robot gets wrong: a status or an error that names the topic, what was expected and what came."""
 
+from __future__ import annotations
+
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 from molmo_calibration import Transform
 from molmo_robot.codes import Code, PositionStatus
+from molmo_robot.dds.types import RosTypes
 from molmo_robot.errors import MessageError, ParameterError
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
 from molmo_robot.types import Request
 from robot_scene import HEIGHT, SECOND, WIDTH, Drive, Scene, find_ball
 
+from molmo_point.points import Status
 from molmo_point.testing import FakePointer
 
 CAMERA = {
@@ -22,11 +27,11 @@ CAMERA = {
 
 
 @pytest.fixture
-def scene(types):
+def scene(types: RosTypes) -> Scene:
     return Scene(types)
 
 
-def ready(scene, **values):
+def ready(scene: Scene, **values: Any) -> Any:
     """A session that has seen one good image with all that belongs to it."""
     drive = Drive(scene)
     settings = Settings.of({**CAMERA, "target_frame": "odom", "tf_timeout_s": 0.0, **values})
@@ -36,7 +41,7 @@ def ready(scene, **values):
     return drive.session
 
 
-def position(session, request=None):
+def position(session: Any, request: Any = None) -> Any:
     outcome = session.point(request or Request("ball"))
     assert outcome.answer is not None, outcome.message
     found = outcome.answer.points[0].position
@@ -48,7 +53,7 @@ def position(session, request=None):
     return found
 
 
-def test_the_good_case_is_good(scene):
+def test_the_good_case_is_good(scene: Scene) -> None:
     assert position(ready(scene)).status is PositionStatus.OK
 
 
@@ -88,7 +93,9 @@ def test_the_good_case_is_good(scene):
         ({"depth": "edge"}, PositionStatus.AMBIGUOUS, "more than one surface"),
     ],
 )
-def test_a_missing_or_wrong_piece_is_a_status_with_a_sentence(scene, changes, status, words):
+def test_a_missing_or_wrong_piece_is_a_status_with_a_sentence(
+    scene: Scene, changes: Any, status: Status, words: Any
+) -> None:
     import re
 
     session = ready(scene)
@@ -106,7 +113,7 @@ def test_a_missing_or_wrong_piece_is_a_status_with_a_sentence(scene, changes, st
     assert re.search(words, found.message), found.message
 
 
-def bad_info(scene, kind):
+def bad_info(scene: Scene, kind: str) -> Any:
     if kind is None:
         return None
     if kind == "uncalibrated":
@@ -116,7 +123,7 @@ def bad_info(scene, kind):
     return dataclasses.replace(scene.info(distortion="double_sphere"), d=np.full(5, 0.1))
 
 
-def bad_depth(scene, kind, stamp):
+def bad_depth(scene: Scene, kind: str, stamp: int) -> Any:
     good = np.full((HEIGHT, WIDTH), 2.0, np.float32)
     if kind is None:
         return scene.depth(stamp - SECOND // 2)
@@ -135,7 +142,7 @@ def bad_depth(scene, kind, stamp):
     return scene.image_message(stamp, good, "32FC1", 4 * WIDTH)
 
 
-def test_depth_that_is_not_registered_is_read_through_its_own_camera(scene):
+def test_depth_that_is_not_registered_is_read_through_its_own_camera(scene: Scene) -> None:
     session = ready(scene, **{"camera.depth_info_topic": "/camera/depth_info"})
     buffer = session.buffers["camera"]
     stamp = buffer.newest_stamp_ns()
@@ -152,7 +159,7 @@ def test_depth_that_is_not_registered_is_read_through_its_own_camera(scene):
     assert np.linalg.norm(found.xyz - [2.0, 0.1, 0.4]) < 0.003
 
 
-def test_depth_that_is_not_registered_needs_its_camera_info_and_its_frame(scene):
+def test_depth_that_is_not_registered_needs_its_camera_info_and_its_frame(scene: Scene) -> None:
     session = ready(scene, **{"camera.depth_info_topic": "/camera/depth_info"})
     assert position(session).status is PositionStatus.NO_CAMERA_INFO
     buffer = session.buffers["camera"]
@@ -165,14 +172,14 @@ def test_depth_that_is_not_registered_needs_its_camera_info_and_its_frame(scene)
     assert "depth_optical" in found.message
 
 
-def test_an_unknown_frame_is_named_with_those_that_are_there(scene):
+def test_an_unknown_frame_is_named_with_those_that_are_there(scene: Scene) -> None:
     found = position(ready(scene), Request("ball", target_frame="map"))
     assert found.status is PositionStatus.NO_TRANSFORM
     assert "'map'" in found.message
     assert "camera_optical" in found.message
 
 
-def test_an_old_image_is_no_image_and_says_how_old(scene):
+def test_an_old_image_is_no_image_and_says_how_old(scene: Scene) -> None:
     session = ready(scene, max_image_age_s=0.05)
     session.clock = session.snapshots._clock = lambda: scene.start_ns + 10 * SECOND
     outcome = session.point(Request("ball", timeout_s=0.2))
@@ -181,14 +188,14 @@ def test_an_old_image_is_no_image_and_says_how_old(scene):
     assert "s old" in outcome.message
 
 
-def test_no_image_at_all_names_the_topic(types):
+def test_no_image_at_all_names_the_topic(types: RosTypes) -> None:
     session = Session(Settings.of(CAMERA), FakePointer())
     outcome = session.point(Request("ball", timeout_s=0.05))
     assert outcome.code is Code.NO_IMAGE
     assert "/camera/image: expected an image, none has come" in outcome.message
 
 
-def test_an_image_nobody_can_read_is_no_image(scene):
+def test_an_image_nobody_can_read_is_no_image(scene: Scene) -> None:
     session = ready(scene)
     stamp = session.buffers["camera"].newest_stamp_ns() + 1
     session.buffers["camera"].add_image(
@@ -201,19 +208,19 @@ def test_an_image_nobody_can_read_is_no_image(scene):
 
 
 @pytest.mark.parametrize("query", ["", "  \n"])
-def test_an_empty_query_is_an_invalid_request(scene, query):
+def test_an_empty_query_is_an_invalid_request(scene: Scene, query: str) -> None:
     outcome = ready(scene).point(Request(query))
     assert outcome.code is Code.INVALID_REQUEST
     assert "query" in outcome.message
 
 
-def test_an_unknown_camera_is_told_which_there_are(scene):
+def test_an_unknown_camera_is_told_which_there_are(scene: Scene) -> None:
     outcome = ready(scene).point(Request("ball", camera="rear"))
     assert outcome.code is Code.INVALID_REQUEST
     assert "expected a camera out of camera, got 'rear'" in outcome.message
 
 
-def test_a_broken_image_in_the_request_is_the_clients_mistake(scene):
+def test_a_broken_image_in_the_request_is_the_clients_mistake(scene: Scene) -> None:
     session = ready(scene)
     image = dataclasses.replace(scene.image(scene.start_ns), data=np.zeros(10, np.uint8))
     outcome = session.point(Request("ball", image=image))
@@ -221,7 +228,9 @@ def test_a_broken_image_in_the_request_is_the_clients_mistake(scene):
     assert "the request's image" in outcome.message
 
 
-def test_a_transform_with_an_unset_quaternion_is_named_and_the_others_are_kept(scene):
+def test_a_transform_with_an_unset_quaternion_is_named_and_the_others_are_kept(
+    scene: Scene,
+) -> None:
     session = ready(scene)
     good = scene.transform(scene.start_ns, scene.base_from_optical())
     nothing = scene.make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=0.0)
@@ -264,6 +273,6 @@ def test_a_transform_with_an_unset_quaternion_is_named_and_the_others_are_kept(s
         ({"speling": 1}, "there is no parameter 'speling'"),
     ],
 )
-def test_wrong_parameters_are_refused_with_what_was_expected(values, words):
+def test_wrong_parameters_are_refused_with_what_was_expected(values: Any, words: Any) -> None:
     with pytest.raises(ParameterError, match=words):
         Settings.of(values)

@@ -1,6 +1,10 @@
 """Recordings: what was there stays byte for byte, answers carry their images' stamps, an interrupted run goes on."""
 
+from __future__ import annotations
+
 import os
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,23 +12,27 @@ from molmo_robot.bag.annotate import Selection, Task, image_type
 from molmo_robot.bag.reader import BagError, Recording
 from molmo_robot.bag.resume_log import ResumeLog
 from molmo_robot.codes import PositionStatus
+from molmo_robot.dds.types import RosTypes
 from recordings import RESULTS, TOPICS, answer, contents, decoded, record
 from robot_scene import BALL_ODOM, SECOND, Scene, find_ball
 
 from molmo_point.errors import ServerGone, UsageError
+from molmo_point.images import Array
 from molmo_point.points import Pointing, Status
 from molmo_point.testing import FakePointer
 
 
 @pytest.fixture
-def bag(types, tmp_path):
+def bag(types: RosTypes, tmp_path: Path) -> Any:
     record(types, tmp_path / "in")
     return tmp_path / "in"
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
 @pytest.mark.parametrize("single", [True, False])
-def test_answers_are_added_and_nothing_else_changes(types, tmp_path, storage, single):
+def test_answers_are_added_and_nothing_else_changes(
+    types: RosTypes, tmp_path: Path, storage: Any, single: Any
+) -> None:
     record(types, tmp_path / "in", storage)
     path = tmp_path / "in"
     if single and storage == "mcap":
@@ -44,7 +52,9 @@ def test_answers_are_added_and_nothing_else_changes(types, tmp_path, storage, si
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in", out.name]
 
 
-def test_positions_are_those_at_the_images_stamps(types, bag, tmp_path):
+def test_positions_are_those_at_the_images_stamps(
+    types: RosTypes, bag: Any, tmp_path: Path
+) -> None:
     answer(types, Task(bag, tmp_path / "out.mcap", "/camera/image", "ball"))
     images = decoded(types, bag, "/camera/image")
     answers = decoded(types, tmp_path / "out.mcap", "/molmo_point/points")
@@ -58,7 +68,7 @@ def test_positions_are_those_at_the_images_stamps(types, bag, tmp_path):
         assert np.linalg.norm(BALL_ODOM - where) < 0.002
 
 
-def test_another_decoder_reads_what_was_written(types, bag, tmp_path):
+def test_another_decoder_reads_what_was_written(types: RosTypes, bag: Any, tmp_path: Path) -> None:
     reader = pytest.importorskip("mcap.reader", reason="the independent decoder: pip install mcap")
     out = tmp_path / "out.mcap"
     answer(types, Task(bag, out, "/camera/image", "ball"))
@@ -73,7 +83,9 @@ def test_another_decoder_reads_what_was_written(types, bag, tmp_path):
     assert summary.statistics.message_count == sum(len(m) for m in contents(types, out).values())
 
 
-def test_annotations_count_pixels_from_the_corner_as_foxglove_does(types, bag, tmp_path):
+def test_annotations_count_pixels_from_the_corner_as_foxglove_does(
+    types: RosTypes, bag: Any, tmp_path: Path
+) -> None:
     out = tmp_path / "out.mcap"
     answer(types, Task(bag, out, "/camera/image", "ball"))
     circle = decoded(types, out, "/molmo_point/annotations")[0][1].circles[0]
@@ -82,10 +94,12 @@ def test_annotations_count_pixels_from_the_corner_as_foxglove_does(types, bag, t
     assert circle.position.y == pytest.approx(found.v + 0.5)
 
 
-def test_an_interrupted_run_goes_on_and_asks_nothing_twice(types, bag, tmp_path):
+def test_an_interrupted_run_goes_on_and_asks_nothing_twice(
+    types: RosTypes, bag: Any, tmp_path: Path
+) -> None:
     asked = []
 
-    def failing(image, query):
+    def failing(image: Array, query: str) -> Any:
         asked.append(query)
         return ServerGone("nobody answers") if len(asked) == 4 else find_ball(image, query)
 
@@ -102,11 +116,13 @@ def test_an_interrupted_run_goes_on_and_asks_nothing_twice(types, bag, tmp_path)
     assert not task.resume_path().exists()
 
 
-def test_an_answer_that_was_cut_short_is_asked_for_again(types, bag, tmp_path):
+def test_an_answer_that_was_cut_short_is_asked_for_again(
+    types: RosTypes, bag: Any, tmp_path: Path
+) -> None:
     task = Task(bag, tmp_path / "out.mcap", "/camera/image", "ball", Selection(every=3))
-    asked = []
+    asked: list[str] = []
 
-    def cut_or_stop(image, query):
+    def cut_or_stop(image: Array, query: str) -> Any:
         asked.append(query)
         if len(asked) == 3:
             return ServerGone("nobody answers")
@@ -118,7 +134,9 @@ def test_an_answer_that_was_cut_short_is_asked_for_again(types, bag, tmp_path):
     assert answer(types, task).resumed == 1
 
 
-def test_a_recording_that_was_made_anew_is_another_task(types, bag, tmp_path):
+def test_a_recording_that_was_made_anew_is_another_task(
+    types: RosTypes, bag: Any, tmp_path: Path
+) -> None:
     task = Task(bag, tmp_path / "out.mcap", "/camera/image", "ball")
     before = task.fingerprint()
     for file in bag.glob("*") if bag.is_dir() else [bag]:
@@ -127,7 +145,9 @@ def test_a_recording_that_was_made_anew_is_another_task(types, bag, tmp_path):
     assert task.fingerprint() != before
 
 
-def test_a_journal_whose_last_line_was_cut_is_used_up_to_there(types, bag, tmp_path):
+def test_a_journal_whose_last_line_was_cut_is_used_up_to_there(
+    types: RosTypes, bag: Any, tmp_path: Path
+) -> None:
     path, task = tmp_path / "j.jsonl", {"query": "ball"}
     journal = ResumeLog(path, task)
     pointing = FakePointer(find_ball).point(np.zeros((4, 4, 3), np.uint8), "ball")
@@ -142,7 +162,7 @@ def test_a_journal_whose_last_line_was_cut_is_used_up_to_there(types, bag, tmp_p
     assert len(ResumeLog(path, task)) == 2
 
 
-def test_a_journal_of_another_query_is_refused(tmp_path):
+def test_a_journal_of_another_query_is_refused(tmp_path: Path) -> None:
     ResumeLog(tmp_path / "j.jsonl", {"query": "ball"}).close()
     with pytest.raises(UsageError, match="was begun with other query"):
         ResumeLog(tmp_path / "j.jsonl", {"query": "mug"})
@@ -156,7 +176,9 @@ def test_a_journal_of_another_query_is_refused(tmp_path):
         (Selection(at_s=(0.45, 0.0, 99.0)), [0, 5]),
     ],
 )
-def test_some_images_are_chosen(types, bag, tmp_path, selection, places):
+def test_some_images_are_chosen(
+    types: RosTypes, bag: Any, tmp_path: Path, selection: Any, places: Any
+) -> None:
     pointer = FakePointer(find_ball)
     summary = answer(
         types, Task(bag, tmp_path / "out.mcap", "/camera/image", "ball", selection), pointer
@@ -167,7 +189,9 @@ def test_some_images_are_chosen(types, bag, tmp_path, selection, places):
     assert found == [logs[i] for i in places]
 
 
-def test_an_image_nobody_can_read_is_told_and_the_others_are_answered(types, tmp_path):
+def test_an_image_nobody_can_read_is_told_and_the_others_are_answered(
+    types: RosTypes, tmp_path: Path
+) -> None:
     from rosbags.rosbag2 import StoragePlugin, Writer
 
     scene = Scene(types)
@@ -189,7 +213,7 @@ def test_an_image_nobody_can_read_is_told_and_the_others_are_answered(types, tmp
     assert message.points[0].position_status == PositionStatus.NO_CAMERA_INFO
 
 
-def test_a_topic_of_unknown_type_is_copied_and_told(types, tmp_path):
+def test_a_topic_of_unknown_type_is_copied_and_told(types: RosTypes, tmp_path: Path) -> None:
     from rosbags.rosbag2 import StoragePlugin, Writer
 
     with Writer(tmp_path / "odd", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
@@ -209,7 +233,9 @@ def test_a_topic_of_unknown_type_is_copied_and_told(types, tmp_path):
     assert contents(types, tmp_path / "out.mcap")["/strange"] == [(5, b"\0\1\0\0abc")]
 
 
-def test_a_topic_of_unknown_type_is_named_where_it_is_needed(types, tmp_path):
+def test_a_topic_of_unknown_type_is_named_where_it_is_needed(
+    types: RosTypes, tmp_path: Path
+) -> None:
     from rosbags.rosbag2 import StoragePlugin, Writer
 
     scene = Scene(types)
@@ -242,7 +268,9 @@ def test_a_topic_of_unknown_type_is_named_where_it_is_needed(types, tmp_path):
         ({"storage": "tape"}, "--storage: expected mcap or sqlite3, got 'tape'"),
     ],
 )
-def test_wrong_options_are_refused_and_leave_nothing_behind(types, bag, tmp_path, changes, words):
+def test_wrong_options_are_refused_and_leave_nothing_behind(
+    types: RosTypes, bag: Any, tmp_path: Path, changes: Any, words: Any
+) -> None:
     task = Task(bag, tmp_path / "out", "/camera/image", "ball")
     task = Task(**{**task.__dict__, **changes})
     if words is None:
@@ -254,7 +282,9 @@ def test_wrong_options_are_refused_and_leave_nothing_behind(types, bag, tmp_path
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
 
 
-def test_an_output_that_is_there_and_a_prefix_that_is_taken_are_refused(types, bag, tmp_path):
+def test_an_output_that_is_there_and_a_prefix_that_is_taken_are_refused(
+    types: RosTypes, bag: Any, tmp_path: Path
+) -> None:
     first = Task(bag, tmp_path / "out.mcap", "/camera/image", "ball")
     answer(types, first)
     with pytest.raises(BagError, match="is there already"):
@@ -264,7 +294,9 @@ def test_an_output_that_is_there_and_a_prefix_that_is_taken_are_refused(types, b
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
-def test_a_truncated_recording_says_so(types, bag, tmp_path, share):
+def test_a_truncated_recording_says_so(
+    types: RosTypes, bag: Any, tmp_path: Path, share: Any
+) -> None:
     whole = (bag / "in.mcap").read_bytes()
     cut = tmp_path / "cut.mcap"
     cut.write_bytes(whole[: int(len(whole) * share)])
@@ -274,19 +306,21 @@ def test_a_truncated_recording_says_so(types, bag, tmp_path, share):
 
 
 @pytest.mark.parametrize("data", [b"", b"not a bag at all", b"\x89MCAP0\r\n"])
-def test_a_file_that_is_no_recording_says_so(types, tmp_path, data):
+def test_a_file_that_is_no_recording_says_so(types: RosTypes, tmp_path: Path, data: Any) -> None:
     path = tmp_path / "x.mcap"
     path.write_bytes(data)
     with pytest.raises(BagError, match=r"x.mcap cannot be read"):
         Recording(path, types)
 
 
-def test_a_missing_recording_says_so(types, tmp_path):
+def test_a_missing_recording_says_so(types: RosTypes, tmp_path: Path) -> None:
     with pytest.raises(BagError, match="there is no recording"):
         image_type(tmp_path / "none", "/camera/image", types)
 
 
-def test_a_recording_without_definitions_takes_those_of_the_distribution(types, tmp_path):
+def test_a_recording_without_definitions_takes_those_of_the_distribution(
+    types: RosTypes, tmp_path: Path
+) -> None:
     """What Humble's sqlite3 recordings look like: type names and bytes, nothing else."""
     import sqlite3
 

@@ -1,9 +1,14 @@
 """`molmo-point bag` as a command, and its file for Rerun."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from molmo_robot.bag.annotate import Task
+from molmo_robot.dds.types import RosTypes
 from recordings import answer, decoded, record
 from robot_scene import find_ball
 
@@ -12,12 +17,14 @@ from molmo_point.testing import FakePointer
 
 
 @pytest.fixture
-def bag(types, tmp_path):
+def bag(types: RosTypes, tmp_path: Path) -> Any:
     record(types, tmp_path / "in")
     return tmp_path / "in"
 
 
-def test_the_command(types, bag, tmp_path, monkeypatch):
+def test_the_command(
+    types: RosTypes, bag: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import typer
     from molmo_robot.cli.bag import register
     from typer.testing import CliRunner
@@ -57,7 +64,9 @@ def test_the_command(types, bag, tmp_path, monkeypatch):
     assert isinstance(refused.exception, UsageError)
 
 
-def test_nothing_found_is_exit_code_3(types, bag, tmp_path, monkeypatch):
+def test_nothing_found_is_exit_code_3(
+    types: RosTypes, bag: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import typer
     from molmo_robot.cli.bag import register
     from typer.testing import CliRunner
@@ -82,7 +91,7 @@ def test_nothing_found_is_exit_code_3(types, bag, tmp_path, monkeypatch):
     assert found.exit_code == 3, found.output
 
 
-def test_rerun_gets_a_file_of_its_own(types, bag, tmp_path):
+def test_rerun_gets_a_file_of_its_own(types: RosTypes, bag: Any, tmp_path: Path) -> None:
     pytest.importorskip("rerun", reason='needs: pip install "molmo-point[rerun]"')
     from molmo_robot.bag.rerun import RerunFile
 

@@ -1,13 +1,19 @@
 """`molmo-point bag` says what it could not do: topics that are not there, points without metres, images without an answer."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
+from molmo_robot.dds.types import RosTypes
 from recordings import decoded
 from robot_scene import find_ball
 from test_bag_time import drive, write
 
 from molmo_point.errors import UsageError
+from molmo_point.images import Array
 from molmo_point.points import Pointing, Status
 from molmo_point.testing import FakePointer
 
@@ -19,7 +25,7 @@ ALL = {
 
 
 @pytest.fixture
-def command(types, tmp_path, monkeypatch):
+def command(types: RosTypes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs the command on a recording; returns (exit code, JSON, stderr)."""
     import typer
     from molmo_robot.cli.bag import register
@@ -27,7 +33,9 @@ def command(types, tmp_path, monkeypatch):
 
     from molmo_point import api
 
-    def run(events=None, answers=find_ball, out="out.mcap", **changes):
+    def run(
+        events: Any = None, answers: Any = find_ball, out: str = "out.mcap", **changes: Any
+    ) -> Any:
         path = tmp_path / "in"
         if not path.exists():
             write(types, path, drive(types) if events is None else events)
@@ -58,7 +66,7 @@ def command(types, tmp_path, monkeypatch):
     return run
 
 
-def test_the_good_case_counts_its_metres(command):
+def test_the_good_case_counts_its_metres(command: Any) -> None:
     code, result, words = command()
     assert code == 0
     assert (result["points"], result["placed"], result["unplaced"], words) == (10, 10, [], "")
@@ -75,9 +83,9 @@ def test_the_good_case_counts_its_metres(command):
     ],
 )  # fmt: skip
 def test_topics_that_are_not_there_are_refused_before_the_model_is_asked(
-    command, tmp_path, option, topic, words
-):
-    def ask(image, query):
+    command: Any, tmp_path: Path, option: Any, topic: str, words: Any
+) -> None:
+    def ask(image: Array, query: str) -> None:
         raise AssertionError("the model was asked")
 
     with pytest.raises(UsageError, match=words):
@@ -85,13 +93,15 @@ def test_topics_that_are_not_there_are_refused_before_the_model_is_asked(
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
 
 
-def below(events, namespace):
+def below(events: Any, namespace: Any) -> list[Any]:
     return [
         (t, namespace + topic if topic.startswith("/tf") else topic, m) for t, topic, m in events
     ]
 
 
-def test_points_without_metres_fail_and_say_why(types, command, monkeypatch):
+def test_points_without_metres_fail_and_say_why(
+    types: RosTypes, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import test_bag_time
 
     kinds = {
@@ -114,12 +124,12 @@ def test_points_without_metres_fail_and_say_why(types, command, monkeypatch):
     assert (code, result["placed"], words) == (0, 10, "")
 
 
-def test_pixels_alone_are_no_failure_where_nobody_asked_for_metres(command):
+def test_pixels_alone_are_no_failure_where_nobody_asked_for_metres(command: Any) -> None:
     code, result, words = command(**dict.fromkeys(ALL))
     assert (code, result["points"], result["placed"], words) == (0, 10, 0, "")
 
 
-def test_images_that_cannot_be_read_are_not_nothing_found(types, command):
+def test_images_that_cannot_be_read_are_not_nothing_found(types: RosTypes, command: Any) -> None:
     events = drive(types)
     for _, topic, message in events:
         if topic == "/camera/image":
@@ -130,7 +140,7 @@ def test_images_that_cannot_be_read_are_not_nothing_found(types, command):
 
 
 @pytest.mark.parametrize("status", [Status.TRUNCATED, Status.MALFORMED])
-def test_answers_that_are_not_whole_are_not_nothing_found(command, status):
+def test_answers_that_are_not_whole_are_not_nothing_found(command: Any, status: Status) -> None:
     code, result, _ = command(
         answers={"ball": Pointing(query="ball", status=status, image_size=(320, 240), text="<po")}
     )
@@ -138,12 +148,14 @@ def test_answers_that_are_not_whole_are_not_nothing_found(command, status):
     assert result["failures"][0] == f"image 0: the answer is {status}, not a whole one"
 
 
-def test_nothing_there_is_nothing_found(command):
+def test_nothing_there_is_nothing_found(command: Any) -> None:
     code, result, _ = command(answers={})
     assert (code, result["points"], result["failures"]) == (3, 0, [])
 
 
-def test_depth_in_another_unit_has_its_option(types, command, tmp_path):
+def test_depth_in_another_unit_has_its_option(
+    types: RosTypes, command: Any, tmp_path: Path
+) -> None:
     events = drive(types)
     for _, topic, message in events:
         if topic == "/camera/depth":
@@ -157,7 +169,7 @@ def test_depth_in_another_unit_has_its_option(types, command, tmp_path):
     assert found.depth == pytest.approx(2.0 - 0.05, abs=0.3)
 
 
-def test_a_moment_after_the_last_image_is_named(types, tmp_path):
+def test_a_moment_after_the_last_image_is_named(types: RosTypes, tmp_path: Path) -> None:
     from molmo_robot.bag.annotate import Selection, Task
     from recordings import answer
 

@@ -1,19 +1,30 @@
 """Recordings of other tools: foreign channels and profiles, compressed files, ROS 1; and advice only where it helps."""
 
+from __future__ import annotations
+
 import json
 import struct
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from molmo_robot.bag.annotate import Task
 from molmo_robot.bag.reader import BagError, Recording
+from molmo_robot.dds.types import RosTypes
 from recordings import TOPICS, answer, contents, decoded, record
 from robot_scene import SECOND, Scene
 
 writer = pytest.importorskip("mcap.writer", reason="other tools' recordings are written with mcap")
 
 
-def foreign(source, out, profile="ros2", extra=("json", "jsonschema", b"{}"), **options):
+def foreign(
+    source: Any,
+    out: Any,
+    profile: str = "ros2",
+    extra: Any = ("json", "jsonschema", b"{}"),
+    **options: Any,
+) -> Any:
     """Copy a recording as another tool would write it, with a topic in another encoding."""
     from mcap.reader import make_reader
 
@@ -44,7 +55,7 @@ def foreign(source, out, profile="ros2", extra=("json", "jsonschema", b"{}"), **
 
 
 @pytest.fixture
-def plain(types, tmp_path):
+def plain(types: RosTypes, tmp_path: Path) -> Any:
     record(types, tmp_path / "in")
     return tmp_path / "in" / "in.mcap"
 
@@ -64,7 +75,9 @@ JSON = ("json", "jsonschema", b"{}")
     ],
     ids=str,
 )
-def test_what_is_not_ros_2_is_passed_over_and_told(types, tmp_path, plain, profile, extra):
+def test_what_is_not_ros_2_is_passed_over_and_told(
+    types: RosTypes, tmp_path: Path, plain: Any, profile: Any, extra: Any
+) -> None:
     other = foreign(plain, tmp_path / "other.mcap", profile, extra)
     summary = answer(types, Task(other, tmp_path / "out.mcap", "/camera/image", "ball"))
     assert (summary.images, summary.placed) == (10, 10)
@@ -78,8 +91,8 @@ def test_what_is_not_ros_2_is_passed_over_and_told(types, tmp_path, plain, profi
 
 @pytest.mark.parametrize("chunked", [True, False])
 def test_a_foreign_file_without_a_summary_is_read_where_its_records_are_plain(
-    types, tmp_path, plain, chunked
-):
+    types: RosTypes, tmp_path: Path, plain: Any, chunked: Any
+) -> None:
     options = {"use_chunking": chunked, "use_statistics": chunked, "use_summary_offsets": chunked}
     if not chunked:
         options |= {
@@ -93,7 +106,9 @@ def test_a_foreign_file_without_a_summary_is_read_where_its_records_are_plain(
         assert recording.foreign == {"/strange": "json"}
 
 
-def test_a_topic_in_another_encoding_is_named_where_it_is_asked_for(types, tmp_path, plain):
+def test_a_topic_in_another_encoding_is_named_where_it_is_asked_for(
+    types: RosTypes, tmp_path: Path, plain: Any
+) -> None:
     other = foreign(plain, tmp_path / "other.mcap", extra=("protobuf", "protobuf", b"\xff"))
     with pytest.raises(
         BagError, match=r"--image /strange: .* found it in the encoding 'protobuf'"
@@ -103,7 +118,9 @@ def test_a_topic_in_another_encoding_is_named_where_it_is_asked_for(types, tmp_p
 
 @pytest.mark.parametrize("suffix", [".zst", ".zstd"])
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
-def test_a_compressed_file_is_read(types, tmp_path, suffix, storage):
+def test_a_compressed_file_is_read(
+    types: RosTypes, tmp_path: Path, suffix: Any, storage: Any
+) -> None:
     zstandard = pytest.importorskip("zstandard", reason="compresses the test's file")
     record(types, tmp_path / "in", storage)
     (file,) = (f for f in (tmp_path / "in").iterdir() if f.suffix in (".mcap", ".db3"))
@@ -113,13 +130,15 @@ def test_a_compressed_file_is_read(types, tmp_path, suffix, storage):
     assert (summary.images, summary.placed) == (10, 10)
 
 
-def test_a_damaged_compressed_file_says_so_and_leaves_nothing(types, tmp_path):
+def test_a_damaged_compressed_file_says_so_and_leaves_nothing(
+    types: RosTypes, tmp_path: Path
+) -> None:
     (tmp_path / "x.mcap.zst").write_bytes(b"no zstd at all")
     with pytest.raises(BagError, match=r"x.mcap.zst cannot be read"):
         Recording(tmp_path / "x.mcap.zst", types)
 
 
-def ros1_bag(types, path):
+def ros1_bag(types: RosTypes, path: Path) -> Any:
     """The drive of `record` as ROS 1 would have recorded it."""
     from rosbags.rosbag1 import Writer
     from rosbags.typesys import Stores, get_types_from_msg, get_typestore
@@ -142,7 +161,7 @@ def ros1_bag(types, path):
     return path
 
 
-def test_a_ros_1_bag_is_read_and_comes_out_as_ros_2(types, tmp_path):
+def test_a_ros_1_bag_is_read_and_comes_out_as_ros_2(types: RosTypes, tmp_path: Path) -> None:
     bag = ros1_bag(types, tmp_path / "drive.bag")
     summary = answer(types, Task(bag, tmp_path / "out.mcap", "/camera/image", "ball"))
     assert (summary.images, summary.placed, summary.warnings) == (10, 10, ())
@@ -156,14 +175,16 @@ def test_a_ros_1_bag_is_read_and_comes_out_as_ros_2(types, tmp_path):
     assert repr(first.header) == repr(wanted.header)
 
 
-def test_a_ros_1_bag_that_is_none_says_so_without_advice_for_others(types, tmp_path):
+def test_a_ros_1_bag_that_is_none_says_so_without_advice_for_others(
+    types: RosTypes, tmp_path: Path
+) -> None:
     (tmp_path / "x.bag").write_bytes(b"#ROSBAG V2.0\n")
     with pytest.raises(BagError, match=r"x.bag cannot be read") as caught:
         Recording(tmp_path / "x.bag", types)
     assert "mcap recover" not in str(caught.value)
 
 
-def test_advice_comes_only_where_it_helps(types, tmp_path, plain):
+def test_advice_comes_only_where_it_helps(types: RosTypes, tmp_path: Path, plain: Any) -> None:
     whole = plain.read_bytes()
     (tmp_path / "cut.mcap").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.mcap").write_text("nothing")
@@ -184,7 +205,9 @@ def test_advice_comes_only_where_it_helps(types, tmp_path, plain):
         assert (advice in words) if advice else not any(a in words for a in ("recover", "reindex"))
 
 
-def test_message_compression_without_its_metadata_says_what_to_give(types, tmp_path):
+def test_message_compression_without_its_metadata_says_what_to_give(
+    types: RosTypes, tmp_path: Path
+) -> None:
     from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
     made = Writer(tmp_path / "in", version=9, storage_plugin=StoragePlugin.SQLITE3)
@@ -201,14 +224,16 @@ def test_message_compression_without_its_metadata_says_what_to_give(types, tmp_p
 
 
 @pytest.mark.parametrize("length", [0, 9, 16, 20])
-def test_a_file_of_magic_and_little_else_is_damaged_and_not_a_traceback(types, tmp_path, length):
+def test_a_file_of_magic_and_little_else_is_damaged_and_not_a_traceback(
+    types: RosTypes, tmp_path: Path, length: Any
+) -> None:
     data = b"\x89MCAP0\r\n" + b"\1" + struct.pack("<Q", 2**60) + json.dumps({}).encode()
     (tmp_path / "x.mcap").write_bytes(data[:length])
     with pytest.raises(BagError, match="cannot be read"):
         Recording(tmp_path / "x.mcap", types)
 
 
-def test_the_middle_of_a_recording_can_be_read_twice_at_once(types, plain):
+def test_the_middle_of_a_recording_can_be_read_twice_at_once(types: RosTypes, plain: Any) -> None:
     with Recording(plain, types) as recording:
         again = recording.again()
         pairs = zip(recording.messages(), again.messages(), strict=True)

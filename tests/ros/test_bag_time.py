@@ -1,8 +1,14 @@
 """What belongs to an image is found in a recording however late, early, often or rarely it was logged."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import pytest
 from molmo_robot.bag.annotate import Task, annotate
 from molmo_robot.bag.lookahead import frame_of, stamp_of
+from molmo_robot.dds.types import RosTypes
 from molmo_robot.robot import Robot
 from recordings import PARAMETERS
 from robot_scene import SECOND, Scene, find_ball
@@ -18,7 +24,7 @@ KINDS = {
 }
 
 
-def write(types, path, events, storage="mcap"):
+def write(types: RosTypes, path: Path, events: Any, storage: str = "mcap") -> Any:
     """Write (log time, topic, message) events."""
     from rosbags.rosbag2 import StoragePlugin, Writer
 
@@ -29,12 +35,14 @@ def write(types, path, events, storage="mcap"):
     return path
 
 
-def drive(types, *, seconds=1.0, depth_hz=10, tf_hz=50, lag=None):
+def drive(
+    types: RosTypes, *, seconds: float = 1.0, depth_hz: int = 10, tf_hz: int = 50, lag: Any = None
+) -> Any:
     """Images at 10 Hz, depth and transforms at their rates; each topic is logged its lag (in s) late."""
     scene, lag = Scene(types, speed=(0.0, 0.2, 0.0)), {"/camera/image": 0.005, **(lag or {})}
     events = [(scene.start_ns - 1, "/tf_static", scene.tf_static())]
 
-    def add(topic, stamp, message):
+    def add(topic: str, stamp: int, message: Any) -> None:
         events.append((stamp + round(lag.get(topic, 0.005) * SECOND), topic, message))
 
     add("/camera/camera_info", scene.start_ns, scene.info())
@@ -54,7 +62,7 @@ def drive(types, *, seconds=1.0, depth_hz=10, tf_hz=50, lag=None):
     return events
 
 
-def statuses(types, path, out, **parameters):
+def statuses(types: RosTypes, path: Path, out: Any, **parameters: Any) -> Any:
     robot = Robot({**PARAMETERS, **parameters}, FakePointer(find_ball), types.make)
     found = []
     summary = annotate(
@@ -82,7 +90,7 @@ def statuses(types, path, out, **parameters):
     ],
     ids=str,
 )
-def test_every_image_gets_its_position(types, tmp_path, habit):
+def test_every_image_gets_its_position(types: RosTypes, tmp_path: Path, habit: str) -> None:
     storage = "sqlite3" if len(habit) == 2 else "mcap"
     path = write(types, tmp_path / "in", drive(types, **habit), storage)
     summary, got, _ = statuses(types, path, tmp_path / "out.mcap")
@@ -90,14 +98,14 @@ def test_every_image_gets_its_position(types, tmp_path, habit):
     assert (summary.placed, summary.unplaced) == (10, ())
 
 
-def test_transforms_forty_seconds_late_are_waited_for(types, tmp_path):
+def test_transforms_forty_seconds_late_are_waited_for(types: RosTypes, tmp_path: Path) -> None:
     """Longer than the node's own cache."""
     events = drive(types, lag={"/tf": 40.0})
     _, got, _ = statuses(types, write(types, tmp_path / "in", events), tmp_path / "out.mcap")
     assert got == ["OK"] * 10
 
 
-def test_what_is_missing_is_counted_with_its_reason(types, tmp_path):
+def test_what_is_missing_is_counted_with_its_reason(types: RosTypes, tmp_path: Path) -> None:
     events = [e for e in drive(types) if e[1] != "/camera/depth"]
     scene = Scene(types)
     stamp = scene.start_ns + 33_000_000
@@ -111,7 +119,7 @@ def test_what_is_missing_is_counted_with_its_reason(types, tmp_path):
     assert summary.unplaced[0].startswith("10 points without a position, NO_DEPTH: /camera/depth:")
 
 
-def test_a_damaged_transform_costs_itself_and_is_told(types, tmp_path):
+def test_a_damaged_transform_costs_itself_and_is_told(types: RosTypes, tmp_path: Path) -> None:
     from rosbags.rosbag2 import StoragePlugin, Writer
 
     with Writer(tmp_path / "in", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
@@ -125,7 +133,7 @@ def test_a_damaged_transform_costs_itself_and_is_told(types, tmp_path):
     assert "1 message could not be read, the first: " in summary.warnings[0]
 
 
-def test_stamp_and_frame_are_read_from_the_bytes(types):
+def test_stamp_and_frame_are_read_from_the_bytes(types: RosTypes) -> None:
     scene = Scene(types)
     for message, kind in (
         (scene.image(123 * SECOND + 7), KINDS["/camera/image"]),

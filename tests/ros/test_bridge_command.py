@@ -1,5 +1,9 @@
 """`molmo-point bridge dds`: its options become the robot's parameters; the wire itself is test_dds.py's."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import typer
 from molmo_robot.cli import bridge
@@ -12,7 +16,7 @@ from molmo_point.testing import FakePointer
 
 
 @pytest.fixture
-def invoke(monkeypatch):
+def invoke(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run the command with a fake model and without a wire; returns (result, what `serve` was called with)."""
     called = []
     monkeypatch.setattr(api, "load", lambda *a, **k: FakePointer())
@@ -20,14 +24,14 @@ def invoke(monkeypatch):
     app = typer.Typer()
     bridge.register(app)
 
-    def run(*arguments):
+    def run(*arguments: Any) -> Any:
         result = CliRunner().invoke(app, ["bridge", "dds", *arguments])
         return result, called
 
     return run
 
 
-def test_options_become_parameters_that_the_robot_takes(invoke):
+def test_options_become_parameters_that_the_robot_takes(invoke: Any) -> None:
     result, called = invoke(
         *(
             "--image",
@@ -71,12 +75,12 @@ def test_options_become_parameters_that_the_robot_takes(invoke):
     )
 
 
-def test_it_stays_on_this_machine_unless_told_otherwise(invoke):
+def test_it_stays_on_this_machine_unless_told_otherwise(invoke: Any) -> None:
     _, called = invoke("--image", "/i")
     assert called[0][1]["network"] == "loopback"
 
 
-def test_a_setting_without_a_value_is_refused(invoke):
+def test_a_setting_without_a_value_is_refused(invoke: Any) -> None:
     result, called = invoke("--image", "/i", "--set", "depth_strategy")
     assert isinstance(result.exception, UsageError)
     assert "expected NAME=VALUE" in str(result.exception)

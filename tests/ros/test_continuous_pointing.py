@@ -1,12 +1,17 @@
 """Continuous pointing: frames at camera rate, answers when the model has them, and what is published about both."""
 
+from __future__ import annotations
+
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from molmo_robot.codes import PositionStatus
 from molmo_robot.continuous_pointing import ContinuousPointing, tracker_factory
+from molmo_robot.dds.types import RosTypes
 from molmo_robot.errors import RequestError
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
@@ -15,6 +20,7 @@ from robot_scene import BALL_ODOM, SECOND, Drive, Scene, find_ball
 from ros_world import wait_for
 
 from molmo_point.errors import ServerGone
+from molmo_point.images import Array
 from molmo_point.points import Status
 from molmo_point.testing import FakePointer
 
@@ -30,7 +36,9 @@ CAMERA = {
 class Stage:
     """A session on a moving camera with a continuous query, and what it published."""
 
-    def __init__(self, types, answers=find_ball, make_tracker=None):
+    def __init__(
+        self, types: RosTypes, answers: Any = find_ball, make_tracker: Any = None
+    ) -> None:
         self.drive = Drive(Scene(types))
         # Transforms reach beyond each image, as they have when it was waited for them.
         self.drive.late_ns = -SECOND // 20
@@ -40,7 +48,7 @@ class Stage:
         self.published = []
         self.continuous = ContinuousPointing(session, self.published.append, make_tracker)
 
-    def frames(self, count):
+    def frames(self, count: int) -> None:
         """Show frames one by one, each after the one before was worked on."""
         buffer = self.drive.session.buffers["camera"]
         for _ in range(count):
@@ -52,10 +60,10 @@ class Stage:
 
 
 @pytest.fixture
-def stage(types):
+def stage(types: RosTypes) -> Iterator[Any]:
     made = []
 
-    def make(*arguments, **options):
+    def make(*arguments: Any, **options: Any) -> Any:
         made.append(Stage(types, *arguments, **options))
         return made[-1]
 
@@ -64,14 +72,14 @@ def stage(types):
         one.continuous.stop()
 
 
-def show_until(stage, condition):
+def show_until(stage: Any, condition: Any) -> None:
     end = time.monotonic() + 15
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         stage.frames(1)
 
 
-def test_without_a_tracker_every_answer_is_published_with_its_own_stamp(stage):
+def test_without_a_tracker_every_answer_is_published_with_its_own_stamp(stage: Any) -> None:
     stage = stage()
     stage.continuous.set(Request("ball"))
     show_until(stage, lambda: len(stage.published) >= 2)
@@ -80,11 +88,11 @@ def test_without_a_tracker_every_answer_is_published_with_its_own_stamp(stage):
         assert np.linalg.norm(answer.points[0].position.xyz - BALL_ODOM) < 0.002
 
 
-def test_optical_flow_carries_points_to_every_frame_while_the_model_thinks(stage):
+def test_optical_flow_carries_points_to_every_frame_while_the_model_thinks(stage: Any) -> None:
     pytest.importorskip("cv2", reason='tracking needs: pip install "molmo-point[tracking]"')
     asked, release = [], threading.Event()
 
-    def slow(image, query):
+    def slow(image: Array, query: str) -> Any:
         asked.append(query)
         if len(asked) > 1:
             release.wait(20)
@@ -113,14 +121,14 @@ def test_optical_flow_carries_points_to_every_frame_while_the_model_thinks(stage
     assert spreads == sorted(spreads), "covariance grows with time"
 
 
-def test_nothing_there_is_published_too(stage):
+def test_nothing_there_is_published_too(stage: Any) -> None:
     stage = stage({})
     stage.continuous.set(Request("cat"))
     show_until(stage, lambda: stage.published)
     assert stage.published[0].pointing.status is Status.NOT_FOUND
 
 
-def test_the_query_survives_a_server_that_goes_and_comes_back(stage):
+def test_the_query_survives_a_server_that_goes_and_comes_back(stage: Any) -> None:
     gone = [True]
     stage = stage(lambda image, query: ServerGone("gone") if gone[0] else find_ball(image, query))
     stage.continuous.set(Request("ball"))
@@ -131,14 +139,14 @@ def test_the_query_survives_a_server_that_goes_and_comes_back(stage):
     assert not health.server_problem
 
 
-def test_a_bug_in_a_tracker_is_noted_and_the_query_goes_on(stage):
+def test_a_bug_in_a_tracker_is_noted_and_the_query_goes_on(stage: Any) -> None:
     pytest.importorskip("cv2", reason='tracking needs: pip install "molmo-point[tracking]"')
     from molmo_point.tracking.tracker import Tracker
 
     class Broken(Tracker):
         calls = 0
 
-        def add_frame(self, image, time_s, stamp_ns=None):
+        def add_frame(self, image: Array, time_s: Any, stamp_ns: int | None = None) -> Any:
             self.calls += 1
             if self.calls == 1:
                 raise ZeroDivisionError("oops")
@@ -150,7 +158,9 @@ def test_a_bug_in_a_tracker_is_noted_and_the_query_goes_on(stage):
     assert "ZeroDivisionError" in stage.drive.session.health.problems()["continuous query"]
 
 
-def test_another_query_takes_the_place_of_the_one_before_and_an_empty_one_stops(stage):
+def test_another_query_takes_the_place_of_the_one_before_and_an_empty_one_stops(
+    stage: Any,
+) -> None:
     stage = stage()
     stage.continuous.set(Request("ball"))
     stage.continuous.set(Request("red ball"))
@@ -163,7 +173,7 @@ def test_another_query_takes_the_place_of_the_one_before_and_an_empty_one_stops(
     assert len(stage.published) == count
 
 
-def test_an_unknown_camera_is_refused_and_the_query_before_stands(stage):
+def test_an_unknown_camera_is_refused_and_the_query_before_stands(stage: Any) -> None:
     stage = stage()
     stage.continuous.set(Request("ball"))
     with pytest.raises(RequestError, match="expected a camera out of camera, got 'rear'"):
@@ -171,7 +181,7 @@ def test_an_unknown_camera_is_refused_and_the_query_before_stands(stage):
     assert stage.continuous.request.query == "ball"
 
 
-def test_the_rate_is_limited_to_what_was_asked(stage):
+def test_the_rate_is_limited_to_what_was_asked(stage: Any) -> None:
     stage = stage()
     stage.continuous.set(Request("ball"), max_rate_hz=0.01)
     show_until(stage, lambda: stage.published)
@@ -179,14 +189,14 @@ def test_the_rate_is_limited_to_what_was_asked(stage):
     assert len(stage.drive.session.pointer.calls) == 1
 
 
-def test_a_frame_that_comes_too_fast_takes_the_place_of_the_one_that_waits(stage):
+def test_a_frame_that_comes_too_fast_takes_the_place_of_the_one_that_waits(stage: Any) -> None:
     pytest.importorskip("cv2", reason='tracking needs: pip install "molmo-point[tracking]"')
     from molmo_point.tracking.tracker import Tracker
 
     begun, release, seen = threading.Event(), threading.Event(), []
 
     class Slow(Tracker):
-        def add_frame(self, image, time_s, stamp_ns=None):
+        def add_frame(self, image: Array, time_s: Any, stamp_ns: int | None = None) -> Any:
             seen.append(stamp_ns)
             begun.set()
             release.wait(10)

@@ -1,8 +1,11 @@
 """Messages to arrays and back, stamps, buffers, transforms, turned images: pure functions, and their round trips."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +28,7 @@ from molmo_robot.transform_buffer import TransformBuffer
 from molmo_robot.types import Answer, LocatedPoint, Position, Snapshot
 from PIL import Image
 
+from molmo_point.images import Array
 from molmo_point.points import Point, Pointing, Status
 
 SECOND = 1_000_000_000
@@ -45,7 +49,7 @@ class Msg:
     format: str = "jpeg"
 
 
-def message(rows, encoding, width, padding=0, as_bytes=False):
+def message(rows: Any, encoding: str, width: Any, padding: int = 0, as_bytes: bool = False) -> Msg:
     """An image message with rows of bytes (H, n), padded."""
     padded = np.pad(rows, ((0, 0), (0, padding)))
     data = padded.tobytes() if as_bytes else padded.reshape(-1)
@@ -53,7 +57,7 @@ def message(rows, encoding, width, padding=0, as_bytes=False):
 
 
 @given(images, st.integers(0, 3), st.booleans())
-def test_every_packed_encoding_gives_the_same_rgb(rgb, padding, as_bytes):
+def test_every_packed_encoding_gives_the_same_rgb(rgb: Array, padding: Any, as_bytes: Any) -> None:
     height, width, _ = rgb.shape
     alpha = np.full((height, width, 1), 77, np.uint8)
     packed = {
@@ -69,7 +73,7 @@ def test_every_packed_encoding_gives_the_same_rgb(rgb, padding, as_bytes):
 
 
 @given(images)
-def test_grey_is_repeated_and_sixteen_bits_lose_their_lower_half(rgb):
+def test_grey_is_repeated_and_sixteen_bits_lose_their_lower_half(rgb: Array) -> None:
     grey = rgb[..., 0]
     width = grey.shape[1]
     wanted = np.repeat(grey[..., None], 3, -1)
@@ -82,7 +86,7 @@ def test_grey_is_repeated_and_sixteen_bits_lose_their_lower_half(rgb):
 
 
 @pytest.mark.parametrize(("encoding", "code"), [("yuv422_yuy2", "YUY2"), ("yuv422", "UYVY")])
-def test_yuv_is_opencvs(encoding, code):
+def test_yuv_is_opencvs(encoding: str, code: Any) -> None:
     cv2 = pytest.importorskip("cv2", exc_type=ImportError)
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (20, 30, 2), np.uint8)
@@ -91,7 +95,7 @@ def test_yuv_is_opencvs(encoding, code):
     assert np.abs(got.astype(int) - wanted).max() <= 2
 
 
-def test_a_compressed_image_is_read_and_a_broken_one_named():
+def test_a_compressed_image_is_read_and_a_broken_one_named() -> None:
     import io
 
     rgb = np.full((8, 8, 3), (10, 200, 30), np.uint8)
@@ -121,21 +125,23 @@ def test_a_compressed_image_is_read_and_a_broken_one_named():
         ({"height": 2**31, "width": 2**31}, "expected 1 to"),
     ],
 )
-def test_images_that_cannot_be_are_refused(changes, words):
+def test_images_that_cannot_be_are_refused(changes: Any, words: Any) -> None:
     good = Msg(3, 4, "rgb8", 12, np.zeros(36, np.uint8))
     with pytest.raises(MessageError, match=f"/camera: {words}"):
         rgb_of(dataclasses.replace(good, **changes), "/camera")
 
 
 @given(st.integers(-(2**40), 2**62))
-def test_stamps_survive_the_split(stamp_ns):
+def test_stamps_survive_the_split(stamp_ns: int) -> None:
     sec, nanosec = sec_nanosec(stamp_ns)
     assert 0 <= nanosec < SECOND
     assert time_ns_of(type("Time", (), {"sec": sec, "nanosec": nanosec})) == stamp_ns
 
 
 @given(images, st.sampled_from([0, 90, 180, 270]), units, units)
-def test_points_of_a_turned_image_come_back_to_where_they_were(rgb, degrees, fx, fy):
+def test_points_of_a_turned_image_come_back_to_where_they_were(
+    rgb: Array, degrees: int, fx: Any, fy: Any
+) -> None:
     height, width, _ = rgb.shape
     u, v = min(int(fx * width), width - 1), min(int(fy * height), height - 1)
     up = rotate_image(np.indices((height, width)).transpose(1, 2, 0).astype(np.uint8), degrees)
@@ -159,7 +165,9 @@ def test_points_of_a_turned_image_come_back_to_where_they_were(rgb, degrees, fx,
     st.integers(0, 2 * JUMP_NS),
     st.integers(0, JUMP_NS),
 )
-def test_a_buffer_finds_the_nearest_within_the_tolerance(stamps, wanted, tolerance):
+def test_a_buffer_finds_the_nearest_within_the_tolerance(
+    stamps: Any, wanted: Any, tolerance: Any
+) -> None:
     buffer = StampedBuffer(1000)
     kept = []
     for stamp in stamps:
@@ -176,7 +184,7 @@ def test_a_buffer_finds_the_nearest_within_the_tolerance(stamps, wanted, toleran
     assert buffer.newest()[0] == max(kept)
 
 
-def test_a_buffer_forgets_the_oldest_and_starts_again_where_time_is_set_back():
+def test_a_buffer_forgets_the_oldest_and_starts_again_where_time_is_set_back() -> None:
     buffer = StampedBuffer(3, span_s=2.0)
     assert not any(buffer.add(s * SECOND, s) for s in (1, 2, 3, 4))
     assert buffer.nearest(1 * SECOND) is None
@@ -188,7 +196,7 @@ def test_a_buffer_forgets_the_oldest_and_starts_again_where_time_is_set_back():
     assert len(buffer) == 1
 
 
-def stamped(make, stamp_ns, transform):
+def stamped(make: Any, stamp_ns: int, transform: Any) -> Any:
     q, t = transform.quaternion, transform.translation
     return make(
         "geometry_msgs/msg/TransformStamped",
@@ -202,7 +210,7 @@ def stamped(make, stamp_ns, transform):
     )
 
 
-def moving(make, *poses):
+def moving(make: Any, *poses: Any) -> Any:
     """A TFMessage of base in odom at x = value for (stamp in s, value)."""
     transforms = [
         stamped(
@@ -213,7 +221,7 @@ def moving(make, *poses):
     return make("tf2_msgs/msg/TFMessage", transforms=transforms)
 
 
-def test_transforms_are_interpolated_and_never_extrapolated(types):
+def test_transforms_are_interpolated_and_never_extrapolated(types: RosTypes) -> None:
     buffer = TransformBuffer()
     buffer.add(moving(types.make, (1.0, 0.0), (2.0, 1.0), (3.0, 5.0)))
     assert buffer.lookup("odom", "base", round(1.25 * SECOND)).translation[0] == pytest.approx(
@@ -227,7 +235,7 @@ def test_transforms_are_interpolated_and_never_extrapolated(types):
         buffer.lookup("map", "base", 2 * SECOND)
 
 
-def test_a_buffer_waits_for_transforms_that_are_on_their_way(types):
+def test_a_buffer_waits_for_transforms_that_are_on_their_way(types: RosTypes) -> None:
     import threading
 
     buffer = TransformBuffer()
@@ -239,7 +247,7 @@ def test_a_buffer_waits_for_transforms_that_are_on_their_way(types):
         buffer.wait("odom", "base", 9 * SECOND, timeout_s=0.01)
 
 
-def test_transforms_are_forgotten_by_age_and_older_ones_change_nothing(types):
+def test_transforms_are_forgotten_by_age_and_older_ones_change_nothing(types: RosTypes) -> None:
     buffer = TransformBuffer(cache_s=2.0)
     buffer.add(moving(types.make, *((float(s), s) for s in range(10))))
     with pytest.raises(ExtrapolationError):
@@ -251,11 +259,11 @@ def test_transforms_are_forgotten_by_age_and_older_ones_change_nothing(types):
 
 
 @functools.cache
-def types_of(distro):
+def types_of(distro: Any) -> Any:
     return RosTypes(distro)
 
 
-def an_answer(points=2, position=True, frame="odom"):
+def an_answer(points: int = 2, position: bool = True, frame: str = "odom") -> Any:
     """An answer as a session makes it."""
     camera = Settings.of({"camera.image_topic": "/image"}).cameras["camera"]
     snapshot = Snapshot(camera, 5 * SECOND + 7, "optical", np.zeros((20, 40, 3), np.uint8))
@@ -283,7 +291,9 @@ def an_answer(points=2, position=True, frame="odom"):
 @pytest.mark.parametrize("distro", DISTROS)
 @pytest.mark.parametrize("points", [0, 1, 3])
 @pytest.mark.parametrize("position", [True, False])
-def test_every_result_is_a_message_of_every_distribution(distro, points, position):
+def test_every_result_is_a_message_of_every_distribution(
+    distro: Any, points: Any, position: Any
+) -> None:
     types = types_of(distro)
     answer = an_answer(points, position)
     built = topics.results(types.make, answer, Settings.of({}), outputs=topics.OUTPUTS)
@@ -298,7 +308,7 @@ def test_every_result_is_a_message_of_every_distribution(distro, points, positio
             assert time_ns_of(head.stamp) == answer.snapshot.stamp_ns
 
 
-def test_what_is_not_known_is_nan_and_never_zero(types):
+def test_what_is_not_known_is_nan_and_never_zero(types: RosTypes) -> None:
     found = results.point_array(types.make, an_answer(1, position=False)).points[0]
     unknown = [
         found.position.x,
@@ -314,7 +324,7 @@ def test_what_is_not_known_is_nan_and_never_zero(types):
     assert empty.stated_count == -1
 
 
-def test_the_best_point_is_the_surest_of_those_with_a_position(types):
+def test_the_best_point_is_the_surest_of_those_with_a_position(types: RosTypes) -> None:
     answer = an_answer(3)
     assert results.best_point(types.make, answer).point.z == 5.0
     lost = dataclasses.replace(answer.points[2], position=Position(PositionStatus.NO_DEPTH))
@@ -322,13 +332,15 @@ def test_the_best_point_is_the_surest_of_those_with_a_position(types):
     assert results.best_point(types.make, answer).point.z == 4.0
 
 
-def test_a_detection_has_a_pose_only_in_its_own_frame(types):
+def test_a_detection_has_a_pose_only_in_its_own_frame(types: RosTypes) -> None:
     for frame, known in (("optical", True), ("odom", False)):
         built = results.detections(types.make, an_answer(1, frame=frame), Settings.of({}))
         assert math.isfinite(built.detections[0].results[0].pose.pose.position.x) == known
 
 
-def test_markers_hold_the_ninety_percent_ellipsoid_and_begin_with_a_clean_sheet(types):
+def test_markers_hold_the_ninety_percent_ellipsoid_and_begin_with_a_clean_sheet(
+    types: RosTypes,
+) -> None:
     from molmo_robot.messages.markers import markers
 
     clean, sphere, label = markers(types.make, an_answer(1), Settings.of({})).markers
@@ -339,7 +351,7 @@ def test_markers_hold_the_ninety_percent_ellipsoid_and_begin_with_a_clean_sheet(
     assert label.text == "mug 0.50"
 
 
-def test_annotations_hold_the_ninety_percent_ellipse(types):
+def test_annotations_hold_the_ninety_percent_ellipse(types: RosTypes) -> None:
     from molmo_robot.messages.foxglove import image_annotations
 
     built = image_annotations(types.make, an_answer(1), Settings.of({}))
@@ -349,6 +361,6 @@ def test_annotations_hold_the_ninety_percent_ellipse(types):
 
 
 @given(rgb=images)
-def test_an_overlay_message_is_read_back_as_the_same_image(types, rgb):
+def test_an_overlay_message_is_read_back_as_the_same_image(types: RosTypes, rgb: Array) -> None:
     again = rgb_of(image_message(types.make, rgb, 5, "optical"), "/t")
     assert np.array_equal(again, rgb)

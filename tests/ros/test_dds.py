@@ -1,15 +1,20 @@
 """A ROS 2 participant from pip alone, over real DDS on loopback: a camera here, the bridge in a process of its own."""
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from molmo_robot.codes import PositionStatus
+from molmo_robot.dds.types import RosTypes
 from robot_scene import BALL_ODOM, SECOND, Scene
 from ros_world import wait_for
 
@@ -35,7 +40,7 @@ PARAMETERS = {
 class Camera:
     """Publishes a scene and hears the answers."""
 
-    def __init__(self, types):
+    def __init__(self, types: RosTypes) -> None:
         self.participant = Participant("camera", types, domain=DOMAIN)
         self.scene = Scene(types, scale=2)
         self.stamp_ns = self.scene.start_ns
@@ -52,19 +57,19 @@ class Camera:
         self.query = publisher("/molmo_point/query_text", "std_msgs/msg/String", Qos(depth=10))
         self.tf_static.publish(self.scene.tf_static())
 
-    def listen(self, topic, kind, qos=None):
+    def listen(self, topic: str, kind: str, qos: Any = None) -> Any:
         heard = []
         self.participant.reader(topic, kind, qos or Qos(latched=True, depth=10), heard.append)
         return heard
 
-    def show(self):
+    def show(self) -> None:
         self.stamp_ns += SECOND // 10
         self.info.publish(self.scene.info())
         self.tf.publish(self.scene.tf(self.stamp_ns))
         self.depth.publish(self.scene.depth(self.stamp_ns))
         self.image.publish(self.scene.image(self.stamp_ns))
 
-    def show_until(self, condition, what):
+    def show_until(self, condition: Any, what: Any) -> None:
         end = time.monotonic() + 20
         while not condition():
             assert time.monotonic() < end, f"{what} did not happen"
@@ -73,14 +78,14 @@ class Camera:
 
 
 @pytest.fixture(scope="module")
-def camera(types):
+def camera(types: RosTypes) -> Iterator[Any]:
     camera = Camera(types)
     yield camera
     camera.participant.close()
 
 
 @pytest.fixture(scope="module")
-def bridge(camera):
+def bridge(camera: Any) -> Iterator[Any]:
     options = {"parameters": PARAMETERS, "domain": DOMAIN, "node": "molmo_point", "quiet": True}
     child = subprocess.Popen(
         [sys.executable, str(CHILD), json.dumps(options)], stdout=subprocess.PIPE
@@ -99,14 +104,14 @@ def bridge(camera):
         child.communicate(timeout=20)
 
 
-def test_an_image_goes_in_and_a_position_comes_out(camera, bridge):
+def test_an_image_goes_in_and_a_position_comes_out(camera: Any, bridge: Any) -> None:
     points = camera.listen("/molmo_point/points", "molmo_point_msgs/msg/PointArray")
     poses = camera.listen(
         "/molmo_point/pose", "geometry_msgs/msg/PoseWithCovarianceStamped", Qos(depth=10)
     )
     located = []
 
-    def found():
+    def found() -> Any:
         located[:] = [
             m for m in points if m.points and m.points[0].position_status == PositionStatus.OK
         ]
@@ -126,7 +131,7 @@ def test_an_image_goes_in_and_a_position_comes_out(camera, bridge):
     assert poses[0].pose.covariance[0] > 0
 
 
-def test_a_late_subscriber_gets_the_last_answer(camera, bridge):
+def test_a_late_subscriber_gets_the_last_answer(camera: Any, bridge: Any) -> None:
     first = camera.listen("/molmo_point/points", "molmo_point_msgs/msg/PointArray")
     camera.show_until(lambda: first, "an answer")
     # Nothing is published from here on: what comes was kept for the latecomer.
@@ -136,14 +141,14 @@ def test_a_late_subscriber_gets_the_last_answer(camera, bridge):
     assert late[0].query == "ball"
 
 
-def test_the_query_changes_by_a_text_topic(camera, bridge, types):
+def test_the_query_changes_by_a_text_topic(camera: Any, bridge: Any, types: RosTypes) -> None:
     heard = camera.listen("/molmo_point/points", "molmo_point_msgs/msg/PointArray")
     camera.query.publish(types.make("std_msgs/msg/String", data="red ball"))
     camera.show_until(lambda: any(m.query == "red ball" for m in heard), "the new query")
     camera.query.publish(types.make("std_msgs/msg/String", data="ball"))
 
 
-def test_diagnostics_tell_how_it_is_going(camera, bridge):
+def test_diagnostics_tell_how_it_is_going(camera: Any, bridge: Any) -> None:
     heard = camera.listen("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", Qos(depth=10))
     wait_for(lambda: heard)
     names = {status.name for status in heard[0].status}
@@ -151,13 +156,15 @@ def test_diagnostics_tell_how_it_is_going(camera, bridge):
     assert "molmo_point: camera camera" in names
 
 
-def test_the_overlay_is_published_to_whom_it_may_concern(camera, bridge):
+def test_the_overlay_is_published_to_whom_it_may_concern(camera: Any, bridge: Any) -> None:
     heard = camera.listen("/molmo_point/overlay", "sensor_msgs/msg/Image", Qos(reliable=False))
     camera.show_until(lambda: heard, "an overlay")
     assert (heard[0].width, heard[0].height, heard[0].encoding) == (640, 480, "rgb8")
 
 
-def test_the_graph_shows_a_node_with_its_endpoints_and_type_hashes(camera, bridge, types):
+def test_the_graph_shows_a_node_with_its_endpoints_and_type_hashes(
+    camera: Any, bridge: Any, types: RosTypes
+) -> None:
     """What `ros2 node list`, `node info` and `topic info -v` read."""
     from cyclonedds.builtin import (
         BuiltinDataReader,
@@ -193,7 +200,7 @@ def test_the_graph_shows_a_node_with_its_endpoints_and_type_hashes(camera, bridg
     assert {_user_data(p.qos) for p in people} == {b"enclave=/;"}
 
 
-def _graph(camera):
+def _graph(camera: Any) -> Any:
     from cyclonedds.sub import DataReader
     from cyclonedds.topic import Topic
 
@@ -204,22 +211,22 @@ def _graph(camera):
     reader = DataReader(participant._participant, topic, qos=qos)
 
     class Seen(list):
-        def __iter__(self):
+        def __iter__(self) -> Any:
             self.extend(s.message for s in reader.take(N=100))
             return super().__iter__()
 
     return Seen()
 
 
-def _nodes(graph):
+def _nodes(graph: Any) -> list[Any]:
     return [n for m in graph for n in m.node_entities_info_seq if n.node_name == "molmo_point"]
 
 
-def _most_writers(graph):
+def _most_writers(graph: Any) -> Any:
     return max((len(n.writer_gid_seq) for n in _nodes(graph)), default=0)
 
 
-def _user_data(qos):
+def _user_data(qos: Any) -> Any:
     from cyclonedds.qos import Policy
 
     return bytes(next(p.data for p in qos if isinstance(p, Policy.Userdata)))
@@ -233,12 +240,12 @@ def _user_data(qos):
         ({"namespace": "robot"}, "a namespace from /"),
     ],
 )
-def test_names_that_cannot_be_are_refused(types, options, words):
+def test_names_that_cannot_be_are_refused(types: RosTypes, options: Any, words: Any) -> None:
     with pytest.raises(UsageError, match=words):
         Participant(**{"node": "fine", "types": types, "domain": DOMAIN, **options})
 
 
-def test_topic_names_resolve_as_in_ros(types):
+def test_topic_names_resolve_as_in_ros(types: RosTypes) -> None:
     class Named:
         node, namespace = "molmo_point", "/robot"
         absolute = Participant.absolute

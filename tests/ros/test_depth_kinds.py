@@ -1,7 +1,10 @@
 """Depth as the world sends it: of another camera, compressed, in another unit, at another time."""
 
+from __future__ import annotations
+
 import io
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from molmo_calibration import Transform
 from molmo_robot.codes import PositionStatus
+from molmo_robot.dds.types import RosTypes
 from molmo_robot.errors import MessageError
 from molmo_robot.positions import multiview
 from molmo_robot.positions.compressed_depth import depth_array
@@ -18,6 +22,7 @@ from molmo_robot.types import Request
 from PIL import Image
 from robot_scene import BALL_ODOM, HEIGHT, SECOND, WIDTH, Drive, Scene, find_ball
 
+from molmo_point.images import Array
 from molmo_point.testing import FakePointer
 
 CAMERA = {
@@ -32,21 +37,21 @@ CAMERA = {
 class Msg:
     """A `sensor_msgs/CompressedImage`."""
 
-    def __init__(self, form, data, header=None):
+    def __init__(self, form: Any, data: Any, header: Any = None) -> None:
         self.format, self.data, self.header = form, np.frombuffer(data, np.uint8), header
 
 
-def png(array):
+def png(array: Array) -> Any:
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def rvl(image):
+def rvl(image: Array) -> Any:
     """RVL as its paper has it, one pixel after the other."""
     nibbles = []
 
-    def number(value):
+    def number(value: Any) -> None:
         while True:
             value, part = value >> 3, value & 7
             nibbles.append(part | (8 if value else 0))
@@ -76,7 +81,7 @@ def rvl(image):
     return struct.pack("<II", width, height) + struct.pack(f"<{len(words)}I", *words)
 
 
-def header(a=0.0, b=0.0):
+def header(a: float = 0.0, b: float = 0.0) -> Any:
     return struct.pack("<iff", 0, a, b)
 
 
@@ -90,7 +95,7 @@ images = st.integers(1, 5).flatmap(
 
 
 @given(images)
-def test_rvl_and_png_give_back_every_reading(image):
+def test_rvl_and_png_give_back_every_reading(image: Array) -> None:
     for form, data in (
         ("16UC1; compressedDepth rvl", header() + rvl(image)),
         ("16UC1; compressedDepth png", header() + png(image)),
@@ -102,7 +107,7 @@ def test_rvl_and_png_give_back_every_reading(image):
 
 @settings(max_examples=20)
 @given(st.integers(0, 10**6))
-def test_floats_come_back_within_the_step_of_their_inverse(seed):
+def test_floats_come_back_within_the_step_of_their_inverse(seed: Any) -> None:
     """As image_transport writes them: depth_quantization 100, depth_max 10."""
     metres = np.random.default_rng(seed).uniform(0.3, 9.0, (6, 9)).astype(np.float32)
     metres[2, 3] = np.nan
@@ -128,19 +133,19 @@ def test_floats_come_back_within_the_step_of_their_inverse(seed):
         ("16UC1; png compressed", png(np.zeros((4, 4), np.uint8)), "16 bits, got the mode 'L'"),
     ],
 )  # fmt: skip
-def test_what_is_no_depth_is_refused_with_its_topic(form, data, words):
+def test_what_is_no_depth_is_refused_with_its_topic(form: Any, data: Any, words: Any) -> None:
     with pytest.raises(MessageError, match=f"/d: .*{words}"):
         depth_array(Msg(form, data), "/d")
 
 
-def test_a_jpeg_has_lost_the_depth():
+def test_a_jpeg_has_lost_the_depth() -> None:
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(buffer, "JPEG")
     with pytest.raises(MessageError, match="without loss, got a JPEG"):
         depth_array(Msg("16UC1; jpeg compressed ", buffer.getvalue()), "/d")
 
 
-def ready(scene, **values):
+def ready(scene: Scene, **values: Any) -> Any:
     """A session that has seen one good image with all that belongs to it but depth."""
     drive = Drive(scene)
     session = Session(Settings.of({**CAMERA, **values}), FakePointer(find_ball), clock=drive.clock)
@@ -151,17 +156,17 @@ def ready(scene, **values):
     return session, session.buffers["camera"], session.buffers["camera"].newest_stamp_ns()
 
 
-def position(session):
+def position(session: Any) -> Any:
     return session.point(Request("ball")).answer.points[0].position
 
 
 @pytest.fixture
-def scene(types):
+def scene(types: RosTypes) -> Scene:
     return Scene(types)
 
 
 @pytest.mark.parametrize("rvl_too", [False, True])
-def test_compressed_depth_gives_the_position(scene, rvl_too):
+def test_compressed_depth_gives_the_position(scene: Scene, rvl_too: Any) -> None:
     topic = "/camera/depth/compressedDepth"
     session, buffer, stamp = ready(scene, **{"camera.depth_topic": topic})
     plain = scene.depth(stamp, "16UC1")
@@ -185,8 +190,8 @@ def test_compressed_depth_gives_the_position(scene, rvl_too):
     ],
 )
 def test_the_transport_of_depth_follows_its_topic_unless_it_is_given(
-    types, topic, transport, compressed
-):
+    types: RosTypes, topic: str, transport: Any, compressed: Any
+) -> None:
     from molmo_robot.continuous_pointing import ContinuousPointing
     from molmo_robot.topics import inputs
 
@@ -197,7 +202,7 @@ def test_the_transport_of_depth_follows_its_topic_unless_it_is_given(
 
 
 @pytest.mark.parametrize("scale", [1, 2])
-def test_depth_of_another_frame_is_not_taken_for_registered(scene, scale):
+def test_depth_of_another_frame_is_not_taken_for_registered(scene: Scene, scale: int) -> None:
     """The size of the image, or of its shape, says nothing about whose depth it is."""
     session, buffer, stamp = ready(scene)
     size = (WIDTH // scale, HEIGHT // scale)
@@ -212,19 +217,19 @@ def test_depth_of_another_frame_is_not_taken_for_registered(scene, scale):
 
 
 @pytest.mark.parametrize("frame_id", ["camera_optical", "/camera_optical", ""])
-def test_depth_of_the_images_frame_is_registered(scene, frame_id):
+def test_depth_of_the_images_frame_is_registered(scene: Scene, frame_id: str) -> None:
     session, buffer, stamp = ready(scene)
     buffer.add_depth(scene.depth(stamp, frame_id=frame_id))
     assert position(session).status is PositionStatus.OK
 
 
-def test_depth_of_another_frame_is_registered_where_the_user_says_so(scene):
+def test_depth_of_another_frame_is_registered_where_the_user_says_so(scene: Scene) -> None:
     session, buffer, stamp = ready(scene, **{"camera.depth_registered": True})
     buffer.add_depth(scene.depth(stamp, frame_id="depth_optical"))
     assert position(session).status is PositionStatus.OK
 
 
-def test_depth_with_the_camera_info_of_another_frame_is_refused(scene):
+def test_depth_with_the_camera_info_of_another_frame_is_refused(scene: Scene) -> None:
     session, buffer, stamp = ready(scene, **{"camera.depth_info_topic": "/camera/depth_info"})
     buffer.add_depth_info(scene.info(focal=250.0, frame_id="infra1_optical"))
     buffer.add_depth(scene.depth(stamp))
@@ -233,7 +238,7 @@ def test_depth_with_the_camera_info_of_another_frame_is_refused(scene):
     assert "in the frame 'infra1_optical' as /camera/depth_info says" in found.message
 
 
-def test_registered_depth_of_a_stereo_pair_asks_for_no_transform(scene):
+def test_registered_depth_of_a_stereo_pair_asks_for_no_transform(scene: Scene) -> None:
     """depth_registered true: the frame of the depth image need not be on /tf."""
     session, buffer, stamp = ready(
         scene,
@@ -250,7 +255,7 @@ def test_registered_depth_of_a_stereo_pair_asks_for_no_transform(scene):
 @pytest.mark.parametrize(
     ("late_s", "words"), [(0.033, "0.033 s later"), (-0.05, "0.050 s earlier")]
 )
-def test_no_depth_says_how_far_away_the_nearest_is(scene, late_s, words):
+def test_no_depth_says_how_far_away_the_nearest_is(scene: Scene, late_s: Any, words: Any) -> None:
     session, buffer, stamp = ready(scene)
     buffer.add_depth(scene.depth(stamp + round(late_s * SECOND)))
     found = position(session)
@@ -259,7 +264,7 @@ def test_no_depth_says_how_far_away_the_nearest_is(scene, late_s, words):
     assert "sync_tolerance_s" in found.message
 
 
-def test_no_depth_at_all_says_that_none_has_come(scene):
+def test_no_depth_at_all_says_that_none_has_come(scene: Scene) -> None:
     session, _, _ = ready(scene)
     assert "none has come on the topic" in position(session).message
 
@@ -272,12 +277,12 @@ def test_no_depth_at_all_says_that_none_has_come(scene):
     ],
 )
 def test_readings_of_another_unit_get_a_hint_and_the_parameter_mends_it(
-    scene, encoding, value, words
-):
+    scene: Scene, encoding: str, value: Any, words: Any
+) -> None:
     kind = np.float32 if encoding == "32FC1" else np.uint16
     array = np.full((HEIGHT, WIDTH), value, kind)
 
-    def ask(**values):
+    def ask(**values: Any) -> Any:
         session, buffer, stamp = ready(scene, **values)
         buffer.add_depth(scene.image_message(stamp, array, encoding, kind().itemsize * WIDTH))
         return position(session)
@@ -289,7 +294,7 @@ def test_readings_of_another_unit_get_a_hint_and_the_parameter_mends_it(
     assert ask(**{"camera.depth_scale": scale}).status is PositionStatus.OK
 
 
-def test_a_scale_counts_for_floats_of_64_bits_too(scene):
+def test_a_scale_counts_for_floats_of_64_bits_too(scene: Scene) -> None:
     session, buffer, stamp = ready(scene, **{"camera.depth_scale": 0.001})
     buffer.add_depth(
         scene.image_message(stamp, np.full((HEIGHT, WIDTH), 1900.0), "64FC1", 8 * WIDTH)
@@ -297,14 +302,14 @@ def test_a_scale_counts_for_floats_of_64_bits_too(scene):
     assert position(session).depth_m == pytest.approx(1.9)
 
 
-def test_fast_depth_covers_seconds_and_not_a_number_of_images(scene):
+def test_fast_depth_covers_seconds_and_not_a_number_of_images(scene: Scene) -> None:
     session, buffer, stamp = ready(scene)
     for i in range(180):
         buffer.add_depth(scene.depth(stamp + i * SECOND // 120))
     assert position(session).status is PositionStatus.OK
 
 
-def test_depth_without_a_stamp_among_stamped_ones_costs_only_itself(scene):
+def test_depth_without_a_stamp_among_stamped_ones_costs_only_itself(scene: Scene) -> None:
     session, buffer, stamp = ready(scene)
     buffer.add_depth(scene.depth(stamp))
     buffer.add_depth(scene.depth(0))
@@ -314,7 +319,7 @@ def test_depth_without_a_stamp_among_stamped_ones_costs_only_itself(scene):
     assert "stamp 0" in buffer.stray
 
 
-def test_a_second_publisher_that_lags_behind_costs_neither_images_nor_depth(scene):
+def test_a_second_publisher_that_lags_behind_costs_neither_images_nor_depth(scene: Scene) -> None:
     session, buffer, stamp = ready(scene)
     for i in range(8):
         now = stamp + (i + 1) * SECOND // 30
@@ -336,7 +341,7 @@ def test_a_second_publisher_that_lags_behind_costs_neither_images_nor_depth(scen
         {"k": np.zeros(9)},
     ],
 )
-def test_a_rectified_image_needs_p_alone(scene, changes):
+def test_a_rectified_image_needs_p_alone(scene: Scene, changes: Any) -> None:
     session, buffer, stamp = ready(scene, **{"camera.rectified": "true"})
     buffer.add_depth(scene.depth(stamp))
     info = scene.info()
@@ -348,7 +353,7 @@ def test_a_rectified_image_needs_p_alone(scene, changes):
     assert np.linalg.norm(found.xyz - BALL_ODOM) < 0.002
 
 
-def test_a_rectified_image_without_p_is_not_calibrated(scene):
+def test_a_rectified_image_without_p_is_not_calibrated(scene: Scene) -> None:
     session, buffer, _ = ready(scene, **{"camera.rectified": True})
     info = scene.info()
     info.p = np.zeros(12)
@@ -358,12 +363,14 @@ def test_a_rectified_image_without_p_is_not_calibrated(scene):
     assert "P[0] is 0" in found.message
 
 
-def test_views_that_contradict_each_other_are_ambiguous(scene, monkeypatch):
+def test_views_that_contradict_each_other_are_ambiguous(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import dataclasses
 
     from molmo_calibration import triangulate
 
-    def contradicting(views, least):
+    def contradicting(views: Any, least: Any) -> Any:
         found = triangulate(views, least)
         return dataclasses.replace(
             found,
@@ -386,7 +393,7 @@ def test_views_that_contradict_each_other_are_ambiguous(scene, monkeypatch):
     assert np.isnan(found.xyz).all()
 
 
-def test_an_unregistered_depth_still_goes_through_its_own_camera(scene):
+def test_an_unregistered_depth_still_goes_through_its_own_camera(scene: Scene) -> None:
     session, buffer, stamp = ready(scene, **{"camera.depth_info_topic": "/camera/depth_info"})
     beside = Transform.from_parts(np.eye(3), [0.05, 0, 0], "camera_optical", "depth_optical")
     session.add_transforms(

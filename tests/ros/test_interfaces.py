@@ -1,5 +1,7 @@
 """The packages of the workspace, judged by ROS's own tools where Debian or PyPI has them: rosidl, catkin_pkg, colcon."""
 
+from __future__ import annotations
+
 import ast
 import json
 import re
@@ -7,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -26,7 +29,7 @@ PARTS = {
 }
 
 
-def type_hashes():
+def type_hashes() -> Any:
     """RIHS01 of every message, and of every part of a service or action, as rosidl computes them."""
     store = RosTypes("jazzy").store
     found = {}
@@ -42,12 +45,12 @@ def type_hashes():
     return found
 
 
-def test_the_interfaces_are_those_that_were_frozen():
+def test_the_interfaces_are_those_that_were_frozen() -> None:
     """A change of a field breaks every recorded bag and every peer: if it is meant, write type_hashes.json anew."""
     assert type_hashes() == json.loads((MSGS / "type_hashes.json").read_text())
 
 
-def test_a_changed_field_changes_the_hash():
+def test_a_changed_field_changes_the_hash() -> None:
     store = RosTypes("jazzy").store
     before = store.hash_rihs01("molmo_point_msgs/msg/PointedObject")
     constants, fields = store.fielddefs["molmo_point_msgs/msg/PointedObject"]
@@ -55,13 +58,13 @@ def test_a_changed_field_changes_the_hash():
     assert store.hash_rihs01("molmo_point_msgs/msg/PointedObject") != before
 
 
-def test_the_pip_package_carries_the_same_messages():
+def test_the_pip_package_carries_the_same_messages() -> None:
     copies = {p.name: p.read_text() for p in (INTERFACES / "molmo_point_msgs" / "msg").glob("*")}
     assert copies == {p.name: p.read_text() for p in (MSGS / "msg").glob("*.msg")}
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda p: p.name)
-def test_every_field_has_a_comment_with_its_meaning_and_none_is_a_char(path):
+def test_every_field_has_a_comment_with_its_meaning_and_none_is_a_char(path: Path) -> None:
     for line in path.read_text().splitlines():
         code, _, comment = line.partition("#")
         if not code.strip() or code.strip() == "---" or "=" in code:
@@ -87,7 +90,7 @@ for path in sorted(base.glob("*/*")):
 """
 
 
-def test_debians_rosidl_parses_every_interface(tmp_path):
+def test_debians_rosidl_parses_every_interface(tmp_path: Path) -> None:
     python = "/usr/bin/python3"
     probe = [python, "-c", "import em, rosidl_adapter, rosidl_parser"]
     if not Path(python).exists() or subprocess.run(probe, capture_output=True).returncode:
@@ -99,13 +102,13 @@ def test_debians_rosidl_parses_every_interface(tmp_path):
     assert parsed == [p.name for p in TEXTS]
 
 
-def test_the_cmake_file_lists_every_interface():
+def test_the_cmake_file_lists_every_interface() -> None:
     listed = re.findall(r'"(\w+/\w+\.\w+)"', (MSGS / "CMakeLists.txt").read_text())
     assert sorted(listed) == sorted(str(p.relative_to(MSGS)) for p in TEXTS)
 
 
 @pytest.mark.parametrize("package", [MSGS, NODE, ROBOT], ids=lambda p: p.name)
-def test_package_xml_is_valid(package):
+def test_package_xml_is_valid(package: Any) -> None:
     catkin = pytest.importorskip("catkin_pkg.package", reason="needs: pip install catkin_pkg")
     found = catkin.parse_package(str(package))
     found.validate(warnings=(warnings := []))
@@ -113,7 +116,7 @@ def test_package_xml_is_valid(package):
     assert found.name == package.name
 
 
-def test_every_package_the_node_imports_is_a_dependency():
+def test_every_package_the_node_imports_is_a_dependency() -> None:
     catkin = pytest.importorskip("catkin_pkg.package", reason="needs: pip install catkin_pkg")
     declared = {d.name for d in catkin.parse_package(str(NODE)).exec_depends}
     files = [*(NODE / "molmo_point_ros").glob("*.py"), *(ROBOT / "molmo_robot").rglob("*.py")]
@@ -124,8 +127,8 @@ def test_every_package_the_node_imports_is_a_dependency():
     assert used - {"foxglove_msgs"} <= declared, used - declared
 
 
-def test_constants_are_the_enumerations_of_the_code():
-    def constants(name, prefix=""):
+def test_constants_are_the_enumerations_of_the_code() -> None:
+    def constants(name: str, prefix: str = "") -> Any:
         text = (MSGS / name).read_text()
         found = re.findall(rf"^uint8 {prefix}([A-Z_]+)=(\d+)", text, re.M)
         return {key: int(value) for key, value in found}
@@ -142,7 +145,7 @@ def test_constants_are_the_enumerations_of_the_code():
 
 
 @pytest.mark.parametrize("path", sorted(NODE.glob("launch/*.py")), ids=lambda p: p.name)
-def test_launch_files_are_python_and_describe_what_exists(path):
+def test_launch_files_are_python_and_describe_what_exists(path: Path) -> None:
     tree = ast.parse(path.read_text())
     functions = [n.name for n in tree.body if isinstance(n, ast.FunctionDef)]
     assert "generate_launch_description" in functions
@@ -153,7 +156,7 @@ def test_launch_files_are_python_and_describe_what_exists(path):
         assert names & {"point_node", "rviz2"}
 
 
-def test_launch_parameters_are_parameters_of_the_node():
+def test_launch_parameters_are_parameters_of_the_node() -> None:
     from molmo_robot.parameters import defaults
 
     tree = ast.parse((NODE / "launch" / "point.launch.py").read_text())
@@ -168,7 +171,7 @@ def test_launch_parameters_are_parameters_of_the_node():
     assert named <= set(defaults())
 
 
-def test_the_parameter_file_is_the_code(tmp_path):
+def test_the_parameter_file_is_the_code(tmp_path: Path) -> None:
     """`python -m molmo_robot.docs_tables yaml > config/point.yaml` writes it anew."""
     text = (NODE / "config" / "point.yaml").read_text()
     assert text == docs_tables.yaml_text()
@@ -179,12 +182,12 @@ def test_the_parameter_file_is_the_code(tmp_path):
     Settings.of({**values, **{f"camera.{name}": value for name, value in camera.items()}})
 
 
-def test_the_tables_of_the_documentation_are_the_code():
+def test_the_tables_of_the_documentation_are_the_code() -> None:
     """`python -m molmo_robot.docs_tables markdown` prints them."""
     assert docs_tables.markdown_text() in (ROOT / "docs" / "robots.md").read_text()
 
 
-def test_the_rviz_file_shows_what_the_node_publishes():
+def test_the_rviz_file_shows_what_the_node_publishes() -> None:
     from molmo_robot.topics import OUTPUTS
 
     text = (NODE / "rviz" / "point.rviz").read_text()
@@ -194,13 +197,13 @@ def test_the_rviz_file_shows_what_the_node_publishes():
     assert shown <= {output.name for output in OUTPUTS}
 
 
-def colcon():
+def colcon() -> Any:
     """The colcon in an environment of its own inside this one (it wants an older setuptools), or on the path."""
     inside = Path(sys.prefix) / "colcon" / "bin" / "colcon"
     return str(inside) if inside.exists() else shutil.which("colcon")
 
 
-def test_colcon_builds_the_node_package_without_ros(tmp_path):
+def test_colcon_builds_the_node_package_without_ros(tmp_path: Path) -> None:
     if colcon() is None:
         pytest.skip(
             "needs colcon: python3 -m venv .venv/colcon && .venv/colcon/bin/pip install colcon-common-extensions"

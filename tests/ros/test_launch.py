@@ -1,9 +1,12 @@
 """The launch files' own logic, on stand-ins for launch and launch_ros that only record."""
 
+from __future__ import annotations
+
 import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from molmo_robot.parameters import defaults
@@ -12,13 +15,13 @@ LAUNCH = Path(__file__).parents[2] / "ros2_ws" / "src" / "molmo_point_ros" / "la
 
 
 class Recorded:
-    def __init__(self, *arguments, **options):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
         self.arguments, self.options = arguments, options
 
-    def __init_subclass__(cls):
+    def __init_subclass__(cls) -> None:
         cls.__hash__ = object.__hash__
 
-    def perform(self, context):
+    def perform(self, context: Any) -> Any:
         """As a LaunchConfiguration: what was given on the command line, else the declared default."""
         return context[self.arguments[0]]
 
@@ -36,7 +39,7 @@ NAMES = {
 
 
 @pytest.fixture
-def launched(monkeypatch):
+def launched(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Launches a file with arguments; returns the declared names and the node's parameters, files first."""
     for name, members in NAMES.items():
         module = ModuleType(name)
@@ -44,7 +47,7 @@ def launched(monkeypatch):
             setattr(module, member, type(member, (Recorded,), {}))
         monkeypatch.setitem(sys.modules, name, module)
 
-    def launch(file="point.launch.py", **given):
+    def launch(file: str = "point.launch.py", **given: Any) -> Any:
         spec = importlib.util.spec_from_file_location("launched", LAUNCH / file)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -69,18 +72,18 @@ def launched(monkeypatch):
     return launch
 
 
-def test_a_parameter_file_is_left_alone(launched):
+def test_a_parameter_file_is_left_alone(launched: Any) -> None:
     _, file, values, _ = launched(params_file="mine.yaml")
     assert (file, values) == ("mine.yaml", {})
 
 
-def test_arguments_that_are_given_go_before_the_file(launched):
+def test_arguments_that_are_given_go_before_the_file(launched: Any) -> None:
     _, file, values, _ = launched(params_file="mine.yaml", target_frame="on", use_sim_time="true")
     assert file == "mine.yaml"
     assert values == {"target_frame": "on", "use_sim_time": True}
 
 
-def test_without_a_file_the_topics_are_those_of_todays_realsense(launched):
+def test_without_a_file_the_topics_are_those_of_todays_realsense(launched: Any) -> None:
     _, _, values, _ = launched()
     assert values == {
         "camera.image_topic": "/camera/camera/color/image_raw",
@@ -92,18 +95,18 @@ def test_without_a_file_the_topics_are_those_of_todays_realsense(launched):
     assert values["camera.depth_topic"] == ""
 
 
-def test_another_cameras_image_gets_no_depth_of_a_realsense(launched):
+def test_another_cameras_image_gets_no_depth_of_a_realsense(launched: Any) -> None:
     _, _, values, _ = launched(image_topic="/zed/left/image")
     assert values == {"camera.image_topic": "/zed/left/image"}
 
 
-def test_transforms_below_a_namespace(launched):
+def test_transforms_below_a_namespace(launched: Any) -> None:
     _, _, values, node = launched(params_file="m.yaml", tf_namespace="/robot1", namespace="robot1")
     assert values == {"tf_topic": "/robot1/tf", "tf_static_topic": "/robot1/tf_static"}
     assert node.options["namespace"] == "robot1"
 
 
-def test_every_argument_sets_a_parameter_that_exists(launched):
+def test_every_argument_sets_a_parameter_that_exists(launched: Any) -> None:
     given = {
         "server_endpoint": "tcp://gpu:5555", "target_frame": "map", "camera_ns": "/c", "image_topic": "/i",
         "info_topic": "/j", "depth_topic": "/d", "tf_namespace": "/r", "use_sim_time": "false",
@@ -115,7 +118,7 @@ def test_every_argument_sets_a_parameter_that_exists(launched):
     assert not any(declared.values()), "a default would go before the parameter file"
 
 
-def test_the_files_and_the_page_name_only_arguments_that_exist(launched):
+def test_the_files_and_the_page_name_only_arguments_that_exist(launched: Any) -> None:
     import re
 
     declared, *_ = launched()
@@ -125,7 +128,7 @@ def test_the_files_and_the_page_name_only_arguments_that_exist(launched):
     assert named - {"__node"} <= set(declared)
 
 
-def test_the_client_takes_what_ros2_run_and_launch_files_add(ros):
+def test_the_client_takes_what_ros2_run_and_launch_files_add(ros: Any) -> None:
     from molmo_point_ros.point_client import parse
 
     given = ["the red mug", "--ros-args", "-r", "__node:=asker", "-p", "use_sim_time:=true"]

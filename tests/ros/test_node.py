@@ -1,7 +1,11 @@
 """The node answers: its plumbing against the fake rclpy, and the same tests against a real one where it is sourced."""
 
+from __future__ import annotations
+
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from molmo_robot.codes import Code, PositionStatus, Stage
@@ -9,11 +13,12 @@ from node_robot import answers_of
 from robot_scene import BALL_ODOM, SECOND
 from ros_world import result, wait_for
 
+from molmo_point.images import Array
 from molmo_point.points import Point
 from molmo_point.testing import FakePointer
 
 
-def test_an_action_gives_the_position_at_the_images_stamp_and_publishes_it(robot):
+def test_an_action_gives_the_position_at_the_images_stamp_and_publishes_it(robot: Any) -> None:
     robot = robot().up()
     kinds = {
         "detections": "vision_msgs/msg/Detection2DArray",
@@ -43,7 +48,7 @@ def test_an_action_gives_the_position_at_the_images_stamp_and_publishes_it(robot
     assert len(heard["markers"][0].markers) == 3
 
 
-def test_a_late_joiner_gets_the_last_answer(robot):
+def test_a_late_joiner_gets_the_last_answer(robot: Any) -> None:
     robot = robot().up()
     robot.show()
     result(robot.goal().get_result_async())
@@ -55,17 +60,17 @@ def test_a_late_joiner_gets_the_last_answer(robot):
 class Writing(FakePointer):
     """Has written its points, and ends its answer when it is told to."""
 
-    def __init__(self, points):
+    def __init__(self, points: Any) -> None:
         super().__init__({"cups": points})
         self.end = threading.Event()
 
-    def stream(self, image, query, **options):
+    def stream(self, image: Array, query: str, **options: Any) -> Iterator[Any]:
         pointing = yield from super().stream(image, query, **options)
         assert self.end.wait(20)
         return pointing
 
 
-def test_points_stream_as_feedback(robot):
+def test_points_stream_as_feedback(robot: Any) -> None:
     """While the goal runs: rclpy's client drops feedback that is still on its way when the result comes."""
     pointer = Writing([Point(x=0.2, y=0.3), Point(x=0.6, y=0.7, index=1)])
     robot = robot(pointer).up()
@@ -88,11 +93,11 @@ def test_points_stream_as_feedback(robot):
 class Thinking(FakePointer):
     """Thinks in small steps until it is released, and knows whether it was withdrawn."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.asked, self.withdrawn, self.release = (threading.Event() for _ in range(3))
 
-    def stream(self, image, query, **options):
+    def stream(self, image: Array, query: str, **options: Any) -> Iterator[Any]:
         self.asked.set()
         try:
             while not self.release.wait(0.01):
@@ -102,7 +107,7 @@ class Thinking(FakePointer):
         return self.point(image, query)
 
 
-def test_a_goal_is_cancelled_while_the_model_thinks(robot):
+def test_a_goal_is_cancelled_while_the_model_thinks(robot: Any) -> None:
     pointer = Thinking()
     robot = robot(pointer).up()
     robot.show()
@@ -114,7 +119,7 @@ def test_a_goal_is_cancelled_while_the_model_thinks(robot):
     assert pointer.withdrawn.wait(10)
 
 
-def test_sensors_are_heard_while_the_model_thinks(robot):
+def test_sensors_are_heard_while_the_model_thinks(robot: Any) -> None:
     pointer = Thinking()
     robot = robot(pointer).up()
     robot.show()
@@ -128,7 +133,7 @@ def test_sensors_are_heard_while_the_model_thinks(robot):
     assert result(handle.get_result_async()).result.code == Code.NO_POINTS
 
 
-def test_deactivating_cancels_what_runs_and_rejects_what_comes(robot):
+def test_deactivating_cancels_what_runs_and_rejects_what_comes(robot: Any) -> None:
     pointer = Thinking()
     robot = robot(pointer).up()
     robot.show()
@@ -142,7 +147,7 @@ def test_deactivating_cancels_what_runs_and_rejects_what_comes(robot):
     assert robot.goal(query="").accepted
 
 
-def test_the_service_answers_in_one_call_and_says_what_is_wrong(robot):
+def test_the_service_answers_in_one_call_and_says_what_is_wrong(robot: Any) -> None:
     from molmo_point_msgs.srv import Point as Service
 
     robot = robot().up()
@@ -160,7 +165,7 @@ def test_the_service_answers_in_one_call_and_says_what_is_wrong(robot):
     assert not empty.answer.points
 
 
-def test_the_service_of_an_inactive_node_says_so(robot):
+def test_the_service_of_an_inactive_node_says_so(robot: Any) -> None:
     from molmo_point_msgs.srv import Point as Service
 
     robot = robot()
@@ -170,7 +175,7 @@ def test_the_service_of_an_inactive_node_says_so(robot):
     assert "not active" in response.message
 
 
-def test_continuous_pointing_starts_pauses_and_stops(robot):
+def test_continuous_pointing_starts_pauses_and_stops(robot: Any) -> None:
     from molmo_point_msgs.srv import SetQuery
     from std_srvs.srv import SetBool
 
@@ -178,12 +183,12 @@ def test_continuous_pointing_starts_pauses_and_stops(robot):
     heard = answers_of(robot)
     robot.show()
 
-    def set_query(words, camera=""):
+    def set_query(words: Any, camera: str = "") -> Any:
         return robot.call(
             SetQuery, "/point_node/set_query", SetQuery.Request(query=words, camera=camera)
         )
 
-    def shown_until_heard():
+    def shown_until_heard() -> None:
         count = len(heard)
         end = time.monotonic() + 10
         while len(heard) == count:
@@ -207,7 +212,7 @@ def test_continuous_pointing_starts_pauses_and_stops(robot):
     assert set_query("").message == "stopped"
 
 
-def test_a_text_topic_sets_the_query(robot):
+def test_a_text_topic_sets_the_query(robot: Any) -> None:
     from std_msgs.msg import String
 
     robot = robot().up()

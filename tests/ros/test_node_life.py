@@ -1,6 +1,9 @@
 """The life of the node: transitions, parameters, a server that goes, its client and its executable; fake and real rclpy."""
 
+from __future__ import annotations
+
 import threading
+from typing import Any
 
 import pytest
 from molmo_robot.codes import Code
@@ -9,6 +12,7 @@ from robot_scene import SECOND, find_ball
 from ros_world import result, wait_for
 
 from molmo_point.errors import ServerGone
+from molmo_point.images import Array
 from molmo_point.testing import FakePointer
 
 
@@ -23,7 +27,7 @@ from molmo_point.testing import FakePointer
         {"max_queue": 1.5},
     ],
 )
-def test_parameters_that_cannot_be_used_fail_the_configuration(robot, values):
+def test_parameters_that_cannot_be_used_fail_the_configuration(robot: Any, values: Any) -> None:
     from rclpy.lifecycle import TransitionCallbackReturn as Return
 
     robot = robot(**values)
@@ -37,18 +41,20 @@ class Unreachable(FakePointer):
     gone = True
 
     @property
-    def model(self):
+    def model(self) -> Any:
         if self.gone:
             raise ServerGone("nobody answers at tcp://gpu:5555")
         return "fake"
 
-    def stream(self, image, query, **options):
+    def stream(self, image: Array, query: str, **options: Any) -> Any:
         if self.gone:
             raise ServerGone("nobody answers at tcp://gpu:5555")
         return super().stream(image, query, **options)
 
 
-def test_a_required_server_that_is_gone_fails_the_configuration_until_it_is_there(robot):
+def test_a_required_server_that_is_gone_fails_the_configuration_until_it_is_there(
+    robot: Any,
+) -> None:
     from rclpy.lifecycle import TransitionCallbackReturn as Return
 
     pointer = Unreachable()
@@ -58,7 +64,9 @@ def test_a_required_server_that_is_gone_fails_the_configuration_until_it_is_ther
     robot.up()
 
 
-def test_a_server_that_is_gone_is_a_model_error_and_an_alarm_until_it_comes_back(robot):
+def test_a_server_that_is_gone_is_a_model_error_and_an_alarm_until_it_comes_back(
+    robot: Any,
+) -> None:
     pointer = Unreachable()
     pointer._answers = find_ball
     robot = robot(pointer).up()
@@ -74,17 +82,19 @@ def test_a_server_that_is_gone_is_a_model_error_and_an_alarm_until_it_comes_back
     wait_for(lambda: any(_level(m, "model server") == 0 for m in alarms))
 
 
-def _level(message, part):
+def _level(message: Any, part: Any) -> Any:
     status = next(s for s in message.status if s.name.endswith(part))
     return status.level[0] if isinstance(status.level, bytes) else status.level
 
 
-def test_a_bug_while_connecting_is_an_error_and_the_node_can_be_configured_again(robot):
+def test_a_bug_while_connecting_is_an_error_and_the_node_can_be_configured_again(
+    robot: Any,
+) -> None:
     from rclpy.lifecycle import TransitionCallbackReturn as Return
 
     attempts = []
 
-    def connect(endpoint):
+    def connect(endpoint: Any) -> Any:
         attempts.append(endpoint)
         if len(attempts) == 1:
             raise ZeroDivisionError("a bug")
@@ -95,7 +105,7 @@ def test_a_bug_while_connecting_is_an_error_and_the_node_can_be_configured_again
     robot.up()
 
 
-def test_a_full_life_frees_everything_and_starts_again(robot):
+def test_a_full_life_frees_everything_and_starts_again(robot: Any) -> None:
     robot = robot().up()
     assert robot.helper.count_publishers("/point_node/points") == 1
     robot.node.trigger_deactivate()
@@ -108,12 +118,12 @@ def test_a_full_life_frees_everything_and_starts_again(robot):
     assert result(robot.goal().get_result_async()).result.code == Code.SUCCEEDED
 
 
-def test_live_parameters_change_while_it_runs_and_the_others_are_refused(robot):
+def test_live_parameters_change_while_it_runs_and_the_others_are_refused(robot: Any) -> None:
     from rclpy.parameter import Parameter
 
     robot = robot().up()
 
-    def set_one(name, value):
+    def set_one(name: str, value: Any) -> Any:
         return robot.node.set_parameters([Parameter(name, value=value)])[0]
 
     assert set_one("target_frame", "base").successful
@@ -128,7 +138,7 @@ def test_live_parameters_change_while_it_runs_and_the_others_are_refused(robot):
     assert set_one("server_endpoint", "tcp://other:5555").successful
 
 
-def test_whole_numbers_are_taken_for_floats(robot):
+def test_whole_numbers_are_taken_for_floats(robot: Any) -> None:
     from rclpy.parameter import Parameter
 
     robot = robot(request_timeout_s=5).up()
@@ -137,7 +147,7 @@ def test_whole_numbers_are_taken_for_floats(robot):
     assert robot.node.session.settings.tf_timeout_s == 1.0
 
 
-def test_another_camera_counts_from_the_next_configure_on(robot):
+def test_another_camera_counts_from_the_next_configure_on(robot: Any) -> None:
     from rclpy.parameter import Parameter
 
     robot = robot().up()
@@ -151,7 +161,7 @@ def test_another_camera_counts_from_the_next_configure_on(robot):
     assert robot.node.get_parameter("right.image_topic").value == "image_raw"
 
 
-def test_every_parameter_of_the_table_is_declared(robot):
+def test_every_parameter_of_the_table_is_declared(robot: Any) -> None:
     from molmo_robot.parameters import defaults
 
     robot = robot()
@@ -161,7 +171,7 @@ def test_every_parameter_of_the_table_is_declared(robot):
             assert (list(got) if isinstance(value, list) else got) == value
 
 
-def test_a_message_that_breaks_a_callback_is_noted_and_the_node_goes_on(robot):
+def test_a_message_that_breaks_a_callback_is_noted_and_the_node_goes_on(robot: Any) -> None:
     robot = robot().up()
     robot.show()
     broken = robot.scene.tf(robot.stamp_ns)
@@ -173,7 +183,7 @@ def test_a_message_that_breaks_a_callback_is_noted_and_the_node_goes_on(robot):
     assert result(robot.goal().get_result_async()).result.code == Code.SUCCEEDED
 
 
-def test_the_overlay_is_only_made_while_somebody_watches(robot):
+def test_the_overlay_is_only_made_while_somebody_watches(robot: Any) -> None:
     robot = robot().up()
     robot.show()
     result(robot.goal().get_result_async())
@@ -196,7 +206,7 @@ def test_the_overlay_is_only_made_while_somebody_watches(robot):
     assert (watched[0].encoding, watched[0].header.frame_id) == ("rgb8", "camera_optical")
 
 
-def client_run(robot, *arguments):
+def client_run(robot: Any, *arguments: Any) -> Any:
     """Run point_client against the robot's node, on a node of its own that it spins itself."""
     import rclpy
     from molmo_point_ros.point_client import ask, parse
@@ -208,7 +218,7 @@ def client_run(robot, *arguments):
         node.destroy_node()
 
 
-def test_the_client_prints_what_was_found(robot, capsys):
+def test_the_client_prints_what_was_found(robot: Any, capsys: pytest.CaptureFixture[str]) -> None:
     robot = robot().up()
     robot.show()
     assert client_run(robot, "ball") == 0
@@ -220,7 +230,9 @@ def test_the_client_prints_what_was_found(robot, capsys):
     assert client_run(robot, "ball") == 3
 
 
-def test_the_client_says_why_there_is_nothing(robot, capsys):
+def test_the_client_says_why_there_is_nothing(
+    robot: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     robot = robot()
     robot.node.trigger_configure()
     assert client_run(robot, "ball") == 1
@@ -229,7 +241,7 @@ def test_the_client_says_why_there_is_nothing(robot, capsys):
     assert "no node answers at /nobody" in capsys.readouterr().err
 
 
-def test_a_clock_set_back_makes_the_session_forget(robot):
+def test_a_clock_set_back_makes_the_session_forget(robot: Any) -> None:
     robot = robot().up()
     robot.show()
     clock = robot.node.get_clock()
@@ -241,26 +253,26 @@ def test_a_clock_set_back_makes_the_session_forget(robot):
     assert robot.node.session.buffers["camera"].newest_stamp_ns() is None
 
 
-def test_the_executable_starts_by_itself_and_stops_when_told(ros):
+def test_the_executable_starts_by_itself_and_stops_when_told(ros: Any) -> None:
     """autostart: configured, active and answering without a lifecycle manager."""
     from molmo_point_ros import point_node
     from rclpy.executors import MultiThreadedExecutor
 
     attempts, nodes = [], []
 
-    def connect(settings):
+    def connect(settings: Any) -> Any:
         attempts.append(settings.server_endpoint)
         return FakePointer(find_ball)
 
     class Watched(point_node.PointNode):
-        def __init__(self, *arguments, **options):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             nodes.append(self)
 
     executors = []
 
     class Kept(MultiThreadedExecutor):
-        def __init__(self, **options):
+        def __init__(self, **options: Any) -> None:
             super().__init__(**options)
             executors.append(self)
 

@@ -1,8 +1,13 @@
 """Positions for Nav2, MoveIt and vision_msgs, calibration that was sent before the node, and the status of no answer."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 from molmo_robot import topics
 from molmo_robot.codes import CODE_OF_STATUS, STATUS_NUMBERS
+from molmo_robot.dds.types import RosTypes
 from molmo_robot.messages import results
 from molmo_robot.settings import Settings
 from ros_world import result, wait_for
@@ -11,12 +16,12 @@ from test_conversions import an_answer
 from molmo_point.points import Status
 
 
-def built(types, answer):
+def built(types: RosTypes, answer: Any) -> Any:
     made = topics.results(types.make, answer, Settings.of({}))
     return {output.name: message for output, message in made}
 
 
-def test_a_pose_for_nav2_is_the_best_point_in_the_frame_of_the_positions(types):
+def test_a_pose_for_nav2_is_the_best_point_in_the_frame_of_the_positions(types: RosTypes) -> None:
     pose = built(types, an_answer(3))["pose_stamped"]
     assert pose.header.frame_id == "odom"
     assert (pose.header.stamp.sec, pose.header.stamp.nanosec) == (5, 7)
@@ -26,7 +31,7 @@ def test_a_pose_for_nav2_is_the_best_point_in_the_frame_of_the_positions(types):
     assert "pose_stamped" not in built(types, an_answer(3, position=False))
 
 
-def test_detections_in_space_hold_every_position_and_nothing_else(types):
+def test_detections_in_space_hold_every_position_and_nothing_else(types: RosTypes) -> None:
     found = built(types, an_answer(2))["detections_3d"]
     assert found.header.frame_id == "odom"
     assert [d.results[0].hypothesis.class_id for d in found.detections] == ["mug", "mug"]
@@ -36,16 +41,16 @@ def test_detections_in_space_hold_every_position_and_nothing_else(types):
     assert not built(types, an_answer(2, position=False))["detections_3d"].detections
 
 
-def test_every_status_has_a_number_and_a_code():
+def test_every_status_has_a_number_and_a_code() -> None:
     assert set(STATUS_NUMBERS) == set(CODE_OF_STATUS) == set(Status)
     assert len(set(STATUS_NUMBERS.values())) == len(Status)
 
 
-def test_no_answer_is_pending(types):
+def test_no_answer_is_pending(types: RosTypes) -> None:
     assert results.empty_array(types.make).status == STATUS_NUMBERS[Status.PENDING]
 
 
-def test_transforms_are_heard_where_the_parameters_say(types):
+def test_transforms_are_heard_where_the_parameters_say(types: RosTypes) -> None:
     from molmo_robot.continuous_pointing import ContinuousPointing
     from molmo_robot.session import Session
 
@@ -57,7 +62,7 @@ def test_transforms_are_heard_where_the_parameters_say(types):
     assert (heard["moving"], heard["fixed"]) == ("/robot1/tf", "/robot1/tf_static")
 
 
-def test_calibration_that_was_sent_once_before_the_node_is_heard(robot):
+def test_calibration_that_was_sent_once_before_the_node_is_heard(robot: Any) -> None:
     robot = robot()
     latched = robot.publisher("sensor_msgs/msg/CameraInfo", "/camera/camera_info", latched=True)
     latched.publish(robot.scene.info())
@@ -65,7 +70,7 @@ def test_calibration_that_was_sent_once_before_the_node_is_heard(robot):
     wait_for(lambda: robot.node.session.buffers["camera"].info is not None)
 
 
-def test_the_node_publishes_a_pose_for_nav2(robot):
+def test_the_node_publishes_a_pose_for_nav2(robot: Any) -> None:
     robot = robot().up()
     poses = robot.listen("geometry_msgs/msg/PoseStamped", "/point_node/pose_stamped")
     boxes = robot.listen("vision_msgs/msg/Detection3DArray", "/point_node/detections_3d")

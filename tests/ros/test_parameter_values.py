@@ -1,5 +1,9 @@
 """Parameters as parameter files, `-p`, `ros2 param set` and `--set` type them."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import yaml
 from hypothesis import given
@@ -10,7 +14,7 @@ from molmo_robot.settings import Settings
 
 
 @pytest.mark.parametrize("text", ["true", "True", "yes", "on", "1", "TRUE"])
-def test_a_bool_on_the_command_line(text):
+def test_a_bool_on_the_command_line(text: Any) -> None:
     assert Settings.of(parameters_of([f"camera.rectified={text}"])).camera("").rectified is True
 
 
@@ -39,7 +43,7 @@ def test_a_bool_on_the_command_line(text):
         ("camera.depth_scale=1e-3", lambda s: s.camera("").depth_scale == 0.001),
     ],
 )
-def test_the_command_line_is_typed_by_the_parameter(option, read):
+def test_the_command_line_is_typed_by_the_parameter(option: Any, read: Any) -> None:
     assert read(Settings.of(parameters_of([option])))
 
 
@@ -56,7 +60,7 @@ def test_the_command_line_is_typed_by_the_parameter(option, read):
         ("camera.rectified: 'true'", lambda s: s.camera("").rectified is True),
     ],
 )
-def test_a_parameter_file_is_typed_by_the_parameter(line, read):
+def test_a_parameter_file_is_typed_by_the_parameter(line: Any, read: Any) -> None:
     assert read(Settings.of(yaml.safe_load(line)))
 
 
@@ -77,24 +81,24 @@ def test_a_parameter_file_is_typed_by_the_parameter(line, read):
         ({"camera.depth_registered": "perhaps"}, "one of auto, true, false, got 'perhaps'"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_is_named(values, words):
+def test_what_cannot_be_read_is_named(values: Any, words: Any) -> None:
     with pytest.raises(ParameterError, match=words):
         Settings.of(values)
 
 
 @given(st.text(max_size=20))
-def test_any_query_of_the_command_line_is_that_query(text):
+def test_any_query_of_the_command_line_is_that_query(text: Any) -> None:
     got = Settings.of(parameters_of([f"query={text}"])).query
     assert got == text or (text.strip().startswith('"') and text.strip().endswith('"'))
 
 
-def test_an_unknown_name_is_named():
+def test_an_unknown_name_is_named() -> None:
     with pytest.raises(ParameterError, match="there is no parameter 'prefix'"):
         Settings.of(parameters_of(["prefix=/x"]))
 
 
 @pytest.mark.parametrize("namespace", ["/robot1", "robot1", "/robot1/"])
-def test_transforms_below_a_namespace(namespace):
+def test_transforms_below_a_namespace(namespace: Any) -> None:
     assert transform_topics(namespace) == {
         "tf_topic": "/robot1/tf",
         "tf_static_topic": "/robot1/tf_static",
@@ -102,7 +106,7 @@ def test_transforms_below_a_namespace(namespace):
     assert transform_topics("")["tf_topic"] == "/tf"
 
 
-def test_a_running_node_takes_a_bool_for_the_word(robot):
+def test_a_running_node_takes_a_bool_for_the_word(robot: Any) -> None:
     from rclpy.parameter import Parameter
 
     robot = robot(**{"camera.depth_registered": True}).up()

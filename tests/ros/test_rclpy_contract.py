@@ -1,13 +1,16 @@
 """What the node relies on in rclpy. These run unchanged against the fake and, where one is sourced, against the real one."""
 
+from __future__ import annotations
+
 import threading
 import time
+from typing import Any
 
 import pytest
 from ros_world import result, spinning, wait_for
 
 
-def qos(reliable=True, latched=False, depth=1):
+def qos(reliable: bool = True, latched: bool = False, depth: int = 1) -> Any:
     from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
     return QoSProfile(
@@ -18,20 +21,20 @@ def qos(reliable=True, latched=False, depth=1):
     )
 
 
-def text(words):
+def text(words: Any) -> Any:
     from std_msgs.msg import String
 
     return String(data=words)
 
 
-def lifecycle_node(name, **transitions):
+def lifecycle_node(name: str, **transitions: Any) -> Any:
     """A lifecycle node whose callbacks return what is said here, or raise it."""
     from rclpy.lifecycle import LifecycleNode
 
     log = []
 
-    def scripted(callback):
-        def run(self, state):
+    def scripted(callback: Any) -> Any:
+        def run(self, state: Any) -> Any:
             log.append(callback)
             wanted = transitions.get(callback)
             if isinstance(wanted, Exception):
@@ -56,8 +59,8 @@ def lifecycle_node(name, **transitions):
 @pytest.mark.parametrize("reliable_publisher", [True, False])
 @pytest.mark.parametrize("reliable_subscription", [True, False])
 def test_a_reliable_subscription_hears_nothing_from_a_best_effort_publisher(
-    ros, reliable_publisher, reliable_subscription
-):
+    ros: Any, reliable_publisher: Any, reliable_subscription: Any
+) -> None:
     from std_msgs.msg import String
 
     talker, listener = ros.create_node("talker"), ros.create_node("listener")
@@ -77,7 +80,7 @@ def test_a_reliable_subscription_hears_nothing_from_a_best_effort_publisher(
     assert bool(heard) == matches
 
 
-def test_a_late_subscriber_gets_the_last_message_of_a_latched_topic(ros):
+def test_a_late_subscriber_gets_the_last_message_of_a_latched_topic(ros: Any) -> None:
     from std_msgs.msg import String
 
     talker, listener = ros.create_node("talker"), ros.create_node("listener")
@@ -93,7 +96,7 @@ def test_a_late_subscriber_gets_the_last_message_of_a_latched_topic(ros):
     assert heard == ["last"]
 
 
-def test_private_names_lie_under_the_node(ros):
+def test_private_names_lie_under_the_node(ros: Any) -> None:
     from std_msgs.msg import String
 
     node = ros.create_node("owner")
@@ -107,7 +110,7 @@ def test_private_names_lie_under_the_node(ros):
         wait_for(lambda: heard)
 
 
-def test_a_lifecycle_publisher_is_silent_until_its_node_is_active(ros):
+def test_a_lifecycle_publisher_is_silent_until_its_node_is_active(ros: Any) -> None:
     from std_msgs.msg import String
 
     node, _ = lifecycle_node("quiet")
@@ -126,7 +129,7 @@ def test_a_lifecycle_publisher_is_silent_until_its_node_is_active(ros):
     assert heard == ["now"]
 
 
-def test_a_transition_that_fails_leaves_the_node_where_it_was(ros):
+def test_a_transition_that_fails_leaves_the_node_where_it_was(ros: Any) -> None:
     from rclpy.lifecycle import TransitionCallbackReturn as Return
 
     node, log = lifecycle_node("failing", on_configure=Return.FAILURE)
@@ -136,7 +139,7 @@ def test_a_transition_that_fails_leaves_the_node_where_it_was(ros):
     assert log[:2] == ["on_configure", "on_configure"]
 
 
-def test_an_exception_in_a_transition_is_swallowed_and_leads_to_on_error(ros):
+def test_an_exception_in_a_transition_is_swallowed_and_leads_to_on_error(ros: Any) -> None:
     from rclpy.lifecycle import TransitionCallbackReturn as Return
 
     node, log = lifecycle_node("raising", on_configure=ValueError("nobody sees this"))
@@ -145,13 +148,15 @@ def test_an_exception_in_a_transition_is_swallowed_and_leads_to_on_error(ros):
     assert log[:2] == ["on_configure", "on_error"]
 
 
-def test_a_transition_from_the_wrong_state_is_an_error(ros):
+def test_a_transition_from_the_wrong_state_is_an_error(ros: Any) -> None:
     node, _ = lifecycle_node("impatient")
     with spinning(node), pytest.raises(RuntimeError):
         node.trigger_activate()
 
 
-def test_a_reentrant_group_runs_callbacks_side_by_side_and_an_exclusive_one_does_not(ros):
+def test_a_reentrant_group_runs_callbacks_side_by_side_and_an_exclusive_one_does_not(
+    ros: Any,
+) -> None:
     from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
     from std_srvs.srv import SetBool
 
@@ -159,8 +164,8 @@ def test_a_reentrant_group_runs_callbacks_side_by_side_and_an_exclusive_one_does
     running, most = [0, 0], [0, 0]
     lock = threading.Lock()
 
-    def serve(which):
-        def answer(request, response):
+    def serve(which: Any) -> Any:
+        def answer(request: Any, response: Any) -> Any:
             with lock:
                 running[which] += 1
                 most[which] = max(most[which], running[which])
@@ -189,13 +194,13 @@ def test_a_reentrant_group_runs_callbacks_side_by_side_and_an_exclusive_one_does
     assert most[1] == 1
 
 
-def test_an_exception_in_a_callback_comes_out_of_spin_which_can_go_on(ros):
+def test_an_exception_in_a_callback_comes_out_of_spin_which_can_go_on(ros: Any) -> None:
     from rclpy.executors import MultiThreadedExecutor
     from std_msgs.msg import String
 
     node, heard, failures = ros.create_node("clumsy"), [], []
 
-    def stumble(message):
+    def stumble(message: Any) -> None:
         heard.append(message.data)
         if len(heard) == 1:
             raise ZeroDivisionError("a bug")
@@ -205,7 +210,7 @@ def test_an_exception_in_a_callback_comes_out_of_spin_which_can_go_on(ros):
     executor = MultiThreadedExecutor(num_threads=2)
     executor.add_node(node)
 
-    def spin():
+    def spin() -> None:
         try:
             executor.spin()
         except ZeroDivisionError as error:
@@ -226,7 +231,7 @@ def test_an_exception_in_a_callback_comes_out_of_spin_which_can_go_on(ros):
     assert len(heard) >= 3
 
 
-def test_a_lifecycle_publisher_is_forgotten_with_its_own_call(ros):
+def test_a_lifecycle_publisher_is_forgotten_with_its_own_call(ros: Any) -> None:
     """`destroy_publisher` would leave it among the entities that every later activation goes through."""
     from std_msgs.msg import String
 
@@ -240,14 +245,14 @@ def test_a_lifecycle_publisher_is_forgotten_with_its_own_call(ros):
         node.trigger_activate()
 
 
-def test_an_action_streams_feedback_and_gives_its_result(ros):
+def test_an_action_streams_feedback_and_gives_its_result(ros: Any) -> None:
     from molmo_point_msgs.action import Point
     from rclpy.action import ActionClient, ActionServer
     from rclpy.callback_groups import ReentrantCallbackGroup
 
     node = ros.create_node("actor")
 
-    def execute(handle):
+    def execute(handle: Any) -> Any:
         for position in range(3):
             handle.publish_feedback(Point.Feedback(queue_position=position))
             time.sleep(0.05)
@@ -276,7 +281,7 @@ def test_an_action_streams_feedback_and_gives_its_result(ros):
     assert seen == [0, 1, 2]
 
 
-def test_a_cancelled_action_sees_the_request_and_ends_as_cancelled(ros):
+def test_a_cancelled_action_sees_the_request_and_ends_as_cancelled(ros: Any) -> None:
     from molmo_point_msgs.action import Point
     from rclpy.action import ActionClient, ActionServer, CancelResponse
     from rclpy.callback_groups import ReentrantCallbackGroup
@@ -284,7 +289,7 @@ def test_a_cancelled_action_sees_the_request_and_ends_as_cancelled(ros):
     node = ros.create_node("actor")
     begun = threading.Event()
 
-    def execute(handle):
+    def execute(handle: Any) -> Any:
         begun.set()
         end = time.monotonic() + 10
         while not handle.is_cancel_requested and time.monotonic() < end:
@@ -312,7 +317,7 @@ def test_a_cancelled_action_sees_the_request_and_ends_as_cancelled(ros):
     assert (answer.status, answer.result.code) == (5, 7)
 
 
-def test_a_rejected_goal_is_not_accepted(ros):
+def test_a_rejected_goal_is_not_accepted(ros: Any) -> None:
     from molmo_point_msgs.action import Point
     from rclpy.action import ActionClient, ActionServer, GoalResponse
 
@@ -332,7 +337,7 @@ def test_a_rejected_goal_is_not_accepted(ros):
         client.destroy()
 
 
-def test_message_classes_check_their_fields(ros):
+def test_message_classes_check_their_fields(ros: Any) -> None:
     from geometry_msgs.msg import Point
     from sensor_msgs.msg import Image
 

@@ -1,9 +1,13 @@
 """What the node relies on in rclpy's parameters; against the fake and the real one, as `test_rclpy_contract.py`."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 
 
-def test_parameters_are_refused_with_a_reason(ros):
+def test_parameters_are_refused_with_a_reason(ros: Any) -> None:
     from rcl_interfaces.msg import SetParametersResult
     from rclpy.parameter import Parameter
 
@@ -21,7 +25,7 @@ def test_parameters_are_refused_with_a_reason(ros):
     node.destroy_node()
 
 
-def test_parameter_overrides_come_before_defaults(ros):
+def test_parameter_overrides_come_before_defaults(ros: Any) -> None:
     from rclpy.parameter import Parameter
 
     node = ros.create_node("tuned", parameter_overrides=[Parameter("speed", value=4.0)])
@@ -30,7 +34,7 @@ def test_parameter_overrides_come_before_defaults(ros):
     node.destroy_node()
 
 
-def test_a_parameter_keeps_its_type_unless_that_is_dynamic(ros):
+def test_a_parameter_keeps_its_type_unless_that_is_dynamic(ros: Any) -> None:
     from rcl_interfaces.msg import ParameterDescriptor
     from rclpy.exceptions import ParameterException
     from rclpy.parameter import Parameter
@@ -49,7 +53,7 @@ def test_a_parameter_keeps_its_type_unless_that_is_dynamic(ros):
     node.destroy_node()
 
 
-def test_a_range_is_checked_before_the_callback_and_when_it_is_put_on(ros):
+def test_a_range_is_checked_before_the_callback_and_when_it_is_put_on(ros: Any) -> None:
     from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
     from rcl_interfaces.msg import SetParametersResult as Result
     from rclpy.exceptions import ParameterException
@@ -57,11 +61,11 @@ def test_a_range_is_checked_before_the_callback_and_when_it_is_put_on(ros):
 
     node, asked = ros.create_node("tuned"), []
 
-    def callback(parameters):
+    def callback(parameters: Any) -> Any:
         asked.extend(p.value for p in parameters)
         return Result(successful=True, reason="")
 
-    def narrow():
+    def narrow() -> Any:
         return ParameterDescriptor(
             dynamic_typing=True,
             floating_point_range=[FloatingPointRange(from_value=0.0, to_value=2.0, step=0.0)],

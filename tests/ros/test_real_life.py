@@ -1,6 +1,9 @@
 """A node's life as other processes of a real ROS 2 see it: lifecycle and parameter services, its executable, its launch file."""
 
+from __future__ import annotations
+
 import time
+from typing import Any
 
 import pytest
 from molmo_robot.codes import Code
@@ -13,7 +16,7 @@ pytestmark = [pytest.mark.ros2, pytest.mark.parametrize("ros", ["real"], indirec
 pytest.importorskip("rclpy", reason="needs a sourced ROS 2 with the built workspace")
 
 
-def change(robot, label="", number=0):
+def change(robot: Any, label: str = "", number: int = 0) -> Any:
     """Ask for a transition by its name or its number, as lifecycle managers do; returns whether it succeeded."""
     from lifecycle_msgs.srv import ChangeState
 
@@ -22,7 +25,7 @@ def change(robot, label="", number=0):
     return robot.call(ChangeState, "/point_node/change_state", request).success
 
 
-def state(robot):
+def state(robot: Any) -> Any:
     """The node's state, as `ros2 lifecycle get` shows it."""
     from lifecycle_msgs.srv import GetState
 
@@ -30,7 +33,7 @@ def state(robot):
     return answer.current_state.label
 
 
-def set_parameters(robot, **values):
+def set_parameters(robot: Any, **values: Any) -> Any:
     """Set parameters over the service; returns the reasons of those that were refused, by name."""
     from rcl_interfaces.srv import SetParameters
     from rclpy.parameter import Parameter
@@ -42,7 +45,7 @@ def set_parameters(robot, **values):
     return {n: r.reason for n, r in zip(values, results, strict=True) if not r.successful}
 
 
-def test_a_lifecycle_manager_takes_the_node_through_its_life(robot):
+def test_a_lifecycle_manager_takes_the_node_through_its_life(robot: Any) -> None:
     robot = robot()
     assert state(robot) == "unconfigured"
     for label, becomes in (
@@ -60,7 +63,9 @@ def test_a_lifecycle_manager_takes_the_node_through_its_life(robot):
     assert robot.pointer.closed
 
 
-def test_a_configuration_that_fails_leaves_the_node_unconfigured_until_it_is_put_right(robot):
+def test_a_configuration_that_fails_leaves_the_node_unconfigured_until_it_is_put_right(
+    robot: Any,
+) -> None:
     robot = robot(server_endpoint="gpu")
     assert not change(robot, "configure")
     assert state(robot) == "unconfigured"
@@ -71,10 +76,10 @@ def test_a_configuration_that_fails_leaves_the_node_unconfigured_until_it_is_put
     assert result(robot.goal().get_result_async()).result.code == Code.SUCCEEDED
 
 
-def test_a_bug_in_a_transition_leads_through_error_processing_and_back(robot):
+def test_a_bug_in_a_transition_leads_through_error_processing_and_back(robot: Any) -> None:
     calls = []
 
-    def connect(settings):
+    def connect(settings: Any) -> Any:
         calls.append(settings)
         if len(calls) == 1:
             raise ZeroDivisionError("a bug")
@@ -86,13 +91,15 @@ def test_a_bug_in_a_transition_leads_through_error_processing_and_back(robot):
     assert change(robot, "configure")
 
 
-def test_an_activation_that_fails_leaves_nothing_behind(robot, monkeypatch):
+def test_an_activation_that_fails_leaves_nothing_behind(
+    robot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from molmo_point_ros import node
 
     robot = robot()
     assert change(robot, "configure")
 
-    def broken(session, continuous):
+    def broken(session: Any, continuous: Any) -> None:
         raise ZeroDivisionError("a bug")
 
     with monkeypatch.context() as patched:
@@ -106,7 +113,7 @@ def test_an_activation_that_fails_leaves_nothing_behind(robot, monkeypatch):
     assert result(robot.goal().get_result_async()).result.code == Code.SUCCEEDED
 
 
-def test_parameters_are_described_with_their_ranges_and_choices(robot):
+def test_parameters_are_described_with_their_ranges_and_choices(robot: Any) -> None:
     from molmo_robot.parameters import defaults
     from rcl_interfaces.srv import DescribeParameters, ListParameters
 
@@ -124,7 +131,7 @@ def test_parameters_are_described_with_their_ranges_and_choices(robot):
     assert low.floating_point_range[0].to_value == 1000.0
 
 
-def test_parameters_are_set_and_refused_over_the_service(robot):
+def test_parameters_are_set_and_refused_over_the_service(robot: Any) -> None:
     robot = robot().up()
     assert not set_parameters(robot, target_frame="base", depth_min_m=0.2)
     assert robot.node.session.settings.target_frame == "base"
@@ -147,7 +154,7 @@ def test_parameters_are_set_and_refused_over_the_service(robot):
     assert (settings.depth_max_m, settings.max_queue, settings.request_timeout_s) == (10.0, 4, 5.0)
 
 
-def test_two_parameters_that_only_fit_together_are_set_at_once(robot):
+def test_two_parameters_that_only_fit_together_are_set_at_once(robot: Any) -> None:
     from rcl_interfaces.srv import SetParametersAtomically
     from rclpy.parameter import Parameter
 
@@ -163,7 +170,7 @@ def test_two_parameters_that_only_fit_together_are_set_at_once(robot):
     assert (settings.depth_min_m, settings.depth_max_m) == (20.0, 30.0)
 
 
-def test_a_node_is_activated_and_deactivated_again_and_again_while_images_come(robot):
+def test_a_node_is_activated_and_deactivated_again_and_again_while_images_come(robot: Any) -> None:
     robot = robot().up()
     robot.show()
     for _ in range(30):
@@ -175,7 +182,7 @@ def test_a_node_is_activated_and_deactivated_again_and_again_while_images_come(r
     assert result(robot.goal().get_result_async()).result.code == Code.SUCCEEDED
 
 
-def test_the_executable_waits_for_its_server_and_ends_with_ctrl_c(ros):
+def test_the_executable_waits_for_its_server_and_ends_with_ctrl_c(ros: Any) -> None:
     with running(*EXECUTABLE, "-p", "server_endpoint:=tcp://127.0.0.1:9") as (process, output):
         wait_for(lambda: "requests are MODEL_ERROR until it answers" in output(), 30, "a warning")
     assert process.returncode == 0, output()
@@ -186,7 +193,7 @@ def test_the_executable_waits_for_its_server_and_ends_with_ctrl_c(ros):
     "wrong",
     ["depth_min_m:=-1.0", "depth_strategy:=guess", "request_timeout_s:=soon", "max_queue:=1.5"],
 )
-def test_the_executable_names_a_parameter_that_cannot_be(ros, wrong):
+def test_the_executable_names_a_parameter_that_cannot_be(ros: Any, wrong: Any) -> None:
     name = wrong.partition(":")[0]
     with running(*EXECUTABLE, "-p", wrong) as (_, output):
         wait_for(lambda: name in output(), 30, "a complaint")
@@ -194,12 +201,14 @@ def test_the_executable_names_a_parameter_that_cannot_be(ros, wrong):
     assert "Traceback" not in output()
 
 
-def test_whole_numbers_are_taken_for_floats_at_the_start(ros):
+def test_whole_numbers_are_taken_for_floats_at_the_start(ros: Any) -> None:
     with running(*EXECUTABLE, "-p", "request_timeout_s:=5", "-p", "depth_max_m:=3") as (_, output):
         wait_for(lambda: "until it answers" in output(), 30, "the node")
 
 
-def test_a_transition_asked_for_by_number_from_the_wrong_state_does_not_end_the_node(ros):
+def test_a_transition_asked_for_by_number_from_the_wrong_state_does_not_end_the_node(
+    ros: Any,
+) -> None:
     """rclpy raises inside its own service: the exception reaches `spin`."""
     from lifecycle_msgs.msg import Transition
     from lifecycle_msgs.srv import ChangeState, GetState
@@ -220,7 +229,7 @@ def test_a_transition_asked_for_by_number_from_the_wrong_state_does_not_end_the_
     assert process.returncode == 0, output()
 
 
-def test_the_launch_file_starts_the_node_with_its_arguments(ros):
+def test_the_launch_file_starts_the_node_with_its_arguments(ros: Any) -> None:
     """Installed by colcon; without that there is nothing to launch."""
     from rcl_interfaces.srv import GetParameters
 

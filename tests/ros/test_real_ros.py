@@ -4,8 +4,12 @@
 late joiner, parameters) run against the real rclpy, too; this file needs it.
 """
 
+from __future__ import annotations
+
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from molmo_robot.codes import Code, PositionStatus
 from robot_scene import BALL_ODOM, SECOND, find_ball
 from ros_world import result, wait_for
 
+from molmo_point.images import Array
 from molmo_point.points import Point
 from molmo_point.testing import FakePointer
 
@@ -23,18 +28,18 @@ pytest.importorskip("rclpy", reason="needs a sourced ROS 2 with the built worksp
 class Thinking(FakePointer):
     """Thinks until it is withdrawn."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.asked = threading.Event()
 
-    def stream(self, image, query, **options):
+    def stream(self, image: Array, query: str, **options: Any) -> Iterator[Any]:
         self.asked.set()
         for _ in range(3000):
             time.sleep(0.01)
             yield Point(x=0.5, y=0.5)
 
 
-def test_cancel_takes_at_most_a_fifth_of_a_second(robot):
+def test_cancel_takes_at_most_a_fifth_of_a_second(robot: Any) -> None:
     robot = robot(Thinking()).up()
     robot.show()
     took = []
@@ -54,8 +59,8 @@ def test_cancel_takes_at_most_a_fifth_of_a_second(robot):
     assert max(took) <= 0.2
 
 
-def test_positions_are_those_of_the_stamp_while_the_robot_drives_on(robot):
-    def slow(image, query):
+def test_positions_are_those_of_the_stamp_while_the_robot_drives_on(robot: Any) -> None:
+    def slow(image: Array, query: str) -> Any:
         time.sleep(1.5)
         return find_ball(image, query)
 
@@ -63,7 +68,7 @@ def test_positions_are_those_of_the_stamp_while_the_robot_drives_on(robot):
     robot.show()
     stop = threading.Event()
 
-    def drive():
+    def drive() -> None:
         while not stop.is_set():
             robot.show()
             time.sleep(1 / 30)
@@ -81,14 +86,14 @@ def test_positions_are_those_of_the_stamp_while_the_robot_drives_on(robot):
         driver.join(10)
 
 
-def test_simulated_time_that_is_set_back_clears_the_session(robot):
+def test_simulated_time_that_is_set_back_clears_the_session(robot: Any) -> None:
     from rosgraph_msgs.msg import Clock
 
     robot = robot(use_sim_time=True).up()
     clock = robot.helper.create_publisher(Clock, "/clock", 10)
     wait_for(lambda: clock.get_subscription_count() > 0)
 
-    def set_time(seconds):
+    def set_time(seconds: float) -> None:
         message = Clock()
         message.clock.sec = seconds
         clock.publish(message)

@@ -1,16 +1,19 @@
 """Ten minutes of a robot's day: the executable, a server on a socket, a camera at 30 Hz, goals without end, some withdrawn."""
 
+from __future__ import annotations
+
 import os
 import socket
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from molmo_robot.codes import Code, PositionStatus
 from node_robot import CAMERA, Camera
-from robot_scene import BALL_ODOM, find_ball
+from robot_scene import BALL_ODOM, Scene, find_ball
 from ros_world import EXECUTABLE, running, spinning, wait_for
 
 from molmo_point.service.run import ServeOptions, Service
@@ -31,7 +34,7 @@ class Client:
     noting it down while another thread spins (one of 1500 here).
     """
 
-    def __init__(self, ros, scene):
+    def __init__(self, ros: Any, scene: Scene) -> None:
         from molmo_point_msgs.action import Point
         from rclpy.action import ActionClient
         from rclpy.executors import SingleThreadedExecutor
@@ -45,12 +48,12 @@ class Client:
         assert self._action.wait_for_server(timeout_sec=60)
         self.ended, self.positions, self.took = {}, {}, []
 
-    def _result(self, future):
+    def _result(self, future: Any) -> Any:
         self._executor.spin_until_future_complete(future, 30)
         assert future.done(), "no answer within 30 s"
         return future.result()
 
-    def ask(self, number):
+    def ask(self, number: Any) -> Any:
         goal = self._goal(query="ball", compute_position=True)
         if number % 10 == 3:
             goal.image, goal.camera_info = self._image, self._info
@@ -72,7 +75,7 @@ class Client:
         return answer.code
 
 
-def memory_mb(process):
+def memory_mb(process: Any) -> Any:
     """Resident memory of a process in MB."""
     pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -80,7 +83,7 @@ def memory_mb(process):
 
 @pytest.mark.slow
 @pytest.mark.timeout(int(SOAK_S) + 600)
-def test_a_soak_loses_no_answer_and_no_memory(ros):
+def test_a_soak_loses_no_answer_and_no_memory(ros: Any) -> None:
     from molmo_point_msgs.msg import PointArray
 
     with socket.socket() as found:
@@ -99,7 +102,7 @@ def test_a_soak_loses_no_answer_and_no_memory(ros):
         client = Client(ros, camera.scene)
         wait_for(lambda: "answers with fake" in output(), 60, "the node")
 
-        def film():
+        def film() -> None:
             while not stop.wait(1 / 30):
                 camera.show()
 
@@ -127,7 +130,7 @@ def test_a_soak_loses_no_answer_and_no_memory(ros):
     assert memory[-1] < 1.1 * memory[0]
 
 
-def _soak(client, process, output):
+def _soak(client: Any, process: Any, output: Any) -> Any:
     begun, memory, number = time.monotonic(), [], 0
     while (now := time.monotonic() - begun) < SOAK_S:
         number += 1

@@ -1,5 +1,7 @@
 """What a real ROS 2 puts on the wire: QoS of every pair, type hashes, feedback in time, late joiners, the DDS bridge."""
 
+from __future__ import annotations
+
 import itertools
 import json
 import os
@@ -7,7 +9,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +20,7 @@ from node_robot import CAMERA
 from robot_scene import BALL_ODOM
 from ros_world import result, spinning, wait_for
 
+from molmo_point.images import Array
 from molmo_point.points import Point
 from molmo_point.testing import FakePointer
 
@@ -27,7 +32,7 @@ CHILD = Path(__file__).parent / "bridge_child.py"
 BOTH = (True, False)
 
 
-def profile(reliable, latched, depth=5):
+def profile(reliable: bool, latched: bool, depth: int = 5) -> Any:
     from molmo_point_ros.node import profile as profile_of
     from molmo_robot.qos import Qos
 
@@ -35,7 +40,7 @@ def profile(reliable, latched, depth=5):
 
 
 @pytest.mark.parametrize(("reliable", "latched"), [*itertools.product(BOTH, BOTH)])
-def test_every_kind_of_camera_is_heard(robot, reliable, latched):
+def test_every_kind_of_camera_is_heard(robot: Any, reliable: bool, latched: bool) -> None:
     """Best effort subscriptions match every publisher, transient local ones included."""
     from molmo_point_ros.rclpy_types import message_class
 
@@ -56,7 +61,7 @@ def test_every_kind_of_camera_is_heard(robot, reliable, latched):
     assert result(robot.goal().get_result_async()).result.code == Code.SUCCEEDED
 
 
-def test_a_node_that_wants_reliable_cameras_does_not_hear_the_others(robot):
+def test_a_node_that_wants_reliable_cameras_does_not_hear_the_others(robot: Any) -> None:
     from molmo_point_ros.rclpy_types import message_class
 
     robot = robot(**{"camera.reliability": "reliable"}).up()
@@ -74,7 +79,9 @@ def test_a_node_that_wants_reliable_cameras_does_not_hear_the_others(robot):
 
 
 @pytest.mark.parametrize(("reliable", "latched"), [*itertools.product(BOTH, BOTH)])
-def test_every_kind_of_subscriber_hears_the_answers(robot, reliable, latched):
+def test_every_kind_of_subscriber_hears_the_answers(
+    robot: Any, reliable: bool, latched: bool
+) -> None:
     from molmo_point_msgs.msg import PointArray
 
     robot = robot().up()
@@ -89,7 +96,9 @@ def test_every_kind_of_subscriber_hears_the_answers(robot, reliable, latched):
 
 
 @pytest.mark.parametrize("latched", BOTH)
-def test_only_a_transient_local_late_joiner_gets_the_last_answer(robot, latched):
+def test_only_a_transient_local_late_joiner_gets_the_last_answer(
+    robot: Any, latched: bool
+) -> None:
     """From a node of its own that is made after the answer, as RViz would be."""
     from molmo_point_msgs.msg import PointArray
     from rclpy import create_node
@@ -114,11 +123,11 @@ def test_only_a_transient_local_late_joiner_gets_the_last_answer(robot, latched)
 class Slow(FakePointer):
     """Gives a point, and the next only when it is told to."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.given, self.go_on, self.withdrawn_at = [], threading.Event(), []
 
-    def stream(self, image, query, **options):
+    def stream(self, image: Array, query: str, **options: Any) -> Iterator[Any]:
         try:
             for number in range(3):
                 self.given.append(time.monotonic())
@@ -132,7 +141,7 @@ class Slow(FakePointer):
         return self.point(image, query)
 
 
-def test_points_are_there_while_the_model_still_writes(robot):
+def test_points_are_there_while_the_model_still_writes(robot: Any) -> None:
     pointer = Slow()
     robot = robot(pointer).up()
     robot.show()
@@ -141,7 +150,7 @@ def test_points_are_there_while_the_model_still_writes(robot):
         arrived.clear()
         pointer.given.clear()
 
-        def feedback(message):
+        def feedback(message: Any) -> None:
             arrived.setdefault(len(message.feedback.partial.points), time.monotonic())
 
         goal = robot.goal(feedback)
@@ -155,7 +164,7 @@ def test_points_are_there_while_the_model_still_writes(robot):
     )
 
 
-def test_interfaces_have_the_hashes_that_are_frozen(ros):
+def test_interfaces_have_the_hashes_that_are_frozen(ros: Any) -> None:
     """rosbags computed those in the repository; these come out of the real rosidl."""
     index = pytest.importorskip("ament_index_python")
     share = Path(index.get_package_share_directory("molmo_point_msgs"))
@@ -168,7 +177,7 @@ def test_interfaces_have_the_hashes_that_are_frozen(ros):
 
 
 @pytest.fixture
-def bridge(ros):
+def bridge(ros: Any) -> Iterator[Any]:
     """`molmo-point bridge dds` in a process of its own, as it is told for a ROS 2 that keeps to this machine."""
     pytest.importorskip("cyclonedds", reason='DDS needs: pip install "molmo-point[dds]"')
     parameters = {name: value for name, value in CAMERA.items() if name != "max_image_age_s"}
@@ -188,7 +197,9 @@ def bridge(ros):
     child.communicate(timeout=20)
 
 
-def test_the_bridge_is_a_node_on_the_graph_and_answers_what_rclpy_publishes(ros, bridge):
+def test_the_bridge_is_a_node_on_the_graph_and_answers_what_rclpy_publishes(
+    ros: Any, bridge: Any
+) -> None:
     from molmo_point_msgs.msg import PointArray
     from node_robot import Camera
 

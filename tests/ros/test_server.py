@@ -1,11 +1,16 @@
 """The session and a real server on a real socket: found late, gone, back again, cancelled, encrypted keys refused early."""
 
+from __future__ import annotations
+
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from molmo_robot.codes import Code
+from molmo_robot.dds.types import RosTypes
 from molmo_robot.reconnecting_pointer import connect
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
@@ -14,12 +19,13 @@ from robot_scene import BALL_ODOM, Drive, Scene, find_ball
 from ros_world import wait_for
 
 from molmo_point.errors import Cancelled, UsageError
+from molmo_point.images import Array
 from molmo_point.points import Point
 from molmo_point.service.run import ServeOptions, Service
 from molmo_point.testing import FakePointer
 
 
-def free_address():
+def free_address() -> str:
     """A tcp:// address that nobody listens on now."""
     import socket
 
@@ -29,10 +35,10 @@ def free_address():
 
 
 @pytest.fixture
-def serve():
+def serve() -> Iterator[Any]:
     running = []
 
-    def begin(address, pointer):
+    def begin(address: Any, pointer: Any) -> Any:
         service = Service(lambda: pointer, ServeOptions(zmq=address, publish=None, http=None))
         service.start()
         running.append(service)
@@ -44,7 +50,7 @@ def serve():
 
 
 @pytest.fixture
-def drive(types):
+def drive(types: RosTypes) -> Iterator[Any]:
     """A session whose server is at an address where nobody listens yet."""
     address = free_address()
     settings = Settings.of(
@@ -66,7 +72,7 @@ def drive(types):
     pointer.close()
 
 
-def test_a_server_that_comes_late_is_found_by_the_next_request(drive, serve):
+def test_a_server_that_comes_late_is_found_by_the_next_request(drive: Drive, serve: Any) -> None:
     address = drive.session.settings.server_endpoint
     early = drive.session.point(Request("ball", timeout_s=3))
     assert early.code is Code.MODEL_ERROR
@@ -77,7 +83,7 @@ def test_a_server_that_comes_late_is_found_by_the_next_request(drive, serve):
     assert np.linalg.norm(outcome.answer.points[0].position.xyz - BALL_ODOM) < 0.002
 
 
-def test_a_server_that_goes_and_comes_back_is_used_again(drive, serve):
+def test_a_server_that_goes_and_comes_back_is_used_again(drive: Drive, serve: Any) -> None:
     address = drive.session.settings.server_endpoint
     first = serve(address, FakePointer(find_ball))
     assert drive.session.point(Request("ball", timeout_s=10)).code is Code.SUCCEEDED
@@ -92,11 +98,11 @@ def test_a_server_that_goes_and_comes_back_is_used_again(drive, serve):
 class Endless(FakePointer):
     """Gives points until it is closed, and tells that it was."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.begun, self.withdrawn = threading.Event(), threading.Event()
 
-    def stream(self, image, query, **options):
+    def stream(self, image: Array, query: str, **options: Any) -> Iterator[Any]:
         try:
             for index in range(2500):
                 self.begun.set()
@@ -108,7 +114,7 @@ class Endless(FakePointer):
         return self.point(image, query)
 
 
-def test_cancelling_reaches_the_model_behind_the_socket(drive, serve):
+def test_cancelling_reaches_the_model_behind_the_socket(drive: Drive, serve: Any) -> None:
     pointer = Endless()
     serve(drive.session.settings.server_endpoint, pointer)
     outcome = drive.session.point(Request("ball", timeout_s=29), cancelled=pointer.begun.is_set)
@@ -119,29 +125,29 @@ def test_cancelling_reaches_the_model_behind_the_socket(drive, serve):
 class Thinking(FakePointer):
     """Thinks until its stream is cancelled, as a model that looks up between two tokens; gives no point before."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.begun, self.stopped = threading.Event(), threading.Event()
 
-    def stream(self, image, query, **options):
+    def stream(self, image: Array, query: str, **options: Any) -> Thought:
         self.begun.set()
         return Thought(self.stopped)
 
 
 class Thought:
-    def __init__(self, stopped):
+    def __init__(self, stopped: Any) -> None:
         self.cancel = stopped.set
         self._stopped = stopped
 
-    def __next__(self):
+    def __next__(self) -> None:
         assert self._stopped.wait(60), "nobody stopped the model"
         raise Cancelled("stopped")
 
-    def close(self):
+    def close(self) -> None:
         pass
 
 
-def test_cancelling_stops_a_model_that_has_not_given_a_point_yet(drive, serve):
+def test_cancelling_stops_a_model_that_has_not_given_a_point_yet(drive: Drive, serve: Any) -> None:
     """Nothing comes from the server that could wake the thread which asks: the withdrawal itself has to."""
     pointer = Thinking()
     serve(drive.session.settings.server_endpoint, pointer)
@@ -151,7 +157,7 @@ def test_cancelling_stops_a_model_that_has_not_given_a_point_yet(drive, serve):
     wait_for(lambda: len(drive.session.counter) == 0, 20, "the place in the line")
 
 
-def test_a_key_needs_an_endpoint_that_knows_keys():
+def test_a_key_needs_an_endpoint_that_knows_keys() -> None:
     settings = Settings.of({"server_endpoint": "http://gpu:8000", "server_key": "robot.key"})
     with pytest.raises(UsageError, match="server_key: only tcp:// endpoints"):
         connect(settings)

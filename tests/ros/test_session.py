@@ -1,17 +1,23 @@
 """The session without ROS: what belongs to an image's stamp stays with it, and everything that is missing has a name."""
 
+from __future__ import annotations
+
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from molmo_robot.codes import Code, PositionStatus, Stage
+from molmo_robot.dds.types import RosTypes
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
 from molmo_robot.types import Request
 from robot_scene import BALL_ODOM, HEIGHT, SECOND, WIDTH, Drive, Scene, find_ball
 
 from molmo_point.errors import ServerGone
+from molmo_point.images import Array
 from molmo_point.points import Point, Pointing, Status
 from molmo_point.testing import FakePointer
 
@@ -22,7 +28,12 @@ CAMERA = {
 }
 
 
-def make_drive(types, answers=find_ball, speed=(0.1, 0.5, 0.0), **values):
+def make_drive(
+    types: RosTypes,
+    answers: Any = find_ball,
+    speed: tuple[float, float, float] = (0.1, 0.5, 0.0),
+    **values: Any,
+) -> Any:
     scene = Scene(types, speed)
     drive = Drive(scene)
     settings = Settings.of({**CAMERA, "target_frame": "odom", "tf_timeout_s": 0.0, **values})
@@ -32,17 +43,19 @@ def make_drive(types, answers=find_ball, speed=(0.1, 0.5, 0.0), **values):
     return drive
 
 
-def position_of(outcome):
+def position_of(outcome: Any) -> Any:
     assert outcome.code is Code.SUCCEEDED, outcome.message
     placed = outcome.answer.points[0]
     assert placed.position.status is PositionStatus.OK, placed.position.message
     return placed.position
 
 
-def test_a_slow_model_and_a_moving_camera_give_the_point_at_the_images_stamp(types):
+def test_a_slow_model_and_a_moving_camera_give_the_point_at_the_images_stamp(
+    types: RosTypes,
+) -> None:
     """0.5 m/s and 1.5 s of thinking are 0.75 m of error where depth or transform are taken when the answer comes."""
 
-    def think(image, query):
+    def think(image: Array, query: str) -> Any:
         drive.advance(1.5)
         return find_ball(image, query)
 
@@ -63,7 +76,7 @@ def test_a_slow_model_and_a_moving_camera_give_the_point_at_the_images_stamp(typ
     assert drive.session.buffers["camera"].counts.sync_misses == 0
 
 
-def test_the_latest_transform_would_be_wrong_by_far_more(types):
+def test_the_latest_transform_would_be_wrong_by_far_more(types: RosTypes) -> None:
     """The test above has teeth: the camera really moved on while the model thought."""
     scene = Scene(types)
     before, after = (
@@ -72,7 +85,9 @@ def test_the_latest_transform_would_be_wrong_by_far_more(types):
     assert np.linalg.norm(before.translation - after.translation) > 0.5
 
 
-def test_the_answer_carries_the_images_header_and_says_which_frame_its_positions_are_in(types):
+def test_the_answer_carries_the_images_header_and_says_which_frame_its_positions_are_in(
+    types: RosTypes,
+) -> None:
     drive = make_drive(types)
     drive.advance(0.3)
     answer = drive.session.point(Request("ball", request_id="r1")).answer
@@ -87,7 +102,7 @@ def test_the_answer_carries_the_images_header_and_says_which_frame_its_positions
 
 
 @pytest.mark.parametrize("encoding", ["32FC1", "16UC1"])
-def test_depth_in_metres_and_in_millimetres(types, encoding):
+def test_depth_in_metres_and_in_millimetres(types: RosTypes, encoding: str) -> None:
     drive = make_drive(types)
     drive.depth_encoding = encoding
     drive.advance(0.3)
@@ -98,10 +113,10 @@ def test_depth_in_metres_and_in_millimetres(types, encoding):
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
-def test_a_camera_mounted_sideways_gives_the_same_position(types, rotation):
+def test_a_camera_mounted_sideways_gives_the_same_position(types: RosTypes, rotation: int) -> None:
     seen = []
 
-    def upright(image, query):
+    def upright(image: Array, query: str) -> Any:
         seen.append(image.shape[:2])
         return find_ball(image, query)
 
@@ -112,7 +127,7 @@ def test_a_camera_mounted_sideways_gives_the_same_position(types, rotation):
     assert seen == [(WIDTH, HEIGHT) if rotation in (90, 270) else (HEIGHT, WIDTH)]
 
 
-def test_a_plane_gives_positions_without_depth(types):
+def test_a_plane_gives_positions_without_depth(types: RosTypes) -> None:
     drive = make_drive(
         types,
         position_source="plane",
@@ -125,7 +140,7 @@ def test_a_plane_gives_positions_without_depth(types):
     assert np.linalg.norm(position.xyz - BALL_ODOM) < 0.002
 
 
-def test_a_plane_behind_the_camera_is_no_intersection(types):
+def test_a_plane_behind_the_camera_is_no_intersection(types: RosTypes) -> None:
     drive = make_drive(
         types,
         position_source="plane",
@@ -139,7 +154,9 @@ def test_a_plane_behind_the_camera_is_no_intersection(types):
     assert np.isnan(placed.position.xyz).all()
 
 
-def test_several_views_give_positions_without_depth_once_the_camera_has_moved(types):
+def test_several_views_give_positions_without_depth_once_the_camera_has_moved(
+    types: RosTypes,
+) -> None:
     drive = make_drive(types, position_source="views", **{"camera.depth_topic": ""})
     drive.advance(0.3)
     first = drive.session.point(Request("ball")).answer.points[0].position
@@ -149,7 +166,7 @@ def test_several_views_give_positions_without_depth_once_the_camera_has_moved(ty
     assert np.linalg.norm(position.xyz - BALL_ODOM) < 0.005
 
 
-def test_points_stream_to_the_caller_before_the_answer(types):
+def test_points_stream_to_the_caller_before_the_answer(types: RosTypes) -> None:
     answers = {"cups": [Point(x=0.2, y=0.3, index=0), Point(x=0.6, y=0.7, index=1)]}
     drive = make_drive(types, answers)
     drive.advance(0.2)
@@ -168,7 +185,7 @@ def test_points_stream_to_the_caller_before_the_answer(types):
     ]
 
 
-def test_max_points_keeps_the_best(types):
+def test_max_points_keeps_the_best(types: RosTypes) -> None:
     points = [Point(x=0.1 * i, y=0.5, score=s, index=i) for i, s in enumerate((0.2, 0.9, 0.5))]
     drive = make_drive(types, {"cups": points})
     drive.advance(0.2)
@@ -176,7 +193,7 @@ def test_max_points_keeps_the_best(types):
     assert [p.point.score for p in answer.points] == [0.9, 0.5]
 
 
-def test_not_before_waits_for_an_image_taken_after_the_arm_moved(types):
+def test_not_before_waits_for_an_image_taken_after_the_arm_moved(types: RosTypes) -> None:
     drive = make_drive(types)
     drive.advance(0.2)
     wanted = drive.now_ns + SECOND // 10
@@ -185,7 +202,7 @@ def test_not_before_waits_for_an_image_taken_after_the_arm_moved(types):
     assert outcome.answer.snapshot.stamp_ns >= wanted
 
 
-def test_an_image_in_the_request_is_used_instead_of_the_cameras(types):
+def test_an_image_in_the_request_is_used_instead_of_the_cameras(types: RosTypes) -> None:
     drive = make_drive(types)
     stamp = drive.scene.start_ns + 7 * SECOND // 50
     drive.session.add_transforms(drive.scene.tf(stamp))
@@ -204,12 +221,12 @@ def test_an_image_in_the_request_is_used_instead_of_the_cameras(types):
 class Stubborn(FakePointer):
     """Answers only when it is closed: to be cancelled, and to run out of time."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.withdrawn = threading.Event()
         self.asked = threading.Event()
 
-    def stream(self, image, query, **options):
+    def stream(self, image: Array, query: str, **options: Any) -> Iterator[Any]:
         self.asked.set()
         try:
             for index in range(2000):
@@ -219,7 +236,7 @@ class Stubborn(FakePointer):
             self.withdrawn.set()
 
 
-def test_cancelling_ends_the_request_and_reaches_the_model(types):
+def test_cancelling_ends_the_request_and_reaches_the_model(types: RosTypes) -> None:
     pointer = Stubborn()
     drive = make_drive(types, pointer)
     drive.advance(0.2)
@@ -228,7 +245,7 @@ def test_cancelling_ends_the_request_and_reaches_the_model(types):
     assert pointer.withdrawn.wait(5), "the model was never told"
 
 
-def test_closing_the_session_cancels_what_is_under_way(types):
+def test_closing_the_session_cancels_what_is_under_way(types: RosTypes) -> None:
     pointer = Stubborn()
     drive = make_drive(types, pointer)
     drive.advance(0.2)
@@ -241,10 +258,12 @@ def test_closing_the_session_cancels_what_is_under_way(types):
     assert outcomes[0].code is Code.CANCELED
 
 
-def test_a_full_queue_says_busy_and_a_place_is_kept_until_the_model_is_done(types):
+def test_a_full_queue_says_busy_and_a_place_is_kept_until_the_model_is_done(
+    types: RosTypes,
+) -> None:
     release = threading.Event()
 
-    def slow(image, query):
+    def slow(image: Array, query: str) -> Any:
         assert release.wait(10)
         return find_ball(image, query)
 
@@ -262,9 +281,9 @@ def test_a_full_queue_says_busy_and_a_place_is_kept_until_the_model_is_done(type
     assert drive.session.point(Request("ball")).code is Code.SUCCEEDED
 
 
-def test_a_server_that_never_answers_times_out(types):
+def test_a_server_that_never_answers_times_out(types: RosTypes) -> None:
     class Mute(FakePointer):
-        def stream(self, image, query, **options):
+        def stream(self, image: Array, query: str, **options: Any) -> Iterator[Any]:
             time.sleep(2.0)
             yield Point(x=0.5, y=0.5)
             raise AssertionError("not reached")
@@ -276,10 +295,10 @@ def test_a_server_that_never_answers_times_out(types):
     assert "0.10 s" in outcome.message
 
 
-def test_a_server_that_is_gone_and_comes_back(types):
+def test_a_server_that_is_gone_and_comes_back(types: RosTypes) -> None:
     gone = [True]
 
-    def answers(image, query):
+    def answers(image: Array, query: str) -> Any:
         return (
             ServerGone("nobody answers at tcp://gpu:5555") if gone[0] else find_ball(image, query)
         )
@@ -295,8 +314,8 @@ def test_a_server_that_is_gone_and_comes_back(types):
     assert not drive.session.health.server_problem
 
 
-def test_a_bug_in_a_pointer_is_a_model_error_not_a_crash(types):
-    def broken(image, query):
+def test_a_bug_in_a_pointer_is_a_model_error_not_a_crash(types: RosTypes) -> None:
+    def broken(image: Array, query: str) -> None:
         raise ZeroDivisionError("oops")
 
     drive = make_drive(types, broken)
@@ -314,7 +333,9 @@ def test_a_bug_in_a_pointer_is_a_model_error_not_a_crash(types):
         (Status.TRUNCATED, (Point(x=0.5, y=0.5),), Code.TRUNCATED),
     ],
 )
-def test_every_status_of_the_model_has_its_code(types, status, points, code):
+def test_every_status_of_the_model_has_its_code(
+    types: RosTypes, status: Status, points: Any, code: Any
+) -> None:
     pointing = Pointing(
         query="ball", status=status, points=points, image_size=(WIDTH, HEIGHT), text="raw"
     )
@@ -326,7 +347,7 @@ def test_every_status_of_the_model_has_its_code(types, status, points, code):
     assert outcome.answer.pointing.text == "raw"
 
 
-def test_a_clock_set_back_drops_what_was_before(types):
+def test_a_clock_set_back_drops_what_was_before(types: RosTypes) -> None:
     drive = make_drive(types)
     drive.advance(20.0)
     drive.now_ns = drive.scene.start_ns

@@ -1,11 +1,15 @@
 """Points carried from frame to frame: what a slow model's answer is worth, and what a dropped frame must not do."""
 
+from __future__ import annotations
+
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 from molmo_robot.codes import PositionStatus
 from molmo_robot.continuous_pointing import ContinuousPointing
+from molmo_robot.dds.types import RosTypes
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
 from molmo_robot.types import Request
@@ -13,6 +17,7 @@ from robot_scene import SECOND, Scene, find_ball
 from ros_world import wait_for
 
 from molmo_point.errors import ServerGone
+from molmo_point.images import Array
 from molmo_point.points import Status
 from molmo_point.testing import FakePointer
 
@@ -22,31 +27,31 @@ from molmo_point.tracking.tracker import Tracker
 
 
 @pytest.fixture
-def scene(types):
+def scene(types: RosTypes) -> Scene:
     return Scene(types)
 
 
-def rgb(scene, stamp_ns):
+def rgb(scene: Scene, stamp_ns: int) -> Any:
     return scene.image(stamp_ns).data.reshape(scene.height, scene.width, 3)
 
 
-def show(tracker, scene, stamps):
+def show(tracker: Any, scene: Scene, stamps: Any) -> Any:
     """Add frames; return what the newest one shows of the ball."""
     for stamp in stamps:
         number = tracker.add_frame(rgb(scene, stamp), stamp / SECOND, stamp)
     return number, tracker.answer("ball", doubtful=False)[0]
 
 
-def find(scene, stamp_ns):
+def find(scene: Scene, stamp_ns: int) -> Any:
     return FakePointer(find_ball).point(rgb(scene, stamp_ns), "ball")
 
 
-def error_px(point, scene, stamp_ns):
+def error_px(point: Any, scene: Scene, stamp_ns: int) -> Any:
     where = np.array([point.x, point.y]) * (scene.width, scene.height) - 0.5
     return np.linalg.norm(where - scene.ball_uv(stamp_ns))
 
 
-def test_a_point_that_a_frame_does_not_show_again_is_not_given_for_it(scene):
+def test_a_point_that_a_frame_does_not_show_again_is_not_given_for_it(scene: Scene) -> None:
     """Frames were dropped: the ball has moved by more than flow can track, and where it was there is only wall."""
     tracker = Tracker()
     stamps = [scene.start_ns, scene.start_ns + SECOND // 30]
@@ -65,7 +70,7 @@ def test_a_point_that_a_frame_does_not_show_again_is_not_given_for_it(scene):
     assert tracker.answer("ball", doubtful=False)[0].status is Status.FOUND
 
 
-def test_whatever_frames_are_dropped_every_point_is_where_the_ball_is(scene):
+def test_whatever_frames_are_dropped_every_point_is_where_the_ball_is(scene: Scene) -> None:
     rng = np.random.default_rng(0)
     found = 0
     for _ in range(4):
@@ -87,31 +92,31 @@ def test_whatever_frames_are_dropped_every_point_is_where_the_ball_is(scene):
 class Noted(Tracker):
     """A tracker that writes down what it is told to keep."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.said = []
 
-    def expect(self, frame):
+    def expect(self, frame: Any) -> None:
         self.said.append(("expect", frame))
         super().expect(frame)
 
-    def release(self, frame):
+    def release(self, frame: Any) -> None:
         self.said.append(("release", frame))
         super().release(frame)
 
-    def merge(self, catch_up):
+    def merge(self, catch_up: Any) -> Any:
         self.said.append(("merge", catch_up.asked.number))
         return super().merge(catch_up)
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_frame_of_a_question_is_expected_until_it_ends(scene, fails):
+def test_the_frame_of_a_question_is_expected_until_it_ends(scene: Scene, fails: bool) -> None:
     settings = Settings.of(
         {"camera.image_topic": "/image", "camera.info_topic": "", "camera.depth_topic": ""}
     )
     noted, published, asked = Noted(), [], threading.Event()
 
-    def answer(image, query):
+    def answer(image: Array, query: str) -> Any:
         asked.set()
         return ServerGone("gone") if fails else find_ball(image, query)
 

@@ -1,10 +1,15 @@
 """Transforms as the world sends them: old, repeated, from two publishers, in loops, fixed and moving at once."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from molmo_calibration import ExtrapolationError, FrameError, Transform
+from molmo_robot.dds.types import RosTypes
 from molmo_robot.errors import MessageError
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
@@ -15,10 +20,10 @@ from molmo_point.testing import FakePointer
 
 
 @pytest.fixture
-def tf(types):
+def tf(types: RosTypes) -> Any:
     scene = Scene(types)
 
-    def message(*edges):
+    def message(*edges: Any) -> Any:
         """Transforms (parent, child, stamp in s, x)."""
         return types.make(
             "tf2_msgs/msg/TFMessage",
@@ -34,12 +39,12 @@ def tf(types):
     return message
 
 
-def x_of(buffer, target, source, seconds):
+def x_of(buffer: Any, target: Any, source: Any, seconds: float) -> Any:
     return buffer.lookup(target, source, round(seconds * SECOND)).translation[0]
 
 
 @pytest.mark.parametrize("old_s", [0.0, 8.0])
-def test_an_old_transform_is_as_good_as_not_there(tf, old_s):
+def test_an_old_transform_is_as_good_as_not_there(tf: Any, old_s: Any) -> None:
     buffer = TransformBuffer(cache_s=5.0)
     for i in range(50):
         assert not buffer.add(tf(("odom", "base", 100 + i / 50, i)))
@@ -49,7 +54,9 @@ def test_an_old_transform_is_as_good_as_not_there(tf, old_s):
         x_of(buffer, "odom", "base", old_s)
 
 
-def test_a_late_transform_within_the_cache_is_sorted_in_and_a_repeated_one_replaced(tf):
+def test_a_late_transform_within_the_cache_is_sorted_in_and_a_repeated_one_replaced(
+    tf: Any,
+) -> None:
     buffer = TransformBuffer()
     buffer.add(tf(("odom", "base", 10, 0.0), ("odom", "base", 14, 4.0)))
     buffer.add(tf(("odom", "base", 12, 9.0)))
@@ -58,7 +65,7 @@ def test_a_late_transform_within_the_cache_is_sorted_in_and_a_repeated_one_repla
     assert x_of(buffer, "odom", "base", 14) == 5.0
 
 
-def test_one_old_transform_costs_no_images(types, tf):
+def test_one_old_transform_costs_no_images(types: RosTypes, tf: Any) -> None:
     scene = Scene(types)
     session = Session(Settings.of({"camera.image_topic": "/image"}), FakePointer())
     session.add_transforms(tf(("odom", "base", 100, 0.0)))
@@ -68,7 +75,9 @@ def test_one_old_transform_costs_no_images(types, tf):
     assert session.health.jumps == 0
 
 
-def test_a_publisher_whose_clock_was_set_back_starts_anew_and_the_others_keep_theirs(tf):
+def test_a_publisher_whose_clock_was_set_back_starts_anew_and_the_others_keep_theirs(
+    tf: Any,
+) -> None:
     buffer = TransformBuffer()
     for i in range(20):
         buffer.add(tf(("map", "odom", 100 + i, 0.0), ("odom", "base", 100 + i, i)))
@@ -81,7 +90,7 @@ def test_a_publisher_whose_clock_was_set_back_starts_anew_and_the_others_keep_th
     assert x_of(buffer, "map", "odom", 110) == 0.0
 
 
-def test_a_loop_elsewhere_does_not_matter_and_one_on_the_way_is_named(tf):
+def test_a_loop_elsewhere_does_not_matter_and_one_on_the_way_is_named(tf: Any) -> None:
     buffer = TransformBuffer()
     buffer.add(
         tf(
@@ -102,7 +111,7 @@ def test_a_loop_elsewhere_does_not_matter_and_one_on_the_way_is_named(tf):
         x_of(buffer, "map", "tool", 5)
 
 
-def test_a_fixed_frame_that_was_once_on_tf_stays_fixed(tf):
+def test_a_fixed_frame_that_was_once_on_tf_stays_fixed(tf: Any) -> None:
     buffer = TransformBuffer()
     buffer.add(tf(("base", "cam", 0, 1.0)), static=True)
     buffer.add(tf(("base", "cam", 50, 1.0)))
@@ -110,7 +119,9 @@ def test_a_fixed_frame_that_was_once_on_tf_stays_fixed(tf):
     assert not buffer.conflicts(["cam"])
 
 
-def test_a_frame_published_both_ways_is_moving_and_the_contradiction_is_named(types, tf):
+def test_a_frame_published_both_ways_is_moving_and_the_contradiction_is_named(
+    types: RosTypes, tf: Any
+) -> None:
     session = Session(Settings.of({"camera.image_topic": "/image"}), FakePointer())
     session.add_transforms(tf(("map", "odom", 0, 0.0)), static=True)
     for i in range(3):
@@ -121,7 +132,7 @@ def test_a_frame_published_both_ways_is_moving_and_the_contradiction_is_named(ty
     )
 
 
-def test_two_parents_at_once_are_named_and_one_after_the_other_are_fine(tf):
+def test_two_parents_at_once_are_named_and_one_after_the_other_are_fine(tf: Any) -> None:
     buffer = TransformBuffer()
     for i in range(4):
         buffer.add(tf(("odom", "base", 10 + i, 1.0), ("map", "base", 10 + i, 2.0)))
@@ -134,7 +145,9 @@ def test_two_parents_at_once_are_named_and_one_after_the_other_are_fine(tf):
     assert x_of(buffer, "table", "cup", 12.5) == 2.0
 
 
-def test_a_quaternion_typed_with_two_digits_is_taken_as_tf2_takes_it(types, tf):
+def test_a_quaternion_typed_with_two_digits_is_taken_as_tf2_takes_it(
+    types: RosTypes, tf: Any
+) -> None:
     message = tf(("base", "cam", 0, 0.0))
     turn = message.transforms[0].transform.rotation
     turn.z = turn.w = 0.71
@@ -147,14 +160,16 @@ def test_a_quaternion_typed_with_two_digits_is_taken_as_tf2_takes_it(types, tf):
         buffer.add(message, static=True)
 
 
-def test_topics_of_a_namespace_are_named_in_the_sentences():
+def test_topics_of_a_namespace_are_named_in_the_sentences() -> None:
     buffer = TransformBuffer(topics=("/robot1/tf", "/robot1/tf_static"))
     with pytest.raises(FrameError, match="not on /robot1/tf or /robot1/tf_static"):
         buffer.lookup("odom", "base", 0)
 
 
 @given(st.permutations(range(8)), st.integers(0, 7), st.integers(0, 7))
-def test_a_chain_is_the_sum_of_its_links_in_any_order_of_arrival(types, order, a, b):
+def test_a_chain_is_the_sum_of_its_links_in_any_order_of_arrival(
+    types: RosTypes, order: Any, a: Any, b: Any
+) -> None:
     scene = Scene(types)
     buffer = TransformBuffer()
     for i in order[:7] if 7 not in order[:7] else [i for i in order if i != 7]:
