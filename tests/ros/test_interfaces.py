@@ -46,7 +46,7 @@ def type_hashes() -> Any:
 
 
 def test_the_interfaces_are_those_that_were_frozen() -> None:
-    """A change of a field breaks every recorded bag and every peer: if it is meant, write type_hashes.json anew."""
+    """A change of a field breaks every recorded bag and every peer: if it is intended, regenerate type_hashes.json."""
     assert type_hashes() == json.loads((MSGS / "type_hashes.json").read_text())
 
 
@@ -172,7 +172,7 @@ def test_launch_parameters_are_parameters_of_the_node() -> None:
 
 
 def test_the_parameter_file_is_the_code(tmp_path: Path) -> None:
-    """`python -m molmo_robot.docs_tables yaml > config/point.yaml` writes it anew."""
+    """`python -m molmo_robot.docs_tables yaml > config/point.yaml` writes it again."""
     text = (NODE / "config" / "point.yaml").read_text()
     assert text == docs_tables.yaml_text()
     from molmo_robot.settings import Settings

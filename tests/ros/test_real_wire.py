@@ -178,7 +178,7 @@ def test_interfaces_have_the_hashes_that_are_frozen(ros: Any) -> None:
 
 @pytest.fixture
 def bridge(ros: Any) -> Iterator[Any]:
-    """`molmo-point bridge dds` in a process of its own, as it is told for a ROS 2 that keeps to this machine."""
+    """`molmo-point bridge dds` in a process of its own, with the options for a ROS 2 side that stays on this machine."""
     pytest.importorskip("cyclonedds", reason='DDS needs: pip install "molmo-point[dds]"')
     parameters = {name: value for name, value in CAMERA.items() if name != "max_image_age_s"}
     options = {

@@ -188,9 +188,9 @@ def test_frames_pushed_to_a_server_come_back_as_published_points(start: Any) -> 
         assert len({publication.tracks[0].id for publication in followed}) == 1
         send("again", Op.WATCH, queries=("blue",))
         assert reply()["type"] == "done"
-        anew = pushed(0)
-        assert anew is not None
-        assert (anew.pointing.query, anew.tracks) == ("blue", ())
+        restarted = pushed(0)
+        assert restarted is not None
+        assert (restarted.pointing.query, restarted.tracks) == ("blue", ())
     stranger = context.socket(zmq.DEALER)
     stranger.connect(service.zmq.address)
     stranger.send_multipart(encode_request(Request(id="s", op=Op.UNWATCH, camera="front")))

@@ -35,7 +35,7 @@ def start(node: PointNode, stopped: threading.Event) -> None:
         except RuntimeError as error:
             # Another client has changed the state, or the node is about to end: its choice stands.
             if not stopped.is_set() and rclpy.ok():
-                node.get_logger().warning(f"autostart leaves the node as it is: {error}")
+                node.get_logger().warning(f"autostart does not change the node: {error}")
             return
         node.get_logger().warning(f"trying to configure again in {RETRY_S:g} s")
         stopped.wait(RETRY_S)

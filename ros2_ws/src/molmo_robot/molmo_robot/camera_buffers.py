@@ -99,7 +99,7 @@ class CameraBuffer:
         return None if newest is None else newest[0]
 
     def clear(self) -> None:
-        """Forget images and depth (the clock was set back); calibration holds in any time."""
+        """Forget images and depth (the clock was set back); calibration is kept."""
         with self._arrived:
             self._images.clear()
             self._depths.clear()

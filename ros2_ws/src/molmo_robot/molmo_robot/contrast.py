@@ -12,7 +12,7 @@ from molmo_point.images import Array
 CONTRASTS = ("percentile", "minmax", "none")
 
 PERCENTILES = (1.0, 99.0)
-"""The darkest and brightest hundredth do not decide: dead pixels, a lamp, the sun."""
+"""The darkest and brightest 1 % are ignored: dead pixels, a lamp, the sun."""
 
 Grey16 = npt.NDArray[np.uint16]
 
@@ -32,7 +32,7 @@ def grey8(grey: Grey16, contrast: str) -> Array:
     elif contrast == "percentile":
         low, high = (float(v) for v in np.percentile(values, PERCENTILES))
         if high <= low:
-            # A small bright thing on an even ground is all there is to see.
+            # Only a small bright object on an even background differs.
             low, high = float(values.min()), float(values.max())
     if high <= low:
         return np.asarray(values >> 8, np.uint8)

@@ -1,4 +1,4 @@
-"""What a session says about itself on /diagnostics."""
+"""The state of a session as a message for /diagnostics."""
 
 from __future__ import annotations
 

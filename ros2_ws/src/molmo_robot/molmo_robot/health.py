@@ -1,4 +1,4 @@
-"""`Health`: what a session has done and what went wrong, for diagnostics. Counting only; nothing decides by it."""
+"""`Health`: counters and recent problems of a session, for diagnostics only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from molmo_robot.types import Answer
 _NUMBER = re.compile(r"\d+")
 
 PROBLEM_S = 30.0
-"""How long a problem is worth showing after it was last seen."""
+"""Seconds for which a problem is shown after it was last seen."""
 
 
 class Health:
@@ -31,7 +31,7 @@ class Health:
         self.model = ""
 
     def note(self, kind: str, message: str) -> bool:
-        """Remember a problem of some kind; returns whether it is new, so that it is logged once and not at 30 Hz.
+        """Remember a problem of some kind; return whether it is new, so that it is logged once and not at 30 Hz.
 
         A sentence that differs from the one before in its numbers only (stamps, seconds) is not new.
         """

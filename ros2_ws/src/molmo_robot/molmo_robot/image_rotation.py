@@ -1,4 +1,4 @@
-"""Cameras mounted sideways: turn the image upright for the model, and its points back to the image as published."""
+"""Cameras mounted sideways: rotate the image upright for the model, and its points back to the image as published."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from molmo_point.points import Point, Pointing
 
 
 def rotate_image(image: Array, degrees: int) -> Array:
-    """Turn (H, W, 3) clockwise by 0, 90, 180 or 270 degrees; a copy unless the angle is 0."""
+    """Rotate (H, W, 3) clockwise by 0, 90, 180 or 270 degrees; a copy unless the angle is 0."""
     return image if degrees == 0 else np.ascontiguousarray(np.rot90(image, -degrees // 90))
 
 

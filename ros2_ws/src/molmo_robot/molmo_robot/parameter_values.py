@@ -1,4 +1,4 @@
-"""Values of parameters in the parameter's own type, however a parameter file, rclpy or a command line has typed them.
+"""Values of parameters in the parameter's own type, whatever type a parameter file, rclpy or a command line gave them.
 
 YAML and `-p` guess a type from the looks of a value: `true` for the word, `7` for the query "7", `5` for 5.0. A command line has
 text only (`from_text`). The parameter knows what it is; here a value is read as that, and what cannot be comes back as it was.
@@ -44,7 +44,7 @@ def _read_number(value: object, kind: type) -> object:
 
 def _read_word(value: object, choices: Collection[str]) -> object:
     if isinstance(value, bool):
-        # The words true and false are among the choices; of a free text, `on` and `yes` have become True as well.
+        # Where true and false are among the choices the word is known; of free text, `on` and `yes` became True as well.
         word = str(value).lower()
         return word if word in choices else value
     if isinstance(value, (int, float)):

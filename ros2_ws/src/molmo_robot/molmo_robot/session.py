@@ -1,8 +1,8 @@
 """`Session`: camera messages in, answers out, without ROS. The node, the DDS bridge and the bag command are built around it.
 
 Feeding methods are called by subscriptions (any thread) and return at once; `point` is called by requests (one thread each) and
-blocks until there is an outcome. Nothing here raises because of bad data: a bad message is counted and named in `problems`, a bad
-request gets an outcome with a code and a sentence.
+blocks until there is an outcome. Bad data raise nothing: a bad message is counted and named in `problems`, a bad request gets
+an outcome with a code and a message.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Topics and services as tables: what the node and the DDS bridge wire up, and what the documentation lists."""
+"""Topics and services as tables, for the node, the DDS bridge and the documentation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from molmo_robot.settings import Settings
 from molmo_robot.types import Answer, Request
 
 DEPTHS_QUEUED = 5
-"""A depth image must not be pushed out by the next one before its image is chosen; on a busy machine one of a hundred was."""
+"""With 1 a busy machine lost one depth image of a hundred before its image was chosen."""
 
 
 @dataclass(frozen=True)

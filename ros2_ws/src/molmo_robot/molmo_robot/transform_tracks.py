@@ -9,10 +9,10 @@ from molmo_calibration import FrameError, PoseTrack, Transform
 from molmo_robot.stamped_buffer import JUMP_NS
 
 SET_BACK_NS = 300_000_000
-"""Stamps that run on for so long behind the newest one, and nothing newer in between: the publisher's clock was set back."""
+"""Stamps this far behind the newest one, with nothing newer in between, mean that the publisher's clock was set back."""
 
 STILL = 1e-6
-"""Metres and radians: poses closer than this are the same pose said twice."""
+"""Metres and radians: poses closer than this are equal."""
 
 
 class Track:
@@ -64,7 +64,7 @@ class Track:
         """
         at = bisect.bisect_left(self.stamps, stamp_ns)
         last = len(self.stamps) - 1
-        # The two around it decide; the ends are there for the error message.
+        # The two poses around the time are used; the ends are for the error message.
         chosen = sorted({0, last, min(max(at - 1, 0), last), min(at, last)})
         return PoseTrack([(self.stamps[i], self._poses[i]) for i in chosen]).at(stamp_ns)
 
@@ -74,7 +74,7 @@ class Track:
             return False
         if not self._behind or stamp_ns > self._behind[-1][0]:
             self._behind.append((stamp_ns, pose))
-        # A slow publisher beside a lagging one has to get its turn before it is given up.
+        # A slow publisher beside a lagging one must have had time to publish before its track is dropped.
         period_ns = self.stamps[-1] - self.stamps[-2] if len(self.stamps) > 1 else 0
         return self._behind[-1][0] - self._behind[0][0] > max(SET_BACK_NS, 2 * period_ns)
 
@@ -91,7 +91,7 @@ class Track:
 
 
 class Edge:
-    """Everything heard about where one frame is: fixed, moving, in one parent or (by mistake) in several."""
+    """All poses of one frame: fixed, moving, in one parent or (by mistake) in several."""
 
     def __init__(self, child: str, cache_ns: int) -> None:
         self.child = child
@@ -134,7 +134,7 @@ class Edge:
 
     @property
     def conflict(self) -> str:
-        """What two publishers say differently about this frame; empty where they agree."""
+        """The contradiction between two publishers of this frame; empty where they agree."""
         if len(self._tracks) > 1:
             return self._two_parents()
         if self._fixed is None:

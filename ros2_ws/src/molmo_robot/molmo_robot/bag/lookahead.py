@@ -1,4 +1,4 @@
-"""`Lookahead`: what belongs to each image of a recording, found by stamps, however late or early it was logged.
+"""`Lookahead`: the depth image and transforms of each image of a recording, found by stamps, in whatever order they were logged.
 
 A recording is read in the order of its log. Depth, transforms and images were logged when they arrived, and that may be
 seconds apart; a transform that is published once a second is known for an image only when the next one has come. So the
@@ -22,7 +22,7 @@ from molmo_robot.ros_types import AnyImage, TFMessage
 from molmo_robot.topics import Input
 
 HOLD_NS = 120_000_000_000
-"""How far ahead is read at most for a transform: one that comes more rarely says little about the time in between."""
+"""Largest distance in seconds to read ahead for a transform; a rarer one says little about the time in between."""
 
 CACHE_S = 30.0
 MARGIN_S = 1.0
@@ -32,7 +32,7 @@ Stamps = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Shot:
-    """A chosen image: its place among those of its topic, its stamp and when it was logged, both in nanoseconds."""
+    """A chosen image: its index on its topic, its stamp and its log time, both in nanoseconds."""
 
     place: int
     stamp_ns: int
@@ -69,7 +69,7 @@ class Index:
     Args:
         recording: The recording.
         image: Topic of the images.
-        sources: What the robot wants to hear, by topic.
+        sources: Subscriptions of the robot, by topic.
     """
 
     def __init__(self, recording: Recording, image: str, sources: Mapping[str, Input]) -> None:
@@ -109,7 +109,7 @@ class Index:
                 track.logs.append(log_ns)
 
     def relevant(self, frames: Collection[str]) -> set[str]:
-        """Return the frames that decide about where some frames are: they and everything above them."""
+        """Return some frames and all their ancestors."""
         found: set[str] = set()
         waiting = [*frames, *self.frames]
         while waiting:
@@ -127,7 +127,7 @@ class Lookahead:
         recording: The recording; opened once more for this.
         index: Its stamps.
         shots: The chosen images, in log order.
-        sources: What the robot wants to hear, by topic.
+        sources: Subscriptions of the robot, by topic.
         frames: What positions are asked for in, beside the frames of the messages.
     """
 
@@ -155,7 +155,7 @@ class Lookahead:
         self._depths_read = 0
 
     def _plan(self, shots: Sequence[Shot], index: Index) -> tuple[dict[int, int], float]:
-        """{place: log time until which has to be read}, and how many seconds of transforms have to be kept."""
+        """Return {image index: log time to read up to}, and the seconds of transforms to keep."""
         ready = {shot.place: shot.log_ns for shot in shots}
         for shot in shots:
             depth = self._depth_of.get(shot.place)
@@ -207,7 +207,7 @@ class Lookahead:
                     self._kept[self._depths_read] = connection, data
                 self._depths_read += 1
             else:
-                # The index has named what cannot be decoded.
+                # The index has reported what cannot be decoded.
                 with contextlib.suppress(BagError):
                     self._give(source, self._ahead.decode(connection, data))
             self._next = next(self._messages, None)
@@ -228,7 +228,7 @@ class Lookahead:
         self._ahead.close()
 
     def _give(self, source: Input, message: Any) -> None:
-        """Hand over what decides about the images, and of everything else once that it exists."""
+        """Hand over the transforms that the images need; of every other frame only the first, so that its name is known."""
         names = [stamped.child_frame_id.lstrip("/") for stamped in message.transforms]
         message.transforms = [
             stamped
@@ -241,7 +241,7 @@ class Lookahead:
 
 
 def check_type(connection: Any, source: Input) -> None:
-    """Refuse a topic that is not what the robot wants to hear.
+    """Refuse a topic of another type than the robot subscribes to.
 
     Raises:
         BagError: Its type is another one.
@@ -259,7 +259,7 @@ def _sorted(track: Track) -> tuple[Stamps, Stamps]:
 
 
 def _nearest(shots: Sequence[Shot], depths: Sequence[tuple[int, int]]) -> dict[int, int]:
-    """{place: number of the depth image whose stamp is nearest}."""
+    """Return {image index: number of the depth image with the nearest stamp}."""
     if not depths:
         return {}
     stamps = np.array([stamp for stamp, _ in depths], np.int64)

@@ -22,14 +22,14 @@ MAGIC = b"\x89MCAP0\r\n"
 FOOTER_BYTES = 37
 HEADER, SCHEMA, CHANNEL, MESSAGE, CHUNK = 0x01, 0x03, 0x04, 0x05, 0x06
 UNKNOWN = b"\x7f"
-"""An opcode below 0x80 that the format leaves free: readers have to pass over what they do not know."""
+"""An opcode below 0x80 that the format leaves free: readers must skip unknown opcodes."""
 
 ROS2_SCHEMAS = ("ros2msg", "ros2idl", "omgidl", "")
 ROS2_MESSAGES = ("cdr",)
 
 
 class Foreign:
-    """What an MCAP file holds beside ROS 2 messages, and the bytes that hide it.
+    """The foreign content of an MCAP file, and the byte changes that hide it.
 
     Attributes:
         topics: {topic: how its messages are encoded}.
@@ -39,7 +39,7 @@ class Foreign:
     def __init__(self, path: Path) -> None:
         self.topics: dict[str, str] = {}
         self.changes: dict[int, bytes] = {}
-        # What is damaged is the reader's to name.
+        # The reader reports damage.
         with path.open("rb") as file, contextlib.suppress(struct.error):
             if file.read(len(MAGIC)) == MAGIC:
                 self._look(file)
@@ -60,7 +60,7 @@ class Foreign:
                 return
 
     def _hide(self, records: Iterator[tuple[int, int, bytes]]) -> bool:
-        """Hide the foreign schemas and channels; returns whether there were any channels at all."""
+        """Hide the foreign schemas and channels; return whether there is any channel."""
         foreign: dict[int, str] = {}
         channels = False
         for at, kind, content in records:
@@ -140,7 +140,7 @@ class _ChangedPath:
 
 
 class TolerantMcap(McapReader):
-    """rosbags' MCAP reader, blind for what is not ROS 2; `foreign` says what that is."""
+    """rosbags' MCAP reader, which skips what is not ROS 2 and names it in `foreign`."""
 
     def __init__(self, path: Any) -> None:
         super().__init__(path)
@@ -163,7 +163,7 @@ class _TolerantFolder(DirectoryReader):
 
 
 class TolerantReader(Reader):
-    """rosbags' reader of folders, .mcap and .db3 files, blind for what is not ROS 2."""
+    """rosbags' reader of folders, .mcap and .db3 files, which skips what is not ROS 2."""
 
     STORAGE_PLUGINS: Mapping[str, Any] = {
         "dir": _TolerantFolder,

@@ -47,7 +47,7 @@ class Recording:
         self.path = path
         self.types = types
         self._source, self._owner = source, owner
-        # Types of a recording are its own: the same name may have other fields in another distribution.
+        # A recording brings its own types: the same name may have other fields in another distribution.
         self._own = get_typestore(Stores.EMPTY)
         try:
             self._reader = source.reader()
@@ -58,7 +58,7 @@ class Recording:
         self._open = True
 
     def again(self) -> Recording:
-        """Open the recording once more, to read it at another place. Close this one after it.
+        """Open a second reader at another position. Close it before this one.
 
         Raises:
             BagError: It is damaged.
@@ -89,7 +89,7 @@ class Recording:
         return int(self._reader.message_count)
 
     def type_of(self, topic: str, expected: Collection[str], option: str) -> str:
-        """Return the type of a topic that has to be there.
+        """Return the type of a required topic.
 
         Raises:
             BagError: It is not there, or of another type; says what is.
@@ -176,7 +176,7 @@ class Recording:
 
 
 class _explained:
-    """Turns whatever a damaged file makes rosbags raise into a `BagError`; our own errors pass."""
+    """Convert any exception of rosbags on a damaged file into a `BagError`; errors of this project pass."""
 
     def __init__(self, path: Path, what: str = "") -> None:
         self._path = path
@@ -202,7 +202,7 @@ class _explained:
 
 
 def _advice(path: Path, words: str) -> str:
-    """What mends a recording, where it is one that can be mended."""
+    """Return the command that repairs a recording, where one can."""
     if path.is_dir() and not (path / "metadata.yaml").exists():
         return "; `ros2 bag reindex` writes the metadata.yaml that is missing"
     files = sorted(path.glob("*.mcap")) if path.is_dir() else [path]

@@ -15,7 +15,7 @@ SPHERE, ADD = 2, 0
 
 
 class RerunFile:
-    """A file in the making; answers are added in the order of their stamps.
+    """A file being written; answers are added in the order of their stamps.
 
     Args:
         path: Of the .rrd file.
@@ -34,7 +34,7 @@ class RerunFile:
         self._stream.save(str(path))
 
     def add(self, answer: Any, messages: Mapping[str, Any]) -> None:
-        """Add the image of an answer with what was found in it.
+        """Add the image of an answer with its points.
 
         Args:
             answer: What a robot answered.
@@ -63,7 +63,7 @@ class RerunFile:
         )
 
     def close(self) -> None:
-        """Write what is left."""
+        """Flush and close the file."""
         self._stream.flush()
         self._stream.disconnect()
 

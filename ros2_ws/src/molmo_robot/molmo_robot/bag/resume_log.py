@@ -53,7 +53,7 @@ class ResumeLog:
         self._file.close()
 
     def remove(self) -> None:
-        """Close and delete it: the work is done."""
+        """Close and delete the file."""
         self._file.close()
         self._path.unlink(missing_ok=True)
 

@@ -24,7 +24,7 @@ CAMERA = "camera"
 
 
 class Run:
-    """Plays a recording to a robot."""
+    """Feeds a recording to a robot."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Run:
         )
 
     def _prepare(self, sources: Mapping[str, Input]) -> None:
-        """Hand over what holds for the whole recording and may come late in it: fixed transforms, calibration."""
+        """Hand over the fixed transforms and the calibration, which hold for the whole recording and may come late in it."""
         fixed = [t for t, s in sources.items() if s.role == "fixed"]
         for connection, _, data in self._recording.messages(fixed):
             # The index has named what cannot be decoded.
@@ -104,7 +104,7 @@ class Run:
         source.receive(self._recording.decode(connection, data))
 
     def _answer(self, place: int, connection: Any, data: bytes, ahead: Lookahead) -> Answer | None:
-        """The answer about one image, or None where it cannot be read."""
+        """Return the answer about one image, or None where it cannot be read."""
         cached = self._resume_log.get(place)
         start = time.monotonic()
         try:

@@ -1,4 +1,4 @@
-"""`Source`: where a recording lies, and readers for it: unpacked where it is compressed, converted where it is of ROS 1."""
+"""`Source`: the path of a recording and readers for it; compressed ones are unpacked, ROS 1 bags converted."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Source:
 
 
 def _unpack(packed: Path, unpacked: Path) -> None:
-    # rosbags brings it along where Python has none.
+    # A dependency of rosbags where the standard library has none.
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:

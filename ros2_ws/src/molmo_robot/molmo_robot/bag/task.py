@@ -1,4 +1,4 @@
-"""What a run over a recording is asked to do, and what it did: `Selection`, `Task`, `Summary`; plain values."""
+"""The task of a run over a recording and its summary: `Selection`, `Task`, `Summary`."""
 
 from __future__ import annotations
 
@@ -91,11 +91,11 @@ class Task:
     identity: str = ""
 
     def resume_path(self) -> Path:
-        """Where the answers are kept until the run is complete."""
+        """Path of the resume log."""
         return self.out.with_name(self.out.name + ".answers.jsonl")
 
     def fingerprint(self) -> dict[str, object]:
-        """What an interrupted run must have in common with this one."""
+        """What an interrupted run must share with this one, to be resumed by it."""
         files = sorted(self.recording.glob("*")) if self.recording.is_dir() else [self.recording]
         states = [f.stat() for f in files if f.is_file()]
         return {

@@ -13,11 +13,11 @@ from molmo_robot.dds.types import RosTypes
 STORAGES = ("mcap", "sqlite3")
 
 NO_HASH = "RIHS01_" + "0" * 64
-"""For types whose definition neither the recording nor the distribution has: their bytes are copied all the same."""
+"""For types whose definition neither the recording nor the distribution has: their bytes are still copied."""
 
 
 class BagWriter:
-    """A recording in the making; it appears under its name only when `finish` is called.
+    """A recording being written; it gets its name when `finish` is called.
 
     Args:
         path: `NAME.mcap` for one file, anything else for a rosbag2 folder.
@@ -66,7 +66,7 @@ class BagWriter:
         return unknown
 
     def add_topic(self, topic: str, type_name: str, types: RosTypes) -> None:
-        """Make a topic of ours.
+        """Create a result topic.
 
         Raises:
             BagError: The recording has it already.
@@ -84,7 +84,7 @@ class BagWriter:
         self._writer.write(self._connections[connection.id, id(connection.owner)], stamp_ns, data)
 
     def write(self, topic: str, stamp_ns: int, data: bytes) -> None:
-        """Write a message of ours."""
+        """Write a result message."""
         self._writer.write(self._connections[topic], stamp_ns, data)
 
     def finish(self) -> None:
@@ -97,7 +97,7 @@ class BagWriter:
         shutil.rmtree(self._part, ignore_errors=True)
 
     def discard(self) -> None:
-        """Throw away what was written so far."""
+        """Delete what was written so far."""
         self._writer.close()
         shutil.rmtree(self._part, ignore_errors=True)
 

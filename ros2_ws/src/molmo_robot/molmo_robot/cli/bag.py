@@ -125,7 +125,7 @@ def topics_of(image: str, info: str, depth: str, depth_info: str) -> dict[str, o
         "camera.info_topic": info,
         "camera.depth_topic": depth,
         "camera.depth_info_topic": depth_info,
-        # Everything that belongs to an image is there when it is answered: there is nothing to wait for.
+        # All data of an image are there when it is answered, so nothing is waited for.
         "tf_timeout_s": 0.0,
     }
 
@@ -157,13 +157,13 @@ def transports(
 
 
 def wants_metres(parameters: dict[str, object]) -> bool:
-    """Whether positions were asked for, and not pixels alone."""
+    """Whether positions are requested, not only pixels."""
     names = ("camera.info_topic", "camera.depth_topic", "target_frame", "position_source")
     return any(parameters.get(name) for name in names)
 
 
 def exit_code(summary: Summary, *, asked: bool) -> int:
-    """0 where something was found (and placed, where metres were asked for), 3 where nothing is there, 1 where it failed."""
+    """Return 0 where points were found (with positions, where requested), 3 where nothing matches, 1 after a failure."""
     if not summary.points:
         return FAILED if summary.failures else NOTHING
     return FAILED if asked and not summary.placed else FOUND
@@ -214,7 +214,7 @@ def run(
 
 
 def report(summary: Summary, task: Task, *, as_json: bool, asked: bool = False) -> None:
-    """Print the result on stdout, what went wrong on stderr; points without metres only where metres were `asked` for."""
+    """Print the result on stdout, problems on stderr; points without positions only where positions were requested (`asked`)."""
     unplaced = summary.unplaced if asked else ()
     for words in (*summary.warnings, *summary.failures, *unplaced):
         typer.echo(f"molmo-point: {words}", err=True)

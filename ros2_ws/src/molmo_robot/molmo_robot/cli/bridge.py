@@ -120,10 +120,10 @@ def serve(
     """Answer until `stopped` is set.
 
     Args:
-        pointer: Who answers.
+        pointer: The model.
         parameters: Of the robot, by their full names.
         stopped: Ends it.
-        quiet: No talk on stderr.
+        quiet: Write nothing to stderr.
         distro: Whose message definitions count.
         options: Of `Participant`.
     """

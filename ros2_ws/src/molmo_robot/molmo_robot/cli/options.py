@@ -1,4 +1,4 @@
-"""What the commands for robots share: the door to the robot, and parameters on the command line."""
+"""Options and imports that the commands for robots share."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def transform_topics(namespace: str) -> dict[str, object]:
 
 
 def robot_class() -> Any:
-    """Return `molmo_robot.robot.Robot`, the ROS-free half of the ROS package.
+    """Return `molmo_robot.robot.Robot`, which needs no ROS.
 
     Raises:
         MissingExtra: The package, or the calibration it stands on, is not there.
@@ -69,7 +69,7 @@ def parameters_of(settings: list[str] | None) -> dict[str, object]:
 
 
 def _part(name: str) -> Any:
-    """A module of this package that stands on the calibration."""
+    """Import a module of this package that needs the calibration."""
     try:
         return importlib.import_module(f"molmo_robot.{name}")
     except ImportError as error:

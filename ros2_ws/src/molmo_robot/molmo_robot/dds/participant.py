@@ -131,7 +131,7 @@ class Participant:
         return Publisher(made, wire)
 
     def reader(self, topic: str, type_name: str, qos: Qos, receive: Callable[[Any], None]) -> None:
-        """Subscribe; `receive` is called on a DDS thread with each message, which it must not hold up.
+        """Subscribe; `receive` is called on a DDS thread with each message, which it must not block.
 
         A message whose bytes do not fit its type is logged and dropped; it does not reach `receive`.
         """

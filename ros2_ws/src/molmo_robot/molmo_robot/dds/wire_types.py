@@ -62,7 +62,7 @@ class WireTypes:
             return cls(types.from_cdr(data, type_name))
 
         def deserialize_key(cls: type[Any], data: bytes, *_: Any, **__: Any) -> Any:
-            # ROS 2 types have no key: what comes without data says that a writer left.
+            # ROS 2 types have no key: a sample without data means that a writer left.
             return cls(None)
 
         described = self._describe(type_name)

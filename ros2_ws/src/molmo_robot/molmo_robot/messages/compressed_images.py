@@ -47,7 +47,7 @@ class ImageFormat:
 
     @property
     def mosaic(self) -> bool:
-        """Whether one channel of it holds a Bayer pattern: nothing has been made of the camera's one."""
+        """Whether its one channel still holds the Bayer pattern."""
         return (self.stored or self.encoding).startswith("bayer")
 
     @property
@@ -92,7 +92,7 @@ def rgb_of_compressed(
 
 
 def _grey16(data: bytes) -> Grey16 | None:
-    """A PNG with one channel of 16 bits, else None; what is broken is `load_image`'s to say."""
+    """A PNG with one channel of 16 bits, else None; `load_image` reports what is broken."""
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if not image.mode.startswith("I") or image.width * image.height > MAX_PIXELS:

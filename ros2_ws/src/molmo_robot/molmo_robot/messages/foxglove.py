@@ -16,7 +16,7 @@ SIGMAS = 2.1460
 
 
 def image_annotations(make: Make, answer: Answer, settings: Settings) -> Message:
-    """Build the `foxglove_msgs/ImageAnnotations`: a circle and a label for each point, an ellipse where it is known."""
+    """Build the `foxglove_msgs/ImageAnnotations`: a circle and a label for each point, an ellipse for each covariance."""
     time = stamp(make, answer.snapshot.stamp_ns)
     clear = _color(make, 0.0, 0.0, 0.0, 0.0)
     green = _color(make, 0.1, 1.0, 0.3, 1.0)

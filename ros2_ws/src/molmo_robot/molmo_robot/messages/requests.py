@@ -38,7 +38,7 @@ def request_of(message: PointRequestMessage, request_id: str = "") -> Request:
 
 
 def continuous_request_of(message: SetQueryMessage) -> Request:
-    """Read a request of `SetQuery.srv`; its `max_rate` is the caller's to read."""
+    """Read a request of `SetQuery.srv`; the caller reads its `max_rate`."""
     return Request(
         query=str(message.query),
         camera=str(message.camera),

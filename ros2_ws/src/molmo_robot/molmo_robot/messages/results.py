@@ -80,7 +80,7 @@ def empty_array(make: Make) -> Message:
         camera="",
         request_id="",
         model="",
-        # "Nothing found" would be a claim; what is read here first is the result's code.
+        # Not NOT_FOUND: that would be a claim. The code of the result says what happened.
         status=STATUS_NUMBERS[Status.PENDING],
         image_width=0,
         image_height=0,
@@ -138,7 +138,7 @@ def _detection(make: Make, answer: Answer, located: LocatedPoint, size_px: float
     hypothesis = _hypothesis(make, answer, located)
     same_frame = answer.position_frame == answer.snapshot.frame_id.lstrip("/")
     known = same_frame and located.position.status is PositionStatus.OK
-    # Detection2D has one frame, the image's: a position in another frame has no place in it.
+    # Detection2D has one frame, the image's: a position in another frame cannot be given.
     pose = pose_with_covariance(make, located) if known else _unknown_pose(make)
     return make(
         "vision_msgs/msg/Detection2D",
@@ -152,7 +152,7 @@ def _detection(make: Make, answer: Answer, located: LocatedPoint, size_px: float
 
 
 def pose_with_covariance(make: Make, located: LocatedPoint) -> Message:
-    """Build a `geometry_msgs/PoseWithCovariance`: no orientation is known, which a variance of pi^2 says."""
+    """Build a `geometry_msgs/PoseWithCovariance`: the orientation is unknown, with a variance of pi^2."""
     covariance = np.zeros((6, 6))
     covariance[:3, :3] = located.position.covariance
     covariance[3:, 3:] = np.eye(3) * np.pi**2

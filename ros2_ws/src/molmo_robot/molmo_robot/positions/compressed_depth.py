@@ -1,7 +1,7 @@
 """Depth in a `sensor_msgs/CompressedImage`: image_transport's `compressedDepth` (PNG and RVL) and 16-bit PNG of `compressed`.
 
-`compressedDepth` begins with a header of 12 bytes (int32 format, float32 a, float32 b). A 16UC1 image is stored as it is. A 32FC1
-image is stored as 16-bit inverse depth: z = a / (stored - b), where 0 means no reading.
+`compressedDepth` begins with a header of 12 bytes (int32 format, float32 a, float32 b). A 16UC1 image is stored unchanged. A
+32FC1 image is stored as 16-bit inverse depth: z = a / (stored - b), where 0 means no reading.
 """
 
 from __future__ import annotations
