@@ -21,7 +21,7 @@ import zmq
 from molmo_point.client.zmq_client import ZmqPointer
 from molmo_point.pointer import ImageLike
 from molmo_point.points import Point, Pointing, Status
-from molmo_point.service.dispatcher import Desk
+from molmo_point.service.dispatcher import Dispatcher
 from molmo_point.service.zmq.server import ZmqServer
 from molmo_point.testing import FakePointer
 from molmo_point.wire import picture_from
@@ -49,14 +49,14 @@ class InstantPointer(FakePointer):
 
 def serve_points(ready: Connection) -> None:
     """Run our server until the pipe says otherwise."""
-    desk = Desk(InstantPointer)
-    server = ZmqServer(desk, "tcp://127.0.0.1:*")
-    desk.start()
+    dispatcher = Dispatcher(InstantPointer)
+    server = ZmqServer(dispatcher, "tcp://127.0.0.1:*")
+    dispatcher.start()
     server.start()
     ready.send(server.address)
     ready.recv()
     server.stop()
-    desk.stop()
+    dispatcher.stop()
 
 
 def serve_echo(ready: Connection) -> None:

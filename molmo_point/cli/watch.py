@@ -190,11 +190,11 @@ def _publisher(address: str | None, insecure: bool) -> Iterator[Callable[[Public
     import zmq
 
     from molmo_point.errors import UsageError
-    from molmo_point.service.bind_check import check_exposure, host_of
+    from molmo_point.service.bind_check import check_bind_address, host_of
     from molmo_point.wire import encode_publication
 
     remedy = "publish through a server with --curve-dir"
-    check_exposure(host_of(address), secured=False, insecure=insecure, remedy=remedy)
+    check_bind_address(host_of(address), secured=False, insecure=insecure, remedy=remedy)
     context: zmq.Context[Any] = zmq.Context.instance()
     socket = context.socket(zmq.PUB)
     try:

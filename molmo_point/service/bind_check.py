@@ -44,7 +44,7 @@ def host_of(address: str) -> str:
     return parts.hostname or ""
 
 
-def check_exposure(host: str, *, secured: bool, insecure: bool, remedy: str) -> None:
+def check_bind_address(host: str, *, secured: bool, insecure: bool, remedy: str) -> None:
     """Refuse to open an unsecured server to the network.
 
     Args:

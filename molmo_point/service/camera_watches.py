@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from molmo_point.client.remote import RemotePointer
 from molmo_point.errors import Busy, MissingExtra, PointError, Refused, UsageError
 from molmo_point.images import load_image
-from molmo_point.service.dispatcher import Desk
-from molmo_point.service.in_process import DeskLink
+from molmo_point.service.dispatcher import Dispatcher
+from molmo_point.service.in_process import InProcessTransport
 from molmo_point.wire import Buffer, Op, Picture, Request, WireError, check_picture
 from molmo_point.wording import counted
 
@@ -24,16 +24,16 @@ STOPS_S = 8.0
 """How long the threads of one camera may take to end: a question under way is failed by the server's own stop."""
 
 
-class Standing:
+class CameraWatches:
     """The watched cameras of one server.
 
     Args:
-        desk: Where the questions go; also gives the limits and publishes.
+        dispatcher: Where the questions go; also gives the limits and publishes.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._watched: dict[str, _Watched] = {}
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._watched: dict[str, WatchedCamera] = {}
 
     def handle(self, caller: str, request: Request, payload: Buffer | None) -> None:
         """Begin, feed or end a watch; never waits.
@@ -51,8 +51,8 @@ class Standing:
         watched = self._watched.get(camera)
         if watched is not None and watched.caller != caller:
             raise Refused(f"another client watches camera {camera}: choose another name")
-        keep_s = self._desk.settings.view_idle_s
-        if not self._desk.cameras.claim(camera, ("zmq", caller), keep_s):
+        keep_s = self._dispatcher.settings.view_idle_s
+        if not self._dispatcher.cameras.claim(camera, ("zmq", caller), keep_s):
             raise Refused(f"another client uses camera {camera}: choose another name")
         if request.op is Op.WATCH:
             self._begin(caller, camera, request)
@@ -60,12 +60,12 @@ class Standing:
             raise WireError(f"camera {camera} is not watched: begin with the operation watch")
         elif request.op is Op.UNWATCH:
             self._watched.pop(camera).stop()
-            self._desk.cameras.release(camera, ("zmq", caller))
+            self._dispatcher.cameras.release(camera, ("zmq", caller))
         elif payload is None or request.image is None:
             raise WireError("frame needs a picture")
         else:
             picture = Picture(request.image, payload)
-            check_picture(picture, self._desk.settings.max_pixels)
+            check_picture(picture, self._dispatcher.settings.max_pixels)
             watched.put(picture, request)
 
     def stop(self) -> None:
@@ -79,43 +79,47 @@ class Standing:
             watched.join(STOPS_S)
 
     def _begin(self, caller: str, camera: str, request: Request) -> None:
-        if self._desk.publish_port is None:
+        if self._dispatcher.publish_port is None:
             raise Refused("this server publishes nothing: it was started without --publish")
         if not request.queries:
             raise WireError('watch needs "queries", a list of what to look for')
         known = self._watched.pop(camera, None)
         if known is not None:
             known.stop()
-        if len(self._watched) >= self._desk.settings.max_watches:
+        if len(self._watched) >= self._dispatcher.settings.max_watches:
             raise Busy(
                 f"{counted(len(self._watched), 'camera')} watched already, the server takes no more"
             )
-        self._watched[camera] = _Watched(self._desk, caller, camera, request.queries)
+        self._watched[camera] = WatchedCamera(self._dispatcher, caller, camera, request.queries)
 
     def _sweep(self) -> None:
         """End the watches whose cameras have been silent for long."""
-        oldest = time.monotonic() - self._desk.settings.view_idle_s
+        oldest = time.monotonic() - self._dispatcher.settings.view_idle_s
         for camera in [c for c, watched in self._watched.items() if watched.fed < oldest]:
             self._watched.pop(camera).stop()
 
 
-class _Watched:
+class WatchedCamera:
     """One camera: a thread of its own decodes the newest frame, follows and publishes."""
 
-    def __init__(self, desk: Desk, caller: str, camera: str, queries: Sequence[str]) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, caller: str, camera: str, queries: Sequence[str]
+    ) -> None:
         try:
             from molmo_point.tracking.camera_watch import CameraWatch
         except MissingExtra as error:
             raise Refused(f"this server cannot follow points: {error}") from None
         self.caller = caller
-        self._max_pixels = desk.settings.max_pixels
+        self._max_pixels = dispatcher.settings.max_pixels
         self.fed = time.monotonic()
         self._problem: PointError | None = None
         self._newest: tuple[Picture, Request] | None = None
         self._changed = threading.Condition()
         self._stopping = False
-        pointer = RemotePointer(DeskLink(desk), camera=camera)
-        self._watch = CameraWatch(pointer, queries, camera=camera, publish=desk.publish).start()
+        pointer = RemotePointer(InProcessTransport(dispatcher), camera=camera)
+        self._watch = CameraWatch(
+            pointer, queries, camera=camera, publish=dispatcher.publish
+        ).start()
         self._thread = threading.Thread(target=self._run, name=f"camera-{camera}", daemon=True)
         self._thread.start()
 

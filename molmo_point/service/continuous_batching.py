@@ -11,7 +11,7 @@ from molmo_point.errors import PointError
 from molmo_point.pointer import Pointer
 from molmo_point.points import Pointing
 from molmo_point.service.job import Job
-from molmo_point.service.sequential import internal, stamped
+from molmo_point.service.sequential import internal_error, with_request_metadata
 from molmo_point.service.views import Views
 from molmo_point.wire import Op
 
@@ -41,7 +41,7 @@ class Scheduler(Protocol):
     def step(self) -> list[Any]: ...
 
 
-class JoiningAnswers:
+class ContinuousBatcher:
     """Jobs at work in one scheduler. Belongs to the worker's thread alone.
 
     Args:
@@ -66,7 +66,7 @@ class JoiningAnswers:
         pointer: Pointer,
         views: Views,
         on_batch: Callable[[int], None],
-    ) -> JoiningAnswers | None:
+    ) -> ContinuousBatcher | None:
         """Return one for a Pointer that can schedule (`LocalPointer.scheduler`), None for another."""
         scheduler = getattr(pointer, "scheduler", None)
         if scheduler is None:
@@ -106,7 +106,7 @@ class JoiningAnswers:
             return True
         except Exception as error:
             log.exception("reading the picture for %r failed", request.query[:80])
-            job.fail(internal(error))
+            job.fail(internal_error(error))
             return True
         self._began[job] = began
         self._on_batch(len(self._began))
@@ -132,7 +132,7 @@ class JoiningAnswers:
             elif news.result is not None:
                 began = self._began.pop(job)
                 if isinstance(news.result, Pointing):
-                    job.pointing(stamped(news.result, job, began))
+                    job.pointing(with_request_metadata(news.result, job, began))
                 else:
                     job.text(news.result)
 

@@ -15,8 +15,8 @@ from molmo_point.errors import ImageError, PointError
 from molmo_point.images import load_image
 from molmo_point.service.file_structure import check_png, jpeg_scans
 from molmo_point.service.job import Job
-from molmo_point.service.request_queue import Line
-from molmo_point.service.sequential import internal
+from molmo_point.service.request_queue import RequestQueue
+from molmo_point.service.sequential import internal_error
 from molmo_point.wire import Picture
 
 log = logging.getLogger(__name__)
@@ -74,12 +74,12 @@ class Decoding:
     """The threads that decode what waits in the queue.
 
     Args:
-        line: The queue.
+        queue: The queue.
         max_pixels: Largest width x height, by the decoder's own word.
     """
 
-    def __init__(self, line: Line, max_pixels: int) -> None:
-        self._line = line
+    def __init__(self, queue: RequestQueue, max_pixels: int) -> None:
+        self._queue = queue
         self._max_pixels = max_pixels
         self._threads = [
             threading.Thread(target=self._run, name=f"molmo-decode-{number}", daemon=True)
@@ -98,8 +98,8 @@ class Decoding:
                 thread.join(timeout_s)
 
     def _run(self) -> None:
-        while not self._line.closed:
-            job = self._line.take_to_decode(1.0)
+        while not self._queue.closed:
+            job = self._queue.take_to_decode(1.0)
             if job is not None:
                 self._decode(job)
 
@@ -109,11 +109,11 @@ class Decoding:
             if picture is not None and not job.finished:
                 job.decoded = load_image(picture.image(), max_pixels=self._max_pixels)
         except PointError as error:
-            self._line.remove(job)
+            self._queue.remove(job)
             job.fail(error)
         except Exception as error:
             log.exception("a picture could not be decoded")
-            self._line.remove(job)
-            job.fail(internal(error))
+            self._queue.remove(job)
+            job.fail(internal_error(error))
         finally:
-            self._line.decoded(job)
+            self._queue.decoded(job)

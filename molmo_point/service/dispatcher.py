@@ -17,8 +17,8 @@ from molmo_point.service.decoding import Decoding, decode_pixels
 from molmo_point.service.housekeeping import Housekeeping
 from molmo_point.service.job import Job, Listener, Owner, Transport, Turn
 from molmo_point.service.metrics import Metrics
-from molmo_point.service.reply_cache import Memory
-from molmo_point.service.request_queue import Errand, Line
+from molmo_point.service.reply_cache import ReplyCache
+from molmo_point.service.request_queue import IdleTask, RequestQueue
 from molmo_point.service.settings import Settings
 from molmo_point.service.worker import Worker
 from molmo_point.wire import (
@@ -39,7 +39,7 @@ TEXT = frozenset({Op.ASK, Op.STREAM_TEXT})
 """Questions that some models answer without a picture."""
 
 
-class Desk:
+class Dispatcher:
     """Takes requests of all transports to one worker.
 
     Args:
@@ -49,20 +49,20 @@ class Desk:
 
     def __init__(self, load: Callable[[], Pointer], settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
-        self._line = Line(
+        self._queue = RequestQueue(
             self.settings.capacity, self.settings.max_queue_bytes, self.settings.decode_ahead
         )
-        self._memory = Memory(
+        self._cache = ReplyCache(
             self.settings.memory_answers,
             self.settings.memory_bytes,
             self.settings.memory_s,
             self.settings.memory_image_bytes,
         )
-        self.metrics = Metrics(self._line.__len__, lambda: self.worker.state()[0])
-        self.worker = Worker(load, self._line, self.settings, self.metrics.batch)
+        self.metrics = Metrics(self._queue.__len__, lambda: self.worker.state()[0])
+        self.worker = Worker(load, self._queue, self.settings, self.metrics.batch)
         self.cameras = Cameras(self.settings.camera_idle_s)
-        self._decoding = Decoding(self._line, self.settings.max_pixels)
-        self._housekeeping = Housekeeping(self._line, self._memory)
+        self._decoding = Decoding(self._queue, self.settings.max_pixels)
+        self._housekeeping = Housekeeping(self._queue, self._cache)
         self._began = time.monotonic()
         self._publishers: list[Callable[[Publication], None]] = []
         self.publish_port: int | None = None
@@ -84,9 +84,9 @@ class Desk:
         self._decoding.stop()
         self._housekeeping.stop()
 
-    def while_idle(self, errand: Errand | None) -> None:
+    def set_idle_task(self, idle_task: IdleTask | None) -> None:
         """Have the worker do something while no question waits; None to end that."""
-        self._line.errand = errand
+        self._queue.idle_task = idle_task
 
     def info(self) -> ServerInfo:
         """Say what this server is and how it is, at once."""
@@ -98,13 +98,13 @@ class Desk:
             state=state,
             max_message_bytes=self.settings.max_message_bytes,
             max_pixels=self.settings.max_pixels,
-            waiting=len(self._line),
-            capacity=self._line.capacity,
+            waiting=len(self._queue),
+            capacity=self._queue.capacity,
             publishes=self.publish_port,
             uptime_s=round(time.monotonic() - self._began, 3),
         )
 
-    def ask(
+    def submit(
         self,
         request: Request,
         payload: Buffer | None,
@@ -144,10 +144,10 @@ class Desk:
             camera_owner=camera_owner,
             once=once,
         )
-        known = self._memory.find(job.key)
+        known = self._cache.find(job.key)
         if known is None:
             job.decode_pixels, job.quick = self._check(request, picture)
-            known = self._memory.add(job)
+            known = self._cache.add(job)
         if known is not None:
             repeats = job.repeats(known)
             if repeats and not known.failed:
@@ -159,23 +159,25 @@ class Desk:
             if repeats is False and job.turn == known.turn:
                 raise WireError(f"id {request.id} was used before, for another question")
             job.decode_pixels, job.quick = self._check(request, picture)
-            self._memory.replace(job)
-        job.when_finished(self._finished)
+            self._cache.replace(job)
+        job.on_finish(self._finished)
         job.listen(owner, listener)
         try:
-            self._line.put(job)
+            self._queue.put(job)
         except PointError:
-            self._memory.forget(job)
+            self._cache.forget(job)
             raise
         return job
 
-    def again(self, caller: str, name: str, owner: Owner, listener: Listener, seq: int = 0) -> Job:
+    def resume(
+        self, caller: str, name: str, owner: Owner, listener: Listener, seq: int = 0
+    ) -> Job:
         """Repeat the replies to a known request from number `seq` on, and go on with those to come.
 
         Raises:
             UnknownRequest: No such request here: never arrived, refused, forgotten, or before a restart.
         """
-        job = self._memory.find((caller, name))
+        job = self._cache.find((caller, name))
         if job is None:
             raise UnknownRequest(f"no request {name} of this client is known here")
         job.listen(owner, listener, seq)
@@ -183,17 +185,17 @@ class Desk:
 
     def cancel(self, caller: str, name: str) -> None:
         """End a request at once, waiting or at work; one that is not known or answered is left alone."""
-        job = self._memory.find((caller, name))
+        job = self._cache.find((caller, name))
         if job is not None:
-            self._line.remove(job)
-            job.withdraw()
+            self._queue.remove(job)
+            job.cancel()
 
     def cancel_all(self, caller: str) -> None:
         """End all requests of a caller that has gone."""
-        for job in self._memory.unfinished():
+        for job in self._cache.unfinished():
             if job.caller == caller:
-                self._line.remove(job)
-                job.withdraw()
+                self._queue.remove(job)
+                job.cancel()
 
     def cancel_soon(self, caller: str, name: str) -> None:
         """As `cancel`, in another thread: also for a listener, which is called while its job is locked."""
@@ -219,9 +221,9 @@ class Desk:
 
     def _finished(self, job: Job, reply: Reply) -> None:
         if job.once:
-            self._memory.forget(job)
+            self._cache.forget(job)
         else:
-            self._memory.answered(job)
+            self._cache.mark_finished(job)
         self.metrics.finished(job, reply)
         camera = job.request.camera
         # A standing query publishes what it makes of the answers itself.

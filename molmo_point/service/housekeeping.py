@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable
 
 from molmo_point.errors import TimedOut
-from molmo_point.service.reply_cache import Memory
-from molmo_point.service.request_queue import Line
+from molmo_point.service.reply_cache import ReplyCache
+from molmo_point.service.request_queue import RequestQueue
 
 EVERY_S = 0.25
 """How often deadlines are looked at: the most by which the news of one is late."""
@@ -21,13 +21,13 @@ class Housekeeping:
     """One thread beside the model's.
 
     Args:
-        line: Its jobs' deadlines are watched.
-        memory: The same for jobs at work.
+        queue: Its jobs' deadlines are watched.
+        cache: The same for jobs at work.
     """
 
-    def __init__(self, line: Line, memory: Memory) -> None:
-        self._line = line
-        self._memory = memory
+    def __init__(self, queue: RequestQueue, cache: ReplyCache) -> None:
+        self._queue = queue
+        self._cache = cache
         self._tasks: deque[Callable[[], None]] = deque()
         self._soon = threading.Event()
         self._stopping = False
@@ -58,8 +58,8 @@ class Housekeeping:
             self._sweep()
 
     def _sweep(self) -> None:
-        self._line.expire()
-        for job in self._memory.unfinished():
+        self._queue.expire()
+        for job in self._cache.unfinished():
             if job.left_s() < -OVERDUE_S:
                 job.fail(
                     TimedOut(f"the model was still at work {OVERDUE_S:.0f} s after the deadline")

@@ -8,19 +8,19 @@ import time
 from molmo_point.client.cancellation import CancelToken
 from molmo_point.client.transport import Replies
 from molmo_point.errors import TimedOut
-from molmo_point.service.dispatcher import Desk
+from molmo_point.service.dispatcher import Dispatcher
 from molmo_point.wire import Picture, Reply, Request, ServerInfo
 
 GRACE_S = 1.0
 
 
-class DeskLink:
-    """A `Transport` to a desk in this process."""
+class InProcessTransport:
+    """A `Transport` to a dispatcher in this process."""
 
     url = "this server"
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
 
     def exchange(
         self,
@@ -32,8 +32,8 @@ class DeskLink:
         """As `Transport.exchange`."""
         caller = request.client or "watch"
         cancel_token = cancel_token or CancelToken()
-        # The desk ends a request at once, and its last reply wakes whoever waits here.
-        with cancel_token.on_cancel(lambda: self._desk.cancel(caller, request.id)):
+        # The dispatcher ends a request at once, and its last reply wakes whoever waits here.
+        with cancel_token.on_cancel(lambda: self._dispatcher.cancel(caller, request.id)):
             yield from self._exchange(caller, request, picture, timeout_s, cancel_token)
 
     def _exchange(
@@ -45,7 +45,7 @@ class DeskLink:
         cancel_token: CancelToken,
     ) -> Replies:
         replies: queue.Queue[Reply] = queue.Queue()
-        job = self._desk.ask(
+        job = self._dispatcher.submit(
             request,
             picture.data if picture is not None else None,
             caller=caller,
@@ -53,8 +53,8 @@ class DeskLink:
             owner=replies,
             listener=replies.put,
         )
-        if cancel_token.cancelled:  # before the desk knew the request
-            self._desk.cancel(caller, request.id)
+        if cancel_token.cancelled:  # before the dispatcher knew the request
+            self._dispatcher.cancel(caller, request.id)
         until = time.monotonic() + timeout_s + GRACE_S
         try:
             while not (job.finished and replies.empty()):
@@ -64,11 +64,11 @@ class DeskLink:
                     raise TimedOut(f"no complete answer within {timeout_s:.1f} s") from None
         finally:
             if not job.finished:
-                self._desk.cancel(caller, request.id)
+                self._dispatcher.cancel(caller, request.id)
 
     def hello(self, timeout_s: float) -> ServerInfo:
         """As `Transport.hello`."""
-        return self._desk.info()
+        return self._dispatcher.info()
 
     def close(self) -> None:
         """As `Transport.close`; there is nothing to close."""

@@ -143,7 +143,7 @@ class Job:
                 listener(reply)
             self._listeners[owner] = listener
 
-    def withdraw(self) -> None:
+    def cancel(self) -> None:
         """Finish because its caller no longer wants it, and stop what works for it."""
         with self._lock:
             self.cancelled = True
@@ -152,7 +152,7 @@ class Job:
             stop()
         self.fail(Cancelled("the request was withdrawn"))
 
-    def when_withdrawn(self, stop: Callable[[], None]) -> None:
+    def on_cancel(self, stop: Callable[[], None]) -> None:
         """Call `stop` when it is withdrawn, at once where it was before; from any thread, and it must neither wait nor raise."""
         with self._lock:
             self._stop = None if self.cancelled else stop
@@ -160,7 +160,7 @@ class Job:
         if late:
             stop()
 
-    def when_finished(self, hook: Callable[[Job, Reply], None]) -> None:
+    def on_finish(self, hook: Callable[[Job, Reply], None]) -> None:
         """Call `hook(job, last_reply)` once, when it is finished. To be set before the job is handed to anybody else."""
         self._finished_hooks.append(hook)
 

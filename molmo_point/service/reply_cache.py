@@ -9,7 +9,7 @@ from collections import OrderedDict
 from molmo_point.service.job import Job
 
 
-class Memory:
+class ReplyCache:
     """Jobs by (caller, id). Those at work are always kept, answered ones within bounds.
 
     Args:
@@ -63,7 +63,7 @@ class Memory:
                 del self._jobs[job.key]
                 self._drop_answer(job.key)
 
-    def answered(self, job: Job) -> None:
+    def mark_finished(self, job: Job) -> None:
         """Note that `job` has its last reply; from now on it may be dropped when room is needed."""
         now = time.monotonic()
         with self._lock:

@@ -13,23 +13,23 @@ from molmo_point.service.turns import Turns
 from molmo_point.wire import Op
 from molmo_point.wording import counted
 
-MAX_SHARE = 0.75
+MAX_CLIENT_FRACTION = 0.75
 """Largest share of the queue one client may hold; a flooding client still leaves 25 % to others."""
 
 
-class Errand(Protocol):
+class IdleTask(Protocol):
     """A task the consumer runs while the queue is empty."""
 
-    def help(self, timeout_s: float, enough: Callable[[], bool]) -> bool:
+    def run(self, timeout_s: float, enough: Callable[[], bool]) -> bool:
         """Do it until `enough()` or for `timeout_s` seconds; return False where there is nothing to do any more."""
         ...
 
     def wake(self) -> None:
-        """Make `help` look whether it is enough; from any thread."""
+        """Make `run` check `enough` now; from any thread."""
         ...
 
 
-class Line:
+class RequestQueue:
     """A bounded queue of jobs.
 
     Args:
@@ -38,14 +38,14 @@ class Line:
         decode_ahead: Pixels of the pictures that may be decoded, or under way to be, before their turn.
 
     Attributes:
-        errand: What `take` does while it waits.
+        idle_task: What `take` does while it waits.
     """
 
     def __init__(self, capacity: int, max_bytes: int, decode_ahead: int = 75_000_000) -> None:
         self.capacity = capacity
         self._max_bytes = max_bytes
         self._decode_ahead = decode_ahead
-        self._share = max(1, int(capacity * MAX_SHARE))
+        self._share = max(1, int(capacity * MAX_CLIENT_FRACTION))
         self._jobs: list[Job] = []
         self._decoding: list[Job] = []
         self._turns = Turns()
@@ -53,7 +53,7 @@ class Line:
         self._changed = threading.Condition(lock)
         self._to_decode = threading.Condition(lock)
         self._refusal: Callable[[], PointError] | None = None
-        self.errand: Errand | None = None
+        self.idle_task: IdleTask | None = None
         self._decode_all = False
 
     def __len__(self) -> int:
@@ -79,8 +79,8 @@ class Line:
         with self._changed:
             if self._refusal is not None:
                 raise self._refusal()
-            outdated = [other for other in self._jobs if _outdates(job, other)]
-            if any(_outdates(other, job) for other in self._jobs):
+            outdated = [other for other in self._jobs if _supersedes(job, other)]
+            if any(_supersedes(other, job) for other in self._jobs):
                 outdated = [job]
             else:
                 evicted = self._admit(job, outdated)
@@ -222,16 +222,16 @@ class Line:
         return any(not self._to_be_decoded(job) for job in self._jobs)
 
     def _wait(self, wait_s: float) -> None:
-        errand = self.errand
-        if errand is not None and errand.help(wait_s, lambda: self._ready() or self.closed):
+        idle_task = self.idle_task
+        if idle_task is not None and idle_task.run(wait_s, lambda: self._ready() or self.closed):
             return
         with self._changed:
             if not self._ready() and not self.closed:
                 self._changed.wait(wait_s)
 
     def _wake(self) -> None:
-        if self.errand is not None:
-            self.errand.wake()
+        if self.idle_task is not None:
+            self.idle_task.wake()
 
     def remove(self, job: Job) -> None:
         """Take a waiting job out; does nothing when it is at work or answered."""
@@ -276,7 +276,7 @@ def _batchable(job: Job) -> bool:
     return job.request.op is Op.POINT and job.request.view is None
 
 
-def _outdates(new: Job, old: Job) -> bool:
+def _supersedes(new: Job, old: Job) -> bool:
     """Whether `new` makes the waiting `old` pointless: a newer frame of the same camera of the same owner.
 
     Several questions about one frame carry the same stamp and leave each other alone. Frames without stamps are told apart by

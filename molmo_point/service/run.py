@@ -1,4 +1,4 @@
-"""A whole server: the desk, its worker and the transports, started and stopped together."""
+"""A whole server: the dispatcher, its worker and the transports, started and stopped together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import TracebackType
 from molmo_point.defaults import HTTP_HOST, HTTP_PORT, PUBLISH_ADDRESS, ZMQ_ADDRESS
 from molmo_point.errors import PointError, ServiceError, UsageError
 from molmo_point.pointer import Pointer
-from molmo_point.service.dispatcher import Desk
+from molmo_point.service.dispatcher import Dispatcher
 from molmo_point.service.http.app import HttpOptions
 from molmo_point.service.http.server import HttpServer
 from molmo_point.service.log_limit import LogLimit
@@ -21,7 +21,7 @@ from molmo_point.service.zmq.server import ZmqServer
 
 log = logging.getLogger(__name__)
 
-WATCH_S = 0.5
+HEALTH_POLL_S = 0.5
 """How often the main thread looks whether every part still lives."""
 
 
@@ -64,7 +64,7 @@ class Service:
         options: Where and for whom.
 
     Attributes:
-        desk: Metrics and state.
+        dispatcher: Metrics and state.
         zmq: The ZeroMQ side, or None.
         http: The HTTP side, or None.
         started: Whether `start` was called.
@@ -77,7 +77,7 @@ class Service:
         options = options or ServeOptions()
         if options.zmq is None and options.http is None:
             raise UsageError("expected an address for ZeroMQ or for HTTP, got neither")
-        self.desk = Desk(load, options.settings)
+        self.dispatcher = Dispatcher(load, options.settings)
         self.http: HttpServer | None = None
         self.zmq: ZmqServer | None = None
         self.started = False
@@ -85,7 +85,7 @@ class Service:
         try:
             if options.zmq is not None:
                 self.zmq = ZmqServer(
-                    self.desk,
+                    self.dispatcher,
                     options.zmq,
                     publish=options.publish,
                     curve_dir=options.curve_dir,
@@ -93,7 +93,7 @@ class Service:
                 )
             if options.http is not None:
                 self.http = HttpServer(
-                    self.desk,
+                    self.dispatcher,
                     *options.http,
                     options=HttpOptions(
                         tokens=options.tokens,
@@ -116,11 +116,11 @@ class Service:
             self.zmq.start()
         if self.http is not None:
             self.http.start()
-        self.desk.start()
+        self.dispatcher.start()
 
     def stop(self) -> None:
         """Finish what is at work, have what waits asked again (of the next server), close the sockets, join the threads."""
-        self.desk.stop()
+        self.dispatcher.stop()
         if self.http is not None:
             self.http.stop()
         if self.zmq is not None:
@@ -134,8 +134,8 @@ class Service:
             PointError: The model could not be loaded.
             ServiceError: A part of the service has died.
         """
-        while not until.wait(WATCH_S):
-            failure = self.desk.worker.failure
+        while not until.wait(HEALTH_POLL_S):
+            failure = self.dispatcher.worker.failure
             if isinstance(failure, PointError):
                 raise failure
             if failure is not None:
@@ -143,7 +143,7 @@ class Service:
             for name, part in (("ZeroMQ", self.zmq), ("HTTP", self.http)):
                 if part is not None and not part.alive:
                     raise ServiceError(f"the {name} thread has died; the log says why")
-            if not self.desk.worker.alive:
+            if not self.dispatcher.worker.alive:
                 raise ServiceError("the worker has died; the log says why")
 
     def __enter__(self) -> Service:

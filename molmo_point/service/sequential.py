@@ -14,7 +14,7 @@ from molmo_point.wire import Op
 
 log = logging.getLogger(__name__)
 
-OVERTIME_S = 1.0
+DEADLINE_GRACE_S = 1.0
 """How long after its deadline a stream may go on to end by itself; one decoder pass of a large model takes a tenth of that."""
 
 
@@ -31,7 +31,7 @@ def wanted(job: Job) -> bool:
     return True
 
 
-def answer_together(pointer: Pointer, jobs: list[Job]) -> list[Job]:
+def answer_batch(pointer: Pointer, jobs: list[Job]) -> list[Job]:
     """Answer plain point questions in one batch; return those that still need an answer of their own."""
     # One that was withdrawn this moment has no picture any more.
     asked = [(job, image) for job in jobs if (image := job.image()) is not None]
@@ -60,7 +60,7 @@ def _hand_out(jobs: list[Job], pointings: Sequence[Pointing], began: float) -> l
         if pointing.status is Status.TRUNCATED and job.left_s() > 0.05:
             again.append(job)
         else:
-            job.pointing(stamped(pointing, job, began))
+            job.pointing(with_request_metadata(pointing, job, began))
     return again
 
 
@@ -69,9 +69,9 @@ def ask_view(view: View, job: Job) -> None:
     op, query, left_s = job.request.op, job.request.query, max(0.0, job.left_s())
     began = time.monotonic()
     if op is Op.POINT:
-        job.pointing(stamped(view.point(query, timeout_s=left_s), job, began))
+        job.pointing(with_request_metadata(view.point(query, timeout_s=left_s), job, began))
     elif op is Op.COUNT:
-        job.pointing(stamped(view.count(query, timeout_s=left_s), job, began))
+        job.pointing(with_request_metadata(view.count(query, timeout_s=left_s), job, began))
     elif op is Op.ASK:
         job.text(view.ask(query, timeout_s=left_s))
     elif op is Op.STREAM:
@@ -88,9 +88,13 @@ def ask_picture(pointer: Pointer, job: Job) -> None:
     op, query, left_s = job.request.op, job.request.query, max(0.0, job.left_s())
     began = time.monotonic()
     if op is Op.POINT:
-        job.pointing(stamped(pointer.point(image, query, timeout_s=left_s), job, began))
+        job.pointing(
+            with_request_metadata(pointer.point(image, query, timeout_s=left_s), job, began)
+        )
     elif op is Op.COUNT:
-        job.pointing(stamped(pointer.count(image, query, timeout_s=left_s), job, began))
+        job.pointing(
+            with_request_metadata(pointer.count(image, query, timeout_s=left_s), job, began)
+        )
     elif op is Op.ASK:
         job.text(pointer.ask(image, query, timeout_s=left_s))
     elif op is Op.STREAM:
@@ -107,7 +111,7 @@ def _run_point_stream(stream: PointStream, job: Job, began: float) -> None:
         try:
             point = next(stream)
         except StopIteration as stop:
-            job.pointing(stamped(stop.value, job, began))
+            job.pointing(with_request_metadata(stop.value, job, began))
             return
         if not _stream_wanted(job):
             stream.close()
@@ -133,7 +137,7 @@ def _let_stop(stream: PointStream | TextStream, job: Job) -> None:
     """Have a withdrawal stop the model between two points, too, where its streams can be cancelled from another thread."""
     cancel = getattr(stream, "cancel", None)
     if cancel is not None:
-        job.when_withdrawn(cancel)
+        job.on_cancel(cancel)
 
 
 def _stream_wanted(job: Job) -> bool:
@@ -141,13 +145,15 @@ def _stream_wanted(job: Job) -> bool:
     if job.cancelled:
         job.fail(Cancelled("the request was withdrawn"))
         return False
-    if job.left_s() < -OVERTIME_S:
-        job.fail(TimedOut(f"the model was still at work {OVERTIME_S:.0f} s after the deadline"))
+    if job.left_s() < -DEADLINE_GRACE_S:
+        job.fail(
+            TimedOut(f"the model was still at work {DEADLINE_GRACE_S:.0f} s after the deadline")
+        )
         return False
     return True
 
 
-def stamped(pointing: Pointing, job: Job, began: float) -> Pointing:
+def with_request_metadata(pointing: Pointing, job: Job, began: float) -> Pointing:
     """Return the answer with the caller's stamp and frame, and how long the question waited."""
     waited = max(0.0, began - job.arrived)
     return pointing.model_copy(
@@ -159,7 +165,7 @@ def stamped(pointing: Pointing, job: Job, began: float) -> Pointing:
     )
 
 
-def internal(error: Exception) -> ServiceError:
+def internal_error(error: Exception) -> ServiceError:
     """Return what a caller hears of an error that is no fault of his."""
     # The text of a foreign exception may hold paths or data: it belongs into the log, not on the wire.
     return ServiceError(

@@ -13,15 +13,15 @@ from collections.abc import Callable
 
 from molmo_point.errors import PointError, ServiceError
 from molmo_point.pointer import Pointer
-from molmo_point.service.continuous_batching import JoiningAnswers
+from molmo_point.service.continuous_batching import ContinuousBatcher
 from molmo_point.service.job import Job
 from molmo_point.service.own_pointer import complete
-from molmo_point.service.request_queue import Line
+from molmo_point.service.request_queue import RequestQueue
 from molmo_point.service.sequential import (
-    answer_together,
+    answer_batch,
     ask_picture,
     ask_view,
-    internal,
+    internal_error,
     wanted,
 )
 from molmo_point.service.settings import Settings
@@ -30,7 +30,7 @@ from molmo_point.wire import Op, UnknownRequest
 
 log = logging.getLogger(__name__)
 
-LAST_S = 5.0
+SHUTDOWN_GRACE_S = 5.0
 """How long questions at work may go on when the server is told to stop."""
 
 IDLE_S = 1.0
@@ -38,11 +38,11 @@ IDLE_S = 1.0
 
 
 class Worker:
-    """Loads a Pointer in its own thread and answers the line's jobs with it, one batch after the other.
+    """Loads a Pointer in its own thread and answers the jobs of the queue with it, one batch after the other.
 
     Args:
         load: Makes the Pointer; called in the worker's thread, so that sockets answer while a model loads.
-        line: Where the jobs wait.
+        queue: Where the jobs wait.
         settings: Limits.
         on_batch: Called with the number of jobs of each batch.
     """
@@ -50,12 +50,12 @@ class Worker:
     def __init__(
         self,
         load: Callable[[], Pointer],
-        line: Line,
+        queue: RequestQueue,
         settings: Settings,
         on_batch: Callable[[int], None] = lambda size: None,
     ) -> None:
         self._load = load
-        self._line = line
+        self._queue = queue
         self._settings = settings
         self._on_batch = on_batch
         self._views = Views(settings.max_views, settings.view_idle_s)
@@ -74,7 +74,7 @@ class Worker:
     def stop(self, timeout_s: float = 10.0) -> None:
         """Have what waits asked again, finish what is at work, free the model; returns after at most `timeout_s` seconds."""
         self._stopping.set()
-        self._line.close(stopping_error)
+        self._queue.close(stopping_error)
         if self._thread.is_alive():
             self._thread.join(timeout_s)
             if self._thread.is_alive():
@@ -113,12 +113,12 @@ class Worker:
             if not isinstance(error, PointError):
                 log.exception("the model could not be loaded")
             self.failure = error
-            self._line.close(_no_model)
+            self._queue.close(_no_model)
             return
         self._loaded = True
-        joining = JoiningAnswers.of(pointer, self._views, self._on_batch)
+        joining = ContinuousBatcher.of(pointer, self._views, self._on_batch)
         if joining is not None:
-            self._line.decode_all()
+            self._queue.decode_all()
         try:
             while not self._stopping.is_set():
                 if joining is None:
@@ -127,7 +127,7 @@ class Worker:
                     self._joining_turn(pointer, joining)
         finally:
             if joining is not None:
-                joining.finish(LAST_S, stopping_error)
+                joining.finish(SHUTDOWN_GRACE_S, stopping_error)
             self._views.sweep(everything=True)
             pointer.close()
 
@@ -135,7 +135,7 @@ class Worker:
         """Take the next question or batch, and answer it whole."""
         # A gathered question waits for the others: only where answering them together is faster.
         most = self._settings.max_batch if getattr(pointer, "batches", True) else 1
-        jobs = self._line.take(most, IDLE_S)
+        jobs = self._queue.take(most, IDLE_S)
         if not jobs:
             self._views.sweep()
             return
@@ -143,12 +143,12 @@ class Worker:
         self._answer(pointer, jobs)
         self._busy_since = None
 
-    def _joining_turn(self, pointer: Pointer, joining: JoiningAnswers) -> None:
+    def _joining_turn(self, pointer: Pointer, joining: ContinuousBatcher) -> None:
         """Let questions join that wait, as far as there is room, then make one pass for all at work."""
         self._busy_since = time.monotonic() if joining.busy else None
         while joining.room:
             # One at a time: reading a picture takes long enough for somebody with an older claim to come.
-            jobs = self._line.take(1, 0.0 if joining.busy else IDLE_S)
+            jobs = self._queue.take(1, 0.0 if joining.busy else IDLE_S)
             if not jobs:
                 break
             self._busy_since = time.monotonic()
@@ -160,7 +160,7 @@ class Worker:
                 joining.step()
             except Exception as error:
                 log.exception("a pass for the questions at work failed")
-                joining.fail(internal(error))
+                joining.fail(internal_error(error))
         else:
             self._views.sweep()
 
@@ -170,7 +170,7 @@ class Worker:
             return
         together = len(left)
         if together > 1:
-            left = answer_together(pointer, left)
+            left = answer_batch(pointer, left)
         for job in left:
             if not wanted(job):
                 continue
@@ -180,7 +180,7 @@ class Worker:
                 job.fail(error)
             except Exception as error:
                 log.exception("answering %s %r failed", job.request.op, job.request.query[:80])
-                job.fail(internal(error))
+                job.fail(internal_error(error))
         self._on_batch(together)
 
     def _answer_one(self, pointer: Pointer, job: Job) -> None:

@@ -30,7 +30,7 @@ def pointer() -> FakePointer:
     cups = [Point(x=0.5, y=0.5, label="cup"), Point(x=0.99, y=0.01, label="cup", score=0.25)]
     return FakePointer(
         {"mug": [MUG], "cup": cups, "broken": QueryError("this cannot be asked")},
-        texts={"What is it?": "A desk.", "<b>x</b>": "<i>bold?</i>"},
+        texts={"What is it?": "A dispatcher.", "<b>x</b>": "<i>bold?</i>"},
     )
 
 

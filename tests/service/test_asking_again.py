@@ -110,7 +110,7 @@ def test_a_request_whose_image_is_no_longer_kept_is_computed_again(
     """Of the last two images is known whether a request repeats them; of older ones an answer is never guessed."""
     pointer = FakePointer(mean_red)
     service = start(pointer, limits={"memory_image_bytes": 2 * len(plain(0))})
-    cache, socket = service.desk._memory, dealer(service)
+    cache, socket = service.dispatcher._cache, dealer(service)
 
     def red(name: str, value: int) -> float:
         send(socket, plain(value), id=name)
@@ -214,7 +214,7 @@ def test_what_nobody_can_hear_is_not_computed(
     ask(first, "begun")
     assert gate.entered.acquire(timeout=10)
     ask(gone, "waiting", **fields)
-    while len(service.desk._line) < 1:
+    while len(service.dispatcher._queue) < 1:
         time.sleep(0.01)
     gone.close(0)
     later.connect(service.zmq.address)  # type: ignore[union-attr]
@@ -222,9 +222,9 @@ def test_what_nobody_can_hear_is_not_computed(
         ask(later, "later")
     else:  # before the model is free again
         end = time.monotonic() + 10
-        while len(service.desk._line) and time.monotonic() < end:
+        while len(service.dispatcher._queue) and time.monotonic() < end:
             time.sleep(0.01)
-        assert not len(service.desk._line)
+        assert not len(service.dispatcher._queue)
         ask(later, "later")  # over a connection that may have the same descriptor
     gate.open_.set()
     assert hear(first)["type"] == "pointing"
@@ -242,7 +242,7 @@ def test_a_stopping_server_answers_what_it_began_and_has_the_rest_asked_again(
     send(socket, plain(1), id="begun", op="count")
     assert gate.entered.acquire(timeout=10)
     send(socket, plain(2), id="waiting", op="count")
-    while not len(service.desk._line):
+    while not len(service.dispatcher._queue):
         time.sleep(0.01)
     stopping = threading.Thread(target=service.stop)
     stopping.start()

@@ -308,12 +308,12 @@ def test_unnamed_requests_leave_nothing_behind(client: Any) -> None:
     for headers in ({}, {"X-Request-Id": "7"}, {"X-Client-Id": "robot"}):
         assert asking.post("/v1/point", json=body, headers=headers).status_code == 200
     end = time.monotonic() + 5
-    while len(asking.service.desk._memory) and time.monotonic() < end:
+    while len(asking.service.dispatcher._cache) and time.monotonic() < end:
         time.sleep(0.001)  # the answer leaves before its request is forgotten
-    assert len(asking.service.desk._memory) == 0
+    assert len(asking.service.dispatcher._cache) == 0
     named = {"X-Client-Id": "robot", "X-Request-Id": "7"}
     assert asking.post("/v1/point", json=body, headers=named).status_code == 200
-    assert len(asking.service.desk._memory) == 1
+    assert len(asking.service.dispatcher._cache) == 1
 
 
 @pytest.mark.parametrize("path", ["/v1/point", "/v1/count", "/v1/ask"])

@@ -67,7 +67,7 @@ def test_a_foreign_page_is_not_answered(client: Any, headers: dict[str, str]) ->
         assert "may not ask this server" in response.json()["error"]["message"]
         assert "access-control-allow-origin" not in response.headers
     assert asking.delete("/v1/requests/1", headers=headers).status_code == 403
-    assert asking.service.desk.metrics.value(
+    assert asking.service.dispatcher.metrics.value(
         "molmo_point_requests_total", op="point", transport="http", outcome="found"
     ) == 0  # fmt: skip
 
@@ -149,8 +149,11 @@ def test_a_request_id_without_a_client_id_is_a_trace_id(client: Any) -> None:
     for query in ("mug", "cup", "mug"):
         answer = asking.post("/v1/point", json={**BODY, "query": query}, headers=trace)
         assert answer.json()["query"] == query
-    assert len(asking.service.desk.metrics.text()) > 0
-    assert asking.service.desk.metrics.value("molmo_point_repeated_total", transport="http") == 0
+    assert len(asking.service.dispatcher.metrics.text()) > 0
+    assert (
+        asking.service.dispatcher.metrics.value("molmo_point_repeated_total", transport="http")
+        == 0
+    )
     refusal = asking.delete("/v1/requests/trace-7")
     assert "expected the X-Client-Id" in refusal.json()["error"]["message"]
 
@@ -183,15 +186,17 @@ def test_only_its_owner_publishes_under_a_camera(client: Any, image: Array) -> N
 def test_a_key_is_who_the_caller_is_whatever_it_calls_itself(
     start: Callable[..., Service], image: Array, tmp_path: Any, monkeypatch: Any
 ) -> None:
-    from molmo_point.service.request_queue import Line
+    from molmo_point.service.request_queue import RequestQueue
     from molmo_point.service.zmq.keys import new_client
 
     folder = tmp_path / "keys"
     key = new_client(folder, "robot1")
     service = start(FakePointer({"mug": [(0.25, 0.5)]}), curve_dir=folder)
     seen = []
-    put = Line.put
-    monkeypatch.setattr(Line, "put", lambda line, job: (seen.append(job), put(line, job))[1])
+    put = RequestQueue.put
+    monkeypatch.setattr(
+        RequestQueue, "put", lambda line, job: (seen.append(job), put(line, job))[1]
+    )
     for _ in range(2):
         with connect(service.zmq.address, key=key) as robot:  # type: ignore[union-attr]
             for _ in range(2):

@@ -334,7 +334,7 @@ def test_a_caller_who_leaves_takes_his_question_with_him(http: Any, gate: Any) -
         httpx.post(
             f"{client.service.http.url}/v1/point", json={**body, "query": "second"}, timeout=0.3
         )
-    metrics = client.service.desk.metrics
+    metrics = client.service.dispatcher.metrics
     until = time.monotonic() + 10
     labels = {"op": "point", "transport": "http", "outcome": "cancelled"}
     while not metrics.value("molmo_point_requests_total", **labels):

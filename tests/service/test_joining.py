@@ -20,7 +20,7 @@ from molmo_point.engine.scheduler import StepOutput
 from molmo_point.errors import Cancelled, ImageError, PointError
 from molmo_point.images import load_image
 from molmo_point.service.job import Job
-from molmo_point.service.request_queue import Line
+from molmo_point.service.request_queue import RequestQueue
 from molmo_point.service.run import Service
 from molmo_point.service.settings import Settings
 from molmo_point.service.worker import Worker
@@ -197,17 +197,17 @@ def test_a_failing_model_is_an_error_and_the_server_goes_on(
 
 def test_stopping_answers_what_is_at_work(nano: LocalPointer) -> None:
     pointer = Watched(nano)
-    line = Line(4, 10**9)
-    worker = Worker(lambda: pointer, line, Settings())
+    queue = RequestQueue(4, 10**9)
+    worker = Worker(lambda: pointer, queue, Settings())
     request = Request(id="a", op=Op.POINT, query="burgers")
     job = Job(request, picture_from(DEMO), caller="me", transport="zmq", default_timeout_s=60)
-    line.put(job)
+    queue.put(job)
     worker.start()
     entered = threading.Event()
     replies: list[Any] = []
     job.listen(entered, replies.append)
     deadline = time.monotonic() + 60
-    while len(line) and time.monotonic() < deadline:
+    while len(queue) and time.monotonic() < deadline:
         time.sleep(0.01)
     threading.Timer(0.5, pointer.go.set).start()
     worker.stop(30)
@@ -253,5 +253,5 @@ def test_a_chat_without_an_image_is_answered_by_the_model(
 
 def test_the_engine_answers_as_many_together_as_the_server_was_told() -> None:
     with mp.serve("nano", zmq=None, http="127.0.0.1:0", max_batch=2, block=False) as server:
-        pointer = server.desk.worker._load()
+        pointer = server.dispatcher.worker._load()
     assert pointer.scheduler().free_rows == 2  # type: ignore[attr-defined]

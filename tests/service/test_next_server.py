@@ -38,7 +38,7 @@ def test_a_server_that_said_it_stops_is_waited_for_longer_than_a_silent_one(
         begun = pool.submit(pointer.count, image, "begun")
         assert gate.entered.acquire(timeout=10)
         waiting = pool.submit(pointer.count, image, "mug")
-        while not len(first.desk._line):
+        while not len(first.dispatcher._queue):
             time.sleep(0.01)
         threading.Timer(0.2, gate.open_.set).start()
         first.stop()

@@ -162,7 +162,7 @@ def test_the_camera(visit: Visit) -> None:
     done(page, "2 points")
     page.locator("#live").check()
     page.wait_for_timeout(600)
-    assert len(page.service.desk.worker.model) > 0
+    assert len(page.service.dispatcher.worker.model) > 0
     page.locator("#snap").click()
     page.locator("#picture").wait_for(state="visible")
     assert not page.locator("#video").is_visible()
@@ -358,9 +358,9 @@ def test_several_images_and_their_table(visit: Visit, picture: Path, tmp_path: P
     with Path(saved.value.path()).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["image"], row["query"], row["status"], row["count"]) for row in rows[:3]] == [
-        ("desk.jpg", "mug", "found", "1"),
-        ("desk.jpg", "unicorn", "not_found", "0"),
-        ("desk.jpg", "broken", "error", ""),
+        ("dispatcher.jpg", "mug", "found", "1"),
+        ("dispatcher.jpg", "unicorn", "not_found", "0"),
+        ("dispatcher.jpg", "broken", "error", ""),
     ]
     assert (rows[0]["x_px"], rows[0]["y_px"]) == ("200.0", "300.0")
     # A spreadsheet must not take a name for a formula.

@@ -53,7 +53,7 @@ def test_an_image_replaced_during_its_answer(
     assert page.locator("#answers li").count() == 0
     ask(page, "tree")
     done(page, "1 point")
-    page.get_by_role("button", name="desk.jpg").click()
+    page.get_by_role("button", name="dispatcher.jpg").click()
     page.locator("#size", has_text="800 × 600").wait_for()
     assert page.locator("#answers li").count() == 0
 

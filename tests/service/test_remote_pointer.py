@@ -276,7 +276,7 @@ def test_the_newest_frame_of_a_camera_wins(transport: Connect, image: Array, gat
         gate.open_.set()
         assert first.result(10).stamp_ns == 1
         assert new.result(10).stamp_ns == 3
-    metrics = remote.service.desk.metrics  # type: ignore[attr-defined]
+    metrics = remote.service.dispatcher.metrics  # type: ignore[attr-defined]
     transport = "zmq" if remote.service.zmq else "http"  # type: ignore[attr-defined]
     counted = metrics.value(
         "molmo_point_requests_total", op="point", transport=transport, outcome="superseded"

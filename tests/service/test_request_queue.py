@@ -10,7 +10,7 @@ import pytest
 from molmo_point.errors import Busy, PointError
 from molmo_point.service.cameras import Cameras
 from molmo_point.service.job import Job
-from molmo_point.service.request_queue import Line
+from molmo_point.service.request_queue import RequestQueue
 from molmo_point.service.worker import stopping_error
 from molmo_point.wire import ImageHeader, Op, Picture, Reply, Request
 
@@ -40,130 +40,130 @@ def heard(asked: Job) -> list[Reply]:
     return replies
 
 
-def order(line: Line) -> list[str]:
+def order(queue: RequestQueue) -> list[str]:
     taken = []
-    while jobs := line.take(1, 0.0):
+    while jobs := queue.take(1, 0.0):
         taken.append(jobs[0].request.id)
     return taken
 
 
 def test_places_and_their_connections_are_served_in_turns() -> None:
-    line = Line(64, 10**9)
+    queue = RequestQueue(64, 10**9)
     for number in range(6):
-        line.put(job(f"flood{number}"))
-    line.put(job("same-machine", connection="2"))
+        queue.put(job(f"flood{number}"))
+    queue.put(job("same-machine", connection="2"))
     for number in range(2):
-        line.put(job(f"other{number}", place="b"))
-    assert order(line) == [
+        queue.put(job(f"other{number}", place="b"))
+    assert order(queue) == [
         "flood0", "other0", "same-machine", "other1", "flood1", "flood2", "flood3", "flood4", "flood5",
     ]  # fmt: skip
 
 
 def test_a_caller_that_comes_one_by_one_goes_before_one_with_many_waiting() -> None:
-    line = Line(64, 10**9)
+    queue = RequestQueue(64, 10**9)
     for number in range(8):
-        line.put(job(f"flood{number}"))
-    served = [line.take(1, 0.0)[0].request.id]
+        queue.put(job(f"flood{number}"))
+    served = [queue.take(1, 0.0)[0].request.id]
     for number in range(3):
-        line.put(job(f"polite{number}", connection="2"))
-        served += [line.take(1, 0.0)[0].request.id, line.take(1, 0.0)[0].request.id]
+        queue.put(job(f"polite{number}", connection="2"))
+        served += [queue.take(1, 0.0)[0].request.id, queue.take(1, 0.0)[0].request.id]
     assert served == ["flood0", "polite0", "flood1", "polite1", "flood2", "polite2", "flood3"]
 
 
 def test_a_batch_holds_one_question_of_each_connection() -> None:
-    line = Line(64, 10**9)
+    queue = RequestQueue(64, 10**9)
     for number in range(4):
-        line.put(job(f"flood{number}", op=Op.POINT))
-    line.put(job("polite", op=Op.POINT, connection="2"))
-    assert [taken.request.id for taken in line.take(8, 0.0)] == ["flood0", "polite"]
+        queue.put(job(f"flood{number}", op=Op.POINT))
+    queue.put(job("polite", op=Op.POINT, connection="2"))
+    assert [taken.request.id for taken in queue.take(8, 0.0)] == ["flood0", "polite"]
 
 
 def test_a_full_queue_makes_room_for_whoever_holds_least_of_it() -> None:
-    line = Line(8, 10**9)
+    queue = RequestQueue(8, 10**9)
     floods = [job(f"f{n}", connection=str(n % 2)) for n in range(8)]
     ends = [heard(flood) for flood in floods]
     for flood in floods:
-        line.put(flood)
-    line.put(job("polite", connection="9"))
-    assert len(line) == 8
+        queue.put(flood)
+    queue.put(job("polite", connection="9"))
+    assert len(queue) == 8
     ended = [replies[0].error.kind for replies in ends if replies and replies[0].error]
     assert ended == ["busy"]
     assert ends[6] or ends[7], "an older question was given up for it"
     with pytest.raises(Busy, match="8 questions waiting, there is room for 8"):
-        line.put(job("one-more", connection="0"))
+        queue.put(job("one-more", connection="0"))
 
 
 def test_bytes_are_shared_as_places_are() -> None:
-    line = Line(64, 450)
+    queue = RequestQueue(64, 450)
     for number in range(4):
-        line.put(job(f"f{number}"))
+        queue.put(job(f"f{number}"))
     with pytest.raises(Busy, match="hold 400 bytes, there is room for 450"):
-        line.put(job("f4"))
-    line.put(job("polite", connection="2"))
-    assert len(line) == 4
+        queue.put(job("f4"))
+    queue.put(job("polite", connection="2"))
+    assert len(queue) == 4
 
 
 def test_a_passed_deadline_is_told_without_the_model_and_makes_room() -> None:
-    line = Line(2, 10**9)
+    queue = RequestQueue(2, 10**9)
     late = job("late", timeout_s=0.01)
     replies = heard(late)
-    line.put(late)
-    line.put(job("patient", connection="2"))
+    queue.put(late)
+    queue.put(job("patient", connection="2"))
     time.sleep(0.02)
-    line.put(job("next", connection="3"))
+    queue.put(job("next", connection="3"))
     assert replies[0].error is not None
     assert replies[0].error.kind == "timed_out"
-    assert order(line) == ["patient", "next"]
+    assert order(queue) == ["patient", "next"]
 
 
 def test_a_newer_frame_keeps_the_place_of_the_one_it_replaces() -> None:
-    line = Line(64, 10**9)
-    line.put(job("frame1", camera="front", stamp_ns=1))
-    line.put(job("next", place="a", connection="2"))
-    line.put(job("frame2", camera="front", stamp_ns=2))
-    assert order(line) == ["frame2", "next"]
+    queue = RequestQueue(64, 10**9)
+    queue.put(job("frame1", camera="front", stamp_ns=1))
+    queue.put(job("next", place="a", connection="2"))
+    queue.put(job("frame2", camera="front", stamp_ns=2))
+    assert order(queue) == ["frame2", "next"]
 
 
 def test_what_is_being_decoded_holds_up_nobody() -> None:
-    line = Line(64, 10**9, decode_ahead=100)
+    queue = RequestQueue(64, 10**9, decode_ahead=100)
     large, larger = job("large", decode_pixels=80), job("larger", place="b", decode_pixels=30)
     for asked in (large, larger, job("small", place="c")):
-        line.put(asked)
-    assert line.take_to_decode(0.0) is large
-    assert line.take_to_decode(0.0) is None  # there is no memory for both
-    assert order(line) == ["small"]
+        queue.put(asked)
+    assert queue.take_to_decode(0.0) is large
+    assert queue.take_to_decode(0.0) is None  # there is no memory for both
+    assert order(queue) == ["small"]
     large.decoded = "pixels"  # type: ignore[assignment]
-    line.decoded(large)
-    assert line.take_to_decode(0.0) is None  # decoded pixels count until their turn
-    assert order(line) == ["large"]
-    assert line.take_to_decode(0.0) is larger
+    queue.decoded(large)
+    assert queue.take_to_decode(0.0) is None  # decoded pixels count until their turn
+    assert order(queue) == ["large"]
+    assert queue.take_to_decode(0.0) is larger
 
 
 def test_small_images_are_decoded_before_their_turn_where_the_consumer_says_so() -> None:
-    line = Line(64, 10**9)
+    queue = RequestQueue(64, 10**9)
     small = job("small", decode_pixels=80, quick=True)
-    line.put(small)
-    assert line.take_to_decode(0.0) is None
-    line.decode_all()
-    assert line.take(1, 0.0) == []
-    assert line.take_to_decode(0.0) is small
-    line.put(job("raw", place="b", decode_pixels=0))
-    assert order(line) == ["raw"]
+    queue.put(small)
+    assert queue.take_to_decode(0.0) is None
+    queue.decode_all()
+    assert queue.take(1, 0.0) == []
+    assert queue.take_to_decode(0.0) is small
+    queue.put(job("raw", place="b", decode_pixels=0))
+    assert order(queue) == ["raw"]
     small.decoded = "pixels"  # type: ignore[assignment]
-    line.decoded(small)
-    assert order(line) == ["small"]
+    queue.decoded(small)
+    assert order(queue) == ["small"]
 
 
 def test_a_closed_queue_has_its_questions_asked_again() -> None:
-    line = Line(4, 10**9)
+    queue = RequestQueue(4, 10**9)
     waiting = job("waiting")
     replies = heard(waiting)
-    line.put(waiting)
-    line.close(stopping_error)
+    queue.put(waiting)
+    queue.close(stopping_error)
     assert replies[0].error is not None
     assert replies[0].error.kind == "unknown_request"
     with pytest.raises(PointError, match="send the request again"):
-        line.put(job("later"))
+        queue.put(job("later"))
 
 
 def test_a_camera_has_one_owner_until_it_is_silent() -> None:

@@ -166,6 +166,6 @@ def test_max_batch_reaches_the_engine(monkeypatch: Any) -> None:
     assert done.exception is None, done.exception
     service = made[0]
     try:
-        assert service.desk.worker._load().scheduler().free_rows == 3
+        assert service.dispatcher.worker._load().scheduler().free_rows == 3
     finally:
         service.stop()

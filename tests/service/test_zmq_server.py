@@ -123,7 +123,7 @@ def test_a_repeated_id_is_answered_from_memory(start: Start, context: Any, image
     second.send({"id": "1", "client": "robot", "op": "again"})
     assert second.receive() == reply
     assert pointer.calls == [("point", "mug")]
-    assert service.desk.metrics.value("molmo_point_repeated_total", transport="zmq") == 1
+    assert service.dispatcher.metrics.value("molmo_point_repeated_total", transport="zmq") == 1
 
 
 def test_the_same_id_of_another_client_is_another_question(

@@ -30,7 +30,7 @@ BODY_S = 30.0
 """For a whole body to arrive: 64 MB at 20 Mbit/s."""
 
 
-class Guard:
+class AccessMiddleware:
     """ASGI middleware around the whole application.
 
     Args:

@@ -16,15 +16,15 @@ from starlette.staticfiles import StaticFiles
 
 import molmo_point
 from molmo_point.errors import PointError, UsageError
-from molmo_point.service.dispatcher import Desk
-from molmo_point.service.http.access import Guard
+from molmo_point.service.dispatcher import Dispatcher
+from molmo_point.service.http.access import AccessMiddleware
 from molmo_point.service.http.errors import body_response, error_response
 from molmo_point.service.http.fetch import Fetcher
 from molmo_point.service.http.hosts import Hosts, checked_origin
 from molmo_point.service.http.moondream import moondream_router
 from molmo_point.service.http.openai import openai_router
 from molmo_point.service.http.routes import points_router
-from molmo_point.service.http.submit import Asking
+from molmo_point.service.http.submit import HttpSubmitter
 from molmo_point.wire import ErrorBody
 
 PAGE = Path(__file__).parent / "page"
@@ -73,10 +73,10 @@ class HttpOptions:
     allow_origins: Sequence[str] = ()
 
 
-def build_app(desk: Desk, options: HttpOptions | None = None) -> FastAPI:
-    """Return the application over a desk."""
+def build_app(dispatcher: Dispatcher, options: HttpOptions | None = None) -> FastAPI:
+    """Return the application over a dispatcher."""
     options = options or HttpOptions()
-    settings = desk.settings
+    settings = dispatcher.settings
     origins = [checked_origin(origin) for origin in options.allow_origins]
     app = FastAPI(
         title="molmo-point",
@@ -87,23 +87,23 @@ def build_app(desk: Desk, options: HttpOptions | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.desk = desk
+    app.state.dispatcher = dispatcher
     app.state.limiters = {}
-    asking = Asking(desk)
+    submitter = HttpSubmitter(dispatcher)
     fetcher = Fetcher(
         options.image_hosts, max_bytes=settings.max_message_bytes, inner=options.inner_hosts
     )
     # Not include_router: a router within a router has its routes compared twice for every request.
     for router in (points_router, moondream_router, openai_router):
-        app.router.routes.extend(router(asking, fetcher).routes)
-    _add_health(app, desk)
+        app.router.routes.extend(router(submitter, fetcher).routes)
+    _add_health(app, dispatcher)
     _add_page(app)
     app.add_exception_handler(PointError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_path)
     app.add_exception_handler(RequestValidationError, _refuse_fields)
     app.add_exception_handler(Exception, _failed)
     app.add_middleware(
-        Guard,
+        AccessMiddleware,
         tokens=options.tokens,
         # A picture in base64 is a third larger than in the limit that counts for everybody.
         max_body=settings.max_message_bytes * 3 // 2,
@@ -122,7 +122,7 @@ def build_app(desk: Desk, options: HttpOptions | None = None) -> FastAPI:
     return app
 
 
-def _add_health(app: FastAPI, desk: Desk) -> None:
+def _add_health(app: FastAPI, dispatcher: Dispatcher) -> None:
     @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", tags=["health"], summary="Whether the server lives")
     async def healthz() -> dict[str, str]:
@@ -136,7 +136,7 @@ def _add_health(app: FastAPI, desk: Desk) -> None:
         responses={503: {"description": "Not now; state says why."}},
     )
     async def readyz() -> JSONResponse:
-        ready, state = desk.worker.state()
+        ready, state = dispatcher.worker.state()
         return JSONResponse({"ready": ready, "state": state}, 200 if ready else 503)
 
     @app.get(
@@ -147,7 +147,9 @@ def _add_health(app: FastAPI, desk: Desk) -> None:
         responses={200: {"content": {"text/plain": {}}}},
     )
     async def metrics() -> Response:
-        return Response(desk.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(
+            dispatcher.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
 
 
 def _add_page(app: FastAPI) -> None:
@@ -171,7 +173,7 @@ def _file(path: Path) -> Callable[[], Awaitable[FileResponse]]:
 async def _refuse(request: HttpRequest, error: Exception) -> Response:
     if not isinstance(error, PointError):
         raise error
-    request.app.state.desk.metrics.refused("http", error)
+    request.app.state.dispatcher.metrics.refused("http", error)
     return error_response(error)
 
 

@@ -16,7 +16,7 @@ from molmo_point.service.http import openapi as docs
 from molmo_point.service.http.bodies import check, dumps, picture_bytes, read_json
 from molmo_point.service.http.errors import STREAM_HEADERS, as_json
 from molmo_point.service.http.fetch import Fetcher
-from molmo_point.service.http.submit import Asking, primed
+from molmo_point.service.http.submit import HttpSubmitter, after_first_reply
 from molmo_point.wire import Op, Reply, error_body
 from molmo_point.wording import counted
 
@@ -58,15 +58,15 @@ class MoondreamCaptionBody(_MoondreamBody):
 class Moondream:
     """Answers in Moondream's shapes."""
 
-    def __init__(self, asking: Asking, fetcher: Fetcher) -> None:
-        self._asking = asking
+    def __init__(self, submitter: HttpSubmitter, fetcher: Fetcher) -> None:
+        self._submitter = submitter
         self._fetcher = fetcher
 
     async def point(self, http: HttpRequest, fields: dict[str, Any]) -> Response:
         """Answer {"points": [{"x", "y"}]}; an answer that is cut or cannot be read is an error: its client shows only points."""
         body = check(MoondreamPointBody, fields)
         data = await self._picture(http, body)
-        reply = await self._asking.answer(http, Op.POINT, data, query=body.object)
+        reply = await self._submitter.answer(http, Op.POINT, data, query=body.object)
         pointing = reply.pointing
         if pointing is None or pointing.status is Status.MALFORMED:
             raise ServiceError("the model's answer could not be read as points")
@@ -85,13 +85,13 @@ class Moondream:
         """Answer {key: text}, or in chunks."""
         data = await self._picture(http, body)
         if body.stream:
-            replies = await primed(
-                self._asking.replies(http, Op.STREAM_TEXT, data, query=question)
+            replies = await after_first_reply(
+                self._submitter.replies(http, Op.STREAM_TEXT, data, query=question)
             )
             return StreamingResponse(
                 _chunks(replies), media_type="text/event-stream", headers=STREAM_HEADERS
             )
-        reply = await self._asking.answer(http, Op.ASK, data, query=question)
+        reply = await self._submitter.answer(http, Op.ASK, data, query=question)
         return JSONResponse(
             {key: reply.text or "", "finish_reason": _reason(reply), "request_id": reply.id}
         )
@@ -123,10 +123,10 @@ async def _chunks(replies: AsyncIterator[Reply]) -> AsyncIterator[str]:
         yield f"data: {dumps({**as_json(error_body(error)), 'completed': True})}\n\n"
 
 
-def moondream_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
+def moondream_router(submitter: HttpSubmitter, fetcher: Fetcher) -> APIRouter:
     """Return the routes that only Moondream has; /v1/point is shared with ours."""
     router = APIRouter(tags=["moondream"])
-    moondream = Moondream(asking, fetcher)
+    moondream = Moondream(submitter, fetcher)
 
     @router.post("/v1/query", **docs.MOONDREAM_QUERY)
     async def query(http: HttpRequest) -> Response:

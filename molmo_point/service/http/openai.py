@@ -22,11 +22,11 @@ from molmo_point.service.http.bodies import check, dumps, picture_bytes, read_js
 from molmo_point.service.http.errors import STREAM_HEADERS, as_json
 from molmo_point.service.http.fetch import Fetcher
 from molmo_point.service.http.openai_bodies import ChatBody, check_fields, question_of
-from molmo_point.service.http.submit import Asking, primed
+from molmo_point.service.http.submit import HttpSubmitter, after_first_reply
 from molmo_point.wire import Op, Reply, error_body
 
 
-def openai_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
+def openai_router(submitter: HttpSubmitter, fetcher: Fetcher) -> APIRouter:
     """Return the routes."""
     router = APIRouter(tags=["openai"])
     began = int(time.time())
@@ -36,32 +36,34 @@ def openai_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
 
     @router.get("/v1/models", **docs.MODELS)
     async def models() -> dict[str, object]:
-        name = asking.desk.worker.model
+        name = submitter.dispatcher.worker.model
         return {"object": "list", "data": [entry(name)] if name else []}
 
     @router.get("/v1/models/{name:path}", **docs.MODEL)
     async def model(name: str) -> dict[str, object]:
-        _check_model(name, asking.desk.worker.model)
+        _check_model(name, submitter.dispatcher.worker.model)
         return entry(name)
 
     @router.post("/v1/chat/completions", **docs.CHAT)
     async def chat(http: HttpRequest) -> Response:
         body = check(ChatBody, await read_json(http))
-        _check_model(body.model, asking.desk.worker.model)
+        _check_model(body.model, submitter.dispatcher.worker.model)
         check_fields(body)
         question, url = question_of(body)
-        if url is None and not asking.desk.worker.takes_text:
+        if url is None and not submitter.dispatcher.worker.takes_text:
             raise UsageError("expected a picture: a part of type 'image_url' with a data: URL")
         data = await picture_bytes(http, url, fetcher) if url is not None else None
         name = f"chatcmpl-{secrets.token_hex(12)}"
         if body.stream:
-            replies = await primed(asking.replies(http, Op.STREAM_TEXT, data, query=question))
+            replies = await after_first_reply(
+                submitter.replies(http, Op.STREAM_TEXT, data, query=question)
+            )
             return StreamingResponse(
-                _chunks(asking, replies, name),
+                _chunks(submitter, replies, name),
                 media_type="text/event-stream",
                 headers=STREAM_HEADERS,
             )
-        reply = await asking.answer(http, Op.ASK, data, query=question)
+        reply = await submitter.answer(http, Op.ASK, data, query=question)
         message = {"role": "assistant", "content": reply.text or ""}
         choice = {
             "index": 0,
@@ -69,7 +71,7 @@ def openai_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
             "finish_reason": _reason(reply),
             "logprobs": None,
         }
-        return JSONResponse(_completion(asking, name, "chat.completion", choice))
+        return JSONResponse(_completion(submitter, name, "chat.completion", choice))
 
     return router
 
@@ -86,20 +88,24 @@ def _check_model(asked: str, have: str) -> None:
         raise ModelNotFound(f"there is no model {asked[:80]!r} here, there is {have!r}")
 
 
-def _completion(asking: Asking, name: str, kind: str, choice: dict[str, Any]) -> dict[str, Any]:
+def _completion(
+    submitter: HttpSubmitter, name: str, kind: str, choice: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "id": name,
         "object": kind,
         "created": int(time.time()),
-        "model": asking.desk.worker.model,
+        "model": submitter.dispatcher.worker.model,
         "choices": [choice],
     }
 
 
-async def _chunks(asking: Asking, replies: AsyncIterator[Reply], name: str) -> AsyncIterator[str]:
+async def _chunks(
+    submitter: HttpSubmitter, replies: AsyncIterator[Reply], name: str
+) -> AsyncIterator[str]:
     def chunk(delta: dict[str, str], reason: str | None = None) -> str:
         choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
-        return f"data: {dumps(_completion(asking, name, 'chat.completion.chunk', choice))}\n\n"
+        return f"data: {dumps(_completion(submitter, name, 'chat.completion.chunk', choice))}\n\n"
 
     try:
         yield chunk({"role": "assistant", "content": ""})

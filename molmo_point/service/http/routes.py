@@ -28,7 +28,7 @@ from molmo_point.service.http.bodies import (
 from molmo_point.service.http.errors import STREAM_HEADERS
 from molmo_point.service.http.fetch import Fetcher
 from molmo_point.service.http.moondream import Moondream
-from molmo_point.service.http.submit import Asking, HttpCaller, primed
+from molmo_point.service.http.submit import HttpCaller, HttpSubmitter, after_first_reply
 from molmo_point.wire import Buffer, Op, Reply, ServerInfo, ViewInfo, encode_reply, error_body
 
 
@@ -77,11 +77,11 @@ class DirectRoute(APIRoute):
         return self.endpoint
 
 
-def points_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
+def points_router(submitter: HttpSubmitter, fetcher: Fetcher) -> APIRouter:
     """Return the routes."""
     router = APIRouter(tags=["points"])
     questions = APIRouter(tags=["points"], route_class=DirectRoute)
-    moondream = Moondream(asking, fetcher)
+    moondream = Moondream(submitter, fetcher)
 
     async def question(
         http: HttpRequest, op: Op, stream_op: Op, sent: dict[str, Any] | None
@@ -89,9 +89,11 @@ def points_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
         body, data = await _question(http, sent, fetcher)
         fields = body.model_dump(exclude={"image", "stream"}, exclude_none=True)
         if body.stream:
-            return event_stream(await primed(asking.replies(http, stream_op, data, **fields)))
-        reply = await asking.answer(http, op, data, **fields)
-        return _answered(reply, asking.desk.worker.model)
+            return event_stream(
+                await after_first_reply(submitter.replies(http, stream_op, data, **fields))
+            )
+        reply = await submitter.answer(http, op, data, **fields)
+        return _answered(reply, submitter.dispatcher.worker.model)
 
     @questions.post("/v1/point", response_model=PointingOut, **docs.POINT)
     async def point(http: HttpRequest) -> Response:
@@ -116,11 +118,11 @@ def points_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
             data: Buffer = await picture_bytes(http, body.image, fetcher)
         else:
             data = _form_image(http)
-        return (await asking.answer(http, Op.OPEN, data)).view
+        return (await submitter.answer(http, Op.OPEN, data)).view
 
     @router.delete("/v1/views/{handle}", response_model=Done, **docs.CLOSE)
     async def close_view(http: HttpRequest, handle: docs.Handle) -> Done:
-        await asking.answer(http, Op.CLOSE, None, view=handle)
+        await submitter.answer(http, Op.CLOSE, None, view=handle)
         return Done()
 
     @router.delete("/v1/requests/{name}", response_model=Done, **docs.CANCEL)
@@ -128,20 +130,20 @@ def points_router(asking: Asking, fetcher: Fetcher) -> APIRouter:
         caller = HttpCaller.of(http)
         if http.headers.get("x-client-id") is None:
             raise UsageError("expected the X-Client-Id with which the request was sent")
-        asking.desk.cancel(caller.name, name)
+        submitter.dispatcher.cancel(caller.name, name)
         return Done()
 
     @router.get("/v1/model", response_model=ModelOut, **docs.MODEL)
     async def model(
         query: Annotated[str, Query(max_length=MAX_QUERY_CHARACTERS)] = "",
     ) -> ModelOut:
-        name = asking.desk.worker.model
+        name = submitter.dispatcher.worker.model
         fields = capabilities_of(name).model_dump()
         return ModelOut(model=name, note=unknown_note(name, query), **fields)
 
     @router.get("/v1/server", response_model=ServerInfo, **docs.SERVER)
     async def server() -> ServerInfo:
-        return asking.desk.info()
+        return submitter.dispatcher.info()
 
     # First, since routes are compared in their order.
     router.routes[:0] = questions.routes

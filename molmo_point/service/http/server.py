@@ -11,8 +11,8 @@ import uvicorn
 
 from molmo_point.defaults import HTTP_HOST, HTTP_PORT
 from molmo_point.errors import ServiceError, UsageError
-from molmo_point.service.bind_check import check_exposure, is_loopback
-from molmo_point.service.dispatcher import Desk
+from molmo_point.service.bind_check import check_bind_address, is_loopback
+from molmo_point.service.dispatcher import Dispatcher
 from molmo_point.service.http.app import HttpOptions, build_app
 from molmo_point.service.http.connections import connection_limit, limited_protocol
 
@@ -26,7 +26,7 @@ class HttpServer:
     """Binds at once, so that an address in use is the caller's exception; `start` begins to serve.
 
     Args:
-        desk: Where the requests go.
+        dispatcher: Where the requests go.
         host: Address to bind to.
         port: 0 takes a free one.
         options: Tokens, allowed hosts. `loopback_only` follows from `host`.
@@ -41,7 +41,7 @@ class HttpServer:
 
     def __init__(
         self,
-        desk: Desk,
+        dispatcher: Dispatcher,
         host: str = HTTP_HOST,
         port: int = HTTP_PORT,
         *,
@@ -49,7 +49,7 @@ class HttpServer:
         insecure: bool = False,
     ) -> None:
         options = options or HttpOptions()
-        check_exposure(
+        check_bind_address(
             host, secured=bool(options.tokens), insecure=insecure, remedy="give --token-file"
         )
         options = dataclasses.replace(options, loopback_only=is_loopback(host))
@@ -57,7 +57,7 @@ class HttpServer:
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(
-            build_app(desk, options),
+            build_app(dispatcher, options),
             # Not httptools: it takes headers of any size before anybody looks at them.
             http=limited_protocol(connection_limit()),
             ws="none",

@@ -1,4 +1,4 @@
-"""From an HTTP request to the desk and back: the only place where asyncio and the worker's thread meet."""
+"""From an HTTP request to the dispatcher and back: the only place where asyncio and the worker's thread meet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from starlette.requests import Request as HttpRequest
 from molmo_point.capabilities import check_question
 from molmo_point.errors import ServiceError, TimedOut
 from molmo_point.markup.noun_phrase import noun_phrase
-from molmo_point.service.dispatcher import Desk
+from molmo_point.service.dispatcher import Dispatcher
 from molmo_point.service.http.access import TOKEN
 from molmo_point.service.http.bodies import header_of, token_header
 from molmo_point.service.job import Turn
@@ -36,11 +36,11 @@ POINTING = frozenset({Op.POINT, Op.COUNT, Op.STREAM})
 """What takes a noun phrase; an instruction around it is taken off."""
 
 
-class Asking:
-    """Asks the desk on behalf of HTTP requests."""
+class HttpSubmitter:
+    """Asks the dispatcher on behalf of HTTP requests."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.dispatcher = dispatcher
 
     async def answer(self, http: HttpRequest, op: Op, data: Buffer | None, **fields: Any) -> Reply:
         """Ask and return the last reply; an error reply is raised.
@@ -63,9 +63,9 @@ class Asking:
     ) -> AsyncIterator[Reply]:
         """Ask and yield every reply as it comes; an error reply is raised."""
         query = fields.get("query", "")
-        self.desk.check_length(query)
+        self.dispatcher.check_length(query)
         if op in (Op.ASK, Op.STREAM_TEXT):
-            check_question(self.desk.worker.model, query)
+            check_question(self.dispatcher.worker.model, query)
         elif op in POINTING:
             fields["query"] = noun_phrase(query)
         caller = HttpCaller.of(http)
@@ -76,7 +76,7 @@ class Asking:
             **fields,
         )
         mailbox = Mailbox()
-        job = self.desk.ask(
+        job = self.dispatcher.submit(
             request,
             data,
             caller=caller.name,
@@ -102,7 +102,7 @@ class Asking:
         finally:
             # Whoever named his request may come back for it over a new connection.
             if not heard_last and caller.request_id is None:
-                self.desk.cancel(caller.name, request.id)
+                self.dispatcher.cancel(caller.name, request.id)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class HttpCaller:
         return cls(name, request_id, (place, str(port)), owner)
 
 
-async def primed(replies: AsyncIterator[Reply]) -> AsyncIterator[Reply]:
+async def after_first_reply(replies: AsyncIterator[Reply]) -> AsyncIterator[Reply]:
     """Wait for the first reply and return all of them: a refusal is still a status code then, not an event in a stream."""
     first = await anext(replies)
 

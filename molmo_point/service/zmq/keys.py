@@ -114,7 +114,7 @@ def known_clients(folder: Path) -> dict[str, str]:
     return known
 
 
-class Doorkeeper:
+class CurveCredentials:
     """Says which clients are let in. The folder is read at each handshake: a new or a deleted key counts at once."""
 
     def __init__(self, folder: Path) -> None:

@@ -1,7 +1,7 @@
-"""Who reads the questions: the worker itself while it has nothing else to do, the socket's own thread while the worker works.
+"""Two threads share one socket: the idle worker reads it directly; while the worker is busy, the socket's own thread does.
 
-A question that finds the model free then changes no thread on its way there and back, which would be a fifth of what the bridge
-costs. While the model works, health, refusals and withdrawals are answered all the same.
+A request that finds the model free then changes no thread on its way there and back: a thread switch each way is a fifth of what the
+server adds to a request. While the model works, health, refusals and cancellations are still answered.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import zmq
 from molmo_point.service.zmq.shared_socket import EXCLUSIVE, SharedSocket
 
 LEAVE_S = 5.0
-"""How long a helper may take to come back from the one message it is at when the socket closes."""
+"""How long the worker may take to return from the message it handles when the socket closes."""
 
 
-class Reading:
-    """Two readers of one socket, one at a time.
+class LeaderFollowerReader:
+    """Reads one socket from two threads, one at a time; an `IdleTask` of the worker.
 
     Args:
         socket: What is read.
@@ -29,42 +29,42 @@ class Reading:
     def __init__(self, socket: SharedSocket, handle: Callable[[list[zmq.Frame]], None]) -> None:
         self._socket = socket
         self._handle = handle
-        self._helpers, self._own = socket.ears
+        self._leader_waiter, self._own_waiter = socket.waiters
         # Messages are handled in the order of their arrival, whoever reads them.
         self._turn = threading.Lock()
-        self._helping = threading.Lock()
-        self._helper: int | None = None
-        # Two who wait for the same message would be in each other's way.
+        self._leading = threading.Lock()
+        self._leader: int | None = None
+        # Without an exclusive wait both threads would wake up for each message.
         self._closed = not EXCLUSIVE
 
     def read(self, timeout_s: float) -> None:
-        """Wait for messages and handle them, unless a helper does. For the socket's own thread."""
-        self._own.wait(timeout_s)
+        """Wait for messages and handle them, unless the worker does. For the socket's own thread."""
+        self._own_waiter.wait(timeout_s)
         with self._turn:
             self._socket.report()
         self._drain(lambda: False)
 
-    def help(self, timeout_s: float, enough: Callable[[], bool]) -> bool:
-        """Read in the other thread's place until `enough()` or for `timeout_s` seconds; return False where that cannot be."""
-        with self._helping:
+    def run(self, timeout_s: float, enough: Callable[[], bool]) -> bool:
+        """Read in the other thread's place until `enough()` or for `timeout_s` seconds; return False once closed."""
+        with self._leading:
             if self._closed:
                 return False
-            self._helper = threading.get_ident()
+            self._leader = threading.get_ident()
             try:
-                self._help(time.monotonic() + timeout_s, enough)
+                self._run(time.monotonic() + timeout_s, enough)
             finally:
-                self._helper = None
-                # A message that came this moment woke nobody but us.
-                self._socket.leave()
+                self._leader = None
+                # A message that arrived just now woke only this thread.
+                self._socket.release_reader()
         return True
 
-    def _help(self, end: float, enough: Callable[[], bool]) -> None:
+    def _run(self, end: float, enough: Callable[[], bool]) -> None:
         while not self._closed and not enough():
             self._drain(enough)
             left_s = end - time.monotonic()
             if enough() or left_s <= 0:
                 return
-            self._helpers.wait(left_s)
+            self._leader_waiter.wait(left_s)
 
     def _drain(self, enough: Callable[[], bool]) -> None:
         with self._turn:
@@ -75,13 +75,13 @@ class Reading:
                 self._handle(frames)
 
     def wake(self) -> None:
-        """Make a helper look whether it is enough; from any thread."""
-        if self._helper not in (None, threading.get_ident()):
-            self._helpers.wake()
+        """Make `run` check `enough` now; from any thread."""
+        if self._leader not in (None, threading.get_ident()):
+            self._leader_waiter.wake()
 
     def close(self) -> None:
-        """Send the helper away; returns when it is gone."""
+        """Make `run` return, and wait until it has."""
         self._closed = True
-        self._helpers.wake()
-        if self._helping.acquire(timeout=LEAVE_S):
-            self._helping.release()
+        self._leader_waiter.wake()
+        if self._leading.acquire(timeout=LEAVE_S):
+            self._leading.release()

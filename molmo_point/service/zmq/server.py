@@ -16,14 +16,14 @@ from zmq.auth.thread import ThreadAuthenticator
 
 from molmo_point.defaults import ZMQ_ADDRESS
 from molmo_point.errors import PointError, UsageError
-from molmo_point.service.bind_check import check_exposure, host_of
-from molmo_point.service.camera_watches import Standing
-from molmo_point.service.dispatcher import Desk
+from molmo_point.service.bind_check import check_bind_address, host_of
+from molmo_point.service.camera_watches import CameraWatches
+from molmo_point.service.dispatcher import Dispatcher
 from molmo_point.service.job import Listener
-from molmo_point.service.sequential import internal
+from molmo_point.service.sequential import internal_error
 from molmo_point.service.zmq.caller import Caller
-from molmo_point.service.zmq.keys import Doorkeeper, server_key
-from molmo_point.service.zmq.reader import Reading
+from molmo_point.service.zmq.keys import CurveCredentials, server_key
+from molmo_point.service.zmq.reader import LeaderFollowerReader
 from molmo_point.service.zmq.shared_socket import Sent, SharedSocket
 from molmo_point.wire import (
     Buffer,
@@ -57,7 +57,7 @@ class ZmqServer:
     """Binds at once, so that an address in use is the caller's exception; `start` begins to serve.
 
     Args:
-        desk: Where the requests go.
+        dispatcher: Where the requests go.
         address: tcp://HOST:PORT for questions; port * takes a free one.
         publish: The same for published answers; None for no publishing.
         curve_dir: Folder of keys; without it whoever can connect is served.
@@ -73,7 +73,7 @@ class ZmqServer:
 
     def __init__(
         self,
-        desk: Desk,
+        dispatcher: Dispatcher,
         address: str = ZMQ_ADDRESS,
         *,
         publish: str | None = None,
@@ -81,13 +81,13 @@ class ZmqServer:
         insecure: bool = False,
     ) -> None:
         for place in filter(None, (address, publish)):
-            check_exposure(
+            check_bind_address(
                 host_of(place),
                 secured=curve_dir is not None,
                 insecure=insecure,
                 remedy="give --curve-dir (see `molmo-point keys new`)",
             )
-        self._desk = desk
+        self._dispatcher = dispatcher
         self._curve_dir = curve_dir
         self._key = server_key(curve_dir) if curve_dir is not None else None
         # A context of its own: the authenticator guards every socket of a context.
@@ -105,22 +105,22 @@ class ZmqServer:
         self.address = self._router.address
         self.publish_address = self._pub.address if self._pub is not None else None
         if self.publish_address is not None:
-            desk.publish_port = _port(self.publish_address)
-            desk.subscribe(self._publish)
-        self._standing = Standing(desk)
-        self._reading = Reading(self._router, self._handle)
+            dispatcher.publish_port = _port(self.publish_address)
+            dispatcher.subscribe(self._publish)
+        self._watches = CameraWatches(dispatcher)
+        self._reader = LeaderFollowerReader(self._router, self._handle)
         self._thread = threading.Thread(target=self._run, name="molmo-zmq", daemon=True)
 
     def start(self) -> None:
         """Begin to serve."""
         self._thread.start()
-        self._desk.while_idle(self._reading)
+        self._dispatcher.set_idle_task(self._reader)
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Send what is ready to be sent and close the sockets; returns after `timeout_s` seconds at the latest."""
-        self._standing.stop()
+        self._watches.stop()
         self._stop.set()
-        self._reading.close()
+        self._reader.close()
         self._router.wake()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
@@ -138,14 +138,14 @@ class ZmqServer:
         self._authenticator = ThreadAuthenticator(self._context)
         self._authenticator.start()
         self._authenticator.configure_curve_callback(
-            domain="*", credentials_provider=Doorkeeper(self._curve_dir)
+            domain="*", credentials_provider=CurveCredentials(self._curve_dir)
         )
 
     def _bind(self, kind: int, address: str) -> SharedSocket:
         socket = self._context.socket(kind)
         socket.ipv6 = "[" in address
         socket.rcvhwm, socket.sndhwm = PEER_REQUESTS, PEER_REPLIES
-        socket.maxmsgsize = self._desk.settings.max_message_bytes
+        socket.maxmsgsize = self._dispatcher.settings.max_message_bytes
         socket.heartbeat_ivl = HEARTBEAT_MS
         socket.heartbeat_timeout = 3 * HEARTBEAT_MS
         socket.handshake_ivl = 5_000
@@ -161,7 +161,7 @@ class ZmqServer:
         except zmq.ZMQError as error:
             socket.close(0)
             raise UsageError(f"cannot listen at {address}: {error.strerror}") from error
-        shared = SharedSocket(socket, self._desk.cancel_all)
+        shared = SharedSocket(socket, self._dispatcher.cancel_all)
         self._sockets.append(shared)
         return shared
 
@@ -172,13 +172,13 @@ class ZmqServer:
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                self._reading.read(1.0)
+                self._reader.read(1.0)
         except Exception:
             log.exception("the ZeroMQ thread failed")
         finally:
-            self._desk.while_idle(None)
-            self._reading.close()
-            self._standing.stop()
+            self._dispatcher.set_idle_task(None)
+            self._reader.close()
+            self._watches.stop()
             self._close()
 
     def _handle(self, message: list[zmq.Frame]) -> None:
@@ -198,7 +198,7 @@ class ZmqServer:
                 return
             log.info("a reply to request %s could not be delivered", reply.id)
             if sent is Sent.NOBODY and not caller.returns and not reply.last:
-                self._desk.cancel_soon(caller.name, reply.id)
+                self._dispatcher.cancel_soon(caller.name, reply.id)
 
         name = ""
         try:
@@ -207,13 +207,13 @@ class ZmqServer:
             caller.call_itself(request.client)
             self._dispatch(caller, request, payload, listener, message[-1])
         except PointError as error:
-            self._desk.metrics.refused("zmq", error)
+            self._dispatcher.metrics.refused("zmq", error)
             name = name or peek_id(frames)
             listener(Reply(id=name, type="error", error=error_body(error)))
         except Exception as error:
             # A fault of ours, found by one message: it must not end the thread for all the others.
             log.exception("a message could not be handled")
-            failure = error_body(internal(error))
+            failure = error_body(internal_error(error))
             listener(Reply(id=name or peek_id(frames), type="error", error=failure))
 
     def _dispatch(
@@ -226,24 +226,24 @@ class ZmqServer:
     ) -> None:
         owner = ("zmq", caller.peer)
         if request.op is Op.HELLO:
-            listener(Reply(id=request.id, type="hello", server=self._desk.info()))
+            listener(Reply(id=request.id, type="hello", server=self._dispatcher.info()))
         elif request.op is Op.AGAIN:
-            job = self._desk.again(caller.name, request.id, owner, listener, request.seq)
+            job = self._dispatcher.resume(caller.name, request.id, owner, listener, request.seq)
             if not job.finished:
                 listener(Reply(id=request.id, type="pending", last=False))
         elif request.op is Op.CANCEL:
-            self._desk.cancel(caller.name, request.id)
-        elif self._desk.stopping:
+            self._dispatcher.cancel(caller.name, request.id)
+        elif self._dispatcher.stopping:
             # As if the server were gone: after a second of silence the caller asks again, and the next server hears it.
             return
         elif request.op in (Op.WATCH, Op.FRAME, Op.UNWATCH):
-            self._standing.handle(caller.owner, request, payload)
+            self._watches.handle(caller.owner, request, payload)
             if request.op is not Op.FRAME:
                 listener(Reply(id=request.id, type="done"))
         else:
             if not caller.returns:
                 self._router.watch(caller.name, frame)
-            self._desk.ask(
+            self._dispatcher.submit(
                 request,
                 payload,
                 caller=caller.name,

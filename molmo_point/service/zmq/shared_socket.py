@@ -21,7 +21,7 @@ import zmq
 from molmo_point.service.zmq.departures import Departures
 
 EXCLUSIVE: int = getattr(select, "EPOLLEXCLUSIVE", 0)
-"""On Linux one message wakes one ear: the first of those that wait, in the order in which they were made."""
+"""On Linux one message wakes one waiter: the first of those that wait, in the order in which they were made."""
 
 
 MAX_FRAMES = 6
@@ -36,7 +36,7 @@ class Sent(Enum):
     NOBODY = "nobody"
 
 
-class Ear:
+class Waiter:
     """One thread's way to wait for a socket, and for further file descriptors."""
 
     def __init__(self, socket: zmq.Socket[Any], *further: int) -> None:
@@ -78,7 +78,7 @@ class SharedSocket:
         departed: Called in `report` with the name of each caller from `watch` whose connection has ended.
 
     Attributes:
-        ears: One for each of the two threads that may read. On Linux the first waiting one hears of a message; only the thread of
+        waiters: One for each of the two threads that may read. On Linux one message wakes the first that waits; only the thread of
             the second always comes back to read.
     """
 
@@ -89,7 +89,7 @@ class SharedSocket:
         self._lock = threading.Lock()
         self._departures = Departures(socket, departed)
         # Departures need no answer: the thread that always comes back hears of them.
-        self.ears = (Ear(socket), Ear(socket, self._departures.descriptor))
+        self.waiters = (Waiter(socket), Waiter(socket, self._departures.descriptor))
         self._closed = False
         self._reader: int | None = None
 
@@ -99,7 +99,7 @@ class SharedSocket:
         return self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def receive(self) -> list[zmq.Frame] | None:
-        """Return the next message, or None. To be called until it returns None before the next wait; else call `leave`.
+        """Return the next message, or None. To be called until it returns None before the next wait; else call `release_reader`.
 
         Of a message of more than MAX_FRAMES frames only so many are kept: it is refused, and may have millions.
         """
@@ -128,13 +128,13 @@ class SharedSocket:
         """Call `departed` for each watched connection that has ended; in the thread that reads."""
         self._departures.report()
 
-    def leave(self) -> None:
+    def release_reader(self) -> None:
         """Stop reading before `receive` returned None: the other reader hears of what is left."""
         with self._lock:
             self._reader = None
             arrived = not self._closed and self._arrived()
         if arrived:
-            self.ears[1].wake()
+            self.waiters[1].wake()
 
     def send(self, frames: list[bytes]) -> Sent:
         """Send without waiting, from any thread; return what became of it."""
@@ -148,13 +148,13 @@ class SharedSocket:
                 sent = Sent.NOBODY if error.errno == zmq.EHOSTUNREACH else Sent.NO_ROOM
             arrived = self._reader != threading.get_ident() and self._arrived()
         if arrived:
-            self.ears[1].wake()
+            self.waiters[1].wake()
         return sent
 
     def wake(self) -> None:
-        """Make both ears' waits return."""
-        for ear in self.ears:
-            ear.wake()
+        """Make both waiters' waits return."""
+        for waiter in self.waiters:
+            waiter.wake()
 
     def close(self, linger_ms: int) -> None:
         """Close the socket; what was sent gets `linger_ms` milliseconds to leave. Nobody may be waiting. Twice is allowed."""
@@ -164,8 +164,8 @@ class SharedSocket:
             self._closed = True
             self._departures.close()
             self._socket.close(linger_ms)
-            for ear in self.ears:
-                ear.close()
+            for waiter in self.waiters:
+                waiter.close()
 
     def _arrived(self) -> bool:
         return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
