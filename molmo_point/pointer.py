@@ -7,12 +7,13 @@ The ROS node, the click agent, the scorer and the server use this interface only
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Union, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, runtime_checkable
 
 from molmo_point.errors import BatchError, PointError
-from molmo_point.points import Point, Pointing
+from molmo_point.points import Point, Pointing, Text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +29,9 @@ ImageLike = Union[
     "np.ndarray[Any, Any]",
 ]
 """A path, the bytes of a PNG or JPEG (or any file Pillow reads), a PIL image, or an (H, W, 3) uint8 RGB array."""
+
+Kind = Literal["point", "count", "text"]
+"""Point to things, count them by pointing, or answer in free text."""
 
 PointStream = Generator[Point, None, Pointing]
 """Yields each `Point` as soon as its markup is complete; returns the `Pointing` (`pointing = yield from stream`)."""
@@ -155,3 +159,70 @@ class Pointer(Protocol):
 
     def close(self) -> None:
         """Free the model or the connection. Closing twice is allowed."""
+
+
+@dataclass(frozen=True, eq=False)
+class StepOutput:
+    """What a step brought for one question.
+
+    Attributes:
+        key: As given to `Scheduler.add`.
+        points: New complete points.
+        piece: New text.
+        result: The whole answer, at its end.
+        error: Why there is no answer: the question has left, the others go on.
+    """
+
+    key: Hashable
+    points: tuple[Point, ...] = ()
+    piece: str = ""
+    result: Pointing | Text | None = None
+    error: PointError | None = None
+
+
+class Scheduler(Protocol):
+    """Answers many questions side by side, one pass of the model at a time. Not thread-safe."""
+
+    @property
+    def free_rows(self) -> int:
+        """Number of questions that can be added now."""
+
+    @property
+    def has_work(self) -> bool:
+        """Whether any question is unfinished."""
+
+    def add(
+        self,
+        key: Hashable,
+        image: ImageLike | View | None,
+        query: str,
+        *,
+        kind: Kind = "point",
+        timeout_s: float | None = None,
+    ) -> None:
+        """Add a question; needs a free row.
+
+        Args:
+            key: The caller's name for it; not one of an unfinished question.
+            image: An image, an opened view of the same Pointer, or None for a free question without an image.
+            query: What to point to, count or answer.
+            kind: How to answer.
+            timeout_s: Budget in seconds; None for no limit.
+
+        Raises:
+            ImageError, QueryError, UsageError, ModelFailed: As `Pointer.point`. The question is not added.
+        """
+
+    def cancel(self, key: Hashable) -> None:
+        """Cancel a question and free its row. One that has left is no error."""
+
+    def step(self) -> Sequence[StepOutput]:
+        """Make one pass for all questions."""
+
+
+@runtime_checkable
+class SchedulingPointer(Pointer, Protocol):
+    """A Pointer whose questions join while others are answered (continuous batching)."""
+
+    def scheduler(self) -> Scheduler:
+        """Return a new scheduler without questions."""

@@ -14,8 +14,8 @@ import re
 from collections.abc import Sequence
 
 from molmo_point.engine.detokenize import Detokenizer
-from molmo_point.engine.question import Kind
 from molmo_point.markup.writer import NONE_TEXT
+from molmo_point.pointer import Kind
 from molmo_point.preprocess.tokenizer import Tokenizer
 
 NONE = f" {NONE_TEXT}"

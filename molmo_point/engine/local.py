@@ -12,7 +12,7 @@ import torch
 from molmo_point.arguments import check_frame_id, check_request, check_stamp, check_timeout
 from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.engine.engine import Engine, EngineOptions
-from molmo_point.engine.question import Kind, Question
+from molmo_point.engine.question import Question
 from molmo_point.engine.scheduler import Scheduler
 from molmo_point.engine.score_calibration import Floats, read_calibration
 from molmo_point.engine.view import LocalView, run_to_end
@@ -20,7 +20,7 @@ from molmo_point.errors import CheckpointError, PointError
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.tensor_parallel import Shard, apply_tensor_parallel
 from molmo_point.model.weights import Progress, load_weights
-from molmo_point.pointer import ImageLike, PointStream, TextStream, all_or_error
+from molmo_point.pointer import ImageLike, Kind, PointStream, TextStream, all_or_error
 from molmo_point.points import Pointing, Text
 from molmo_point.preprocess.tokenizer import Tokenizer
 

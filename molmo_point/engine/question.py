@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Literal
 
 from molmo_point.arguments import check_query, check_timeout
-
-Kind = Literal["point", "count", "text"]
-"""Point to things, count them by pointing, or answer in free text."""
+from molmo_point.pointer import Kind
 
 
 @dataclass(frozen=True)

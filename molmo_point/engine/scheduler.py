@@ -10,36 +10,16 @@ Not thread-safe. In float32 each answer equals the answer to the question alone.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 
 from molmo_point.engine.batch import BatchEntry, Outcome
 from molmo_point.engine.engine import Engine
 from molmo_point.engine.failures import as_point_error
-from molmo_point.engine.image_prefix import EncodedImage
-from molmo_point.engine.question import Kind, Question
+from molmo_point.engine.question import Question
 from molmo_point.engine.request import PointRequest, TextRequest
-from molmo_point.errors import ModelFailed, PointError
-from molmo_point.pointer import ImageLike
+from molmo_point.engine.view import LocalView
+from molmo_point.errors import ModelFailed, UsageError
+from molmo_point.pointer import ImageLike, Kind, StepOutput, View
 from molmo_point.points import Point, Pointing, Text, Timing
-
-
-@dataclass(frozen=True, eq=False)
-class StepOutput:
-    """What a step brought for one question.
-
-    Attributes:
-        key: As given to `add`.
-        points: New complete points.
-        piece: New text.
-        result: The whole answer, at its end.
-        error: Why there is no answer: the question has left, the others go on.
-    """
-
-    key: Hashable
-    points: tuple[Point, ...] = ()
-    piece: str = ""
-    result: Pointing | Text | None = None
-    error: PointError | None = None
 
 
 class Scheduler:
@@ -63,7 +43,7 @@ class Scheduler:
     def add(
         self,
         key: Hashable,
-        image: ImageLike | tuple[EncodedImage, Timing] | None,
+        image: ImageLike | View | None,
         query: str,
         *,
         kind: Kind = "point",
@@ -73,7 +53,7 @@ class Scheduler:
 
         Args:
             key: The caller's name for it; not one of an unfinished question.
-            image: An image, or an encoded image and what encoding it took; None for a free question without an image.
+            image: An image, or an opened `LocalView`; None for a free question without an image.
             kind: "point", "count", or "text" for a free question.
 
         Raises:
@@ -82,8 +62,12 @@ class Scheduler:
         question = Question.now(query, kind, timeout_s)
         if image is None:
             encoded, timing = self._engine.no_image(), Timing()
+        elif isinstance(image, LocalView):
+            encoded, timing = image.encoded()
+        elif isinstance(image, View):
+            raise UsageError(f"expected a view opened by this pointer, got {type(image).__name__}")
         else:
-            encoded, timing = image if isinstance(image, tuple) else self._engine.encode(image)
+            encoded, timing = self._engine.encode(image)
         request: PointRequest | TextRequest
         if kind == "text":
             request = self._engine.prepare_text(encoded, question)

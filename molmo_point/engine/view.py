@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from molmo_point.engine.engine import Engine
 from molmo_point.engine.image_prefix import EncodedImage
-from molmo_point.engine.question import Kind, Question
+from molmo_point.engine.question import Question
 from molmo_point.errors import UsageError
-from molmo_point.pointer import PointStream, TextStream
+from molmo_point.pointer import Kind, PointStream, TextStream
 from molmo_point.points import Pointing, Text, Timing
 
 Result = TypeVar("Result")

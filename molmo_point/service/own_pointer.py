@@ -13,18 +13,25 @@ from molmo_point.arguments import check_request, check_timeout
 from molmo_point.errors import PointError, ServiceError, UsageError
 from molmo_point.image_view import ImageView
 from molmo_point.images import load_image
-from molmo_point.pointer import ImageLike, Pointer, PointStream, TextStream, View, all_or_error
+from molmo_point.pointer import (
+    ImageLike,
+    PointStream,
+    SchedulingPointer,
+    TextStream,
+    View,
+    all_or_error,
+)
 from molmo_point.points import Pointing
 
 
-def complete(pointer: object) -> Pointer:
-    """Return a Pointer with every method; the object itself where it has them all and can answer side by side.
+def complete(pointer: object) -> SchedulingPointer | OwnPointer:
+    """Return a Pointer with every method; the object itself where it has a scheduler.
 
     Raises:
         UsageError: It cannot even point.
     """
     if hasattr(pointer, "scheduler"):
-        return cast("Pointer", pointer)
+        return cast("SchedulingPointer", pointer)
     if not callable(getattr(pointer, "point", None)):
         raise UsageError(
             f"expected a Pointer: a method point(image, query, *, timeout_s, stamp_ns, frame_id), got {type(pointer).__name__}"

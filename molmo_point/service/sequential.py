@@ -1,15 +1,17 @@
-"""Answering one job, or one batch of plain ones, with any Pointer: the question in, replies out."""
+"""Answers one job after the other, and plain point questions in batches: for every Pointer without a scheduler."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from molmo_point.errors import Cancelled, QueryError, ServiceError, TimedOut
+from molmo_point.errors import Cancelled, PointError, QueryError, ServiceError, TimedOut
 from molmo_point.pointer import Pointer, PointStream, TextStream, View
 from molmo_point.points import Pointing, Status
 from molmo_point.service.job import Job
+from molmo_point.service.own_pointer import OwnPointer
+from molmo_point.service.views import Views, answer_view_request
 from molmo_point.wire import Op
 
 log = logging.getLogger(__name__)
@@ -18,8 +20,8 @@ DEADLINE_GRACE_S = 1.0
 """How long after its deadline a stream may go on to end by itself; one decoder pass of a large model takes a tenth of that."""
 
 
-def wanted(job: Job) -> bool:
-    """Whether a job is still to be answered; one that is withdrawn or late is told so."""
+def check_alive(job: Job) -> bool:
+    """Return whether a job still needs an answer; finish one that is cancelled or whose deadline has passed."""
     if job.finished:
         return False
     if job.cancelled:
@@ -29,6 +31,76 @@ def wanted(job: Job) -> bool:
         job.expire()
         return False
     return True
+
+
+class SequentialAnswers:
+    """Answers the jobs of a Pointer that cannot schedule. Belongs to the worker's thread alone; implements `Answers`.
+
+    Args:
+        pointer: Answers.
+        views: The opened images that questions may be about.
+        max_batch: Plain point questions answered together, where the Pointer is faster then.
+        on_batch: Called with the number of jobs of each batch.
+    """
+
+    def __init__(
+        self, pointer: OwnPointer, views: Views, max_batch: int, on_batch: Callable[[int], None]
+    ) -> None:
+        self._pointer = pointer
+        self._views = views
+        self._on_batch = on_batch
+        self._jobs: list[Job] = []
+        self.batch = max_batch if pointer.batches else 1
+
+    @property
+    def free_rows(self) -> int:
+        """`batch` between two steps."""
+        return 0 if self._jobs else self.batch
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there are jobs for the next step."""
+        return bool(self._jobs)
+
+    def admit(self, jobs: list[Job]) -> None:
+        """Take the jobs of the next step."""
+        self._jobs = jobs
+
+    def step(self) -> None:
+        """Answer the admitted jobs whole."""
+        left, self._jobs = self._jobs, []
+        together = len(left)
+        if together > 1:
+            left = answer_batch(self._pointer, left)
+        for job in left:
+            if not check_alive(job):
+                continue
+            try:
+                self._answer(job)
+            except PointError as error:
+                job.fail(error)
+            except Exception as error:
+                log.exception("answering %s %r failed", job.request.op, job.request.query[:80])
+                job.fail(internal_error(error))
+        self._on_batch(together)
+
+    def _answer(self, job: Job) -> None:
+        if answer_view_request(self._pointer, self._views, job):
+            return
+        if job.request.view is not None:
+            ask_view(self._views.get(job.request.view), job)
+        else:
+            ask_picture(self._pointer, job)
+
+    def finish(self, grace_s: float, refusal: Callable[[], PointError]) -> None:
+        """Fail the jobs that were admitted and not begun."""
+        self.fail(refusal())
+
+    def fail(self, error: PointError) -> None:
+        """Fail the admitted jobs."""
+        left, self._jobs = self._jobs, []
+        for job in left:
+            job.fail(error)
 
 
 def answer_batch(pointer: Pointer, jobs: list[Job]) -> list[Job]:
@@ -106,41 +178,41 @@ def ask_picture(pointer: Pointer, job: Job) -> None:
 
 
 def _run_point_stream(stream: PointStream, job: Job, began: float) -> None:
-    _let_stop(stream, job)
+    _stop_on_cancel(stream, job)
     while True:
         try:
             point = next(stream)
         except StopIteration as stop:
             job.pointing(with_request_metadata(stop.value, job, began))
             return
-        if not _stream_wanted(job):
+        if not _check_stream(job):
             stream.close()
             return
         job.point(point)
 
 
 def _run_text_stream(stream: TextStream, job: Job) -> None:
-    _let_stop(stream, job)
+    _stop_on_cancel(stream, job)
     while True:
         try:
             piece = next(stream)
         except StopIteration as stop:
             job.text(stop.value)
             return
-        if not _stream_wanted(job):
+        if not _check_stream(job):
             stream.close()
             return
         job.piece(piece)
 
 
-def _let_stop(stream: PointStream | TextStream, job: Job) -> None:
+def _stop_on_cancel(stream: PointStream | TextStream, job: Job) -> None:
     """Have a withdrawal stop the model between two points, too, where its streams can be cancelled from another thread."""
     cancel = getattr(stream, "cancel", None)
     if cancel is not None:
         job.on_cancel(cancel)
 
 
-def _stream_wanted(job: Job) -> bool:
+def _check_stream(job: Job) -> bool:
     """Whether to go on. The deadline is first the Pointer's to honour: it answers with what is complete."""
     if job.cancelled:
         job.fail(Cancelled("the request was withdrawn"))

@@ -8,8 +8,9 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from molmo_point.pointer import View
-from molmo_point.wire import ViewGone, ViewInfo
+from molmo_point.pointer import Pointer, View
+from molmo_point.service.job import Job
+from molmo_point.wire import Op, ViewGone, ViewInfo
 
 log = logging.getLogger(__name__)
 
@@ -78,3 +79,24 @@ class Views:
         except Exception:
             # One view that cannot be closed must not keep the others open.
             log.exception("closing an opened picture failed")
+
+
+def answer_view_request(pointer: Pointer, views: Views, job: Job) -> bool:
+    """Open or close a view; return False for a job that asks for neither."""
+    request = job.request
+    if request.op is Op.CLOSE:
+        views.close(request.view or "")
+        job.done()
+        return True
+    if request.op is not Op.OPEN:
+        return False
+    image = job.image()
+    if image is None:  # cancelled just now
+        return True
+    views.make_room()
+    info = views.add(pointer.open(image))
+    job.view(info)
+    if job.cancelled:
+        # Nobody learns its handle.
+        views.close(info.handle)
+    return True

@@ -1,7 +1,6 @@
-"""The one thread that owns the model: takes questions out of the request queue and answers them.
+"""The one thread that owns the model: takes jobs out of the request queue and answers them.
 
-A Pointer that can schedule (`LocalPointer.scheduler`) lets questions join while others are at work (`joining`); any other one
-answers them one after another, plain point questions in batches.
+A `SchedulingPointer` answers them by continuous batching, every other Pointer one after the other.
 """
 
 from __future__ import annotations
@@ -10,23 +9,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from molmo_point.errors import PointError, ServiceError
-from molmo_point.pointer import Pointer
+from molmo_point.pointer import Pointer, SchedulingPointer
 from molmo_point.service.continuous_batching import ContinuousBatcher
 from molmo_point.service.job import Job
-from molmo_point.service.own_pointer import complete
+from molmo_point.service.own_pointer import OwnPointer, complete
 from molmo_point.service.request_queue import RequestQueue
-from molmo_point.service.sequential import (
-    answer_batch,
-    ask_picture,
-    ask_view,
-    internal_error,
-    wanted,
-)
+from molmo_point.service.sequential import SequentialAnswers, check_alive, internal_error
 from molmo_point.service.settings import Settings
 from molmo_point.service.views import Views
-from molmo_point.wire import Op, UnknownRequest
+from molmo_point.wire import UnknownRequest
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +29,33 @@ SHUTDOWN_GRACE_S = 5.0
 
 IDLE_S = 1.0
 """How often an idle worker looks for views to close and for the wish to stop."""
+
+
+class Answers(Protocol):
+    """A way to answer jobs, from the worker's thread: `admit` takes them, `step` works on all of them."""
+
+    batch: int
+    """Largest number of jobs to take out of the queue at once."""
+
+    @property
+    def free_rows(self) -> int:
+        """Number of jobs that can be admitted now."""
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `step` has something to do."""
+
+    def admit(self, jobs: list[Job]) -> None:
+        """Begin to answer jobs, or fail them."""
+
+    def step(self) -> None:
+        """Work on all admitted jobs; those it finishes leave."""
+
+    def finish(self, grace_s: float, refusal: Callable[[], PointError]) -> None:
+        """Answer the admitted jobs within `grace_s` seconds, then fail the rest with `refusal()`."""
+
+    def fail(self, error: PointError) -> None:
+        """Fail all admitted jobs."""
 
 
 class Worker:
@@ -106,8 +127,8 @@ class Worker:
     def _run(self) -> None:
         try:
             pointer = complete(self._load())
-            self.takes_text = hasattr(pointer, "scheduler")
             self.model = pointer.model
+            answers = self._answers(pointer)
         except Exception as error:
             # An error of ours says all there is to say; `Service.run` raises it. Of others the log keeps the traceback.
             if not isinstance(error, PointError):
@@ -116,95 +137,39 @@ class Worker:
             self._queue.close(_no_model)
             return
         self._loaded = True
-        joining = ContinuousBatcher.of(pointer, self._views, self._on_batch)
-        if joining is not None:
-            self._queue.decode_all()
         try:
             while not self._stopping.is_set():
-                if joining is None:
-                    self._turn(pointer)
-                else:
-                    self._joining_turn(pointer, joining)
+                self._turn(answers)
         finally:
-            if joining is not None:
-                joining.finish(SHUTDOWN_GRACE_S, stopping_error)
+            answers.finish(SHUTDOWN_GRACE_S, stopping_error)
             self._views.sweep(everything=True)
             pointer.close()
 
-    def _turn(self, pointer: Pointer) -> None:
-        """Take the next question or batch, and answer it whole."""
-        # A gathered question waits for the others: only where answering them together is faster.
-        most = self._settings.max_batch if getattr(pointer, "batches", True) else 1
-        jobs = self._queue.take(most, IDLE_S)
-        if not jobs:
-            self._views.sweep()
-            return
-        self._busy_since = time.monotonic()
-        self._answer(pointer, jobs)
-        self._busy_since = None
+    def _answers(self, pointer: SchedulingPointer | OwnPointer) -> Answers:
+        if isinstance(pointer, OwnPointer):
+            most = self._settings.max_batch
+            return SequentialAnswers(pointer, self._views, most, self._on_batch)
+        self.takes_text = True
+        self._queue.decode_all()
+        return ContinuousBatcher(pointer, self._views, self._on_batch)
 
-    def _joining_turn(self, pointer: Pointer, joining: ContinuousBatcher) -> None:
-        """Let questions join that wait, as far as there is room, then make one pass for all at work."""
-        self._busy_since = time.monotonic() if joining.busy else None
-        while joining.room:
-            # One at a time: reading a picture takes long enough for somebody with an older claim to come.
-            jobs = self._queue.take(1, 0.0 if joining.busy else IDLE_S)
+    def _turn(self, answers: Answers) -> None:
+        """Admit waiting jobs while there is room, then make one step."""
+        self._busy_since = time.monotonic() if answers.has_work else None
+        while answers.free_rows:
+            jobs = self._queue.take(answers.batch, 0.0 if answers.has_work else IDLE_S)
             if not jobs:
                 break
             self._busy_since = time.monotonic()
-            others = [job for job in jobs if wanted(job) and not joining.join(job)]
-            if others:
-                self._answer(pointer, others)
-        if joining.busy:
-            try:
-                joining.step()
-            except Exception as error:
-                log.exception("a pass for the questions at work failed")
-                joining.fail(internal_error(error))
-        else:
+            answers.admit([job for job in jobs if check_alive(job)])
+        if not answers.has_work:
             self._views.sweep()
-
-    def _answer(self, pointer: Pointer, jobs: list[Job]) -> None:
-        left = [job for job in jobs if wanted(job)]
-        if not left:
             return
-        together = len(left)
-        if together > 1:
-            left = answer_batch(pointer, left)
-        for job in left:
-            if not wanted(job):
-                continue
-            try:
-                self._answer_one(pointer, job)
-            except PointError as error:
-                job.fail(error)
-            except Exception as error:
-                log.exception("answering %s %r failed", job.request.op, job.request.query[:80])
-                job.fail(internal_error(error))
-        self._on_batch(together)
-
-    def _answer_one(self, pointer: Pointer, job: Job) -> None:
-        request = job.request
-        if request.op is Op.OPEN:
-            self._open(pointer, job)
-        elif request.op is Op.CLOSE:
-            self._views.close(request.view or "")
-            job.done()
-        elif request.view is not None:
-            ask_view(self._views.get(request.view), job)
-        else:
-            ask_picture(pointer, job)
-
-    def _open(self, pointer: Pointer, job: Job) -> None:
-        image = job.image()
-        if image is None:  # withdrawn this moment
-            return
-        self._views.make_room()
-        info = self._views.add(pointer.open(image))
-        job.view(info)
-        if job.cancelled:
-            # Nobody will ever hear its handle.
-            self._views.close(info.handle)
+        try:
+            answers.step()
+        except Exception as error:
+            log.exception("a step for the jobs at work failed")
+            answers.fail(internal_error(error))
 
 
 def stopping_error() -> UnknownRequest:

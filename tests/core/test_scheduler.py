@@ -10,8 +10,9 @@ import pytest
 
 import molmo_point as mp
 from molmo_point.engine.local import LocalPointer
-from molmo_point.engine.scheduler import Scheduler, StepOutput
+from molmo_point.engine.scheduler import Scheduler
 from molmo_point.errors import ImageError, QueryError
+from molmo_point.pointer import StepOutput
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 IMAGES = sorted((GOLDEN / "images").glob("*.png"))[:3]

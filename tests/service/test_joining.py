@@ -16,9 +16,9 @@ import pytest
 import molmo_point as mp
 from molmo_point.client import connect
 from molmo_point.engine.local import LocalPointer
-from molmo_point.engine.scheduler import StepOutput
 from molmo_point.errors import Cancelled, ImageError, PointError
 from molmo_point.images import load_image
+from molmo_point.pointer import StepOutput
 from molmo_point.service.job import Job
 from molmo_point.service.request_queue import RequestQueue
 from molmo_point.service.run import Service

@@ -1,7 +1,7 @@
 """Two threads share one socket: the idle worker reads it directly; while the worker is busy, the socket's own thread does.
 
-A request that finds the model free then changes no thread on its way there and back: a thread switch each way is a fifth of what the
-server adds to a request. While the model works, health, refusals and cancellations are still answered.
+A request that finds the model free then changes no thread on its way there and back: a thread switch each way is a fifth of what
+the server adds to a request. While the model works, health, refusals and cancellations are still answered.
 """
 
 from __future__ import annotations

@@ -78,8 +78,8 @@ class SharedSocket:
         departed: Called in `report` with the name of each caller from `watch` whose connection has ended.
 
     Attributes:
-        waiters: One for each of the two threads that may read. On Linux one message wakes the first that waits; only the thread of
-            the second always comes back to read.
+        waiters: One for each of the two threads that may read. On Linux one message wakes the first that waits; only the thread
+            of the second always comes back to read.
     """
 
     def __init__(
