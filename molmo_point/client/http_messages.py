@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from molmo_point.client.http_session import httpx
 from molmo_point.errors import ServiceError
 from molmo_point.wire import (
+    ENVELOPE,
     ErrorBody,
     Op,
     Picture,
@@ -28,11 +29,7 @@ from molmo_point.wire import (
 
 def body_of(request: Request, picture: Picture | None) -> dict[str, Any]:
     """Return the arguments for httpx that carry a request: `json`, or `data` and `files` where a picture goes along."""
-    fields: dict[str, Any] = {
-        name: value
-        for name in ("query", "view", "timeout_s", "camera", "stamp_ns", "frame_id")
-        if (value := getattr(request, name)) is not None
-    }
+    fields: dict[str, Any] = request.model_dump(exclude=set(ENVELOPE), exclude_none=True)
     if request.op is Op.OPEN:
         fields = {}
     if request.op in (Op.STREAM, Op.STREAM_TEXT):

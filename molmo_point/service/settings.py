@@ -48,7 +48,7 @@ class Settings:
     view_idle_s: float = 120.0
     memory_answers: int = 1024
     memory_bytes: int = 32 * 1024 * 1024
-    memory_image_bytes: int = 64 * 1024 * 1024
+    memory_image_bytes: int = 32 * 1024 * 1024
     memory_s: float = 300.0
     max_watches: int = 8
     camera_idle_s: float = 10.0

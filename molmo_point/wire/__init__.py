@@ -37,6 +37,7 @@ from molmo_point.wire.failures import (
 )
 from molmo_point.wire.filesize import stored_size
 from molmo_point.wire.messages import (
+    ENVELOPE,
     QUESTIONS,
     VERSION,
     ErrorBody,
@@ -52,6 +53,7 @@ from molmo_point.wire.messages import (
 from molmo_point.wire.pictures import ArrayEncoding, Picture, check_picture, picture_from
 
 __all__ = [
+    "ENVELOPE",
     "MAX_REPLY_HEADER",
     "MAX_REQUEST_HEADER",
     "QUESTIONS",

@@ -121,6 +121,10 @@ class Request(Header):
     seq: Annotated[int, Field(ge=0)] = 0
 
 
+ENVELOPE = frozenset({"v", "id", "client", "op", "image", "queries", "seq"})
+"""Fields of a request that a body over HTTP does not have: its path, its headers and the image file say them."""
+
+
 class ErrorBody(Header):
     """Why there is no answer.
 

@@ -16,13 +16,17 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from molmo_point.client.http_messages import body_of
 from molmo_point.errors import ImageError, Refused
 from molmo_point.images import Array
 from molmo_point.points import Point, Pointing, Status
+from molmo_point.service.http import openapi
+from molmo_point.service.http.bodies import QuestionBody
 from molmo_point.service.http.fetch import Fetcher
 from molmo_point.service.http.openapi import PIXEL
 from molmo_point.service.run import Service
 from molmo_point.testing import FakePointer
+from molmo_point.wire import ENVELOPE, Op, Request
 
 httpx = pytest.importorskip("httpx", reason="the extra 'client' is not installed")
 
@@ -421,6 +425,25 @@ def test_odd_urls_are_refused(picture_host: str) -> None:
     with pytest.raises(ImageError, match="more than 1,000 bytes"):
         fetcher.fetch(f"{picture_host}/large")
     assert fetcher.fetch(f"{picture_host}/a.png") == base64.b64decode(PIXEL)
+
+
+def test_the_fields_of_a_question_are_those_of_the_wire() -> None:
+    """One owner: the body over HTTP has the wire's fields, the description is made of the body, the client sends all of them."""
+    fields = set(Request.model_fields) - ENVELOPE
+    assert set(QuestionBody.model_fields) - {"image", "stream"} == fields
+    described = openapi.POINT["openapi_extra"]["requestBody"]["content"]["multipart/form-data"]
+    assert set(described["schema"]["properties"]) == fields | {"image", "stream"}
+    assert described["schema"]["properties"]["stamp_ns"]["minimum"] == -(2**63)
+    whole = Request(
+        id="1", op=Op.STREAM, query="mug", view="v", timeout_s=1.5, camera="front", stamp_ns=7, frame_id="cam"
+    )  # fmt: skip
+    assert set(body_of(whole, None)["json"]) == fields | {"stream"}
+
+
+def test_every_endpoint_has_a_summary_of_its_own(http: Any) -> None:
+    paths = http(FakePointer()).get("/openapi.json").json()["paths"]
+    summaries = [route["summary"] for item in paths.values() for route in item.values()]
+    assert len(set(summaries)) == len(summaries)
 
 
 def test_the_openapi_description_has_both_bodies_and_examples_that_work(http: Any) -> None:

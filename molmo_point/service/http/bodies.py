@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 from starlette.requests import Request as HttpRequest
 
-from molmo_point.defaults import MAX_TIMEOUT_S
+from molmo_point.defaults import MAX_QUERY_CHARACTERS, MAX_TIMEOUT_S
 from molmo_point.errors import ImageError, UsageError
 from molmo_point.images import decode_base64, sniff
 from molmo_point.images.formats import READABLE, other_kind
@@ -41,11 +41,14 @@ class ViewBody(BaseModel):
 
 
 class QuestionBody(BaseModel):
-    """One question about one picture."""
+    """One question about one image. Besides `image` and `stream`, the fields of the wire's `Request` under the same names."""
 
     model_config = ConfigDict(extra="forbid")
 
-    query: str = Field(description="What to point to or count, or the question.")
+    query: str = Field(
+        description="What to point to or count, or the question.",
+        json_schema_extra={"minLength": 1, "maxLength": MAX_QUERY_CHARACTERS, "pattern": r"\S"},
+    )
     image: str | None = Field(
         default=None,
         description="base64, a data: URL, or a URL of a host that the server allows; or give a view.",

@@ -39,7 +39,7 @@ def openai_router(submitter: HttpSubmitter, fetcher: Fetcher) -> APIRouter:
         name = submitter.dispatcher.worker.model
         return {"object": "list", "data": [entry(name)] if name else []}
 
-    @router.get("/v1/models/{name:path}", **docs.MODEL)
+    @router.get("/v1/models/{name:path}", **docs.ONE_OF_MODELS)
     async def model(name: str) -> dict[str, object]:
         _check_model(name, submitter.dispatcher.worker.model)
         return entry(name)

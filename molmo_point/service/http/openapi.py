@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Path
 from pydantic import BaseModel, Field
 
-from molmo_point.defaults import MAX_QUERY_CHARACTERS, MAX_TIMEOUT_S
+from molmo_point.service.http.bodies import QuestionBody
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAGCAIAAABxZ0isAAAAEUlEQVR4nGNwiDLFihgGWgIAWnEnzWgHfyoAAAAASUVORK5CYII="
 """A PNG of 8x6 pixels, so that every example can be sent as it stands."""
@@ -69,20 +69,22 @@ _HEADERS: list[dict[str, Any]] = [
     )
 ]
 
-_QUESTION_FIELDS: dict[str, Any] = {
-    "query": {
-        "type": "string",
-        "minLength": 1,
-        "maxLength": MAX_QUERY_CHARACTERS,
-        "pattern": r"\S",
-    },
-    "view": {"type": "string", "pattern": "^[!-~]{1,128}$"},
-    "stream": {"type": "boolean", "default": False},
-    "timeout_s": {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_TIMEOUT_S},
-    "camera": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"},
-    "stamp_ns": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
-    "frame_id": {"type": "string", "maxLength": 256},
-}
+
+def _fields(model: type[BaseModel], *without: str) -> dict[str, Any]:
+    """Return the JSON schema of a body's fields; one that may be null is described as one that may be left out."""
+    described = model.model_json_schema()["properties"]
+    fields = {}
+    for name, field in described.items():
+        kind = next((kind for kind in field.get("anyOf", ()) if kind.get("type") != "null"), {})
+        kept = {
+            key: value for key, value in field.items() if key not in ("anyOf", "title", "default")
+        }
+        default = {"default": field["default"]} if field.get("default") is not None else {}
+        fields[name] = {**kind, **kept, **default}
+    return {name: field for name, field in fields.items() if name not in without}
+
+
+_QUESTION_FIELDS = _fields(QuestionBody, "image")
 _IMAGE_TEXT = {"type": "string", "description": "base64, a data: URL, or an allowed http(s) URL"}
 _IMAGE_FILE = {
     "type": "string",
@@ -147,8 +149,8 @@ CLOSE = _route("Forget an opened picture")
 CANCEL = _route("Withdraw a request; one that is answered or unknown is left alone")
 SERVER = _route("What the server is and how it is", headers=False)
 MODEL = _route("What the model can be asked, and what it knows", headers=False)
-MODELS = {**_route("The models, in OpenAI's shape", headers=False)}
-MODEL = {**_route("One model, in OpenAI's shape", headers=False)}
+MODELS = _route("The models, in OpenAI's shape", headers=False)
+ONE_OF_MODELS = _route("One model, in OpenAI's shape", headers=False)
 CHAT = _route(
     "OpenAI's chat completions: one picture, one question",
     _json(
