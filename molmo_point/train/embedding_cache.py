@@ -59,7 +59,7 @@ class EmbeddingCache:
         with precision():
             features = encode_images(self._model, inputs).features.to(torch.bfloat16).cpu()
         counts = [len(image.crop_rows) for _, image in waiting]
-        for (scene, image), own in zip(waiting, features.split(counts), strict=True):
+        for (scene, image), own in zip(waiting, torch.split(features, counts), strict=True):
             self._items.append(CachedSample(*_without_pixels(scene, image), own.clone()))
 
     def batches(self, first: int) -> Iterator[LoadedBatch]:

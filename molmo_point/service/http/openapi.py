@@ -75,7 +75,8 @@ def _fields(model: type[BaseModel], *without: str) -> dict[str, Any]:
     described = model.model_json_schema()["properties"]
     fields = {}
     for name, field in described.items():
-        kind = next((kind for kind in field.get("anyOf", ()) if kind.get("type") != "null"), {})
+        kinds: list[dict[str, Any]] = field.get("anyOf", [])
+        kind = next((kind for kind in kinds if kind.get("type") != "null"), {})
         kept = {
             key: value for key, value in field.items() if key not in ("anyOf", "title", "default")
         }
