@@ -85,7 +85,7 @@ def scripted_drafts(pointer: LocalPointer, rounds: int) -> None:
 
     rows = []
     for what, text in ANSWERS.items():
-        script = [*engine.tokenizer.encode(text), engine.tokenizer.special.end_of_text]
+        script = [*engine.tokenizer.encode(text), engine.tokenizer.special.end]
         ways = ("plain", "drafted")
         seconds = alternate(
             rounds, **{way: functools.partial(answer, script, way) for way in ways}

@@ -112,7 +112,7 @@ def row(
     tokenizer = Tokenizer(TOKENIZER)
     image = np.random.default_rng(0).integers(0, 255, (1080, 1920, 3), dtype=np.uint8)
     prompt = tokenizer.encode(format_prompt("Point to the mug."))
-    script = [*tokenizer.encode(ANSWER), tokenizer.special.end_of_text]
+    script = [*tokenizer.encode(ANSWER), tokenizer.special.end]
     engines = {
         graphs: Engine(model, tokenizer, name, EngineOptions(cuda_graphs=graphs), None)
         for graphs in (False, True)

@@ -21,6 +21,7 @@ class PreprocessConfig:
         pool_size: Side of the window of patches that becomes one image token.
         max_crops: Largest number of high-resolution crops; the global crop is not counted.
         mean, std: Per channel (R, G, B), in 0-1.
+        stretched: Stretch the image to the canvas instead of padding it; image tokens are windows over the whole canvas (Molmo 2).
     """
 
     crop_size: int = 336
@@ -30,15 +31,18 @@ class PreprocessConfig:
     max_crops: int = 12
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
+    stretched: bool = False
 
     def __post_init__(self) -> None:
         grid, pool = self.crop_size // self.patch_size, self.pool_size
-        multiples = (
-            self.crop_size % self.patch_size,
-            grid % pool,
-            *(m % pool for m in self.margins),
-        )
-        if any(multiples) or self.window_patches < 1 or self.max_crops < 1:
+        # Windows over the whole canvas are padded where its sides are odd.
+        pooled = () if self.stretched else (grid % pool, *(m % pool for m in self.margins))
+        if (
+            self.crop_size % self.patch_size
+            or any(pooled)
+            or self.window_patches < 1
+            or self.max_crops < 1
+        ):
             raise CheckpointError(
                 "the image sizes do not fit together: "
                 f"crop {self.crop_size} px, patch {self.patch_size} px, margins {self.margins}, "

@@ -87,7 +87,7 @@ class TextAnswer:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.detokenizer = Detokenizer(tokenizer)
-        self._stop = tokenizer.special.end_of_text
+        self._stop = tokenizer.special.end
 
     def take(self, step: Step) -> list[str]:
         """Return the text that a step completes: one piece, or none."""

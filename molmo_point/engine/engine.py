@@ -266,7 +266,7 @@ class Engine:
             drafter = GrammarDrafter(self.tokenizer, question.kind, label, prompt)
         return DecodeState(
             prompt,
-            stop=self.tokenizer.special.end_of_text,
+            stop=self.tokenizer.special.end,
             limits=Limits(max_new_tokens, question.deadline),
             drafter=drafter,
         )

@@ -205,13 +205,13 @@ def _check_vocabulary(config: MolmoConfig, tokenizer: Tokenizer, folder: Path) -
     """Refuse a tokenizer whose ids the network lacks, or whose end of text differs from config.json."""
     sizes, special = config.decoder, tokenizer.special
     rows = sizes.embedding_size + sizes.new_embedding_size
-    if tokenizer.largest_id >= rows or special.end_of_text >= sizes.embedding_size:
+    if tokenizer.largest_id >= rows or special.end >= sizes.embedding_size:
         raise CheckpointError(
-            f"the tokenizer in {folder} has ids up to {tokenizer.largest_id} and ends texts with {special.end_of_text}, the "
+            f"the tokenizer in {folder} has ids up to {tokenizer.largest_id} and ends texts with {special.end}, the "
             f"network reads {rows} ids and writes {sizes.embedding_size}: they do not belong together"
         )
-    if config.end_tokens and special.end_of_text not in config.end_tokens:
+    if config.end_tokens and special.end not in config.end_tokens:
         raise CheckpointError(
             f"config.json in {folder} ends answers with eos_token_id = {list(config.end_tokens)}, this network's do with "
-            f"{special.end_of_text} (<|endoftext|>): a model that was trained with another chat format cannot be run here"
+            f"{special.end} (<|endoftext|>): a model that was trained with another chat format cannot be run here"
         )

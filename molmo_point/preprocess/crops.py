@@ -14,6 +14,7 @@ import numpy as np
 from molmo_point.checkpoints.config import PreprocessConfig
 from molmo_point.preprocess.resize import Placement, letterbox
 from molmo_point.preprocess.tiling import choose_tiling
+from molmo_point.preprocess.windows import WindowedCrops, crop_stretched
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Ints = np.ndarray[Any, np.dtype[np.int32]]
@@ -40,6 +41,18 @@ class ImageCrops:
     token_index: Ints
     grid: tuple[int, int]
     placement: Placement
+
+    @property
+    def pooling(self) -> Floats:
+        """What the connector needs beside the features."""
+        return self.masks
+
+
+def cut_image(
+    image: np.ndarray[Any, np.dtype[np.uint8]], config: PreprocessConfig
+) -> ImageCrops | WindowedCrops:
+    """Cut an image into crops, padded or stretched as the checkpoint wants it; argument as of `crop_image`."""
+    return crop_stretched(image, config) if config.stretched else crop_image(image, config)
 
 
 def crop_image(image: np.ndarray[Any, np.dtype[np.uint8]], config: PreprocessConfig) -> ImageCrops:

@@ -11,6 +11,7 @@ from molmo_point.checkpoints.config import PreprocessConfig
 from molmo_point.errors import QueryError
 from molmo_point.preprocess.crops import ImageCrops, token_grid
 from molmo_point.preprocess.tokenizer import SpecialIds
+from molmo_point.preprocess.windows import WindowedCrops
 
 Ints = np.ndarray[Any, np.dtype[np.int32]]
 
@@ -21,20 +22,25 @@ class Prefix:
 
     Attributes:
         input_ids: [P] int32, the begin token and all image tokens.
-        image_input_idx: [n, T*T] int32, position of each pooled patch in `input_ids`, negative where unused.
+        image_input_idx: [n, T*T] or [P] int32, for each vector of the connector its position in `input_ids`, negative where
+            unused.
     """
 
     input_ids: Ints
     image_input_idx: Ints
 
 
-def image_prefix(crops: ImageCrops, config: PreprocessConfig, special: SpecialIds) -> Prefix:
-    """Return the tokens of an image: the global crop, then the whole image in raster order (molmo.md 3.5)."""
+def image_prefix(
+    crops: ImageCrops | WindowedCrops, config: PreprocessConfig, special: SpecialIds
+) -> Prefix:
+    """Return the tokens of an image: the global crop, then the whole image in raster order (molmo.md 3.5, molmo2.md 3.4)."""
+    if isinstance(crops, WindowedCrops):
+        return _windowed_prefix(crops, special)
     side = config.token_grid
     height, width = token_grid(*crops.grid, config)
     ids = np.concatenate(
         [
-            np.array([special.end_of_text], np.int32),
+            np.array([special.begin], np.int32),
             _block(side, side, special),
             _block(height, width, special),
         ]
@@ -43,9 +49,18 @@ def image_prefix(crops: ImageCrops, config: PreprocessConfig, special: SpecialId
     return Prefix(ids, index.astype(np.int32))
 
 
+def _windowed_prefix(crops: WindowedCrops, special: SpecialIds) -> Prefix:
+    """<low_res_im_start>, its patches without columns, <im_end>; then the canvas."""
+    rows, columns = crops.low
+    low = [special.low_image_start, *[special.image_patch] * (rows * columns), special.image_end]
+    head = np.array([special.begin, *low], np.int32)
+    ids = np.concatenate([head, _block(*crops.high, special)])
+    return Prefix(ids, np.flatnonzero(ids == special.image_patch).astype(np.int32))
+
+
 def text_prefix(special: SpecialIds) -> Prefix:
     """Return the prefix of a question without an image: the begin token alone."""
-    return Prefix(np.array([special.end_of_text], np.int32), np.empty((0, 0), np.int32))
+    return Prefix(np.array([special.begin], np.int32), np.empty((0, 0), np.int32))
 
 
 def check_length(prefix: int, prompt: int, answer: int, limit: int) -> None:

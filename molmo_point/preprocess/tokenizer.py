@@ -1,11 +1,11 @@
-"""A checkpoint's tokenizer and the ids of Molmo's special tokens in it (molmo.md 1.3)."""
+"""A checkpoint's own tokenizer, with Molmo's special ids looked up, never assumed (molmo.md 1.3, molmo2.md 2)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from molmo_point.checkpoints.folder import refuse_pointer
+from molmo_point.checkpoints.folder import read_json, refuse_pointer
 from molmo_point.errors import CheckpointError
 from molmo_point.install import import_failure
 
@@ -16,17 +16,29 @@ IMAGE_START, IMAGE_END, IMAGE_PATCH, IMAGE_COLUMN = (
     "<im_patch>",
     "<im_col>",
 )
+LOW_IMAGE_START = "<low_res_im_start>"
+"""Only tokenizers of Molmo 2 have it."""
+TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 
 
 @dataclass(frozen=True)
 class SpecialIds:
-    """Ids of the special tokens. The released models begin and end texts with the same token."""
+    """Token ids with a meaning of their own.
 
-    end_of_text: int
+    Attributes:
+        begin: First token of every sequence; end: ends an answer. Often the same token, but not in Molmo2-O-7B.
+        low_image_start: Before the low-resolution view; the same as `image_start` but in Molmo 2.
+        turns: Tokens before and behind each turn of a conversation; None where turns are written in words (before Molmo 2).
+    """
+
+    begin: int
+    end: int
     image_start: int
     image_end: int
     image_patch: int
     image_column: int
+    low_image_start: int
+    turns: tuple[int, int] | None = None
 
 
 class Tokenizer:
@@ -60,12 +72,17 @@ class Tokenizer:
         except Exception as error:  # the library raises bare Exception
             raise CheckpointError(f"{path} is damaged: {error}") from error
         self._inner.encode_special_tokens = True
+        second = self._inner.token_to_id(LOW_IMAGE_START) is not None
+        begin, end = _named_ends(Path(folder)) if second else (END_OF_TEXT, END_OF_TEXT)
         self.special = SpecialIds(
-            end_of_text=self._id(END_OF_TEXT, path),
+            begin=self._id(begin, path),
+            end=self._id(end, path),
             image_start=self._id(IMAGE_START, path),
             image_end=self._id(IMAGE_END, path),
             image_patch=self._id(IMAGE_PATCH, path),
             image_column=self._id(IMAGE_COLUMN, path),
+            low_image_start=self._id(LOW_IMAGE_START if second else IMAGE_START, path),
+            turns=(self._id(TURN_START, path), self._id(TURN_END, path)) if second else None,
         )
 
     def _id(self, token: str, path: Path) -> int:
@@ -99,3 +116,23 @@ class Tokenizer:
             for text, index in vocabulary.items()
             if len(text) <= 3 and text.isascii() and text.isdigit()
         }
+
+
+def _named_ends(folder: Path) -> tuple[str, str]:
+    """Return the tokens that begin a sequence and end an answer, by tokenizer_config.json.
+
+    Raises:
+        CheckpointError: The file is missing or damaged, or does not name both.
+    """
+    names = read_json(folder / "tokenizer_config.json")
+    ends = []
+    for key in ("bos_token", "eos_token"):
+        token = names.get(key)
+        text = token.get("content") if isinstance(token, dict) else token
+        if not isinstance(text, str):
+            raise CheckpointError(
+                f"{folder / 'tokenizer_config.json'}: {key} = {token!r} (expected the token's text): copy the file from the model "
+                "that these weights come from"
+            )
+        ends.append(text)
+    return ends[0], ends[1]

@@ -43,7 +43,7 @@ class Network:
 @torch.no_grad()
 def build_network(recipe: Recipe, tokenizer: Tokenizer) -> Network:
     """Return a network with random weights; the same recipe seed gives the same weights."""
-    config = recipe.model.config(tokenizer.special.end_of_text + 1, NEW_TOKENS)
+    config = recipe.model.config(tokenizer.special.end + 1, NEW_TOKENS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = Molmo(config)

@@ -106,7 +106,7 @@ class AnswerWriter:
         order = written_order(chosen)
         things = [question.targets[index] for index in order]
         prompt = self._tokenizer.encode(format_prompt(question.prompt))
-        answer = [*self._text(question, chosen), self._tokenizer.special.end_of_text]
+        answer = [*self._text(question, chosen), self._tokenizer.special.end]
         if things and cut_draw < self._cut and self._alt in answer:
             answer = answer[: answer.index(self._alt) + 1]
         query_span = _find(prompt, self._tokenizer.encode(f" {question.query}"))

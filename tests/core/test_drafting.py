@@ -59,12 +59,12 @@ def passes(answer: Sequence[int], stop: int, drafter: Drafter, seed: int = 0) ->
 
 
 def written(tokenizer: Tokenizer, text: str) -> list[int]:
-    return [*tokenizer.encode(text), tokenizer.special.end_of_text]
+    return [*tokenizer.encode(text), tokenizer.special.end]
 
 
 def both(tokenizer: Tokenizer, text: str, kind: Kind, label: str) -> tuple[int, int]:
     """Return (plain, drafted) passes after the prefill."""
-    answer, stop = written(tokenizer, text), tokenizer.special.end_of_text
+    answer, stop = written(tokenizer, text), tokenizer.special.end
     drafter = GrammarDrafter(tokenizer, kind, label, [5, 6, 7])
     return passes(answer, stop, NoDraft()), passes(answer, stop, drafter)
 
@@ -125,7 +125,7 @@ def test_any_answer_comes_out_unchanged_in_no_more_passes(
     text: str, kind: Kind, seed: int
 ) -> None:
     for tokenizer in (Tokenizer(GOLDEN / "tiny-d"), Tokenizer(NANO)):
-        answer, stop = written(tokenizer, text), tokenizer.special.end_of_text
+        answer, stop = written(tokenizer, text), tokenizer.special.end
         drafter = GrammarDrafter(tokenizer, kind, "mug", [5, 6, 7])
         drafted = passes(answer, stop, drafter, seed)
         assert drafted <= passes(answer, stop, NoDraft())

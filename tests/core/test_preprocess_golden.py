@@ -22,11 +22,13 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 INDEX = json.loads((GOLDEN / "preproc/cases.json").read_text())
 IDS = INDEX["token_ids"]
 SPECIAL = SpecialIds(
-    end_of_text=151643,
+    begin=151643,
+    end=151643,
     image_start=IDS["im_start"],
     image_end=IDS["im_end"],
     image_patch=IDS["im_patch"],
     image_column=IDS["im_col"],
+    low_image_start=IDS["im_start"],
 )
 PIXEL_TOLERANCE = 1e-4
 

@@ -247,7 +247,7 @@ def test_a_chat_format_with_another_end_is_refused(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({**config, "eos_token_id": 7}))
     with pytest.raises(CheckpointError, match=r"eos_token_id = \[7\]"):
         mp.load(folder)
-    end = Tokenizer(folder).special.end_of_text
+    end = Tokenizer(folder).special.end
     (folder / "config.json").write_text(json.dumps({**config, "eos_token_id": [7, end]}))
     assert mp.load(folder).network.config.end_tokens == (7, end)
 

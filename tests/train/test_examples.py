@@ -105,7 +105,7 @@ def test_answers_are_molmos_text(tokenizer: Tokenizer, index: int) -> None:
         start, end = answer.query_span
         assert tokenizer.decode(answer.ids[start:end].tolist()) == f" {question.query}"
         parsed = parse(written)
-        assert answer.ids[-1] == tokenizer.special.end_of_text
+        assert answer.ids[-1] == tokenizer.special.end
         assert answer.absent == (not question.targets)
         if not question.targets:
             assert written == " There are none."

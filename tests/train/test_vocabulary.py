@@ -88,7 +88,7 @@ def test_a_users_text_never_becomes_a_control_token(tokenizer: Tokenizer, trick:
     special = tokenizer.special
     ids = tokenizer.encode(format_prompt(f"Point to {trick}"))
     assert not {
-        special.end_of_text,
+        special.end,
         special.image_start,
         special.image_end,
         special.image_patch,
@@ -103,5 +103,5 @@ def test_image_tokens_are_the_rows_behind_the_vocabulary(tokenizer: Tokenizer) -
     behind = sorted(
         [special.image_start, special.image_end, special.image_patch, special.image_column]
     )
-    assert behind == list(range(special.end_of_text + 1, special.end_of_text + 5))
-    assert tokenizer.largest_id + 1 == special.end_of_text + 1 + len(IMAGE_TOKENS)
+    assert behind == list(range(special.end + 1, special.end + 5))
+    assert tokenizer.largest_id + 1 == special.end + 1 + len(IMAGE_TOKENS)
