@@ -10,6 +10,7 @@ from pathlib import Path
 
 from molmo_point.checkpoints.config import DecoderConfig, MolmoConfig
 from molmo_point.checkpoints.folder import is_complete
+from molmo_point.checkpoints.molmo2_sizes import MOLMO2_4B, MOLMO2_8B, MOLMO2_O_7B
 
 NANO_FOLDER = Path(__file__).parents[1] / "nano"
 
@@ -27,6 +28,7 @@ class CatalogEntry:
         active_parameters: Number of parameters used for one token (fewer in a mixture of experts).
         licence: SPDX name of the weights' licence.
         config: Its sizes; None where they are read from config.json.
+        runs: Whether this package can load it; False where it is only known by name.
     """
 
     name: str
@@ -35,6 +37,7 @@ class CatalogEntry:
     active_parameters: int
     licence: str
     config: MolmoConfig | None
+    runs: bool = True
 
     def sized(self) -> CatalogEntry:
         """Return the entry with its number of parameters, which is read from the file's header if it is 0."""
@@ -133,6 +136,14 @@ _OLMOE = DecoderConfig(
     max_positions=32768,
 )
 
+
+def _dense(name: str, hub_name: str, parameters: int, config: MolmoConfig | None) -> CatalogEntry:
+    """Return an entry of the second generation; without a configuration it does not run."""
+    return CatalogEntry(
+        name, hub_name, parameters, parameters, "Apache-2.0", config, runs=config is not None
+    )
+
+
 CATALOG: tuple[CatalogEntry, ...] = (
     CatalogEntry("nano", None, 0, 0, "Apache-2.0", None),
     CatalogEntry(
@@ -167,6 +178,13 @@ CATALOG: tuple[CatalogEntry, ...] = (
         "Apache-2.0",
         _qwen(8192, 80, 64, 8, 29568, 1e-5),
     ),
+    _dense("molmo2-4b", "allenai/Molmo2-4B", 4_850_869_200, MOLMO2_4B),
+    _dense("molmo2-8b", "allenai/Molmo2-8B", 8_661_703_120, MOLMO2_8B),
+    _dense("molmo2-o-7b", "allenai/Molmo2-O-7B", 7_760_786_896, MOLMO2_O_7B),
+    _dense("molmo2-videopoint-4b", "allenai/Molmo2-VideoPoint-4B", 4_850_869_200, MOLMO2_4B),
+    _dense("molmo2-er", "allenai/Molmo2-ER", 4_850_869_200, MOLMO2_4B),
+    _dense("molmopoint-8b", "allenai/MolmoPoint-8B", 8_677_855_065, None),
+    _dense("molmopoint-gui-8b", "allenai/MolmoPoint-GUI-8B", 8_677_855_065, None),
 )
 
 

@@ -1,4 +1,4 @@
-"""Sizes of a Molmo, read from a checkpoint's `config.json` and `preprocessor_config.json`.
+"""Sizes of a Molmo, read from a checkpoint's `config.json` and `preprocessor_config.json`; those of Molmo 2 in `molmo2_config`.
 
 Each part has a frozen dataclass (`config_sizes`). The released dense checkpoints (7B-D, 7B-O, 72B) have no vision keys: their
 tower is the CLIP ViT-L/14 of the defaults. MolmoE-1B uses the training repository's names (`d_model`, `n_layers`, ...). Both
@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from molmo_point.checkpoints import molmo2_config, molmo2_keys
 from molmo_point.checkpoints.config_files import (
     DenseKeys,
     ImageKeys,
     MixtureKeys,
     NetworkKeys,
+    generation,
     image_keys,
     network_keys,
     read_images,
@@ -26,6 +28,7 @@ from molmo_point.checkpoints.config_files import (
 from molmo_point.checkpoints.config_sizes import DecoderConfig as DecoderConfig
 from molmo_point.checkpoints.config_sizes import PreprocessConfig as PreprocessConfig
 from molmo_point.checkpoints.config_sizes import VisionConfig as VisionConfig
+from molmo_point.checkpoints.config_sizes import Yarn as Yarn
 from molmo_point.checkpoints.folder import read_json
 from molmo_point.errors import CheckpointError
 
@@ -65,7 +68,12 @@ class MolmoConfig:
         folder = Path(folder)
         config = read_json(folder / "config.json")
         try:
-            network_keys(config)  # before the other files, which another architecture may not have
+            # Before the other files, which another architecture may not have.
+            if generation(config) == "molmo2":
+                molmo2_config.network_keys(config)
+                table, check = molmo2_keys.PROCESSOR, molmo2_config.image_keys
+                return cls.from_dicts(config, read_images(folder, table, check))
+            network_keys(config)
             return cls.from_dicts(config, read_images(folder))
         except CheckpointError as error:
             where = "" if str(folder) in str(error) else f"{folder}: "
@@ -73,7 +81,9 @@ class MolmoConfig:
 
     @classmethod
     def from_dicts(cls, config: Mapping[str, Any], image: Mapping[str, Any]) -> MolmoConfig:
-        """Return the sizes in the contents of the two files. Raises as `from_folder`."""
+        """Read the two files' contents, in any dialect of names; errors as `from_folder`."""
+        if generation(config) == "molmo2":
+            return cls(**vars(molmo2_config.read_molmo2(config, image)))
         keys, images = network_keys(config), image_keys(image)
         decoder = _mixture_decoder(keys) if isinstance(keys, MixtureKeys) else _dense_decoder(keys)
         preprocess = _preprocess(images)

@@ -6,7 +6,7 @@ the other keys that the files may hold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -133,32 +133,51 @@ class ProcessorKeys(Keys):
 Read = TypeVar("Read", bound=Keys)
 
 
-def network_keys(config: Mapping[str, Any]) -> DenseKeys | MixtureKeys:
-    """Return the checked keys of config.json.
+GENERATIONS = ("molmo", "molmo2")
+"""Values of `model_type`."""
+
+MOLMO_POINT = (
+    "MolmoPoint points with heads of its own instead of text, which this version does not run: use allenai/Molmo2-8B, which has "
+    "the same decoder and writes its points"
+)
+
+
+def generation(config: Mapping[str, Any]) -> str:
+    """Return which of `GENERATIONS` config.json describes.
 
     Raises:
-        CheckpointError: Another architecture, quantized weights, unknown keys, or values that the network does not support.
+        CheckpointError: Another architecture, or quantized weights.
     """
     kind = config.get("model_type")
-    if kind != "molmo":
+    if kind == "molmo_point":
+        raise CheckpointError(f"model_type 'molmo_point': {MOLMO_POINT}")
+    if kind not in GENERATIONS:
         raise CheckpointError(
-            f"expected a Molmo checkpoint (model_type 'molmo' in config.json), got model_type {kind!r}: this package runs the "
-            "first-generation Molmo models only"
+            f"expected a Molmo checkpoint (model_type 'molmo' or 'molmo2' in config.json), got model_type {kind!r}"
         )
     _refuse_quantized(config)
+    return str(kind)
+
+
+def network_keys(config: Mapping[str, Any]) -> DenseKeys | MixtureKeys:
+    """Check config.json of the first generation.
+
+    Raises:
+        CheckpointError: Keys that are unknown or ask for what the network does not do.
+    """
     if "d_model" in config:
-        return _checked(MixtureKeys, NETWORK, config, "config.json")
-    return _checked(DenseKeys, NETWORK, config, "config.json")
+        return checked(MixtureKeys, NETWORK, config, "config.json")
+    return checked(DenseKeys, NETWORK, config, "config.json")
 
 
 def vision_keys(tower: Mapping[str, Any]) -> VisionKeys:
-    """Return the checked keys of `vision_backbone` of config.json. Raises as `network_keys`."""
-    return _checked(VisionKeys, VISION, tower, "config.json", "vision_backbone.")
+    """Check `vision_backbone` of config.json; errors as `network_keys`."""
+    return checked(VisionKeys, VISION, tower, "config.json", "vision_backbone.")
 
 
 def image_keys(image: Mapping[str, Any]) -> ImageKeys:
-    """Return the checked keys of preprocessor_config.json. Raises as `network_keys`."""
-    keys = _checked(ImageKeys, IMAGES, image, "preprocessor_config.json")
+    """Check preprocessor_config.json; errors as `network_keys`."""
+    keys = checked(ImageKeys, IMAGES, image, "preprocessor_config.json")
     if keys.rescale_factor is not None and abs(keys.rescale_factor * 255 - 1) > 1e-6:
         raise CheckpointError(
             f"preprocessor_config.json: rescale_factor = {keys.rescale_factor} (expected 1/255)"
@@ -166,8 +185,16 @@ def image_keys(image: Mapping[str, Any]) -> ImageKeys:
     return keys
 
 
-def read_images(folder: Path) -> dict[str, Any]:
-    """Return the keys of preprocessor_config.json, or of the file that transformers 5 writes instead.
+def read_images(
+    folder: Path,
+    table: KeyTable = PROCESSOR,
+    check: Callable[[Mapping[str, Any]], Keys] = image_keys,
+) -> dict[str, Any]:
+    """Read how pictures are cut: preprocessor_config.json, or what transformers 5 writes in its place.
+
+    Args:
+        table: Keys of processor_config.json.
+        check: Reads the image processor's keys.
 
     Raises:
         CheckpointError: Both files are missing, or they contradict each other.
@@ -177,9 +204,7 @@ def read_images(folder: Path) -> dict[str, Any]:
     nested = None
     if (folder / "processor_config.json").exists():
         content = read_json(folder / "processor_config.json")
-        nested = _checked(
-            ProcessorKeys, PROCESSOR, content, "processor_config.json"
-        ).image_processor
+        nested = checked(ProcessorKeys, table, content, "processor_config.json").image_processor
     if alone is None and nested is None:
         others = [
             n for n in ("tokenizer.json", *weight_files(folder)) if not (folder / n).exists()
@@ -189,7 +214,7 @@ def read_images(folder: Path) -> dict[str, Any]:
             f"{folder} has no preprocessor_config.json{also}, which says how images are split into crops: copy it from the "
             "model that these weights come from"
         )
-    if alone is not None and nested is not None and image_keys(alone) != image_keys(nested):
+    if alone is not None and nested is not None and check(alone) != check(nested):
         raise CheckpointError(
             f"{folder}: preprocessor_config.json and `image_processor` of processor_config.json contradict each other"
         )
@@ -213,9 +238,9 @@ def rope_theta(keys: NetworkKeys) -> float:
                 f"config.json asks for something that no released Molmo does: {name} = {settings} (expected rope_type "
                 "'default'): a checkpoint with scaled positions cannot be run here"
             )
-        rope = _checked(RopeKeys, ROPE, settings, "config.json", f"{name}.")
-        values[f"{name}.rope_theta"] = rope.rope_theta
-    given = {key: theta for key, theta in values.items() if theta is not None}
+        rope = checked(RopeKeys, ROPE, settings, "config.json", f"{name}.")
+        places[f"{name}.rope_theta"] = rope.rope_theta
+    given = {place: theta for place, theta in places.items() if theta is not None}
     if not given:
         raise CheckpointError(
             "config.json lacks the key 'rope_theta' (or rope_parameters.rope_theta): expected that of a Molmo checkpoint"
@@ -240,7 +265,7 @@ def _refuse_quantized(config: Mapping[str, Any]) -> None:
         )
 
 
-def _checked(
+def checked(
     kind: type[Read],
     table: KeyTable,
     content: Mapping[str, Any],

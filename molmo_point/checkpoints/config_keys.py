@@ -51,7 +51,7 @@ class KeyTable:
         return taken, problems
 
 
-def _names(text: str) -> frozenset[str]:
+def names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
@@ -62,7 +62,7 @@ def _is_one_of(value: object, values: Iterable[object]) -> bool:
     )
 
 
-_LIBRARY = _names(
+_LIBRARY = names(
     """
     _attn_implementation _attn_implementation_autoset _attn_implementation_internal _commit_hash _flash_attn_2_enabled
     _from_model_config _name_or_path architectures attn_implementation auto_map base_model chunk_size_feed_forward dtype
@@ -74,7 +74,7 @@ _LIBRARY = _names(
 )
 """Bookkeeping of transformers and of training tools: names, versions, output options, types (the weight files have their own)."""
 
-_SAMPLING = _names(
+_SAMPLING = names(
     """
     do_sample diversity_penalty early_stopping length_penalty max_length max_new_tokens min_length num_beam_groups
     num_beams num_return_sequences output_scores remove_invalid_values return_dict_in_generate temperature top_k top_p
@@ -83,7 +83,7 @@ _SAMPLING = _names(
 )
 """Sampling options of transformers. Answers here are always greedy."""
 
-_TRAINING = _names(
+_TRAINING = names(
     """
     attention_dropout embedding_dropout residual_dropout response_attention_dropout response_residual_dropout
     image_feature_dropout do_random_scale init_cutoff_factor init_device init_fn init_std new_embedding_init_range
@@ -94,7 +94,7 @@ _TRAINING = _names(
 )
 """Used in training, or where texts are padded to one length."""
 
-_IMPLEMENTATION = _names(
+_IMPLEMENTATION = names(
     """
     alibi_bias_max attention_type block_group_size float32_attention max_window_layers moe_mlp_impl
     query_pre_attn_scalar rope_full_precision use_position_ids
@@ -102,7 +102,7 @@ _IMPLEMENTATION = _names(
 )
 """Choices of implementation, or parameters of features that `only` refuses (ALiBi, windows, soft caps)."""
 
-_NO_PENALTIES: Values = {
+GENERATION_RULES: Values = {
     "bad_words_ids": (None,),
     "begin_suppress_tokens": (None,),
     "encoder_no_repeat_ngram_size": (0,),
@@ -114,6 +114,9 @@ _NO_PENALTIES: Values = {
     "suppress_tokens": (None,),
 }
 """Rules that change greedy answers."""
+
+IGNORED_ANYWHERE = _LIBRARY | _SAMPLING | _TRAINING
+"""Without influence wherever they stand in config.json."""
 
 NETWORK = KeyTable(
     only={
@@ -161,9 +164,9 @@ NETWORK = KeyTable(
         "use_col_tokens": (True,),
         "use_sliding_window": (False,),
         "weight_tying": (False,),
-        **_NO_PENALTIES,
+        **GENERATION_RULES,
     },
-    ignored=_LIBRARY | _SAMPLING | _TRAINING | _IMPLEMENTATION,
+    ignored=IGNORED_ANYWHERE | _IMPLEMENTATION,
 )
 """config.json in both naming schemes."""
 
@@ -176,7 +179,7 @@ VISION = KeyTable(
         "image_model_type": ("openai",),
         "resize_mode": ("default",),
     },
-    ignored=_names(
+    ignored=names(
         "attention_dropout fsdp_wrap image_dropout_rate initializer_range residual_dropout"
     ),
 )
@@ -190,7 +193,7 @@ IMAGES = KeyTable(
         "do_resize": (True,),
         "image_padding_mask": (True,),
     },
-    ignored=_names(
+    ignored=names(
         """
     _processor_class auto_map feature_extractor_type image_processor_type processor_class transformers_version
     """
@@ -204,7 +207,7 @@ PROCESSOR = KeyTable(
         "message_format": ("role",),
         "system_prompt": ("none", "demo_or_style"),
     },
-    ignored=_names(
+    ignored=names(
         "_processor_class auto_map chat_template processor_class tokenizer transformers_version"
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from molmo_point.errors import CheckpointError
 
@@ -21,7 +22,7 @@ class PreprocessConfig:
         pool_size: Side of the window of patches that becomes one image token.
         max_crops: Largest number of high-resolution crops; the global crop is not counted.
         mean, std: Per channel (R, G, B), in 0-1.
-        stretched: Stretch the image to the canvas instead of padding it; image tokens are windows over the whole canvas (Molmo 2).
+        stretched: Stretch the image to the canvas instead of padding it; image tokens are windows over the whole canvas.
     """
 
     crop_size: int = 336
@@ -80,9 +81,11 @@ class VisionConfig:
     """The vision tower: CLIP ViT-L/14@336 without its last block, unless a checkpoint says otherwise.
 
     Attributes:
+        kind: "clip": class token, norm in front, quick GELU. "siglip2": none of the two, patches with a bias, tanh GELU.
         feature_layers: Which block outputs are concatenated, counted from the end of `layers` (-1 is the last).
     """
 
+    kind: Literal["clip", "siglip2"] = "clip"
     width: int = 1024
     layers: int = 23
     heads: int = 16
@@ -106,8 +109,8 @@ class VisionConfig:
 
     @property
     def n_positions(self) -> int:
-        """Number of patches, plus 1 for the class token."""
-        return self.grid[0] * self.grid[1] + 1
+        """Patches, and the class token if there is one."""
+        return self.grid[0] * self.grid[1] + (self.kind == "clip")
 
     @property
     def patch_pixels(self) -> int:
@@ -131,6 +134,23 @@ class VisionConfig:
 
 
 @dataclass(frozen=True)
+class Yarn:
+    """Rotary positions stretched beyond those of the first training (YaRN, arXiv 2309.00071).
+
+    Attributes:
+        factor: How far; original_positions: what is stretched.
+        attention_factor: What cosines and sines are multiplied with.
+        beta_fast, beta_slow: Turns within `original_positions` above which a frequency stays, and below which it is divided.
+    """
+
+    factor: float
+    original_positions: int
+    attention_factor: float
+    beta_fast: float = 32
+    beta_slow: float = 1
+
+
+@dataclass(frozen=True)
 class DecoderConfig:
     """The decoder (language model).
 
@@ -141,9 +161,12 @@ class DecoderConfig:
         embedding_size: Rows of the embedding and of the output head.
         new_embedding_size: Extra input-only rows after those (ids that can be read but never generated).
         norm_after: Normalise each sublayer's output instead of its input (7B-O).
-        qk_norm: RMS norm over the full width of q and of k, before splitting into heads.
+        qk_norm: RMS norm of q and of k before rotation, over their full width (7B-O).
+        norm_heads: Over each head by itself instead (Qwen3).
         max_positions: Longest sequence, image tokens included.
-        head_width: Width of one head where it is not d_model / heads (in a shard); None = d_model / heads.
+        head_width: Width of one head where it is not d_model / heads: in Qwen3, and in a share of a model that is split.
+        yarn, yarn_layers: How rotary positions are stretched, and in which layers.
+        image_block: Image tokens see each other in both directions, instead of the earlier ones only (Molmo 2).
     """
 
     d_model: int
@@ -163,6 +186,10 @@ class DecoderConfig:
     rope_theta: float = 10_000.0
     max_positions: int = 4096
     head_width: int | None = None
+    norm_heads: bool = False
+    yarn: Yarn | None = None
+    yarn_layers: tuple[int, ...] = ()
+    image_block: bool = False
 
     def __post_init__(self) -> None:
         whole = self.head_width is not None or self.d_model % self.heads == 0

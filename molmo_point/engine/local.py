@@ -213,5 +213,5 @@ def _check_vocabulary(config: MolmoConfig, tokenizer: Tokenizer, folder: Path) -
     if config.end_tokens and special.end not in config.end_tokens:
         raise CheckpointError(
             f"config.json in {folder} ends answers with eos_token_id = {list(config.end_tokens)}, this network's do with "
-            f"{special.end} (<|endoftext|>): a model that was trained with another chat format cannot be run here"
+            f"{special.end}: a model that was trained with another chat format cannot be run here"
         )

@@ -131,8 +131,8 @@ def _named_ends(folder: Path) -> tuple[str, str]:
         text = token.get("content") if isinstance(token, dict) else token
         if not isinstance(text, str):
             raise CheckpointError(
-                f"{folder / 'tokenizer_config.json'}: {key} = {token!r} (expected the token's text): copy the file from the model "
-                "that these weights come from"
+                f"{folder / 'tokenizer_config.json'}: {key} = {token!r} (expected the token's text): copy the file from the "
+                "model that these weights come from"
             )
         ends.append(text)
     return ends[0], ends[1]

@@ -194,10 +194,10 @@ def test_an_incomplete_download_is_not_used(made: Hub) -> None:
 
 
 def test_an_unsupported_model_is_refused_before_its_weights(made: Hub) -> None:
-    made.files["config.json"] = json.dumps({"model_type": "molmo2"}).encode()
+    made.files["config.json"] = json.dumps({"model_type": "molmo3"}).encode()
     error = failure()
     assert isinstance(error, CheckpointError)
-    assert "got model_type 'molmo2'" in str(error)
+    assert "got model_type 'molmo3'" in str(error)
     assert "weights were not fetched" in str(error)
     assert not made.weights_asked()
 

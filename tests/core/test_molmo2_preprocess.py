@@ -178,7 +178,7 @@ def test_begin_and_end_are_read_from_the_checkpoint(tmp_path: Path) -> None:
 
     source = GOLDEN / "models/tiny2-q"
     (tmp_path / "tokenizer.json").write_bytes((source / "tokenizer.json").read_bytes())
-    with pytest.raises(CheckpointError, match="has no tokenizer_config.json"):
+    with pytest.raises(CheckpointError, match=r"has no tokenizer_config\.json"):
         Tokenizer(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"bos_token": null, "eos_token": "x"}')
     with pytest.raises(CheckpointError, match="bos_token = None"):

@@ -20,7 +20,9 @@ from molmo_point.preprocess.tokenizer import SpecialIds
 MOLMO = PreprocessConfig()
 SMALL = PreprocessConfig(crop_size=112, patch_size=14, margins=(2, 2), max_crops=6)
 UNEVEN = PreprocessConfig(crop_size=160, patch_size=16, margins=(2, 4), max_crops=4)
-SPECIAL = SpecialIds(begin=0, end=0, low_image_start=1, image_start=1, image_end=2, image_patch=3, image_column=4)
+SPECIAL = SpecialIds(
+    begin=0, end=0, low_image_start=1, image_start=1, image_end=2, image_patch=3, image_column=4
+)
 
 configs = st.sampled_from([MOLMO, SMALL, UNEVEN])
 sides = st.integers(1, 5000)
