@@ -239,8 +239,8 @@ def rope_theta(keys: NetworkKeys) -> float:
                 "'default'): a checkpoint with scaled positions cannot be run here"
             )
         rope = checked(RopeKeys, ROPE, settings, "config.json", f"{name}.")
-        places[f"{name}.rope_theta"] = rope.rope_theta
-    given = {place: theta for place, theta in places.items() if theta is not None}
+        values[f"{name}.rope_theta"] = rope.rope_theta
+    given = {key: theta for key, theta in values.items() if theta is not None}
     if not given:
         raise CheckpointError(
             "config.json lacks the key 'rope_theta' (or rope_parameters.rope_theta): expected that of a Molmo checkpoint"

@@ -17,8 +17,9 @@ from molmo_point.engine.byte_cache import ByteBudgetCache
 from molmo_point.engine.failures import check_finite
 from molmo_point.images import Array
 from molmo_point.model.kv_cache import KVCache
+from molmo_point.model.layers import block_mask
 from molmo_point.model.molmo import Molmo
-from molmo_point.preprocess.crops import crop_image
+from molmo_point.preprocess.crops import cut_image
 from molmo_point.preprocess.inputs import image_prefix, text_prefix
 from molmo_point.preprocess.resize import Floats
 from molmo_point.preprocess.tokenizer import SpecialIds
@@ -96,12 +97,11 @@ class ImageEncoder:
     def _encode(self, image: Array) -> EncodedImage:
         model, config = self._model, self._model.config.preprocess
         start = time.perf_counter()
-        cropped = crop_image(image, config)
+        cropped = cut_image(image, config)
         prefix = image_prefix(cropped, config, self._special)
         preprocessed = time.perf_counter()
         features, encoded = self.vision_features(cropped.crops)
-        masks = torch.from_numpy(cropped.masks).to(model.device)
-        embeddings = model.connector(features, masks)
+        embeddings = model.connector(features, torch.from_numpy(cropped.pooling).to(model.device))
         ids = torch.as_tensor(prefix.input_ids, device=model.device)[None]
         index = torch.as_tensor(prefix.image_input_idx)[None]
         x = model.embed(ids, embeddings[None], index)
@@ -150,7 +150,11 @@ class ImageEncoder:
         length = x.shape[1]
         cache = self._model.decoder.allocate_cache(length)
         positions = torch.arange(length, device=x.device)[None]
-        hidden = self._model.decoder(x, positions, cache=cache)
+        mask = None
+        if self._model.config.decoder.image_block:
+            # All but the begin token belong to the image.
+            mask = block_mask(positions[0] > 0)
+        hidden = self._model.decoder(x, positions, mask=mask, cache=cache)
         check_finite(hidden.amax(), self._model.dtype)
         cache.keep(range(length))
         return cache

@@ -1,8 +1,8 @@
-"""Tensor names of published checkpoints -> our parameters (molmo.md section 7).
+"""Tensor names of published checkpoints -> our parameters (molmo.md section 7, molmo2.md section 8).
 
-There are three naming schemes: the released dense files, the released MolmoE files, and the training repository's own files (no
-`model.` prefix; experts concatenated under the names of megablocks). Several tensors of a file may fill one parameter: q, k and v
-of the vision tower, the experts of a mixture.
+The naming schemes are those of the released dense files, the released MolmoE files, the training repository's own files (no
+`model.` prefix; experts concatenated under the names of megablocks), the released Molmo 2 files, and Molmo 2 as transformers 5
+may write it. Several tensors of a file may fill one parameter: q, k and v of the vision tower, the experts of a mixture.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ class NamingScheme(Enum):
     DENSE = "released dense"
     MIXTURE = "released MolmoE"
     TRAINING = "training repository"
+    MOLMO2 = "released Molmo 2"
+    TRANSFORMERS = "transformers 5"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,9 @@ class ParameterSlice:
 
 def detect_naming_scheme(keys: set[str], config: DecoderConfig) -> NamingScheme:
     """Return the naming scheme of a file with these tensor names."""
+    if config.image_block:
+        theirs = any(key.startswith("model.language_model.") for key in keys)
+        return NamingScheme.TRANSFORMERS if theirs else NamingScheme.MOLMO2
     if any(key.startswith("transformer.") for key in keys):
         return NamingScheme.TRAINING
     return NamingScheme.MIXTURE if config.experts else NamingScheme.DENSE
@@ -63,14 +68,13 @@ def detect_naming_scheme(keys: set[str], config: DecoderConfig) -> NamingScheme:
 
 def parameter_slices(config: MolmoConfig, scheme: NamingScheme) -> dict[str, ParameterSlice]:
     """Return {name in the file: part of a parameter} for all parameters of the network."""
+    if scheme is NamingScheme.TRANSFORMERS:
+        return _renamed(config, parameter_slices(config, NamingScheme.MOLMO2))
     prefix = "" if scheme is NamingScheme.TRAINING else "model."
     table = {prefix + name: part for name, part in _vision(config)}
     table |= {prefix + name: part for name, part in _decoder(config.decoder, scheme)}
-    head = (
-        "lm_head.weight"
-        if scheme is NamingScheme.MIXTURE
-        else f"{prefix}transformer.ff_out.weight"
-    )
+    old = scheme in (NamingScheme.DENSE, NamingScheme.TRAINING)
+    head = f"{prefix}transformer.ff_out.weight" if old else "lm_head.weight"
     table[head] = ParameterSlice("decoder.head.weight")
     return table
 
@@ -87,15 +91,20 @@ _BLOCKS = "vision_backbone.image_vit.transformer.resblocks."
 
 def _vision(config: MolmoConfig) -> Iterator[tuple[str, ParameterSlice]]:
     vit = "vision_backbone.image_vit."
-    yield vit + "class_embedding", ParameterSlice("vision.class_embedding")
+    clip = config.vision.kind == "clip"
+    if clip:
+        yield vit + "class_embedding", ParameterSlice("vision.class_embedding")
+        yield "vision_backbone.pad_embed", ParameterSlice("connector.pad_embed")
+    else:
+        yield vit + "patch_embedding.bias", ParameterSlice("vision.patch_embedding.bias")
     yield vit + "positional_embedding", ParameterSlice("vision.positional_embedding")
     yield vit + "patch_embedding.weight", ParameterSlice("vision.patch_embedding.weight")
     for kind in ("weight", "bias"):
-        yield f"{vit}pre_ln.{kind}", ParameterSlice(f"vision.pre_norm.{kind}")
+        if clip:
+            yield f"{vit}pre_ln.{kind}", ParameterSlice(f"vision.pre_norm.{kind}")
         for index in range(config.vision.layers):
             yield from _vision_block(config, index, kind)
         yield from _pooling(config, kind)
-    yield "vision_backbone.pad_embed", ParameterSlice("connector.pad_embed")
     width = config.projector_width
     projector = "vision_backbone.image_projector."
     yield projector + "w1.weight", ParameterSlice("connector.gate_up.weight", (slice(0, width),))
@@ -146,12 +155,13 @@ def _decoder(config: DecoderConfig, scheme: NamingScheme) -> Iterator[tuple[str,
     yield "transformer.ln_f.weight", ParameterSlice("decoder.norm.weight")
     for index in range(config.layers):
         theirs, ours = f"transformer.blocks.{index}.", f"decoder.blocks.{index}."
-        attention = theirs + ("attn." if scheme is NamingScheme.MIXTURE else "")
+        first = theirs + ("attn." if scheme is NamingScheme.MIXTURE else "")
+        attention = theirs + "self_attn." if scheme is NamingScheme.MOLMO2 else first
         yield attention + "att_proj.weight", ParameterSlice(ours + "attention.qkv.weight")
         if config.qkv_bias:
             yield attention + "att_proj.bias", ParameterSlice(ours + "attention.qkv.bias")
         yield attention + "attn_out.weight", ParameterSlice(ours + "attention.out.weight")
-        yield attention + "attn_norm.weight", ParameterSlice(ours + "attention_norm.weight")
+        yield first + "attn_norm.weight", ParameterSlice(ours + "attention_norm.weight")
         if config.qk_norm:
             yield attention + "q_norm.weight", ParameterSlice(ours + "attention.q_norm.weight")
             yield attention + "k_norm.weight", ParameterSlice(ours + "attention.k_norm.weight")
@@ -164,6 +174,8 @@ def _feed_forward(
     config: DecoderConfig, scheme: NamingScheme, theirs: str, ours: str
 ) -> Iterator[tuple[str, ParameterSlice]]:
     up, gate = slice(0, config.ffn_width), slice(config.ffn_width, None)
+    if scheme is NamingScheme.MOLMO2:
+        theirs += "mlp."
     if not config.experts:
         yield theirs + "ff_proj.weight", ParameterSlice(ours + "up_gate.weight")
         yield theirs + "ff_out.weight", ParameterSlice(ours + "down.weight")
@@ -182,3 +194,55 @@ def _feed_forward(
         yield one + "gate_proj.weight", ParameterSlice(ours + "up_gate", (expert, gate))
         yield one + "up_proj.weight", ParameterSlice(ours + "up_gate", (expert, up))
         yield one + "down_proj.weight", ParameterSlice(ours + "down", (expert,))
+
+
+_PARTS = {
+    "vision_backbone.image_vit.transformer.resblocks.": "vision_tower.layers.",
+    "vision_backbone.image_vit.": "vision_tower.",
+    "vision_backbone.": "multi_modal_projector.",
+    "transformer.blocks.": "language_model.layers.",
+    "transformer.ln_f.": "language_model.norm.",
+    "image_projector.w1.": "image_projector.gate_proj.",
+    "image_projector.w2.": "image_projector.down_proj.",
+    "image_projector.w3.": "image_projector.up_proj.",
+    "feed_forward.w1.": "mlp.fc1.",
+    "feed_forward.w2.": "mlp.fc2.",
+    "attention_norm.": "layer_norm1.",
+    "ffn_norm.": "layer_norm2.",
+    "attn_norm.": "input_layernorm.",
+    "ff_norm.": "post_attention_layernorm.",
+    "attention.w": "self_attn.w",
+    "attn_out.": "o_proj.",
+    "ff_out.": "down_proj.",
+    "wq.": "q_proj.",
+    "wk.": "k_proj.",
+    "wv.": "v_proj.",
+    "wo.": "o_proj.",
+}
+"""Parts of names: the hub's, and those of transformers 5; tried in this order."""
+
+
+def _renamed(config: MolmoConfig, hub: dict[str, ParameterSlice]) -> dict[str, ParameterSlice]:
+    """Return the table of transformers 5: the hub's with other names, q, k, v and the halves of the feed-forward layer apart."""
+    sizes = config.decoder
+    q, kv, ffn = sizes.query_width, sizes.kv_width, sizes.ffn_width
+    split = {
+        "self_attn.att_proj.": (
+            ("self_attn.q_proj.", slice(0, q)),
+            ("self_attn.k_proj.", slice(q, q + kv)),
+            ("self_attn.v_proj.", slice(q + kv, None)),
+        ),
+        "mlp.ff_proj.": (("mlp.up_proj.", slice(0, ffn)), ("mlp.gate_proj.", slice(ffn, None))),
+    }
+    table: dict[str, ParameterSlice] = {}
+    for key, part in hub.items():
+        joined = next((name for name in split if name in key), None)
+        for own_name, rows in split[joined] if joined else (("", None),):
+            name = key.replace(joined, own_name) if joined else key
+            for old, new in _PARTS.items():
+                name = name.replace(old, new)
+            table[name] = part if rows is None else ParameterSlice(part.parameter, (rows,))
+    for key in ("embedding", "new_embedding"):
+        del table[f"model.transformer.wte.{key}"]
+    table["model.language_model.embed_tokens.weight"] = ParameterSlice("decoder.embedding.weight")
+    return table

@@ -1,4 +1,4 @@
-"""The language model (molmo.md 2.4, 2.5): one embedding table, pre- or post-norm blocks, dense or mixture, output head.
+"""The language model (molmo.md 2.4, 2.5, molmo2.md 4): one embedding table, pre- or post-norm blocks, dense or mixture, head.
 
 Letters: B batch, T new tokens, S all tokens, D model width, V rows of the output head.
 """
@@ -26,7 +26,7 @@ class Cache(Protocol):
 
 
 class Attention(nn.Module):
-    """Causal self-attention with rotary positions, grouped keys, and an optional norm over the full width of q and k."""
+    """Self-attention with rotary positions, grouped keys, and an optional norm of q and k, over their full width or each head."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -34,8 +34,12 @@ class Attention(nn.Module):
         self.head_dim = config.head_dim
         self.qkv = nn.Linear(config.d_model, sum(self.sizes), bias=config.qkv_bias)
         self.out = nn.Linear(config.query_width, config.d_model, bias=False)
-        self.q_norm = RMSNorm(config.query_width, config.norm_eps) if config.qk_norm else None
-        self.k_norm = RMSNorm(config.kv_width, config.norm_eps) if config.qk_norm else None
+        self.norm_heads = config.norm_heads
+        widths = config.query_width, config.kv_width
+        if config.norm_heads:
+            widths = config.head_dim, config.head_dim
+        self.q_norm = RMSNorm(widths[0], config.norm_eps) if config.qk_norm else None
+        self.k_norm = RMSNorm(widths[1], config.norm_eps) if config.qk_norm else None
 
     def forward(
         self,
@@ -54,10 +58,17 @@ class Attention(nn.Module):
     def project(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return rotated q [B, H, T, d], rotated k and v [B, K, T, d]."""
         q, k, v = self.qkv(x).split(self.sizes, dim=-1)
-        if self.q_norm is not None and self.k_norm is not None:
-            q, k = self.q_norm(q), self.k_norm(k)
+        if not self.norm_heads:
+            q, k = self._normed(q, k)
         q, k, v = (part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for part in (q, k, v))
+        if self.norm_heads:
+            q, k = self._normed(q, k)
         return apply_rotary(q, *rotary), apply_rotary(k, *rotary), v
+
+    def _normed(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        if self.q_norm is None or self.k_norm is None:
+            return q, k
+        return self.q_norm(q), self.k_norm(k)
 
 
 class FeedForward(nn.Module):
@@ -142,10 +153,14 @@ class Decoder(nn.Module):
         Returns:
             [B, T, D] after the last norm.
         """
-        rotary = rotary_table(positions, self.config.head_dim, self.config.rope_theta)
+        config = self.config
+        plain = stretched = rotary_table(positions, config.head_dim, config.rope_theta)
+        if config.yarn is not None:
+            stretched = rotary_table(positions, config.head_dim, config.rope_theta, config.yarn)
         x = x.float()
         with fastest_kernel(x, self.norm.weight):
             for layer, block in enumerate(self.blocks):
+                rotary = stretched if layer in config.yarn_layers else plain
                 x = block(x, rotary, mask, cache, layer)
         return self.norm(x)
 

@@ -5,9 +5,13 @@ Letters: B batch, T new tokens, S all tokens (cached and new), H query heads, K 
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from molmo_point.checkpoints.config import Yarn
 
 
 class RMSNorm(nn.Module):
@@ -25,20 +29,45 @@ class RMSNorm(nn.Module):
         return normed.to(self.weight.dtype) * self.weight
 
 
-def rotary_table(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+def rotary_table(
+    positions: Tensor, head_dim: int, theta: float, yarn: Yarn | None = None
+) -> tuple[Tensor, Tensor]:
     """Return cos and sin of the rotary angles in float32.
 
     Args:
         positions: [B, T] integer positions.
+        yarn: How they are stretched, if they are; it also scales cos and sin.
 
     Returns:
         Two tensors [B, 1, T, head_dim] in the rotate-half layout (RoFormer, arXiv 2104.09864, as Llama lays it out).
     """
     steps = torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions.device)
     frequencies = 1.0 / theta ** (steps / head_dim)
+    if yarn is not None:
+        kept = _kept_frequencies(head_dim, theta, yarn).to(positions.device)
+        frequencies = frequencies / yarn.factor * (1 - kept) + frequencies * kept
     angles = positions.float()[:, None, :, None] * frequencies
     angles = torch.cat([angles, angles], dim=-1)
+    if yarn is not None:
+        return angles.cos() * yarn.attention_factor, angles.sin() * yarn.attention_factor
     return angles.cos(), angles.sin()
+
+
+def _kept_frequencies(head_dim: int, theta: float, yarn: Yarn) -> Tensor:
+    """Return the share of each frequency that stays [d / 2]: 1 for fast ones, 0 for slow ones."""
+
+    def place(turns: float) -> float:
+        """Index of the frequency that turns so often."""
+        return (
+            head_dim
+            * math.log(yarn.original_positions / (turns * 2 * math.pi))
+            / (2 * math.log(theta))
+        )
+
+    low = max(math.floor(place(yarn.beta_fast)), 0)
+    high = min(math.ceil(place(yarn.beta_slow)), head_dim - 1)
+    index = torch.arange(head_dim // 2, dtype=torch.float32)
+    return 1 - ((index - low) / max(high - low, 0.001)).clamp(0, 1)
 
 
 def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -77,6 +106,12 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         q, k, v, attn_mask=mask, is_causal=mask is None and queries > 1, enable_gqa=grouped
     )
     return out.transpose(1, 2).flatten(2)
+
+
+def block_mask(in_block: Tensor) -> Tensor:
+    """[1, 1, T, T] bool: every token sees the earlier ones, and those of `in_block` [T] bool see each other both ways."""
+    causal = causal_mask(len(in_block), len(in_block), in_block.device)
+    return causal | (in_block[:, None] & in_block[None, :])
 
 
 def causal_mask(queries: int, keys: int, device: torch.device) -> Tensor:

@@ -34,24 +34,24 @@ class Molmo(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Type of the weights and activations."""
-        return self.connector.pad_embed.dtype
+        return self.decoder.norm.weight.dtype
 
     @property
     def device(self) -> torch.device:
         """Device of the weights."""
-        return self.connector.pad_embed.device
+        return self.decoder.norm.weight.device
 
-    def encode_images(self, crops: Tensor, masks: Tensor) -> Tensor:
+    def encode_images(self, crops: Tensor, pooling: Tensor) -> Tensor:
         """Return the image embeddings of crops.
 
         Args:
-            crops: [n, P, patch pixels] float32 normalised; masks: [n, P] float32 (see preprocess.crops.ImageCrops).
+            crops: [n, P, patch pixels] float32 normalised; pooling: as in `Connector.forward`.
 
         Returns:
-            [n, tokens per crop, d_model].
+            [n, tokens per crop, d_model], or of a stretched image [image tokens, d_model].
         """
         features = self.vision(crops.to(self.device, self.dtype))
-        return self.connector(features, masks.to(self.device))
+        return self.connector(features, pooling.to(self.device))
 
     def embed(
         self,
@@ -63,8 +63,8 @@ class Molmo(nn.Module):
 
         Args:
             input_ids: [B, T]; negative ids (padding) use row 0.
-            image_features: [B, n, tokens per crop, D] or None for text alone.
-            image_input_idx: [B, n, tokens per crop], position of each in its row of `input_ids`; negative = unused.
+            image_features: [B, ..., D], as `encode_images` returns them, or None for text alone.
+            image_input_idx: [B, ...], position of each in its row of `input_ids`; negative = unused.
 
         Returns:
             [B, T, D].

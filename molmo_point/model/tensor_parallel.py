@@ -38,10 +38,10 @@ class Shard:
             UsageError: The model cannot be split evenly over `world_size` processes.
         """
         decoder, world = config.decoder, self.world_size
-        if decoder.experts or decoder.qk_norm:
+        if decoder.experts or (decoder.qk_norm and not decoder.norm_heads):
             raise UsageError(
-                "only models of the Molmo-7B-D and 72B families can be split: the norm over the full width of q and k (7B-O) and "
-                "mixtures of experts (MolmoE-1B) need other sums; they fit on one device"
+                "only Molmo-7B-D, 72B, Molmo2-4B and 8B can be split: the norm over the full width of q and k (7B-O, "
+                "Molmo2-O-7B) and mixtures of experts (MolmoE-1B) need other sums; they fit on one device"
             )
         if decoder.heads % world or decoder.kv_heads % world or decoder.ffn_width % world:
             raise UsageError(

@@ -1,4 +1,4 @@
-"""The vision tower: CLIP's ViT (molmo.md 2.1) over all crops in one batch, without the blocks that no output depends on.
+"""The vision tower, CLIP's or SigLIP 2's ViT (molmo.md 2.1, molmo2.md 3.2): all crops in one batch, without unused blocks.
 
 Letters: n crops, P patches of a crop, W width.
 """
@@ -30,6 +30,7 @@ class VisionBlock(nn.Module):
         super().__init__()
         width, inner = config.width, config.heads * config.head_dim
         self.heads = config.heads
+        self.kind = config.kind
         self.attention_norm = LayerNorm(width, config.norm_eps)
         self.qkv = nn.Linear(width, 3 * inner)
         self.attention_out = nn.Linear(inner, width)
@@ -38,13 +39,16 @@ class VisionBlock(nn.Module):
         self.mlp_out = nn.Linear(config.mlp_width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        # x: [n, 1 + P, W] float32
+        # x: [n, P, W] float32, with a class token 1 + P
         q, k, v = self.qkv(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1)).unbind(2)
         attended = F.scaled_dot_product_attention(
             q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         )
         x = x + self.attention_out(attended.transpose(1, 2).flatten(2))
-        return x + self.mlp_out(quick_gelu(self.mlp_in(self.mlp_norm(x))))
+        hidden = self.mlp_in(self.mlp_norm(x))
+        if self.kind == "clip":
+            return x + self.mlp_out(quick_gelu(hidden))
+        return x + self.mlp_out(F.gelu(hidden, approximate="tanh"))
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -62,10 +66,11 @@ class VisionTower(nn.Module):
     def __init__(self, config: VisionConfig, *, all_blocks: bool = False) -> None:
         super().__init__()
         self.config = config
-        self.class_embedding = nn.Parameter(torch.zeros(config.width))
+        clip = config.kind == "clip"
+        self.class_embedding = nn.Parameter(torch.zeros(config.width)) if clip else None
         self.positional_embedding = nn.Parameter(torch.zeros(config.n_positions, config.width))
-        self.patch_embedding = nn.Linear(config.patch_pixels, config.width, bias=False)
-        self.pre_norm = LayerNorm(config.width, config.norm_eps)
+        self.patch_embedding = nn.Linear(config.patch_pixels, config.width, bias=not clip)
+        self.pre_norm = LayerNorm(config.width, config.norm_eps) if clip else None
         depth = config.layers if all_blocks else config.used_layers
         self.blocks = nn.ModuleList(VisionBlock(config) for _ in range(depth))
 
@@ -78,14 +83,17 @@ class VisionTower(nn.Module):
         Returns:
             [n, P, W * len(feature_layers)], without the class token.
         """
-        patches = self.patch_embedding(crops)
-        classes = self.class_embedding.expand(len(crops), 1, -1)
-        x = torch.cat([classes, patches], dim=1) + self.positional_embedding
-        x = self.pre_norm(x).float()
+        patches = x = self.patch_embedding(crops)
+        first = 0
+        if self.class_embedding is not None:
+            classes = self.class_embedding.expand(len(crops), 1, -1)
+            x, first = torch.cat([classes, patches], dim=1), 1
+        x = x + self.positional_embedding
+        x = (x if self.pre_norm is None else self.pre_norm(x)).float()
         chosen = self.config.feature_indices
         outputs: dict[int, Tensor] = {}
         for index in range(self.config.used_layers):
             x = self.blocks[index](x)
             if index in chosen:
-                outputs[index] = x[:, 1:]
+                outputs[index] = x[:, first:]
         return torch.cat([outputs[index] for index in chosen], dim=-1).to(patches.dtype)

@@ -113,9 +113,7 @@ def load_weights(
 
 def save_weights(model: Molmo, folder: str | Path, *, scheme: NamingScheme | None = None) -> None:
     """Write model.safetensors with the published names, atomically: to a temporary file that is then renamed."""
-    scheme = scheme or (
-        NamingScheme.MIXTURE if model.config.decoder.experts else NamingScheme.DENSE
-    )
+    scheme = scheme or detect_naming_scheme(set(), model.config.decoder)
     parameters = dict(model.named_parameters())
     tensors = {
         key: part.view(parameters[part.parameter].detach())
