@@ -70,3 +70,8 @@ def thousandths(match: re.Match[str]) -> tuple[tuple[float, Span], tuple[float, 
 def percent_as_fraction(percent: str) -> float:
     """Return percent as 0-1, correctly rounded: "40.3" gives 0.403, and 40.3 / 100 does not. No other code converts percent."""
     return float(f"{percent}e-2")
+
+
+def thousandths_as_fraction(thousandths: str) -> float:
+    """Return thousandths, as Molmo 2 writes them, as 0-1, correctly rounded. No other code converts them."""
+    return float(f"{thousandths}e-3")

@@ -32,6 +32,17 @@ class Parsed(NamedTuple):
     stated_count: int | None
 
 
+def status_of(*, broken: bool, cut: bool, found: bool, stated: int | None) -> Status:
+    """Return the status of an answer that violates the grammar, was cut, holds points, and states a count; see `Parsed`."""
+    if broken:
+        return Status.MALFORMED
+    if cut:
+        return Status.TRUNCATED
+    if found:
+        return Status.FOUND
+    return Status.NOT_FOUND if stated == 0 else Status.MALFORMED
+
+
 def parse(text: str, *, label: str = "", cut: bool = False) -> Parsed:
     """Parse a whole answer; `MarkupParser` parses one that is still being written."""
     parser = MarkupParser(label=label)
@@ -101,14 +112,8 @@ class MarkupParser:
             self._end()
         self._ended = True
         stated = self._stated_count(cut)
-        if self._mode is Mode.BROKEN:
-            status = Status.MALFORMED
-        elif cut:
-            status = Status.TRUNCATED
-        elif self._points:
-            status = Status.FOUND
-        else:
-            status = Status.NOT_FOUND if stated == 0 else Status.MALFORMED
+        broken = self._mode is Mode.BROKEN
+        status = status_of(broken=broken, cut=cut, found=bool(self._points), stated=stated)
         return Parsed(tuple(self._points), status, stated)
 
     def _step(self) -> bool:

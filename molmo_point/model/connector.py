@@ -37,8 +37,8 @@ class Connector(nn.Module):
 
         Args:
             features: [n, P, F].
-            pooling: Masks [n, P], share 0-1 of each patch that shows the image, -1 = unknown; of a stretched image windows [Q, k], patches
-                numbered over all crops, -1 = none.
+            pooling: Masks [n, P], share 0-1 of each patch that shows the image, -1 = unknown; of a
+                stretched image windows [Q, k], patches numbered over all crops, -1 = none.
 
         Returns:
             [n, T*T, d_model], windows in raster order; of a stretched image [Q, d_model].
