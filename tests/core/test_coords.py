@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molmo_point.errors import MarkupError
-from molmo_point.evaluate import reference_coords
 from molmo_point.markup import CoordsParser, Frame, format_coords, format_tracks, parse_coords
 from molmo_point.markup.coords_writer import Style, format_coords_annotated, seconds
 from molmo_point.markup.writer import Annotation
 from molmo_point.points import Status
+from tests.core import reference_coords
 
 GOLDEN = Path(__file__).parents[1] / "golden/molmo2/points"
 FORMATS = json.loads((GOLDEN / "format_cases.json").read_text())["cases"]
