@@ -109,11 +109,18 @@ def photo(quality: int) -> bytes:
     return bytes(picture_from(frame, "jpeg", quality).data)
 
 
+BOUNDARY = "3f0c1d9a7be24586a1c0f7e2d4b89653"
+"""As long as those of common clients."""
+
+
 def form(data: bytes) -> tuple[bytes, dict[str, str]]:
     """Return a multipart body with a question about `data`, and its headers."""
-    head = b'--b\r\nContent-Disposition: form-data; name="query"\r\n\r\nmug\r\n--b\r\n'
-    head += b'Content-Disposition: form-data; name="image"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
-    return head + data + b"\r\n--b--\r\n", {"Content-Type": "multipart/form-data; boundary=b"}
+    head = (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="query"\r\n\r\nmug\r\n--{BOUNDARY}\r\n'
+        'Content-Disposition: form-data; name="image"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
+    ).encode()
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    return head + data + f"\r\n--{BOUNDARY}--\r\n".encode(), headers
 
 
 def alternate(rounds: int, sides: dict[str, Callable[[], None]]) -> dict[str, list[float]]:

@@ -41,7 +41,7 @@ class Departures:
 
     def report(self) -> None:
         """Call `departed` for each connection that has ended since the last time."""
-        while self._monitor.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+        while int(self._monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             descriptor = int(recv_monitor_message(self._monitor)["value"])
             caller = self._callers.pop(descriptor, None)
             if caller is not None:
