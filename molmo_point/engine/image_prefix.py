@@ -19,9 +19,9 @@ from molmo_point.images import Array
 from molmo_point.model.kv_cache import KVCache
 from molmo_point.model.layers import block_mask
 from molmo_point.model.molmo import Molmo
+from molmo_point.preprocess.arrays import Floats
 from molmo_point.preprocess.crops import cut_image
 from molmo_point.preprocess.inputs import image_prefix, text_prefix
-from molmo_point.preprocess.resize import Floats
 from molmo_point.preprocess.tokenizer import SpecialIds
 
 

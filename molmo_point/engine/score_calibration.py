@@ -11,16 +11,16 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from molmo_point.errors import CheckpointError
 
 FILE = "calibration.json"
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
+Floats = NDArray[np.float64]
 
 LEAST_VARIANCE = 1e-8
 """Norm units squared: a tenth of the variance of rounding to the last digit. Keeps logarithms finite."""

@@ -7,17 +7,15 @@ along a side of a crop (G / pooling); l, r the left and right margins in tokens.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molmo_point.checkpoints.config import PreprocessConfig
+from molmo_point.preprocess.arrays import Bools, Floats, Ints
 from molmo_point.preprocess.resize import Placement, letterbox
 from molmo_point.preprocess.tiling import choose_tiling
 from molmo_point.preprocess.windows import WindowedCrops, crop_stretched
-
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Ints = np.ndarray[Any, np.dtype[np.int32]]
 
 UNUSED = -100
 """Value in `token_index` of pooled patches in a margin: they have no token."""
@@ -55,7 +53,7 @@ def cut_image(
     return crop_stretched(image, config) if config.stretched else crop_image(image, config)
 
 
-def crop_image(image: np.ndarray[Any, np.dtype[np.uint8]], config: PreprocessConfig) -> ImageCrops:
+def crop_image(image: NDArray[np.uint8], config: PreprocessConfig) -> ImageCrops:
     """Return the global crop and the high-resolution crops of an image.
 
     Args:
@@ -124,7 +122,7 @@ def token_index(rows: int, columns: int, config: PreprocessConfig) -> Ints:
     return index.reshape(len(index), -1)
 
 
-def _kept(position: int, count: int, side: int, before: int, after: int) -> np.ndarray[Any, Any]:
+def _kept(position: int, count: int, side: int, before: int, after: int) -> Bools:
     """Return [side] bool: cells along one axis that a crop keeps, all but the margins that a neighbour covers."""
     cell = np.arange(side)
     first = before if position > 0 else 0
@@ -157,7 +155,7 @@ def _masks(where: Placement, rows: int, columns: int, config: PreprocessConfig) 
     return np.stack([*crops, np.full(grid * grid, -1, np.float32)])
 
 
-def _covered(start: int, length: int, total: int, patch: int) -> np.ndarray[Any, Any]:
+def _covered(start: int, length: int, total: int, patch: int) -> NDArray[np.int64]:
     """Return, for each patch along one axis, how many of its pixels lie in [start, start + length)."""
     edges = np.arange(0, total, patch)
     return np.clip(np.minimum(edges + patch, start + length) - np.maximum(edges, start), 0, patch)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from molmo_point.checkpoints.config import PreprocessConfig
 from molmo_point.errors import QueryError
+from molmo_point.preprocess.arrays import Ints
 from molmo_point.preprocess.crops import ImageCrops, token_grid
 from molmo_point.preprocess.tokenizer import SpecialIds
 from molmo_point.preprocess.windows import WindowedCrops
-
-Ints = np.ndarray[Any, np.dtype[np.int32]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
+from molmo_point.preprocess.arrays import Floats, Pixels, Points
 
 
 @dataclass(frozen=True)
@@ -28,12 +27,12 @@ class Placement:
     canvas_width: int
     canvas_height: int
 
-    def canvas_from_norm(self, points: Floats) -> Floats:
+    def canvas_from_norm(self, points: Points) -> Points:
         """Map points (..., 2) from 0-1 of the image to canvas pixels; the inverse of `norm_from_canvas`."""
         size = np.array([self.width, self.height], dtype=np.float64)
         return np.asarray(points, np.float64) * size + np.array([self.left, self.top], np.float64)
 
-    def norm_from_canvas(self, points: Floats) -> Floats:
+    def norm_from_canvas(self, points: Points) -> Points:
         """Map points (..., 2) from canvas pixels to 0-1 of the image; values outside 0-1 lie on the padding."""
         size = np.array([self.width, self.height], dtype=np.float64)
         return (
@@ -69,7 +68,7 @@ UNIT: Gain = (1 / 255, 1 / 255, 1 / 255)
 """Gains from 0-255 to 0-1."""
 
 
-def resize(image: np.ndarray[Any, Any], width: int, height: int, gain: Gain = UNIT) -> Floats:
+def resize(image: Pixels, width: int, height: int, gain: Gain = UNIT) -> Floats:
     """Resize an image bilinearly with antialiasing (triangle filter, half-pixel centres), in float32.
 
     The filter's weights are those of torch's `interpolate(mode="bilinear", antialias=True)`, computed in float32: results with
@@ -88,10 +87,11 @@ def resize(image: np.ndarray[Any, Any], width: int, height: int, gain: Gain = UN
         out = _resample_rows(out, height)
     if columns != width:
         return _resample_columns(out, width, gain).reshape(height, width, 3)
-    return out.reshape(height, width, 3) * np.array(gain, np.float32)
+    same = out.astype(np.float32, copy=False).reshape(height, width, 3)
+    return same * np.array(gain, np.float32)
 
 
-def _resample_rows(image: np.ndarray[Any, Any], size: int) -> Floats:
+def _resample_rows(image: Pixels, size: int) -> Floats:
     """Resample the first axis of [N, M] to `size`."""
     out = np.empty((size, image.shape[1]), np.float32)
     for start, first, weights in _band(len(image), size):
@@ -101,7 +101,7 @@ def _resample_rows(image: np.ndarray[Any, Any], size: int) -> Floats:
     return out
 
 
-def _resample_columns(image: np.ndarray[Any, Any], size: int, gain: Gain) -> Floats:
+def _resample_columns(image: Pixels, size: int, gain: Gain) -> Floats:
     """Resample the columns of [N, M * 3], three interleaved channels, to [N, size * 3], and apply the gains."""
     image = image.astype(np.float32, copy=False)
     out = np.empty((len(image), size * 3), np.float32)
@@ -153,7 +153,7 @@ def _band_of_channels(size_in: int, size_out: int, gain: Gain) -> list[tuple[int
 
 
 def letterbox(
-    image: np.ndarray[Any, Any],
+    image: Pixels,
     canvas_width: int,
     canvas_height: int,
     gain: Gain = UNIT,

@@ -1,0 +1,16 @@
+"""Names of array types."""
+
+from __future__ import annotations
+
+from typing import Union
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int32]
+Floats = NDArray[np.float32]
+Points = NDArray[np.float64]
+"""(..., 2) positions (x, y)."""
+Pixels = Union[NDArray[np.uint8], NDArray[np.float32]]
+"""(H, W, 3) with values 0-255."""
