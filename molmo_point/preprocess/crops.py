@@ -46,9 +46,7 @@ class ImageCrops:
         return self.masks
 
 
-def cut_image(
-    image: np.ndarray[Any, np.dtype[np.uint8]], config: PreprocessConfig
-) -> ImageCrops | WindowedCrops:
+def cut_image(image: NDArray[np.uint8], config: PreprocessConfig) -> ImageCrops | WindowedCrops:
     """Cut an image into crops, padded or stretched as the checkpoint wants it; argument as of `crop_image`."""
     return crop_stretched(image, config) if config.stretched else crop_image(image, config)
 
