@@ -17,11 +17,21 @@ from typing import Any
 import numpy as np
 
 from molmo_point.tracking.frame import LEVELS, Bools, Floats, Frame, cv2
+from molmo_point.tracking.patches import (
+    GRID,
+    SIDE,
+    WEIGHT,
+    WIDE_GRID,
+    common_motion,
+    invert,
+    is_plausible,
+    normalize,
+    spread,
+    weaker_gradient,
+    worst_quarter,
+)
 
 WINDOW = (21, 21)
-SIDE = 21
-"""Side of a patch, pixels of its level."""
-
 ROUNDS = 5
 """Gauss-Newton iterations; from the flow's estimate three are usually enough."""
 
@@ -62,15 +72,6 @@ CERTAIN = 0.9
 """Correlation from which a patch's place has no more than its own small error; below, the place grows uncertain."""
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
-
-_STEPS = np.arange(SIDE) - SIDE // 2
-_GRID = np.stack(np.meshgrid(_STEPS, _STEPS), axis=-1).reshape(-1, 2).astype(np.float64)
-_WIDE_STEPS = np.arange(SIDE + 2) - SIDE // 2 - 1
-_WIDE = np.stack(np.meshgrid(_WIDE_STEPS, _WIDE_STEPS), axis=-1).reshape(-1, 2).astype(np.float64)
-_QUARTERS = [((_GRID[:, 0] * x > 0) & (_GRID[:, 1] * y > 0)) for x in (-1, 1) for y in (-1, 1)]
-# The middle counts most: it is the point, the rim may belong to the background.
-_WEIGHT = np.exp(-(_GRID**2).sum(axis=1) / (2 * (SIDE / 3) ** 2))
-_WEIGHT = (_WEIGHT / _WEIGHT.sum()).astype(np.float32)
 
 
 class FlowTracks:
@@ -136,7 +137,7 @@ class FlowTracks:
         recognized = there.fits(flowed, self._level, ALIKE) & np.where(
             steady, agree, there.alike > CERTAIN
         )
-        drift = _common_motion((there.uv - start)[recognized & (self.doubt == 0)], len(self))
+        drift = common_motion((there.uv - start)[recognized & (self.doubt == 0)], len(self))
         predicted = self.sure_uv + drift
         left = np.flatnonzero(~recognized & _within(predicted, after))
         back = self._align(after, predicted[left], left)
@@ -193,23 +194,23 @@ class FlowTracks:
         for level in range(frame.levels()):
             self._level[left] = level
             self._warp[left] = np.eye(2)
-            places = (self.uv[left][:, None] / 2.0**level + _WIDE).astype(np.float32)
+            places = (self.uv[left][:, None] / 2.0**level + WIDE_GRID).astype(np.float32)
             wide = frame.sample(self._level[left], places)[0].reshape(-1, SIDE + 2, SIDE + 2)
             # Central differences.
             gy = ((wide[:, 2:, 1:-1] - wide[:, :-2, 1:-1]) / 2).reshape(len(left), -1)
             gx = ((wide[:, 1:-1, 2:] - wide[:, 1:-1, :-2]) / 2).reshape(len(left), -1)
             look = wide[:, 1:-1, 1:-1].reshape(len(left), -1)
-            spread = _spread(look, _WEIGHT)
-            self._look[left] = _normalize(look, _WEIGHT)
-            self._prepare(left, gx / spread, gy / spread)
-            left = left[_weaker_gradient(gx, gy) < ENOUGH_GRADIENT]
+            deviation = spread(look, WEIGHT)
+            self._look[left] = normalize(look, WEIGHT)
+            self._prepare(left, gx / deviation, gy / deviation)
+            left = left[weaker_gradient(gx, gy) < ENOUGH_GRADIENT]
             if not len(left):
                 return
 
     def _prepare(self, which: Any, gx: Floats, gy: Floats) -> None:
-        x, y = _GRID[:, 0], _GRID[:, 1]
+        x, y = GRID[:, 0], GRID[:, 1]
         descent = np.stack([gx * x, gy * x, gx * y, gy * y, gx, gy], axis=-1)
-        hessian = np.einsum("npi,npj->nij", descent * _WEIGHT[:, None], descent).astype(np.float64)
+        hessian = np.einsum("npi,npj->nij", descent * WEIGHT[:, None], descent).astype(np.float64)
         # Weak patches must not be torn apart: a little resistance against every change of shape, none against moves.
         scale = np.einsum("nii->n", hessian) / 6 + 1e-9
         damping = np.diag([1e-3, 1e-3, 1e-3, 1e-3, 1e-6, 1e-6])
@@ -227,14 +228,14 @@ class FlowTracks:
             gradient = ((now - look) * weight)[:, None] @ self._descent[which]
             step = (self._hessian_inverse[which] @ gradient[:, 0, :, None])[..., 0]
             change = np.eye(2) + step[:, [0, 2, 1, 3]].reshape(-1, 2, 2)
-            warp = warp @ _inverse(change)
+            warp = warp @ invert(change)
             move = (warp @ step[:, 4:, None])[..., 0]
             uv = uv - move * scale
             if np.abs(move).max() < SETTLED_PX:
                 break
         now, look, weight = self._compare(frame, uv, warp, which)
         return _Aligned(
-            uv, warp, (now * look * weight).sum(axis=1), _worst_quarter(now, look, weight)
+            uv, warp, (now * look * weight).sum(axis=1), worst_quarter(now, look, weight)
         )
 
     def _compare(
@@ -246,15 +247,15 @@ class FlowTracks:
         """
         level = self._level[which]
         centres = uv / 2.0 ** level[:, None]
-        places = (centres[:, None] + _GRID @ np.swapaxes(warp, 1, 2)).astype(np.float32)
+        places = (centres[:, None] + GRID @ np.swapaxes(warp, 1, 2)).astype(np.float32)
         now, inside = frame.sample(level, places)
         if inside.all():
-            return _normalize(now, _WEIGHT), self._look[which], _WEIGHT
-        weight = np.where(inside, _WEIGHT, np.float32(0))
+            return normalize(now, WEIGHT), self._look[which], WEIGHT
+        weight = np.where(inside, WEIGHT, np.float32(0))
         total = weight.sum(axis=1, keepdims=True)
         # A sliver of a patch is no evidence: it keeps its full weight outside, where it finds only the border.
-        weight = np.where(total > 0.4, weight / np.maximum(total, 1e-6), _WEIGHT)
-        return _normalize(now, weight), _normalize(self._look[which], weight), weight
+        weight = np.where(total > 0.4, weight / np.maximum(total, 1e-6), WEIGHT)
+        return normalize(now, weight), normalize(self._look[which], weight), weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,28 +277,7 @@ class _Aligned:
         """Return which are close enough to their first look and to the guess, and plausibly warped, (M,) bool."""
         moved = self.moved(guess) / 2.0**level
         whole = (self.alike >= alike) & (self.worst <= COVERED)
-        return np.asarray(whole & (moved <= JUMP_PX) & _sane(self.warp), bool)
-
-
-def _worst_quarter(now: Floats, look: Floats, weight: Floats) -> Floats:
-    """Return the weighted mean squared difference in the worst of each patch's four quarters, (M,)."""
-    squared = (now - look) ** 2 * weight
-    weights = np.broadcast_to(weight, squared.shape)
-    share = [
-        squared[:, quarter].sum(axis=1) / np.maximum(weights[:, quarter].sum(axis=1), 1e-6)
-        for quarter in _QUARTERS
-    ]
-    worst: Floats = np.max(share, axis=0)
-    return worst
-
-
-def _common_motion(moves: Floats, of: int) -> Floats:
-    """Return the motion, (2,), that most of the `of` patches share; zero where those recognized are too few or disagree."""
-    if len(moves) < max(3, of / 3):
-        return np.zeros(2)
-    middle: Floats = np.median(moves, axis=0)
-    agree = np.linalg.norm(moves - middle, axis=1) <= 2.0 + 0.1 * np.linalg.norm(middle)
-    return middle if agree.mean() > 0.5 else np.zeros(2)
+        return np.asarray(whole & (moved <= JUMP_PX) & is_plausible(self.warp), bool)
 
 
 def _within(uv: Floats, frame: Frame) -> Bools:
@@ -312,47 +292,3 @@ def _flow(before: Frame, after: Frame, places: Any) -> tuple[Any, Bools]:
         before.grey, after.grey, places, nothing, winSize=WINDOW, maxLevel=LEVELS - 1
     )
     return moved, np.asarray(found)[:, 0].astype(bool)
-
-
-def _spread(patch: Floats, weight: Floats) -> Floats:
-    """Return the weighted deviations of patches, (N, 1)."""
-    mean = (patch * weight).sum(axis=1, keepdims=True)
-    # Never 0: a patch without any texture must not divide by it.
-    spread: Floats = np.sqrt(((patch - mean) ** 2 * weight).sum(axis=1, keepdims=True)) + 1e-3
-    return spread
-
-
-def _normalize(patch: Floats, weight: Floats) -> Floats:
-    """Return patches of weighted mean 0 and deviation 1, (N, P): brightness and contrast may change from frame to frame."""
-    mean = (patch * weight).sum(axis=1, keepdims=True)
-    centred = patch - mean
-    spread = np.sqrt((centred * centred * weight).sum(axis=1, keepdims=True)) + 1e-3
-    normalized: Floats = centred / spread
-    return normalized
-
-
-def _inverse(matrix: Floats) -> Floats:
-    """Return the inverses of (N, 2, 2) matrices; of those that nearly have none, the identity."""
-    a, b, c, d = matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 0], matrix[:, 1, 1]
-    det = a * d - b * c
-    fine = np.abs(det) > 0.2
-    safe = np.where(fine, det, 1.0)
-    inverse = np.stack([d, -b, -c, a], axis=-1).reshape(-1, 2, 2) / safe[:, None, None]
-    result: Floats = np.where(fine[:, None, None], inverse, np.eye(2))
-    return result
-
-
-def _weaker_gradient(gx: Floats, gy: Floats) -> Floats:
-    """Return (N,): the root of the smaller eigenvalue of each patch's structure tensor, grey levels per pixel."""
-    xx, yy, xy = ((a * b * _WEIGHT).sum(axis=1) for a, b in ((gx, gx), (gy, gy), (gx, gy)))
-    smaller = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
-    weaker: Floats = np.sqrt(np.maximum(smaller, 0.0))
-    return weaker
-
-
-def _sane(warp: Floats) -> Bools:
-    """Return which warps are still those of a thing seen by a camera: neither mirrored nor squeezed to a line."""
-    det = np.linalg.det(warp)
-    norm = np.linalg.norm(warp, axis=(1, 2))
-    sane: Bools = (det > 0.2) & (det < 5.0) & (norm < 4.0)
-    return sane

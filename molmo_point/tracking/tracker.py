@@ -6,7 +6,7 @@ The answer is about an old frame. The frames since are kept, and the points are 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from molmo_point.tracking.flow import FlowTracks
 from molmo_point.tracking.frame import Bools, Frame
 from molmo_point.tracking.frame_buffer import BufferedFrame, FrameBuffer
 from molmo_point.tracking.identity import match_points, replaced
+from molmo_point.tracking.tracked_point import TrackedPoint
 from molmo_point.wire import Track
 
 REMEMBER_S = 3.0
@@ -25,34 +26,6 @@ REMEMBER_S = 3.0
 
 MAX_MISSES = 2
 """After this many answers without it, a point that flow still tracks is dropped."""
-
-UNKNOWN_SIGMA = 0.01
-"""Standard deviation of a point whose model gives none, in parts of the image: about that of Molmo's single points."""
-
-
-@dataclass(frozen=True)
-class TrackedPoint:
-    """One tracked point.
-
-    Attributes:
-        id: Its identity; never used twice.
-        query: What it answers.
-        point: As the model gave it.
-        seen_ns: Stamp of the frame that the model saw it in.
-        seen_s: Time of that frame, seconds.
-        variance_px2: What tracking has added since, working pixels squared.
-        misses: Answers in a row that did not have it.
-        lost_s: When it was lost, seconds; None while it is recognized.
-    """
-
-    id: int
-    query: str
-    point: Point
-    seen_ns: int | None
-    seen_s: float
-    variance_px2: float = 0.0
-    misses: int = 0
-    lost_s: float | None = None
 
 
 class Tracker:
@@ -196,7 +169,7 @@ class Tracker:
         if kept is None:
             raise UsageError("add a frame before asking where things are")
         chosen = [i for i in self._known(query) if doubtful or not self._in_doubt(i)]
-        points = tuple(self._point(i, index, kept.frame) for index, i in enumerate(chosen))
+        points = tuple(self._point(i, index, kept.frame.size) for index, i in enumerate(chosen))
         tracks = tuple(
             Track(
                 id=self._tracks[i].id,
@@ -313,18 +286,7 @@ class Tracker:
             variance_px2=float(catch_up.variance_px2[i]),
         )
 
-    def _point(self, i: int, index: int, frame: Frame) -> Point:
+    def _point(self, i: int, index: int, size: tuple[int, int]) -> Point:
         assert self._patches is not None  # there is a patch for every tracked point
-        track = self._tracks[i]
-        x, y = (self._patches.uv[i] + 0.5) / frame.size
-        variance = track.variance_px2 + float(self._patches.blur_px[i]) ** 2
-        spread = variance / np.square(np.array(frame.size, np.float64))
-        base = track.point.covariance or (UNKNOWN_SIGMA**2, 0.0, UNKNOWN_SIGMA**2)
-        return Point(
-            x=float(np.clip(x, 0, 1)),
-            y=float(np.clip(y, 0, 1)),
-            label=track.point.label,
-            score=track.point.score,
-            covariance=(base[0] + float(spread[0]), base[1], base[2] + float(spread[1])),
-            index=index,
-        )
+        blur_px = float(self._patches.blur_px[i])
+        return self._tracks[i].at(self._patches.uv[i], blur_px, size, index)
