@@ -221,7 +221,7 @@ def test_a_covered_point_is_dropped_and_known_again_when_it_is_back() -> None:
     assert sorted(places(tracker)) == ids
 
 
-def test_a_point_that_leaves_the_picture_is_dropped() -> None:
+def test_a_point_that_leaves_the_image_is_dropped() -> None:
     tracker = Tracker()
     tracker.add_answer(tracker.add_frame(view(), 0.0), pointing((300, 100), (100, 100)))
     for t in range(1, 10):
@@ -230,7 +230,7 @@ def test_a_point_that_leaves_the_picture_is_dropped() -> None:
     assert u == pytest.approx(136, abs=0.2)
 
 
-def test_a_flat_picture_neither_fails_nor_claims_precision() -> None:
+def test_a_flat_image_neither_fails_nor_claims_precision() -> None:
     flat = np.full((SIZE[1], SIZE[0], 3), 128, np.uint8)
     tracker = Tracker()
     tracker.add_answer(tracker.add_frame(flat, 0.0), pointing((100, 100)))

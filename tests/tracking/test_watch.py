@@ -87,7 +87,7 @@ def wait_for(condition: Any, wait_s: float = 20.0) -> Any:
     raise AssertionError("it never happened")
 
 
-def test_the_picture_is_encoded_once_for_several_queries() -> None:
+def test_the_image_is_encoded_once_for_several_queries() -> None:
     opened = []
 
     class Counting(FakePointer):

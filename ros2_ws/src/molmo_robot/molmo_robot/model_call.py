@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol, Union
 
 from molmo_point.errors import PointError
@@ -130,31 +130,9 @@ def call_model(
         DeadlinePassed: No answer, not even a truncated one.
         PointError: What the pointer raised.
     """
-    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    call = _Call()
+    call = _Call(pointer, snapshot, query, timeout_s)
     deadline = time.monotonic() + timeout_s + GRACE_S
     done = slot.hand_over() if slot else lambda: None
-
-    def work() -> None:
-        try:
-            stream = pointer.stream(
-                snapshot.upright,
-                query,
-                timeout_s=timeout_s,
-                stamp_ns=snapshot.stamp_ns,
-                frame_id=snapshot.frame_id,
-            )
-            for event in call.events(stream):
-                events.put(event)
-        except PointError as error:
-            events.put(error)
-        except Exception as error:  # a pointer's own bug must not leave the caller waiting
-            events.put(
-                PointError(f"{type(pointer).__name__} failed: {type(error).__name__}: {error}")
-            )
-        finally:
-            done()
-
     so_far: list[Point] = []
 
     def on_point(point: Point) -> None:
@@ -168,9 +146,10 @@ def call_model(
         )
         on_partial(snapshot.as_published(partial))
 
-    threading.Thread(target=work, name="molmo-point ask", daemon=True).start()
+    threading.Thread(target=call.run, args=(done,), name="molmo-point ask", daemon=True).start()
     try:
-        return snapshot.as_published(_receive(events, cancelled, deadline, timeout_s, on_point))
+        pointing = _receive(call.events, cancelled, deadline, timeout_s, on_point)
+        return snapshot.as_published(pointing)
     finally:
         call.cancel()
 
@@ -178,22 +157,36 @@ def call_model(
 class _Call:
     """A question under way: read by one thread, cancelled by another."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, pointer: StreamingPointer, snapshot: Snapshot, query: str, timeout_s: float
+    ) -> None:
+        self._pointer = pointer
+        self._snapshot = snapshot
+        self._query = query
+        self._timeout_s = timeout_s
         self._cancelled = False
         self._stream: PointStream | None = None
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
-    def events(self, stream: PointStream) -> Iterator[Event]:
-        """Yield the points and the answer, until it is cancelled."""
-        # `cancel` writes and reads these two in the opposite order: one of the threads sees what the other has written.
-        self._stream = stream
-        with contextlib.closing(stream):
-            while not self._cancelled:
-                try:
-                    yield next(stream)
-                except StopIteration as stop:
-                    self._stream = None
-                    yield stop.value
-                    return
+    def run(self, done: Callable[[], None]) -> None:
+        """Put the points and then the answer, or an error, into `events`; call `done` at the end."""
+        try:
+            self._read(
+                self._pointer.stream(
+                    self._snapshot.upright,
+                    self._query,
+                    timeout_s=self._timeout_s,
+                    stamp_ns=self._snapshot.stamp_ns,
+                    frame_id=self._snapshot.frame_id,
+                )
+            )
+        except PointError as error:
+            self.events.put(error)
+        except Exception as error:  # a pointer's own bug must not leave the caller waiting
+            name = type(self._pointer).__name__
+            self.events.put(PointError(f"{name} failed: {type(error).__name__}: {error}"))
+        finally:
+            done()
 
     def cancel(self) -> None:
         """Read no further; a server's stream is cancelled at once, without waiting for its next point."""
@@ -201,6 +194,18 @@ class _Call:
         cancel = getattr(self._stream, "cancel", None)
         if cancel is not None:
             cancel()
+
+    def _read(self, stream: PointStream) -> None:
+        # `cancel` writes and reads these two in the opposite order: one of the threads sees what the other has written.
+        self._stream = stream
+        with contextlib.closing(stream):
+            while not self._cancelled:
+                try:
+                    self.events.put(next(stream))
+                except StopIteration as stop:
+                    self._stream = None
+                    self.events.put(stop.value)
+                    return
 
 
 def _receive(
