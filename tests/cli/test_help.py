@@ -120,7 +120,7 @@ def test_what_is_lacking_is_said(
     monkeypatch.setitem(app.NEEDS, "train", Need("train", ("violin",)))
     monkeypatch.setitem(app.NEEDS, "bench", Need("engine", ("violin",)))
     monkeypatch.setitem(app.NEEDS, "point", Need("engine", ("violin",), unless_connected=True))
-    for words in (("train",), ("bench", "drift")):
+    for words in (("train",), ("bench", "compare")):
         ran = run(*words)
         assert (ran.code, ran.out) == (2, "")
         assert "needs the package 'violin'" in ran.err
