@@ -10,6 +10,7 @@ from molmo_point.errors import UsageError
 from molmo_point.train.export import write_json
 from molmo_point.train.recipe import Recipe
 from molmo_point.train.state import TrainPosition
+from molmo_point.train.warm_start import start_folder
 
 COST_FILE = "cost.json"
 
@@ -32,9 +33,9 @@ def write_cost(recipe: Recipe, position: TrainPosition, folder: Path, *others: P
         write_json(target / COST_FILE, before + rows)
 
 
-def start_cost(start: Path, folder: Path) -> None:
+def start_cost(start: str, folder: Path) -> None:
     """Copy the cost of the start, where it has a cost.json."""
-    rows = read_cost(start)
+    rows = read_cost(start_folder(start))
     if rows:
         write_json(folder / COST_FILE, rows)
 

@@ -97,7 +97,7 @@ class Run:
         self._resumed = (self.folder / STATE_FILE).exists()
         if recipe.start is not None and not self._resumed:
             started = warm_start(recipe.start, self.network, folder)
-            start_cost(Path(recipe.start), folder)
+            start_cost(recipe.start, folder)
             progress.note(
                 f"{counted(started.taken, 'tensor')} from {recipe.start}; initialised: "
                 f"{counted(len(started.reinitialized), 'tensor')}, {counted(len(started.new_words), 'word')}, "

@@ -112,6 +112,16 @@ def warm_start(start: str, network: Network, folder: Path) -> WarmStart:
     return started
 
 
+def start_folder(start: str) -> Path:
+    """Return the folder of a run, or that of the checkpoint that a name or path stands for.
+
+    Raises:
+        ModelNotFound, CheckpointError, DownloadError: As `molmo_point.load`.
+    """
+    folder = Path(start).expanduser()
+    return folder if (folder / STATE_FILE).exists() else resolve(start)
+
+
 def read_new_words(folder: Path) -> frozenset[str] | None:
     """Return the tokens that a run's start did not have; None where the run started from random weights.
 
@@ -131,7 +141,7 @@ def read_new_words(folder: Path) -> frozenset[str] | None:
 
 def _read(start: str) -> tuple[dict[str, Tensor], dict[str, list[str]], dict[str, int]]:
     """Return tensors by their names in a state, the names of their classes, and the vocabulary."""
-    folder = Path(start).expanduser()
+    folder = start_folder(start)
     state = folder / STATE_FILE
     nothing: dict[str, list[str]] = {"kinds": [], "colours": [], "words": []}
     if state.exists():
@@ -145,7 +155,6 @@ def _read(start: str) -> tuple[dict[str, Tensor], dict[str, list[str]], dict[str
             # Rows without names would be copied to other classes.
             tensors = {name: t for name, t in tensors.items() if name not in CLASS_ROWS}
         return tensors, {**nothing, **(known or {})}, _vocabulary(folder / "tokenizer.json")
-    folder = resolve(start)
     model = load_weights(folder, MolmoConfig.from_folder(folder))
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     return tensors, nothing, _vocabulary(folder / "tokenizer.json")

@@ -116,7 +116,7 @@ def test_train_takes_one_step_and_says_where(app: typer.Typer, tmp_path: Path) -
 def perfect_pointer(world: str, images: int) -> FakePointer:
     """Answers each question of a world with the middle pixel of each region.
 
-    Pictures are told apart by their look, not by their bytes: one browser's antialiasing need not be another's.
+    Images are told apart by their look, not by their bytes: one browser's antialiasing need not be another's.
     """
     truth: dict[str, list[tuple[np.ndarray, list[tuple[float, float]]]]] = {}
     with closing(worlds.world_examples(world, 0, images, 3, STYLE)) as examples:

@@ -13,12 +13,12 @@ from molmo_point.evaluate.run import evaluate
 from molmo_point.examples import Box, Example
 from molmo_point.testing import FakePointer
 
-PICTURE = np.zeros((10, 20, 3), np.uint8)
+IMAGE = np.zeros((10, 20, 3), np.uint8)
 LEFT, RIGHT = Box(0.0, 0.0, 0.4, 1.0), Box(0.6, 0.0, 1.0, 1.0)
 
 
 def example(query: str, *regions: Box, mode: str = "point", group: str = "") -> Example:
-    return Example(PICTURE, query, regions, mode, group)
+    return Example(IMAGE, query, regions, mode, group)
 
 
 POINTER = FakePointer(

@@ -13,7 +13,7 @@ import torch
 from molmo_point.errors import PointError, UsageError
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.synthetic.scenes import kinds as kinds_module
-from molmo_point.train.compute_cost import read_cost
+from molmo_point.train.compute_cost import read_cost, start_cost
 from molmo_point.train.init_network import Network, build_network
 from molmo_point.train.loop import train
 from molmo_point.train.progress import Progress
@@ -169,3 +169,8 @@ def test_the_cost_of_the_start_is_added_up(tmp_path: Path, make_recipe: MakeReci
     (checkpoint / "cost.json").write_text("[1]")
     with pytest.raises(UsageError, match=r"cost\.json is damaged"):
         read_cost(checkpoint)
+
+
+def test_the_cost_of_a_start_by_name_is_added_up(tmp_path: Path) -> None:
+    start_cost("nano", tmp_path)
+    assert next(row["run"] for row in read_cost(tmp_path)) == "nano-1"
