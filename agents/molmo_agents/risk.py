@@ -178,16 +178,32 @@ _LABELLED = re.compile(
 )
 
 
+_NAMED = re.compile(rf"[Tt]he ([A-Z]\S*(?: \S+)*?)(?: (?:{'|'.join(_KINDS.split())})){{1,2}}")
+"""The label written with a capital letter before the kind of control: the Sign in button."""
+
+_PLACED = re.compile(
+    rf"\b(?:in|of|for|on|at|under|near|beside|with|above|below|from|by) (?:the|a|an|this|that|its)\b"
+    rf"|\b(?:{'|'.join(_KINDS.split())})\b",
+    re.IGNORECASE,
+)
+"""Words that make it a description of a place rather than a label."""
+
+
 def label_in(query: str) -> str:
-    """The label that a query quotes, where that is all it says besides the kind of control; "" where it says more or other.
+    """Return the label that a query names, where that is all it says besides the kind of control; "" where it says more or other.
 
-    A label of a single letter or of signs alone is "" too: the x that closes a dialog is seldom an x in the page.
+    A label stands in quotes, or begins with a capital letter before the kind of control. One of a single letter or of signs
+    alone is "" too: the x that closes a dialog is seldom an x in the page.
 
-    >>> label_in('the "Sign in" button'), label_in('the Edit button in the "Bo" row')
-    ('Sign in', '')
+    >>> label_in('the "Sign in" button'), label_in("the Sign in button"), label_in('the Edit button in the "Bo" row')
+    ('Sign in', 'Sign in', '')
     """
-    found = _LABELLED.fullmatch(query.strip())
+    query = query.strip()
+    found = _LABELLED.fullmatch(query)
     label = (found[1] or found[2]) if found else ""
+    named = _NAMED.fullmatch(query)
+    if not label and named and not _PLACED.search(named[1]):
+        label = named[1]
     return label if sum(map(str.isalnum, label)) > 1 else ""
 
 

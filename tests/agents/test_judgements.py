@@ -168,7 +168,13 @@ def test_a_score_s_limit_lies_in_0_to_1() -> None:
         ('the Edit button in the "Bo" row', ""),
         ('the "Bo" row', ""),
         ('the "x" button', ""),
-        ("the Sign in button", ""),
+        ("the Sign in button", "Sign in"),
+        ("the Share usage data checkbox", "Share usage data"),
+        ("the button to sign in", ""),
+        ("the big button", ""),
+        ("the Edit button in the Bo row", ""),
+        ("the Delete link of the Bo entry", ""),
+        ("the X button", ""),
     ],
 )
 def test_a_query_that_is_a_quoted_label(query: str, label: str) -> None:
@@ -212,3 +218,22 @@ def test_one_match_of_many_is_printed_with_its_place(capsys: pytest.CaptureFixtu
         leave(outcome)
     assert left.value.code == 0
     assert "12.0,34.5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "risk"),
+    [
+        ("D e l e t e", "delete"),
+        ("Row 5 D e l e t e", "delete"),
+        ("D\u0435l\u0435te account", "delete"),
+        ("\u03c1ay now", "pay"),
+        ("B u y n o w", "buy"),
+    ],
+)
+def test_risky_words_are_read_as_they_look(text: str, risk: str) -> None:
+    assert risk in risks_of("click", Facts(texts=(text,)))
+
+
+@pytest.mark.parametrize("text", ["A B C", "Plan B", "1 2 3 4 5", "Сохранить", "X Y Z Q R"])
+def test_single_letters_and_other_scripts_are_no_risk(text: str) -> None:
+    assert not risks_of("click", Facts(texts=(text,)))

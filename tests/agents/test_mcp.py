@@ -236,6 +236,15 @@ def test_a_name_cannot_leave_its_quotes() -> None:
     assert 'with: "a\\"b"' in question_text(asked)
 
 
+def test_a_question_shows_both_ends_of_a_long_name() -> None:
+    name = "Save my settings " + "please " * 60 + "and delete the account"
+    question = Confirmation("click", frozenset({"delete"}), name, "button", "save", "http://a.b/")
+    element = question_text(question).splitlines()[3]
+    assert "Save my settings" in element
+    assert "delete the account" in element
+    assert len(element) < 2 * QUOTED + 60
+
+
 def test_texts_of_pages_are_one_line_and_cut() -> None:
     assert one_line("a\n\u202eb\x1b[2J  c") == "a b [2J c"
     assert len(one_line("x" * 9999)) == 500
