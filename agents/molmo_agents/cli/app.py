@@ -20,7 +20,7 @@ except ImportError as error:
     raise import_failure(error, "typer", "agents", "the command molmo-web") from error
 
 from molmo_agents.browser.launch import open_page
-from molmo_agents.cli import options
+from molmo_agents.cli import bench, options
 from molmo_agents.cli.options import (
     Allow,
     AsJson,
@@ -48,8 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-bench_app = typer.Typer(help="Measure on public benchmarks.", no_args_is_help=True)
-app.add_typer(bench_app, name="bench")
+app.add_typer(bench.app, name="bench")
 
 
 def _print_version(wanted: bool) -> None:
@@ -262,40 +261,6 @@ def doctor(as_json: AsJson = False) -> None:
         for finding in findings:
             typer.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.name:<11} {finding.detail}")
     sys.exit(0 if all(finding.good for finding in findings) else 1)
-
-
-@bench_app.command("miniwob")
-def miniwob(
-    tier: Annotated[str, typer.Option(help="A, B, C, or several with commas.")] = "A",
-    seeds: Annotated[int, typer.Option(help="Episodes per task; 5 is quick, 20 says more.")] = 5,
-    model: Annotated[
-        str, typer.Option(help="A model or server as elsewhere, or dom: reads the page instead.")
-    ] = "nano",
-    noise_px: Annotated[
-        float, typer.Option(help="With dom: be off by up to so many CSS pixels.")
-    ] = 0.0,
-    as_json: AsJson = False,
-) -> None:
-    """Play MiniWoB++ tasks (pip install --no-deps miniwob) and count."""
-    from molmo_agents.bench.miniwob.command import bench
-
-    bench(tier.split(","), seeds, model, noise_px, as_json)
-
-
-@bench_app.command("mockups")
-def mockups(
-    seeds: Annotated[
-        int, typer.Option(help="Pages; on each, one thing is there and one is not.")
-    ] = 20,
-    model: Annotated[
-        str, typer.Option(help="A model or server as elsewhere, or dom: reads the page instead.")
-    ] = "nano",
-    as_json: AsJson = False,
-) -> None:
-    """Press what is asked for on made-up pages that no model was trained on, and count."""
-    from molmo_agents.bench.mockup_bench import bench as bench_mockups
-
-    bench_mockups(seeds, model, as_json)
 
 
 def _web(
