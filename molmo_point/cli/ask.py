@@ -13,17 +13,11 @@ from molmo_point.cli.asking import OF_ONE_IMAGE, report_skipped
 from molmo_point.cli.inputs import Picture, collect_images
 from molmo_point.cli.model_options import (
     AsJson,
-    Connect,
-    Device,
-    Dtype,
-    Key,
-    Model,
     ModelSelection,
-    Quantize,
     Quiet,
     Timeout,
-    Token,
     open_pointer,
+    with_model_options,
 )
 from molmo_point.cli.words import split_arguments
 from molmo_point.errors import PointError, UsageError
@@ -41,6 +35,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=EXIT_CODES)(ask)
 
 
+@with_model_options
 def ask(
     words: Annotated[
         list[str],
@@ -52,13 +47,8 @@ def ask(
     query: Annotated[
         str | None, typer.Option("--query", help="The question; then all arguments are images.")
     ] = None,
-    model: Model = None,
-    connect: Connect = None,
-    key: Key = None,
-    token: Token = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    quantize: Quantize = None,
+    *,
+    where: ModelSelection,
     timeout: Timeout = None,
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Look into the folders of folders, too.")
@@ -76,7 +66,6 @@ def ask(
     from molmo_point.capabilities import check_question
     from molmo_point.images import load_image
 
-    where = ModelSelection(model, connect, key, token, device, dtype, quantize)
     names, texts = split_arguments(words, [] if query is None else [query], "question")
     question = check_query(texts[0])
     found = collect_images(names, recursive=recursive)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import inspect
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -132,6 +134,41 @@ def _typed(name: str) -> bool:
     """Whether an option stands on the command line, and does not come from the environment."""
     typed = TYPED.get()
     return typed is None or name in typed
+
+
+_OPTIONS: dict[str, Any] = {
+    "model": Model,
+    "connect": Connect,
+    "key": Key,
+    "token": Token,
+    "device": Device,
+    "dtype": Dtype,
+    "quantize": Quantize,
+}
+"""The fields of `ModelSelection`, as options."""
+
+
+def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command for Typer whose keyword `where`, a `ModelSelection`, comes from the options --model to --quantize."""
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        where = ModelSelection(**{name: given.pop(name) for name in _OPTIONS})
+        command(**given, where=where)
+
+    hints = get_type_hints(command, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    for own in inspect.signature(command).parameters.values():
+        kept = own.replace(kind=own.KEYWORD_ONLY, annotation=hints[own.name])
+        chosen = [
+            kept.replace(name=name, default=None, annotation=option)
+            for name, option in _OPTIONS.items()
+        ]
+        parameters += chosen if own.name == "where" else [kept]
+    signature = inspect.Signature(parameters)
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    setattr(run, "__signature__", signature)  # noqa: B010 - functions have no such attribute for mypy
+    return run
 
 
 @contextmanager

@@ -13,17 +13,11 @@ from molmo_point.cli.asking import Asking, report_skipped
 from molmo_point.cli.inputs import collect_images
 from molmo_point.cli.model_options import (
     AsJson,
-    Connect,
-    Device,
-    Dtype,
-    Key,
-    Model,
     ModelSelection,
-    Quantize,
     Quiet,
     Timeout,
-    Token,
     open_pointer,
+    with_model_options,
 )
 from molmo_point.cli.outputs import AnnotatedOutputs
 from molmo_point.cli.words import split_arguments
@@ -69,16 +63,12 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=EXIT_CODES)(count)
 
 
+@with_model_options
 def point(
     words: Words,
     query: Query = None,
-    model: Model = None,
-    connect: Connect = None,
-    key: Key = None,
-    token: Token = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    quantize: Quantize = None,
+    *,
+    where: ModelSelection,
     timeout: Timeout = None,
     recursive: Recursive = False,
     as_json: AsJson = False,
@@ -94,20 +84,15 @@ def point(
     molmo-point point photos/ mugs --connect http://gpu:8000 --out drawn/
     curl -sL https://example.org/desk.jpg | molmo-point point - "red mug"
     """
-    where = ModelSelection(model, connect, key, token, device, dtype, quantize)
     _ask("point", words, query, where, recursive, timeout, as_json, quiet, out, overwrite)
 
 
+@with_model_options
 def count(
     words: Words,
     query: Query = None,
-    model: Model = None,
-    connect: Connect = None,
-    key: Key = None,
-    token: Token = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    quantize: Quantize = None,
+    *,
+    where: ModelSelection,
     timeout: Timeout = None,
     recursive: Recursive = False,
     as_json: AsJson = False,
@@ -125,7 +110,6 @@ def count(
     molmo-point count photos/ boats --recursive > counts.tsv
     molmo-point count photos/ --query boats --query "people on a pier" --json
     """
-    where = ModelSelection(model, connect, key, token, device, dtype, quantize)
     _ask("count", words, query, where, recursive, timeout, as_json, quiet, out, overwrite)
 
 

@@ -15,16 +15,10 @@ import typer
 from molmo_point.cli import FAILED
 from molmo_point.cli.model_options import (
     AsJson,
-    Connect,
-    Device,
-    Dtype,
-    Key,
-    Model,
     ModelSelection,
-    Quantize,
     Quiet,
-    Token,
     open_pointer,
+    with_model_options,
 )
 from molmo_point.defaults import WATCH_TIMEOUT_S
 from molmo_point.points import Status
@@ -46,6 +40,7 @@ def register(app: typer.Typer) -> None:
     app.command("watch")(watch)
 
 
+@with_model_options
 def watch(
     source: Annotated[
         str,
@@ -77,13 +72,8 @@ def watch(
     reconnect: Annotated[
         bool, typer.Option(help="Open a camera or a stream again when it stops sending.")
     ] = True,
-    model: Model = None,
-    connect: Connect = None,
-    key: Key = None,
-    token: Token = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    quantize: Quantize = None,
+    *,
+    where: ModelSelection,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -98,7 +88,6 @@ def watch(
     from molmo_point.tracking.camera_watch import CameraWatch
     from molmo_point.tracking.frame_sources import frames as read
 
-    where = ModelSelection(model, connect, key, token, device, dtype, quantize)
     say = _Speaker(as_json)
     stop = threading.Event()
     with (

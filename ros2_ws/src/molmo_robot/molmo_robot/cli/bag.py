@@ -11,17 +11,11 @@ import typer
 
 from molmo_point.cli.model_options import (
     AsJson,
-    Connect,
-    Device,
-    Dtype,
-    Key,
-    Model,
     ModelSelection,
-    Quantize,
     Quiet,
     Timeout,
-    Token,
     open_pointer,
+    with_model_options,
 )
 from molmo_point.wording import counted
 from molmo_robot.cli.options import (
@@ -46,6 +40,7 @@ def register(app: typer.Typer) -> None:
     app.command("bag")(bag)
 
 
+@with_model_options
 def bag(
     recording: Annotated[
         Path, typer.Argument(help="rosbag2 folder, .mcap, .db3 (also .zst), .bag.")
@@ -75,13 +70,8 @@ def bag(
         str, typer.Option(help="Whose message definitions count where the recording has none.")
     ] = "jazzy",
     settings: Settings = None,
-    model: Model = None,
-    connect: Connect = None,
-    key: Key = None,
-    token: Token = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    quantize: Quantize = None,
+    *,
+    where: ModelSelection,
     timeout: Timeout = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -109,7 +99,6 @@ def bag(
         storage,
         timeout or 600.0,
     )
-    where = ModelSelection(model, connect, key, token, device, dtype, quantize)
     with open_pointer(where, quiet=quiet) as pointer:
         identity = json.dumps([where.identity(pointer.model), parameters], sort_keys=True)
         task = dataclasses.replace(task, identity=identity)

@@ -9,16 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from molmo_point.cli.model_options import (
-    Connect,
-    Device,
-    Dtype,
-    Key,
-    Model,
     ModelSelection,
-    Quantize,
     Quiet,
-    Token,
     open_pointer,
+    with_model_options,
 )
 from molmo_robot.cli.options import (
     DepthScale,
@@ -40,6 +34,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(bridges, name="bridge")
 
 
+@with_model_options
 def dds(
     image: Annotated[str, typer.Option(help="Topic of the images (sensor_msgs/Image).")],
     query: Annotated[str, typer.Option(help="What to point to; ~/query_text changes it.")] = "",
@@ -68,13 +63,8 @@ def dds(
         str, typer.Option(help="Of the ROS 2 side: humble, jazzy, kilted, lyrical.")
     ] = "jazzy",
     settings: Settings = None,
-    model: Model = None,
-    connect: Connect = None,
-    key: Key = None,
-    token: Token = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    quantize: Quantize = None,
+    *,
+    where: ModelSelection,
     quiet: Quiet = False,
 ) -> None:
     """Subscribe to camera topics over DDS and publish points, as a node that `ros2 node list` shows. Ends with Ctrl-C."""
@@ -90,7 +80,6 @@ def dds(
         **transform_topics(tf_namespace),
         **parameters_of(settings),
     }
-    where = ModelSelection(model, connect, key, token, device, dtype, quantize)
     with open_pointer(where, quiet=quiet) as pointer:
         stopped = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
