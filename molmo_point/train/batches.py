@@ -21,7 +21,7 @@ Group = TypeVar("Group", bound="TensorGroup")
 
 @dataclass(frozen=True, eq=False)
 class TensorGroup:
-    """A dataclass of tensors, some of which may be None."""
+    """A dataclass of tensors; some may be None."""
 
     def to(self: Group, device: torch.device) -> Group:
         """Return the group on a device."""
