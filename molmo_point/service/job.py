@@ -29,20 +29,20 @@ Owner = object
 
 
 class Job:
-    """A request, its picture, its deadline, and its replies.
+    """A request, its image, its deadline, and its replies.
 
-    Replies are kept, so that a caller whose connection broke hears all of them again, in order, when he asks again.
+    Replies are kept: a caller whose connection broke can resume, and receives them again in order.
 
     Attributes:
         request: The header.
-        picture: What it is about; None once answered, so that the memory of answers holds no pictures.
+        picture: The image as it came; None once the job is finished.
         caller: Whose request it is, within its transport: stays the same over reconnections.
         turn: Whose turn it counts for in the request queue.
         camera_owner: Who asks, as far as the ownership of a camera's name goes.
         transport: zmq, http or watch.
         arrived: `time.monotonic()`, seconds.
-        deadline: `time.monotonic()` after which nobody wants the answer.
-        cancelled: The caller has withdrawn it.
+        deadline: `time.monotonic()` after which the answer is of no use.
+        cancelled: Its caller has cancelled it.
         once: Nobody can ask for it again, since its caller has no name: nothing is kept for that.
         decode_pixels: Width x height of an image that has to be decoded, 0 for raw pixels and without one.
         quick: Whether decoding takes so little time that a Pointer may do it itself.
@@ -89,7 +89,7 @@ class Job:
         return self.caller, self.request.id
 
     def image(self) -> ImageLike | None:
-        """Return the picture, decoded or as it came; None for a job that was withdrawn this moment."""
+        """Return the image, decoded or as it came; None for a job that was cancelled just now."""
         decoded, picture = self.decoded, self.picture
         if decoded is not None:
             return decoded
@@ -153,7 +153,7 @@ class Job:
         self.fail(Cancelled("the request was withdrawn"))
 
     def on_cancel(self, stop: Callable[[], None]) -> None:
-        """Call `stop` when it is withdrawn, at once where it was before; from any thread, and it must neither wait nor raise."""
+        """Call `stop` on cancellation, now if already cancelled; from any thread. It must neither wait nor raise."""
         with self._lock:
             self._stop = None if self.cancelled else stop
             late = self.cancelled
@@ -181,7 +181,7 @@ class Job:
         self._reply("text", text=str(text), finish_reason=Text.of(text).finish_reason)
 
     def view(self, view: ViewInfo) -> None:
-        """Finish with the handle of an opened picture."""
+        """Finish with the handle of an opened image."""
         self._reply("view", view=view)
 
     def done(self) -> None:

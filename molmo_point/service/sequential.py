@@ -105,7 +105,7 @@ class SequentialAnswers:
 
 def answer_batch(pointer: Pointer, jobs: list[Job]) -> list[Job]:
     """Answer plain point questions in one batch; return those that still need an answer of their own."""
-    # One that was withdrawn this moment has no picture any more.
+    # A job that was cancelled just now has no image any more.
     asked = [(job, image) for job in jobs if (image := job.image()) is not None]
     jobs = [job for job, _ in asked]
     if not jobs:
@@ -116,7 +116,7 @@ def answer_batch(pointer: Pointer, jobs: list[Job]) -> list[Job]:
     try:
         pointings = pointer.point_many(pairs, timeout_s=left_s)
     except Exception:
-        # One bad picture or query spoils the batch; asked one by one, the error finds its owner.
+        # One bad image or query fails the whole batch; answered one by one, the error reaches its own job.
         log.info("a batch of %d failed, answering one by one", len(jobs))
         return jobs
     return _hand_out(jobs, pointings, began)
@@ -137,7 +137,7 @@ def _hand_out(jobs: list[Job], pointings: Sequence[Pointing], began: float) -> l
 
 
 def ask_view(view: View, job: Job) -> None:
-    """Answer a question about an opened picture."""
+    """Answer a question about an opened image."""
     op, query, left_s = job.request.op, job.request.query, max(0.0, job.left_s())
     began = time.monotonic()
     if op is Op.POINT:
@@ -153,9 +153,9 @@ def ask_view(view: View, job: Job) -> None:
 
 
 def ask_picture(pointer: Pointer, job: Job) -> None:
-    """Answer a question that brings its picture."""
+    """Answer a question that brings its image."""
     image = job.image()
-    if image is None:  # withdrawn this moment
+    if image is None:  # cancelled just now
         return
     op, query, left_s = job.request.op, job.request.query, max(0.0, job.left_s())
     began = time.monotonic()

@@ -13,18 +13,18 @@ class Settings:
     """Limits of one server.
 
     Attributes:
-        capacity: Questions that wait, over all transports. At ten answers a second 64 waiting ones are six seconds: whoever comes
-            after that is better told `busy` than kept.
+        capacity: Questions that wait, over all transports. At ten answers a second 64 are six seconds of waiting:
+            beyond that a client is told `busy` at once.
         max_batch: Questions answered together.
-        max_message_bytes: Largest picture frame or HTTP body. Holds a raw 4K picture (25 MB) with room.
-        max_queue_bytes: Pictures of all waiting questions together.
+        max_message_bytes: Largest image frame or HTTP body. Holds a raw 4K image (25 MB) with room.
+        max_queue_bytes: Images of all waiting questions together.
         max_pixels: Largest width x height that is decoded; no Molmo sees more than a few megapixels.
         max_query_chars: Longest query.
-        default_timeout_s: For questions that bring no deadline, so that nothing waits for ever.
-        max_views: Pictures kept open; each holds keys and values of a whole picture in the model's memory.
-        decode_ahead: Pixels of the large pictures that may be decoded, or under way to be, before their turn; each takes up to 11
+        default_timeout_s: For questions without a deadline: every wait ends.
+        max_views: Opened images kept; each holds keys and values of a whole image in the model's memory.
+        decode_ahead: Pixels of the images that may be decoded, or under way to be, before their turn; each takes up to 11
             bytes while it is decoded, 3 afterwards.
-        view_idle_s: An opened picture that nobody asks about for so long is closed.
+        view_idle_s: Seconds after which an opened image without questions is closed.
         memory_answers: Finished answers kept, to answer a repeated request id without computing it twice; minutes of them.
         memory_bytes: Their size together.
         memory_image_bytes: The images of the last answers, kept to tell a repeated request from another one under the same id. A

@@ -1,4 +1,4 @@
-"""Opened pictures that the server keeps for its callers, each under a handle nobody can guess."""
+"""Opened images that the server keeps for its callers, each under a handle that cannot be guessed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class _Held:
 
 
 class Views:
-    """The opened pictures, least recently used first. Belongs to the worker's thread alone.
+    """The opened images, least recently used first. Belongs to the worker's thread alone.
 
     Args:
         most: How many are kept; the least recently used one makes room.
-        idle_s: One that nobody asks about for so many seconds is closed.
+        idle_s: Seconds after which one without questions is closed.
     """
 
     def __init__(self, most: int, idle_s: float) -> None:
