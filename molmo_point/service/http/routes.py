@@ -78,8 +78,15 @@ class DirectRoute(APIRoute):
 
 
 def points_router(submitter: HttpSubmitter, fetcher: Fetcher) -> APIRouter:
-    """Return the routes."""
+    """Return the routes; those of questions first, since routes are compared in their order."""
     router = APIRouter(tags=["points"])
+    router.routes[:] = _question_routes(submitter, fetcher).routes
+    _add_requests(router, submitter, fetcher)
+    _add_descriptions(router, submitter)
+    return router
+
+
+def _question_routes(submitter: HttpSubmitter, fetcher: Fetcher) -> APIRouter:
     questions = APIRouter(tags=["points"], route_class=DirectRoute)
     moondream = Moondream(submitter, fetcher)
 
@@ -110,6 +117,12 @@ def points_router(submitter: HttpSubmitter, fetcher: Fetcher) -> APIRouter:
     async def ask(http: HttpRequest) -> Response:
         return await question(http, Op.ASK, Op.STREAM_TEXT, await _json_fields(http))
 
+    return questions
+
+
+def _add_requests(router: APIRouter, submitter: HttpSubmitter, fetcher: Fetcher) -> None:
+    """Add opened views and the end of a request."""
+
     @router.post("/v1/views", response_model=ViewInfo, **docs.OPEN)
     async def open_view(http: HttpRequest) -> Any:
         sent = await _json_fields(http)
@@ -133,6 +146,10 @@ def points_router(submitter: HttpSubmitter, fetcher: Fetcher) -> APIRouter:
         submitter.dispatcher.cancel(caller.name, name)
         return Done()
 
+
+def _add_descriptions(router: APIRouter, submitter: HttpSubmitter) -> None:
+    """Add what the model and the server can do."""
+
     @router.get("/v1/model", response_model=ModelOut, **docs.MODEL)
     async def model(
         query: Annotated[str, Query(max_length=MAX_QUERY_CHARACTERS)] = "",
@@ -144,10 +161,6 @@ def points_router(submitter: HttpSubmitter, fetcher: Fetcher) -> APIRouter:
     @router.get("/v1/server", response_model=ServerInfo, **docs.SERVER)
     async def server() -> ServerInfo:
         return submitter.dispatcher.info()
-
-    # First, since routes are compared in their order.
-    router.routes[:0] = questions.routes
-    return router
 
 
 def _answered(reply: Reply, model: str) -> Response:
