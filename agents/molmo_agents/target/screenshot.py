@@ -26,8 +26,8 @@ MAX_FRAMES = 24
 MAX_SECRET_FRAMES = 200
 """The same where the policy has secrets: whatever lies in further ones is black."""
 
-STILL_TRIES = 5
-"""Pictures taken until a secret stands still in one."""
+SAME_LOOKS = 3
+"""Further looks at where secrets are, around the screenshot; one of them comes before it."""
 
 PIXEL_WINDOW = 48.0
 """Side of the square around a point whose pixels must not have changed, CSS px."""
@@ -196,19 +196,22 @@ def _masked_for_sure(
 ) -> Steps[tuple[bytes, list[Box]]]:
     """Return a screenshot and its masks: what holds a secret may move between the question where it is and the screenshot.
 
-    A screenshot with the same masks before and after it is right; where there is none, all the way of what moves is masked.
+    Masks that are the same in four looks around it are right: what moves in steps may be in the same place twice. Where they
+    differ, all the way of what moves is masked.
     """
     main = yield from s.worlds.main(known=True)
     seen = [masks]
-    for _ in range(STILL_TRIES):
+    for index in range(SAME_LOOKS):
+        yield from s.worlds.run(main, "() => molmo.frames2(1)")
+        if index == SAME_LOOKS // 2:
+            # What the compositor shows may be a frame behind the layout: the looks before have let it come up.
+            data = yield from capture(s, state, region, scale)
         _, _, later = yield from _snapshot(s, main)
-        if later == seen[-1]:
-            return data, later
         seen.append(later)
-        data = yield from capture(s, state, region, scale)
-    _, _, later = yield from _snapshot(s, main)
+    if all(one == masks for one in seen):
+        return data, masks
     viewport = (float(state["viewport"][0]), float(state["viewport"][1]))
-    return data, strips([*seen, later], viewport)
+    return data, strips(seen, viewport)
 
 
 def _snapshot(s: Session, main: IsolatedWorld) -> Steps[tuple[Json, list[str], list[Box]]]:
