@@ -229,7 +229,8 @@ def test_mcp_server_over_stdio(served: Site) -> None:
     answers = _in_thread(_talk(sys.executable, served.url + "/", served.url))
     tools = answers["tools"]
     assert set(tools) == {
-        "look", "point", "count", "exists", "wait_for", "tabs", "policy", "open_page", "back", "click", "hover", "type_text",
+        "look", "point", "count", "exists", "wait_for", "tabs", "policy", "open_page", "back", "click", "click_all",
+        "hover", "type_text",
         "type_secret", "press_key", "select", "check", "upload", "drag", "scroll_to", "switch_tab",
     }  # fmt: skip
     for tool in tools.values():
