@@ -22,7 +22,7 @@ from benchmarks.random_checkpoint import MID, write_checkpoint
 from benchmarks.report import hardware, spread, table
 from benchmarks.scripted import ScriptedDecodeState
 from benchmarks.timing import alternate, ratio
-from molmo_point.engine.drafting import GrammarDrafter
+from molmo_point.engine.drafting import GrammarDrafter, continuations
 from molmo_point.engine.generate import Drafter, NoDraft
 from molmo_point.engine.local import LocalPointer
 from molmo_point.preprocess.prompt import format_prompt
@@ -79,7 +79,7 @@ def scripted_drafts(pointer: LocalPointer, rounds: int) -> None:
     def answer(script: list[int], name: str) -> None:
         drafter: Drafter = NoDraft()
         if name == "drafted":
-            drafter = GrammarDrafter(engine.tokenizer, "point", "red mug", prompt)
+            drafter = GrammarDrafter(engine.tokenizer, "point", "red mug", prompt, continuations)
         decoding = ScriptedDecodeState(prompt, script, drafter)
         passes[name] = sum(1 for _ in engine.decode(encoded, decoding)) - 1
 

@@ -21,7 +21,7 @@ import torch
 from benchmarks.report import hardware, table
 from benchmarks.scripted import ScriptedDecodeState
 from molmo_point.checkpoints.catalog import CATALOG
-from molmo_point.engine.drafting import GrammarDrafter
+from molmo_point.engine.drafting import GrammarDrafter, continuations
 from molmo_point.engine.engine import Engine, EngineOptions
 from molmo_point.engine.generate import Drafter, NoDraft
 from molmo_point.model.molmo import Molmo
@@ -129,7 +129,7 @@ def row(
     def answer(label: str, graphs: bool) -> None:
         drafter: Drafter = NoDraft()
         if label.startswith("drafted"):
-            drafter = GrammarDrafter(tokenizer, "point", "mug", prompt)
+            drafter = GrammarDrafter(tokenizer, "point", "mug", prompt, continuations)
         decoding = ScriptedDecodeState(prompt, script, drafter)
         passes[label] = sum(1 for _ in engines[graphs].decode(encoded, decoding))
 

@@ -57,6 +57,11 @@ class MolmoConfig:
                 "preprocessor_config.json do not belong together"
             )
 
+    @property
+    def generation(self) -> int:
+        """1: Molmo; 2: Molmo 2, with another chat format and point text."""
+        return 2 if self.preprocess.stretched else 1
+
     @classmethod
     def from_folder(cls, folder: str | Path) -> MolmoConfig:
         """Read config.json and preprocessor_config.json.

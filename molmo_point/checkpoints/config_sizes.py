@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,6 +70,20 @@ class PreprocessConfig:
     def window_size(self) -> int:
         """Stride between neighbouring crops in pixels."""
         return self.window_patches * self.patch_size
+
+    @property
+    def most_image_tokens(self) -> int:
+        """The most tokens that an image takes, the begin token included."""
+        side = -(-self.grid_size // self.pool_size)
+        step = self.window_patches / self.pool_size
+        margin = sum(self.margins) / self.pool_size
+        layouts = []
+        for rows in range(1, self.max_crops + 1):
+            columns = self.max_crops // rows
+            height, width = (math.ceil(step * n + margin) for n in (rows, columns))
+            layouts.append(height * (width + 1) + 2)
+        low = side * side if self.stretched else side * (side + 1)
+        return 1 + low + 2 + max(layouts)
 
     @property
     def margin_size(self) -> int:

@@ -12,9 +12,9 @@ from typing import Protocol, TypeVar
 
 from molmo_point.engine.detokenize import Detokenizer
 from molmo_point.engine.generate import Step
+from molmo_point.engine.point_grammar import PointParser
 from molmo_point.engine.score_calibration import Floats
 from molmo_point.engine.uncertainty import ConfidenceTracker
-from molmo_point.markup import MarkupParser
 from molmo_point.points import FinishReason, Point, Pointing, Text, Timing
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.repeats import Repeats
@@ -108,7 +108,7 @@ class PointAnswer:
         confidence: Gives points their score and covariance.
         repeats: Recognizes points that were written before.
         blank: The answer's fields that do not depend on the text.
-        label: Label of points that are complete before their own label is written.
+        parser: Of the grammar in which the model writes points.
     """
 
     def __init__(
@@ -118,10 +118,10 @@ class PointAnswer:
         confidence: ConfidenceTracker,
         repeats: Repeats,
         blank: Pointing,
-        label: str,
+        parser: PointParser,
     ) -> None:
         self._text = TextAnswer(tokenizer)
-        self._parser = MarkupParser(label=label)
+        self._parser = parser
         self._recorder = recorder
         self._confidence = confidence
         self._repeats = repeats

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
+from typing import Protocol
 
 from molmo_point.engine.detokenize import Detokenizer
 from molmo_point.markup.writer import NONE_TEXT
@@ -26,17 +27,32 @@ _ALT = re.compile(r"<point(s?)(?: [xy]\d*=\"[\d. ]+\")+ alt=\"([^\"]*)\">([^<]*)
 _NUMBERS = re.compile(r" x\d*=\"")
 
 
+class Continuations(Protocol):
+    """Says what may follow an answer; see `continuations`."""
+
+    def __call__(
+        self, text: str, kind: Kind, label: str, *, whole_numbers: bool = False
+    ) -> list[str] | None: ...
+
+
 class GrammarDrafter:
     """Drafts for one answer.
 
     Args:
+        continuations: Of the grammar in which the model writes points.
         label: The label that the model will probably give its points.
         prompt: Token ids of the prompt, which free text often repeats.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, kind: Kind, label: str, prompt: Sequence[int]
+        self,
+        tokenizer: Tokenizer,
+        kind: Kind,
+        label: str,
+        prompt: Sequence[int],
+        continuations: Continuations,
     ) -> None:
+        self._continuations = continuations
         self._kind = kind
         self._label = label
         self._encode = functools.lru_cache(maxsize=256)(tokenizer.encode)
@@ -50,7 +66,7 @@ class GrammarDrafter:
         self._stream.push(new)
         self._lookup.push(new)
         self._read = len(tokens)
-        texts = continuations(
+        texts = self._continuations(
             self._stream.text, self._kind, self._label, whole_numbers=self._whole_numbers
         )
         if texts is None:
@@ -85,18 +101,18 @@ def continuations(
     body = _ALT.search(text)
     if body is not None:
         plural, alt, inline = body.groups()
-        return _rest([f"{alt}</point{plural}>{total}"], inline)
+        return remainders([f"{alt}</point{plural}>{total}"], inline)
     tag = _OPEN_TAG.search(text)
     if tag is not None:
         return _inside_tag(tag, f' alt="{label}">{label}</point{tag.group(1)}>{total}')
     if total:
-        return _rest([total], text[text.rfind(">") + 1 :])
+        return remainders([total], text[text.rfind(">") + 1 :])
     return None if kind == "text" else []
 
 
 def _opening(text: str, kind: Kind) -> list[str]:
     first = " Counting the" if kind == "count" else ""
-    return _rest([f'{first} <point x="', f'{first} <points x1="', NONE], text)
+    return remainders([f'{first} <point x="', f'{first} <points x1="', NONE], text)
 
 
 def _after_digits(number: re.Match[str], ending: str, *, whole_numbers: bool) -> list[str]:
@@ -121,10 +137,10 @@ def _inside_tag(tag: re.Match[str], ending: str) -> list[str]:
         likely = [f' y{index}="']
     else:
         likely = [f' x{count + 1}="', ending] if plural else [ending]
-    return _rest(likely, started)
+    return remainders(likely, started)
 
 
-def _rest(wholes: Sequence[str], start: str) -> list[str]:
+def remainders(wholes: Sequence[str], start: str) -> list[str]:
     """Return the rest of each text that begins with `start`; texts equal to `start` have none."""
     return [whole[len(start) :] for whole in wholes if whole.startswith(start) and whole != start]
 

@@ -30,6 +30,7 @@ from molmo_point.engine.generate import (
 )
 from molmo_point.engine.image_prefix import EncodedImage, ImageEncoder
 from molmo_point.engine.options import EngineOptions as EngineOptions
+from molmo_point.engine.point_grammar import PERCENT, THOUSANDTHS
 from molmo_point.engine.question import Question
 from molmo_point.engine.request import PointRequest, Request, TextRequest
 from molmo_point.engine.score_calibration import Calibration
@@ -41,7 +42,7 @@ from molmo_point.model.molmo import Molmo
 from molmo_point.pointer import ImageLike
 from molmo_point.points import Pointing, Status, Timing
 from molmo_point.preprocess.inputs import check_length
-from molmo_point.preprocess.prompt import format_prompt
+from molmo_point.preprocess.prompt import prompt_tokens
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.repeats import Repeats
 
@@ -75,7 +76,8 @@ class Engine:
         self.name = name
         self.options = options
         self._calibration = calibration
-        self._numbers = NumberTokens(tokenizer)
+        self._grammar = THOUSANDTHS if model.config.generation == 2 else PERCENT
+        self._numbers = NumberTokens(tokenizer, self._grammar)
         self._single_row_decoders: list[BatchDecoder] = []
         self.encoder = ImageEncoder(
             model,
@@ -125,7 +127,7 @@ class Engine:
         """
         query = question.query
         text = count_prompt(query) if question.kind == "count" else point_prompt(query)
-        prompt = self.tokenizer.encode(format_prompt(text))
+        prompt = prompt_tokens(self.tokenizer, text)
         label = guess_label(query)
         state = self._decode_state(image, prompt, question, label)
         timing = timing.model_copy(update={"prompt_tokens": image.cache.length + len(prompt)})
@@ -142,13 +144,13 @@ class Engine:
                 model=self.name,
                 calibrated=calibrated,
             ),
-            label,
+            self._grammar.parser(label),
         )
         return Request(image, state, answer)
 
     def prepare_text(self, image: EncodedImage, question: Question) -> TextRequest:
         """Return a request for free text. Raises as `prepare_points`."""
-        prompt = self.tokenizer.encode(format_prompt(question.query.strip()))
+        prompt = prompt_tokens(self.tokenizer, question.query.strip())
         state = self._decode_state(image, prompt, question, label="")
         return Request(image, state, TextAnswer(self.tokenizer))
 
@@ -263,7 +265,8 @@ class Engine:
         max_new_tokens = min(self.options.max_new_tokens, positions - length - len(prompt))
         drafter: Drafter = NoDraft()
         if self.options.drafts:
-            drafter = GrammarDrafter(self.tokenizer, question.kind, label, prompt)
+            continuations = self._grammar.continuations
+            drafter = GrammarDrafter(self.tokenizer, question.kind, label, prompt, continuations)
         return DecodeState(
             prompt,
             stop=self.tokenizer.special.end,
@@ -278,8 +281,9 @@ class Engine:
             QueryError: Not even one row fits `batch_cache_bytes`; with the numbers.
         """
         sizes, options = self.model.config.decoder, self.options
-        # An image of 12 crops takes at most 1460 tokens, a query of 4000 characters about 1000.
-        capacity = min(sizes.max_positions, 2500 + options.max_new_tokens) + MAX_DRAFT
+        # A query of 4000 characters takes about 1000 tokens.
+        prefix = self.model.config.preprocess.most_image_tokens
+        capacity = min(sizes.max_positions, prefix + 1040 + options.max_new_tokens) + MAX_DRAFT
         token_bytes = 2 * sizes.layers * sizes.kv_width * self.model.dtype.itemsize
         rows = min(options.max_batch, options.batch_cache_bytes // (capacity * token_bytes))
         if rows < 1:

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molmo_point.engine.drafting import NONE
 from molmo_point.engine.generate import Step
+from molmo_point.engine.point_grammar import PERCENT, PointGrammar
 from molmo_point.engine.score_calibration import Calibration, Floats, RawConfidence
 from molmo_point.points import Point
 from molmo_point.preprocess.tokenizer import Tokenizer
@@ -41,15 +41,16 @@ class AxisConfidence:
 
 
 class NumberTokens:
-    """The tokens of a tokenizer that are one to three digits."""
+    """The tokens of a tokenizer that are one to three digits, and the grammar of the numbers that they make."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, grammar: PointGrammar = PERCENT) -> None:
+        self.grammar = grammar
         table = tokenizer.number_tokens()
         self.ids = sorted(table)
         texts = [table[index] for index in self.ids]
         self.values = np.array([int(text) for text in texts], np.float64)
         self.lengths = np.array([len(text) for text in texts])
-        self.none = tokenizer.encode(NONE)
+        self.none = tokenizer.encode(grammar.none)
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,7 @@ class _Level:
     Attributes:
         value: Its digits as a number; length: how many digits.
         digits: Probabilities of all number tokens at its position.
-        unit: Place value of its last digit, in percent of the side.
-        prefix: Value of the digits before it, in percent of the side.
+        unit: Place value of its last digit; prefix: value of the digits before it; both in units of the grammar.
         is_whole: Whether it is the whole part of the number in one token.
     """
 
@@ -149,7 +149,7 @@ class ConfidenceTracker:
         x, y = (self._axis(text, span, token_spans) for span in spans)
         if x is None or y is None:
             return point
-        opened = self._opening_probability(spans[0], token_spans)
+        opened = self._opening_probability(text, spans[0], token_spans)
         score = min(1.0, x.near * y.near * opened)
         xx, yy = x.variance, y.variance
         if self._calibration:
@@ -184,10 +184,11 @@ class ConfidenceTracker:
             return None
         return torch.cat([question, behind]).cpu().double().numpy()
 
-    def _opening_probability(self, span: Span, token_spans: Sequence[Span]) -> float:
-        """Probability of the token before the number: that a (further) point follows at all."""
-        first = _tokens_of(span, token_spans)[0]
-        return self._tokens[first - 1].probability if first else 1.0
+    def _opening_probability(self, text: str, span: Span, token_spans: Sequence[Span]) -> float:
+        """Probability of the tokens before the number that say that a (further) point follows at all."""
+        start = self._numbers.grammar.decision(text, span[0])
+        indices = _tokens_of((start, span[0]), token_spans)
+        return math.prod(self._tokens[index].probability for index in indices)
 
     def _axis(self, text: str, span: Span, token_spans: Sequence[Span]) -> AxisConfidence | None:
         """Return the distribution of one coordinate; None where its tokens are not plain digits."""
@@ -195,8 +196,14 @@ class ConfidenceTracker:
         pieces = [
             (text[slice(*token_spans[index])], self._tokens[index].digits) for index in indices
         ]
-        levels = self._levels(text[slice(*span)], pieces)
-        return None if levels is None else self._moments(levels, float(text[slice(*span)]))
+        written = text[slice(*span)]
+        last = 1.0
+        if written == "1000":
+            # Thousandths have three digits but for the far edge: "100" until a "0" more is written.
+            last = self._tokens[indices[-1]].probability
+            written, pieces = written[:-1], pieces[:-1]
+        levels = self._levels(written, pieces)
+        return None if levels is None else self._moments(levels, float(text[slice(*span)]), last)
 
     def _levels(
         self, written: str, pieces: Sequence[tuple[str, Floats | None]]
@@ -213,17 +220,20 @@ class ConfidenceTracker:
                 return None
             left = len(whole) - read - len(piece)
             unit = 10.0**left if left >= 0 else 10.0 ** (left + 1)
-            levels.append(
-                _Level(int(piece), len(piece), digits, unit, prefix, not levels and not left)
-            )
+            is_whole = not levels and not left and self._numbers.grammar.full_scale == 100
+            levels.append(_Level(int(piece), len(piece), digits, unit, prefix, is_whole))
             prefix += int(piece) * unit
             read += len(piece)
         return levels if levels and read == len(written) else None
 
-    def _moments(self, levels: Sequence[_Level], written: float) -> AxisConfidence:
-        """Combine the levels from fine to coarse; a digit that was not written counts as spread evenly over its interval."""
-        numbers = self._numbers
-        second, near = levels[-1].unit ** 2 / 12, 1.0
+    def _moments(self, levels: Sequence[_Level], written: float, last: float) -> AxisConfidence:
+        """Combine the levels from fine to coarse; a digit that was not written counts as spread evenly over its interval.
+
+        Args:
+            last: Probability that the levels' number became `written`, where they differ.
+        """
+        numbers, full = self._numbers, self._numbers.grammar.full_scale
+        second, near = levels[-1].unit ** 2 / 12 + (1 - last) * (0.9 * full) ** 2, last
         for level in reversed(levels):
             fits = numbers.values <= 100 if level.is_whole else numbers.lengths == level.length
             weights = np.where(fits, level.digits, 0.0)
@@ -232,14 +242,16 @@ class ConfidenceTracker:
             offset = level.prefix + (numbers.values + 0.5) * level.unit - written
             spread = offset**2 + level.unit**2 / 12
             second = float((weights * np.where(own, second, spread)).sum())
-            near = float((weights * np.where(own, near, _share_near(offset, level.unit))).sum())
-        return AxisConfidence(variance=second / 100.0**2, near=min(1.0, near))
+            near = float(
+                (weights * np.where(own, near, _share_near(offset, level.unit, full))).sum()
+            )
+        return AxisConfidence(variance=second / full**2, near=min(1.0, near))
 
 
-def _share_near(offset: Floats, width: float) -> Floats:
-    """Return the share 0-1 of intervals of that width around `offset` (both in percent) that lies within NEAR of zero."""
-    low = np.maximum(offset - width / 2, -100 * NEAR)
-    high = np.minimum(offset + width / 2, 100 * NEAR)
+def _share_near(offset: Floats, width: float, full: float) -> Floats:
+    """Return the share 0-1 of intervals of that width around `offset` that lies within NEAR of zero; `full` is the side."""
+    low = np.maximum(offset - width / 2, -full * NEAR)
+    high = np.minimum(offset + width / 2, full * NEAR)
     return np.clip(high - low, 0, None) / width
 
 

@@ -65,7 +65,7 @@ def written(tokenizer: Tokenizer, text: str) -> list[int]:
 def both(tokenizer: Tokenizer, text: str, kind: Kind, label: str) -> tuple[int, int]:
     """Return (plain, drafted) passes after the prefill."""
     answer, stop = written(tokenizer, text), tokenizer.special.end
-    drafter = GrammarDrafter(tokenizer, kind, label, [5, 6, 7])
+    drafter = GrammarDrafter(tokenizer, kind, label, [5, 6, 7], continuations)
     return passes(answer, stop, NoDraft()), passes(answer, stop, drafter)
 
 
@@ -126,7 +126,7 @@ def test_any_answer_comes_out_unchanged_in_no_more_passes(
 ) -> None:
     for tokenizer in (Tokenizer(GOLDEN / "tiny-d"), Tokenizer(NANO)):
         answer, stop = written(tokenizer, text), tokenizer.special.end
-        drafter = GrammarDrafter(tokenizer, kind, "mug", [5, 6, 7])
+        drafter = GrammarDrafter(tokenizer, kind, "mug", [5, 6, 7], continuations)
         drafted = passes(answer, stop, drafter, seed)
         assert drafted <= passes(answer, stop, NoDraft())
 

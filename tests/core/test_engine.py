@@ -31,7 +31,8 @@ from molmo_point.images import load_image
 from molmo_point.preprocess.prompt import format_prompt
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-FAMILIES = ("tiny-d", "tiny-o", "tiny-moe", "tiny-72b")
+MOLMO2 = ("../molmo2/models/tiny2-q", "../molmo2/models/tiny2-o")
+FAMILIES = ("tiny-d", "tiny-o", "tiny-moe", "tiny-72b", *MOLMO2)
 IMAGE = GOLDEN / "images/img2_300x820.png"
 DEMO = Path(mp.__file__).parent / "nano/demo.png"
 

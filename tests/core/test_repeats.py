@@ -14,6 +14,7 @@ from molmo_point.checkpoints.catalog import NANO_FOLDER
 from molmo_point.engine.answer import PointAnswer, TimingRecorder
 from molmo_point.engine.generate import Step
 from molmo_point.engine.uncertainty import ConfidenceTracker, NumberTokens
+from molmo_point.markup import MarkupParser
 from molmo_point.points import FinishReason, Point, Pointing, Status, Timing
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.repeats import NEAR_DEVIATIONS, NEAR_PERCENT, Repeats
@@ -36,7 +37,8 @@ def written(
     blank = Pointing(query="mugs", status=Status.TRUNCATED, image_size=(100, 100))
     trace = ConfidenceTracker(NumberTokens(tokenizer), None)
     repeats = Repeats(calibrated=calibrated)
-    answer = PointAnswer(tokenizer, TimingRecorder(0.0, Timing()), trace, repeats, blank, "mugs")
+    parser = MarkupParser(label="mugs")
+    answer = PointAnswer(tokenizer, TimingRecorder(0.0, Timing()), trace, repeats, blank, parser)
     streamed: list[Point] = []
     for token in tokenizer.encode(text):
         logits = torch.full((1, tokenizer.largest_id + 1), -40.0)

@@ -1,0 +1,74 @@
+"""How a checkpoint writes points: what the engine must know of it to draft an answer, parse it, and rate its numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from molmo_point.engine.coords_drafting import coords_continuations
+from molmo_point.engine.drafting import NONE, Continuations, continuations
+from molmo_point.markup import CoordsParser, MarkupParser
+from molmo_point.markup.grammar import Span
+from molmo_point.markup.parser import Parsed
+from molmo_point.markup.writer import NONE_TEXT
+from molmo_point.points import Point
+
+
+class PointParser(Protocol):
+    """An incremental parser: `MarkupParser` or `CoordsParser`."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def spans(self) -> Sequence[tuple[Span, Span]]: ...
+    def feed(self, piece: str) -> list[Point]: ...
+    def finish(self, *, cut: bool = False) -> Parsed: ...
+
+
+@dataclass(frozen=True)
+class PointGrammar:
+    """One way to write points.
+
+    Attributes:
+        none: What the model writes where nothing matches.
+        parser: Makes a parser for points with that label.
+        continuations: Says what may follow.
+        full_scale: What coordinates call the far edge.
+        decision: Start of the text before the number at this index that says that a (further) point follows.
+    """
+
+    none: str
+    parser: Callable[[str], PointParser]
+    continuations: Continuations
+    full_scale: int
+    decision: Callable[[str, int], int]
+
+
+_ORDINAL = re.compile(r" ([0-9]+) $")
+
+
+def _before_ordinal(text: str, start: int) -> int:
+    """The first point is decided upon with the whole opening, each further one with the blank after the point before it."""
+    ordinal = _ORDINAL.search(text, 0, start)
+    return 0 if ordinal is None or ordinal[1] == "1" else ordinal.start()
+
+
+PERCENT = PointGrammar(
+    NONE,
+    lambda label: MarkupParser(label=label),
+    continuations,
+    full_scale=100,
+    decision=lambda _, start: start - 1,
+)
+"""`<point x="63.5" y="44.5" alt="red mug">red mug</point>`."""
+
+THOUSANDTHS = PointGrammar(
+    NONE_TEXT,
+    lambda label: CoordsParser(label=label),
+    coords_continuations,
+    full_scale=1000,
+    decision=_before_ordinal,
+)
+"""`<points coords="1 1 635 445">red mug</points>`: Molmo 2."""
