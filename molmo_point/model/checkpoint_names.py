@@ -1,4 +1,4 @@
-"""Tensor names of published checkpoints -> our parameters (molmo.md section 7, molmo2.md section 8).
+"""Tensor names of published checkpoints -> our parameters (molmo.md section 7, molmo2.md section 6).
 
 The naming schemes are those of the released dense files, the released MolmoE files, the training repository's own files (no
 `model.` prefix; experts concatenated under the names of megablocks), the released Molmo 2 files, and Molmo 2 as transformers 5
