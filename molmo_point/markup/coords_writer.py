@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, Union
 
 from molmo_point.errors import MarkupError
-from molmo_point.markup.writer import NONE_TEXT, PLACEHOLDER, Annotation
+from molmo_point.markup.writer import NONE_TEXT, PLACEHOLDER, Annotation, Coordinates
 
 Scale = Union[float, Sequence[float]]
 """What the coordinates call the far edge: one number for both sides, or (width, height)."""
@@ -20,12 +20,12 @@ class Frame(NamedTuple):
 
     Attributes:
         name: The image's number from 1 ("1"), or seconds (`seconds`).
-        points: (x, y) pairs.
+        points: (N, 2) of (x, y).
         scale: As `Scale`.
     """
 
     name: str
-    points: Sequence[Sequence[float]]
+    points: Coordinates
     scale: Scale = 1.0
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.checkpoints.folder import check_folder, refuse_pointer, weight_files
-from molmo_point.errors import CheckpointError
+from molmo_point.errors import CheckpointError, UsageError
 from molmo_point.model.checkpoint_names import (
     NamingScheme,
     ParameterSlice,
@@ -79,6 +79,7 @@ def load_weights(
 
     Raises:
         CheckpointError: Missing, unknown or misshapen tensors (all are listed); quantized, damaged, missing or pickled weights.
+        UsageError: A shard is asked for of files that cannot be read in part.
     """
     check_folder(Path(folder))
     files = find_tensors(Path(folder))
@@ -88,6 +89,11 @@ def load_weights(
     scheme = detect_naming_scheme(set(files), config.decoder)
     wanted = _compare(files, parameters, config, scheme, Path(folder))
     if shard is not None:
+        if scheme is NamingScheme.TRANSFORMERS:
+            raise UsageError(
+                f"{folder} holds q, k and v apart, under the names of transformers 5, which cannot be split: load the model from "
+                "its published files, or save it with save_original_format=True"
+            )
         wanted = shard.parameter_slices(config.decoder, wanted)
         with torch.device("meta"):
             model = Molmo(shard.config(config)).eval().requires_grad_(False)

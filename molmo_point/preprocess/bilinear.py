@@ -23,6 +23,11 @@ class _Axis(NamedTuple):
     first_weight: Floats
     second_weight: Floats
 
+    def part(self, places: slice) -> _Axis:
+        """Return some of the output places."""
+        first, second = self.first[places], self.second[places]
+        return _Axis(first, second, self.first_weight[places], self.second_weight[places])
+
 
 def stretch(image: Bytes, width: int, height: int) -> Bytes:
     """Scale an image to a size, whatever its shape was; small details alias where it shrinks.
@@ -41,7 +46,7 @@ def stretch(image: Bytes, width: int, height: int) -> Bytes:
     out = np.empty((height, width, image.shape[2]), np.uint8)
     for start in range(0, height, ROWS):
         rows = slice(start, start + ROWS)
-        out[rows] = _block(image, _Axis(*(part[rows] for part in down)), across)
+        out[rows] = _block(image, down.part(rows), across)
     return out
 
 

@@ -60,7 +60,7 @@ def crop_stretched(image: Bytes, config: PreprocessConfig) -> WindowedCrops:
     for index in range(rows * columns):
         top, left = index // columns * step, index % columns * step
         crops.append(canvas[top : top + grid, left : left + grid])
-    low = _windows(np.arange(grid**2).reshape(grid, grid), config.pool_size)
+    low = _windows(np.arange(grid**2, dtype=np.int32).reshape(grid, grid), config.pool_size)
     high = _windows(patch_numbers(rows, columns, config), config.pool_size)
     return WindowedCrops(
         crops=np.stack(crops).reshape(len(crops), grid * grid, -1),

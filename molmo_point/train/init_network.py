@@ -130,7 +130,8 @@ def reserve_position_channels(model: Molmo) -> None:
     tower.positional_embedding[:, reserved] = 0
     tower.positional_embedding[1:, reserved] = PLACE_SIZE * torch.stack(waves, dim=1)
     tower.patch_embedding.weight[reserved] = 0
-    assert tower.class_embedding is not None and tower.pre_norm is not None
+    assert tower.class_embedding is not None
+    assert tower.pre_norm is not None
     tower.class_embedding[reserved] = 0
     tower.pre_norm.weight[reserved], tower.pre_norm.bias[reserved] = 1.0, 0.0
     for block in tower.blocks:

@@ -19,10 +19,11 @@ from safetensors.torch import load_file, save_file
 
 from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.engine.generate import DecodeState, Limits, NoDraft, generate
-from molmo_point.errors import CheckpointError
+from molmo_point.errors import CheckpointError, UsageError
 from molmo_point.model.checkpoint_names import NamingScheme
 from molmo_point.model.layers import block_mask, rotary_table
 from molmo_point.model.molmo import Molmo
+from molmo_point.model.tensor_parallel import Shard
 from molmo_point.model.weights import load_weights, save_weights
 
 GOLDEN = Path(__file__).parents[1] / "golden/molmo2"
@@ -225,3 +226,10 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
         CheckpointError, match=r"1 missing: model.transformer.blocks.1.self_attn.q_norm.weight"
     ):
         load_weights(tmp_path, MolmoConfig.from_folder(MODELS / "tiny2-q"))
+
+
+def test_files_of_transformers_5_are_not_split(tmp_path: Path) -> None:
+    shutil.copytree(MODELS / "tiny2-q-tf5", tmp_path, dirs_exist_ok=True)
+    as_transformers_5(tmp_path)
+    with pytest.raises(UsageError, match="cannot be split"):
+        load_weights(tmp_path, MolmoConfig.from_folder(tmp_path), shard=Shard(0, 2))

@@ -1,4 +1,4 @@
-"""Tensor parallelism: two gloo processes write the tokens of one process, with the small golden 72B model."""
+"""Tensor parallelism: two gloo processes write the tokens of one process, with small golden models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from torch.distributed.device_mesh import init_device_mesh
 import molmo_point as mp
 from molmo_point.engine.generate import DecodeState, Limits, NoDraft, generate
 from molmo_point.images import load_image
-from molmo_point.preprocess.prompt import format_prompt
+from molmo_point.preprocess.prompt import prompt_tokens
 
 folder, image, question, count = sys.argv[1:]
 dist.init_process_group("gloo")
@@ -35,7 +35,7 @@ mesh = init_device_mesh("cpu", (dist.get_world_size(),))
 pointer = mp.load(folder, device="cpu", mesh=mesh)
 engine = pointer.engine
 image, _ = engine.encode(load_image(image))
-prompt = engine.tokenizer.encode(format_prompt(question))
+prompt = prompt_tokens(engine.tokenizer, question)
 cache = image.cache.fork(image.cache.length + len(prompt) + int(count))
 decoding = DecodeState(prompt, stop=-1, limits=Limits(int(count)), drafter=NoDraft())
 tokens = [t for step in generate(engine.model, cache, decoding) for t in step.tokens]
@@ -49,11 +49,22 @@ os._exit(0)
 """
 
 
-def test_two_processes_write_the_golden_tokens(tmp_path: Path) -> None:
-    folder = GOLDEN / "models/tiny-72b"
+@pytest.mark.parametrize(
+    ("folder", "sizes"),
+    [
+        # Half of 8 + 2 + 2 heads of 16, one of two key heads.
+        (GOLDEN / "models/tiny-72b", [[96, 128], 1]),
+        # Half of 6 + 2 + 2 heads of 20.
+        (GOLDEN / "molmo2/models/tiny2-q", [[100, 96], 1]),
+    ],
+    ids=["tiny-72b", "tiny2-q"],
+)
+def test_two_processes_write_the_golden_tokens(
+    folder: Path, sizes: list[object], tmp_path: Path
+) -> None:
     script = tmp_path / "child.py"
     script.write_text(CHILD)
-    image = str(GOLDEN / "images/img1_640x480.png")
+    image = str(folder.parents[1] / "images/img1_640x480.png")
     arguments = [str(folder), image, "Point to the red circle", "24"]
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script), *arguments],
@@ -65,10 +76,7 @@ def test_two_processes_write_the_golden_tokens(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     golden = np.load(folder / "golden.npz")["img1_640x480/greedy24"].tolist()
     for rank in "01":
-        tokens, (qkv, key_heads) = json.loads((tmp_path / rank).read_text())
-        assert tokens == golden
-        # Half of 8 + 2 + 2 heads of 16, one of two key heads.
-        assert (qkv, key_heads) == ([96, 128], 1)
+        assert json.loads((tmp_path / rank).read_text()) == [golden, sizes]
 
 
 def test_concatenated_shards_equal_the_whole_model() -> None:
@@ -87,7 +95,10 @@ def test_concatenated_shards_equal_the_whole_model() -> None:
     np.testing.assert_array_equal(np.concatenate([pair[1] for pair in joined]), gate)
 
 
-@pytest.mark.parametrize(("name", "world"), [("tiny-o", 2), ("tiny-moe", 2), ("tiny-72b", 4)])
+@pytest.mark.parametrize(
+    ("name", "world"),
+    [("tiny-o", 2), ("tiny-moe", 2), ("tiny-72b", 4), ("../molmo2/models/tiny2-o", 2)],
+)
 def test_models_that_cannot_be_split_say_why(name: str, world: int) -> None:
     config = MolmoConfig.from_folder(GOLDEN / "models" / name)
     with pytest.raises(UsageError, match="split"):
