@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from molmo_point.engine.drafting import remainders
-from molmo_point.engine.question import Kind
 from molmo_point.markup.writer import NONE_TEXT
+from molmo_point.pointer import Kind
 
 _COORDS = re.compile(r'<points(?: alt="[^"]*")? coords="1 ([0-9 ]*)$')
 _CLOSED = re.compile(r'<points(?: alt="[^"]*")? coords="1 ([0-9 ]+)"([^"]*)$')

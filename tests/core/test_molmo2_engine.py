@@ -18,9 +18,9 @@ from molmo_point.engine.drafting import GrammarDrafter
 from molmo_point.engine.generate import DecodeState, Limits, NoDraft, Step
 from molmo_point.engine.local import LocalPointer
 from molmo_point.engine.point_grammar import THOUSANDTHS
-from molmo_point.engine.question import Kind
 from molmo_point.engine.uncertainty import ConfidenceTracker, NumberTokens
 from molmo_point.engine.verify import verify_folder
+from molmo_point.pointer import Kind
 from molmo_point.points import Point, Status
 from molmo_point.preprocess.tokenizer import Tokenizer
 
@@ -63,6 +63,13 @@ def test_answers_are_the_references_on_every_path(name: str, options: dict[str, 
                 assert view.point(question).text == expected
                 assert view.count(question).text == expected
                 assert pointer.point(image, question).status is Status.TRUNCATED
+
+
+@pytest.mark.parametrize("name", ["tiny2-q", "tiny2-o"])
+def test_question_without_an_image(name: str) -> None:
+    pointer = load(name)
+    text = "".join(pointer.stream_text(None, "Describe this image."))
+    assert text == golden_text(name, "text", pointer.engine.tokenizer)
 
 
 @pytest.mark.parametrize("name", ["tiny2-q", "tiny2-o"])
