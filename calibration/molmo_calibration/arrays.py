@@ -24,6 +24,7 @@ __all__ = [
     "as_positive",
     "as_size",
     "frozen",
+    "is_invertible",
     "symmetric",
 ]
 
@@ -134,6 +135,11 @@ def as_size(value: Any, name: str) -> tuple[int, int]:
 def symmetric(matrix: FloatArray) -> FloatArray:
     """The symmetric half of (..., n, n): J S J' is symmetric only up to rounding."""
     return np.asarray((matrix + np.swapaxes(matrix, -1, -2)) / 2.0)
+
+
+def is_invertible(matrix: FloatArray) -> bool:
+    """Whether a square matrix is finite and of full rank; the entries may be uninitialised memory."""
+    return bool(np.isfinite(matrix).all() and np.linalg.matrix_rank(matrix) == len(matrix))
 
 
 def as_covariance(value: ArrayLike, name: str, size: int) -> FloatArray:

@@ -232,6 +232,18 @@ class TestCounts:
             camera_from_message(message, rectified=True)
         assert camera_from_message(message).matrix[0, 0] == 600
 
+    def test_uninitialised_memory_is_no_camera(self) -> None:
+        """Published numbers of a driver that was never calibrated (introlab/rtabmap_ros#297): errors, no warnings of numpy."""
+        message = types.SimpleNamespace(
+            width=640, height=480, distortion_model="plumb_bob", d=[0.0] * 5,
+            k=[772.868570835972, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 6.94825075394135e-310, 2.5e-323],
+            r=[0.9985404, -3.1e-05, 0.00442, 0.00032, 0.9985088, 5.0e-324, 0.0, 4.7e-310, 4.7e-310],
+            p=[778.5724, 0.0, 0.0, 0.0, 1.0, 0.0, 2.0e-323, 4.67890871e-315, 0.09897683, 4.8e-314, 0.0, 0.0],
+        )  # fmt: skip
+        for rectified in (False, True):
+            with pytest.raises((InvalidArgumentError, NotCalibratedError)):
+                camera_from_message(message, rectified=rectified)
+
     @pytest.mark.parametrize(
         "name", ["PLUMB_BOB", "Plumb Bob", "plumb-bob", "radtan", "Brown Conrady"]
     )

@@ -21,6 +21,7 @@ from molmo_calibration.arrays import (
     as_points,
     as_size,
     frozen,
+    is_invertible,
 )
 from molmo_calibration.cameras.camera_matrix import Roi, check_matrix, check_roi
 from molmo_calibration.cameras.lens import Lens, check_distortion, lens_for
@@ -81,7 +82,7 @@ class Camera:
         projection = np.column_stack([matrix, np.zeros(3)])
         if self.projection is not None:
             projection = as_finite(self.projection, "P", (3, 4))
-            if abs(np.linalg.det(projection[:, :3])) < 1e-12:
+            if not is_invertible(projection[:, :3]):
                 raise InvalidArgumentError(
                     f"the left 3x3 of P must be invertible, got {projection.tolist()}; "
                     "leave P out if the camera is not rectified"

@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from molmo_calibration.arrays import ArrayLike, FloatArray, as_finite, as_points, as_size, frozen
+from molmo_calibration.arrays import (
+    ArrayLike,
+    FloatArray,
+    as_finite,
+    as_points,
+    as_size,
+    frozen,
+    is_invertible,
+)
 from molmo_calibration.cameras.pixels import (
     matrix_px_from_uv,
     matrix_uv_from_px,
@@ -41,7 +49,7 @@ class ImageMap:
 
     def __post_init__(self) -> None:
         matrix = as_finite(self.matrix, "matrix", (3, 3))
-        if (matrix[2] != [0, 0, 1]).any() or abs(np.linalg.det(matrix)) < 1e-12:
+        if (matrix[2] != [0, 0, 1]).any() or not is_invertible(matrix):
             raise InvalidArgumentError(
                 f"an image map must be affine and invertible, got {matrix.tolist()}"
             )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from molmo_calibration.arrays import FloatArray
+from molmo_calibration.arrays import FloatArray, is_invertible
 from molmo_calibration.cameras.camera import Camera
 from molmo_calibration.cameras.camera_matrix import Roi
 from molmo_calibration.cameras.lens import model_name
@@ -140,7 +140,7 @@ def _field(message: Any, name: str) -> Any:
 
 def _usable(projection: FloatArray) -> bool:
     """Whether P has focal lengths; a half set one would not do as the camera of an image."""
-    return bool(np.isfinite(projection).all() and abs(np.linalg.det(projection[:, :3])) > 1e-12)
+    return bool(np.isfinite(projection).all()) and is_invertible(projection[:, :3])
 
 
 def _binning(message: Any, name: str) -> int:

@@ -106,8 +106,8 @@ def _camera(storage: Any, path: Path, name: str | None, size: tuple[int, int] | 
     if _has(storage, "M1"):
         if name not in ("1", "2"):
             raise CameraFileError(
-                f"{path} holds the two cameras of a stereo pair; name one, 1 or 2 "
-                f"(--camera-name 1), got {name!r}"
+                f"{path} holds the two cameras of a stereo pair: expected the name 1 or 2 "
+                f"(--camera-name 1), got {'none' if name is None else repr(name)}"
             )
         matrix_keys, lens_keys = (f"M{name}",), (f"D{name}",)
     elif name is not None:
