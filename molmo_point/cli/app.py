@@ -211,7 +211,7 @@ def _globals(
 
     \b
     molmo-point demo                                         the shipped model on a shipped image
-    molmo-point point desk.jpg "red mug" --out points.png    points, and a drawing of them
+    molmo-point point table.jpg "red mug" --out points.png    points, and a drawing of them
     molmo-point count photos/ boats --recursive              one line for each image
     molmo-point serve nano                                   a server with a web page
     """

@@ -59,7 +59,7 @@ def ask(
     """Ask a question about an image; nano answers none, give a published model.
 
     \b
-    molmo-point ask desk.jpg "Describe this image." --model molmo-7b-d
+    molmo-point ask table.jpg "Describe this image." --model molmo-7b-d
     molmo-point ask photos/ "Is the door open?" --connect http://gpu:8000 --json
     """
     from molmo_point.arguments import check_query

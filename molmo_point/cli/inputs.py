@@ -228,11 +228,11 @@ def _why_not_heic() -> str | None:
 def _from_stdin() -> Picture:
     if sys.stdin is None or sys.stdin.isatty():
         raise ImageError(
-            "'-' reads an image from stdin, which is a terminal or closed: pipe one in (< desk.png)"
+            "'-' reads an image from stdin, which is a terminal or closed: pipe one in (< table.png)"
         )
     data = _bounded(sys.stdin.buffer, "stdin")
     if not data:
-        raise ImageError("stdin is empty: pipe an image in (< desk.png)")
+        raise ImageError("stdin is empty: pipe an image in (< table.png)")
     # What a clipboard or a browser hands over is often a data URL in text.
     if data[:5] == b"data:":
         return Picture("stdin", data.decode("ascii", "replace").strip())

@@ -32,7 +32,7 @@ def machine_bytes() -> int | None:
 
 
 def fits(weights: int) -> bool | None:
-    """Whether weights of so many bytes fit into the RAM of this machine when nothing else large runs; None where that is unknown.
+    """Whether weights of that many bytes fit into the RAM of this machine when nothing else large runs; None if unknown.
 
     Args:
         weights: Bytes in the type that is loaded; 0 where it is unknown.

@@ -76,13 +76,13 @@ def point(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Point to everything that fits: molmo-point point desk.png "the red mug".
+    """Point to everything that fits: molmo-point point table.png "the red mug".
 
     \b
-    molmo-point point desk.jpg "red mug" --out points.png
-    molmo-point point desk.jpg "mugs, pens" --json
+    molmo-point point table.jpg "red mug" --out points.png
+    molmo-point point table.jpg "mugs, pens" --json
     molmo-point point photos/ mugs --connect http://gpu:8000 --out drawn/
-    curl -sL https://example.org/desk.jpg | molmo-point point - "red mug"
+    curl -sL https://example.org/table.jpg | molmo-point point - "red mug"
     """
     _ask("point", words, query, where, recursive, timeout, as_json, quiet, out, overwrite)
 

@@ -65,7 +65,9 @@ def watch(
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds for each question.")
     ] = WATCH_TIMEOUT_S,
-    frames: Annotated[int, typer.Option(min=0, help="Stop after so many; 0: never.")] = 0,
+    frames: Annotated[
+        int, typer.Option(min=0, help="Stop after this number of frames; 0: never.")
+    ] = 0,
     pace: Annotated[
         bool, typer.Option(help="Play a file at its own rate; otherwise as fast as it is read.")
     ] = True,

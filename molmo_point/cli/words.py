@@ -39,7 +39,7 @@ def split_arguments(
     if len(words) < 2:
         raise UsageError(
             f"expected pictures and a {kind}, got {' '.join(map(repr, words)) or 'nothing'}: "
-            f'molmo-point ... desk.png "the red mug"'
+            f'molmo-point ... table.png "the red mug"'
         )
     names, query = _told_apart(words, kind)
     _refuse_empty(names, "image")

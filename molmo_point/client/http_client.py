@@ -187,7 +187,7 @@ class HttpTransport:
         return self._session.get()
 
     def _cancel(self, request: Request) -> None:
-        """Withdraw a request whose caller has left; a server that is gone needs not be told."""
+        """Cancel a request whose caller has left; a server that is gone needs not be told."""
         headers = {"X-Client-Id": request.client} if request.client else {}
         with contextlib.suppress(*ERRORS, UsageError):
             self._http().delete(f"/v1/requests/{request.id}", headers=headers, timeout=2.0)

@@ -43,7 +43,7 @@ class ZmqChannel:
         url: tcp://HOST:PORT.
         key: This client's keys, if the server wants some.
         closed: Says whether the owner was closed meanwhile.
-        gone_after_s: After so many seconds of silence nobody is there.
+        gone_after_s: Seconds of silence after which the server counts as gone.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class ZmqChannel:
         self._socket.ipv6 = "[" in url
         self._socket.reconnect_ivl = 50
         self._socket.reconnect_ivl_max = 1_000
-        # A network that silently drops packets becomes a reconnection instead of a wait for ever.
+        # A network that silently drops packets leads to a reconnection instead of an endless wait.
         self._socket.heartbeat_ivl = 5_000
         self._socket.heartbeat_timeout = 15_000
         self._handshake = Handshake(self._socket, url, key)
         self._socket.connect(url)
-        # Written to by whoever cancels the request; a pair of sockets, since Windows cannot poll pipes.
+        # Written to by the thread that cancels the request; a pair of sockets, since Windows cannot poll pipes.
         self._wakes, self._waker = socket.socketpair()
         self._wakes.setblocking(False)
         self._waker.setblocking(False)

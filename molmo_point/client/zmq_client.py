@@ -33,7 +33,7 @@ class ZmqPointer(RemotePointer):
         key: Key file from `molmo-point keys new`, where the server wants one.
         arrays: How pictures that are not JPEG, PNG or WebP files are sent: raw and png keep every pixel.
         camera: As in `RemotePointer`.
-        gone_after_s: After so many seconds of silence (a live server is never silent) a call raises `ServerGone`. More than a
+        gone_after_s: Seconds of silence after which a call raises `ServerGone`; a live server is never silent. More than a
             restart of the server takes.
 
     Raises:

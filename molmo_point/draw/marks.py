@@ -19,7 +19,7 @@ SIGMAS_95 = math.sqrt(-2.0 * math.log(0.05))
 """Radius, in standard deviations, of the ellipse that holds 95 % of a 2D Gaussian."""
 
 FEW = 8
-"""Up to so many points each carry the label, even if it is the same one."""
+"""Up to this number of points each carry the label, even if it is the same one."""
 
 MANY = 25
 """Above this, markers are rings, nothing is filled, and labels stand in the legend: one wants to see what is under them."""

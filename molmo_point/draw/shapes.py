@@ -165,7 +165,7 @@ def error_ellipse(
     *,
     tint: bool = True,
 ) -> None:
-    """Draw where a Gaussian lies within so many standard deviations.
+    """Draw the region of a Gaussian within `deviations` standard deviations.
 
     Args:
         picture: RGBA, changed in place.

@@ -49,5 +49,5 @@ class Style:
         return max(1.0, 1.6 * self.unit)
 
     def text(self, words: str, times: float = 1.0) -> Line:
-        """Return words of so many times the usual height, ready to be drawn."""
+        """Return words, ready to be drawn, at a multiple of the usual height."""
         return lay_line(words, max(6, round(self.letters * times)), self.font_path)

@@ -11,7 +11,7 @@ class Cameras:
     """The owners of the cameras' names. From any thread.
 
     Args:
-        idle_s: A name that its owner has not used for so many seconds is free again.
+        idle_s: Seconds after which a name that its owner has not used is free again.
     """
 
     def __init__(self, idle_s: float) -> None:

@@ -79,7 +79,7 @@ class Dispatcher:
         return self.worker.stopping
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Finish what is at work within `timeout_s` seconds; what waits is to be asked again, of the next server."""
+        """Finish the running requests within `timeout_s` seconds; what waits is to be asked again, of the next server."""
         self.worker.stop(timeout_s)
         self._decoding.stop()
         self._housekeeping.stop()
@@ -154,7 +154,7 @@ class Dispatcher:
                 self.metrics.repeated(transport)
                 known.listen(owner, listener)
                 return known
-            # A failure is no answer: the same request sent again is computed again. A client that starts anew, over another
+            # A failure is no answer: the same request sent again is computed again. A client that was restarted, over another
             # connection, may count from 1 again.
             if repeats is False and job.turn == known.turn:
                 raise WireError(f"id {request.id} was used before, for another question")
@@ -184,7 +184,7 @@ class Dispatcher:
         return job
 
     def cancel(self, caller: str, name: str) -> None:
-        """End a request at once, waiting or at work; one that is not known or answered is left alone."""
+        """Cancel a request at once, waiting or running; one that is not known or answered is left alone."""
         job = self._cache.find((caller, name))
         if job is not None:
             self._queue.remove(job)

@@ -22,7 +22,7 @@ class Housekeeping:
 
     Args:
         queue: Its jobs' deadlines are watched.
-        cache: The same for jobs at work.
+        cache: The same for running jobs.
     """
 
     def __init__(self, queue: RequestQueue, cache: ReplyCache) -> None:
@@ -62,5 +62,5 @@ class Housekeeping:
         for job in self._cache.unfinished():
             if job.left_s() < -OVERDUE_S:
                 job.fail(
-                    TimedOut(f"the model was still at work {OVERDUE_S:.0f} s after the deadline")
+                    TimedOut(f"the model was still running {OVERDUE_S:.0f} s after the deadline")
                 )

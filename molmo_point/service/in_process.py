@@ -32,7 +32,7 @@ class InProcessTransport:
         """As `Transport.exchange`."""
         caller = request.client or "watch"
         cancel_token = cancel_token or CancelToken()
-        # The dispatcher ends a request at once, and its last reply wakes whoever waits here.
+        # The dispatcher ends a request at once, and its last reply wakes the thread that waits here.
         with cancel_token.on_cancel(lambda: self._dispatcher.cancel(caller, request.id)):
             yield from self._exchange(caller, request, picture, timeout_s, cancel_token)
 

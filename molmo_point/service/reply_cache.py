@@ -1,4 +1,4 @@
-"""The reply cache: the requests a server knows, at work or answered a while ago. A repeated one is not computed twice."""
+"""The reply cache: the requests a server knows, running or answered a while ago. A repeated one is not computed twice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from molmo_point.service.job import Job
 
 
 class ReplyCache:
-    """Jobs by (caller, id). Those at work are always kept, answered ones within bounds.
+    """Jobs by (caller, id). Running ones are always kept, answered ones within bounds.
 
     Args:
         most: Answered jobs kept.

@@ -116,7 +116,7 @@ class RequestQueue:
                 )
 
     def _make_room(self, job: Job, staying: list[Job]) -> list[Job]:
-        """Take the newest jobs of whoever holds most out of `staying` until `job` fits.
+        """Take the newest jobs of the client that holds most out of `staying` until `job` fits.
 
         Raises:
             Busy: Nobody holds more than this client would.
@@ -208,7 +208,7 @@ class RequestQueue:
         self._wake()
 
     def decode_all(self) -> None:
-        """Have small images decoded before their turn, too: while the consumer decodes, the answers at work would wait."""
+        """Have small images decoded before their turn, too: while the consumer decodes, the running answers would wait."""
         with self._changed:
             self._decode_all = True
             self._to_decode.notify_all()
@@ -234,7 +234,7 @@ class RequestQueue:
             self.idle_task.wake()
 
     def remove(self, job: Job) -> None:
-        """Take a waiting job out; does nothing when it is at work or answered."""
+        """Take a waiting job out; does nothing when it is running or answered."""
         with self._changed:
             if job in self._jobs:
                 self._jobs.remove(job)

@@ -119,7 +119,7 @@ class Service:
         self.dispatcher.start()
 
     def stop(self) -> None:
-        """Finish what is at work, have what waits asked again (of the next server), close the sockets, join the threads."""
+        """Finish the running requests, have what waits asked again (of the next server), close the sockets, join the threads."""
         self.dispatcher.stop()
         if self.http is not None:
             self.http.stop()

@@ -219,7 +219,7 @@ def _check_stream(job: Job) -> bool:
         return False
     if job.left_s() < -DEADLINE_GRACE_S:
         job.fail(
-            TimedOut(f"the model was still at work {DEADLINE_GRACE_S:.0f} s after the deadline")
+            TimedOut(f"the model was still running {DEADLINE_GRACE_S:.0f} s after the deadline")
         )
         return False
     return True

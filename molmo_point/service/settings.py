@@ -33,7 +33,7 @@ class Settings:
         memory_s: How long they are kept; longer than any sensible retry.
         max_watches: Cameras with standing queries.
         camera_idle_s: A camera's name that its owner has not used in a question for so long is free for another client.
-        stuck_after_s: One question at work for longer than this makes the server "not ready".
+        stuck_after_s: One question that runs for longer than this makes the server "not ready".
     """
 
     capacity: int = 64
@@ -58,7 +58,7 @@ class Settings:
         """Return how many bytes requests can make the process hold at most, beside the model's own and ZeroMQ's buffers.
 
         Bodies that arrive over HTTP; questions that wait; two bodies of JSON that are being read (text of four bytes a character,
-        and what is decoded from it); images that are being decoded (11 bytes a pixel), wait decoded, and are at work (3 bytes);
+        and what is decoded from it); images that are being decoded (11 bytes a pixel), wait decoded, and are in use (3 bytes);
         answers that are remembered, and the images of the last ones.
         """
         body = self.max_message_bytes * 3 // 2

@@ -24,7 +24,7 @@ class Turns:
         return min(jobs, key=lambda job: (self._last(job.turn[:1]), self._last(job.turn)))
 
     def taken(self, job: Job, waiting: Sequence[Job]) -> None:
-        """Note that `job` has had its turn. Whoever has nothing waiting is forgotten, and comes first when it asks again."""
+        """Note that `job` has had its turn. A client with nothing waiting is forgotten, and comes first when it asks again."""
         number = next(self._count)
         self._served[job.turn[:1]] = self._served[job.turn] = number
         present = {job.turn[:1], job.turn}

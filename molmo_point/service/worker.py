@@ -25,10 +25,10 @@ from molmo_point.wire import UnknownRequest
 log = logging.getLogger(__name__)
 
 SHUTDOWN_GRACE_S = 5.0
-"""How long questions at work may go on when the server is told to stop."""
+"""How long running questions may go on when the server is told to stop."""
 
 IDLE_S = 1.0
-"""How often an idle worker looks for views to close and for the wish to stop."""
+"""How often an idle worker looks for views to close and for the request to stop."""
 
 
 class Answers(Protocol):
@@ -93,13 +93,13 @@ class Worker:
         self._thread.start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Have what waits asked again, finish what is at work, free the model; returns after at most `timeout_s` seconds."""
+        """Have what waits asked again, finish the running jobs, free the model; returns after at most `timeout_s` seconds."""
         self._stopping.set()
         self._queue.close(stopping_error)
         if self._thread.is_alive():
             self._thread.join(timeout_s)
             if self._thread.is_alive():
-                log.error("the model is still at work after %.0f s: it is left behind", timeout_s)
+                log.error("the model is still running after %.0f s: it is left behind", timeout_s)
 
     @property
     def stopping(self) -> bool:
@@ -168,7 +168,7 @@ class Worker:
         try:
             answers.step()
         except Exception as error:
-            log.exception("a step for the jobs at work failed")
+            log.exception("a step for the running jobs failed")
             answers.fail(internal_error(error))
 
 

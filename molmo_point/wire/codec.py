@@ -25,7 +25,7 @@ from molmo_point.wire.messages import (
 )
 
 MAX_REQUEST_HEADER = 64 * 1024
-"""Bytes. A header holds a query and a few numbers; whoever sends more is not speaking this protocol."""
+"""Bytes. A header holds a query and a few numbers; a peer that sends more does not speak this protocol."""
 
 MAX_REPLY_HEADER = 16 * 1024 * 1024
 """Bytes. A thousand points with their labels are about 200 kB."""

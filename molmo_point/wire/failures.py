@@ -53,7 +53,7 @@ _ADVICE: dict[type[PointError], str] = {
     Busy: "try again in a moment, with fewer questions at once",
     Superseded: "nothing: ask about the newest frame",
     TimedOut: "give it more time, or ask when fewer questions are waiting",
-    Refused: "ask whoever runs the server for access",
+    Refused: "ask the operator of the server for access",
     Cancelled: "nothing: the request was withdrawn",
     ViewGone: "open the picture again",
     UnknownRequest: "send the request again, picture included",

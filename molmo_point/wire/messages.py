@@ -178,7 +178,7 @@ class Reply(Header):
     """One reply to a request; a stream is several with rising `seq`, and exactly one has `last` set.
 
     `type` names the field that holds the value: `pointing`, `point`, `text` (also for `piece`), `view`, `server` (for `hello`),
-    `error`. `pending` (still at work) and `done` carry none. `finish_reason` comes with `text`: why the text ended; None from a
+    `error`. `pending` (still running) and `done` carry none. `finish_reason` comes with `text`: why the text ended; None from a
     server that does not say.
     """
 

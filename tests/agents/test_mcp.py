@@ -263,10 +263,10 @@ def test_files_come_from_the_server_s_folder_alone(tmp_path: Path) -> None:
     (tmp_path / "in" / "a.txt").write_text("a")
     (tmp_path / "b.txt").write_text("b")
     (tmp_path / "in" / "link.txt").symlink_to(tmp_path / "b.txt")
-    desk = BrowserHolder(FakePointer(), Policy(), Screen(), tmp_path / "in")
-    assert desk.file("a.txt").read_text() == "a"
+    holder = BrowserHolder(FakePointer(), Policy(), Screen(), tmp_path / "in")
+    assert holder.file("a.txt").read_text() == "a"
     for name in ("../b.txt", str(tmp_path / "b.txt"), "link.txt", "", "c.txt"):
         with pytest.raises(UsageError, match="no file"):
-            desk.file(name)
+            holder.file(name)
     with pytest.raises(UsageError, match="--files"):
         BrowserHolder(FakePointer(), Policy(), Screen(), None).file("a.txt")

@@ -62,17 +62,17 @@ def test_the_worst_answer_gives_the_exit_code() -> None:
     assert overall_code([found, bad, cut]) == 1
 
 
-def test_one_number_alone_is_na_where_it_is_not_known(run: Run, stage: Stage, desk: Path) -> None:
+def test_one_number_alone_is_na_where_it_is_not_known(run: Run, stage: Stage, photo: Path) -> None:
     for answer in (pointing(Status.TRUNCATED, 2), pointing(Status.MALFORMED, 1)):
         # What `count` of the fake states is what it points: the answer itself is what matters here.
         stage.pointer = FakePointer({"mug": answer})
-        ran = run("count", desk, "mug")
+        ran = run("count", photo, "mug")
         assert (ran.out, ran.code) == ("NA\n", 1)
 
 
-def test_what_json_says_of_an_answer_that_disagrees(run: Run, stage: Stage, desk: Path) -> None:
+def test_what_json_says_of_an_answer_that_disagrees(run: Run, stage: Stage, photo: Path) -> None:
     stage.pointer = FakePointer({"mug": pointing(Status.FOUND, 2, stated_count=5, duplicates=3)})
-    ran = run("point", desk, "mug", "--json")
+    ran = run("point", photo, "mug", "--json")
     line = json.loads(ran.out)
     assert (line["count"], line["stated_count"], line["count_agrees"]) == (2, 5, False)
     assert line["duplicates"] == 3
@@ -81,42 +81,42 @@ def test_what_json_says_of_an_answer_that_disagrees(run: Run, stage: Stage, desk
 
 
 def test_the_format_follows_what_was_asked(
-    run: Run, stage: Stage, desk: Path, tmp_path: Path
+    run: Run, stage: Stage, photo: Path, tmp_path: Path
 ) -> None:
     stage.pointer = FakePointer({"mug": MUGS})
-    assert run("count", desk, "mug").out == "2\n"
+    assert run("count", photo, "mug").out == "2\n"
     # A folder and a pattern may hold any number of images.
-    assert run("count", tmp_path, "mug").out == f"2\t{desk}\tfound\n"
-    assert run("count", tmp_path / "*.png", "mug").out == f"2\t{desk}\tfound\n"
-    rows = f"2\t{desk}\tmug\tfound\n0\t{desk}\tcat\tnot_found\n"
-    assert run("count", desk, "mug, cat").out == rows
-    assert run("count", desk, "--query", "mug", "--query", "cat").out == rows
+    assert run("count", tmp_path, "mug").out == f"2\t{photo}\tfound\n"
+    assert run("count", tmp_path / "*.png", "mug").out == f"2\t{photo}\tfound\n"
+    rows = f"2\t{photo}\tmug\tfound\n0\t{photo}\tcat\tnot_found\n"
+    assert run("count", photo, "mug, cat").out == rows
+    assert run("count", photo, "--query", "mug", "--query", "cat").out == rows
 
 
 def test_commas_part_queries_but_for_questions_and_the_option(
-    run: Run, stage: Stage, desk: Path
+    run: Run, stage: Stage, photo: Path
 ) -> None:
     stage.pointer = FakePointer()
-    run("count", desk, "burgers, triangle,, burgers")
+    run("count", photo, "burgers, triangle,, burgers")
     assert [query for _, query in stage.pointer.calls] == ["burgers", "triangle"]
     stage.pointer.calls.clear()
-    run("count", desk, "--query", "small, red mug")
-    run("count", desk, "Where is the mug, if any?")
+    run("count", photo, "--query", "small, red mug")
+    run("count", photo, "Where is the mug, if any?")
     assert [query for _, query in stage.pointer.calls] == [
         "small, red mug",
         "Where is the mug, if any?",
     ]
 
 
-def test_instructions_are_asked_for_their_noun_phrase(run: Run, stage: Stage, desk: Path) -> None:
+def test_instructions_are_asked_for_their_noun_phrase(run: Run, stage: Stage, photo: Path) -> None:
     stage.pointer = FakePointer({"burgers": MUGS})
-    line = json.loads(run("point", desk, "Point to the burgers", "--json").out)
+    line = json.loads(run("point", photo, "Point to the burgers", "--json").out)
     assert stage.pointer.calls == [("point", "burgers")]
     assert (line["count"], line["query"]) == (2, "Point to the burgers")
 
 
 def test_errors_of_one_image_leave_the_others(
-    run: Run, stage: Stage, desk: Path, tmp_path: Path
+    run: Run, stage: Stage, photo: Path, tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image")
@@ -127,14 +127,14 @@ def test_errors_of_one_image_leave_the_others(
     assert told == [
         ("bad.png", "mug", "error"),
         ("bad.png", "late", "error"),
-        ("desk.png", "mug", "found"),
-        ("desk.png", "late", "error"),
+        ("table.png", "mug", "found"),
+        ("table.png", "late", "error"),
     ]
     assert lines[0]["error"]["kind"] == "image"
     assert lines[3]["error"]["message"] == "no answer in 5 s"
     assert ran.code == 1
     stage.pointer = FakePointer({"mug": ServerGone("nobody answers")})
-    ran = run("count", tmp_path / "desk.png", tmp_path / "desk.png", "mug")
+    ran = run("count", tmp_path / "table.png", tmp_path / "table.png", "mug")
     assert (ran.code, ran.out) == (1, "")
 
 
@@ -160,9 +160,9 @@ def test_labels_that_are_not_the_query(query: str, label: str, other: bool) -> N
     assert other_labels(made) == ([label] if other else [])
 
 
-def test_a_foreign_label_is_told(run: Run, stage: Stage, desk: Path) -> None:
+def test_a_foreign_label_is_told(run: Run, stage: Stage, photo: Path) -> None:
     stage.pointer = FakePointer({"dog": [Point(x=0.5, y=0.5, label="puppies")]})
-    ran = run("point", desk, "dog", "--json")
+    ran = run("point", photo, "dog", "--json")
     assert json.loads(ran.out)["other_labels"] == ["puppies"]
     assert "calls it 'puppies', not 'dog'" in ran.err
 

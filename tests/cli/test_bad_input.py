@@ -34,11 +34,11 @@ def _huge_png() -> bytes:
 
 
 @pytest.fixture
-def lot(tmp_path: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def lot(tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder, made the current one, with everything that can be wrong with a picture."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.png").write_text("no picture at all")
-    (tmp_path / "short.png").write_bytes(desk.read_bytes()[:900])
+    (tmp_path / "short.png").write_bytes(photo.read_bytes()[:900])
     (tmp_path / "huge.png").write_bytes(_huge_png())
     (tmp_path / "zero.png").write_bytes(b"")
     (tmp_path / "empty").mkdir()
@@ -56,15 +56,15 @@ PICTURES = [
     (("point", "empty", "mug"), "there is no picture in the folder empty"),
     (("point", "data:image/png;base64,@", "mug"), "base64 is damaged"),
     (("point", "x" * 4000, "--query", "mug"), "cannot be read"),
-    (("count", "desk.png", ""), "the query is empty"),
-    (("point", "desk.png", "  "), "the query is empty"),
-    (("ask", "desk.png", " "), "the query is empty"),
-    (("point", "desk.png", "m" * 5000), "shorten it"),
-    (("point", "desk.png"), "expected pictures and a query, got 'desk.png'"),
-    (("point", "desk.png", "text.png"), "give the query with --query"),
+    (("count", "table.png", ""), "the query is empty"),
+    (("point", "table.png", "  "), "the query is empty"),
+    (("ask", "table.png", " "), "the query is empty"),
+    (("point", "table.png", "m" * 5000), "shorten it"),
+    (("point", "table.png"), "expected pictures and a query, got 'table.png'"),
+    (("point", "table.png", "text.png"), "give the query with --query"),
     (("point", "-", "-", "mug"), "stdin can be read once"),
-    (("point", "desk.png", "mug", "--connect", "tcp://a:1", "--model", "nano"), "leave --model out"),
-    (("point", "desk.png", "mug", "--key", "k.json"), "give its address with --connect"),
+    (("point", "table.png", "mug", "--connect", "tcp://a:1", "--model", "nano"), "leave --model out"),
+    (("point", "table.png", "mug", "--key", "k.json"), "give its address with --connect"),
     (("ask", "gone.png", "What?"), "there is no file gone.png"),
 ]  # fmt: skip
 
@@ -74,7 +74,7 @@ def test_pictures_and_words(
     run: Run, stage: Stage, lot: Path, words: tuple[str, ...], said: str
 ) -> None:
     stage.pointer = FakePointer({"mug": [(0.5, 0.5)]})
-    ran = run(*words, stdin=(lot / "desk.png").read_bytes())
+    ran = run(*words, stdin=(lot / "table.png").read_bytes())
     assert (ran.code, ran.out) == (2, "")
     assert said in ran.err
     assert ran.err.startswith("molmo-point: ")
@@ -102,7 +102,7 @@ def test_an_empty_stdin(run: Run, stage: Stage, lot: Path) -> None:
     assert "stdin is empty" in ran.err
 
 
-def test_models_that_are_none(run: Run, desk: Path, tmp_path: Path) -> None:
+def test_models_that_are_none(run: Run, photo: Path, tmp_path: Path) -> None:
     """With the real `load`: the library's own words come through."""
     pytest.importorskip("torch", exc_type=ImportError)
     tiny = GOLDEN / "models/tiny-d"
@@ -131,7 +131,7 @@ def test_models_that_are_none(run: Run, desk: Path, tmp_path: Path) -> None:
         (str(other), "llama"),
         (str(tmp_path / "nowhere"), "nowhere"),
     ):
-        ran = run("point", desk, "mug", "--model", model)
+        ran = run("point", photo, "mug", "--model", model)
         assert (ran.code, ran.out) == (2, ""), (model, ran)
         assert said in ran.err, model
         assert "Traceback" not in ran.err
@@ -151,13 +151,13 @@ def test_debug_shows_where_an_error_came_from(
 
 
 def test_a_missing_extra_says_what_to_type(
-    run: Run, desk: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(*_: object, **__: object) -> None:
         raise missing("torch", "engine", "Running a model in this process")
 
     monkeypatch.setattr("molmo_point.api.load", load)
-    ran = run("point", desk, "mug")
+    ran = run("point", photo, "mug")
     assert ran.code == 2
     assert install_line("engine") in ran.err
 

@@ -20,29 +20,29 @@ def answers(stage: Stage) -> None:
 
 
 def test_keys_and_tokens_of_the_environment_leave_local_commands_alone(
-    run: Run, stage: Stage, desk: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, stage: Stage, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MOLMO_POINT_KEY", "/no/such.key")
     monkeypatch.setenv("MOLMO_POINT_TOKEN", "s3cret")
-    assert run("count", desk, "mug") == (0, "1\n", "")
+    assert run("count", photo, "mug") == (0, "1\n", "")
     assert stage.opened[0][0] == "load"
 
 
 def test_the_server_of_the_environment(
-    run: Run, stage: Stage, desk: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, stage: Stage, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MOLMO_POINT_SERVER", "http://gpu:8000")
     monkeypatch.setenv("MOLMO_POINT_TOKEN", "s3cret")
     monkeypatch.setenv("MOLMO_POINT_KEY", "/no/such.key")
-    run("count", desk, "mug")
+    run("count", photo, "mug")
     assert stage.opened.pop() == ("connect", "http://gpu:8000", {"token": "s3cret"})
-    run("count", desk, "mug", "--connect", "tcp://robot:5555")
+    run("count", photo, "mug", "--connect", "tcp://robot:5555")
     kind, url, options = stage.opened.pop()
     assert (kind, url, list(options)) == ("connect", "tcp://robot:5555", ["key"])
     # What is typed for a model here overrides it.
-    run("count", desk, "mug", "--model", "nano")
+    run("count", photo, "mug", "--model", "nano")
     assert stage.opened.pop()[0] == "load"
-    run("count", desk, "mug", "--device", "cpu")
+    run("count", photo, "mug", "--device", "cpu")
     assert stage.opened.pop()[0] == "load"
 
 
@@ -59,9 +59,9 @@ def test_the_server_of_the_environment(
     ],
 )
 def test_what_is_typed_must_fit(
-    run: Run, stage: Stage, desk: Path, words: tuple[str, ...], said: str
+    run: Run, stage: Stage, photo: Path, words: tuple[str, ...], said: str
 ) -> None:
-    ran = run("count", desk, "mug", *words)
+    ran = run("count", photo, "mug", *words)
     assert (ran.code, ran.out) == (2, "")
     assert said in ran.err
     assert stage.opened == []
@@ -75,10 +75,10 @@ def test_in_python_every_argument_counts_as_typed() -> None:
 
 
 def test_a_folder_that_is_not_there_is_no_hub_name(
-    run: Run, desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
-    ran = run("count", desk, "mug", "--model", "run/checkpoint")
+    ran = run("count", photo, "mug", "--model", "run/checkpoint")
     assert ran.code == 2
     assert "there is no folder run/checkpoint" in ran.err

@@ -115,7 +115,7 @@ def test_flags_that_messages_name_exist() -> None:
 
 
 def test_what_is_lacking_is_said(
-    run: Run, stage: Stage, desk: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, stage: Stage, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(app.NEEDS, "train", Need("train", ("violin",)))
     monkeypatch.setitem(app.NEEDS, "bench", Need("engine", ("violin",)))
@@ -129,7 +129,7 @@ def test_what_is_lacking_is_said(
     assert "(needs the extra 'train', which is not installed)" in run("train", "--help").out
     assert "(--connect only)" in run("--help").out
     # A server does instead.
-    assert run("point", desk, "mug", "--connect", "tcp://gpu:5555").code == 3
+    assert run("point", photo, "mug", "--connect", "tcp://gpu:5555").code == 3
 
 
 def test_every_extension_says_what_it_needs_or_checks_itself() -> None:
@@ -146,13 +146,13 @@ def test_commands_of_other_packages_join_by_entry_points(run: Run) -> None:
 
 
 def test_a_late_import_that_fails_is_one_line(
-    run: Run, stage: Stage, desk: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, stage: Stage, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(*_: object, **__: object) -> None:
         raise ModuleNotFoundError("No module named 'violin'", name="violin")
 
     monkeypatch.setattr("molmo_point.api.load", load)
-    ran = run("point", desk, "mug")
+    ran = run("point", photo, "mug")
     assert ran.code == 2
     assert "needs the package 'violin'" in ran.err
 
@@ -163,7 +163,7 @@ def test_a_late_import_that_fails_is_one_line(
     from molmo_point import cli
 
     with pytest.raises(ImportError):
-        cli.main(["point", str(desk), "mug"])
+        cli.main(["point", str(photo), "mug"])
 
 
 LIGHT = """

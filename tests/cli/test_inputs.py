@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def tree(desk: Path, tmp_path: Path) -> Path:
+def tree(photo: Path, tmp_path: Path) -> Path:
     """A folder with images, other files and a folder with one more image."""
-    data = desk.read_bytes()
+    data = photo.read_bytes()
     folder = tmp_path / "photos"
     (folder / "sub").mkdir(parents=True)
     (folder / ".hidden").mkdir()
     for name in ("a.png", "b", "sub/c.PNG", ".hidden/d.png", ".e.png"):
         (folder / name).write_bytes(data)
-    Image.open(desk).save(folder / "f.jfif", "JPEG")
+    Image.open(photo).save(folder / "f.jfif", "JPEG")
     (folder / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
     (folder / "notes.txt").write_text("no image")
     return folder
@@ -59,7 +59,7 @@ def test_recursive_enters_folders_and_no_hidden_ones(tree: Path) -> None:
 
 
 def test_a_folder_of_folders_says_how_to_enter_them(tmp_path: Path, tree: Path) -> None:
-    (tmp_path / "desk.png").unlink()
+    (tmp_path / "table.png").unlink()
     with pytest.raises(ImageError, match="--recursive"):
         collect_images([str(tmp_path)])
 
@@ -75,10 +75,10 @@ def test_links_that_lead_in_a_circle_count_nothing_twice(tree: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse such names")
-def test_names_that_are_no_utf8(run: Run, stage: Stage, desk: Path, tmp_path: Path) -> None:
+def test_names_that_are_no_utf8(run: Run, stage: Stage, photo: Path, tmp_path: Path) -> None:
     stage.pointer = FakePointer({"mug": [(0.5, 0.5)]})
     odd = os.fsencode(tmp_path) + b"/caf\xe9.png"
-    os.rename(desk, odd)
+    os.rename(photo, odd)
     ran = run("count", tmp_path, "mug", "--json", "--out", tmp_path / "drawn")
     assert ran.code == 0
     line = json.loads(ran.out.encode("utf-8"))
@@ -90,25 +90,25 @@ def test_names_that_are_no_utf8(run: Run, stage: Stage, desk: Path, tmp_path: Pa
     ("words", "said"),
     [
         (("", "mug"), "is empty (a variable that is not set?)"),
-        (("desk.png", "", "--query", "mug"), "is empty"),
-        (("desk.png", "the", "red", "mug"), 'put several words in quotes: "the red mug"'),
-        (("the", "red", "mug", "desk.png"), 'put several words in quotes: "the red mug"'),
-        (("https://example.org/desk.png", "mug"), "curl -sL 'https://example.org/desk.png'"),
-        (("file:///home/me/my%20desk.png", "mug"), "give /home/me/my desk.png"),
+        (("table.png", "", "--query", "mug"), "is empty"),
+        (("table.png", "the", "red", "mug"), 'put several words in quotes: "the red mug"'),
+        (("the", "red", "mug", "table.png"), 'put several words in quotes: "the red mug"'),
+        (("https://example.org/table.png", "mug"), "curl -sL 'https://example.org/table.png'"),
+        (("file:///home/me/my%20photo.png", "mug"), "give /home/me/my photo.png"),
         (("/dev/zero", "mug"), "is no file but a device"),
-        (("desk.png", "mug", "--out", ""), "--out is empty"),
-        (("desk.png", "mug", "--token", "abc"), "--token is for a server"),
+        (("table.png", "mug", "--out", ""), "--out is empty"),
+        (("table.png", "mug", "--token", "abc"), "--token is for a server"),
     ],
 )
 def test_mistakes_say_what_to_do(
     run: Run,
     stage: Stage,
-    desk: Path,
+    photo: Path,
     monkeypatch: pytest.MonkeyPatch,
     words: tuple[str, ...],
     said: str,
 ) -> None:
-    monkeypatch.chdir(desk.parent)
+    monkeypatch.chdir(photo.parent)
     ran = run("count", *words)
     assert (ran.code, ran.out) == (2, "")
     assert said in ran.err
@@ -126,13 +126,13 @@ def test_streams_end_at_the_limit(
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
-def test_a_pipe_is_read_as_a_stream(run: Run, stage: Stage, desk: Path, tmp_path: Path) -> None:
+def test_a_pipe_is_read_as_a_stream(run: Run, stage: Stage, photo: Path, tmp_path: Path) -> None:
     import threading
 
     stage.pointer = FakePointer({"mug": [(0.5, 0.5)]})
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    writer = threading.Thread(target=lambda: pipe.write_bytes(desk.read_bytes()), daemon=True)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(photo.read_bytes()), daemon=True)
     writer.start()
     assert run("count", pipe, "mug").out == "1\n"
     writer.join(10)

@@ -31,11 +31,11 @@ def _pointing(status: Status, points: int = 0, **fields: Any) -> Pointing:
     )
 
 
-def test_a_table_of_points(run: Run, stage: Stage, desk: Path) -> None:
+def test_a_table_of_points(run: Run, stage: Stage, photo: Path) -> None:
     stage.pointer = FakePointer({"mug": TWO})
-    ran = run("point", desk, "mug")
+    ran = run("point", photo, "mug")
     assert ran.code == 0
-    assert f"{desk}: 2 × mug" in ran.out
+    assert f"{photo}: 2 × mug" in ran.out
     rows = [
         line.replace("│", " ").split() for line in ran.out.splitlines() if line.startswith("│")
     ]
@@ -49,14 +49,14 @@ def test_a_table_of_points(run: Run, stage: Stage, desk: Path) -> None:
 
 
 def test_json_is_one_pointing_per_line_and_nothing_else(
-    run: Run, stage: Stage, desk: Path, tmp_path: Path
+    run: Run, stage: Stage, photo: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other.png"
     Image.new("RGB", (8, 8)).save(other)
     stage.pointer = FakePointer(lambda image, _: TWO if image.shape[1] == 80 else [])
-    ran = run("point", "--json", desk, other, "mug", "--out", tmp_path / "drawn")
+    ran = run("point", "--json", photo, other, "mug", "--out", tmp_path / "drawn")
     first, second = map(json.loads, ran.out.splitlines())
-    assert (first["status"], first["image"], first["count"]) == ("found", str(desk), 2)
+    assert (first["status"], first["image"], first["count"]) == ("found", str(photo), 2)
     assert (first["image_size"], first["query"]) == ([80, 60], "mug")
     assert first["points"][0]["score"] == 0.91
     assert (second["status"], second["image"], second["count"]) == ("not_found", str(other), 0)
@@ -79,59 +79,59 @@ def test_json_is_one_pointing_per_line_and_nothing_else(
     ],
 )
 def test_exit_codes(
-    run: Run, stage: Stage, desk: Path, answer: Pointing | PointError, code: int, said: str
+    run: Run, stage: Stage, photo: Path, answer: Pointing | PointError, code: int, said: str
 ) -> None:
     stage.pointer = FakePointer({"mug": answer})
-    ran = run("point", desk, "mug")
+    ran = run("point", photo, "mug")
     assert ran.code == code
     assert said in ran.err
     assert "Traceback" not in ran.err
     assert stage.pointer.closed
 
 
-def test_quiet_leaves_the_result(run: Run, stage: Stage, desk: Path) -> None:
+def test_quiet_leaves_the_result(run: Run, stage: Stage, photo: Path) -> None:
     stage.pointer = FakePointer({"mug": _pointing(Status.TRUNCATED, 1)})
-    assert run("point", "-q", desk, "mug").err == ""
+    assert run("point", "-q", photo, "mug").err == ""
 
 
-def test_count_prints_a_number(run: Run, stage: Stage, desk: Path, tmp_path: Path) -> None:
+def test_count_prints_a_number(run: Run, stage: Stage, photo: Path, tmp_path: Path) -> None:
     stage.pointer = FakePointer({"mugs": TWO})
-    assert run("count", desk, "mugs") == (0, "2\n", "")
+    assert run("count", photo, "mugs") == (0, "2\n", "")
     assert stage.pointer.calls == [("count", "mugs")]
     copy = tmp_path / "copy.png"
-    copy.write_bytes(desk.read_bytes())
-    assert run("count", desk, copy, "mugs").out == f"2\t{desk}\tfound\n2\t{copy}\tfound\n"
-    assert run("count", desk, "cats").code == 3
+    copy.write_bytes(photo.read_bytes())
+    assert run("count", photo, copy, "mugs").out == f"2\t{photo}\tfound\n2\t{copy}\tfound\n"
+    assert run("count", photo, "cats").code == 3
 
 
-def test_options_reach_the_library(run: Run, stage: Stage, desk: Path, tmp_path: Path) -> None:
+def test_options_reach_the_library(run: Run, stage: Stage, photo: Path, tmp_path: Path) -> None:
     here = ("--device", "cuda:1", "--dtype", "float16", "--quantize", "int8")
-    run("point", desk, "a", "--model", "molmo-7b-d", *here)
+    run("point", photo, "a", "--model", "molmo-7b-d", *here)
     options = {"device": "cuda:1", "dtype": "float16", "quantize": "int8"}
     assert stage.opened.pop() == ("load", "molmo-7b-d", options)
     key = tmp_path / "key.json"
-    run("point", desk, "a", "--connect", "tcp://gpu:5555", "--key", key)
+    run("point", photo, "a", "--connect", "tcp://gpu:5555", "--key", key)
     assert stage.opened.pop() == ("connect", "tcp://gpu:5555", {"key": key})
-    run("point", desk, "a", "--connect", "http://gpu:8000", "--token", "abc")
+    run("point", photo, "a", "--connect", "http://gpu:8000", "--token", "abc")
     assert stage.opened.pop() == ("connect", "http://gpu:8000", {"token": "abc"})
 
 
-def test_timeout_reaches_the_pointer(run: Run, stage: Stage, desk: Path) -> None:
+def test_timeout_reaches_the_pointer(run: Run, stage: Stage, photo: Path) -> None:
     stage.pointer = FakePointer({"mug": TWO}, delay_s=30.0)
-    ran = run("point", desk, "mug", "--timeout", "0.01")
+    ran = run("point", photo, "mug", "--timeout", "0.01")
     assert ran.code == 1
     assert "cut short" in ran.err
 
 
-def test_query_and_pictures_in_either_order(run: Run, stage: Stage, desk: Path) -> None:
+def test_query_and_pictures_in_either_order(run: Run, stage: Stage, photo: Path) -> None:
     stage.pointer = FakePointer({"red mug": TWO})
-    for words in ((desk, "red mug"), ("red mug", desk), (desk, "--query", "red mug")):
+    for words in ((photo, "red mug"), ("red mug", photo), (photo, "--query", "red mug")):
         assert run("count", *words).out == "2\n"
 
 
-def test_pictures_from_everywhere(run: Run, stage: Stage, desk: Path, tmp_path: Path) -> None:
+def test_pictures_from_everywhere(run: Run, stage: Stage, photo: Path, tmp_path: Path) -> None:
     stage.pointer = FakePointer({"mug": TWO})
-    data = desk.read_bytes()
+    data = photo.read_bytes()
     url = "data:image/png;base64," + base64.b64encode(data).decode()
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -148,70 +148,70 @@ def test_pictures_from_everywhere(run: Run, stage: Stage, desk: Path, tmp_path: 
     assert run("count", tmp_path / "**" / "a.png", "mug").out == f"2\t{folder}/a.png\tfound\n"
 
 
-def test_a_file_whose_name_looks_like_a_glob(run: Run, stage: Stage, desk: Path) -> None:
+def test_a_file_whose_name_looks_like_a_glob(run: Run, stage: Stage, photo: Path) -> None:
     stage.pointer = FakePointer({"mug": TWO})
-    odd = desk.with_name("desk [1].png")
-    desk.rename(odd)
+    odd = photo.with_name("photo [1].png")
+    photo.rename(odd)
     assert run("count", odd, "mug").out == "2\n"
 
 
-def test_one_drawing(run: Run, stage: Stage, desk: Path, tmp_path: Path) -> None:
+def test_one_drawing(run: Run, stage: Stage, photo: Path, tmp_path: Path) -> None:
     stage.pointer = FakePointer({"mug": TWO})
     out = tmp_path / "made" / "points.png"
-    ran = run("point", desk, "mug", "--out", out)
+    ran = run("point", photo, "mug", "--out", out)
     assert ran.err == f"wrote {out}\n"
     assert Image.open(out).size == (640, 480)
     assert [path.name for path in out.parent.iterdir()] == ["points.png"]
     for suffix, kind in ((".jpg", "JPEG"), (".webp", "WEBP")):
-        run("point", desk, "mug", "-q", "-o", out.with_suffix(suffix))
+        run("point", photo, "mug", "-q", "-o", out.with_suffix(suffix))
         assert Image.open(out.with_suffix(suffix)).format == kind
 
 
-def test_several_drawings_keep_apart(run: Run, stage: Stage, desk: Path, tmp_path: Path) -> None:
+def test_several_drawings_keep_apart(run: Run, stage: Stage, photo: Path, tmp_path: Path) -> None:
     stage.pointer = FakePointer({"mug": TWO})
-    twin = tmp_path / "sub" / "desk.png"
+    twin = tmp_path / "sub" / "table.png"
     twin.parent.mkdir()
-    twin.write_bytes(desk.read_bytes())
-    run("point", desk, twin, "mug", "--out", tmp_path / "drawn")
+    twin.write_bytes(photo.read_bytes())
+    run("point", photo, twin, "mug", "--out", tmp_path / "drawn")
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [
-        "desk-2.jpg",
-        "desk.jpg",
+        "table-2.jpg",
+        "table.jpg",
     ]
-    run("point", "-", "mug", "--out", f"{tmp_path / 'new'}/", stdin=desk.read_bytes())
+    run("point", "-", "mug", "--out", f"{tmp_path / 'new'}/", stdin=photo.read_bytes())
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["stdin.jpg"]
 
 
 def test_a_drawing_that_fails_leaves_nothing(
-    run: Run, stage: Stage, desk: Path, tmp_path: Path
+    run: Run, stage: Stage, photo: Path, tmp_path: Path
 ) -> None:
     stage.pointer = FakePointer({"mug": TWO})
-    before = desk.read_bytes()
+    before = photo.read_bytes()
     blocked = tmp_path / "file"
     blocked.write_text("x")
     for out, said in (
-        (desk, "would replace the picture itself"),
+        (photo, "would replace the picture itself"),
         (tmp_path / "points.txt", "expected --out to end with .png"),
         (blocked / "points.png", "cannot be written"),
     ):
-        ran = run("point", desk, "mug", "--out", out)
+        ran = run("point", photo, "mug", "--out", out)
         assert ran.code == 2
         assert said in ran.err
-    ran = run("point", desk, desk, "mug", "--out", tmp_path / "one.png")
+    ran = run("point", photo, photo, "mug", "--out", tmp_path / "one.png")
     assert (ran.code, ran.out) == (2, "")
     assert "is one file, and there are 2 pictures: give a folder" in ran.err
-    assert desk.read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["desk.png", "file"]
+    assert photo.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "table.png"]
     # Writing over pictures in place is refused before any is drawn.
     assert run("point", tmp_path, "mug", "--out", tmp_path).code == 2
-    assert desk.read_bytes() == before
+    assert photo.read_bytes() == before
 
 
 def test_a_full_disk_leaves_the_old_drawing(
-    run: Run, stage: Stage, desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, stage: Stage, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage.pointer = FakePointer({"mug": TWO})
     out = tmp_path / "drawn" / "points.png"
-    run("point", desk, "mug", "-o", out)
+    run("point", photo, "mug", "-o", out)
     before = out.read_bytes()
 
     def save(_: Image.Image, file: IO[bytes], *args: Any, **options: Any) -> None:
@@ -219,7 +219,7 @@ def test_a_full_disk_leaves_the_old_drawing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", save)
-    ran = run("point", desk, "mug", "-o", out)
+    ran = run("point", photo, "mug", "-o", out)
     assert ran.code == 1
     assert "2 × mug" in ran.out
     assert f"{out} cannot be written: No space left on device" in ran.err
@@ -228,13 +228,13 @@ def test_a_full_disk_leaves_the_old_drawing(
 
 
 def test_one_bad_picture_does_not_lose_the_others(
-    run: Run, stage: Stage, desk: Path, tmp_path: Path
+    run: Run, stage: Stage, photo: Path, tmp_path: Path
 ) -> None:
     stage.pointer = FakePointer({"mug": TWO})
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"not a picture")
-    ran = run("count", bad, desk, "mug")
-    assert ran.out == f"NA\t{bad}\terror\n2\t{desk}\tfound\n"
+    ran = run("count", bad, photo, "mug")
+    assert ran.out == f"NA\t{bad}\terror\n2\t{photo}\tfound\n"
     assert ran.code == 2
     assert f"{bad} is not a picture" in ran.err
     assert ran.err.count("\n") == 1
@@ -251,22 +251,22 @@ class _Writer(FakePointer):
         return text
 
 
-def test_ask(run: Run, stage: Stage, desk: Path, tmp_path: Path) -> None:
-    stage.pointer = _Writer(texts={"What is it?": " A desk with two mugs."})
-    assert run("ask", desk, "What is it?") == (0, "A desk with two mugs.\n", "")
-    line = run("ask", "--json", desk, "What is it?").out
-    assert '"text": " A desk with two mugs."' in line
-    assert f'"image": "{desk}"' in line
+def test_ask(run: Run, stage: Stage, photo: Path, tmp_path: Path) -> None:
+    stage.pointer = _Writer(texts={"What is it?": " A photo with two mugs."})
+    assert run("ask", photo, "What is it?") == (0, "A photo with two mugs.\n", "")
+    line = run("ask", "--json", photo, "What is it?").out
+    assert '"text": " A photo with two mugs."' in line
+    assert f'"image": "{photo}"' in line
     copy = tmp_path / "copy.png"
-    copy.write_bytes(desk.read_bytes())
-    assert run("ask", desk, copy, "What is it?").out.startswith(f"{desk}: A desk")
-    assert run("ask", desk, "Anything else?").code == 3
+    copy.write_bytes(photo.read_bytes())
+    assert run("ask", photo, copy, "What is it?").out.startswith(f"{photo}: A photo")
+    assert run("ask", photo, "Anything else?").code == 3
 
 
-def test_an_answer_cannot_steer_the_terminal(run: Run, stage: Stage, desk: Path) -> None:
+def test_an_answer_cannot_steer_the_terminal(run: Run, stage: Stage, photo: Path) -> None:
     stage.pointer = _Writer(texts={"Read it.": " \x1b[2Jclear \x07ümlaut\tand\nmore"})
-    assert run("ask", desk, "Read it.").out == "[2Jclear ümlaut\tand\nmore\n"
-    assert "\\u001b[2J" in run("ask", "--json", desk, "Read it.").out
+    assert run("ask", photo, "Read it.").out == "[2Jclear ümlaut\tand\nmore\n"
+    assert "\\u001b[2J" in run("ask", "--json", photo, "Read it.").out
 
 
 ON_A_TERMINAL = """
@@ -279,21 +279,21 @@ cli.main(sys.argv[1:])
 
 
 def test_results_stay_in_the_pipe_while_a_bar_is_on_the_terminal(
-    desk: Path, tmp_path: Path
+    photo: Path, tmp_path: Path
 ) -> None:
     """Rich sends what is printed under a bar to the bar's own stream unless it is told not to."""
     pty = pytest.importorskip("pty")
     copy = tmp_path / "copy.png"
-    copy.write_bytes(desk.read_bytes())
+    copy.write_bytes(photo.read_bytes())
     ours, theirs = pty.openpty()
-    words = [sys.executable, "-c", ON_A_TERMINAL, "point", "--json", str(desk), str(copy), "mug"]
+    words = [sys.executable, "-c", ON_A_TERMINAL, "point", "--json", str(photo), str(copy), "mug"]
     terminal = {**os.environ, "TERM": "xterm"}
     ran = subprocess.run(words, stdout=subprocess.PIPE, stderr=theirs, env=terminal, timeout=60)
     os.close(theirs)
     shown = os.read(ours, 100_000).decode()
     os.close(ours)
     lines = ran.stdout.decode().splitlines()
-    assert [json.loads(line)["image"] for line in lines] == [str(desk), str(copy)]
+    assert [json.loads(line)["image"] for line in lines] == [str(photo), str(copy)]
     assert "point" in shown
     assert re.search(r"[012]/2", shown)
     assert "image_size" not in shown

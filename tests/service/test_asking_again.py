@@ -125,7 +125,9 @@ def test_a_request_whose_image_is_no_longer_kept_is_computed_again(
     assert red("1", 10) == pytest.approx(10)
     assert len(pointer.calls) == 4
     assert red("2", 77) == pytest.approx(77)  # whose image has made room for the one before
-    socket.send(about("again", id="3"))  # the answer is still there for whoever only asks for it
+    socket.send(
+        about("again", id="3")
+    )  # the answer is still there for a client that only asks for it
     assert hear(socket)["pointing"]["points"][0]["x"] == pytest.approx(30 / 255)
     assert len(pointer.calls) == 5
     assert (len(cache), len(cache._images), cache._image_bytes) == (3, 2, 2 * len(plain(0)))

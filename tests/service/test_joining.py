@@ -1,4 +1,4 @@
-"""A server over a real model: questions join while others are at work, and each caller hears what he would hear alone."""
+"""A server over a real model: questions join while others are running, and each caller gets what it would hear alone."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_many_callers_hear_what_they_would_hear_alone(
 
 
 class Watched(LocalPointer):
-    """Says how many questions were at work in each pass, and holds passes back until it is told to go on."""
+    """Says how many questions were running in each pass, and holds passes back until it is told to go on."""
 
     def __init__(self, pointer: LocalPointer) -> None:
         super().__init__(pointer.engine)

@@ -1,4 +1,4 @@
-"""Two threads read one socket in turn: nothing is lost, nothing overtakes, and whoever is free is the one that reads."""
+"""Two threads read one socket in turn: nothing is lost, nothing overtakes, and the free thread is the one that reads."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from molmo_point.wire import ImageHeader, Op, Picture, Reply, Request
 
 
 def job(name: str, place: str = "a", connection: str = "1", **fields: Any) -> Job:
-    """A question of 100 bytes; it waits for ever unless told otherwise."""
+    """A question of 100 bytes; it waits without end unless told otherwise."""
     timeout_s = fields.pop("timeout_s", 1000.0)
     decode_pixels, quick = fields.pop("decode_pixels", 0), fields.pop("quick", False)
     request = Request(id=name, op=fields.pop("op", Op.COUNT), query="mug", **fields)

@@ -19,7 +19,7 @@ def miniwob(
         str, typer.Option(help="A model or server as elsewhere, or dom: reads the page instead.")
     ] = "nano",
     noise_px: Annotated[
-        float, typer.Option(help="With dom: be off by up to so many CSS pixels.")
+        float, typer.Option(help="With dom: largest error of an answer, CSS px.")
     ] = 0.0,
     as_json: AsJson = False,
 ) -> None:

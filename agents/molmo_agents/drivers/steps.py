@@ -46,7 +46,7 @@ class AskUser:
 
 @dataclass(frozen=True)
 class Sleep:
-    """Let the page live for so many seconds; events are delivered meanwhile."""
+    """Wait that many seconds while the page runs and its events are delivered."""
 
     page: Page
     seconds: float

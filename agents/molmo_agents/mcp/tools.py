@@ -29,7 +29,7 @@ async def exists(holder: BrowserHolder, description: str) -> Outcome:
 
 
 async def wait_for(holder: BrowserHolder, description: str, timeout_s: float = 10.0) -> Outcome:
-    """Look until something is in view, at most so many seconds (up to 60)."""
+    """Look until something is in view, for at most `seconds` (up to 60)."""
     return await (await holder.web()).wait_for(description, timeout_s=min(timeout_s, 60.0))
 
 

@@ -21,7 +21,7 @@
   M.beginTyping = () => { M.typed = null; remember(field()); return true; };
   const remember = (e) => { const r = rect(e); M.typed.last = { tag: D.tag(e), type: e.type || "", name: D.attr(e, "name") || "", x: r.left, y: r.top }; };
 
-  // A page that draws its form anew after each key puts another field in the same place.
+  // A page that redraws its form after each key puts another field in the same place.
   const successor = (to) => { const l = M.typed.last, r = rect(to); return l && D.tag(to) === l.tag && (to.type || "") === l.type && (D.attr(to, "name") || "") === l.name && near(r.left, l.x, 3) && near(r.top, l.y, 3); };
   // One value in several boxes (a code, a date, a card number): the box is full, and the next one in the row is an empty one of its kind.
   const segment = (from, to) => {

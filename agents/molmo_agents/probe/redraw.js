@@ -1,4 +1,4 @@
-// Pages that draw a part of themselves anew although nothing in it changed: each control there stands for the one it replaces.
+// Pages that redraw a part of themselves although nothing in it changed: each control there stands for the one it replaces.
 (() => {
   const M = globalThis.molmo;
   if (!M || M.redrawn) return;

@@ -135,7 +135,7 @@ def check(s: Session, p: OutcomeBuilder, query: Query, on: bool) -> Steps[Outcom
         return outcome.with_(playwright=line)
     message = "it was pressed but did not stay as it should be"
     if known is None:
-        message = "it was pressed, but the page drew itself anew and does not say whether it is on"
+        message = "it was pressed, but the page redrew itself and does not say whether it is on"
     return outcome.with_(status=Result.MISSED, message=message, playwright=line)
 
 

@@ -203,6 +203,6 @@ async def _failed(request: HttpRequest, error: Exception) -> Response:
     body = ErrorBody(
         kind="service",
         message=f"the server failed ({type(error).__name__}); its log has the details",
-        advice="report it to whoever runs the server",
+        advice="report it to the operator of the server",
     )
     return body_response(body, 500)

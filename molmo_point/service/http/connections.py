@@ -8,7 +8,7 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 REQUEST_S = 30.0
-"""A new connection is closed that has not sent the head of a request within so many seconds."""
+"""Seconds within which a new connection must send the head of a request; else it is closed."""
 
 RESERVED = 128
 """File descriptors that are left to the rest of the process: ZeroMQ's connections, the model's files, the log."""
@@ -40,7 +40,7 @@ def limited_protocol(most: int, request_s: float = REQUEST_S) -> type[asyncio.Pr
     """Return uvicorn's protocol for HTTP/1.1 with a limit on connections.
 
     Args:
-        most: Connections at a time. Where there are so many, the one that has been idle longest is closed for a new one, and the
+        most: Connections at a time. At the limit, the one that has been idle longest is closed for a new one, and the
             new one itself where none is idle.
         request_s: Time for the head of a connection's first request.
     """

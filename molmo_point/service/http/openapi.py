@@ -147,7 +147,7 @@ OPEN = _route(
     },
 )
 CLOSE = _route("Forget an opened picture")
-CANCEL = _route("Withdraw a request; one that is answered or unknown is left alone")
+CANCEL = _route("Cancel a request; one that is answered or unknown is left alone")
 SERVER = _route("What the server is and how it is", headers=False)
 MODEL = _route("What the model can be asked, and what it knows", headers=False)
 MODELS = _route("The models, in OpenAI's shape", headers=False)

@@ -100,7 +100,7 @@ class HttpSubmitter:
                     reply = reply.model_copy(update={"pointing": pointing})
                 yield reply
         finally:
-            # Whoever named his request may come back for it over a new connection.
+            # A client that named its request may come back for it over a new connection.
             if not heard_last and caller.request_id is None:
                 self.dispatcher.cancel(caller.name, request.id)
 
@@ -192,4 +192,4 @@ async def _next(mailbox: Mailbox, http: HttpRequest, wait_s: float) -> Reply:
             return reply
         if await http.is_disconnected():
             raise TimedOut("the caller has gone")
-    raise TimedOut("the model was still at work when the deadline had long passed")
+    raise TimedOut("the model was still running long after the deadline")

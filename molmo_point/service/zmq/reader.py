@@ -30,7 +30,7 @@ class LeaderFollowerReader:
         self._socket = socket
         self._handle = handle
         self._leader_waiter, self._own_waiter = socket.waiters
-        # Messages are handled in the order of their arrival, whoever reads them.
+        # Messages are handled in the order of their arrival, in either thread.
         self._turn = threading.Lock()
         self._leading = threading.Lock()
         self._leader: int | None = None

@@ -60,7 +60,7 @@ class ZmqServer:
         dispatcher: Where the requests go.
         address: tcp://HOST:PORT for questions; port * takes a free one.
         publish: The same for published answers; None for no publishing.
-        curve_dir: Folder of keys; without it whoever can connect is served.
+        curve_dir: Folder of keys; without it every client that can connect is served.
         insecure: Serve other machines without keys.
 
     Attributes:

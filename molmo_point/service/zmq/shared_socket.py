@@ -2,7 +2,7 @@
 
 Handing a reply to the reading thread first would cost a thread switch for each answer: under load half of what the bridge costs.
 ZeroMQ allows a socket in several threads as long as a lock is between them, with one catch: any call may take the socket's
-"something has arrived" signal. So whoever has written, or stops reading before there is nothing left, looks for messages and
+"something has arrived" signal. So a thread that has written, or stops reading before the end, looks for messages and
 wakes the first reader, unless it is itself the one that reads on.
 """
 
@@ -101,7 +101,7 @@ class SharedSocket:
     def receive(self) -> list[zmq.Frame] | None:
         """Return the next message, or None. To be called until it returns None before the next wait; else call `release_reader`.
 
-        Of a message of more than MAX_FRAMES frames only so many are kept: it is refused, and may have millions.
+        Of a message of more than MAX_FRAMES frames only that many are kept: it is refused, and may have millions.
         """
         with self._lock:
             if self._closed:

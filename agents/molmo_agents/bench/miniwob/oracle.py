@@ -54,7 +54,7 @@ class DomPointer:
 
     Args:
         page: The page it reads.
-        noise_px: Each answer is off by up to so many CSS pixels in x and in y.
+        noise_px: Largest error of an answer in x and in y, CSS px.
         seed: For the noise.
     """
 

@@ -20,7 +20,7 @@ export function serverIs(state, text = model ?? "ready") {
   $("server-text").textContent = text;
 }
 
-// Look every few seconds, for ever; `changed` is called when another model is there.
+// Poll every few seconds without end; `changed` is called when another model is there.
 export async function lookAfterServer(changed) {
   let wait = 5000;
   try {
