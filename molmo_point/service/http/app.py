@@ -81,7 +81,7 @@ def build_app(dispatcher: Dispatcher, options: HttpOptions | None = None) -> Fas
     app = FastAPI(
         title="molmo-point",
         version=molmo_point.__version__,
-        description="A picture and a few words in, points with scores and covariances out. Coordinates are 0-1 of the upright "
+        description="An image and a few words in, points with scores and covariances out. Coordinates are 0-1 of the upright "
         "picture, origin top left, x right, y down.",
         # The documentation page would load its scripts from another host; the description itself stays at /openapi.json.
         docs_url=None,
