@@ -155,7 +155,7 @@
     const now = g.target ? valueOf(g.target) : null;
     const seen = {
       document: M.document, armed: Boolean(guard), log: g.log, blocked: g.blocked, other: g.other, early: M.early, strayed: g.strayed,
-      removed: Boolean(g.target) && !D.connected(g.target), mutations: M.mutations - (b.mutations || 0), guarded: M.listening(),
+      removed: Boolean(g.target) && !D.connected(g.target), redrawn: Boolean(g.target) && M.heirOf(g.target) !== g.target, mutations: M.mutations - (b.mutations || 0), guarded: M.listening(),
       focus: active && active !== b.focus && active !== D.body() ? D.tag(active) + " " + M.nameOf(active, "native") : "",
       value: now !== null && now !== b.value ? now : null, scrolled: Boolean(b.scroll) && (b.scroll[0] !== scrollX || b.scroll[1] !== scrollY),
       url: location.href, moved: b.url !== undefined && b.url !== location.href,

@@ -139,6 +139,8 @@ def _press_once(
         return p.outcome(Result.DELIVERED, unanswered(s), **fields), False
     again = verdicts.provably_undelivered(report) and not effects.any and agreed is None
     other = f": {report.other} was there instead" if report.other else ""
+    if report.redrawn:
+        other = ": the page redrew it between pressing and releasing"
     return p.outcome(Result.MISSED, f"the element did not get the press{other}", **fields), again
 
 
@@ -286,6 +288,7 @@ def _collect(s: Session, target: AcquiredTarget, document: str) -> Steps[tuple[E
         blocked=blocked,
         early=early,
         removed=seen["removed"],
+        redrawn=seen["redrawn"],
         other=other,
         strayed=seen["strayed"],
     ), seen

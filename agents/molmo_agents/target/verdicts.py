@@ -242,6 +242,7 @@ class EventReport:
         strayed: Where keys went that were not for the field, or "": those were stopped.
         lost: The element's document was gone before it could be asked; `log` then holds what it told before.
         removed: The element is no longer in its document.
+        redrawn: The page put an identical one in its place.
         other: What got the press instead.
     """
 
@@ -250,12 +251,15 @@ class EventReport:
     early: bool = False
     lost: bool = False
     removed: bool = False
+    redrawn: bool = False
     other: str = ""
     strayed: str = ""
 
 
 def delivered(report: EventReport, final: str = "click") -> bool:
-    """Whether the element got the press: the `final` event on it, or it went away with its document after the press began.
+    """Whether the element got the press: the `final` event on it, or it went away, or its document, after the press began.
+
+    A page that redraws the element between down and up gets no `final` event on it: browsers dispatch it to what the two share.
 
     Args:
         report: What was seen.
@@ -264,7 +268,9 @@ def delivered(report: EventReport, final: str = "click") -> bool:
     if report.blocked:
         return False
     down = "pointerdown" in report.log or "mousedown" in report.log
-    return final in report.log or (down and (report.removed or report.lost))
+    return final in report.log or (
+        down and (report.lost or (report.removed and not report.redrawn))
+    )
 
 
 def provably_undelivered(report: EventReport) -> bool:
