@@ -10,6 +10,7 @@ import difflib
 import errno
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -218,16 +219,21 @@ def _looks_like_repository(name: str) -> bool:
     return bool(slash and owner and rest and "/" not in rest)
 
 
+_DATE = re.compile(r"-[0-9]{4}$")
+"""The date of release at the end of a hub name, as in Molmo-7B-D-0924."""
+
 _LIKE = 0.6
 """Smallest ratio of difflib at which a name counts as a mistyped one."""
 
 
 def _near(name: str, cutoff: float) -> list[str]:
-    """Return the known names that are most similar to `name`."""
+    """Return up to three known names that are most similar to `name`; it may lack the date at the end of some."""
     known = {entry.name: entry.name for entry in CATALOG}
-    known |= {entry.hub_name.lower(): entry.hub_name for entry in CATALOG if entry.hub_name}
-    close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=cutoff)
-    return [known[key] for key in close]
+    hub_names = [entry.hub_name for entry in CATALOG if entry.hub_name]
+    known |= {hub_name.lower(): hub_name for hub_name in hub_names}
+    known |= {_DATE.sub("", hub_name.lower()): hub_name for hub_name in hub_names}
+    close = difflib.get_close_matches(name.lower(), known, n=6, cutoff=cutoff)
+    return list(dict.fromkeys(known[key] for key in close))[:3]
 
 
 def _offered(repository: str) -> str:

@@ -127,7 +127,13 @@ def _question(summary: str, query: str, moondream: bool = False) -> dict[str, An
         **_json(schema, {"image": PIXEL, "query": query}),
         **_form(_object({"image": _IMAGE_FILE, **_QUESTION_FIELDS}, ["query"])),
     }
-    return _route(summary, content)
+    route = _route(summary, content)
+    stream = {"text/event-stream": {"schema": {"type": "string"}}}
+    answer = {
+        "description": "The answer; with `stream`, events with what is known so far.",
+        "content": stream,
+    }
+    return {**route, "responses": {200: answer, **RESPONSES}}
 
 
 _STREAM = {"type": "boolean", "default": False}
