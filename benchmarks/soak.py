@@ -79,9 +79,13 @@ def serve(port: int, delay_s: float) -> None:
         zmq=f"tcp://127.0.0.1:{port}",
         publish=None,
         http=None,
-        # Few images are kept, so that all room for them is taken before memory is measured first: what grows then is a leak.
+        # Few answers and images are kept, so that all room for them is taken before memory is measured first: what grows then
+        # is a leak.
         settings=Settings(
-            capacity=256, max_message_bytes=8 * 1024 * 1024, memory_image_bytes=1024 * 1024
+            capacity=256,
+            max_message_bytes=8 * 1024 * 1024,
+            memory_answers=128,
+            memory_image_bytes=1024 * 1024,
         ),
     )
     with Service(lambda: fake(delay_s), options) as service:
