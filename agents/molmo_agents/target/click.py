@@ -199,7 +199,7 @@ def dispatch_guarded(
             if not s.worlds.told and not record.navigations:
                 raise
     with p.timed("settle"):
-        settled = yield from settle(s, leaf)
+        settled = yield from settle(s, leaf, download=bool(target.hit.raw.get("download")))
         report, seen = yield from _collect(s, target, document)
         after = yield from _picture(s)
     effects = Effects(

@@ -12,8 +12,16 @@ FRAMES_S = 2.0
 """How long to wait for two frames after a gesture, seconds; a page that is going away draws none."""
 
 
-def settle(s: Session, leaf: FrameHop) -> Steps[bool]:
-    """Two frames; then what the press set going: requests, or a new page; return whether all of it ended in time."""
+DOWNLOAD_S = 1.0
+"""How long to wait for the news of a download, seconds: the browser tells it apart from the page's requests."""
+
+
+def settle(s: Session, leaf: FrameHop, *, download: bool = False) -> Steps[bool]:
+    """Two frames; then what the press set going: requests, a new page, a download; return whether all of it ended in time.
+
+    Args:
+        download: The element pressed is a link that is marked as a download.
+    """
     try:
         # A page that waits for another server answers nobody: not as long as it may take for an answer.
         less = min(0.0, FRAMES_S - s.options.answer_s)
@@ -32,6 +40,8 @@ def settle(s: Session, leaf: FrameHop) -> Steps[bool]:
         yield from pause(s.page, 0.02)
     if s.watch.leaving and not record.navigations:
         yield from stop_loading(s)
+    if settled and (download or record.led_away):
+        yield from _await_download(s)
     if record.navigations and not s.page.is_closed():
         try:
             yield from call(
@@ -45,6 +55,14 @@ def settle(s: Session, leaf: FrameHop) -> Steps[bool]:
             # A page that never finishes loading is still a page; the caller's next look shows what there is.
             return s.page.is_closed()
     return settled
+
+
+def _await_download(s: Session) -> Steps[None]:
+    record, end = s.watch.record, time.monotonic() + DOWNLOAD_S
+    while time.monotonic() < end:
+        if record.downloads or record.navigations or record.blocked or record.stopped:
+            return
+        yield from pause(s.page, 0.02)
 
 
 def stop_loading(s: Session) -> Steps[None]:
