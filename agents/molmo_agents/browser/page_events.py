@@ -31,8 +31,6 @@ class EventRecord:
     dialogs: list[Dialog] = field(default_factory=list)
     popups: list[str] = field(default_factory=list)
     downloads: list[str] = field(default_factory=list)
-    led_away: bool = False
-    """A request for another page has ended: with that page, with a download, or with nothing."""
     blocked: list[str] = field(default_factory=list)
     blocked_pages: list[str] = field(default_factory=list)
     opening: int = 0
@@ -185,7 +183,6 @@ class PageEvents:
 
     def _request_done(self, request: Request) -> None:
         self._pending.discard(id(request))
-        self.record.led_away = self.record.led_away or id(request) in self._leaving
         self._leaving.discard(id(request))
         self._alive.pop(id(request), None)
 
