@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from molmo_point.engine.coords_drafting import coords_continuations
 from molmo_point.engine.drafting import NONE, Continuations, continuations
-from molmo_point.markup import CoordsParser, MarkupParser
-from molmo_point.markup.grammar import Span
-from molmo_point.markup.parser import Parsed
+from molmo_point.markup import CoordsParser, MarkupParser, PointParser
 from molmo_point.markup.writer import NONE_TEXT
-from molmo_point.points import Point
-
-
-class PointParser(Protocol):
-    """An incremental parser: `MarkupParser` or `CoordsParser`."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def spans(self) -> Sequence[tuple[Span, Span]]: ...
-    def feed(self, piece: str) -> list[Point]: ...
-    def finish(self, *, cut: bool = False) -> Parsed: ...
 
 
 @dataclass(frozen=True)

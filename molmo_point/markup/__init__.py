@@ -11,7 +11,7 @@ Molmo 2 writes thousandths, all points of a tag in one attribute:
     <points coords="1 1 103 900 2 800 200">dogs</points>
 
 `writer` and `coords_writer` write it exactly as the training data does. `parser` (patterns in `grammar`) and `coords_parser`
-parse it strictly and incrementally; the reference's lenient parsers lie with the tests.
+parse it strictly and incrementally (`incremental` is what they share); the reference's lenient parsers lie with the tests.
 `questions` holds the prompts.
 Percent and thousandths are converted to 0-1 and back in this package only.
 """
@@ -20,7 +20,8 @@ from __future__ import annotations
 
 from molmo_point.markup.coords_parser import CoordsParser, parse_coords
 from molmo_point.markup.coords_writer import Frame, format_coords, format_tracks
-from molmo_point.markup.parser import MarkupParser, Parsed, parse
+from molmo_point.markup.incremental import Parsed, PointParser
+from molmo_point.markup.parser import MarkupParser, parse
 from molmo_point.markup.questions import count_prompt, guess_label, point_prompt
 from molmo_point.markup.writer import Annotation, Coordinates, format_annotated, format_points
 
@@ -31,6 +32,7 @@ __all__ = [
     "Frame",
     "MarkupParser",
     "Parsed",
+    "PointParser",
     "count_prompt",
     "format_annotated",
     "format_coords",

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
-from molmo_point.markup.grammar import Span, thousandths_as_fraction
-from molmo_point.markup.parser import Parsed, status_of
-from molmo_point.markup.prose import prose_between, says_none, stated_total
+from molmo_point.markup.grammar import thousandths_as_fraction
+from molmo_point.markup.incremental import Parsed, PointParser
+from molmo_point.markup.prose import stated_total
 from molmo_point.points import Point
 
 
@@ -24,7 +24,6 @@ class _Mode(Enum):
     TAG = auto()
     POINT = auto()
     BODY = auto()
-    BROKEN = auto()
 
 
 _MARK = re.compile(r"</?(?:point|track)s?")
@@ -43,23 +42,11 @@ _NUMBER = re.compile(r"[0-9]{1,6}")
 
 def parse_coords(text: str, *, label: str = "", cut: bool = False) -> Parsed:
     """Parse a whole answer; `CoordsParser` parses one that is still being written."""
-    parser = CoordsParser(label=label)
-    parser.feed(text)
-    return parser.finish(cut=cut)
+    return CoordsParser.parse(text, label=label, cut=cut)
 
 
-class CoordsParser:
-    """Parses an answer piece by piece; the result does not depend on how the text is cut into pieces.
-
-    A point is returned as soon as the character behind its digits is there.
-
-    Args:
-        label: Label of points that are returned before the label of their tag is written (see `guess_label`). The points that
-            `finish` returns have the label of the text.
-
-    Attributes:
-        text: The text so far.
-        spans: For each point, the spans of its numbers in `text`: (span of x, span of y).
+class CoordsParser(PointParser):
+    """Returns a point as soon as the character behind its digits is there.
 
     >>> parser = CoordsParser()
     >>> [(point.x, point.y) for point in parser.feed('<points coords="1 1 250 500 2 7')]
@@ -69,53 +56,18 @@ class CoordsParser:
     """
 
     def __init__(self, *, label: str = "") -> None:
-        self.text = ""
-        self.spans: list[tuple[Span, Span]] = []
-        self._label = label
-        self._points: list[Point] = []
+        super().__init__(label=label)
         self._mode = _Mode.PROSE
-        self._at = 0
-        """Everything before this index is parsed."""
-        self._elements: list[Span] = []
-        """Spans of the parsed tags; the rest is prose."""
-        self._open: int | None = None
-        """Start of the open tag, or of what violates the grammar."""
         self._alt: str | None = None
         """Of the open tag."""
-        self._first = 0
-        """Index of the first point of the open tag."""
         self._body = 0
         """Start of the label of the open tag."""
-        self._ended = False
 
-    def feed(self, piece: str) -> list[Point]:
-        """Parse the next piece of text; return the points that it completes."""
-        if self._ended:
-            raise RuntimeError("this answer is finished: make a new CoordsParser for the next one")
-        self.text += piece
-        known = len(self._points)
-        while self._step():
-            pass
-        return self._points[known:]
-
-    def finish(self, *, cut: bool = False) -> Parsed:
-        """Return the whole answer.
-
-        Args:
-            cut: The model did not end the text: a token limit or a deadline did.
-        """
-        if not self._ended and not cut:
-            mark = _MARK.match(self.text, self._at) if self._mode is _Mode.PROSE else None
-            if self._mode in (_Mode.TAG, _Mode.POINT, _Mode.BODY) or mark:
-                self._break()
-        self._ended = True
-        stated = self._stated_count(cut)
-        broken = self._mode is _Mode.BROKEN
-        status = status_of(broken=broken, cut=cut, found=bool(self._points), stated=stated)
-        return Parsed(tuple(self._points), status, stated)
+    def _end(self) -> None:
+        if self._mode is not _Mode.PROSE or _MARK.match(self.text, self._at):
+            self._break()
 
     def _step(self) -> bool:
-        """Parse one element at `_at`; return whether to try again before more text comes."""
         if self._mode is _Mode.PROSE:
             return self._read_prose()
         if self._mode is _Mode.TAG:
@@ -123,12 +75,6 @@ class CoordsParser:
         if self._mode is _Mode.POINT:
             return self._read_point()
         return self._mode is _Mode.BODY and self._read_body()
-
-    def _break(self) -> bool:
-        if self._open is None:
-            self._open = self._at
-        self._mode = _Mode.BROKEN
-        return False
 
     def _read_prose(self) -> bool:
         mark = _MARK.search(self.text, self._at)
@@ -196,18 +142,11 @@ class CoordsParser:
         label = self.text[self._body : end]
         if "<point" in label:
             return self._break()
-        named = {"label": self._alt or label}
-        for index in range(self._first, len(self._points)):
-            self._points[index] = self._points[index].model_copy(update=named)
-        start = self._open if self._open is not None else self._at
-        self._mode, self._open, self._at = _Mode.PROSE, None, end + len(_CLOSING)
-        self._elements.append((start, self._at))
+        self._mode = _Mode.PROSE
+        self._close(end + len(_CLOSING), self._alt or label)
         return True
 
-    def _stated_count(self, cut: bool) -> int | None:
-        prose = prose_between(self.text[: self._open], self._elements)
-        if not cut and not self._points and says_none(prose):
-            return 0
+    def _count_in(self, prose: str, cut: bool) -> int | None:
         first = _COUNT_FIRST.search(prose)
         if first is not None:
             return int(first[1])

@@ -21,7 +21,6 @@ class Mode(Enum):
     PROSE = auto()
     TAG = auto()
     BODY = auto()
-    BROKEN = auto()
 
 
 LINE = re.compile(r"[ \t]{0,16}\(([0-9]{1,3}\.[0-9]), ?([0-9]{1,3}\.[0-9])\)[ \t\r]{0,16}\n?")

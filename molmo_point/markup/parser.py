@@ -9,59 +9,22 @@ before it and guesses nothing after it.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from molmo_point.markup import grammar
 from molmo_point.markup.grammar import Mode, Span
-from molmo_point.markup.prose import prose_between, says_none, stated_total
-from molmo_point.points import Point, Status
-
-
-class Parsed(NamedTuple):
-    """A whole answer.
-
-    Attributes:
-        points: In text order.
-        status: `found`; `not_found` where the text says so; `truncated` where it was cut; `malformed` where it violates the
-            grammar or holds no points. The last two keep the points that were complete before.
-        stated_count: N of 'a total of N', 0 for 'There are none.', else None.
-    """
-
-    points: tuple[Point, ...]
-    status: Status
-    stated_count: int | None
-
-
-def status_of(*, broken: bool, cut: bool, found: bool, stated: int | None) -> Status:
-    """Return the status of an answer that violates the grammar, was cut, holds points, and states a count; see `Parsed`."""
-    if broken:
-        return Status.MALFORMED
-    if cut:
-        return Status.TRUNCATED
-    if found:
-        return Status.FOUND
-    return Status.NOT_FOUND if stated == 0 else Status.MALFORMED
+from molmo_point.markup.incremental import Parsed, PointParser
+from molmo_point.points import Point
 
 
 def parse(text: str, *, label: str = "", cut: bool = False) -> Parsed:
     """Parse a whole answer; `MarkupParser` parses one that is still being written."""
-    parser = MarkupParser(label=label)
-    parser.feed(text)
-    return parser.finish(cut=cut)
+    return MarkupParser.parse(text, label=label, cut=cut)
 
 
-class MarkupParser:
-    """Parses an answer piece by piece; the result does not depend on how the text is cut into pieces.
+class MarkupParser(PointParser):
+    """Returns a point as soon as its numbers are closed, before the rest of its tag, with its label, is written.
 
-    A point is returned as soon as its numbers are closed, before the rest of its tag, with its label, is written.
-
-    Args:
-        label: Label of points that are returned before their own label is written (see `guess_label`). The points that
-            `finish` returns have the label of the text.
-
-    Attributes:
-        text: The text so far.
-        spans: For each point, the spans of its numbers in `text`: (span of x, span of y).
+    The last line of an answer of bare lines is complete only when the answer is finished.
 
     >>> parser = MarkupParser()
     >>> [(point.x, point.y) for point in parser.feed('<points x1="25.0" y1="50.0" x2="7')]
@@ -71,53 +34,16 @@ class MarkupParser:
     """
 
     def __init__(self, *, label: str = "") -> None:
-        self.text = ""
-        self.spans: list[tuple[Span, Span]] = []
-        self._label = label
-        self._points: list[Point] = []
+        super().__init__(label=label)
         self._mode = Mode.START
-        self._at = 0
-        """Everything before this index is parsed."""
-        self._elements: list[Span] = []
-        """Spans of the parsed elements; the rest is prose."""
-        self._open: int | None = None
-        """Start of the open element, or of the one that violates the grammar."""
         self._plural = False
-        self._first = 0
-        """Index of the first point of the open tag."""
         self._x: tuple[float, Span] | None = None
         """Last x of the open tag, until its y is read."""
         self._body = 0
         """Start of the label of the open tag."""
         self._has_alt = False
-        self._ended = False
-
-    def feed(self, piece: str) -> list[Point]:
-        """Parse the next piece of text; return the points that it completes."""
-        if self._ended:
-            raise RuntimeError("this answer is finished: make a new MarkupParser for the next one")
-        self.text += piece
-        known = len(self._points)
-        while self._step():
-            pass
-        return self._points[known:]
-
-    def finish(self, *, cut: bool = False) -> Parsed:
-        """Return the whole answer. The last line of an answer of bare lines is complete only here.
-
-        Args:
-            cut: The model did not end the text: a token limit or a deadline did.
-        """
-        if not self._ended and not cut:
-            self._end()
-        self._ended = True
-        stated = self._stated_count(cut)
-        broken = self._mode is Mode.BROKEN
-        status = status_of(broken=broken, cut=cut, found=bool(self._points), stated=stated)
-        return Parsed(tuple(self._points), status, stated)
 
     def _step(self) -> bool:
-        """Parse one element at `_at`; return whether to try again before more text comes."""
         if self._mode is Mode.START:
             return self._read_start()
         if self._mode is Mode.LINES:
@@ -129,21 +55,13 @@ class MarkupParser:
         return self._mode is Mode.BODY and self._read_body()
 
     def _end(self) -> None:
-        """Close an open line; mark an open tag or click as a violation."""
         if self._mode is Mode.LINES:
             self._take_line(self.text[self._at :])
-            while self._step():
-                pass
+            self._parse()
         rest = self.text[self._at :]
         open_mark = grammar.CLICK_START.match(rest) or rest.endswith(grammar.MARK_STARTS)
         if self._mode in (Mode.TAG, Mode.BODY) or (self._mode is Mode.PROSE and open_mark):
             self._break()
-
-    def _break(self) -> bool:
-        if self._open is None:
-            self._open = self._at
-        self._mode = Mode.BROKEN
-        return False
 
     def _add(self, x: tuple[float, Span], y: tuple[float, Span]) -> None:
         self._points.append(Point(x=x[0], y=y[0], label=self._label, index=len(self._points)))
@@ -290,16 +208,6 @@ class MarkupParser:
         label = grammar.label_of(self.text[self._body : end], self._has_alt)
         if label is None:
             return self._break()
-        for index in range(self._first, len(self._points)):
-            self._points[index] = self._points[index].model_copy(update={"label": label})
-        start = self._open if self._open is not None else self._at
-        self._mode, self._open, self._at = Mode.PROSE, None, end + len(closing)
-        self._elements.append((start, self._at))
+        self._mode = Mode.PROSE
+        self._close(end + len(closing), label)
         return True
-
-    def _stated_count(self, cut: bool) -> int | None:
-        end = len(self.text) if self._open is None else self._open
-        prose = prose_between(self.text[:end], self._elements)
-        if not cut and not self._points and says_none(prose):
-            return 0
-        return stated_total(prose, cut=cut)
