@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,9 +13,6 @@ from molmo_point.cli.inputs import Picture
 from molmo_point.cli.model_options import ModelSelection, Quiet, open_pointer
 from molmo_point.cli.outputs import AnnotatedOutputs
 from molmo_point.errors import UsageError
-
-FOLDER = Path(__file__).parents[1] / "nano"
-"""Holds `demo.png`, and `demo.json` with what to look for in it: {"query": "..."}."""
 
 
 def register(app: typer.Typer) -> None:
@@ -50,13 +46,16 @@ def demo(
 
 
 def _scene() -> tuple[Picture, str]:
-    path = FOLDER / "demo.png"
+    """Read demo.png and, from demo.json, what to look for in it: {"query": "..."}."""
+    from molmo_point.checkpoints.catalog import NANO_FOLDER
+
+    path = NANO_FOLDER / "demo.png"
     try:
-        query = str(json.loads((FOLDER / "demo.json").read_text("utf-8"))["query"])
+        query = str(json.loads((NANO_FOLDER / "demo.json").read_text("utf-8"))["query"])
         if not path.is_file():
             raise FileNotFoundError(path)
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(
-            f"expected the demo's picture and demo.json in {FOLDER}, got {error}: install molmo-point again"
+            f"expected the demo's picture and demo.json in {NANO_FOLDER}, got {error}: install molmo-point again"
         ) from error
     return Picture(str(path), str(path)), query

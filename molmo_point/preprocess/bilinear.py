@@ -6,10 +6,11 @@ import functools
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Ints = np.ndarray[Any, np.dtype[np.int64]]
+from molmo_point.preprocess.arrays import Bytes, Floats
+
+Places = NDArray[np.int64]
 
 ROWS = 16
 """Output rows of a block: its intermediate numbers stay in the cache."""
@@ -18,8 +19,8 @@ ROWS = 16
 class _Axis(NamedTuple):
     """For each output place along one axis the two input places that it lies between, and their weights."""
 
-    first: Ints
-    second: Ints
+    first: Places
+    second: Places
     first_weight: Floats
     second_weight: Floats
 

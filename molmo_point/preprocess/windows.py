@@ -6,16 +6,13 @@ Letters: R, C rows and columns of high-resolution crops; n = 1 + R*C crops; G pa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from molmo_point.checkpoints.config import PreprocessConfig
-from molmo_point.preprocess.bilinear import Bytes, stretch
+from molmo_point.preprocess.arrays import Bytes, Floats, Ints
+from molmo_point.preprocess.bilinear import stretch
 from molmo_point.preprocess.tiling import choose_tiling
-
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Ints = np.ndarray[Any, np.dtype[np.int32]]
 
 NO_PATCH = -1
 """In a window: beyond the edge of the image."""

@@ -16,7 +16,7 @@ import typer
 from PIL import Image
 
 from molmo_point import __version__, cli
-from molmo_point.cli import app, demo, doctor_checks
+from molmo_point.cli import app, doctor_checks
 from molmo_point.install import install_line
 from molmo_point.testing import FakePointer
 
@@ -176,7 +176,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     Image.new("RGB", (320, 240), (200, 180, 160)).save(folder / "demo.png")
     (folder / "demo.json").write_text(json.dumps({"query": "star"}))
-    monkeypatch.setattr(demo, "FOLDER", folder)
+    monkeypatch.setattr("molmo_point.checkpoints.catalog.NANO_FOLDER", folder)
     monkeypatch.chdir(tmp_path)
     return folder
 

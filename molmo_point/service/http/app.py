@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 import molmo_point
+from molmo_point.checkpoints.catalog import NANO_FOLDER
 from molmo_point.errors import PointError, UsageError
 from molmo_point.service.dispatcher import Dispatcher
 from molmo_point.service.http.access import AccessMiddleware
@@ -28,8 +29,6 @@ from molmo_point.service.http.submit import HttpSubmitter
 from molmo_point.wire import ErrorBody
 
 PAGE = Path(__file__).parent / "page"
-EXAMPLE = Path(__file__).parents[2] / "nano"
-"""Holds the image and the query that the page offers to begin with."""
 
 ALLOWED_HEADERS = [
     "Authorization",
@@ -157,8 +156,9 @@ def _add_page(app: FastAPI) -> None:
     async def page() -> FileResponse:
         return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
 
+    # The image and the query that the page offers to begin with.
     for name in ("png", "json"):
-        path = EXAMPLE / f"demo.{name}"
+        path = NANO_FOLDER / f"demo.{name}"
         app.get(f"/page/example.{name}", include_in_schema=False)(_file(path))
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
 
