@@ -24,7 +24,7 @@ from molmo_point.points import Point, Pointing, Status
 from molmo_point.service.dispatcher import Dispatcher
 from molmo_point.service.zmq.server import ZmqServer
 from molmo_point.testing import FakePointer
-from molmo_point.wire import picture_from
+from molmo_point.wire import make_image_payload
 
 SIZE = (1920, 1080)
 
@@ -76,7 +76,7 @@ def photo() -> bytes:
     blocks = np.kron(rng.integers(0, 255, (135, 240, 3)), np.ones((8, 8, 1)))
     noise = rng.integers(0, 12, (SIZE[1], SIZE[0], 3))
     frame = np.clip(blocks + noise, 0, 255).astype(np.uint8)
-    return bytes(picture_from(frame, "jpeg").data)
+    return bytes(make_image_payload(frame, "jpeg").data)
 
 
 def row(name: str, seconds: list[float]) -> str:

@@ -35,7 +35,7 @@ from starlette.requests import Request
 from benchmarks.bridge import SIZE, InstantPointer
 from molmo_point.service.serving import serve
 from molmo_point.testing import FakePointer
-from molmo_point.wire import picture_from
+from molmo_point.wire import make_image_payload
 
 QUANTILES = ("lower quartile", "median")
 
@@ -106,7 +106,7 @@ def photo(quality: int) -> bytes:
     blocks = np.kron(rng.integers(0, 255, (135, 240, 3)), np.ones((8, 8, 1)))
     noise = rng.integers(0, 12 if quality > 80 else 1, (SIZE[1], SIZE[0], 3))
     frame = np.clip(blocks + noise, 0, 255).astype(np.uint8)
-    return bytes(picture_from(frame, "jpeg", quality).data)
+    return bytes(make_image_payload(frame, "jpeg", quality).data)
 
 
 BOUNDARY = "3f0c1d9a7be24586a1c0f7e2d4b89653"

@@ -190,7 +190,7 @@ def read_images(
     table: KeyTable = PROCESSOR,
     check: Callable[[Mapping[str, Any]], Keys] = image_keys,
 ) -> dict[str, Any]:
-    """Read how pictures are cut: preprocessor_config.json, or what transformers 5 writes in its place.
+    """Read how images are cut: preprocessor_config.json, or what transformers 5 writes in its place.
 
     Args:
         table: Keys of processor_config.json.

@@ -10,7 +10,7 @@ import typer
 
 from molmo_point.cli import EXIT_CODES, FAILED, FOUND, MISTAKE, NOTHING
 from molmo_point.cli.asking import OF_ONE_IMAGE, report_skipped
-from molmo_point.cli.inputs import Picture, collect_images
+from molmo_point.cli.inputs import InputImage, collect_images
 from molmo_point.cli.model_options import (
     AsJson,
     ModelSelection,
@@ -70,19 +70,19 @@ def ask(
     question = check_query(texts[0])
     found = collect_images(names, recursive=recursive)
     report_skipped(found, quiet)
-    if len(found.pictures) == 1 and not found.several:
-        load_image(found.pictures[0].source)
+    if len(found.images) == 1 and not found.several:
+        load_image(found.images[0].source)
     codes = set()
     with open_pointer(where, quiet=quiet) as pointer:
         check_question(pointer.model, question)
-        for picture in found.pictures:
+        for image in found.images:
             try:
-                text = _answer(pointer, picture, question, timeout, as_json, found.several)
-                codes.add(_code(text, picture.name))
+                text = _answer(pointer, image, question, timeout, as_json, found.several)
+                codes.add(_code(text, image.name))
             except OF_ONE_IMAGE as error:
                 if not found.several:
                     raise
-                codes.add(_failed(error, picture, question, as_json))
+                codes.add(_failed(error, image, question, as_json))
     raise typer.Exit(next(code for code in (FAILED, MISTAKE, FOUND, NOTHING) if code in codes))
 
 
@@ -95,10 +95,10 @@ def _code(text: Text, name: str) -> int:
     return FAILED
 
 
-def _failed(error: PointError, picture: Picture, question: str, as_json: bool) -> int:
+def _failed(error: PointError, image: InputImage, question: str, as_json: bool) -> int:
     if as_json:
         body = {"kind": error.kind, "message": str(error)}
-        line = {"image": picture.name, "question": question, "text": None, "error": body}
+        line = {"image": image.name, "question": question, "text": None, "error": body}
         typer.echo(json.dumps(line, ensure_ascii=False))
     sys.stderr.write(f"molmo-point: {error}\n")
     return MISTAKE if isinstance(error, UsageError) else FAILED
@@ -106,7 +106,7 @@ def _failed(error: PointError, picture: Picture, question: str, as_json: bool) -
 
 def _answer(
     pointer: Pointer,
-    picture: Picture,
+    image: InputImage,
     question: str,
     timeout_s: float | None,
     as_json: bool,
@@ -116,9 +116,9 @@ def _answer(
     from molmo_point.points import Text
 
     if as_json:
-        text = Text.of(pointer.ask(picture.source, question, timeout_s=timeout_s))
+        text = Text.of(pointer.ask(image.source, question, timeout_s=timeout_s))
         line = {
-            "image": picture.name,
+            "image": image.name,
             "question": question,
             "text": text,
             "finish_reason": text.finish_reason.value,
@@ -127,8 +127,8 @@ def _answer(
         typer.echo(json.dumps(line, ensure_ascii=False))
         return text
     if several:
-        typer.echo(f"{picture.name}: ", nl=False)
-    stream = pointer.stream_text(picture.source, question, timeout_s=timeout_s)
+        typer.echo(f"{image.name}: ", nl=False)
+    stream = pointer.stream_text(image.source, question, timeout_s=timeout_s)
     began = False
     while True:
         try:

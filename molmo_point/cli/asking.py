@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from molmo_point.cli.answers import UNKNOWN, Answer, other_labels
-from molmo_point.cli.inputs import CollectedImages, Picture
+from molmo_point.cli.inputs import CollectedImages, InputImage
 from molmo_point.cli.outputs import AnnotatedOutputs, DrawingFailed
 from molmo_point.cli.progress import progress
 from molmo_point.errors import (
@@ -66,48 +66,48 @@ class Asking:
             if note := unknown_note(pointer.model, query):
                 self._say(f"note: {note}")
         answers = []
-        for picture in progress(found.pictures, self.kind, quiet=self.quiet):
+        for image in progress(found.images, self.kind, quiet=self.quiet):
             of_one = []
-            for answer in self._answers(pointer, picture):
+            for answer in self._answers(pointer, image):
                 if answer.error is not None and not self.several:
                     raise answer.error
                 self._show(answer)
                 self._remark(answer)
                 of_one.append(answer)
             answers += of_one
-            if outputs is not None and not self._draw(outputs, picture, of_one):
+            if outputs is not None and not self._draw(outputs, image, of_one):
                 outputs = None
         return answers
 
-    def _answers(self, pointer: Pointer, picture: Picture) -> Iterator[Answer]:
+    def _answers(self, pointer: Pointer, image: InputImage) -> Iterator[Answer]:
         if len(self.queries) == 1:
             ask = pointer.point if self.kind == "point" else pointer.count
             yield self._one(
-                picture,
+                image,
                 self.queries[0],
-                lambda words: ask(picture.source, words, timeout_s=self.timeout_s),
+                lambda words: ask(image.source, words, timeout_s=self.timeout_s),
             )
             return
         try:
-            view: View = pointer.open(picture.source)
+            view: View = pointer.open(image.source)
         except OF_ONE_IMAGE as error:
-            yield from (Answer(picture.name, query, error=error) for query in self.queries)
+            yield from (Answer(image.name, query, error=error) for query in self.queries)
             return
         with view:
             of_view = view.point if self.kind == "point" else view.count
             for query in self.queries:
                 yield self._one(
-                    picture, query, lambda words: of_view(words, timeout_s=self.timeout_s)
+                    image, query, lambda words: of_view(words, timeout_s=self.timeout_s)
                 )
 
-    def _one(self, picture: Picture, query: str, ask: Callable[[str], Pointing]) -> Answer:
+    def _one(self, image: InputImage, query: str, ask: Callable[[str], Pointing]) -> Answer:
         from molmo_point.markup.noun_phrase import noun_phrase
 
         try:
             pointing = ask(noun_phrase(query))
         except OF_ONE_IMAGE as error:
-            return Answer(picture.name, query, error=error)
-        return Answer(picture.name, query, pointing=pointing.replace(query=query))
+            return Answer(image.name, query, error=error)
+        return Answer(image.name, query, pointing=pointing.replace(query=query))
 
     def _show(self, answer: Answer) -> None:
         if self.as_json:
@@ -137,14 +137,14 @@ class Asking:
                 self._say(f"{where}: {words}")
 
     def _draw(
-        self, outputs: AnnotatedOutputs, picture: Picture, answers: Sequence[Answer]
+        self, outputs: AnnotatedOutputs, image: InputImage, answers: Sequence[Answer]
     ) -> bool:
         """Draw the answers about one image; False after a failure that will meet the others, too."""
         pointings = [answer.pointing for answer in answers if answer.pointing is not None]
         if not pointings:
             return True
         try:
-            path = outputs.write(picture, _drawn_together(pointings))
+            path = outputs.write(image, _drawn_together(pointings))
         except DrawingFailed as error:
             _complain(f"{error}; " + ("no further drawings are made" if self.several else ""))
             outputs.failed = True

@@ -1,4 +1,4 @@
-"""`molmo-point demo`: the model in the package points at something in a picture that comes with it."""
+"""`molmo-point demo`: the model in the package points at something in an image that comes with it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from molmo_point.cli import FAILED
-from molmo_point.cli.inputs import Picture
+from molmo_point.cli.inputs import InputImage
 from molmo_point.cli.model_options import ModelSelection, Quiet, open_pointer
 from molmo_point.cli.outputs import AnnotatedOutputs
 from molmo_point.errors import UsageError
@@ -22,20 +22,20 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     out: Annotated[
-        str, typer.Option("--out", "-o", help="Where the drawn picture goes.")
+        str, typer.Option("--out", "-o", help="Where the drawn image goes.")
     ] = "demo.png",
     quiet: Quiet = False,
 ) -> None:
-    """Point at something in a picture that comes along, print the points and draw them."""
+    """Point at something in an image that comes along, print the points and draw them."""
     from molmo_point.cli.tables import print_points
 
-    picture, query = _scene()
-    outputs = AnnotatedOutputs(out, [picture])
+    image, query = _scene()
+    outputs = AnnotatedOutputs(out, [image])
     with open_pointer(ModelSelection(), quiet=quiet) as pointer:
-        pointing = pointer.point(picture.source, query, frame_id="demo.png")
+        pointing = pointer.point(image.source, query, frame_id="demo.png")
         model = pointer.model
     print_points(pointing, "demo.png")
-    path = outputs.write(picture, pointing)
+    path = outputs.write(image, pointing)
     if not quiet:
         sys.stderr.write(
             f"{model} took {pointing.timing.total_s:.1f} s; the points are drawn in {path}. "
@@ -45,7 +45,7 @@ def demo(
         raise typer.Exit(FAILED)
 
 
-def _scene() -> tuple[Picture, str]:
+def _scene() -> tuple[InputImage, str]:
     """Read demo.png and, from demo.json, what to look for in it: {"query": "..."}."""
     from molmo_point.checkpoints.catalog import NANO_FOLDER
 
@@ -56,6 +56,6 @@ def _scene() -> tuple[Picture, str]:
             raise FileNotFoundError(path)
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(
-            f"expected the demo's picture and demo.json in {NANO_FOLDER}, got {error}: install molmo-point again"
+            f"expected the demo's image and demo.json in {NANO_FOLDER}, got {error}: install molmo-point again"
         ) from error
-    return Picture(str(path), str(path)), query
+    return InputImage(str(path), str(path)), query

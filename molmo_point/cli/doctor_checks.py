@@ -146,7 +146,7 @@ def nano() -> list[Check]:
         return [Check("nano", "failed", str(error))]
     loaded = time.perf_counter()
     try:
-        pointing = pointer.point(_grey_picture(), "circle", timeout_s=_NANO_TIMEOUT_S)
+        pointing = pointer.point(_grey_image(), "circle", timeout_s=_NANO_TIMEOUT_S)
     except PointError as error:
         return [Check("nano", "failed", f"loads, but does not point: {error}")]
     finally:
@@ -168,7 +168,7 @@ def server(where: ModelSelection) -> list[Check]:
         with open_pointer(where, quiet=True) as pointer:
             begin = time.perf_counter()
             # First: a server that is still loading its model is ready after this.
-            pointing = pointer.point(_grey_picture(), "circle", timeout_s=_NANO_TIMEOUT_S)
+            pointing = pointer.point(_grey_image(), "circle", timeout_s=_NANO_TIMEOUT_S)
             seconds = time.perf_counter() - begin
             found = [Check(name, "ok", f"points with {pointing.model} in {seconds:.2f} s")]
             return found + (_hello(pointer) if isinstance(pointer, RemotePointer) else [])
@@ -193,15 +193,15 @@ def _hello(pointer: RemotePointer) -> list[Check]:
     ]
 
 
-def _grey_picture() -> bytes:
+def _grey_image() -> bytes:
     import io
 
     from PIL import Image, ImageDraw
 
-    picture = Image.new("RGB", (336, 336), (128, 128, 128))
-    ImageDraw.Draw(picture).ellipse((100, 100, 160, 160), fill=(200, 30, 30))
+    image = Image.new("RGB", (336, 336), (128, 128, 128))
+    ImageDraw.Draw(image).ellipse((100, 100, 160, 160), fill=(200, 30, 30))
     data = io.BytesIO()
-    picture.save(data, "PNG")
+    image.save(data, "PNG")
     return data.getvalue()
 
 

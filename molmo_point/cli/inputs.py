@@ -30,7 +30,7 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Picture:
+class InputImage:
     """One image to ask about.
 
     Attributes:
@@ -58,12 +58,12 @@ class CollectedImages:
     """What the words on the command line name.
 
     Attributes:
-        pictures: In the order of the words; folders and globs in alphabetic order.
+        images: In the order of the words; folders and globs in alphabetic order.
         several: Whether a set was asked for (a folder, a pattern, more than one word), whatever came of it.
         skipped: (file, reason) of what lies in a folder and is not asked about.
     """
 
-    pictures: list[Picture] = field(default_factory=list)
+    images: list[InputImage] = field(default_factory=list)
     several: bool = False
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
@@ -78,7 +78,7 @@ def collect_images(words: Sequence[str], *, recursive: bool = False) -> Collecte
         ImageError: A word names no image, or stdin has none.
     """
     if list(words).count("-") > 1:
-        raise UsageError("'-' may stand for one picture only: stdin can be read once")
+        raise UsageError("'-' may stand for one image only: stdin can be read once")
     found = CollectedImages(several=len(words) > 1)
     for word in words:
         _collect_one(word, recursive, found)
@@ -92,9 +92,9 @@ def printable(name: str) -> str:
 
 def _collect_one(word: str, recursive: bool, found: CollectedImages) -> None:
     if word == "-":
-        found.pictures.append(_from_stdin())
+        found.images.append(_from_stdin())
     elif word.startswith("data:"):
-        found.pictures.append(Picture("data URL", word))
+        found.images.append(InputImage("data URL", word))
     elif re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", word):
         raise ImageError(_not_fetched(word))
     else:
@@ -127,21 +127,21 @@ def _from_disk(word: str, recursive: bool, found: CollectedImages) -> None:
         names = sorted(_matching(word), key=os.fsencode)
         if not names:
             raise ImageError(f"no file matches {printable(word)}: check the pattern")
-        found.pictures += [_file(name) for name in _each_once(names)]
+        found.images += [_file(name) for name in _each_once(names)]
     elif not path.exists():
         raise ImageError(f"there is no file {printable(word)}: check the path")
     else:
-        found.pictures.append(_file(str(path)))
+        found.images.append(_file(str(path)))
 
 
-def _file(name: str) -> Picture:
+def _file(name: str) -> InputImage:
     """A file by its path; what is no regular file (a pipe) by its bytes, of which there may be no end."""
     if os.path.isfile(name):
-        return Picture(printable(name), name)
+        return InputImage(printable(name), name)
     if not stat.S_ISFIFO(os.stat(name).st_mode) and name != "/dev/stdin":
         raise ImageError(f"{printable(name)} is no file but a device: give an image file")
     with open(name, "rb") as stream:
-        return Picture(printable(name), _bounded(stream, printable(name)))
+        return InputImage(printable(name), _bounded(stream, printable(name)))
 
 
 def _matching(pattern: str) -> Iterator[str]:
@@ -167,20 +167,20 @@ def _each_once(names: Sequence[str]) -> list[str]:
 
 
 def _from_folder(folder: Path, recursive: bool, found: CollectedImages) -> None:
-    before = len(found.pictures)
+    before = len(found.images)
     names = sorted(_files_in(folder, recursive), key=os.fsencode)
     for name in _each_once(names):
         reason = _why_not(name)
         if reason is None:
-            found.pictures.append(_file(name))
+            found.images.append(_file(name))
         else:
             found.skipped.append((printable(name), reason))
-    if len(found.pictures) > before:
+    if len(found.images) > before:
         return
     inner = [entry for entry in os.scandir(folder) if entry.is_dir()]
     hint = ": add --recursive to look into its folders" if inner and not recursive else ""
     skipped = "".join(f"; {name}: {reason}" for name, reason in found.skipped[:3])
-    raise ImageError(f"there is no picture in the folder {printable(str(folder))}{hint}{skipped}")
+    raise ImageError(f"there is no image in the folder {printable(str(folder))}{hint}{skipped}")
 
 
 def _files_in(folder: Path, recursive: bool) -> Iterator[str]:
@@ -225,7 +225,7 @@ def _why_not_heic() -> str | None:
     return f"HEIC: {install_line('heic')}; or {_CONVERT}"
 
 
-def _from_stdin() -> Picture:
+def _from_stdin() -> InputImage:
     if sys.stdin is None or sys.stdin.isatty():
         raise ImageError(
             "'-' reads an image from stdin, which is a terminal or closed: pipe one in (< table.png)"
@@ -235,8 +235,8 @@ def _from_stdin() -> Picture:
         raise ImageError("stdin is empty: pipe an image in (< table.png)")
     # What a clipboard or a browser hands over is often a data URL in text.
     if data[:5] == b"data:":
-        return Picture("stdin", data.decode("ascii", "replace").strip())
-    return Picture("stdin", data)
+        return InputImage("stdin", data.decode("ascii", "replace").strip())
+    return InputImage("stdin", data)
 
 
 def _bounded(stream: BinaryIO, name: str) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from molmo_point.cli.drawn import is_our_drawing, marked
-from molmo_point.cli.inputs import Picture
+from molmo_point.cli.inputs import InputImage
 from molmo_point.errors import PointError, UsageError
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ class AnnotatedOutputs:
 
     Args:
         out: A file for one image; a folder (which is made) for several, or if it exists or ends with a slash.
-        pictures: All that will be drawn.
+        images: All that will be drawn.
         several: A set was asked for, whatever came of it: `out` is a folder.
-        overwrite: Replace files that are no drawings of this package, too. Never one of `pictures`.
+        overwrite: Replace files that are no drawings of this package, too. Never one of `images`.
 
     Raises:
         UsageError: `out` would replace a file, lies among the images, cannot be made, or is a file and there are several.
@@ -44,7 +44,7 @@ class AnnotatedOutputs:
     def __init__(
         self,
         out: str,
-        pictures: Sequence[Picture],
+        images: Sequence[InputImage],
         *,
         several: bool = False,
         overwrite: bool = False,
@@ -53,10 +53,10 @@ class AnnotatedOutputs:
             raise UsageError("--out is empty: give a file, or a folder for several images")
         path = Path(out)
         is_folder = path.is_dir() or out.endswith(("/", os.sep))
-        if not is_folder and (several or len(pictures) > 1):
+        if not is_folder and (several or len(images) > 1):
             if path.suffix.lower() in _FORMATS or path.exists():
                 raise UsageError(
-                    f"--out {out} is one file, and there are {len(pictures)} pictures: give a folder"
+                    f"--out {out} is one file, and there are {len(images)} images: give a folder"
                 )
             is_folder = True
         self._folder = path if is_folder else None
@@ -66,9 +66,9 @@ class AnnotatedOutputs:
         self.written = 0
         self.failed = False
         if self._file is not None:
-            self._check_file(self._file, pictures)
+            self._check_file(self._file, images)
         else:
-            _check_folder(path, pictures)
+            _check_folder(path, images)
         _check_writable(path if is_folder else path.parent)
 
     @property
@@ -76,7 +76,7 @@ class AnnotatedOutputs:
         """The file or the folder."""
         return self._file or self._folder or Path()
 
-    def write(self, picture: Picture, pointing: Pointing) -> Path:
+    def write(self, image: InputImage, pointing: Pointing) -> Path:
         """Draw one pointing; return the file that was written.
 
         Raises:
@@ -85,8 +85,8 @@ class AnnotatedOutputs:
         """
         from molmo_point.draw import draw
 
-        path = self._file or self._free_name(picture)
-        drawn = draw(_scaled(picture), pointing)
+        path = self._file or self._free_name(image)
+        drawn = draw(_scaled(image), pointing)
         try:
             _save(drawn, path)
         except OSError as error:
@@ -94,24 +94,22 @@ class AnnotatedOutputs:
         self.written += 1
         return path
 
-    def _check_file(self, path: Path, pictures: Sequence[Picture]) -> None:
+    def _check_file(self, path: Path, images: Sequence[InputImage]) -> None:
         if path.suffix.lower() not in _FORMATS:
             raise UsageError(
                 f"expected --out to end with {', '.join(_FORMATS)}, got {path.name!r}"
             )
-        for picture in pictures:
-            if picture.path is not None and path.exists() and path.samefile(picture.path):
-                raise UsageError(
-                    f"--out {path} would replace the picture itself: give another name"
-                )
+        for image in images:
+            if image.path is not None and path.exists() and path.samefile(image.path):
+                raise UsageError(f"--out {path} would replace the image itself: give another name")
         if path.exists() and not self._overwrite and not is_our_drawing(path):
             raise UsageError(
                 f"--out {path} exists and is no drawing of molmo-point: give another name, or add --overwrite"
             )
 
-    def _free_name(self, picture: Picture) -> Path:
+    def _free_name(self, image: InputImage) -> Path:
         """Return a name in the folder that no earlier image has got, and no file that is not a drawing."""
-        stem, number = picture.stem, 1
+        stem, number = image.stem, 1
         folder = self._folder or Path()
         while True:
             name = stem if number == 1 else f"{stem}-{number}"
@@ -122,12 +120,12 @@ class AnnotatedOutputs:
             number += 1
 
 
-def _check_folder(folder: Path, pictures: Sequence[Picture]) -> None:
-    for picture in pictures:
-        parent = None if picture.path is None else picture.path.parent
+def _check_folder(folder: Path, images: Sequence[InputImage]) -> None:
+    for image in images:
+        parent = None if image.path is None else image.path.parent
         if parent is not None and folder.exists() and parent.exists() and folder.samefile(parent):
             raise UsageError(
-                f"--out {folder} is the folder of {picture.name}: drawings would lie among the images; give another folder"
+                f"--out {folder} is the folder of {image.name}: drawings would lie among the images; give another folder"
             )
 
 
@@ -141,14 +139,14 @@ def _check_writable(folder: Path) -> None:
         raise UsageError(f"--out: {folder} cannot be written: no permission in {existing}")
 
 
-def _scaled(picture: Picture) -> Image.Image:
+def _scaled(image: InputImage) -> Image.Image:
     from PIL import Image
 
     from molmo_point.images import load_image
 
-    image = Image.fromarray(load_image(picture.source))
-    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
-    return image
+    scaled = Image.fromarray(load_image(image.source))
+    scaled.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+    return scaled
 
 
 def _save(drawn: Image.Image, path: Path) -> None:

@@ -134,13 +134,13 @@ def _ask(
     outputs = (
         None
         if out is None
-        else AnnotatedOutputs(out, found.pictures, several=found.several, overwrite=overwrite)
+        else AnnotatedOutputs(out, found.images, several=found.several, overwrite=overwrite)
     )
     report_skipped(found, quiet)
     several = found.several or len(queries) > 1
-    if len(found.pictures) == 1 and not several:
+    if len(found.images) == 1 and not several:
         # Before the model is loaded, which may take minutes.
-        load_image(found.pictures[0].source)
+        load_image(found.images[0].source)
     asking = Asking(kind, queries, several, timeout_s, as_json, quiet)
     with open_pointer(where, quiet=quiet) as pointer:
         answers = asking.run(pointer, found, outputs)

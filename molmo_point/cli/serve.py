@@ -30,7 +30,7 @@ TokenFile = Annotated[
     typer.Option(help=f"File with one HTTP token a line; {TOKEN_VARIABLE} adds one more."),
 ]
 ImageHosts = Annotated[
-    list[str] | None, typer.Option(help="Host that pictures may be fetched from; repeatable.")
+    list[str] | None, typer.Option(help="Host that images may be fetched from; repeatable.")
 ]
 InnerHosts = Annotated[
     bool, typer.Option("--inner-hosts", help="Let --image-host name machines inside this network.")
@@ -81,7 +81,7 @@ def serve(
     capacity: Annotated[int, typer.Option(help="Questions that wait; then 'busy'.", min=1)] = 64,
     max_batch: Annotated[int, typer.Option(help="Questions answered together.", min=1)] = 8,
     max_pixels: Annotated[
-        int, typer.Option(help="Largest width x height of a picture.", min=1)
+        int, typer.Option(help="Largest width x height of an image.", min=1)
     ] = 50_000_000,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:

@@ -81,7 +81,7 @@ def watch(
 ) -> None:
     """Look for things in every frame: molmo-point watch --source 0 --query "red mug".
 
-    The model answers as fast as it can; in between, points are carried along with the picture. Each keeps its number for as long
+    The model answers as fast as it can; in between, points are carried along with the image. Each keeps its number for as long
     as it is followed, and says how old the frame is that the model saw it in. Ctrl-C stops.
 
     Before the first answer, and when every point was lost, the status is `pending`; `not_found` means that the model said so.
@@ -105,8 +105,8 @@ def watch(
         watching = CameraWatch(
             pointer, query, camera=camera, publish=out, timeout_s=timeout, every_s=every
         )
-        pictures = read(source, paced=pace, reconnect=reconnect, stop=stop)
-        _follow(watching, pictures, stop, at_most=frames, timeout_s=timeout, quiet=quiet)
+        images = read(source, paced=pace, reconnect=reconnect, stop=stop)
+        _follow(watching, images, stop, at_most=frames, timeout_s=timeout, quiet=quiet)
     raise typer.Exit(0 if say.found else NOTHING if watching.answered else FAILED)
 
 

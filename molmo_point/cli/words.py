@@ -38,7 +38,7 @@ def split_arguments(
         return words, list(queries)
     if len(words) < 2:
         raise UsageError(
-            f"expected pictures and a {kind}, got {' '.join(map(repr, words)) or 'nothing'}: "
+            f"expected images and a {kind}, got {' '.join(map(repr, words)) or 'nothing'}: "
             f'molmo-point ... table.png "the red mug"'
         )
     names, query = _told_apart(words, kind)
@@ -62,7 +62,7 @@ def _told_apart(words: list[str], kind: str) -> tuple[list[str], str]:
     if not names_picture(words[0]):
         return words[1:], words[0]
     raise UsageError(
-        f"every argument names a picture ({words[0]!r} ... {words[-1]!r}): give the {kind} with --query"
+        f"every argument names an image ({words[0]!r} ... {words[-1]!r}): give the {kind} with --query"
     )
 
 

@@ -20,8 +20,8 @@ from molmo_point.defaults import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, SILENCE_TIME
 from molmo_point.errors import Cancelled, TimedOut, UsageError
 from molmo_point.wire import (
     ArrayEncoding,
+    ImagePayload,
     Op,
-    Picture,
     Reply,
     Request,
     ServerInfo,
@@ -53,7 +53,7 @@ class HttpPointer(RemotePointer):
         timeout_s: Budget of each call that brings none of its own, seconds.
         connect_timeout_s: How long the constructor waits for the server to say hello.
         token: Where the server wants one.
-        arrays: How pictures that are not JPEG, PNG or WebP files are sent; png keeps every pixel.
+        arrays: How images that are not JPEG, PNG or WebP files are sent; png keeps every pixel.
         camera: As in `RemotePointer`.
         gone_after_s: For so long a server that refuses connections, or breaks them, is tried again.
 
@@ -113,13 +113,13 @@ class HttpTransport:
     def exchange(
         self,
         request: Request,
-        picture: Picture | None,
+        image_payload: ImagePayload | None,
         timeout_s: float,
         cancel_token: CancelToken | None = None,
     ) -> Replies:
         """As `Transport.exchange`. A broken connection is tried again with the same id; replies heard before are skipped."""
         if cancel_token is None:
-            yield from self._exchange(request, picture, timeout_s, lambda: False)
+            yield from self._exchange(request, image_payload, timeout_s, lambda: False)
             return
 
         def wake() -> None:
@@ -127,12 +127,14 @@ class HttpTransport:
             threading.Thread(target=self._cancel, args=(request,), daemon=True).start()
 
         with cancel_token.on_cancel(wake):
-            yield from self._exchange(request, picture, timeout_s, lambda: cancel_token.cancelled)
+            yield from self._exchange(
+                request, image_payload, timeout_s, lambda: cancel_token.cancelled
+            )
 
     def _exchange(
         self,
         request: Request,
-        picture: Picture | None,
+        image_payload: ImagePayload | None,
         timeout_s: float,
         cancelled: Callable[[], bool],
     ) -> Replies:
@@ -144,7 +146,7 @@ class HttpTransport:
             if cancelled():
                 raise Cancelled("the request was cancelled by its caller")
             try:
-                for reply in self._attempt(request, picture, until):
+                for reply in self._attempt(request, image_payload, until):
                     if cancelled() and not reply.last:
                         # Overtaken by its own cancel_token, it began all the same.
                         self._cancel(request)
@@ -192,7 +194,9 @@ class HttpTransport:
         with contextlib.suppress(*ERRORS, UsageError):
             self._http().delete(f"/v1/requests/{request.id}", headers=headers, timeout=2.0)
 
-    def _attempt(self, request: Request, picture: Picture | None, until: float) -> Iterator[Reply]:
+    def _attempt(
+        self, request: Request, image_payload: ImagePayload | None, until: float
+    ) -> Iterator[Reply]:
         http = self._http()
         headers = {"X-Request-Id": request.id}
         if request.client:
@@ -204,7 +208,7 @@ class HttpTransport:
             object_in(self.url, response)
             yield Reply(id=request.id, type="done")
             return
-        body = body_of(request, picture)
+        body = body_of(request, image_payload)
         path = _PATHS[request.op]
         if request.op in (Op.STREAM, Op.STREAM_TEXT):
             with http.stream("POST", path, **body, **options) as streamed:

@@ -13,8 +13,8 @@ from molmo_point.errors import ServiceError
 from molmo_point.wire import (
     ENVELOPE,
     ErrorBody,
+    ImagePayload,
     Op,
-    Picture,
     Reply,
     Request,
     ServerInfo,
@@ -23,22 +23,25 @@ from molmo_point.wire import (
     decode_reply,
     error_from,
     first_problem,
-    read,
+    validate_lenient,
 )
 
 
-def body_of(request: Request, picture: Picture | None) -> dict[str, Any]:
-    """Return the arguments for httpx that carry a request: `json`, or `data` and `files` where a picture goes along."""
+def body_of(request: Request, image_payload: ImagePayload | None) -> dict[str, Any]:
+    """Return the arguments for httpx that carry a request: `json`, or `data` and `files` where an image goes along."""
     fields: dict[str, Any] = request.model_dump(exclude=set(ENVELOPE), exclude_none=True)
     if request.op is Op.OPEN:
         fields = {}
     if request.op in (Op.STREAM, Op.STREAM_TEXT):
         fields["stream"] = True
-    if picture is None:
+    if image_payload is None:
         return {"json": fields}
-    kind = picture.header.encoding
+    kind = image_payload.header.encoding
     form = {name: json.dumps(v) if not isinstance(v, str) else v for name, v in fields.items()}
-    return {"data": form, "files": {"image": (f"image.{kind}", picture.data, f"image/{kind}")}}
+    return {
+        "data": form,
+        "files": {"image": (f"image.{kind}", image_payload.data, f"image/{kind}")},
+    }
 
 
 def object_in(url: str, response: httpx.Response) -> dict[str, Any]:
@@ -86,7 +89,7 @@ def reply_in(request: Request, value: dict[str, Any]) -> Reply:
             text, reason = str(value.get("text", "")), value.get("finish_reason")
             return Reply(id=request.id, type="text", text=text, finish_reason=reason)
         # "count" and what a newer server adds are left out.
-        return read(Reply, {"id": request.id, "type": "pointing", "pointing": value})
+        return validate_lenient(Reply, {"id": request.id, "type": "pointing", "pointing": value})
     except ValidationError as error:
         raise ServiceError(
             f"the server answered with something else: {first_problem(error)}"

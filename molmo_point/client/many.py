@@ -17,7 +17,7 @@ MAX_IN_FLIGHT = 8
 
 
 class Points(Protocol):
-    """What can point in one picture."""
+    """What can point in one image."""
 
     def point(self, image: ImageLike, query: str, *, timeout_s: float | None = None) -> Pointing:
         """As `Pointer.point`."""

@@ -35,13 +35,13 @@ from molmo_point.pointer import ImageLike
 from molmo_point.points import Point, Pointing, Text
 from molmo_point.wire import (
     ArrayEncoding,
+    ImagePayload,
     Op,
-    Picture,
     Request,
     ServerInfo,
     error_from,
     first_problem,
-    picture_from,
+    make_image_payload,
 )
 
 
@@ -52,7 +52,7 @@ class RemotePointer:
         transport: The connection.
         timeout_s: Budget of each call that brings none of its own, seconds.
         connect_timeout_s: How long the constructor waits for the server to say hello.
-        arrays: How pictures that are not JPEG, PNG or WebP files are sent.
+        arrays: How images that are not JPEG, PNG or WebP files are sent.
         camera: Name of this client's camera: of its waiting frames the newest wins (the others raise `Superseded`), and answers
             are published under `points/<camera>`.
         again: Further arguments of the constructor of a subclass that takes an address: with them a pickled pointer (for a
@@ -158,8 +158,8 @@ class RemotePointer:
         return CancellableStream(iter_text(replies), cancel_token)
 
     def open(self, image: ImageLike) -> RemoteView:
-        """Have the server encode `image` once; the picture is kept here too, in case the server forgets it."""
-        return RemoteView(self, self.picture(image))
+        """Have the server encode `image` once; the image is kept here too, in case the server forgets it."""
+        return RemoteView(self, self.image_payload(image))
 
     def point_many(
         self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
@@ -185,19 +185,19 @@ class RemotePointer:
     ) -> None:
         self.close()
 
-    def picture(self, image: ImageLike) -> Picture:
+    def image_payload(self, image: ImageLike) -> ImagePayload:
         """Make `image` ready to be sent.
 
         Raises:
-            ImageError: It cannot be read, or the server does not take pictures that large.
+            ImageError: It cannot be read, or the server does not take images that large.
         """
-        picture = picture_from(image, self._arrays)
-        size, limit = len(picture.data), self._info.max_message_bytes
+        image_payload = make_image_payload(image, self._arrays)
+        size, limit = len(image_payload.data), self._info.max_message_bytes
         if size > limit:
             raise ImageError(
-                f"the picture has {size:,} bytes, {self._transport.url} takes {limit:,}: scale it down, or send it as JPEG"
+                f"the image has {size:,} bytes, {self._transport.url} takes {limit:,}: scale it down, or send it as JPEG"
             )
-        return picture
+        return image_payload
 
     def budget(self, timeout_s: float | None) -> float:
         """Return the seconds that a call may take: its own timeout, or this pointer's; `MAX_TIMEOUT_S` at most."""
@@ -206,13 +206,13 @@ class RemotePointer:
             return UNLIMITED_TIMEOUT_S
         return min(max(seconds, MIN_TIMEOUT_S), MAX_TIMEOUT_S)
 
-    def request(self, op: Op, picture: Picture | None, **fields: Any) -> Request:
+    def request(self, op: Op, image_payload: ImagePayload | None, **fields: Any) -> Request:
         """Return a request with a new id, in this client's and this process's name.
 
         Raises:
             UsageError: A field is out of its range.
         """
-        header = picture.header if picture is not None else None
+        header = image_payload.header if image_payload is not None else None
         names = self._names.get()
         try:
             return Request(
@@ -224,14 +224,16 @@ class RemotePointer:
     def exchange(
         self,
         request: Request,
-        picture: Picture | None,
+        image_payload: ImagePayload | None,
         timeout_s: float | None,
         cancel_token: CancelToken | None = None,
     ) -> Replies:
         """Send a request and yield its replies; an error reply is raised."""
         if cancel_token is not None and cancel_token.cancelled:
             raise Cancelled("the request was cancelled before it was sent")
-        replies = self._transport.exchange(request, picture, self.budget(timeout_s), cancel_token)
+        replies = self._transport.exchange(
+            request, image_payload, self.budget(timeout_s), cancel_token
+        )
         try:
             for reply in replies:
                 if reply.error is not None:
@@ -267,11 +269,11 @@ class RemotePointer:
         check_query(query)
         fields = {"stamp_ns": check_stamp(stamp_ns), "frame_id": check_frame_id(frame_id)}
         budget_s = self.budget(timeout_s)
-        picture = self.picture(image)
+        image_payload = self.image_payload(image)
         request = self.request(
-            op, picture, query=query, timeout_s=budget_s, camera=self._camera, **fields
+            op, image_payload, query=query, timeout_s=budget_s, camera=self._camera, **fields
         )
-        return self.exchange(request, picture, budget_s, cancel_token)
+        return self.exchange(request, image_payload, budget_s, cancel_token)
 
 
 class _Names:

@@ -1,4 +1,4 @@
-"""`RemoteView`: an opened picture on a server, opened again when the server has forgotten it."""
+"""`RemoteView`: an opened image on a server, opened again when the server has forgotten it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from molmo_point.client.replies import (
 from molmo_point.client.transport import Replies
 from molmo_point.errors import ServiceError, UsageError
 from molmo_point.points import Point, Pointing, Text
-from molmo_point.wire import Op, Picture, Request, ViewGone, ViewInfo
+from molmo_point.wire import ImagePayload, Op, Request, ViewGone, ViewInfo
 
 if TYPE_CHECKING:
     from molmo_point.client.remote import RemotePointer
 
 
 class RemoteView:
-    """An opened picture on a server: a handle there, the picture here for when the handle is gone."""
+    """An opened image on a server: a handle there, the image here for when the handle is gone."""
 
-    def __init__(self, pointer: RemotePointer, picture: Picture) -> None:
+    def __init__(self, pointer: RemotePointer, image_payload: ImagePayload) -> None:
         self._pointer = pointer
-        self._picture = picture
+        self._image_payload = image_payload
         self._lock = threading.Lock()
         self._info: ViewInfo | None = self._open(None)
         self._size = self._info.image_size
@@ -68,7 +68,7 @@ class RemoteView:
         return CancellableStream(iter_text(replies), cancel_token)
 
     def close(self) -> None:
-        """Tell the server to forget the picture; a server that is gone has forgotten it already."""
+        """Tell the server to forget the image; a server that is gone has forgotten it already."""
         with self._lock:
             info, self._info = self._info, None
         if info is not None:
@@ -89,16 +89,14 @@ class RemoteView:
         self.close()
 
     def __reduce__(self) -> NoReturn:
-        raise UsageError(
-            "an opened view belongs to its process: open the picture in the other one"
-        )
+        raise UsageError("an opened view belongs to its process: open the image in the other one")
 
     def _close_request(self, info: ViewInfo) -> Request:
         return self._pointer.request(Op.CLOSE, None, view=info.handle)
 
     def _open(self, timeout_s: float | None) -> ViewInfo:
-        request = self._pointer.request(Op.OPEN, self._picture, timeout_s=timeout_s)
-        reply = last_reply(self._pointer.exchange(request, self._picture, timeout_s))
+        request = self._pointer.request(Op.OPEN, self._image_payload, timeout_s=timeout_s)
+        reply = last_reply(self._pointer.exchange(request, self._image_payload, timeout_s))
         if reply.view is None:
             raise ServiceError(f"expected a view, the server answered with {reply.type}")
         return reply.view
@@ -107,7 +105,7 @@ class RemoteView:
         """Return the handle; opened again when it is the one that is `gone`."""
         with self._lock:
             if self._info is None:
-                raise UsageError("this view is closed: open the picture again")
+                raise UsageError("this view is closed: open the image again")
             if self._info.handle == gone:
                 self._info = self._open(timeout_s)
             return self._info.handle

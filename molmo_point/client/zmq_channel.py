@@ -18,8 +18,8 @@ from molmo_point.defaults import SILENCE_TIMEOUT_S
 from molmo_point.errors import Cancelled, PointError, ServerGone, ServiceError, TimedOut
 from molmo_point.wire import (
     Buffer,
+    ImagePayload,
     Op,
-    Picture,
     Reply,
     Request,
     UnknownRequest,
@@ -94,33 +94,35 @@ class ZmqChannel:
     def exchange(
         self,
         request: Request,
-        picture: Picture | None,
+        image_payload: ImagePayload | None,
         timeout_s: float,
         cancel_token: CancelToken | None = None,
     ) -> Replies:
         """As `Transport.exchange`."""
         if cancel_token is None:
-            return self._exchange(request, picture, timeout_s, lambda: False)
-        return self._cancellable(request, picture, timeout_s, cancel_token)
+            return self._exchange(request, image_payload, timeout_s, lambda: False)
+        return self._cancellable(request, image_payload, timeout_s, cancel_token)
 
     def _cancellable(
         self,
         request: Request,
-        picture: Picture | None,
+        image_payload: ImagePayload | None,
         timeout_s: float,
         cancel_token: CancelToken,
     ) -> Replies:
         with cancel_token.on_cancel(self._wake):
-            yield from self._exchange(request, picture, timeout_s, lambda: cancel_token.cancelled)
+            yield from self._exchange(
+                request, image_payload, timeout_s, lambda: cancel_token.cancelled
+            )
 
     def _exchange(
         self,
         request: Request,
-        picture: Picture | None,
+        image_payload: ImagePayload | None,
         timeout_s: float,
         cancelled: Callable[[], bool],
     ) -> Replies:
-        frames = encode_request(request, picture.data if picture is not None else None)
+        frames = encode_request(request, image_payload.data if image_payload is not None else None)
         self._send(frames)
         finished = False
         try:

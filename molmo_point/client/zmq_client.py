@@ -19,8 +19,8 @@ from molmo_point.client.transport import Replies, check_gone_after
 from molmo_point.client.zmq_channel import ZmqChannel
 from molmo_point.defaults import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, SILENCE_TIMEOUT_S
 from molmo_point.errors import ServerGone, ServiceError, UsageError
-from molmo_point.wire import Op, Picture, Request, ServerInfo, error_from
-from molmo_point.wire.pictures import ArrayEncoding
+from molmo_point.wire import ImagePayload, Op, Request, ServerInfo, error_from
+from molmo_point.wire.image_payload import ArrayEncoding
 
 
 class ZmqPointer(RemotePointer):
@@ -31,7 +31,7 @@ class ZmqPointer(RemotePointer):
         timeout_s: Budget of each call that brings none of its own, seconds.
         connect_timeout_s: How long the constructor waits for the server to say hello.
         key: Key file from `molmo-point keys new`, where the server wants one.
-        arrays: How pictures that are not JPEG, PNG or WebP files are sent: raw and png keep every pixel.
+        arrays: How images that are not JPEG, PNG or WebP files are sent: raw and png keep every pixel.
         camera: As in `RemotePointer`.
         gone_after_s: Seconds of silence after which a call raises `ServerGone`; a live server is never silent. More than a
             restart of the server takes.
@@ -90,14 +90,14 @@ class ZmqTransport:
     def exchange(
         self,
         request: Request,
-        picture: Picture | None,
+        image_payload: ImagePayload | None,
         timeout_s: float,
         cancel_token: CancelToken | None = None,
     ) -> Replies:
         """As `Transport.exchange`."""
         channel = self._take()
         try:
-            yield from channel.exchange(request, picture, timeout_s, cancel_token)
+            yield from channel.exchange(request, image_payload, timeout_s, cancel_token)
         finally:
             self._give_back(channel)
 

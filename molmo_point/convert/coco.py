@@ -29,8 +29,8 @@ def to_coco(
     (the query where there is none) in alphabetic order; boxes have no extent. Each image also carries its "query".
 
     Args:
-        pointings: One, or one for each picture.
-        file_names: Of the pictures, in the same order; None names them by `frame_id`, else by number.
+        pointings: One, or one for each image.
+        file_names: Of the images, in the same order; None names them by `frame_id`, else by number.
 
     Raises:
         UsageError: As many file names as pointings were expected.

@@ -33,10 +33,10 @@ def to_label_studio(
 
     Args:
         pointing: The points; their labels (the query where there is none) must be labels of the project.
-        image: URL of the picture as Label Studio reaches it.
+        image: URL of the image as Label Studio reaches it.
         from_name: Name of the `<KeyPointLabels>` tag in the project's labelling configuration.
         to_name: Name of its `<Image>` tag.
-        size_percent: Diameter of a point on the screen, in percent of the picture's width.
+        size_percent: Diameter of a point on the screen, in percent of the image's width.
     """
     width, height = pointing.image_size
     regions = [
@@ -78,7 +78,7 @@ def from_label_studio(
 
     The inverse of `to_label_studio`; after people have corrected the points, this is how they come back. An annotation that its
     annotator skipped (`was_cancelled`) is left out. One that was submitted without regions means that nothing is there; its
-    picture's size is that of the task's other regions. A point outside by less than `reading.TOLERANCE` is moved onto the edge.
+    image's size is that of the task's other regions. A point outside by less than `reading.TOLERANCE` is moved onto the edge.
 
     Args:
         task: One element of Label Studio's JSON export (not JSON-MIN), or all of them.
@@ -160,9 +160,9 @@ def _from_answer(
             )
         if size is None:
             raise UsageError(
-                "the regions do not hold the picture's size (original_width, original_height): give image_size"
+                "the regions do not hold the image's size (original_width, original_height): give image_size"
                 if points
-                else "expected at least one keypointlabels region in Label Studio's result, got none: the size of the picture "
+                else "expected at least one keypointlabels region in Label Studio's result, got none: the size of the image "
                 "stands in the regions, so an empty answer cannot be read back without image_size"
             )
     except UsageError as error:
@@ -188,7 +188,7 @@ def _read(findings: Findings, region: Json, query: str, name: str) -> None:
 
 
 def _size_in(task: Mapping[str, Any]) -> Size | None:
-    """Return the picture's size as the first region of the task that holds one says."""
+    """Return the image's size as the first region of the task that holds one says."""
     for key in ("annotations", "completions", "predictions"):
         answers = task.get(key)
         for answer in answers if is_list(answers) else ():

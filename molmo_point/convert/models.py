@@ -37,7 +37,7 @@ def from_moondream(answer: Json, query: str, image_size: tuple[int, int]) -> Poi
     Args:
         answer: What `point` or `detect` returned, or the JSON of the HTTP reply.
         query: What was asked for.
-        image_size: (width, height) of the picture in pixels.
+        image_size: (width, height) of the image in pixels.
 
     Raises:
         UsageError: `answer` has another shape, or no entry of it can be read.
@@ -113,7 +113,7 @@ def from_qwen(
 
     Args:
         answer: The text, also in a code fence, or the parsed JSON; entries with "point_2d" [x, y] or "bbox_2d" [x, y, x, y].
-        seen_size: (width, height) in whose pixels the answer counts: Qwen2-VL and Qwen2.5-VL name pixels of the picture after
+        seen_size: (width, height) in whose pixels the answer counts: Qwen2-VL and Qwen2.5-VL name pixels of the image after
             their own resizing (`qwen_seen_size`). None for 0-1000, as Qwen3-VL answers.
 
     The other Args and the Raises are those of `from_moondream`.
@@ -138,7 +138,7 @@ def qwen_seen_size(
     min_pixels: int = 56 * 56,
     max_pixels: int = 14 * 14 * 4 * 1280,
 ) -> tuple[int, int]:
-    """Return the (width, height) that Qwen2-VL and Qwen2.5-VL resize a picture to before they look at it.
+    """Return the (width, height) that Qwen2-VL and Qwen2.5-VL resize an image to before they look at it.
 
     Both sides become multiples of `factor`, the area stays between the two limits, and the shape is kept as well as that allows
     (`smart_resize` of the published processor, whose defaults these are).

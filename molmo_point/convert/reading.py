@@ -123,7 +123,7 @@ def inside(value: float, axis: str) -> float:
     """
     if not -TOLERANCE <= value <= 1.0 + TOLERANCE:
         raise UsageError(
-            f"expected a point inside the picture (0-1 once converted, {TOLERANCE} outside at most), got {axis} = {value!r}"
+            f"expected a point inside the image (0-1 once converted, {TOLERANCE} outside at most), got {axis} = {value!r}"
         )
     return min(max(value, 0.0), 1.0)
 

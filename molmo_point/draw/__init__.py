@@ -1,4 +1,4 @@
-"""A picture with a pointing drawn on it: `molmo_point.draw(image, pointing)`."""
+"""An image with a pointing drawn on it: `molmo_point.draw(image, pointing)`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from molmo_point.draw.drawing import PALETTE, draw
 from molmo_point.draw.lettering import Font
-from molmo_point.draw.picture import PALETTE, draw
 
 __all__ = ["PALETTE", "Font", "draw"]
 

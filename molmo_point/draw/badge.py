@@ -80,7 +80,7 @@ def lay_badge(
     margin, pad = 0.7 * style.letters, 0.6 * style.letters
     large = style.text(number, 1.5)
     room = canvas.right - canvas.left - 2 * margin
-    # On a narrow picture the words shrink and go; the number stays.
+    # On a narrow image the words shrink and go; the number stays.
     for text in (shorten(pointing.query, 36) + trouble, shorten(pointing.query, 16), ""):
         words = style.text(text)
         width = large.size[0] + 2 * pad + (words.size[0] + pad if text else 0)
@@ -93,11 +93,11 @@ def lay_badge(
     return Badge(large, words, rows, head, quiet_corner((width, height), places, margin, canvas))
 
 
-def draw_badge(picture: Image.Image, badge: Badge, found: bool, style: Style) -> None:
+def draw_badge(image: Image.Image, badge: Badge, found: bool, style: Style) -> None:
     """Draw the panel."""
     box = badge.box
-    shapes.pill(picture, box, PANEL, 0.25 * style.letters, corner=0.36 * badge.head)
-    pen = ImageDraw.Draw(picture)
+    shapes.pill(image, box, PANEL, 0.25 * style.letters, corner=0.36 * badge.head)
+    pen = ImageDraw.Draw(image)
     left, middle = box.left + 0.6 * style.letters, box.top + badge.head / 2
     badge.number.draw(pen, (left, middle), ACCENT if found else shapes.WHITE)
     badge.words.draw(
@@ -106,7 +106,7 @@ def draw_badge(picture: Image.Image, badge: Badge, found: bool, style: Style) ->
     middle = box.top + badge.head + 0.45 * style.letters
     for row in badge.rows:
         radius = 0.38 * style.letters
-        shapes.ring(picture, left + radius, middle, radius, 1.3 * style.line, row.colour)
+        shapes.ring(image, left + radius, middle, radius, 1.3 * style.line, row.colour)
         row.name.draw(pen, (left + 1.3 * style.letters, middle), shapes.WHITE)
         right = box.right - 0.6 * style.letters - row.count.size[0]
         row.count.draw(pen, (right, middle), GREY)

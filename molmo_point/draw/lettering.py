@@ -105,7 +105,7 @@ class Line:
         """Draw the line.
 
         Args:
-            pen: Of the picture.
+            pen: Of the image.
             place: Left end, at half the height of a capital letter; its middle where `centred`.
             fill: Colour.
             centred: Put the middle of the line at `place`.

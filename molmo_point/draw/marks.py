@@ -61,7 +61,7 @@ class Marks:
         return self.many or (len(self.places) > FEW and one_label)
 
 
-def draw_ellipses(picture: Image.Image, marks: Marks) -> None:
+def draw_ellipses(image: Image.Image, marks: Marks) -> None:
     """Draw where each point lies with 95 % probability, if that is known and there is room for it."""
     if len(marks.places) > CROWD:
         return
@@ -70,34 +70,34 @@ def draw_ellipses(picture: Image.Image, marks: Marks) -> None:
         marks.pointing.points, marks.places, marks.colours, strict=True
     ):
         if point.covariance is not None:
-            spread = _in_pixels(point.covariance, *picture.size)
+            spread = _in_pixels(point.covariance, *image.size)
             shapes.error_ellipse(
-                picture, *place, spread, SIGMAS_95, width, colour, tint=not marks.many
+                image, *place, spread, SIGMAS_95, width, colour, tint=not marks.many
             )
 
 
-def draw_marks(picture: Image.Image, marks: Marks, taken: Sequence[Box]) -> None:
+def draw_marks(image: Image.Image, marks: Marks, taken: Sequence[Box]) -> None:
     """Draw the markers, and next to them what fits without covering another one.
 
     Args:
-        picture: RGBA, changed in place.
+        image: RGBA, changed in place.
         marks: What to draw.
         taken: Places that must stay free.
     """
     style, wanted = marks.style, (11 if marks.numbered else 9) * marks.style.unit
     radius = marker_radius(marks.places, wanted, 0.3 if marks.many else 0.5)
-    whole = [_inside(place, 1.12 * radius, picture.size) for place in marks.places]
+    whole = [_inside(place, 1.12 * radius, image.size) for place in marks.places]
     for place, centre, colour in zip(marks.places, whole, marks.colours, strict=True):
         if place != centre:  # the marker stays whole at the edge; a line leads to the point
-            shapes.line(picture, centre, place, style.line, colour)
+            shapes.line(image, centre, place, style.line, colour)
     if marks.many:
-        _draw_many(picture, marks, whole, radius, taken)
+        _draw_many(image, marks, whole, radius, taken)
     else:
-        _draw_some(picture, marks, whole, radius, taken)
+        _draw_some(image, marks, whole, radius, taken)
 
 
 def _draw_many(
-    picture: Image.Image,
+    image: Image.Image,
     marks: Marks,
     whole: Sequence[Place],
     radius: float,
@@ -107,15 +107,15 @@ def _draw_many(
     style = marks.style
     width = max(1.0, min(1.5 * style.line, 0.3 * radius))
     for centre, colour in zip(whole, marks.colours, strict=True):
-        shapes.ring(picture, *centre, radius, width, colour)
+        shapes.ring(image, *centre, radius, width, colour)
     if not marks.labels or len(whole) > CROWD:
         return
     times = min(0.7, max(0.5, 1.3 * radius / style.letters))
     numbers = [style.text(str(point.index + 1), times) for point in marks.pointing.points]
     sizes = [(line.size[0] + 2.0, line.size[1] + 2.0) for line in numbers]
-    canvas = Box(0, 0, *picture.size)
+    canvas = Box(0, 0, *image.size)
     boxes = place_labels(whole, sizes, radius + width, canvas, taken, near=True)
-    pen = ImageDraw.Draw(picture)
+    pen = ImageDraw.Draw(image)
     for line, box in zip(numbers, boxes, strict=True):
         if box is not None:
             middle = ((box.left + box.right) / 2, (box.top + box.bottom) / 2)
@@ -124,7 +124,7 @@ def _draw_many(
 
 
 def _draw_some(
-    picture: Image.Image,
+    image: Image.Image,
     marks: Marks,
     whole: Sequence[Place],
     radius: float,
@@ -135,23 +135,23 @@ def _draw_some(
     texts = [_words(marks, index) for index in range(len(points))]
     boxes: list[Box | None] = [None] * len(points)
     if any(texts):
-        canvas = Box(0, 0, *picture.size).grown(-0.3 * style.letters)
+        canvas = Box(0, 0, *image.size).grown(-0.3 * style.letters)
         sizes = [_label_size(words, style) for words in texts]
         boxes = place_labels(whole, sizes, radius * 1.15, canvas, taken)
     for place, box, words, colour in zip(whole, boxes, texts, marks.colours, strict=True):
         if box is not None and words:
             near = box.nearest(*place)
             if math.dist(near, place) > 2.2 * radius:
-                shapes.line(picture, place, near, style.line, colour)
+                shapes.line(image, place, near, style.line, colour)
     for place, colour in zip(whole, marks.colours, strict=True):
-        shapes.disc(picture, *place, radius, colour)
+        shapes.disc(image, *place, radius, colour)
     for point, place, box, words, colour in zip(
         points, whole, boxes, texts, marks.colours, strict=True
     ):
         if box is not None and words:
-            _draw_label(picture, box, words, style)
+            _draw_label(image, box, words, style)
         elif marks.labels and len(points) > 1:
-            _write_number(picture, place, radius, point.index + 1, colour, style)
+            _write_number(image, place, radius, point.index + 1, colour, style)
 
 
 def _words(marks: Marks, index: int) -> list[tuple[Line, Colour]]:
@@ -175,10 +175,10 @@ def _label_size(words: Sequence[tuple[Line, Colour]], style: Style) -> Place:
 
 
 def _draw_label(
-    picture: Image.Image, box: Box, words: Sequence[tuple[Line, Colour]], style: Style
+    image: Image.Image, box: Box, words: Sequence[tuple[Line, Colour]], style: Style
 ) -> None:
-    shapes.pill(picture, box, PANEL, 0.2 * style.letters)
-    pen = ImageDraw.Draw(picture)
+    shapes.pill(image, box, PANEL, 0.2 * style.letters)
+    pen = ImageDraw.Draw(image)
     left, middle = box.left + style.pad, (box.top + box.bottom) / 2
     for line, colour in words:
         line.draw(pen, (left, middle), colour)
@@ -186,7 +186,7 @@ def _draw_label(
 
 
 def _write_number(
-    picture: Image.Image, place: Place, radius: float, number: int, colour: Colour, style: Style
+    image: Image.Image, place: Place, radius: float, number: int, colour: Colour, style: Style
 ) -> None:
     """Write a point's number into its marker, if it can be read there."""
     text = str(number)
@@ -196,11 +196,11 @@ def _write_number(
     bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 150
     fill = shapes.SHADOW if bright else shapes.WHITE
     line = style.text(text, size / style.letters)
-    line.draw(ImageDraw.Draw(picture), place, fill, centred=True)
+    line.draw(ImageDraw.Draw(image), place, fill, centred=True)
 
 
 def _inside(place: Place, margin: float, size: tuple[int, int]) -> Place:
-    """Return the place nearest to it where a marker of that radius is whole; its own middle on a picture that is too small."""
+    """Return the place nearest to it where a marker of that radius is whole; its own middle on an image that is too small."""
     x, y = (
         min(max(at, min(margin, side / 2)), max(side - margin, side / 2))
         for at, side in zip(place, size, strict=True)

@@ -1,4 +1,4 @@
-"""Smooth shapes on a picture: each is drawn several times too large on a small canvas of its own, then scaled down."""
+"""Smooth shapes on an image: each is drawn several times too large on a small canvas of its own, then scaled down."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ _MOST_PIXELS = 16_000_000
 Painter = Callable[
     [ImageDraw.ImageDraw, Callable[[float, float], tuple[float, float]], float], None
 ]
-"""Draws on the oversized canvas: (pen, function from the picture's pixels to the canvas's, oversize)."""
+"""Draws on the oversized canvas: (pen, function from the image's pixels to the canvas's, oversize)."""
 
 
-def stamp(picture: Image.Image, box: Box, paint: Painter, blur_px: float = 0.0) -> None:
-    """Paint on an RGBA picture, smoothly.
+def stamp(image: Image.Image, box: Box, paint: Painter, blur_px: float = 0.0) -> None:
+    """Paint on an RGBA image, smoothly.
 
     Args:
-        picture: RGBA, changed in place.
-        box: What the painting covers, in the picture's pixels; parts outside the picture are lost.
+        image: RGBA, changed in place.
+        box: What the painting covers, in the image's pixels; parts outside the image are lost.
         paint: See `Painter`.
-        blur_px: Standard deviation of a Gaussian blur, in the picture's pixels; the box must leave room for it.
+        blur_px: Standard deviation of a Gaussian blur, in the image's pixels; the box must leave room for it.
     """
     left, top = max(0, math.floor(box.left)), max(0, math.floor(box.top))
-    right = min(picture.width, math.ceil(box.right))
-    bottom = min(picture.height, math.ceil(box.bottom))
+    right = min(image.width, math.ceil(box.right))
+    bottom = min(image.height, math.ceil(box.bottom))
     if right <= left or bottom <= top:
         return
     size = (right - left, bottom - top)
@@ -53,10 +53,10 @@ def stamp(picture: Image.Image, box: Box, paint: Painter, blur_px: float = 0.0) 
     small = canvas.reduce(oversize) if oversize > 1 else canvas
     if blur_px > 0:
         small = small.filter(ImageFilter.GaussianBlur(blur_px))
-    picture.alpha_composite(small, (left, top))
+    image.alpha_composite(small, (left, top))
 
 
-def disc(picture: Image.Image, x: float, y: float, radius: float, colour: Colour) -> None:
+def disc(image: Image.Image, x: float, y: float, radius: float, colour: Colour) -> None:
     """Draw a marker: a disc of one colour in a white ring, on a soft shadow that lifts it off any background."""
     shadow = radius * 0.35
 
@@ -71,14 +71,14 @@ def disc(picture: Image.Image, x: float, y: float, radius: float, colour: Colour
         return paint
 
     room = Box(x - radius, y - radius, x + radius, y + radius)
-    stamp(picture, room.grown(radius), ball(radius * 1.12, (*SHADOW, 190)), blur_px=shadow)
-    stamp(picture, room.grown(2), ball(radius * 1.06, (*SHADOW, 150)))
-    stamp(picture, room, ball(radius, (*WHITE, 255)))
-    stamp(picture, room, ball(radius * 0.78, (*colour, 255)))
+    stamp(image, room.grown(radius), ball(radius * 1.12, (*SHADOW, 190)), blur_px=shadow)
+    stamp(image, room.grown(2), ball(radius * 1.06, (*SHADOW, 150)))
+    stamp(image, room, ball(radius, (*WHITE, 255)))
+    stamp(image, room, ball(radius * 0.78, (*colour, 255)))
 
 
 def ring(
-    picture: Image.Image, x: float, y: float, radius: float, width: float, colour: Colour
+    image: Image.Image, x: float, y: float, radius: float, width: float, colour: Colour
 ) -> None:
     """Draw a marker that leaves what is inside it free: a circle of one colour between a dark and a white one."""
     bands = (
@@ -98,11 +98,11 @@ def ring(
                 box, outline=fill, width=max(1, round((outer - max(0.0, inner)) * oversize))
             )
 
-    stamp(picture, Box(x - radius, y - radius, x + radius, y + radius).grown(2 * width), paint)
+    stamp(image, Box(x - radius, y - radius, x + radius, y + radius).grown(2 * width), paint)
 
 
 def pill(
-    picture: Image.Image,
+    image: Image.Image,
     box: Box,
     fill: tuple[int, int, int, int],
     shadow_px: float,
@@ -125,12 +125,12 @@ def pill(
 
         return paint
 
-    stamp(picture, box.grown(4 * shadow_px), slab((*SHADOW, 130)), blur_px=shadow_px)
-    stamp(picture, box, slab(fill))
+    stamp(image, box.grown(4 * shadow_px), slab((*SHADOW, 130)), blur_px=shadow_px)
+    stamp(image, box, slab(fill))
 
 
 def line(
-    picture: Image.Image,
+    image: Image.Image,
     start: tuple[float, float],
     end: tuple[float, float],
     width: float,
@@ -151,11 +151,11 @@ def line(
         ) -> None:
             pen.line((at(*start), at(*end)), fill, max(1, round(thickness * oversize)))
 
-        stamp(picture, box, paint)
+        stamp(image, box, paint)
 
 
 def error_ellipse(
-    picture: Image.Image,
+    image: Image.Image,
     x: float,
     y: float,
     covariance_px: Covariance,
@@ -168,16 +168,16 @@ def error_ellipse(
     """Draw the region of a Gaussian within `deviations` standard deviations.
 
     Args:
-        picture: RGBA, changed in place.
+        image: RGBA, changed in place.
         x, y: Mean, in pixels.
         covariance_px: (xx, xy, yy) in pixels squared.
         sigmas: Radius in standard deviations; 2.45 holds 95 %.
         width: Of the outline, in pixels.
         colour: Of the outline.
-        tint: Tint the inside with the colour, the less the more of the picture it covers; large ones are outlines only.
+        tint: Tint the inside with the colour, the less the more of the image it covers; large ones are outlines only.
     """
     outline = ellipse_outline(x, y, covariance_px, sigmas)
-    alpha = _tint(covariance_px, sigmas, picture.width * picture.height) if tint else 0
+    alpha = _tint(covariance_px, sigmas, image.width * image.height) if tint else 0
     box = Box(*outline.min(axis=0).tolist(), *outline.max(axis=0).tolist()).grown(3 * width)
 
     def paint(
@@ -193,11 +193,11 @@ def error_ellipse(
         pen.line(ring, (*WHITE, 255), max(1, round(2.1 * width * oversize)))
         pen.line(ring, (*colour, 255), max(1, round(1.2 * width * oversize)))
 
-    stamp(picture, box, paint)
+    stamp(image, box, paint)
 
 
 def _tint(covariance_px: Covariance, sigmas: float, area_px: float) -> int:
-    """Return the opacity 0-255 of an ellipse's inside: 70 up to 2 % of the picture, then less, so that none hides it."""
+    """Return the opacity 0-255 of an ellipse's inside: 70 up to 2 % of the image, then less, so that none hides it."""
     xx, xy, yy = covariance_px
     area = math.pi * sigmas**2 * math.sqrt(max(0.0, xx * yy - xy * xy))
     return round(70 * min(1.0, 0.02 * area_px / area)) if 0 < area < 0.2 * area_px else 0

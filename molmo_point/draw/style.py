@@ -1,4 +1,4 @@
-"""Sizes of one drawing, all from one unit that grows with the picture."""
+"""Sizes of one drawing, all from one unit that grows with the image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Style:
     """Sizes in the drawing's pixels.
 
     Attributes:
-        unit: 1 for a picture of about 640x400.
+        unit: 1 for an image of about 640x400.
         font_path: A font file to use, or None.
     """
 
@@ -27,7 +27,7 @@ class Style:
 
     @classmethod
     def of(cls, width: int, height: int, font_path: str | None) -> Style:
-        """Return the style of a picture of that size."""
+        """Return the style of an image of that size."""
         unit = max(0.75, min(min(width, height) / 400, math.sqrt(width * height) / 640))
         return cls(unit, font_path)
 

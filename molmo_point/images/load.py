@@ -104,13 +104,13 @@ def _unidentified(data: bytes) -> str:
     known = sniff(data)
     if known is not None:
         return (
-            f"is not a picture that can be read: it begins like {known.upper()}, but is damaged or cut short, or of a kind that "
+            f"is not an image that can be read: it begins like {known.upper()}, but is damaged or cut short, or of a kind that "
             "is not read: save it as 8-bit PNG or JPEG"
         )
     other = other_kind(data)
     if other is not None:
-        return f"is not a picture that can be read: it is {other}"
-    return f"is not a picture that can be read (first bytes {data[:8]!r}): use {READABLE}"
+        return f"is not an image that can be read: it is {other}"
+    return f"is not an image that can be read (first bytes {data[:8]!r}): use {READABLE}"
 
 
 def _register_heif(name: str) -> None:

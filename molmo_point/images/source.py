@@ -82,6 +82,6 @@ def _read(path: Path) -> bytes:
         raise ImageError(f"{name} cannot be read: {reason}") from error
     if size > MAX_FILE_BYTES or len(data) > MAX_FILE_BYTES:
         raise ImageError(
-            f"{name} has {max(size, len(data)):,} bytes, the limit is {MAX_FILE_BYTES:,}: make the picture smaller"
+            f"{name} has {max(size, len(data)):,} bytes, the limit is {MAX_FILE_BYTES:,}: make the image smaller"
         )
     return data

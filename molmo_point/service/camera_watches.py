@@ -15,7 +15,7 @@ from molmo_point.errors import Busy, MissingExtra, PointError, Refused, UsageErr
 from molmo_point.images import load_image
 from molmo_point.service.dispatcher import Dispatcher
 from molmo_point.service.in_process import InProcessTransport
-from molmo_point.wire import Buffer, Op, Picture, Request, WireError, check_picture
+from molmo_point.wire import Buffer, ImagePayload, Op, Request, WireError, check_image_payload
 from molmo_point.wording import counted
 
 log = logging.getLogger(__name__)
@@ -62,11 +62,11 @@ class CameraWatches:
             self._watched.pop(camera).stop()
             self._dispatcher.cameras.release(camera, ("zmq", caller))
         elif payload is None or request.image is None:
-            raise WireError("frame needs a picture")
+            raise WireError("frame needs an image")
         else:
-            picture = Picture(request.image, payload)
-            check_picture(picture, self._dispatcher.settings.max_pixels)
-            watched.put(picture, request)
+            image_payload = ImagePayload(request.image, payload)
+            check_image_payload(image_payload, self._dispatcher.settings.max_pixels)
+            watched.put(image_payload, request)
 
     def stop(self) -> None:
         """End every watch; returns when its threads have ended, after `STOPS_S` seconds each at the latest."""
@@ -113,7 +113,7 @@ class WatchedCamera:
         self._max_pixels = dispatcher.settings.max_pixels
         self.fed = time.monotonic()
         self._problem: PointError | None = None
-        self._newest: tuple[Picture, Request] | None = None
+        self._newest: tuple[ImagePayload, Request] | None = None
         self._changed = threading.Condition()
         self._stopping = False
         pointer = RemotePointer(InProcessTransport(dispatcher), camera=camera)
@@ -123,14 +123,14 @@ class WatchedCamera:
         self._thread = threading.Thread(target=self._run, name=f"camera-{camera}", daemon=True)
         self._thread.start()
 
-    def put(self, picture: Picture, request: Request) -> None:
+    def put(self, image_payload: ImagePayload, request: Request) -> None:
         """Take the place of a frame that still waits; raise what an earlier frame ended with."""
         with self._changed:
             problem, self._problem = self._problem, None
             if problem is not None:
                 raise problem
             self.fed = time.monotonic()
-            self._newest = (picture, request)
+            self._newest = (image_payload, request)
             self._changed.notify()
 
     def stop(self) -> None:
@@ -151,10 +151,10 @@ class WatchedCamera:
                     break
                 if self._newest is None:
                     continue
-                (picture, request), self._newest = self._newest, None
+                (image_payload, request), self._newest = self._newest, None
             try:
                 self._watch.frame(
-                    load_image(picture.image(), max_pixels=self._max_pixels),
+                    load_image(image_payload.image(), max_pixels=self._max_pixels),
                     stamp_ns=request.stamp_ns,
                 )
             except PointError as error:

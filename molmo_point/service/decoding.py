@@ -2,7 +2,7 @@
 
 A Pointer that answers one question after the other reads small images itself: it is free when it does.
 
-A deadline that passes meanwhile is told on time by the queue. What one picture may cost at most is bounded here: its pixels, and
+A deadline that passes meanwhile is told on time by the queue. What one image may cost at most is bounded here: its pixels, and
 the number of passes that a JPEG makes over them.
 """
 
@@ -17,7 +17,7 @@ from molmo_point.service.file_structure import check_png, jpeg_scans
 from molmo_point.service.job import Job
 from molmo_point.service.request_queue import RequestQueue
 from molmo_point.service.sequential import internal_error
-from molmo_point.wire import Picture
+from molmo_point.wire import ImagePayload
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ MAX_SCANS = 64
 """Scans of one JPEG. Cameras write 1, progressive encoders about 10."""
 
 MAX_WORK = 16
-"""Scans of a JPEG times its pixels, in units of the largest picture: 5 s of one core at 50 megapixels."""
+"""Scans of a JPEG times its pixels, in units of the largest image: 5 s of one core at 50 megapixels."""
 
 THREADS = 2
 STOPS_S = 5.0
@@ -39,19 +39,19 @@ STOPS_S = 5.0
 
 
 def decode_pixels(
-    picture: Picture, size: tuple[int, int] | None, max_pixels: int
+    image_payload: ImagePayload, size: tuple[int, int] | None, max_pixels: int
 ) -> tuple[int, bool]:
     """Return how many pixels have to be decoded, 0 for raw ones, and whether that takes little time.
 
     Args:
-        picture: As it came.
+        image_payload: As it came.
         size: (width, height) as its first bytes say, None where they do not.
-        max_pixels: Largest picture.
+        max_pixels: Largest image.
 
     Raises:
-        ImageError: It takes more work than any camera's picture, or states two sizes.
+        ImageError: It takes more work than any camera's image, or states two sizes.
     """
-    encoding = picture.header.encoding
+    encoding = image_payload.header.encoding
     if encoding == "raw":
         return 0, True
     if size is None or encoding not in QUICK_FILES:
@@ -60,13 +60,13 @@ def decode_pixels(
     scans = 1
     if encoding == "jpeg":
         most = min(MAX_SCANS, MAX_WORK * max_pixels // pixels)
-        scans = jpeg_scans(picture.data, most)
+        scans = jpeg_scans(image_payload.data, most)
         if scans > most:
             raise ImageError(
                 f"the JPEG has more than {most} scans over its {pixels:,} pixels: save it as a baseline JPEG"
             )
     elif encoding == "png":
-        check_png(picture.data)
+        check_png(image_payload.data)
     return pixels, pixels * scans <= QUICK_PIXELS
 
 
@@ -105,14 +105,14 @@ class Decoding:
 
     def _decode(self, job: Job) -> None:
         try:
-            picture = job.picture
-            if picture is not None and not job.finished:
-                job.decoded = load_image(picture.image(), max_pixels=self._max_pixels)
+            image_payload = job.image_payload
+            if image_payload is not None and not job.finished:
+                job.decoded = load_image(image_payload.image(), max_pixels=self._max_pixels)
         except PointError as error:
             self._queue.remove(job)
             job.fail(error)
         except Exception as error:
-            log.exception("a picture could not be decoded")
+            log.exception("an image could not be decoded")
             self._queue.remove(job)
             job.fail(internal_error(error))
         finally:

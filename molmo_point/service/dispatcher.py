@@ -24,19 +24,19 @@ from molmo_point.service.worker import Worker
 from molmo_point.wire import (
     QUESTIONS,
     Buffer,
+    ImagePayload,
     Op,
-    Picture,
     Publication,
     Reply,
     Request,
     ServerInfo,
     UnknownRequest,
     WireError,
-    check_picture,
+    check_image_payload,
 )
 
 TEXT = frozenset({Op.ASK, Op.STREAM_TEXT})
-"""Questions that some models answer without a picture."""
+"""Questions that some models answer without an image."""
 
 
 class Dispatcher:
@@ -121,7 +121,7 @@ class Dispatcher:
 
         Args:
             request: Its header; a question, an `open` or a `close`.
-            payload: The picture's bytes.
+            payload: The image's bytes.
             caller: Whose request it is, the same after a reconnection.
             transport: Where it came from.
             owner: The connection that `listener` belongs to.
@@ -133,10 +133,10 @@ class Dispatcher:
         Raises:
             PointError: It is refused; nothing is remembered of it.
         """
-        picture = _picture(request, payload)
+        image_payload = _image_payload(request, payload)
         job = Job(
             request,
-            picture,
+            image_payload,
             caller=caller,
             transport=transport,
             default_timeout_s=self.settings.default_timeout_s,
@@ -146,7 +146,7 @@ class Dispatcher:
         )
         known = self._cache.find(job.key)
         if known is None:
-            job.decode_pixels, job.quick = self._check(request, picture)
+            job.decode_pixels, job.quick = self._check(request, image_payload)
             known = self._cache.add(job)
         if known is not None:
             repeats = job.repeats(known)
@@ -158,7 +158,7 @@ class Dispatcher:
             # connection, may count from 1 again.
             if repeats is False and job.turn == known.turn:
                 raise WireError(f"id {request.id} was used before, for another question")
-            job.decode_pixels, job.quick = self._check(request, picture)
+            job.decode_pixels, job.quick = self._check(request, image_payload)
             self._cache.replace(job)
         job.on_finish(self._finished)
         job.listen(owner, listener)
@@ -232,26 +232,26 @@ class Dispatcher:
         if self.cameras.claim(camera, (job.transport, job.camera_owner)):
             self.publish(Publication(camera=camera, pointing=reply.pointing))
 
-    def _check(self, request: Request, picture: Picture | None) -> tuple[int, bool]:
+    def _check(self, request: Request, image_payload: ImagePayload | None) -> tuple[int, bool]:
         """Refuse what cannot be answered; return `Job.decode_pixels` and `Job.quick`."""
         if request.op in QUESTIONS:
             check_query(request.query, self.settings.max_query_chars)
-            without = picture is None and request.view is None
-            if picture is not None and request.view is not None:
-                raise WireError(f"{request.op} needs a picture or an opened view, one of them")
+            without = image_payload is None and request.view is None
+            if image_payload is not None and request.view is not None:
+                raise WireError(f"{request.op} needs an image or an opened view, one of them")
             if without and not (request.op in TEXT and self.worker.takes_text):
-                raise WireError(f"{request.op} needs a picture or an opened view, one of them")
-        elif request.op is Op.OPEN and picture is None:
-            raise WireError("open needs a picture")
+                raise WireError(f"{request.op} needs an image or an opened view, one of them")
+        elif request.op is Op.OPEN and image_payload is None:
+            raise WireError("open needs an image")
         elif request.op is Op.CLOSE and request.view is None:
             raise WireError('close needs "view", the handle of an opened picture')
-        if picture is None:
+        if image_payload is None:
             return 0, True
-        size = check_picture(picture, self.settings.max_pixels)
-        return decode_pixels(picture, size, self.settings.max_pixels)
+        size = check_image_payload(image_payload, self.settings.max_pixels)
+        return decode_pixels(image_payload, size, self.settings.max_pixels)
 
 
-def _picture(request: Request, payload: Buffer | None) -> Picture | None:
+def _image_payload(request: Request, payload: Buffer | None) -> ImagePayload | None:
     if payload is None or request.image is None:
         return None
-    return Picture(request.image, payload)
+    return ImagePayload(request.image, payload)

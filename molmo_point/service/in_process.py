@@ -9,7 +9,7 @@ from molmo_point.client.cancellation import CancelToken
 from molmo_point.client.transport import Replies
 from molmo_point.errors import TimedOut
 from molmo_point.service.dispatcher import Dispatcher
-from molmo_point.wire import Picture, Reply, Request, ServerInfo
+from molmo_point.wire import ImagePayload, Reply, Request, ServerInfo
 
 GRACE_S = 1.0
 
@@ -25,7 +25,7 @@ class InProcessTransport:
     def exchange(
         self,
         request: Request,
-        picture: Picture | None,
+        image_payload: ImagePayload | None,
         timeout_s: float,
         cancel_token: CancelToken | None = None,
     ) -> Replies:
@@ -34,20 +34,20 @@ class InProcessTransport:
         cancel_token = cancel_token or CancelToken()
         # The dispatcher ends a request at once, and its last reply wakes the thread that waits here.
         with cancel_token.on_cancel(lambda: self._dispatcher.cancel(caller, request.id)):
-            yield from self._exchange(caller, request, picture, timeout_s, cancel_token)
+            yield from self._exchange(caller, request, image_payload, timeout_s, cancel_token)
 
     def _exchange(
         self,
         caller: str,
         request: Request,
-        picture: Picture | None,
+        image_payload: ImagePayload | None,
         timeout_s: float,
         cancel_token: CancelToken,
     ) -> Replies:
         replies: queue.Queue[Reply] = queue.Queue()
         job = self._dispatcher.submit(
             request,
-            picture.data if picture is not None else None,
+            image_payload.data if image_payload is not None else None,
             caller=caller,
             transport="watch",
             owner=replies,

@@ -11,7 +11,7 @@ from molmo_point.errors import Cancelled, PointError, TimedOut
 from molmo_point.images import Array
 from molmo_point.pointer import ImageLike
 from molmo_point.points import Point, Pointing, Text
-from molmo_point.wire import Buffer, Picture, Reply, Request, ViewInfo, error_body
+from molmo_point.wire import Buffer, ImagePayload, Reply, Request, ViewInfo, error_body
 
 Listener = Callable[[Reply], None]
 """Takes each reply; is called from any thread and must neither block nor raise."""
@@ -35,7 +35,7 @@ class Job:
 
     Attributes:
         request: The header.
-        picture: The image as it came; None once the job is finished.
+        image_payload: The image as it came; None once the job is finished.
         caller: Whose request it is, within its transport: stays the same over reconnections.
         turn: Whose turn it counts for in the request queue.
         camera_owner: Who asks, as far as the ownership of a camera's name goes.
@@ -52,7 +52,7 @@ class Job:
     def __init__(
         self,
         request: Request,
-        picture: Picture | None,
+        image_payload: ImagePayload | None,
         *,
         caller: str,
         transport: Transport,
@@ -62,7 +62,7 @@ class Job:
         once: bool = False,
     ) -> None:
         self.request = request
-        self.picture = picture
+        self.image_payload = image_payload
         self.caller = caller
         self.turn = turn or (transport, caller)
         self.camera_owner = camera_owner or caller
@@ -70,13 +70,13 @@ class Job:
         self.arrived = time.monotonic()
         self.deadline = self.arrived + (request.timeout_s or default_timeout_s)
         self.cancelled = False
-        self.nbytes = len(picture.data) if picture is not None else 0
+        self.nbytes = len(image_payload.data) if image_payload is not None else 0
         self.once = once
         self.decode_pixels = 0
         self.quick = True
         self.decoded: Array | None = None
         # Kept past the answer, for as long as the reply cache has room for it.
-        self._content: Buffer | None = picture.data if picture is not None else None
+        self._content: Buffer | None = image_payload.data if image_payload is not None else None
         self._stop: Callable[[], None] | None = None
         self._lock = threading.Lock()
         self._replies: list[Reply] = []
@@ -90,10 +90,10 @@ class Job:
 
     def image(self) -> ImageLike | None:
         """Return the image, decoded or as it came; None for a job that was cancelled just now."""
-        decoded, picture = self.decoded, self.picture
+        decoded, image_payload = self.decoded, self.image_payload
         if decoded is not None:
             return decoded
-        return picture.image() if picture is not None else None
+        return image_payload.image() if image_payload is not None else None
 
     def repeats(self, earlier: Job) -> bool | None:
         """Whether it asks exactly what `earlier` asked: every field of the header, and the same image byte for byte.
@@ -205,7 +205,7 @@ class Job:
             reply = Reply(id=self.request.id, seq=seq, last=last, type=kind, **value)
             self._replies.append(reply)
             if last:
-                self.picture = self._stop = self.decoded = None
+                self.image_payload = self._stop = self.decoded = None
                 if self.once:
                     self._content = None
             for listener in self._listeners.values():

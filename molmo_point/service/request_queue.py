@@ -34,8 +34,8 @@ class RequestQueue:
 
     Args:
         capacity: Jobs that wait.
-        max_bytes: Of their pictures together.
-        decode_ahead: Pixels of the pictures that may be decoded, or under way to be, before their turn.
+        max_bytes: Of their images together.
+        decode_ahead: Pixels of the images that may be decoded, or under way to be, before their turn.
 
     Attributes:
         idle_task: What `take` does while it waits.
@@ -176,7 +176,7 @@ class RequestQueue:
         return taken
 
     def take_to_decode(self, wait_s: float) -> Job | None:
-        """Return the next job whose picture is to be decoded; it stays in the queue. None when none came in time."""
+        """Return the next job whose image is to be decoded; it stays in the queue. None when none came in time."""
         with self._to_decode:
             job = self._next_to_decode()
             if job is None and not self.closed:

@@ -35,7 +35,7 @@ class ServeOptions:
         http: (host, port), or None.
         curve_dir: Folder of keys for ZeroMQ.
         tokens: For HTTP.
-        image_hosts: Hosts that pictures may be fetched from.
+        image_hosts: Hosts that images may be fetched from.
         inner_hosts: Allow those to be inside this network.
         allow_hosts: Host names of this server behind a proxy, as in `HttpOptions`.
         allow_origins: Origins whose web pages may ask, too.

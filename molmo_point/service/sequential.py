@@ -90,7 +90,7 @@ class SequentialAnswers:
         if job.request.view is not None:
             ask_view(self._views.get(job.request.view), job)
         else:
-            ask_picture(self._pointer, job)
+            ask_image(self._pointer, job)
 
     def finish(self, grace_s: float, refusal: Callable[[], PointError]) -> None:
         """Fail the jobs that were admitted and not begun."""
@@ -152,7 +152,7 @@ def ask_view(view: View, job: Job) -> None:
         _run_text_stream(view.stream_text(query, timeout_s=left_s), job)
 
 
-def ask_picture(pointer: Pointer, job: Job) -> None:
+def ask_image(pointer: Pointer, job: Job) -> None:
     """Answer a question that brings its image."""
     image = job.image()
     if image is None:  # cancelled just now

@@ -56,7 +56,7 @@ class Views:
         """
         held = self._held.get(handle)
         if held is None:
-            raise ViewGone("that opened picture is no longer held")
+            raise ViewGone("that opened image is no longer held")
         held.used = time.monotonic()
         self._held.move_to_end(handle)
         return held.view
@@ -78,7 +78,7 @@ class Views:
             held.view.close()
         except Exception:
             # One view that cannot be closed must not keep the others open.
-            log.exception("closing an opened picture failed")
+            log.exception("closing an opened image failed")
 
 
 def answer_view_request(pointer: Pointer, views: Views, job: Job) -> bool:

@@ -41,7 +41,7 @@ def start_cost(start: str, folder: Path) -> None:
 
 
 def read_cost(folder: Path) -> list[dict[str, Any]]:
-    """Return the rows of a folder's cost.json (run, stage, cpu_s, pictures); an empty list where there is none."""
+    """Return the rows of a folder's cost.json (run, stage, cpu_s, images); an empty list where there is none."""
     path = folder / COST_FILE
     if not path.exists():
         return []
@@ -58,5 +58,5 @@ def read_cost(folder: Path) -> list[dict[str, Any]]:
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"{path} is damaged ({error}): expected rows of run, stage, cpu_s and pictures; remove it to count the cost from here"
+            f"{path} is damaged ({error}): expected rows of run, stage, cpu_s and images; remove it to count the cost from here"
         ) from error

@@ -1,14 +1,14 @@
 """The wire format, without any socket: what a message is made of.
 
-A request is a JSON header frame and, where a picture goes along, the picture's bytes as a second frame of their own. A reply and
+A request is a JSON header frame and, where an image goes along, the image's bytes as a second frame of their own. A reply and
 a publication are JSON. Both sides speak the same values (`Pointing`, `Point`). docs/wire.md is the specification for everybody
 who does not use this package.
 
-messages    the values: Request, Reply, Publication and what they hold
-codec       values to frames and back
-failures    exceptions to error bodies and back
-filesize    a picture file's size from its first bytes
-pictures    what a user has, made into a payload; what came in, checked
+messages       the values: Request, Reply, Publication and what they hold
+codec          values to frames and back
+errors         exceptions to error bodies and back
+image_header   an image file's size from its first bytes
+image_payload  what a user has, made into a payload; what came in, checked
 """
 
 from molmo_point.images.formats import sniff
@@ -24,10 +24,10 @@ from molmo_point.wire.codec import (
     encode_request,
     first_problem,
     peek_id,
-    read,
     topic,
+    validate_lenient,
 )
-from molmo_point.wire.failures import (
+from molmo_point.wire.errors import (
     UnknownRequest,
     UnknownValue,
     ViewGone,
@@ -35,7 +35,13 @@ from molmo_point.wire.failures import (
     error_body,
     error_from,
 )
-from molmo_point.wire.filesize import stored_size
+from molmo_point.wire.image_header import stored_size
+from molmo_point.wire.image_payload import (
+    ArrayEncoding,
+    ImagePayload,
+    check_image_payload,
+    make_image_payload,
+)
 from molmo_point.wire.messages import (
     ENVELOPE,
     QUESTIONS,
@@ -50,7 +56,6 @@ from molmo_point.wire.messages import (
     Track,
     ViewInfo,
 )
-from molmo_point.wire.pictures import ArrayEncoding, Picture, check_picture, picture_from
 
 __all__ = [
     "ENVELOPE",
@@ -62,8 +67,8 @@ __all__ = [
     "Buffer",
     "ErrorBody",
     "ImageHeader",
+    "ImagePayload",
     "Op",
-    "Picture",
     "Publication",
     "Reply",
     "Request",
@@ -74,7 +79,7 @@ __all__ = [
     "ViewGone",
     "ViewInfo",
     "WireError",
-    "check_picture",
+    "check_image_payload",
     "decode_publication",
     "decode_reply",
     "decode_request",
@@ -84,10 +89,10 @@ __all__ = [
     "error_body",
     "error_from",
     "first_problem",
+    "make_image_payload",
     "peek_id",
-    "picture_from",
-    "read",
     "sniff",
     "stored_size",
     "topic",
+    "validate_lenient",
 ]

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from molmo_point.errors import VersionMismatch
-from molmo_point.wire.failures import UnknownValue, WireError
+from molmo_point.wire.errors import UnknownValue, WireError
 from molmo_point.wire.messages import (
     VERSION,
     Header,
@@ -46,13 +46,11 @@ def decode_request(frames: Sequence[Buffer]) -> tuple[Request, Buffer | None]:
     """Read a request; the inverse of `encode_request`.
 
     Raises:
-        WireError: Not a request of this protocol, or a picture frame that does not fit its header.
+        WireError: Not a request of this protocol, or an image frame that does not fit its header.
         VersionMismatch: A request of another version of it.
     """
     if len(frames) not in (1, 2):
-        raise WireError(
-            f"expected a header frame and at most one picture frame, got {len(frames)}"
-        )
+        raise WireError(f"expected a header frame and at most one image frame, got {len(frames)}")
     request = _decode(Request, frames[0], MAX_REQUEST_HEADER)
     payload = frames[1] if len(frames) == 2 else None
     if (payload is None) != (request.image is None):
@@ -67,10 +65,10 @@ def _check_payload(image: ImageHeader, payload: Buffer) -> None:
     size = payload.nbytes if isinstance(payload, memoryview) else len(payload)
     if image.shape is not None and size != math.prod(image.shape):
         raise WireError(
-            f"shape {list(image.shape)} of uint8 is {math.prod(image.shape):,} bytes, the picture frame has {size:,}"
+            f"shape {list(image.shape)} of uint8 is {math.prod(image.shape):,} bytes, the image frame has {size:,}"
         )
     if size == 0:
-        raise WireError("the picture frame is empty")
+        raise WireError("the image frame is empty")
 
 
 def encode_reply(reply: Reply) -> bytes:
@@ -148,7 +146,7 @@ def _decode(model: type[_Model], frame: Buffer, limit: int) -> _Model:
             f"this side speaks version {VERSION} of the wire protocol, the message says {_show(version)}"
         )
     try:
-        return read(model, header)
+        return validate_lenient(model, header)
     except ValidationError as error:
         unknown = _unknown_value(error)
         raise (UnknownValue if unknown else WireError)(
@@ -156,7 +154,7 @@ def _decode(model: type[_Model], frame: Buffer, limit: int) -> _Model:
         ) from None
 
 
-def read(model: type[_Model], header: dict[str, Any]) -> _Model:
+def validate_lenient(model: type[_Model], header: dict[str, Any]) -> _Model:
     """Validate a header of a peer that may be newer: what is not known on this side is left out, also from the values in it.
 
     Args:

@@ -1,7 +1,7 @@
 """The values that travel: requests, replies and publications, as frozen pydantic models that know no socket.
 
 Unknown fields are ignored when reading: a newer peer of the same protocol version may send more. In the values (`Pointing`,
-`Point`), which refuse them as typing mistakes, `codec.read` leaves them out.
+`Point`), which refuse them as typing mistakes, `codec.validate_lenient` leaves them out.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Op(str, Enum):
 
 
 QUESTIONS = frozenset({Op.POINT, Op.COUNT, Op.ASK, Op.STREAM, Op.STREAM_TEXT})
-"""The operations that carry a query and need a picture or an opened view."""
+"""The operations that carry a query and need an image or an opened view."""
 
 
 class Header(BaseModel):
@@ -59,7 +59,7 @@ class Header(BaseModel):
 
 
 class ImageHeader(Header):
-    """How to read the picture frame.
+    """How to read the image frame.
 
     Attributes:
         encoding: jpeg, png, webp, gif, avif, bmp, tiff, heic: a whole file. raw: pixels in rows from the top, without padding.
@@ -98,10 +98,10 @@ class Request(Header):
         timeout_s: Seconds from the arrival until the answer is of no more use. A span, not a time of day: the clocks of two
             machines differ.
         image: How to read the second frame, if there is one.
-        view: Handle from an `open`, in place of a picture.
+        view: Handle from an `open`, in place of an image.
         camera: Name of the camera: of its waiting frames the newest wins, and answers are published under `points/<camera>`.
-        stamp_ns: The picture's time stamp; passed through untouched.
-        frame_id: The picture's coordinate frame; passed through untouched.
+        stamp_ns: The image's time stamp; passed through untouched.
+        frame_id: The image's coordinate frame; passed through untouched.
         queries: For `watch`: what to look for in every frame of `camera`.
         seq: For `again`: the number of the first reply that is missing.
     """
@@ -140,7 +140,7 @@ class ErrorBody(Header):
 
 
 class ViewInfo(Header):
-    """An opened picture: its handle, and its (width, height) after EXIF rotation."""
+    """An opened image: its handle, and its (width, height) after EXIF rotation."""
 
     handle: Token
     image_size: tuple[Side, Side]
@@ -216,7 +216,7 @@ class Publication(Header):
     """What goes out under `points/<camera>`: an answer, or points carried along since one.
 
     Attributes:
-        camera: Where the picture came from.
+        camera: Where the image came from.
         pointing: The points in the frame with its `stamp_ns` and `frame_id`.
         tracks: One for each point, in the same order; empty for a plain answer, whose evidence is the frame itself.
         evidence_stamp_ns: Stamp of the frame that the model's last complete answer to this query is about; None before one.

@@ -73,7 +73,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
-    """A picture of 80 x 60 pixels."""
+    """An image of 80 x 60 pixels."""
     path = tmp_path / "table.png"
     pixels = np.random.default_rng(1).integers(0, 255, (60, 80, 3), np.uint8)
     Image.fromarray(pixels).save(path)

@@ -35,9 +35,9 @@ def _huge_png() -> bytes:
 
 @pytest.fixture
 def lot(tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder, made the current one, with everything that can be wrong with a picture."""
+    """A folder, made the current one, with everything that can be wrong with an image."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.png").write_text("no picture at all")
+    (tmp_path / "text.png").write_text("no image at all")
     (tmp_path / "short.png").write_bytes(photo.read_bytes()[:900])
     (tmp_path / "huge.png").write_bytes(_huge_png())
     (tmp_path / "zero.png").write_bytes(b"")
@@ -47,20 +47,20 @@ def lot(tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PICTURES = [
-    (("point", "text.png", "mug"), "text.png is not a picture that can be read"),
+    (("point", "text.png", "mug"), "text.png is not an image that can be read"),
     (("point", "short.png", "mug"), "short.png is damaged or cut short"),
     (("point", "huge.png", "mug"), "huge.png"),
     (("point", "zero.png", "mug"), "zero.png is empty"),
     (("point", "gone.png", "mug"), "there is no file gone.png: check the path"),
     (("point", "gone*.png", "mug"), "no file matches gone*.png"),
-    (("point", "empty", "mug"), "there is no picture in the folder empty"),
+    (("point", "empty", "mug"), "there is no image in the folder empty"),
     (("point", "data:image/png;base64,@", "mug"), "base64 is damaged"),
     (("point", "x" * 4000, "--query", "mug"), "cannot be read"),
     (("count", "table.png", ""), "the query is empty"),
     (("point", "table.png", "  "), "the query is empty"),
     (("ask", "table.png", " "), "the query is empty"),
     (("point", "table.png", "m" * 5000), "shorten it"),
-    (("point", "table.png"), "expected pictures and a query, got 'table.png'"),
+    (("point", "table.png"), "expected images and a query, got 'table.png'"),
     (("point", "table.png", "text.png"), "give the query with --query"),
     (("point", "-", "-", "mug"), "stdin can be read once"),
     (("point", "table.png", "mug", "--connect", "tcp://a:1", "--model", "nano"), "leave --model out"),

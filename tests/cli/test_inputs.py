@@ -38,7 +38,7 @@ def tree(photo: Path, tmp_path: Path) -> Path:
 
 def names(folder: Path, *, recursive: bool = False) -> list[str]:
     found = collect_images([str(folder)], recursive=recursive)
-    return [os.path.relpath(picture.name, folder) for picture in found.pictures]
+    return [os.path.relpath(image.name, folder) for image in found.images]
 
 
 def test_a_folder_names_what_it_leaves_out(run: Run, stage: Stage, tree: Path) -> None:
@@ -70,7 +70,7 @@ def test_links_that_lead_in_a_circle_count_nothing_twice(tree: Path) -> None:
     (tree / "same.png").symlink_to("a.png")
     assert names(tree, recursive=True) == ["a.png", "again/c.PNG", "b", "f.jfif"]
     found = collect_images([str(tree / "**" / "*.png")])
-    assert [Path(picture.name).name for picture in found.pictures] == ["a.png"]
+    assert [Path(image.name).name for image in found.images] == ["a.png"]
     assert found.several
 
 

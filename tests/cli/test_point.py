@@ -189,7 +189,7 @@ def test_a_drawing_that_fails_leaves_nothing(
     blocked = tmp_path / "file"
     blocked.write_text("x")
     for out, said in (
-        (photo, "would replace the picture itself"),
+        (photo, "would replace the image itself"),
         (tmp_path / "points.txt", "expected --out to end with .png"),
         (blocked / "points.png", "cannot be written"),
     ):
@@ -198,10 +198,10 @@ def test_a_drawing_that_fails_leaves_nothing(
         assert said in ran.err
     ran = run("point", photo, photo, "mug", "--out", tmp_path / "one.png")
     assert (ran.code, ran.out) == (2, "")
-    assert "is one file, and there are 2 pictures: give a folder" in ran.err
+    assert "is one file, and there are 2 images: give a folder" in ran.err
     assert photo.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "table.png"]
-    # Writing over pictures in place is refused before any is drawn.
+    # Writing over images in place is refused before any is drawn.
     assert run("point", tmp_path, "mug", "--out", tmp_path).code == 2
     assert photo.read_bytes() == before
 
@@ -232,11 +232,11 @@ def test_one_bad_picture_does_not_lose_the_others(
 ) -> None:
     stage.pointer = FakePointer({"mug": TWO})
     bad = tmp_path / "bad.png"
-    bad.write_bytes(b"not a picture")
+    bad.write_bytes(b"not an image")
     ran = run("count", bad, photo, "mug")
     assert ran.out == f"NA\t{bad}\terror\n2\t{photo}\tfound\n"
     assert ran.code == 2
-    assert f"{bad} is not a picture" in ran.err
+    assert f"{bad} is not an image" in ran.err
     assert ran.err.count("\n") == 1
 
 

@@ -51,7 +51,7 @@ def _brightness(image: Array, query: str) -> list[tuple[float, float]]:
 
 @pytest.fixture(params=["zmq", "http"])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A server whose answers tell which picture they are about."""
+    """A server whose answers tell which image they are about."""
     over_zmq = request.param == "zmq"
     options = ServeOptions(
         zmq="tcp://127.0.0.1:*" if over_zmq else None,

@@ -276,7 +276,7 @@ def test_a_header_beyond_its_limit_is_refused_before_it_is_read() -> None:
 def test_pixels_that_do_not_fit_their_shape_are_refused(size: int) -> None:
     image = {"encoding": "raw", "shape": [4, 4, 3], "dtype": "uint8"}
     header = json.dumps({**HEADER, "image": image}).encode()
-    with pytest.raises(WireError, match=f"the picture frame has {size:,}"):
+    with pytest.raises(WireError, match=f"the image frame has {size:,}"):
         decode_request([header, b"x" * size])
 
 

@@ -68,7 +68,7 @@ def _places(pointing: Pointing) -> list[tuple[float, float]]:
         ({"keypoints": [1, "2", 2]}, "got '2'"),
         ({"keypoints": [float("nan"), 2, 2]}, "got nan"),
         ({"keypoints": [10**400, 2, 2]}, "expected a number as 'x'"),
-        ({"keypoints": [300, 50, 2]}, "inside the picture"),
+        ({"keypoints": [300, 50, 2]}, "inside the image"),
         ({"keypoints": [0, 0, 0]}, "no labelled keypoint"),
         ({"bbox": [10, 10, 20, 20]}, "no labelled keypoint"),
         ({"segmentation": [[1, 2, 3, 4]]}, "no labelled keypoint"),
@@ -149,7 +149,7 @@ def test_a_point_a_hair_outside_is_moved_onto_the_edge(x: float) -> None:
             assert pointing.points[0].x == pytest.approx(right, abs=1e-9)
             assert pointing.status is Status.FOUND
     elif not -TOLERANCE - 1e-9 < x < 1 + TOLERANCE + 1e-9:
-        with pytest.raises(PointError, match="inside the picture"):
+        with pytest.raises(PointError, match="inside the image"):
             from_gemini([{"point": [500, x * 1000]}], "mug", SIZE)
 
 

@@ -1,4 +1,4 @@
-"""Drawings: marks where the points are, labels off each other, sizes that fit the picture."""
+"""Drawings: marks where the points are, labels off each other, sizes that fit the image."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from PIL import Image
 import molmo_point as mp
 from molmo_point import Point, Pointing, Status
 from molmo_point.draw import PALETTE, draw
+from molmo_point.draw.drawing import SIGMAS_95
 from molmo_point.draw.layout import Box, marker_radius, place_labels, quiet_corner
 from molmo_point.draw.lettering import load_font, shorten, text_size
-from molmo_point.draw.picture import SIGMAS_95
 from molmo_point.draw.shapes import ellipse_outline
 
 IMAGES = Path(__file__).parents[1] / "golden/images"
@@ -62,7 +62,7 @@ def test_the_marker_has_its_colour_at_the_point_and_white_around() -> None:
     rows, columns = np.nonzero(changed)
     assert (rows.mean() + 0.5, columns.mean() + 0.5) == pytest.approx((420.0, 240.0), abs=0.75)
     assert (pixels[changed] == 255).all(axis=1).sum() > 50
-    assert np.array_equal(base, _grey(800, 600)), "the caller's picture was painted on"
+    assert np.array_equal(base, _grey(800, 600)), "the caller's image was painted on"
 
 
 def test_labels_have_colours_of_their_own() -> None:

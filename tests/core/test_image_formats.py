@@ -16,7 +16,7 @@ from PIL import Image, PngImagePlugin
 from molmo_point.errors import ImageError
 from molmo_point.images import load_image, printable, sniff
 from molmo_point.install import install_line
-from molmo_point.wire import ImageHeader, Picture, check_picture
+from molmo_point.wire import ImageHeader, ImagePayload, check_image_payload
 
 SCENE = np.zeros((18, 24, 3), np.uint8)
 SCENE[4:9, 5:12] = (210, 30, 30)
@@ -39,10 +39,10 @@ def test_what_is_read_here_is_known_to_the_wire(kind: str) -> None:
     data = _file(kind)
     assert sniff(data) == kind
     assert _is_scene(load_image(data), 0 if kind in ("png", "bmp", "tiff") else 12)
-    picture = Picture(ImageHeader(encoding=kind), data)  # type: ignore[arg-type]
-    assert check_picture(picture, 10**6) == (24, 18)
+    picture = ImagePayload(ImageHeader(encoding=kind), data)  # type: ignore[arg-type]
+    assert check_image_payload(picture, 10**6) == (24, 18)
     with pytest.raises(ImageError, match="24x18 = 432 pixels, this server takes 431"):
-        check_picture(picture, 431)
+        check_image_payload(picture, 431)
 
 
 @pytest.mark.parametrize("kind", ["PPM", "TGA", "ICO", "DDS", "PCX", "JPEG2000", "SGI"])
@@ -96,7 +96,10 @@ def test_heic_is_read_where_the_package_is() -> None:
     heif.from_pillow(Image.fromarray(SCENE).resize((96, 72))).save(data, format="HEIF")
     photo = data.getvalue()
     assert load_image(photo).shape == (72, 96, 3)
-    assert check_picture(Picture(ImageHeader(encoding="heic"), photo), 10**6) == (96, 72)
+    assert check_image_payload(ImagePayload(ImageHeader(encoding="heic"), photo), 10**6) == (
+        96,
+        72,
+    )
 
 
 def _chunk(kind: bytes, body: bytes, crc: int | None = None) -> bytes:
@@ -153,7 +156,7 @@ def test_a_server_takes_the_jpegs_that_are_read_here(junk: bytes) -> None:
     data = _file("jpeg")
     data = data[:2] + junk + data[2:]
     assert load_image(data).shape == SCENE.shape
-    assert check_picture(Picture(ImageHeader(encoding="jpeg"), data), 10**6) == (24, 18)
+    assert check_image_payload(ImagePayload(ImageHeader(encoding="jpeg"), data), 10**6) == (24, 18)
 
 
 def test_names_that_are_no_text_are_written_in_messages() -> None:

@@ -1,4 +1,4 @@
-"""Pictures of every kind come in as upright RGB; what is none, or too large, is refused before it costs anything."""
+"""Images of every kind come in as upright RGB; what is none, or too large, is refused before it costs anything."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GOLDEN = Path(__file__).parents[1] / "golden/images"
 
 
 def _gradient(width: int = 5, height: int = 3) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A picture in which every pixel differs, so that a turn or a swap shows."""
+    """An image in which every pixel differs, so that a turn or a swap shows."""
     rows, columns = np.mgrid[0:height, 0:width]
     return np.stack([rows * 60, columns * 40, 200 - rows * 10 - columns], axis=2).astype(np.uint8)
 
@@ -50,7 +50,7 @@ def test_a_lossless_file_gives_its_pixels_back(array: np.ndarray[Any, Any]) -> N
 
 
 def test_paths(tmp_path: Path) -> None:
-    path = tmp_path / "a picture.png"
+    path = tmp_path / "an image.png"
     Image.fromarray(_gradient()).save(path)
     assert np.array_equal(load_image(path), _gradient())
     assert np.array_equal(load_image(str(path)), _gradient())
@@ -200,11 +200,11 @@ def test_the_limit_holds_for_every_source() -> None:
     ("source", "message"),
     [
         (b"", r"empty \(0 bytes\)"),
-        (b"hello, no picture", "is not a picture that can be read"),
-        (b"%PDF-1.7 text", "is not a picture that can be read"),
+        (b"hello, no picture", "is not an image that can be read"),
+        (b"%PDF-1.7 text", "is not an image that can be read"),
         ("data:image/png;base64,@@", "base64 is damaged"),
         ("data:image/png,abc", "expected data:image"),
-        ("data:image/png;base64,aGVsbG8=", "the data URL is not a picture"),
+        ("data:image/png;base64,aGVsbG8=", "the data URL is not an image"),
         ("no/such/file.png", "there is no file .*check the path"),
         ("a\0b.png", "cannot be read"),
         (np.zeros((4, 4, 4), np.uint8), r"expected an \(H, W, 3\) uint8 RGB array.*\(4, 4, 4\)"),
@@ -226,7 +226,7 @@ def test_folders_and_huge_files_are_refused(tmp_path: Path) -> None:
     sparse = tmp_path / "huge.png"
     with sparse.open("wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)
-    with pytest.raises(ImageError, match=r"bytes, the limit is .*make the picture smaller"):
+    with pytest.raises(ImageError, match=r"bytes, the limit is .*make the image smaller"):
         load_image(sparse)
 
 

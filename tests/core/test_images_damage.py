@@ -1,4 +1,4 @@
-"""Damaged pictures: whatever a decoder stumbles over, the caller gets an `ImageError`."""
+"""Damaged images: whatever a decoder stumbles over, the caller gets an `ImageError`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_truncated_file_is_refused_at_every_length(kind: str) -> None:
         n for n in (*range(40), *range(40, len(data) - 30, 31)) if (kind, n) != ("JPEG2000", 209)
     ]
     for length in lengths:
-        with pytest.raises(ImageError, match=r"empty|not a picture|damaged or cut short"):
+        with pytest.raises(ImageError, match=r"empty|not an image|damaged or cut short"):
             load_image(data[:length])
 
 

@@ -24,7 +24,7 @@ Start = Callable[..., Service]
 
 @pytest.fixture
 def image() -> Array:
-    """A picture of 80x60 pixels."""
+    """An image of 80x60 pixels."""
     return np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
 
 

@@ -49,7 +49,7 @@ def done(page: Any, words: str) -> None:
 
 
 def marks(page: Any) -> list[tuple[float, float]]:
-    """Where the points are drawn, in parts of the picture as the browser lays it out."""
+    """Where the points are drawn, in parts of the image as the browser lays it out."""
     box = page.locator("#picture").bounding_box()
     found = []
     for circle in page.locator("#overlay .core").all():

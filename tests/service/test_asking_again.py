@@ -20,7 +20,7 @@ from molmo_point.client import connect
 from molmo_point.images import Array
 from molmo_point.service.run import Service
 from molmo_point.testing import FakePointer
-from molmo_point.wire import picture_from
+from molmo_point.wire import make_image_payload
 
 Start = Callable[..., Service]
 
@@ -30,7 +30,7 @@ def mean_red(image: Array, query: str) -> list[tuple[float, float]]:
 
 
 def plain(red: int) -> bytes:
-    """Raw pixels: 8x6, all equal, so that every such picture has as many bytes."""
+    """Raw pixels: 8x6, all equal, so that every such image has as many bytes."""
     pixels = np.zeros((6, 8, 3), np.uint8)
     pixels[..., 0] = red
     return pixels.tobytes()
@@ -333,7 +333,7 @@ def test_a_watched_camera_does_not_outlive_the_server(start: Start, image: Array
     socket.connect(service.zmq.address)
     socket.send(about("watch", camera="front", queries=["mug"]))
     assert hear(socket)["type"] == "done"
-    picture = picture_from(image, "png")
+    picture = make_image_payload(image, "png")
     for number in range(5):
         frame = about("frame", id=str(number), camera="front", image={"encoding": "png"})
         socket.send_multipart([frame, bytes(picture.data)])

@@ -155,7 +155,7 @@ def test_a_withdrawal_does_not_wait_for_the_next_look_at_the_clock(
 
 
 class StuckView:
-    """An opened picture of a `Stuck`."""
+    """An opened image of a `Stuck`."""
 
     image_size = (80, 60)
 

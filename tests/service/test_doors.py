@@ -210,7 +210,7 @@ def test_bodies_of_many_values_are_refused_before_they_are_read(client: Any) -> 
 
 @pytest.fixture
 def drip() -> Iterator[str]:
-    """A host that sends a byte now and then, of the head or of the body, and a picture to those who say who they are."""
+    """A host that sends a byte now and then, of the head or of the body, and an image to those who say who they are."""
     over = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):

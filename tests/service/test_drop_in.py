@@ -76,7 +76,7 @@ def test_openai_chat_in_a_stream(openai_client: Any) -> None:
 def test_an_earlier_picture_of_the_conversation_counts(openai_client: Any) -> None:
     talk = [
         *messages("What is this?"),
-        {"role": "assistant", "content": "a picture"},
+        {"role": "assistant", "content": "an image"},
         {"role": "user", "content": "Describe this image."},
     ]
     done = openai_client.chat.completions.create(model="fake", messages=talk)
@@ -91,16 +91,16 @@ def test_openai_refusals_are_its_exceptions(openai_client: Any, url: str) -> Non
         openai.NotFoundError, match="there is no model 'gpt-9' here, there is 'fake'"
     ):
         create(model="gpt-9", messages=messages("x"))
-    with pytest.raises(openai.BadRequestError, match="expected a picture"):
+    with pytest.raises(openai.BadRequestError, match="expected an image"):
         create(model="fake", messages=[{"role": "user", "content": "hello"}])
     twice = [{"role": "user", "content": messages("x")[0]["content"] * 2}]
-    with pytest.raises(openai.BadRequestError, match="expected one picture, got 2"):
+    with pytest.raises(openai.BadRequestError, match="expected one image, got 2"):
         create(model="fake", messages=twice)
     with pytest.raises(openai.BadRequestError, match="the query is empty"):
         create(model="fake", messages=messages(""))
     with pytest.raises(openai.BadRequestError, match="no tools"):
         create(model="fake", messages=messages("x"), n=2)
-    with pytest.raises(openai.PermissionDeniedError, match="fetches no pictures from example"):
+    with pytest.raises(openai.PermissionDeniedError, match="fetches no images from example"):
         create(model="fake", messages=messages("x", "http://example.com/a.png"))
     stranger = openai.OpenAI(base_url=url, api_key="wrong", max_retries=0)
     with pytest.raises(openai.AuthenticationError):

@@ -1,4 +1,4 @@
-"""Pictures that say one thing and decode to another, or that cost far more than they weigh."""
+"""Images that say one thing and decode to another, or that cost far more than they weigh."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 from molmo_point.errors import ImageError
 from molmo_point.service.decoding import decode_pixels
 from molmo_point.service.file_structure import check_png, jpeg_scans
-from molmo_point.wire import ImageHeader, Picture, check_picture
+from molmo_point.wire import ImageHeader, ImagePayload, check_image_payload
 
 
 def jpeg(width: int = 64, height: int = 48, **options: object) -> bytes:
@@ -108,10 +108,10 @@ LONG = {
 def test_a_file_of_millions_of_pieces_is_judged_at_once(name: str) -> None:
     """It is read in the thread that serves everybody; reading all pieces takes 0.1 s and more, 16 times that at 64 MB."""
     data, encoding = LONG[name]
-    picture = Picture(ImageHeader(encoding=encoding), memoryview(data))  # type: ignore[arg-type]
+    picture = ImagePayload(ImageHeader(encoding=encoding), memoryview(data))  # type: ignore[arg-type]
     began = time.thread_time()
     with pytest.raises(ImageError):
-        decode_pixels(picture, check_picture(picture, 50_000_000), 50_000_000)
+        decode_pixels(picture, check_image_payload(picture, 50_000_000), 50_000_000)
     assert time.thread_time() - began < 0.15
 
 
@@ -120,7 +120,7 @@ def test_what_takes_long_to_decode_is_told_from_what_does_not() -> None:
         data: bytes, encoding: str, size: tuple[int, int] | None, most: int = 50_000_000
     ) -> tuple[int, bool]:
         header = ImageHeader(encoding=encoding)  # type: ignore[arg-type]
-        return decode_pixels(Picture(header, data), size, most)
+        return decode_pixels(ImagePayload(header, data), size, most)
 
     assert pixels(jpeg(), "jpeg", (1920, 1080)) == (1920 * 1080, True)
     assert pixels(jpeg(), "jpeg", (4000, 3000)) == (12_000_000, False)

@@ -17,7 +17,7 @@ from molmo_point.service.http.hosts import checked_origin
 from molmo_point.service.http.openapi import PIXEL
 from molmo_point.service.run import Service
 from molmo_point.testing import FakePointer
-from molmo_point.wire import picture_from
+from molmo_point.wire import make_image_payload
 
 httpx = pytest.importorskip("httpx", reason="the extra 'client' is not installed")
 
@@ -160,7 +160,7 @@ def test_a_request_id_without_a_client_id_is_a_trace_id(client: Any) -> None:
 
 def test_only_its_owner_publishes_under_a_camera(client: Any, image: Array) -> None:
     service = client().service
-    picture = bytes(picture_from(image, "png").data)
+    picture = bytes(make_image_payload(image, "png").data)
     with (
         subscribe(service.zmq.publish_address, "front") as heard,
         connect(service.zmq.address, camera="front") as robot,

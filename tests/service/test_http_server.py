@@ -213,7 +213,7 @@ def test_health_answers_while_the_model_works_and_while_it_loads(http: Any, gate
     ("body", "kind", "words"),
     [
         ({"image": PIXEL}, "usage", "query: Field required"),
-        ({"query": "mug"}, "protocol", "needs a picture or an opened view"),
+        ({"query": "mug"}, "protocol", "needs an image or an opened view"),
         ({"query": "mug", "image": PIXEL, "view": "x"}, "protocol", "one of them"),
         ({"query": "", "image": PIXEL}, "query", "the query is empty"),
         ({"query": "x" * 4001, "image": PIXEL}, "query", "4,001 characters"),
@@ -351,7 +351,7 @@ def test_a_caller_who_leaves_takes_his_question_with_him(http: Any, gate: Any) -
 
 @pytest.fixture
 def picture_host() -> Iterator[str]:
-    """A web server of this machine with a picture, a redirect to it, and something too large."""
+    """A web server of this machine with an image, a redirect to it, and something too large."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -378,7 +378,7 @@ def picture_host() -> Iterator[str]:
 
 def test_urls_are_not_fetched_unless_allowed(http: Any, picture_host: str) -> None:
     body = {"query": "mug", "image": f"{picture_host}/a.png"}
-    assert "fetches no pictures from localhost" in refused(
+    assert "fetches no images from localhost" in refused(
         http().post("/v1/point", json=body), 403, "refused"
     )
     listed = http(image_hosts=["localhost"])

@@ -24,7 +24,7 @@ from molmo_point.service.request_queue import RequestQueue
 from molmo_point.service.run import Service
 from molmo_point.service.settings import Settings
 from molmo_point.service.worker import Worker
-from molmo_point.wire import Op, Request, picture_from
+from molmo_point.wire import Op, Request, make_image_payload
 
 DEMO = Path(mp.__file__).parent / "nano" / "demo.png"
 QUERIES = ("burgers", "watermelon", "zebra", "sailboat")
@@ -200,7 +200,9 @@ def test_stopping_answers_what_is_at_work(nano: LocalPointer) -> None:
     queue = RequestQueue(4, 10**9)
     worker = Worker(lambda: pointer, queue, Settings())
     request = Request(id="a", op=Op.POINT, query="burgers")
-    job = Job(request, picture_from(DEMO), caller="me", transport="zmq", default_timeout_s=60)
+    job = Job(
+        request, make_image_payload(DEMO), caller="me", transport="zmq", default_timeout_s=60
+    )
     queue.put(job)
     worker.start()
     entered = threading.Event()

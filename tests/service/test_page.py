@@ -1,4 +1,4 @@
-"""The web page in real Chromium: what a user does with a picture, by mouse, by keyboard, on a phone, with a camera."""
+"""The web page in real Chromium: what a user does with an image, by mouse, by keyboard, on a phone, with a camera."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_the_camera(visit: Visit) -> None:
 def test_nothing_is_asked_without_a_picture_or_words(visit: Visit, picture: Path) -> None:
     page = visit()
     ask(page, "mug")
-    done(page, "Choose a picture first")
+    done(page, "Choose an image first")
     show(page, picture)
     ask(page, " , ")
     done(page, "Type what to look for")
@@ -182,9 +182,9 @@ def test_nothing_is_asked_without_a_picture_or_words(visit: Visit, picture: Path
 def test_a_file_that_is_no_picture_is_said_to_be(visit: Visit, tmp_path: Path) -> None:
     page = visit()
     path = tmp_path / "text.png"
-    path.write_text("not a picture")
+    path.write_text("not an image")
     page.set_input_files("#file", path)
-    done(page, r"not a picture this browser can read \(text.png\)")
+    done(page, r"not an image this browser can read \(text.png\)")
 
 
 def test_what_a_model_says_is_text_not_markup(visit: Visit, picture: Path) -> None:
@@ -281,7 +281,7 @@ def test_a_file_that_cannot_be_read_leaves_what_is_shown(
     fake = tmp_path / "fake.png"
     fake.write_bytes(b"no image")
     page.set_input_files("#file", fake)
-    done(page, r"not a picture this browser can read \(fake.png\)")
+    done(page, r"not an image this browser can read \(fake.png\)")
     assert page.evaluate("document.getElementById('picture').naturalWidth") == 800
     assert page.locator("#size").inner_text() == "800 × 600"
     assert marks(page) == [pytest.approx((0.25, 0.5), abs=0.01)]

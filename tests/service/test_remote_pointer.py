@@ -189,7 +189,7 @@ def test_refusals_are_the_exceptions_of_the_pointer_behind(
         remote.point(np.zeros((100, 100, 3), np.uint8), "mug")
     with pytest.raises(ImageError, match="cut short"):
         remote.point(jpeg(image)[:2000], "mug")
-    with pytest.raises(ImageError, match="not a picture"):
+    with pytest.raises(ImageError, match="not an image"):
         remote.point(b"GIF89a....", "mug")
     assert remote.point(image, "mug").count == 1
 

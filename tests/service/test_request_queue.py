@@ -12,7 +12,7 @@ from molmo_point.service.cameras import Cameras
 from molmo_point.service.job import Job
 from molmo_point.service.request_queue import RequestQueue
 from molmo_point.service.worker import stopping_error
-from molmo_point.wire import ImageHeader, Op, Picture, Reply, Request
+from molmo_point.wire import ImageHeader, ImagePayload, Op, Reply, Request
 
 
 def job(name: str, place: str = "a", connection: str = "1", **fields: Any) -> Job:
@@ -20,7 +20,7 @@ def job(name: str, place: str = "a", connection: str = "1", **fields: Any) -> Jo
     timeout_s = fields.pop("timeout_s", 1000.0)
     decode_pixels, quick = fields.pop("decode_pixels", 0), fields.pop("quick", False)
     request = Request(id=name, op=fields.pop("op", Op.COUNT), query="mug", **fields)
-    picture = Picture(ImageHeader(encoding="png"), bytes(100))
+    picture = ImagePayload(ImageHeader(encoding="png"), bytes(100))
     made = Job(
         request,
         picture,

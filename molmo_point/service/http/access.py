@@ -16,7 +16,7 @@ from molmo_point.service.http.errors import error_response
 from molmo_point.service.http.hosts import Hosts
 
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})
-"""Need no token: they say nothing about anybody's pictures."""
+"""Need no token: they say nothing about anybody's images."""
 
 OPEN_PREFIX = "/page/"
 
@@ -174,9 +174,7 @@ class AccessMiddleware:
 
     def _too_large(self) -> Response:
         return error_response(
-            UsageError(
-                f"the body is larger than {self._max_body:,} bytes: scale the picture down"
-            ),
+            UsageError(f"the body is larger than {self._max_body:,} bytes: scale the image down"),
             status=413,
         )
 

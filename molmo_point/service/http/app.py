@@ -56,7 +56,7 @@ class HttpOptions:
 
     Attributes:
         tokens: Who may ask; empty for everybody who can reach it.
-        image_hosts: Hosts that pictures may be fetched from.
+        image_hosts: Hosts that images may be fetched from.
         inner_hosts: Allow those hosts to be inside this network.
         loopback_only: Answer only requests that name this machine as their host.
         allow_hosts: Further host names that requests may name, for a server behind a proxy; "*.example.com" for all below one.
@@ -81,7 +81,7 @@ def build_app(dispatcher: Dispatcher, options: HttpOptions | None = None) -> Fas
         title="molmo-point",
         version=molmo_point.__version__,
         description="An image and a few words in, points with scores and covariances out. Coordinates are 0-1 of the upright "
-        "picture, origin top left, x right, y down.",
+        "image, origin top left, x right, y down.",
         # The documentation page would load its scripts from another host; the description itself stays at /openapi.json.
         docs_url=None,
         redoc_url=None,
@@ -104,7 +104,7 @@ def build_app(dispatcher: Dispatcher, options: HttpOptions | None = None) -> Fas
     app.add_middleware(
         AccessMiddleware,
         tokens=options.tokens,
-        # A picture in base64 is a third larger than in the limit that counts for everybody.
+        # An image in base64 is a third larger than in the limit that counts for everybody.
         max_body=settings.max_message_bytes * 3 // 2,
         max_bodies=settings.max_queue_bytes,
         hosts=Hosts(options.allow_hosts, loopback_only=options.loopback_only),

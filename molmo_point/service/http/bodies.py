@@ -1,4 +1,4 @@
-"""Bodies of HTTP requests: JSON with a picture in base64, or multipart with the picture as a file; read and checked."""
+"""Bodies of HTTP requests: JSON with an image in base64, or multipart with the image as a file; read and checked."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FETCHES = 8
 
 
 class ViewBody(BaseModel):
-    """A picture to be kept open."""
+    """An image to be kept open."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -143,7 +143,7 @@ def check(model: type[Body], fields: dict[str, Any]) -> Body:
         raise UsageError(f"{place[:80]}: {detail['msg']}") from None
 
 
-async def picture_bytes(
+async def image_bytes(
     http: HttpRequest, text: str, fetcher: Fetcher, timeout_s: float | None = None
 ) -> bytes:
     """Return the bytes behind a data: URL, an allowed http(s) URL, or bare base64.

@@ -1,4 +1,4 @@
-"""Pictures behind http(s) URLs: fetched only from hosts on a list, and never from inner networks.
+"""Images behind http(s) URLs: fetched only from hosts on a list, and never from inner networks.
 
 A server that fetches what strangers name is a tunnel into its own network. So: no list, no fetching; the address that the name
 resolves to is checked and is the one connected to (a name cannot change its mind in between); redirects are not followed.
@@ -35,11 +35,11 @@ HEADERS = {
 
 
 class Fetcher:
-    """Fetches pictures from a list of hosts.
+    """Fetches images from a list of hosts.
 
     Args:
         hosts: Names that may be fetched from, exactly as in the URL; "*.example.com" allows every name below.
-        max_bytes: Largest picture.
+        max_bytes: Largest image.
         inner: Allow addresses that only this network can reach; for an image server of one's own.
     """
 
@@ -100,7 +100,7 @@ class Fetcher:
             raise Refused("URLs with a user name are not fetched")
         if not matches(host, self._hosts):
             raise Refused(
-                f"this server fetches no pictures from {host[:80]}: send the picture itself (base64 or multipart)"
+                f"this server fetches no images from {host[:80]}: send the image itself (base64 or multipart)"
             )
         return parts
 

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from molmo_point.errors import PointError, ServiceError, TimedOut, UsageError
 from molmo_point.points import FinishReason, Status
 from molmo_point.service.http import openapi as docs
-from molmo_point.service.http.bodies import check, dumps, picture_bytes, read_json
+from molmo_point.service.http.bodies import check, dumps, image_bytes, read_json
 from molmo_point.service.http.errors import STREAM_HEADERS, as_json
 from molmo_point.service.http.fetch import Fetcher
 from molmo_point.service.http.submit import HttpSubmitter, after_first_reply
@@ -65,7 +65,7 @@ class Moondream:
     async def point(self, http: HttpRequest, fields: dict[str, Any]) -> Response:
         """Answer {"points": [{"x", "y"}]}; an answer that is cut or cannot be read is an error: its client shows only points."""
         body = check(MoondreamPointBody, fields)
-        data = await self._picture(http, body)
+        data = await self._image_payload(http, body)
         reply = await self._submitter.answer(http, Op.POINT, data, query=body.object)
         pointing = reply.pointing
         if pointing is None or pointing.status is Status.MALFORMED:
@@ -83,7 +83,7 @@ class Moondream:
         self, http: HttpRequest, body: _MoondreamBody, question: str, key: str
     ) -> Response:
         """Answer {key: text}, or in chunks."""
-        data = await self._picture(http, body)
+        data = await self._image_payload(http, body)
         if body.stream:
             replies = await after_first_reply(
                 self._submitter.replies(http, Op.STREAM_TEXT, data, query=question)
@@ -96,10 +96,10 @@ class Moondream:
             {key: reply.text or "", "finish_reason": _reason(reply), "request_id": reply.id}
         )
 
-    async def _picture(self, http: HttpRequest, body: _MoondreamBody) -> bytes:
+    async def _image_payload(self, http: HttpRequest, body: _MoondreamBody) -> bytes:
         if body.spatial_refs:
             raise UsageError("spatial_refs are not supported: say in the query where to look")
-        return await picture_bytes(http, body.image_url, self._fetcher)
+        return await image_bytes(http, body.image_url, self._fetcher)
 
 
 def _reason(reply: Reply) -> str:

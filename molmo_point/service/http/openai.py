@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, so that its clients run against this server: one picture, one question, text back.
+"""OpenAI's chat completions, so that its clients run against this server: one image, one question, text back.
 
 What Molmo has no place for is refused (several images, tools, several choices, formats) or without effect (system messages,
 earlier turns, temperature: decoding is greedy).
@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from molmo_point.errors import Busy, ModelNotFound, PointError, UsageError
 from molmo_point.points import FinishReason
 from molmo_point.service.http import openapi as docs
-from molmo_point.service.http.bodies import check, dumps, picture_bytes, read_json
+from molmo_point.service.http.bodies import check, dumps, image_bytes, read_json
 from molmo_point.service.http.errors import STREAM_HEADERS, as_json
 from molmo_point.service.http.fetch import Fetcher
 from molmo_point.service.http.openai_bodies import ChatBody, check_fields, question_of
@@ -51,8 +51,8 @@ def openai_router(submitter: HttpSubmitter, fetcher: Fetcher) -> APIRouter:
         check_fields(body)
         question, url = question_of(body)
         if url is None and not submitter.dispatcher.worker.takes_text:
-            raise UsageError("expected a picture: a part of type 'image_url' with a data: URL")
-        data = await picture_bytes(http, url, fetcher) if url is not None else None
+            raise UsageError("expected an image: a part of type 'image_url' with a data: URL")
+        data = await image_bytes(http, url, fetcher) if url is not None else None
         name = f"chatcmpl-{secrets.token_hex(12)}"
         if body.stream:
             replies = await after_first_reply(

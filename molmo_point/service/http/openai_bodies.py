@@ -86,7 +86,7 @@ def question_of(body: ChatBody) -> tuple[str, str | None]:
             break
         urls = _parts(content, "", strict=False)[1]
     if len(urls) > 1:
-        raise UsageError(f"expected one picture, got {len(urls)} in one message")
+        raise UsageError(f"expected one image, got {len(urls)} in one message")
     return "\n".join(text for text in texts if text), urls[0] if urls else None
 
 

@@ -146,7 +146,7 @@ POINT = _question("Point to every instance of something", "the red mug", moondre
 COUNT = _question("Count by pointing", "boats")
 ASK = _question("Answer a question in text", "Describe this image.")
 OPEN = _route(
-    "Encode a picture once, to ask about it many times",
+    "Encode an image once, to ask about it many times",
     {
         **_json(_object({"image": _IMAGE_TEXT}, ["image"]), {"image": PIXEL}),
         **_form(_object({"image": _IMAGE_FILE}, ["image"])),
@@ -159,7 +159,7 @@ MODEL = _route("What the model can be asked, and what it knows", headers=False)
 MODELS = _route("The models, in OpenAI's shape", headers=False)
 ONE_OF_MODELS = _route("One model, in OpenAI's shape", headers=False)
 CHAT = _route(
-    "OpenAI's chat completions: one picture, one question",
+    "OpenAI's chat completions: one image, one question",
     _json(
         _object(
             {

@@ -1,4 +1,4 @@
-"""Our own endpoints: point, count, ask, opened pictures, and what the server says about itself."""
+"""Our own endpoints: point, count, ask, opened images, and what the server says about itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from molmo_point.service.http.bodies import (
     ViewBody,
     check,
     content_type,
-    picture_bytes,
+    image_bytes,
     read_form,
     read_json,
 )
@@ -128,7 +128,7 @@ def _add_requests(router: APIRouter, submitter: HttpSubmitter, fetcher: Fetcher)
         sent = await _json_fields(http)
         if sent is not None:
             body = check(ViewBody, sent)
-            data: Buffer = await picture_bytes(http, body.image, fetcher)
+            data: Buffer = await image_bytes(http, body.image, fetcher)
         else:
             data = _form_image(http)
         return (await submitter.answer(http, Op.OPEN, data)).view
@@ -198,7 +198,7 @@ async def _question(
         body = check(QuestionBody, sent)
         if body.image is None:
             return body, None
-        return body, await picture_bytes(http, body.image, fetcher, body.timeout_s)
+        return body, await image_bytes(http, body.image, fetcher, body.timeout_s)
     fields, data = read_form(http)
     if "image" in fields:
         raise UsageError('"image" must be a file in a multipart body')

@@ -48,7 +48,7 @@ class HttpSubmitter:
         Args:
             http: The request: its headers name the caller and the id.
             op: What is wanted.
-            data: The picture file, or None.
+            data: The image file, or None.
             fields: More fields of the wire request.
         """
         last: Reply | None = None

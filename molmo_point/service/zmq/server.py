@@ -41,7 +41,7 @@ from molmo_point.wire import (
 log = logging.getLogger(__name__)
 
 PEER_REQUESTS = 4
-"""Messages that ZeroMQ itself holds from one peer. The request queue is ours; this is only a buffer, and pictures are large."""
+"""Messages that ZeroMQ itself holds from one peer. The request queue is ours; this is only a buffer, and images are large."""
 
 PEER_REPLIES = 1000
 """Replies that ZeroMQ holds for a peer that does not read; they are small, and a stream of points is one each."""

@@ -25,7 +25,7 @@ EXCLUSIVE: int = getattr(select, "EPOLLEXCLUSIVE", 0)
 
 
 MAX_FRAMES = 6
-"""The address, the empty frame of a REQ socket, a header, a picture; more is no message of this protocol."""
+"""The address, the empty frame of a REQ socket, a header, an image; more is no message of this protocol."""
 
 
 class Sent(Enum):

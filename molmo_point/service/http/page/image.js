@@ -27,7 +27,7 @@ export async function show(blob, name = blob.name ?? "image") {
   } catch {
     URL.revokeObjectURL(url);
     if (mine !== newest) return false;
-    throw new Error(`That is not a picture this browser can read${blob.name ? ` (${blob.name})` : ""}.`);
+    throw new Error(`That is not an image this browser can read${blob.name ? ` (${blob.name})` : ""}.`);
   }
   if (mine !== newest) {
     URL.revokeObjectURL(url);

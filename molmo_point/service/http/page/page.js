@@ -88,7 +88,7 @@ async function useCamera() {
   chosen = round = null;
   clearAnswers();
   strip();
-  say("Take the picture, or ask about what the camera sees now.");
+  say("Take a photo, or ask about what the camera sees now.");
 }
 
 async function example() {
@@ -115,7 +115,7 @@ function queries() {
 
 async function run() {
   const wanted = queries();
-  if (!picture() && !cameraOn()) return say("Choose a picture first.", "error");
+  if (!picture() && !cameraOn()) return say("Choose an image first.", "error");
   if (!wanted.length) {
     $("query").focus();
     return say(mode() === "ask" ? "Type a question." : "Type what to look for.", "error");

@@ -1,4 +1,4 @@
-"""A picture on its way: the bytes as they are sent, and the header that says how to read them."""
+"""An image on its way: the bytes as they are sent, and the header that says how to read them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from molmo_point.errors import ImageError
 from molmo_point.images import FileFormat, decode_file, file_bytes, load_image, sniff
 from molmo_point.pointer import ImageLike
 from molmo_point.wire.codec import Buffer
-from molmo_point.wire.filesize import stored_size
+from molmo_point.wire.image_header import stored_size
 from molmo_point.wire.messages import ImageHeader
 
 ArrayEncoding = Literal["raw", "png", "jpeg"]
@@ -23,8 +23,8 @@ SENT_AS_FILES: frozenset[FileFormat] = frozenset({"jpeg", "png", "webp"})
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """A picture ready to be sent.
+class ImagePayload:
+    """An image ready to be sent.
 
     Attributes:
         header: How to read `data`.
@@ -45,8 +45,10 @@ class Picture:
         return array[..., ::-1] if self.header.channels == "bgr" and array.ndim == 3 else array
 
 
-def picture_from(image: ImageLike, arrays: ArrayEncoding = "raw", quality: int = 95) -> Picture:
-    """Make a picture ready to be sent.
+def make_image_payload(
+    image: ImageLike, arrays: ArrayEncoding = "raw", quality: int = 95
+) -> ImagePayload:
+    """Make an image ready to be sent.
 
     JPEG, PNG and WebP files go as they are. Everything else is read here and sent as `arrays` says: raw and png keep every pixel,
     jpeg is a tenth of the size and may move an answer by a hair.
@@ -63,22 +65,22 @@ def picture_from(image: ImageLike, arrays: ArrayEncoding = "raw", quality: int =
         name, data = file_bytes(image)
         encoding = sniff(data)
         if encoding is not None and encoding in SENT_AS_FILES:
-            return Picture(ImageHeader(encoding=encoding), data)
+            return ImagePayload(ImageHeader(encoding=encoding), data)
         array = decode_file(data, name)
     else:
         array = load_image(image)
     if arrays == "raw":
         height, width = array.shape[:2]
         header = ImageHeader(encoding="raw", shape=(height, width, 3), dtype="uint8")
-        return Picture(header, np.ascontiguousarray(array).data.cast("B"))
+        return ImagePayload(header, np.ascontiguousarray(array).data.cast("B"))
     buffer = io.BytesIO()
     options = {"quality": quality, "subsampling": 0} if arrays == "jpeg" else {"compress_level": 1}
     Image.fromarray(array).save(buffer, format=arrays.upper(), **options)
-    return Picture(ImageHeader(encoding=arrays), buffer.getvalue())
+    return ImagePayload(ImageHeader(encoding=arrays), buffer.getvalue())
 
 
-def check_picture(picture: Picture, max_pixels: int) -> tuple[int, int]:
-    """Check a received picture without decoding it.
+def check_image_payload(image_payload: ImagePayload, max_pixels: int) -> tuple[int, int]:
+    """Check a received image without decoding it.
 
     Returns:
         (width, height) as stored.
@@ -86,21 +88,21 @@ def check_picture(picture: Picture, max_pixels: int) -> tuple[int, int]:
     Raises:
         ImageError: Another format than it says, unreadable, larger than `max_pixels`, or of another size than it says.
     """
-    header = picture.header
+    header = image_payload.header
     if header.shape is not None:
         size = (header.shape[1], header.shape[0])
     else:
-        found = sniff(picture.data)
+        found = sniff(image_payload.data)
         if found is None or found != header.encoding:
             raise ImageError(
-                f"the picture is said to be {header.encoding}, but begins like {found or 'something else'}"
+                f"the image is said to be {header.encoding}, but begins like {found or 'something else'}"
             )
-        size = stored_size(picture.data, found)
+        size = stored_size(image_payload.data, found)
     if size[0] * size[1] > max_pixels:
         raise ImageError(
-            f"the picture has {size[0]}x{size[1]} = {size[0] * size[1]:,} pixels, this server takes {max_pixels:,}: "
+            f"the image has {size[0]}x{size[1]} = {size[0] * size[1]:,} pixels, this server takes {max_pixels:,}: "
             "scale it down first"
         )
     if header.size is not None and header.size != size:
-        raise ImageError(f"the picture is said to be {header.size}, but is {size} pixels")
+        raise ImageError(f"the image is said to be {header.size}, but is {size} pixels")
     return size

@@ -1,4 +1,4 @@
-"""Pictures on their way: what a user has comes out as the same pixels, and a file's size is read as Pillow reads it."""
+"""Images on their way: what a user has comes out as the same pixels, and a file's size is read as Pillow reads it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from molmo_point.errors import ImageError
 from molmo_point.images import load_image
 from molmo_point.wire import (
     ImageHeader,
-    Picture,
-    check_picture,
-    picture_from,
+    ImagePayload,
+    check_image_payload,
+    make_image_payload,
     sniff,
     stored_size,
 )
@@ -89,29 +89,33 @@ def test_rubbish_behind_a_signature_is_an_image_error_or_a_size(rubbish: bytes, 
 
 def test_a_bomb_is_refused_before_anything_is_decoded() -> None:
     header = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (30_000).to_bytes(4, "big") * 2
-    bomb = Picture(ImageHeader(encoding="png"), header + b"\x08\x02\x00\x00\x00" + bytes(10**6))
+    bomb = ImagePayload(
+        ImageHeader(encoding="png"), header + b"\x08\x02\x00\x00\x00" + bytes(10**6)
+    )
     with pytest.raises(ImageError, match="30000x30000 = 900,000,000 pixels, this server takes"):
-        check_picture(bomb, 50_000_000)
+        check_image_payload(bomb, 50_000_000)
 
 
 def test_a_picture_that_is_not_what_it_says_is_refused() -> None:
     data = picture_bytes(8, 6, "png")
     with pytest.raises(ImageError, match="said to be jpeg, but begins like png"):
-        check_picture(Picture(ImageHeader(encoding="jpeg"), data), 10**6)
+        check_image_payload(ImagePayload(ImageHeader(encoding="jpeg"), data), 10**6)
     with pytest.raises(ImageError, match="begins like something else"):
-        check_picture(Picture(ImageHeader(encoding="png"), b"%!PS-Adobe"), 10**6)
+        check_image_payload(ImagePayload(ImageHeader(encoding="png"), b"%!PS-Adobe"), 10**6)
     with pytest.raises(ImageError, match=r"said to be \(9, 6\)"):
-        check_picture(Picture(ImageHeader(encoding="png", size=(9, 6)), data), 10**6)
-    assert check_picture(Picture(ImageHeader(encoding="png", size=(8, 6)), data), 48) == (8, 6)
+        check_image_payload(ImagePayload(ImageHeader(encoding="png", size=(9, 6)), data), 10**6)
+    assert check_image_payload(
+        ImagePayload(ImageHeader(encoding="png", size=(8, 6)), data), 48
+    ) == (8, 6)
 
 
 def test_files_go_as_they_are(tmp_path: Path) -> None:
     for kind in FORMATS:
         data = picture_bytes(20, 10, kind)
-        path = tmp_path / f"picture.{kind}"
+        path = tmp_path / f"image.{kind}"
         path.write_bytes(data)
         for source in (data, bytearray(data), path, str(path)):
-            picture = picture_from(source)  # type: ignore[arg-type]
+            picture = make_image_payload(source)  # type: ignore[arg-type]
             assert picture.header.encoding == kind
             assert bytes(picture.data) == data
             assert picture.image() == data
@@ -121,14 +125,14 @@ def test_files_go_as_they_are(tmp_path: Path) -> None:
 @settings(max_examples=30, deadline=None)
 def test_pixels_come_back_exactly(width: int, height: int, arrays: Any) -> None:
     array = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
-    picture = picture_from(array, arrays)
-    assert check_picture(picture, 10**6) == (width, height)
+    picture = make_image_payload(array, arrays)
+    assert check_image_payload(picture, 10**6) == (width, height)
     np.testing.assert_array_equal(load_image(picture.image()), array)
 
 
 def test_raw_pixels_are_not_copied() -> None:
     array = np.zeros((40, 30, 3), np.uint8)
-    picture = picture_from(array)
+    picture = make_image_payload(array)
     assert np.shares_memory(np.frombuffer(picture.data, np.uint8), array)
     received = picture.image()
     assert isinstance(received, np.ndarray)
@@ -139,23 +143,23 @@ def test_opencv_order_is_turned_into_ours() -> None:
     bgr = np.zeros((2, 3, 3), np.uint8)
     bgr[..., 0] = 200  # blue
     header = ImageHeader(encoding="raw", shape=(2, 3, 3), dtype="uint8", channels="bgr")
-    image = load_image(Picture(header, bgr.tobytes()).image())
+    image = load_image(ImagePayload(header, bgr.tobytes()).image())
     assert image[0, 0].tolist() == [0, 0, 200]
 
 
 def test_other_files_are_read_here_and_sent_as_pixels(tmp_path: Path) -> None:
     path = tmp_path / "picture.bmp"
     Image.new("RGB", (5, 4), (1, 2, 3)).save(path)
-    picture = picture_from(path)
+    picture = make_image_payload(path)
     assert picture.header.shape == (4, 5, 3)
     with pytest.raises(ImageError, match="there is no file"):
-        picture_from(tmp_path / "none.png")
+        make_image_payload(tmp_path / "none.png")
     with pytest.raises(ImageError, match="is a folder"):
-        picture_from(tmp_path)
+        make_image_payload(tmp_path)
 
 
 def test_an_upright_pil_picture_stays_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
     image = Image.open(io.BytesIO(picture_bytes(40, 20, "jpeg", exif=exif)))
-    assert picture_from(image).header.shape == (40, 20, 3)
+    assert make_image_payload(image).header.shape == (40, 20, 3)

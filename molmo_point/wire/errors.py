@@ -34,7 +34,7 @@ class UnknownValue(WireError):
 
 
 class ViewGone(ServiceError):
-    """The server no longer holds that opened picture: send the picture again."""
+    """The server no longer holds that opened image: send the image again."""
 
     kind = "view_gone"
 
@@ -55,8 +55,8 @@ _ADVICE: dict[type[PointError], str] = {
     TimedOut: "give it more time, or ask when fewer questions are waiting",
     Refused: "ask the operator of the server for access",
     Cancelled: "nothing: the request was withdrawn",
-    ViewGone: "open the picture again",
-    UnknownRequest: "send the request again, picture included",
+    ViewGone: "open the image again",
+    UnknownRequest: "send the request again, image included",
     ServerGone: "check that the server runs and the address is right",
     ModelNotFound: "check the model's name",
     CheckpointError: "check the files of the model",

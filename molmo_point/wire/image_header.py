@@ -66,7 +66,7 @@ def _jpeg(data: Buffer) -> tuple[int, int]:
             height, width = struct.unpack_from(">HH", data, place + 5)
             return width, height
         elif marker in (0xD9, 0xDA):
-            raise ValueError("the picture begins before its size")
+            raise ValueError("the image begins before its size")
         else:
             (length,) = struct.unpack_from(">H", data, place + 2)
             place += 2 + max(2, length)
