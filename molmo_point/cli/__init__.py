@@ -79,7 +79,7 @@ def _run(words: list[str], debug: bool) -> None:
             __import__(package)
         except ImportError as error:
             raise import_failure(error, package, "", "The molmo-point command") from error
-    from molmo_point.cli.app import EXTENSIONS, command
+    from molmo_point.cli.app import COMMANDS, Command, command
 
     verb = next((word for word in words if not word.startswith("-")), "")
     try:
@@ -91,5 +91,5 @@ def _run(words: list[str], debug: bool) -> None:
         package = (error.name or "").split(".")[0]
         if not package or package.startswith("molmo_"):
             raise
-        extra = EXTENSIONS.get(verb, "engine")
+        extra = COMMANDS.get(verb, Command("engine")).extra or "engine"
         raise import_failure(error, package, extra, f"molmo-point {verb}") from error

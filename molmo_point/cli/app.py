@@ -15,55 +15,46 @@ from molmo_point.cli.model_options import TYPED
 from molmo_point.errors import BrokenInstall, MissingExtra
 from molmo_point.install import import_failure, missing
 
-COMMANDS = ("point", "ask", "demo", "models", "doctor")
-"""Modules of this package that are always there; `point` also holds `count`."""
-
-EXTENSIONS = {
-    "verify": "engine",
-    "serve": "serve",
-    "watch": "tracking",
-    "keys": "",
-    "eval": "engine",
-    "calibrate-scores": "train",
-    "train": "train",
-    "bench": "engine",
-}
-"""Modules of this package, and the extra that brings what they need."""
-
-
 ENTRY_POINTS = "molmo_point.commands"
 """Entry points by which other packages add commands: a module with `register(app)` and the extra that it needs."""
 
 
 @dataclass(frozen=True)
-class Need:
-    """What a command cannot run without.
+class Command:
+    """A command of this package, and what it cannot run without.
 
     Attributes:
-        extra: The optional part of this package that brings it.
-        packages: Import names.
+        extra: The optional part of this package that brings what it needs; empty for none.
+        packages: Import names, checked before the command runs and told by `--help`; empty where it checks for itself.
         unless_connected: Whether a server (`--connect`) does instead.
+        module: The command whose module registers this one, too; empty for a module of its own.
     """
 
-    extra: str
-    packages: tuple[str, ...]
+    extra: str = ""
+    packages: tuple[str, ...] = ()
     unless_connected: bool = False
+    module: str = ""
 
 
-NEEDS = {
-    "point": Need("engine", ("torch", "safetensors", "tokenizers"), unless_connected=True),
-    "count": Need("engine", ("torch", "safetensors", "tokenizers"), unless_connected=True),
-    "ask": Need("engine", ("torch", "safetensors", "tokenizers"), unless_connected=True),
-    "demo": Need("engine", ("torch", "safetensors", "tokenizers")),
-    "verify": Need("engine", ("torch", "safetensors", "tokenizers")),
-    "serve": Need("serve", ("torch", "safetensors", "tokenizers", "fastapi", "uvicorn")),
-    "watch": Need("tracking", ("cv2",)),
-    "eval": Need("engine", ("torch", "safetensors", "tokenizers")),
-    "calibrate-scores": Need("train", ("torch", "safetensors", "tokenizers", "matplotlib")),
-    "train": Need("train", ("torch", "safetensors", "tokenizers", "matplotlib")),
-    "bench": Need("engine", ("torch", "safetensors", "tokenizers")),
+_ENGINE = ("torch", "safetensors", "tokenizers")
+
+COMMANDS = {
+    "point": Command("engine", _ENGINE, unless_connected=True),
+    "count": Command("engine", _ENGINE, unless_connected=True, module="point"),
+    "ask": Command("engine", _ENGINE, unless_connected=True),
+    "demo": Command("engine", _ENGINE),
+    "models": Command(),
+    "doctor": Command(),
+    "verify": Command("engine", _ENGINE),
+    "serve": Command("serve", (*_ENGINE, "fastapi", "uvicorn")),
+    "watch": Command("tracking", ("cv2",)),
+    "keys": Command(),
+    "eval": Command("engine", _ENGINE),
+    "calibrate-scores": Command("train", (*_ENGINE, "matplotlib")),
+    "train": Command("train", (*_ENGINE, "matplotlib")),
+    "bench": Command("engine", _ENGINE),
 }
-"""Checked before a command runs, and told by `--help`. Commands that are not here check for themselves."""
+"""In the order of `--help`."""
 
 
 def build() -> typer.Typer:
@@ -77,12 +68,11 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_globals)
-    for name in COMMANDS:
-        importlib.import_module(f"molmo_point.cli.{name}").register(app)
-    for name, extra in EXTENSIONS.items():
-        _include(app, name, f"molmo_point.cli.{name.replace('-', '_')}", extra)
-    for command in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        _include(app, command.name, command.module, ",".join(command.extras))
+    for name, own in COMMANDS.items():
+        if not own.module:
+            _include(app, name, f"molmo_point.cli.{name.replace('-', '_')}", own.extra)
+    for joined in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        _include(app, joined.name, joined.module, ",".join(joined.extras))
     return app
 
 
@@ -90,8 +80,8 @@ def command() -> Any:
     """Return the tree as a Click command: help texts are shown as they are written, and what a command lacks is said."""
     root = typer.main.get_command(build())
     for name, inner in getattr(root, "commands", {}).items():
-        if name in NEEDS:
-            _guard(inner, f"molmo-point {name}", NEEDS[name])
+        if name in COMMANDS:
+            _guard(inner, f"molmo-point {name}", COMMANDS[name])
     _show_as_written(root)
     _note_typed(root)
     return root
@@ -121,26 +111,26 @@ def _note_typed(part: Any) -> None:
     part.invoke = noting
 
 
-def lacking(need: Need) -> list[str]:
-    """Return the packages of a need that are not installed; nothing is imported."""
-    return [package for package in need.packages if importlib.util.find_spec(package) is None]
+def lacking(command: Command) -> list[str]:
+    """Return the packages of a command that are not installed; nothing is imported."""
+    return [package for package in command.packages if importlib.util.find_spec(package) is None]
 
 
-def _guard(inner: Any, words: str, need: Need) -> None:
+def _guard(inner: Any, words: str, own: Command) -> None:
     """Say in a command's help what it lacks here, and refuse to run it."""
-    lacks = lacking(need)
+    lacks = lacking(own)
     if not lacks:
         return
-    hint = f"needs the extra '{need.extra}', which is not installed"
-    hint = f"(here only with --connect: a model {hint})" if need.unless_connected else f"({hint})"
+    hint = f"needs the extra '{own.extra}', which is not installed"
+    hint = f"(here only with --connect: a model {hint})" if own.unless_connected else f"({hint})"
     inner.help = f"{inner.help or ''}\n\n{hint}"
-    short = "--connect only" if need.unless_connected else f"needs '{need.extra}'"
+    short = "--connect only" if own.unless_connected else f"needs '{own.extra}'"
     inner.short_help = f"{(inner.short_help or inner.get_short_help_str(200)).rstrip()} ({short})"
-    if need.unless_connected:
+    if own.unless_connected:
         return
 
     def refuse(*_: object, **__: object) -> None:
-        raise missing(lacks[0], need.extra, words)
+        raise missing(lacks[0], own.extra, words)
 
     for part in (inner, *getattr(inner, "commands", {}).values()):
         if not getattr(part, "commands", None):

@@ -157,7 +157,7 @@ class ZmqChannel:
                 raise self._gave_up(ever and now - heard < gone_s, timeout_s, now - heard)
             if now >= probe_at:
                 self._check_alive()
-                self._send_about(request, Op.AGAIN, expected)
+                self._send_about(request, Op.RESUME, expected)
                 probe_at = now + PROBE_S
             reply = self._receive(min(probe_at, until, heard + gone_s) - now)
             if reply is None or reply.id != request.id:
@@ -173,7 +173,7 @@ class ZmqChannel:
                 continue
             elif reply.seq > expected:
                 # One went missing on the way; the server repeats it and those after it.
-                self._send_about(request, Op.AGAIN, expected)
+                self._send_about(request, Op.RESUME, expected)
             else:
                 expected += 1
                 yield reply

@@ -38,7 +38,7 @@ class Op(str, Enum):
     STREAM_TEXT = "stream_text"
     OPEN = "open"
     CLOSE = "close"
-    AGAIN = "again"
+    RESUME = "again"
     CANCEL = "cancel"
     WATCH = "watch"
     FRAME = "frame"

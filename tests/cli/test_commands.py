@@ -72,7 +72,9 @@ def test_extensions_are_included_where_they_exist(
 
     module.register = register  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "molmo_point.cli.waltz", module)
-    monkeypatch.setattr(app, "EXTENSIONS", {"waltz": "serve", "tango": "serve"})
+    monkeypatch.setattr(
+        app, "COMMANDS", {name: app.Command("serve") for name in ("waltz", "tango")}
+    )
     assert run("waltz") == (0, "one two three\n", "")
     assert run("tango").code == 2
 
@@ -88,7 +90,7 @@ def test_an_extension_without_its_packages_says_what_to_type(
 
     module.register = register  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "molmo_point.cli.waltz", module)
-    monkeypatch.setattr(app, "EXTENSIONS", {"waltz": "serve"})
+    monkeypatch.setattr(app, "COMMANDS", {"waltz": app.Command("serve")})
     ran = run("waltz", "--fast", "now")
     assert ran.code == 2
     assert "needs the package 'violin'" in ran.err

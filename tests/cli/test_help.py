@@ -14,7 +14,7 @@ import pytest
 
 from molmo_point import __version__
 from molmo_point.cli import app, doctor_checks
-from molmo_point.cli.app import NEEDS, Need, build, command
+from molmo_point.cli.app import COMMANDS, Command, build, command
 from molmo_point.install import install_line
 
 if TYPE_CHECKING:
@@ -117,9 +117,11 @@ def test_flags_that_messages_name_exist() -> None:
 def test_what_is_lacking_is_said(
     run: Run, stage: Stage, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(app.NEEDS, "train", Need("train", ("violin",)))
-    monkeypatch.setitem(app.NEEDS, "bench", Need("engine", ("violin",)))
-    monkeypatch.setitem(app.NEEDS, "point", Need("engine", ("violin",), unless_connected=True))
+    monkeypatch.setitem(app.COMMANDS, "train", Command("train", ("violin",)))
+    monkeypatch.setitem(app.COMMANDS, "bench", Command("engine", ("violin",)))
+    monkeypatch.setitem(
+        app.COMMANDS, "point", Command("engine", ("violin",), unless_connected=True)
+    )
     for words in (("train",), ("bench", "compare")):
         ran = run(*words)
         assert (ran.code, ran.out) == (2, "")
@@ -132,8 +134,12 @@ def test_what_is_lacking_is_said(
     assert run("point", photo, "mug", "--connect", "tcp://gpu:5555").code == 3
 
 
-def test_every_extension_says_what_it_needs_or_checks_itself() -> None:
-    assert set(app.EXTENSIONS) - set(NEEDS) == {"keys"}
+def test_every_command_says_what_it_needs_or_checks_itself() -> None:
+    assert {name for name, own in COMMANDS.items() if not own.packages} == {
+        "models",
+        "doctor",
+        "keys",
+    }
 
 
 def test_commands_of_other_packages_join_by_entry_points(run: Run) -> None:

@@ -227,7 +227,7 @@ class ZmqServer:
         owner = ("zmq", caller.peer)
         if request.op is Op.HELLO:
             listener(Reply(id=request.id, type="hello", server=self._dispatcher.info()))
-        elif request.op is Op.AGAIN:
+        elif request.op is Op.RESUME:
             job = self._dispatcher.resume(caller.name, request.id, owner, listener, request.seq)
             if not job.finished:
                 listener(Reply(id=request.id, type="pending", last=False))
