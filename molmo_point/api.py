@@ -91,8 +91,11 @@ def load(
 def connect(url: str, **options: Any) -> Pointer:
     """Connect to a pointing server: "tcp://gpu:5555" (ZMQ) or "http://gpu:8000"; the same interface as a local model.
 
+    "openai+http://gpu:8000/v1" is a model of another engine (vLLM, SGLang, llama.cpp, LM Studio, Ollama) behind OpenAI's chat
+    completions.
+
     Args:
-        options: See `molmo_point.client.connect`.
+        options: See `molmo_point.client.connect`; for openai+http(s), see `molmo_point.vlm.OpenAIPointer`.
 
     Raises:
         UsageError: Not a URL of this form.
@@ -100,4 +103,8 @@ def connect(url: str, **options: Any) -> Pointer:
     """
     from molmo_point import client
 
+    if isinstance(url, str) and url.strip().lower().startswith("openai+"):
+        from molmo_point.vlm import OpenAIPointer
+
+        return client.connect_as(OpenAIPointer, url, options)
     return client.connect(url, **options)

@@ -25,14 +25,15 @@ TYPED: ContextVar[frozenset[str] | None] = ContextVar("TYPED", default=None)
 Model = Annotated[
     str | None,
     typer.Option(
-        "--model", "-m", help="nano (default), a name of `molmo-point models`, a hub repository or a folder.",
+        "--model", "-m", help="nano (default), a name of `molmo-point models`, a hub repository or a folder; with "
+        "--connect openai+..., a name of that server.",
         rich_help_panel="Model",
     ),
 ]  # fmt: skip
 Connect = Annotated[
     str | None,
     typer.Option(
-        help="Ask a server instead: tcp://HOST:5555 or http://HOST:8000.",
+        help="Ask a server instead: tcp://HOST:5555, http://HOST:8000, or a model of another engine: openai+http://HOST:8000/v1.",
         envvar="MOLMO_POINT_SERVER",
         rich_help_panel="Model",
     ),
@@ -102,6 +103,9 @@ class ModelSelection:
                     raise UsageError(f"--{field} is empty (a variable that is not set?)")
                 object.__setattr__(self, field, None)
         here = {"model": self.model, "device": self.device, "dtype": self.dtype, "quantize": self.quantize}  # fmt: skip
+        if (self.connect or "").startswith("openai+"):
+            # Such a server may have several models.
+            del here["model"]
         chosen = [f"--{name}" for name, value in here.items() if value is not None]
         if self.connect is not None and chosen:
             if _typed("connect"):
@@ -239,8 +243,10 @@ def _connect(where: ModelSelection) -> Pointer:
         value = getattr(where, name)
         if value is None:
             continue
-        if url.startswith(scheme):
+        if url.removeprefix("openai+").startswith(scheme):
             options[name] = value
         elif _typed(name):
             raise UsageError(f"--{name} is for {scheme}:// servers, and --connect is {url}")
+    if where.model is not None:
+        options["model"] = where.model
     return api.connect(url, **options)

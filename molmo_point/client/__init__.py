@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from molmo_point.client.address import scheme_of
 from molmo_point.client.remote import RemotePointer
 from molmo_point.errors import UsageError
 
-__all__ = ["RemotePointer", "connect"]
+__all__ = ["RemotePointer", "connect", "connect_as"]
+
+Connected = TypeVar("Connected")
 
 
 def connect(url: str, **options: Any) -> RemotePointer:
@@ -29,15 +31,18 @@ def connect(url: str, **options: Any) -> RemotePointer:
     if scheme in ("tcp", "ipc"):
         from molmo_point.client.zmq_client import ZmqPointer
 
-        return _made(ZmqPointer, url, options)
+        return connect_as(ZmqPointer, url, options)
     if scheme in ("http", "https"):
         from molmo_point.client.http_client import HttpPointer
 
-        return _made(HttpPointer, url, options)
-    raise UsageError(f"expected tcp://HOST:PORT or http://HOST:PORT, got {url!r}")
+        return connect_as(HttpPointer, url, options)
+    raise UsageError(
+        "expected tcp://HOST:PORT or http://HOST:PORT (openai+http://HOST:PORT/v1 for the server of another engine), "
+        f"got {url!r}"
+    )
 
 
-def _made(kind: Callable[..., RemotePointer], url: str, options: dict[str, Any]) -> RemotePointer:
+def connect_as(kind: Callable[..., Connected], url: str, options: dict[str, Any]) -> Connected:
     """Connect; an option that this kind of address does not have is refused by name."""
     known = list(inspect.signature(kind).parameters)[1:]
     unknown = ", ".join(sorted(set(options) - set(known)))

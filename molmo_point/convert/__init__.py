@@ -5,6 +5,9 @@
 | Moondream    | 0-1                              | places                  | `from_moondream`    |
 | Gemini       | [y, x], integers 0-1000          | places (to 1/1000), labels | `from_gemini`    |
 | Qwen-VL      | [x, y], integers 0-1000 or pixels | places (to 1/1000), labels | `from_qwen`     |
+| RoboPoint    | (x, y), 0-1, three decimals | places               | `from_robopoint`    |
+| point tags   | x y, integers 0-1000     | places                  | `from_point_tags`   |
+| Perceptron   | (x,y), integers 0-1000   | places (to 1/1000), labels | `from_perceptron` |
 | Label Studio | percent                          | places, labels, scores  | `from_label_studio` |
 | COCO         | continuous pixels                | places, labels, scores  | `from_coco`         |
 | FiftyOne     | 0-1                              | places, labels, scores  |                     |
@@ -12,7 +15,8 @@
 | JSON lines   | 0-1                              | everything              | `from_jsonl`        |
 | rows, CSV    | 0-1 and pixels                   | places, labels, scores  |                     |
 
-The first five are plain dictionaries and lists, ready for `json.dump`; FiftyOne and supervision need the package they
+RoboPoint, point tags and Perceptron are text; the others up to COCO are dictionaries and lists, ready for `json.dump`;
+FiftyOne and supervision need the package they
 are for.
 
 The `from_*` functions check before they read: an entry that is damaged is skipped and reported, the others are read.
@@ -21,6 +25,14 @@ The `from_*` functions check before they read: an entry that is damaged is skipp
 from molmo_point.convert.coco import from_coco, to_coco
 from molmo_point.convert.label_studio import from_label_studio, to_label_studio
 from molmo_point.convert.lines import from_jsonl, to_jsonl
+from molmo_point.convert.marked_text import (
+    from_perceptron,
+    from_point_tags,
+    from_robopoint,
+    to_perceptron,
+    to_point_tags,
+    to_robopoint,
+)
 from molmo_point.convert.models import (
     from_gemini,
     from_moondream,
@@ -43,7 +55,10 @@ __all__ = [
     "from_jsonl",
     "from_label_studio",
     "from_moondream",
+    "from_perceptron",
+    "from_point_tags",
     "from_qwen",
+    "from_robopoint",
     "qwen_seen_size",
     "to_coco",
     "to_csv",
@@ -52,7 +67,10 @@ __all__ = [
     "to_jsonl",
     "to_label_studio",
     "to_moondream",
+    "to_perceptron",
+    "to_point_tags",
     "to_qwen",
+    "to_robopoint",
     "to_rows",
     "to_supervision",
 ]

@@ -188,7 +188,7 @@ def _pointing(
 
 def _entries(answer: Answer, tool: str) -> Sequence[Any]:
     """Return the list in an answer: the answer itself, or the one list in its object."""
-    value: Any = _parsed(answer, tool) if isinstance(answer, str) else answer
+    value: Any = json_in(answer, tool) if isinstance(answer, str) else answer
     if isinstance(value, Mapping):
         # {"points": [...]} as well as one object alone, whose lists hold numbers.
         lists = [entry for entry in value.values() if is_list(entry) and _of_objects(entry)]
@@ -202,7 +202,7 @@ def _of_objects(entries: Sequence[Any]) -> bool:
     return all(isinstance(entry, Mapping) for entry in entries)
 
 
-def _parsed(text: str, tool: str) -> Any:
+def json_in(text: str, tool: str) -> Any:
     fence = _FENCE.search(text)
     body = (fence.group(1) if fence else text).strip()
     try:

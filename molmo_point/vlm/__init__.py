@@ -1,0 +1,12 @@
+"""Other vision-language models behind the `Pointer` interface: any server that speaks OpenAI's chat completions with images.
+
+formats     how each family of models writes points: the prompt, the image that its coordinates count in, the reader
+chat        the HTTP exchange: streamed pieces of text, log-probabilities, why it ended
+scores      log-probabilities of the tokens that spell a point's coordinates
+pointer     `OpenAIPointer`
+"""
+
+from molmo_point.vlm.formats import FORMATS, PointFormat
+from molmo_point.vlm.pointer import OpenAIPointer
+
+__all__ = ["FORMATS", "OpenAIPointer", "PointFormat"]
