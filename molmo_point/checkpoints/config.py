@@ -89,9 +89,9 @@ class MolmoConfig:
         """Read the two files' contents, in any dialect of names; errors as `from_folder`."""
         if generation(config) == "molmo2":
             return cls(**vars(molmo2_config.read_molmo2(config, image)))
-        keys, images = network_keys(config), image_keys(image)
+        keys = network_keys(config)
         decoder = _mixture_decoder(keys) if isinstance(keys, MixtureKeys) else _dense_decoder(keys)
-        preprocess = _preprocess(images)
+        preprocess = preprocess_config(image)
         _compare_crops(keys, preprocess)
         stop = keys.eos_token_id
         return cls(
@@ -201,6 +201,11 @@ def _vision(keys: NetworkKeys) -> VisionConfig:
                 f"and {vision.heads} heads make {expected}"
             )
     return vision
+
+
+def preprocess_config(image: Mapping[str, Any]) -> PreprocessConfig:
+    """Read preprocessor_config.json of the first generation; errors as `MolmoConfig.from_folder`."""
+    return _preprocess(image_keys(image))
 
 
 def _preprocess(images: ImageKeys) -> PreprocessConfig:

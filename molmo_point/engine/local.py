@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Iterable
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 import torch
@@ -176,6 +177,17 @@ class LocalPointer:
     def scheduler(self) -> Scheduler:
         """Return a scheduler for a server's loop: many questions at once, which join at any time."""
         return Scheduler(self._engine)
+
+    def __enter__(self) -> LocalPointer:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         self._engine.clear_caches()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable
+from types import TracebackType
 from typing import Any
 
 from molmo_point.arguments import check_frame_id, check_query, check_stamp, check_timeout
@@ -134,6 +135,17 @@ class OpenAIPointer:
         self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
     ) -> list[Pointing]:
         return point_many(self, requests, self._budget(timeout_s))
+
+    def __enter__(self) -> OpenAIPointer:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         self._server.close()
