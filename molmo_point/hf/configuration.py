@@ -53,7 +53,9 @@ class MolmoHFConfig(PretrainedConfig):  # type: ignore[misc]
         """
         values = {name: getattr(self, name, None) for name in self._published}
         known = {name: value for name, value in values.items() if value is not None}
-        crops = {name: known[name] for name in ("max_crops", "overlap_margins") if name in known}
+        crops: dict[str, Any] = {
+            name: known[name] for name in ("max_crops", "overlap_margins") if name in known
+        }
         return MolmoConfig.from_dicts(
             {"model_type": self.model_type, **known}, {**PUBLISHED_IMAGES, **crops}
         )
