@@ -10,6 +10,7 @@ from typing import Any
 from molmo_agents.browser.cdp import IsolatedWorlds
 from molmo_agents.browser.page_events import PageEvents
 from molmo_agents.browser.request_filter import RequestFilter
+from molmo_agents.defaults import ANSWER_TIMEOUT_S
 from molmo_agents.drivers.steps import Handler, Steps
 from molmo_agents.errors import PageUnusable, PolicyError
 from molmo_agents.journal import Journal
@@ -46,7 +47,7 @@ class Options:
     stable_s: float = 1.0
     settle_requests_s: float = 5.0
     settle_load_s: float = 10.0
-    answer_s: float = 15.0
+    answer_s: float = ANSWER_TIMEOUT_S
     point_timeout_s: float | None = 60.0
     zoom: bool = True
     small_px: float = 14.0

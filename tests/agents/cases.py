@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -170,9 +169,6 @@ async def run_naive(
     except Exception:
         # The page it was to stay on is gone, or answers nobody.
         good = False
-    with contextlib.suppress(Exception):
-        # Slowed down and leaving for elsewhere, Chromium sometimes never says that a page is closed.
-        await asyncio.wait_for(page.close(), 10)
     return good and not canary.log
 
 

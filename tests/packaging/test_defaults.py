@@ -1,4 +1,5 @@
-"""Ports, limits and timeouts of clients, commands and servers stand in `molmo_point.defaults` and nowhere else."""
+"""Ports, limits and timeouts of clients, commands and servers stand in `molmo_point.defaults`, those of web agents in
+`molmo_agents.defaults`, and nowhere else."""
 
 from __future__ import annotations
 
@@ -69,6 +70,40 @@ def test_no_client_has_a_timeout_of_its_own() -> None:
                 and value.value is not None
             ]
     assert found == []
+
+
+def test_web_agents_have_their_timeouts_in_one_place() -> None:
+    """As arguments of calls, as defaults of parameters, as constants; a benchmark's waits are its own."""
+    found = []
+    folder = ROOT / "agents" / "molmo_agents"
+    for path in sorted(folder.rglob("*.py")):
+        name = path.relative_to(folder).as_posix()
+        if name in ("defaults.py", "session.py") or name.startswith("bench/"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            found += [f"{name}:{line}: {what}" for line, what in waits(node)]
+    assert found == []
+
+
+def waits(node: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield the line and the name of each wait that a syntax node gives as a number; 0 and None are no waits."""
+    named: list[tuple[str, ast.expr | None]] = []
+    if isinstance(node, ast.Call):
+        named = [(keyword.arg or "", keyword.value) for keyword in node.keywords]
+    elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        given = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+        last = zip(reversed(node.args.args), reversed(node.args.defaults), strict=False)
+        named = [(argument.arg, value) for argument, value in [*given, *last]]
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        named = [(node.target.id, node.value)]
+    elif isinstance(node, ast.Assign):
+        named = [
+            (target.id, node.value) for target in node.targets if isinstance(target, ast.Name)
+        ]
+    for name, value in named:
+        waited = name in ("timeout", "timeout_s") or name.endswith("_S")
+        if waited and isinstance(value, ast.Constant) and value.value:
+            yield value.lineno, name
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from molmo_agents.async_pointer import AsyncWebPointer
+from molmo_agents.defaults import CDP_CONNECT_TIMEOUT_S
 from molmo_agents.outcome import Outcome
 from molmo_agents.policy import Policy
 from molmo_point.errors import UsageError
@@ -63,7 +64,9 @@ async def click_over_cdp(
     except ImportError as error:
         raise import_failure(error, "playwright", "agents", "driving a browser") from error
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.connect_over_cdp(address, timeout=20_000)
+        browser = await playwright.chromium.connect_over_cdp(
+            address, timeout=CDP_CONNECT_TIMEOUT_S * 1000
+        )
         pages = [page for context in browser.contexts for page in context.pages if page.url == url]
         if not pages:
             raise UsageError(f"the browser at {address} has no page at {url[:200]}")

@@ -12,6 +12,7 @@ import json
 from typing import Any
 
 from molmo_agents.browser.documents import WORLD, FrameIds, IsolatedWorld, WorldLost, probe_source
+from molmo_agents.defaults import DETACH_TIMEOUT_S
 from molmo_agents.drivers.steps import Steps, call
 from molmo_agents.errors import PageGone
 from molmo_agents.playwright_types import CdpSession, Json, Page, PageFrame
@@ -27,7 +28,7 @@ class IsolatedWorlds:
         self._page = page
         self._answer_s = answer_s
         self._source = probe_source()
-        self._contexts: dict[tuple[int, str], tuple[int, str]] = {}
+        self._contexts: dict[tuple[CdpSession, str], tuple[int, str]] = {}
         """(session, frame) -> our world's number there, and the document it was made in."""
         self._untidied = 0
         self._foreign: dict[str, tuple[CdpSession, PageFrame]] = {}
@@ -50,7 +51,7 @@ class IsolatedWorlds:
         self.session = None
         for session in sessions:
             try:
-                yield from call(session, "detach", timeout_s=2.0)
+                yield from call(session, "detach", timeout_s=DETACH_TIMEOUT_S)
             except Exception:  # the target is gone, and its session with it
                 continue
 
@@ -134,7 +135,7 @@ class IsolatedWorlds:
                 )
             )
         except WorldLost:
-            self._contexts.pop((id(world.session), world.frame_id), None)
+            self._contexts.pop((world.session, world.frame_id), None)
             raise
 
     def child(self, parent: IsolatedWorld, element: str) -> Steps[IsolatedWorld | None]:
@@ -200,7 +201,7 @@ class IsolatedWorlds:
 
     def _world(self, session: CdpSession, frame_id: str, loader: str = "") -> Steps[IsolatedWorld]:
         """Return our world in a frame; one known from the same document (`loader`) is not asked whether it is still there."""
-        key = (id(session), frame_id)
+        key = (session, frame_id)
         known = self._contexts.get(key)
         if known is not None:
             world = IsolatedWorld(session, frame_id, known[0])
@@ -255,7 +256,7 @@ class IsolatedWorlds:
         for frame_id, (session, frame) in list(self._foreign.items()):
             if frame.is_detached():
                 del self._foreign[frame_id]
-                for key in [k for k in self._contexts if k[0] == id(session)]:
+                for key in [k for k in self._contexts if k[0] is session]:
                     del self._contexts[key]
         self._untidied += 1
         if self._untidied < LOOKS_BETWEEN:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from molmo_agents.browser import relay
+from molmo_agents.defaults import LAUNCH_TIMEOUT_S
 from molmo_agents.errors import BrowserMissing
 from molmo_agents.playwright_types import Json
 from molmo_point.errors import UsageError
@@ -111,7 +112,7 @@ def launch(playwright: Any, *, headless: bool = True, extra: tuple[str, ...] = (
         executable_path=find_chromium(),
         headless=headless,
         args=[*launch_arguments(), *extra],
-        timeout=60_000,
+        timeout=LAUNCH_TIMEOUT_S * 1000,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from molmo_agents.defaults import CLOSE_TIMEOUT_S
 from molmo_agents.drivers.steps import AskUser, Handler, Steps, call
 from molmo_agents.outcome import Dialog
 from molmo_agents.playwright_types import (
@@ -163,13 +164,13 @@ class PageEvents:
             self.popups.append(popup)
             return
         with suppress(Exception):
-            yield from call(popup, "close", timeout_s=5.0)
+            yield from call(popup, "close", timeout_s=CLOSE_TIMEOUT_S)
 
     def _download(self, download: Download) -> Steps[None]:
         self.record.downloads.append(download.suggested_filename)
         if not self._policy.downloads:
             with suppress(Exception):
-                yield from call(download, "cancel", timeout_s=5.0)
+                yield from call(download, "cancel", timeout_s=CLOSE_TIMEOUT_S)
 
     def _request(self, request: Request) -> None:
         self.record.requests += 1

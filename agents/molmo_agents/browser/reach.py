@@ -5,12 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 
 from molmo_agents.browser.relay import SIGN, Relay, find
+from molmo_agents.defaults import REACH_TIMEOUT_S
 from molmo_agents.drivers.steps import Steps, call
 from molmo_agents.playwright_types import CdpSession, Page
 from molmo_agents.policy import Rules
-
-SIGN_S = 5.0
-"""How long the browser may take for each step of saying which relay it goes through, seconds."""
 
 FOREIGN = (
     "the browser was not started with molmo_agents.browser.launch.launch_arguments() or context_options() of this process: "
@@ -69,7 +67,7 @@ class Reach:
             with suppress(Exception):
                 session = yield from call(other, "new_cdp_session", other.pages[0])
                 same = (yield from relay_of(session)) is found
-                yield from call(session, "detach", timeout_s=SIGN_S)
+                yield from call(session, "detach", timeout_s=REACH_TIMEOUT_S)
                 if same:
                     return True
         return False
@@ -81,18 +79,18 @@ def relay_of(session: CdpSession) -> Steps[Relay | None]:
     The browser loads the address that only a relay answers; what it says tells which relay that was.
     """
     try:
-        tree = yield from call(session, "send", "Page.getFrameTree", timeout_s=SIGN_S)
+        tree = yield from call(session, "send", "Page.getFrameTree", timeout_s=REACH_TIMEOUT_S)
         asked = {
             "frameId": tree["frameTree"]["frame"]["id"],
             "url": f"http://{SIGN}/",
             "options": {"disableCache": True, "includeCredentials": False},
         }
         answer = yield from call(
-            session, "send", "Network.loadNetworkResource", asked, timeout_s=SIGN_S
+            session, "send", "Network.loadNetworkResource", asked, timeout_s=REACH_TIMEOUT_S
         )
         stream = {"handle": answer["resource"]["stream"]}
-        said = yield from call(session, "send", "IO.read", stream, timeout_s=SIGN_S)
-        yield from call(session, "send", "IO.close", stream, timeout_s=SIGN_S)
+        said = yield from call(session, "send", "IO.read", stream, timeout_s=REACH_TIMEOUT_S)
+        yield from call(session, "send", "IO.close", stream, timeout_s=REACH_TIMEOUT_S)
         return find(str(said["data"]))
     except Exception:
         # A name that exists nowhere, a page that does not answer, a browser without the command: nothing is known to be held.

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from molmo_agents.defaults import RELAY_TIMEOUT_S
 from molmo_agents.origins import SCHEMES, Origin
 from molmo_agents.policy import Rules
 
@@ -31,9 +32,6 @@ T = TypeVar("T")
 
 SIGN = "molmo-relay.invalid"
 """The host that a relay answers for itself: names under .invalid exist nowhere else (RFC 2606)."""
-
-CONNECT_S = 30.0
-"""How long a connection to a server may take, seconds."""
 
 CHUNK = 65536
 _OK, _FAILED, _FORBIDDEN, _UNREACHABLE, _REFUSED, _UNSUPPORTED = 0, 1, 2, 4, 5, 7
@@ -108,7 +106,7 @@ class Relay:
         assert task is not None
         self._tasks.add(task)
         try:
-            host, port = await asyncio.wait_for(_asked_for(reader, writer), CONNECT_S)
+            host, port = await asyncio.wait_for(_asked_for(reader, writer), RELAY_TIMEOUT_S)
             if host == SIGN:
                 await self._sign(reader, writer)
             elif not self.allows(host, port):
@@ -129,7 +127,7 @@ class Relay:
 
     async def _sign(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _answer(writer, _OK)
-        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), CONNECT_S)
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), RELAY_TIMEOUT_S)
         body = self.token.encode()
         head = ["HTTP/1.1 200 OK", "Content-Type: text/plain", f"Content-Length: {len(body)}"]
         head += ["Cache-Control: no-store", "Connection: close", "", ""]
@@ -140,7 +138,7 @@ class Relay:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int
     ) -> None:
         try:
-            there, back = await asyncio.wait_for(_dial(host, port), CONNECT_S)
+            there, back = await asyncio.wait_for(_dial(host, port), RELAY_TIMEOUT_S)
         except ConnectionRefusedError:
             return await _answer(writer, _REFUSED)
         except (OSError, EOFError, asyncio.TimeoutError):
@@ -168,7 +166,7 @@ class _Loop:
         threading.Thread(target=self._loop.run_forever, name="molmo-relay", daemon=True).start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(CONNECT_S)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(RELAY_TIMEOUT_S)
 
 
 @functools.cache

@@ -18,6 +18,7 @@ from molmo_agents.browser.cdp import IsolatedWorlds
 from molmo_agents.browser.page_events import PageEvents
 from molmo_agents.browser.reach import Reach
 from molmo_agents.browser.restraint import RESTRAINED, concerns, restrain, restrained
+from molmo_agents.defaults import DETACH_TIMEOUT_S
 from molmo_agents.drivers.steps import Handler, Steps, call
 from molmo_agents.errors import PageUnusable
 from molmo_agents.playwright_types import Json, Page, Request, Route, Socket
@@ -93,7 +94,7 @@ class RequestFilter:
             with suppress(Exception):
                 yield from self._send("Fetch.disable")
             with suppress(Exception):
-                yield from call(self._session, "detach", timeout_s=2.0)
+                yield from call(self._session, "detach", timeout_s=DETACH_TIMEOUT_S)
             self._session = None
 
     def _send(self, method: str, **params: object) -> Steps[Json]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from molmo_agents.browser.launch import Screen, find_chromium, open_page
 from molmo_agents.browser.loopback import serve_html
+from molmo_agents.defaults import PROGRAM_TIMEOUT_S
 from molmo_agents.sync_pointer import WebPointer
 from molmo_point.errors import PointError
 from molmo_point.install import install_line
@@ -80,7 +81,11 @@ def _package(name: str) -> Finding:
 def _version(path: str) -> str:
     try:
         done = subprocess.run(
-            [path, "--version"], capture_output=True, text=True, timeout=20, check=False
+            [path, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=PROGRAM_TIMEOUT_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"does not tell its version: {error}"
@@ -108,7 +113,11 @@ def _fonts() -> Finding:
         )
     try:
         done = subprocess.run(
-            [program, ":", "family"], capture_output=True, text=True, timeout=20, check=False
+            [program, ":", "family"],
+            capture_output=True,
+            text=True,
+            timeout=PROGRAM_TIMEOUT_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return Finding("fonts", True, f"cannot be listed: {error}")
@@ -121,7 +130,7 @@ def _one_click() -> list[Finding]:
     centre = (280 / 640, 180 / 480)
     try:
         with serve_html(lambda path: _PAGE) as url, open_page(Screen(640, 480)) as page:
-            page.goto(url, timeout=20_000)
+            page.goto(url, timeout=PROGRAM_TIMEOUT_S * 1000)
             with WebPointer(page, FakePointer({"the button": [centre]})) as web:
                 outcome = web.click("the button", expect_name="Press")
             title = page.title()

@@ -8,14 +8,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from molmo_agents.defaults import ROUTED_ANSWER_TIMEOUT_S
 from molmo_agents.drivers.steps import AskUser, CallPage, React, RunBlocking, Sleep, Step, Steps
 from molmo_agents.errors import PageGone
 from molmo_agents.playwright_types import Listener
 
 T = TypeVar("T")
-
-ANSWER_S = 600.0
-"""How long a person may take to answer a dialog of the page, seconds."""
 
 
 class AsyncDriver:
@@ -74,13 +72,13 @@ class AsyncDriver:
 
 
 async def patiently(work: Awaitable[T], timeout_s: float, waiting: Callable[[], bool]) -> T:
-    """Return what `work` gives within `timeout_s` seconds; while `waiting` says so, within `ANSWER_S`.
+    """Return what `work` gives within `timeout_s` seconds; while `waiting` says so, within `ROUTED_ANSWER_TIMEOUT_S`.
 
     Raises:
         asyncio.TimeoutError: It gave nothing; it is cancelled.
     """
     task = asyncio.ensure_future(work)
-    end = time.monotonic() + ANSWER_S
+    end = time.monotonic() + ROUTED_ANSWER_TIMEOUT_S
     try:
         while True:
             done, _ = await asyncio.wait({task}, timeout=timeout_s)

@@ -11,11 +11,10 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, Union
 
+from molmo_agents.defaults import ANSWER_TIMEOUT_S
 from molmo_agents.playwright_types import Json, Listener, Page
 
 T = TypeVar("T")
-
-DEFAULT_TIMEOUT_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class CallPage:
     name: str
     args: tuple[object, ...] = ()
     kwargs: Json = field(default_factory=dict)
-    timeout_s: float = DEFAULT_TIMEOUT_S
+    timeout_s: float = ANSWER_TIMEOUT_S
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ Handler = Callable[[React], Listener]
 
 
 def call(
-    on: object, name: str, *args: object, timeout_s: float = DEFAULT_TIMEOUT_S, **kwargs: Any
+    on: object, name: str, *args: object, timeout_s: float = ANSWER_TIMEOUT_S, **kwargs: Any
 ) -> Steps[Any]:
     """Yield one `CallPage` and return what it gave."""
     return (yield CallPage(on, name, args, kwargs, timeout_s))

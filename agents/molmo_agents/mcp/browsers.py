@@ -14,6 +14,7 @@ from typing import Any
 
 from molmo_agents.async_pointer import AsyncWebPointer
 from molmo_agents.browser.launch import Screen, context_options, launch
+from molmo_agents.defaults import MCP_IDLE_S
 from molmo_agents.mcp.answer import ConfirmForm, question_text
 from molmo_agents.policy import Confirmation, Policy
 from molmo_point.errors import UsageError
@@ -22,9 +23,6 @@ from molmo_point.pointer import Pointer
 
 MOST_CLIENTS = 8
 """Browsers at a time; the one unused for longest makes room."""
-
-IDLE_S = 1800.0
-"""After so long without a call a client's browser is closed, seconds."""
 
 
 class BrowserHolder:
@@ -206,7 +204,7 @@ class BrowserHolders:
         idle.sort(key=lambda key: self._holders[key].used_s)
         over = max(0, len(self._holders) - MOST_CLIENTS)
         for index, key in enumerate(idle):
-            if index < over or now - self._holders[key].used_s > IDLE_S:
+            if index < over or now - self._holders[key].used_s > MCP_IDLE_S:
                 await self._holders.pop(key).close()
 
 

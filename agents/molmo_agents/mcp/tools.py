@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from molmo_agents.defaults import WAIT_FOR_TIMEOUT_S
 from molmo_agents.mcp.browsers import BrowserHolder
 from molmo_agents.outcome import Outcome
 from molmo_agents.verbs.table import TABLE
@@ -28,7 +29,9 @@ async def exists(holder: BrowserHolder, description: str) -> Outcome:
     return await (await holder.web()).exists(description)
 
 
-async def wait_for(holder: BrowserHolder, description: str, timeout_s: float = 10.0) -> Outcome:
+async def wait_for(
+    holder: BrowserHolder, description: str, timeout_s: float = WAIT_FOR_TIMEOUT_S
+) -> Outcome:
     """Look until something is in view, for at most `seconds` (up to 60)."""
     return await (await holder.web()).wait_for(description, timeout_s=min(timeout_s, 60.0))
 

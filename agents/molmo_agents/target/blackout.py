@@ -19,7 +19,7 @@ from molmo_agents.screen import Box
 MARGIN = 300.0
 """Texts so far outside of the viewport, CSS px, are still read: what begins there may end inside."""
 
-Layouts = dict[int, dict[str, Json]]
+Layouts = dict[CdpSession, dict[str, Json]]
 """CDP session -> frame -> its document's layout, so that frames of one process are asked for once."""
 
 
@@ -40,10 +40,9 @@ def painted(
     layouts: Layouts,
 ) -> Steps[list[Box]]:
     """Return the boxes of a document, in CSS px of its own viewport, in which a secret is painted."""
-    key = id(world.session)
-    if key not in layouts:
-        layouts[key] = yield from _layouts(worlds, world.session)
-    layout = layouts[key].get(world.frame_id)
+    if world.session not in layouts:
+        layouts[world.session] = yield from _layouts(worlds, world.session)
+    layout = layouts[world.session].get(world.frame_id)
     if layout is None:
         return []
     width, height = state["viewport"]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from molmo_agents.browser.documents import FrameHop, IsolatedWorld, WorldLost
+from molmo_agents.defaults import FRAMES_TIMEOUT_S
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.errors import PageGone
 from molmo_agents.lines import Place
@@ -30,7 +31,7 @@ from molmo_agents.target.confirmation import (
 )
 from molmo_agents.target.hover import hover_still, mouse
 from molmo_agents.target.screenshot import capture, changed_share
-from molmo_agents.target.settle import FRAMES_S, settle, stop_loading
+from molmo_agents.target.settle import settle, stop_loading
 from molmo_agents.target.targeting import AcquiredTarget, acquire_target, with_locator
 from molmo_agents.target.verdicts import EventReport
 
@@ -251,7 +252,7 @@ def _picture(s: Session) -> Steps[bytes]:
 def _collected(s: Session, leaf: FrameHop) -> Steps[Json]:
     """Ask what the listeners saw; a page that is leaving for a server that does not answer is first held back."""
     try:
-        less = min(0.0, FRAMES_S - s.options.answer_s)
+        less = min(0.0, FRAMES_TIMEOUT_S - s.options.answer_s)
         return dict(
             (yield from s.worlds.run(leaf.world, "() => molmo.collect(true)", more_s=less))
         )

@@ -5,15 +5,9 @@ from __future__ import annotations
 import time
 
 from molmo_agents.browser.documents import FrameHop
+from molmo_agents.defaults import DOWNLOAD_TIMEOUT_S, FRAMES_TIMEOUT_S
 from molmo_agents.drivers.steps import Steps, call, pause
 from molmo_agents.session import Session
-
-FRAMES_S = 2.0
-"""How long to wait for two frames after a gesture, seconds; a page that is going away draws none."""
-
-
-DOWNLOAD_S = 1.0
-"""How long to wait for the news of a download, seconds: the browser tells it apart from the page's requests."""
 
 
 def settle(s: Session, leaf: FrameHop, *, download: bool = False) -> Steps[bool]:
@@ -24,7 +18,7 @@ def settle(s: Session, leaf: FrameHop, *, download: bool = False) -> Steps[bool]
     """
     try:
         # A page that waits for another server answers nobody: not as long as it may take for an answer.
-        less = min(0.0, FRAMES_S - s.options.answer_s)
+        less = min(0.0, FRAMES_TIMEOUT_S - s.options.answer_s)
         yield from s.worlds.run(leaf.world, "() => molmo.frames2(2)", more_s=less)
     except Exception:
         # The document is on its way out; the page's load is waited for below.
@@ -58,7 +52,7 @@ def settle(s: Session, leaf: FrameHop, *, download: bool = False) -> Steps[bool]
 
 
 def _await_download(s: Session) -> Steps[None]:
-    record, end = s.watch.record, time.monotonic() + DOWNLOAD_S
+    record, end = s.watch.record, time.monotonic() + DOWNLOAD_TIMEOUT_S
     while time.monotonic() < end:
         if record.downloads or record.navigations or record.blocked or record.stopped:
             return

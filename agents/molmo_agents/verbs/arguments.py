@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Union
 
+from molmo_agents.defaults import GOTO_TIMEOUT_S, WAIT_FOR_TIMEOUT_S
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.masker import HIDDEN
 from molmo_agents.outcome import Outcome
@@ -62,12 +63,12 @@ def look(s: Session, *, region: Box | None = None, scale: float = 1.0) -> Steps[
     return _run(s, "look", "", lambda p: look_and_press.look_verb(s, p, region, scale))
 
 
-def goto(s: Session, url: str, *, timeout_s: float = 30.0) -> Steps[Outcome]:
+def goto(s: Session, url: str, *, timeout_s: float = GOTO_TIMEOUT_S) -> Steps[Outcome]:
     """Open an address that the policy allows."""
     return _run(s, "goto", url, lambda p: navigate.goto(s, p, url, _positive(timeout_s)))
 
 
-def back(s: Session, *, timeout_s: float = 30.0) -> Steps[Outcome]:
+def back(s: Session, *, timeout_s: float = GOTO_TIMEOUT_S) -> Steps[Outcome]:
     """Go to the page before in the tab's history."""
     return _run(s, "back", "", lambda p: navigate.back(s, p, _positive(timeout_s)))
 
@@ -236,7 +237,7 @@ def exists(s: Session, query: str) -> Steps[Outcome]:
     return _run(s, "exists", query, lambda p: look_and_press.exists(s, p, query))
 
 
-def wait_for(s: Session, query: str, *, timeout_s: float = 10.0) -> Steps[Outcome]:
+def wait_for(s: Session, query: str, *, timeout_s: float = WAIT_FOR_TIMEOUT_S) -> Steps[Outcome]:
     """Look until it is in view; the model is asked again only when the screenshot changed."""
     checked(query)
     return _run(

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from molmo_agents.browser.documents import WorldLost
+from molmo_agents.defaults import EXPECT_TIMEOUT_S
 from molmo_agents.drivers.steps import Steps, pause
 from molmo_agents.errors import PageGone
 from molmo_agents.outcome import Outcome, Result
@@ -32,7 +33,7 @@ class Expect:
     url: str = ""
     text: str = ""
     exists: str = ""
-    timeout_s: float = 5.0
+    timeout_s: float = EXPECT_TIMEOUT_S
 
 
 def expected(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from molmo_agents.browser.documents import WorldLost
+from molmo_agents.defaults import SECOND_READING_S
 from molmo_agents.drivers.steps import Steps, pause
 from molmo_agents.outcome import Outcome, Result
 from molmo_agents.playwright_types import Json
@@ -13,7 +14,6 @@ from molmo_agents.session import Session
 from molmo_agents.target.click import ClickOptions, Guard, dispatch_guarded, led_away, press
 from molmo_agents.target.confirmation import confirm_risk
 from molmo_agents.target.targeting import AcquiredTarget
-from molmo_agents.verbs.held import LATE_S
 from molmo_agents.verbs.text_entry import field_at
 
 CHECK_ROLES = frozenset(["checkbox", "radio", "switch", "menuitemcheckbox", "menuitemradio"])
@@ -70,7 +70,7 @@ def select(s: Session, p: OutcomeBuilder, query: Query, options: Sequence[str]) 
 
 def _still_chosen(s: Session, target: AcquiredTarget, answer: Json) -> Steps[bool]:
     """Whether the list shows the same options a moment later; one that is gone by then has done its work."""
-    yield from pause(s.page, LATE_S)
+    yield from pause(s.page, SECOND_READING_S)
     try:
         return (
             yield from s.worlds.ask(target.resolved.leaf.world, "chosenNow", answer["indexes"])
@@ -129,7 +129,7 @@ def check(s: Session, p: OutcomeBuilder, query: Query, on: bool) -> Steps[Outcom
         if (yield from _kept_state(s, target)) is on:
             break
         yield from pause(s.page, 0.05)
-    yield from pause(s.page, LATE_S)
+    yield from pause(s.page, SECOND_READING_S)
     known = yield from _kept_state(s, target)
     if known is on:
         return outcome.with_(playwright=line)

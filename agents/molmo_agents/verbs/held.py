@@ -9,9 +9,6 @@ from __future__ import annotations
 import re
 import unicodedata
 
-LATE_S = 0.4
-"""After so long a field is read once more, seconds: pages that check what was put in often do so when nothing more comes."""
-
 
 def holds(meant: str, held: str, kind: str = "") -> bool:
     """Whether `held` is `meant` in the page's own writing.

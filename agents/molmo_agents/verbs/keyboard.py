@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from molmo_agents.browser.documents import IsolatedWorld
+from molmo_agents.defaults import KEY_SETTLES_S
 from molmo_agents.drivers.steps import Steps, call, pause
 from molmo_agents.outcome import Effects, Outcome, Result
 from molmo_agents.progress import OutcomeBuilder, VerbFailed
@@ -34,8 +35,6 @@ MOVING = frozenset(
 ERASING = frozenset(["Backspace", "Delete", "Control+A"])
 KEYS = PRESSING | MOVING | ERASING
 """The keys there are. Letters are no keys but text: on some pages one of them deletes."""
-
-SETTLE_S = 0.1
 
 FOCUSED = """() => {
   let e = document.activeElement;
@@ -96,7 +95,7 @@ def _unaimed(s: Session, key: str) -> Steps[Effects]:
     record = s.watch.begin()
     url = s.page.url
     yield from call(s.page.keyboard, "press", key)
-    yield from pause(s.page, SETTLE_S)
+    yield from pause(s.page, KEY_SETTLES_S)
     return Effects(
         navigated=bool(record.navigations) or url != s.page.url,
         url=s.page.url,

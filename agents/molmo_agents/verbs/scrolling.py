@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from molmo_agents.defaults import LIST_GROWS_TIMEOUT_S
 from molmo_agents.drivers.steps import Steps, pause
 from molmo_agents.outcome import Outcome, Result
 from molmo_agents.playwright_types import Json
@@ -16,9 +17,6 @@ from molmo_point.points import Point
 
 SCROLL_SHARE = 0.8
 """Share of the viewport that one scroll moves: what was cut at the edge is whole in the next screenshot."""
-
-GROWS_S = 2.5
-"""How long an endless list may take to grow once its end is reached, seconds."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ def _wheel(s: Session, way: _Way) -> Steps[bool]:
     if not state["scrolls"]:
         # Nothing here has ever scrolled: no list has come to its end.
         return False
-    for _ in range(int(GROWS_S / 0.1)):
+    for _ in range(int(LIST_GROWS_TIMEOUT_S / 0.1)):
         if (yield from s.worlds.ask(main, "extent")) > extent:
             return (yield from _turn(s, way))
         yield from pause(s.page, 0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from molmo_agents.defaults import SECOND_READING_S, TYPING_TIMEOUT_S
 from molmo_agents.drivers.steps import Steps, call, pause
 from molmo_agents.outcome import Effects, Outcome, Result
 from molmo_agents.playwright_types import Json
@@ -17,7 +18,7 @@ from molmo_agents.target.confirmation import Agreement, confirm_risk
 from molmo_agents.target.hover import hover_still, mouse
 from molmo_agents.target.targeting import AcquiredTarget, acquire_target, with_locator
 from molmo_agents.target.verdicts import EventReport
-from molmo_agents.verbs.held import LATE_S, holds
+from molmo_agents.verbs.held import holds
 
 TEXT_TYPES = frozenset(["text", "search", "email", "url", "tel", "password", "number", "textarea"])
 VALUE_TYPES = frozenset(["date", "datetime-local", "month", "week", "time", "color", "range"])
@@ -168,7 +169,7 @@ def _type(
     if refused is not None:
         return refused
     if done.good and not what.submit and not effects.navigated:
-        yield from pause(s.page, LATE_S)
+        yield from pause(s.page, SECOND_READING_S)
         done.good = yield from _read_back(s, target, what, done, 1)
     return _judge(p, target, what, done, report, effects)
 
@@ -218,7 +219,7 @@ def _keys(what: Typing) -> Callable[[Session, AcquiredTarget], Steps[str]]:
             if state["strayed"] or not state["on"]:
                 where = state["strayed"] or "elsewhere"
                 return f"the page moved the focus away ({where}): the rest was not typed"
-            yield from call(keyboard, "type", letter, timeout_s=30.0)
+            yield from call(keyboard, "type", letter, timeout_s=TYPING_TIMEOUT_S)
         return ""
 
     slow = what.secret == "" and "\n" not in what.text and len(what.text) <= SLOW_TYPING
@@ -281,7 +282,7 @@ def _set_value(
     if refused is not None:
         return refused
     if not held.get("refused", True) and not effects.navigated:
-        yield from pause(s.page, LATE_S)
+        yield from pause(s.page, SECOND_READING_S)
         world = target.resolved.leaf.world
         held["value"] = (yield from s.worlds.ask(world, "readField"))["held"]
     if not held.get("refused", True) and (held["value"] == held["wanted"] or effects.navigated):
