@@ -85,6 +85,8 @@ def _origin() -> str | None:
     url = str(source.get("url", ""))
     if "vcs_info" in source:
         wanted = source["vcs_info"].get("requested_revision")
+        # pip before 24.1 takes no file URL without a host.
+        url = url.replace("file:///", "file://localhost/", 1)
         return f"git+{url}" + (f"@{wanted}" if wanted else "")
     folder = Path(url2pathname(urlsplit(url).path)) if url.startswith("file:") else None
     return str(folder) if folder is not None and folder.is_dir() else None

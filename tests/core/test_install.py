@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from molmo_calibration import imports
 
 from molmo_point import install
 from molmo_point.errors import BrokenInstall, MissingExtra
@@ -45,6 +46,20 @@ def test_a_git_address_is_given_back_with_its_revision(
     _install_from(monkeypatch, tmp_path, source)
     expected = 'pip install "molmo-point[serve] @ git+https://example.org/molmo-point.git@main"'
     assert install.install_line("serve") == expected
+
+
+def test_a_local_git_repository_has_a_host_in_its_address(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """pip records file:///, which its versions before 24.1 refuse in a requirement."""
+    source = {"url": "file:///srv/molmo-point.git", "vcs_info": {"vcs": "git"}}
+    _install_from(monkeypatch, tmp_path, source)
+    expected = 'pip install "molmo-point[serve] @ git+file://localhost/srv/molmo-point.git"'
+    assert install.install_line("serve") == expected
+    monkeypatch.setattr(
+        imports, "__file__", str(tmp_path / "site" / "molmo_calibration" / "imports.py")
+    )
+    assert imports.install_line() == expected.replace("serve", "calibration")
 
 
 def test_a_local_folder_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
