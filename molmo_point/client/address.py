@@ -36,6 +36,10 @@ def zmq_address(url: str) -> str:
     if scheme != "tcp":
         raise UsageError(f"expected an address like tcp://gpu:5555, got {url!r}")
     parts = _split(url, "tcp://gpu:5555")
+    if parts.username is not None or parts.password is not None:
+        raise UsageError(
+            "expected an address like tcp://gpu:5555 without a name or password in it: give key=..."
+        )
     if parts.port is None:
         raise UsageError(
             f"expected an address like tcp://gpu:5555, got {url!r}: the port is missing (servers take 5555 by default)"

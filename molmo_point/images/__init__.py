@@ -5,7 +5,9 @@ source         a path, a URL of this machine, or bytes to the bytes of a file
 base64_text    base64 and `data:` URLs to bytes
 formats        which file formats are read, and what a file begins like
 png_chunks     the chunks of a PNG that its pixels need
-levels         16-bit and float greys to 8 bits
+tiff_pages     which page of a TIFF is the image
+levels         16-bit and float values to 8 bits
+deep_colour    16-bit colour
 """
 
 from molmo_point.images.base64_text import decode_base64

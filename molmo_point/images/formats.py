@@ -26,12 +26,16 @@ _HEIF_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"heif", b"mif1", b"msf1"}
 )
 
+_RAW = (b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FOVb", b"\0MRM")
+"""Fujifilm, Panasonic, Olympus (three), Sigma, Minolta. Raw photos that are TIFF files are told by their pages."""
+
 _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "a PDF document: export the page as PNG first"),
     (b"%!PS", "a PostScript (EPS) drawing: export it as PNG first"),
     (b"\xc5\xd0\xd3\xc6", "a PostScript (EPS) drawing: export it as PNG first"),
     (b"\xff\x0a", "a JPEG XL image: convert it to PNG or JPEG first"),
     (b"\x00\x00\x00\x0cJXL ", "a JPEG XL image: convert it to PNG or JPEG first"),
+    *((begin, "a camera's raw photo: export it as JPEG first") for begin in _RAW),
     (b"version https://git-lfs", "a Git LFS pointer, not the image itself: run `git lfs pull`"),
     (b"\x1aE\xdf\xa3", "a video (Matroska or WebM): take a frame out of it first"),
     (b"PK\x03\x04", "a ZIP archive: unpack it first"),
@@ -82,6 +86,8 @@ def other_kind(data: Buffer) -> str | None:
     for begin, words in _OTHERS:
         if head.startswith(begin):
             return words
+    if head[4:12] == b"ftypcrx ":
+        return "a camera's raw photo (Canon CR3): export it as JPEG first"
     if head[4:8] == b"ftyp":
         return "a video (MP4 or QuickTime): take a frame out of it first"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()

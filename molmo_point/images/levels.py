@@ -1,4 +1,4 @@
-"""16-bit, 32-bit and float greys to 8 bits: which value is white.
+"""16-bit, 32-bit and float images to 8 bits: which value is white.
 
 Such files do not say what white is: 1, 100 (percent), 255, 1023 (10 bits), 4095, 16383 and 65535 are all usual. White is taken
 from the image:
@@ -30,7 +30,9 @@ Grey = np.ndarray[Any, np.dtype[Any]]
 
 
 def to_eight_bits(values: Grey) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return (H, W) uint8 of (H, W) integers or floats of any range, as the module says."""
+    """Return (H, W) or (H, W, C) uint8 of integers or floats of any range, as the module says; all channels have one white."""
+    if values.dtype == np.uint16:
+        return _by_table(values)
     fractions = values.dtype.kind == "f"
     grey = values.astype(np.float64)
     finite = np.isfinite(grey)
@@ -43,6 +45,32 @@ def to_eight_bits(values: Grey) -> np.ndarray[Any, np.dtype[np.uint8]]:
     grey = np.where(finite, grey, black)
     scaled = (grey - black) / (white - black) * 255.0
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def top_of(values: np.ndarray[Any, np.dtype[Any]]) -> int:
+    """Return the highest value of uint8 or uint16 without the outermost ones."""
+    # In blocks: counting makes numbers of 8 bytes.
+    counts = np.zeros(np.iinfo(values.dtype).max + 1, np.int64)
+    for block in _blocks(values):
+        counts += np.bincount(block.ravel(), minlength=counts.size)
+    return int(np.searchsorted(np.cumsum(counts), values.size - _outer(values.size)))
+
+
+def _by_table(
+    values: np.ndarray[Any, np.dtype[np.uint16]],
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The same for the 65,536 values of uint16, without an image of floats."""
+    white = white_of(float(top_of(values)), fractions=False)
+    table = np.clip(np.rint(np.arange(65_536) / white * 255.0), 0, 255).astype(np.uint8)
+    scaled = np.empty(values.shape, np.uint8)
+    for block, out in zip(_blocks(values), _blocks(scaled), strict=True):
+        out[...] = table[block]
+    return scaled
+
+
+def _blocks(values: np.ndarray[Any, np.dtype[Any]]) -> list[np.ndarray[Any, np.dtype[Any]]]:
+    """Return the image in rows of about a million values."""
+    return np.array_split(values, 1 + min(len(values) - 1, values.size >> 20))
 
 
 def white_of(top: float, fractions: bool) -> float:
@@ -66,6 +94,11 @@ def white_of(top: float, fractions: bool) -> float:
 def _range(known: Grey) -> tuple[float, float]:
     """Return the lowest and the highest value without the outermost ones at each end."""
     count = known.size
-    outer = min(max(1, round(LEFT_OUT * count)), (count - 1) // 2)
+    outer = _outer(count)
     places = np.partition(known, (outer, count - 1 - outer))
     return float(places[outer]), float(places[count - 1 - outer])
+
+
+def _outer(count: int) -> int:
+    """Return how many of `count` values are left out at each end."""
+    return min(max(1, round(LEFT_OUT * count)), (count - 1) // 2)

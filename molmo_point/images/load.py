@@ -14,10 +14,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from molmo_point.errors import ImageError, PointError
+from molmo_point.images.deep_colour import is_dark, is_deep, joined, keep_lower_bytes
 from molmo_point.images.formats import PILLOW_FORMATS, READABLE, other_kind, sniff
 from molmo_point.images.levels import to_eight_bits
 from molmo_point.images.png_chunks import without_metadata
 from molmo_point.images.source import file_bytes
+from molmo_point.images.tiff_pages import seek_full_page
 from molmo_point.install import import_failure
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def load_image(source: ImageLike, *, exif: bool = True, max_pixels: int = MAX_PI
     Args:
         source: Path, file bytes, `data:` URL, PIL image, or array: (H, W, 3) RGB uint8, or (H, W) grey uint8. Files may be of
             the formats in `molmo_point.images.formats`; 16-bit and float greys are scaled as `molmo_point.images.levels` says.
-        exif: Turn the image upright as its EXIF orientation says.
+        exif: Turn the image upright as its EXIF orientation says (Pillow turns TIFF files always).
         max_pixels: Largest width x height that is decoded.
 
     Returns:
@@ -77,9 +79,7 @@ def decode_file(
         with warnings.catch_warnings():
             # Of bombs (our own limit below is stricter and says what to do) and of damaged metadata.
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(without_metadata(data)), formats=_readers()) as image:
-                _check_size(image.size, max_pixels, name)
-                return _to_rgb(image, exif, name)
+            return _decode(without_metadata(data), name, exif, max_pixels)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -91,6 +91,20 @@ def decode_file(
     except Exception as error:
         # Pillow's readers raise whatever the damage makes them stumble over: OSError, struct.error, TypeError, KeyError.
         raise ImageError(f"{name} is damaged or cut short: {error}") from error
+
+
+def _decode(data: bytes, name: str, exif: bool, max_pixels: int) -> Array:
+    with Image.open(io.BytesIO(data), formats=_readers()) as image:
+        seek_full_page(image, name)
+        _check_size(image.size, max_pixels, name)
+        deep = is_deep(image)
+        pixels = _to_rgb(image, exif, name)
+    if not (deep and is_dark(pixels)):
+        return pixels
+    with Image.open(io.BytesIO(data), formats=_readers()) as image:
+        seek_full_page(image, name)
+        grey = keep_lower_bytes(image)
+        return joined(pixels, _to_rgb(image, exif, name), grey)
 
 
 def _readers() -> list[str]:
@@ -126,6 +140,8 @@ def _register_heif(name: str) -> None:
 
 def _to_rgb(image: Image.Image, exif: bool, name: str) -> Array:
     try:
+        # Before the orientation is asked for: Pillow turns TIFF files while it decodes them, and then takes it out.
+        image.load()
         turn = _TURNS.get(_orientation(image)) if exif else None
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
             image = Image.fromarray(to_eight_bits(np.asarray(image)))
@@ -149,6 +165,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _from_array(array: np.ndarray[Any, Any], max_pixels: int) -> Array:
+    array = np.asarray(array)  # np.matrix cannot be repeated, a masked array hides values
     if (
         array.dtype != np.uint8
         or array.ndim not in (2, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -44,13 +45,15 @@ def file_bytes(source: object) -> tuple[str, bytes]:
 
 def _path(text: str | bytes) -> Path:
     text = os.fsdecode(text)
-    scheme = text.partition("://")[0].lower() if "://" in text else ""
-    if scheme in ("http", "https"):
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
+    if scheme is not None and scheme[1].lower() != "file":
+        address = printable(text)[:200]
+        how = f" (curl -O {address})" if scheme[1].lower() in ("http", "https") else ""
         raise ImageError(
-            f"expected a file of this machine, got the address {printable(text)[:200]}: images are not downloaded here, "
-            f"so download it first (curl -O {printable(text)[:200]})"
+            f"expected a file of this machine, got the address {address}: images are not downloaded here, "
+            f"so download it first{how}"
         )
-    if scheme == "file":
+    if scheme is not None:
         text = url2pathname(urlsplit(text).path)
     path = Path(text)
     if text.startswith("~") and not os.path.lexists(path):

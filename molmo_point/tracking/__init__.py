@@ -11,6 +11,7 @@ frame_buffer   the frames that answers to come may be about
 patches        patches as arrays: grid, weights, normalization, warps
 flow           patches tracked from frame to frame, and detected when they no longer look like themselves
 frame          one image at working size, with its pyramid
+opencv         the import of OpenCV
 
 Everything but `continuous` needs OpenCV (the extra "tracking").
 """

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from molmo_point.tracking.frame import LEVELS, Bools, Floats, Frame, cv2
+from molmo_point.tracking.frame import LEVELS, Bools, Floats, Frame
+from molmo_point.tracking.opencv import cv2
 from molmo_point.tracking.patches import (
     GRID,
     SIDE,

@@ -6,12 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from molmo_point.install import import_failure
-
-try:
-    import cv2 as cv2  # also for the other files of this package: the import is guarded once
-except ImportError as error:
-    raise import_failure(error, "cv2", "tracking", "following points between answers") from error
+from molmo_point.tracking.opencv import cv2
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]

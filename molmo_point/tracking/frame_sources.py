@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -13,15 +14,7 @@ from typing import Any
 
 from molmo_point.errors import ServerGone, UsageError
 from molmo_point.images import Array
-from molmo_point.install import import_failure
-
-# FFmpeg and OpenCV write to stderr by themselves, about every late packet of a stream. Read when OpenCV is loaded.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "8")
-os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-try:
-    import cv2
-except ImportError as error:
-    raise import_failure(error, "cv2", "tracking", "reading cameras and videos") from error
+from molmo_point.tracking.opencv import cv2
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +64,7 @@ def frames(
     live = _is_camera(source) or "://" in source
     if not live and not Path(source).is_file():
         raise UsageError(
-            f"there is no video {source}: give a file, a camera's number or device file, or a stream's address"
+            f"there is no video {shown(source)}: give a file, a camera's number or device file, or a stream's address"
         )
     capture = _open(source)
     try:
@@ -90,6 +83,11 @@ def frames(
             yield from _live(capture)
         finally:
             capture.release()
+
+
+def shown(source: str) -> str:
+    """Return a source as it may be printed and logged: cameras on the network often have their password in the address."""
+    return re.sub(r"(?<=://)[^/?#]*@", "***@", source)
 
 
 def _is_camera(source: str) -> bool:
@@ -112,13 +110,13 @@ def _open(source: str) -> Any:
     capture.release()
     if "://" in source:
         raise ServerGone(
-            f"no video comes from {source}: check the address and that it can be reached"
+            f"no video comes from {shown(source)}: check the address and that it can be reached"
         )
     if _is_camera(source):
         raise UsageError(
             f"camera {source} cannot be opened: check that it is connected, free, and readable for this user"
         )
-    raise UsageError(f"{source} cannot be opened as a video")
+    raise UsageError(f"{shown(source)} cannot be opened as a video")
 
 
 def _open_camera(source: str) -> Any:
@@ -135,15 +133,16 @@ def _open_camera(source: str) -> Any:
 def _reopen(source: str, stop: threading.Event) -> Any:
     """Return the source once it is back, or None when `stop` is set first."""
     wait_s = RETRY_S[0]
-    log.warning("%s sends no more frames: trying to open it again", source)
+    name = shown(source)
+    log.warning("%s sends no more frames: trying to open it again", name)
     while not stop.wait(wait_s):
         try:
             capture = _open(source)
         except (ServerGone, UsageError):
             wait_s = min(RETRY_S[1], 2 * wait_s)
-            log.warning("%s does not answer: next try in %.0f s", source, wait_s)
+            log.warning("%s does not answer: next try in %.0f s", name, wait_s)
             continue
-        log.warning("%s is back", source)
+        log.warning("%s is back", name)
         return capture
     return None
 
@@ -176,4 +175,6 @@ def _recorded(capture: Any, source: str, paced: bool) -> Iterator[SourceFrame]:
             time.sleep(max(0.0, began + at_s - time.monotonic()))
         yield SourceFrame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), round(at_s * 1e9), at_s)
     if at_s is None:
-        raise UsageError(f"no frame can be read from {source}: expected a video or an image")
+        raise UsageError(
+            f"no frame can be read from {shown(source)}: expected a video or an image"
+        )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from molmo_point.errors import ImageError
 from molmo_point.images import load_image, printable, sniff
@@ -72,12 +72,33 @@ def test_ghostscript_is_never_started(monkeypatch: pytest.MonkeyPatch) -> None:
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41", "a video"),
         (b"\xff\x0a\0\0", "a JPEG XL image"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "a camera's raw photo"),
+        (b"FUJIFILMCCD-RAW 0201", "a camera's raw photo"),
         (b"hello, this is text", "first bytes b'hello, t'"),
     ],
 )
 def test_what_is_no_image_is_named(data: bytes, words: str) -> None:
     with pytest.raises(ImageError, match=words):
         load_image(data)
+
+
+def _tiff_pages(*pages: tuple[Image.Image, dict[int, Any]]) -> bytes:
+    data = io.BytesIO()
+    with TiffImagePlugin.AppendingTiffWriter(data, True) as writer:
+        for image, tags in pages:
+            image.save(writer, "TIFF", tiffinfo=tags)
+            writer.newFrame()
+    return data.getvalue()
+
+
+def test_a_preview_is_not_the_image_of_a_tiff() -> None:
+    preview, image = Image.new("RGB", (16, 12), "red"), Image.new("RGB", (160, 120), "blue")
+    reduced = {254: 1}
+    assert load_image(_tiff_pages((preview, reduced), (image, {}))).shape == (120, 160, 3)
+    assert load_image(_tiff_pages((image, {}), (preview, reduced))).shape == (120, 160, 3)
+    assert load_image(_tiff_pages((preview, reduced))).shape == (12, 16, 3)
+    with pytest.raises(ImageError, match=r"a camera's raw photo .*export it as JPEG"):
+        load_image(_tiff_pages((preview, {254: 1, 50706: b"\1\4\0\0"})))
 
 
 def test_heic_is_named_with_what_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:

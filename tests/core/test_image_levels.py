@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -87,3 +89,56 @@ def test_a_hair_more_light_is_a_hair_less_or_more_brightness(top: float, fractio
 @given(st.floats(1.0, 1e6))
 def test_bright_parts_stay_bright(top: float) -> None:
     assert top / white_of(top, fractions=True) >= 0.5 - 1e-9
+
+
+def _png(values: np.ndarray[Any, np.dtype[np.uint16]], colour: int) -> bytes:
+    """A PNG of (H, W, C) uint16, which Pillow cannot write; `colour` is PNG's type: 2 RGB, 4 grey and alpha, 6 RGBA."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, colour, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+def _tiff(values: np.ndarray[Any, np.dtype[np.uint16]], order: str) -> bytes:
+    """A TIFF of (H, W, 3) uint16 in one strip, its bytes in the order "<" or ">", on its side (orientation 6)."""
+    height, width, _ = values.shape
+    pixels = values.astype(f"{order}u2").tobytes()
+    bits = 8 + len(pixels)
+    entries = (
+        (256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, bits), (262, 3, 1, 2), (273, 4, 1, 8), (274, 3, 1, 6),
+        (277, 3, 1, 3), (278, 4, 1, height), (279, 4, 1, len(pixels)),
+    )  # fmt: skip
+    table = struct.pack(f"{order}H", len(entries))
+    for tag, kind, count, value in entries:
+        short = kind == 3 and count == 1
+        table += struct.pack(f"{order}HHI" + ("Hxx" if short else "I"), tag, kind, count, value)
+    magic = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", bits + 6)
+    return magic + pixels + struct.pack(f"{order}3H", 16, 16, 16) + table + b"\0\0\0\0"
+
+
+COLOUR = np.dstack([SCENE, SCENE[::-1], SCENE[:, ::-1]])
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_colour_of_usual_depths_in_sixteen_bits_comes_as_it_looked(bits: int) -> None:
+    values = np.rint(COLOUR / 255 * (2**bits - 1)).astype(np.uint16)
+    opaque = np.dstack([values, np.full(SCENE.shape, 65_535, np.uint16)])
+    files = {
+        "rgb": (_png(values, 2), COLOUR),
+        "rgba": (_png(opaque, 6), COLOUR),
+        "grey and alpha": (_png(opaque[..., [0, 3]], 4), np.repeat(SCENE[..., None], 3, 2)),
+        "tiff, low byte first": (_tiff(values, "<"), np.rot90(COLOUR, -1)),
+        "tiff, high byte first": (_tiff(values, ">"), np.rot90(COLOUR, -1)),
+    }
+    for name, (data, looked) in files.items():
+        read = load_image(data)
+        assert read.shape == looked.shape, name
+        assert np.abs(read.astype(int) - looked).max() <= 1, name
+
+
+def test_colour_in_the_upper_half_of_the_range_keeps_the_bytes_of_the_reference() -> None:
+    values = np.random.default_rng(0).integers(0, 65_536, (40, 50, 3)).astype(np.uint16)
+    assert np.array_equal(load_image(_png(values, 2)), values >> 8)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -290,3 +292,25 @@ def test_the_command_publishes_what_it_follows(start: Any, video: str) -> None:
     assert len(heard) > 5
     open_ = CliRunner().invoke(app, [*arguments, "--publish", "tcp://0.0.0.0:*"])
     assert isinstance(open_.exception, UsageError)
+
+
+def test_a_password_in_an_address_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+    for source in ("rtsp://bob:s3cret@127.0.0.1:9/live", "http://bob:s3cret@127.0.0.1:9/x?a@b"):
+        with pytest.raises(ServerGone, match=r"//\*\*\*@127.0.0.1:9/") as gone:
+            next(frames(source))
+        assert "s3cret" not in str(gone.value)
+        assert "s3cret" not in caplog.text
+    with pytest.raises(UsageError, match=r"there is no video a@b\.mp4"):
+        next(frames("a@b.mp4"))
+
+
+def test_opencv_writes_nothing_of_its_own_whatever_is_imported_first() -> None:
+    code = (
+        "import molmo_point.tracking.tracker\n"
+        "from molmo_point.errors import UsageError\n"
+        "from molmo_point.tracking.frame_sources import frames\n"
+        "try: next(frames('/dev/video77'))\n"
+        "except UsageError: print('refused')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("refused\n", "")
