@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     )
     from molmo_point.draw import draw
     from molmo_point.errors import PointError
-    from molmo_point.pointer import ImageLike, Pointer, View
+    from molmo_point.point_map import PointMap
+    from molmo_point.pointer import ImageLike, Pointer, Video, View
     from molmo_point.points import FinishReason, Point, Pointing, Status, Text, Timing
     from molmo_point.service.serving import serve
 
@@ -43,6 +44,8 @@ __version__ = "0.1.0"
 _LAZY = {
     "PointError": "errors",
     "ImageLike": "pointer",
+    "PointMap": "point_map",
+    "Video": "pointer",
     "Pointer": "pointer",
     "View": "pointer",
     "Point": "points",
@@ -84,11 +87,13 @@ __all__ = [
     "ImageLike",
     "Point",
     "PointError",
+    "PointMap",
     "Pointer",
     "Pointing",
     "Status",
     "Text",
     "Timing",
+    "Video",
     "View",
     "connect",
     "draw",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import operator
 from numbers import Real
+from typing import cast
 
 from molmo_point.defaults import MAX_QUERY_CHARACTERS
 from molmo_point.errors import QueryError, UsageError
-from molmo_point.pointer import ImageLike
+from molmo_point.pointer import ImageLike, Images, Video
 
 
 def check_query_length(query: str, max_characters: int = MAX_QUERY_CHARACTERS) -> None:
@@ -94,6 +95,21 @@ def check_frame_id(frame_id: object) -> str | None:
     except UnicodeEncodeError as error:
         raise UsageError(f"frame_id {frame_id!r} cannot be written as UTF-8: {error}") from None
     return frame_id
+
+
+def listed_images(images: Images) -> tuple[list[ImageLike], tuple[float, ...]]:
+    """Return what was given as a list of images or frames, and the times of the frames in seconds (() for images).
+
+    Raises:
+        UsageError: An empty list.
+    """
+    if isinstance(images, Video):
+        return list(images.frames), tuple(float(time_s) for time_s in images.times_s)
+    if not isinstance(images, (list, tuple)):
+        return [cast(ImageLike, images)], ()
+    if not images:
+        raise UsageError("expected an image or a list of images, got an empty list")
+    return list(images), ()
 
 
 def check_request(request: object, number: int) -> tuple[ImageLike, str]:

@@ -6,13 +6,15 @@ The ROS node, the click agent, the scorer and the server use this interface only
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 from collections.abc import Generator, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, runtime_checkable
 
-from molmo_point.errors import BatchError, PointError
+from molmo_point.errors import BatchError, PointError, UsageError
 from molmo_point.points import Point, Pointing, Text
 
 if TYPE_CHECKING:
@@ -29,6 +31,39 @@ ImageLike = Union[
     "np.ndarray[Any, Any]",
 ]
 """A path, the bytes of a PNG or JPEG (or any file Pillow reads), a PIL image, or an (H, W, 3) uint8 RGB array."""
+
+
+@dataclass(frozen=True)
+class Video:
+    """Frames of a video, for a Molmo 2: `pointer.point(Video(frames, times_s), "the ball")`. Points have `time_s`.
+
+    Attributes:
+        frames: All of one size. The models were trained with at most 2 a second and 384 in all, the last one among them.
+        times_s: Their times in seconds, ascending.
+
+    Raises:
+        UsageError: No frames, not as many times, or times that do not ascend.
+    """
+
+    frames: Sequence[ImageLike]
+    times_s: Sequence[float]
+
+    def __post_init__(self) -> None:
+        times = [float(time_s) for time_s in self.times_s]
+        if not times or len(times) != len(self.frames):
+            raise UsageError(
+                f"expected a time for each frame and at least one, got {len(self.frames)} frames and {len(times)} times"
+            )
+        # The text has one decimal: frames that are nearer to each other would have the same name.
+        names = [round(time_s, 1) for time_s in times if math.isfinite(time_s) and time_s >= 0]
+        if len(names) < len(times) or any(b <= a for a, b in itertools.pairwise(names)):
+            raise UsageError(
+                f"expected times_s as ascending seconds, at least 0.1 s apart, got {times[:8]}"
+            )
+
+
+Images = Union[ImageLike, Sequence[ImageLike], Video]
+"""One image; several, which are asked about together (`Point.image_index`); or a video. Several and videos need a Molmo 2."""
 
 Kind = Literal["point", "count", "text"]
 """Point to things, count them by pointing, or answer in free text."""

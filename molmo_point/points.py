@@ -87,6 +87,9 @@ class Point(BaseModel):
         score: Probability 0-1 that the point is on a matching object, or None if unknown.
         covariance: (xx, xy, yy) in normalized units squared, or None if unknown.
         index: Position in the answer, from 0.
+        image_index: Which of several images, or which frame of a video, from 0.
+        time_s: Time of that frame in seconds; None in images.
+        track: Number of the object in an answer that follows objects through a video; the same at all times. None elsewhere.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,6 +100,9 @@ class Point(BaseModel):
     score: Unit | None = None
     covariance: Covariance | None = None
     index: int = Field(default=0, ge=0)
+    image_index: int = Field(default=0, ge=0)
+    time_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    track: int | None = Field(default=None, ge=1)
 
     @field_validator("covariance")
     @classmethod
@@ -172,7 +178,8 @@ class Pointing(BaseModel):
         duplicates: Number of points that repeat an earlier position; they are not in `points`.
         absent_probability: Probability 0-1 that nothing in the image matches, or None.
         text: The model's raw text.
-        image_size: (width, height) in pixels of the original image after EXIF rotation.
+        image_size: (width, height) in pixels of the original image after EXIF rotation; of several images, the first.
+        image_sizes: Those of all images where several were asked about; () for one image, and for a video.
         model: Name of the model that answered.
         stamp_ns: The caller's time stamp of the image, in nanoseconds, copied from the call.
         frame_id: The caller's coordinate frame of the image, copied from the call.
@@ -191,6 +198,7 @@ class Pointing(BaseModel):
     """Whether `score`, `covariance` and `absent_probability` are calibrated for this model."""
     text: str = ""
     image_size: tuple[int, int]
+    image_sizes: tuple[tuple[int, int], ...] = ()
     model: str = ""
     stamp_ns: int | None = None
     frame_id: str | None = None
@@ -239,8 +247,12 @@ class Pointing(BaseModel):
         return max(self.points, key=lambda p: -1.0 if p.score is None else p.score, default=None)
 
     def pixels(self) -> list[tuple[float, float]]:
-        """Return every point in continuous pixels of the original image."""
-        return [point.pixel(*self.image_size) for point in self.points]
+        """Return every point in continuous pixels of the original image, of several images each in its own."""
+        return [point.pixel(*self.size_of(point)) for point in self.points]
+
+    def size_of(self, point: Point) -> tuple[int, int]:
+        """Return (width, height) in pixels of the image that a point lies in."""
+        return self.image_sizes[point.image_index] if self.image_sizes else self.image_size
 
     def replace(self, **changes: object) -> Pointing:
         """Return a validated copy with some fields replaced."""

@@ -81,7 +81,9 @@ class Repeats:
         return len(self.groups) - self.count
 
     def same(self, point: Point, other: Point) -> bool:
-        """Return whether one point is a repeat of the other."""
+        """Return whether one point is a repeat of the other; never in another image or frame, or of another object."""
+        if (point.image_index, point.track) != (other.image_index, other.track):
+            return False
         if self._labelled and point.label != other.label:
             return False
         x, y = point.x - other.x, point.y - other.y

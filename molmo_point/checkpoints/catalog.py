@@ -10,7 +10,12 @@ from pathlib import Path
 
 from molmo_point.checkpoints.config import DecoderConfig, MolmoConfig
 from molmo_point.checkpoints.folder import is_complete
-from molmo_point.checkpoints.molmo2_sizes import MOLMO2_4B, MOLMO2_8B, MOLMO2_O_7B
+from molmo_point.checkpoints.molmo2_sizes import (
+    MOLMO2_4B,
+    MOLMO2_8B,
+    MOLMO2_O_7B,
+    MOLMO_POINT_8B,
+)
 
 NANO_FOLDER = Path(__file__).parents[1] / "nano"
 
@@ -28,7 +33,6 @@ class CatalogEntry:
         active_parameters: Number of parameters used for one token (fewer in a mixture of experts).
         licence: SPDX name of the weights' licence.
         config: Its sizes; None where they are read from config.json.
-        runs: Whether this package can load it; False where it is only known by name.
     """
 
     name: str
@@ -37,7 +41,6 @@ class CatalogEntry:
     active_parameters: int
     licence: str
     config: MolmoConfig | None
-    runs: bool = True
 
     def sized(self) -> CatalogEntry:
         """Return the entry with its number of parameters, which is read from the file's header if it is 0."""
@@ -137,11 +140,9 @@ _OLMOE = DecoderConfig(
 )
 
 
-def _dense(name: str, hub_name: str, parameters: int, config: MolmoConfig | None) -> CatalogEntry:
-    """Return an entry of the second generation; without a configuration it does not run."""
-    return CatalogEntry(
-        name, hub_name, parameters, parameters, "Apache-2.0", config, runs=config is not None
-    )
+def _dense(name: str, hub_name: str, parameters: int, config: MolmoConfig) -> CatalogEntry:
+    """Return an entry of the second generation."""
+    return CatalogEntry(name, hub_name, parameters, parameters, "Apache-2.0", config)
 
 
 CATALOG: tuple[CatalogEntry, ...] = (
@@ -183,8 +184,8 @@ CATALOG: tuple[CatalogEntry, ...] = (
     _dense("molmo2-o-7b", "allenai/Molmo2-O-7B", 7_760_786_896, MOLMO2_O_7B),
     _dense("molmo2-videopoint-4b", "allenai/Molmo2-VideoPoint-4B", 4_850_869_200, MOLMO2_4B),
     _dense("molmo2-er", "allenai/Molmo2-ER", 4_850_869_200, MOLMO2_4B),
-    _dense("molmopoint-8b", "allenai/MolmoPoint-8B", 8_677_855_065, None),
-    _dense("molmopoint-gui-8b", "allenai/MolmoPoint-GUI-8B", 8_677_855_065, None),
+    _dense("molmopoint-8b", "allenai/MolmoPoint-8B", 8_677_855_065, MOLMO_POINT_8B),
+    _dense("molmopoint-gui-8b", "allenai/MolmoPoint-GUI-8B", 8_677_855_065, MOLMO_POINT_8B),
 )
 
 

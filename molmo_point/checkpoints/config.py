@@ -26,6 +26,7 @@ from molmo_point.checkpoints.config_files import (
     vision_keys,
 )
 from molmo_point.checkpoints.config_sizes import DecoderConfig as DecoderConfig
+from molmo_point.checkpoints.config_sizes import PointHeadConfig as PointHeadConfig
 from molmo_point.checkpoints.config_sizes import PreprocessConfig as PreprocessConfig
 from molmo_point.checkpoints.config_sizes import VisionConfig as VisionConfig
 from molmo_point.checkpoints.config_sizes import Yarn as Yarn
@@ -40,6 +41,7 @@ class MolmoConfig:
     Attributes:
         projector_width: Hidden width of the connector's projector.
         end_tokens: Ids that end an answer according to config.json; empty = the tokenizer's end of text does.
+        points: Heads that point at patches (MolmoPoint); None = points are written as text.
     """
 
     decoder: DecoderConfig
@@ -47,6 +49,7 @@ class MolmoConfig:
     vision: VisionConfig = field(default_factory=VisionConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     end_tokens: tuple[int, ...] = ()
+    points: PointHeadConfig | None = None
 
     def __post_init__(self) -> None:
         crops = (self.preprocess.crop_size, self.preprocess.patch_size)
@@ -74,10 +77,11 @@ class MolmoConfig:
         config = read_json(folder / "config.json")
         try:
             # Before the other files, which another architecture may not have.
-            if generation(config) == "molmo2":
+            if generation(config) == 2:
                 molmo2_config.network_keys(config)
-                table, check = molmo2_keys.PROCESSOR, molmo2_config.image_keys
-                return cls.from_dicts(config, read_images(folder, table, check))
+                table = molmo2_keys.processor(config["model_type"])
+                images = read_images(folder, table, molmo2_config.image_keys)
+                return cls.from_dicts(config, images)
             network_keys(config)
             return cls.from_dicts(config, read_images(folder))
         except CheckpointError as error:
@@ -87,7 +91,7 @@ class MolmoConfig:
     @classmethod
     def from_dicts(cls, config: Mapping[str, Any], image: Mapping[str, Any]) -> MolmoConfig:
         """Read the two files' contents, in any dialect of names; errors as `from_folder`."""
-        if generation(config) == "molmo2":
+        if generation(config) == 2:
             return cls(**vars(molmo2_config.read_molmo2(config, image)))
         keys = network_keys(config)
         decoder = _mixture_decoder(keys) if isinstance(keys, MixtureKeys) else _dense_decoder(keys)

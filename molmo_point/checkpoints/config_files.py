@@ -133,30 +133,24 @@ class ProcessorKeys(Keys):
 Read = TypeVar("Read", bound=Keys)
 
 
-GENERATIONS = ("molmo", "molmo2")
-"""Values of `model_type`."""
-
-MOLMO_POINT = (
-    "MolmoPoint points with heads of its own instead of text, which this version does not run: use allenai/Molmo2-8B, which has "
-    "the same decoder and writes its points"
-)
+GENERATIONS = {"molmo": 1, "molmo2": 2, "molmo_point": 2}
+"""Values of `model_type`, and the generation that they belong to."""
 
 
-def generation(config: Mapping[str, Any]) -> str:
-    """Return which of `GENERATIONS` config.json describes.
+def generation(config: Mapping[str, Any]) -> int:
+    """Return the generation of the model that config.json describes: 1 or 2.
 
     Raises:
         CheckpointError: Another architecture, or quantized weights.
     """
     kind = config.get("model_type")
-    if kind == "molmo_point":
-        raise CheckpointError(f"model_type 'molmo_point': {MOLMO_POINT}")
-    if kind not in GENERATIONS:
+    if not isinstance(kind, str) or kind not in GENERATIONS:
         raise CheckpointError(
-            f"expected a Molmo checkpoint (model_type 'molmo' or 'molmo2' in config.json), got model_type {kind!r}"
+            f"expected a Molmo checkpoint (model_type {', '.join(map(repr, GENERATIONS))} in config.json), got model_type "
+            f"{kind!r}"
         )
     _refuse_quantized(config)
-    return str(kind)
+    return GENERATIONS[kind]
 
 
 def network_keys(config: Mapping[str, Any]) -> DenseKeys | MixtureKeys:

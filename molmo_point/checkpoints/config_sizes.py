@@ -24,6 +24,7 @@ class PreprocessConfig:
         max_crops: Largest number of high-resolution crops; the global crop is not counted.
         mean, std: Per channel (R, G, B), in 0-1.
         stretched: Stretch the image to the canvas instead of padding it; image tokens are windows over the whole canvas.
+        low_token: Image tokens of the low-resolution view have a token id of their own (MolmoPoint).
     """
 
     crop_size: int = 336
@@ -34,6 +35,7 @@ class PreprocessConfig:
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
     stretched: bool = False
+    low_token: bool = False
 
     def __post_init__(self) -> None:
         grid, pool = self.crop_size // self.patch_size, self.pool_size
@@ -166,6 +168,19 @@ class Yarn:
 
 
 @dataclass(frozen=True)
+class PointHeadConfig:
+    """Heads that point at patches of the image (MolmoPoint).
+
+    Attributes:
+        key_width: Width of the keys of patches.
+        rope_theta: Base of their rotary positions.
+    """
+
+    key_width: int
+    rope_theta: float = 50_000.0
+
+
+@dataclass(frozen=True)
 class DecoderConfig:
     """The decoder (language model).
 
@@ -182,6 +197,7 @@ class DecoderConfig:
         head_width: Width of one head where it is not d_model / heads: in Qwen3, and in a share of a model that is split.
         yarn, yarn_layers: How rotary positions are stretched, and in which layers.
         image_block: Image tokens see each other in both directions, instead of the earlier ones only (Molmo 2).
+        norm_in_head: The last norm belongs to the output head: hidden states come before it, as further heads take them.
     """
 
     d_model: int
@@ -205,6 +221,7 @@ class DecoderConfig:
     yarn: Yarn | None = None
     yarn_layers: tuple[int, ...] = ()
     image_block: bool = False
+    norm_in_head: bool = False
 
     def __post_init__(self) -> None:
         whole = self.head_width is not None or self.d_model % self.heads == 0

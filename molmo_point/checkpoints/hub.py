@@ -18,7 +18,6 @@ from typing import Any
 
 from molmo_point.checkpoints.catalog import CATALOG, NANO_FOLDER, find, hub_cache
 from molmo_point.checkpoints.config import MolmoConfig
-from molmo_point.checkpoints.config_files import MOLMO_POINT
 from molmo_point.checkpoints.folder import check_folder, is_complete, weight_files
 from molmo_point.checkpoints.hub_errors import endpoint, explained, free_bytes
 from molmo_point.errors import CheckpointError, DownloadError, ModelNotFound
@@ -54,8 +53,6 @@ def resolve(name: str | Path, *, announce: Announce = _to_stderr) -> Path:
     entry = find(name)
     # Before folders: a folder that has a model's name but holds no checkpoint does not hide the model.
     if entry is not None:
-        if not entry.runs:
-            raise CheckpointError(f"{entry.hub_name} cannot be loaded: {MOLMO_POINT}")
         return NANO_FOLDER if entry.hub_name is None else download(entry.hub_name, announce)
     if folder.is_dir():
         return _existing(folder)

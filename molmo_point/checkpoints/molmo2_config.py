@@ -27,6 +27,7 @@ from molmo_point.checkpoints.config_files import (
 )
 from molmo_point.checkpoints.config_sizes import (
     DecoderConfig,
+    PointHeadConfig,
     PreprocessConfig,
     VisionConfig,
     Yarn,
@@ -48,6 +49,17 @@ class NetworkKeys(Keys):
     text_config: dict[str, Any]
     vision_config: dict[str, Any] | None = None
     vit_config: dict[str, Any] | None = None
+
+
+class PointNetworkKeys(NetworkKeys):
+    """config.json of MolmoPoint. Keys with one value must be there: without them the released code builds other heads."""
+
+    no_more_points_class: Literal[True]
+    patch_embed_dim: Count
+    patch_embedding_kind: Literal["image_feature0"]
+    patch_location: Literal["3x3"]
+    token_prediction_rotary: Literal["one_d"]
+    token_prediction_rotary_theta: Positive
 
 
 class TextKeys(Keys):
@@ -138,6 +150,7 @@ class Molmo2Sizes:
     vision: VisionConfig
     preprocess: PreprocessConfig
     end_tokens: tuple[int, ...]
+    points: PointHeadConfig | None
 
 
 def read_molmo2(config: Mapping[str, Any], image: Mapping[str, Any]) -> Molmo2Sizes:
@@ -149,21 +162,28 @@ def read_molmo2(config: Mapping[str, Any], image: Mapping[str, Any]) -> Molmo2Si
     keys = network_keys(config)
     tower = _given("vit_config", keys.vit_config, "vision_config", keys.vision_config)
     text = checked(TextKeys, tables.TEXT, keys.text_config, FILE, "text_config.")
-    adapter = checked(AdapterKeys, tables.ADAPTER, keys.adapter_config, FILE, "adapter_config.")
+    table = tables.adapter(keys.model_type)
+    adapter = checked(AdapterKeys, table, keys.adapter_config, FILE, "adapter_config.")
     vision = _vision(checked(VisionKeys, tables.VISION, tower, FILE, "vision_config."), adapter)
     _compare(adapter, vision, text.hidden_size)
     stop = keys.eos_token_id
+    points = None
+    if isinstance(keys, PointNetworkKeys):
+        points = PointHeadConfig(keys.patch_embed_dim, keys.token_prediction_rotary_theta)
     return Molmo2Sizes(
-        decoder=_decoder(text),
+        decoder=_decoder(text, writes_new_tokens=points is not None),
         projector_width=adapter.intermediate_size,
         vision=vision,
-        preprocess=_preprocess(image_keys(image)),
+        preprocess=_preprocess(image_keys(image), low_token=points is not None),
         end_tokens=tuple(stop if isinstance(stop, list) else [] if stop is None else [stop]),
+        points=points,
     )
 
 
 def network_keys(config: Mapping[str, Any]) -> NetworkKeys:
     """Check config.json's own keys; errors as `read_molmo2`."""
+    if config["model_type"] == "molmo_point":
+        return checked(PointNetworkKeys, tables.POINT_NETWORK, config, FILE)
     return checked(NetworkKeys, tables.NETWORK, config, FILE)
 
 
@@ -188,7 +208,7 @@ def _given(one: str, first: Value | None, other: str, second: Value | None) -> V
     return value
 
 
-def _decoder(keys: TextKeys) -> DecoderConfig:
+def _decoder(keys: TextKeys, *, writes_new_tokens: bool) -> DecoderConfig:
     theta, yarn = _rope(keys)
     layers = range(keys.num_hidden_layers)
     scaled = layers if keys.rope_scaling_layers is None else keys.rope_scaling_layers
@@ -196,6 +216,7 @@ def _decoder(keys: TextKeys) -> DecoderConfig:
         raise CheckpointError(
             f"config.json: rope_scaling_layers = {list(scaled)} are not all among the {len(layers)} layers"
         )
+    new = keys.additional_vocab_size
     return DecoderConfig(
         d_model=keys.hidden_size,
         layers=keys.num_hidden_layers,
@@ -204,8 +225,8 @@ def _decoder(keys: TextKeys) -> DecoderConfig:
         head_width=keys.head_dim,
         ffn_width=keys.intermediate_size,
         vocab_size=keys.vocab_size,
-        embedding_size=keys.vocab_size,
-        new_embedding_size=keys.additional_vocab_size,
+        embedding_size=keys.vocab_size + new * writes_new_tokens,
+        new_embedding_size=0 if writes_new_tokens else new,
         norm_eps=_given("layer_norm_eps", keys.layer_norm_eps, "rms_norm_eps", keys.rms_norm_eps),
         norm_after=keys.norm_after,
         qk_norm=True,
@@ -215,6 +236,7 @@ def _decoder(keys: TextKeys) -> DecoderConfig:
         yarn_layers=tuple(sorted(scaled)) if yarn else (),
         max_positions=keys.max_position_embeddings,
         image_block=True,
+        norm_in_head=writes_new_tokens,
     )
 
 
@@ -307,7 +329,7 @@ def _compare(adapter: AdapterKeys, vision: VisionConfig, text_width: int) -> Non
         )
 
 
-def _preprocess(keys: ImageKeys) -> PreprocessConfig:
+def _preprocess(keys: ImageKeys, *, low_token: bool) -> PreprocessConfig:
     height, width = keys.size.get("height"), keys.size.get("width")
     rows, columns = keys.pooling_size
     if height is None or height != width or rows != columns or len(keys.size) != 2:
@@ -329,4 +351,5 @@ def _preprocess(keys: ImageKeys) -> PreprocessConfig:
         mean=(red, green, blue),
         std=(spreads[0], spreads[1], spreads[2]),
         stretched=True,
+        low_token=low_token,
     )

@@ -25,6 +25,22 @@ NETWORK = KeyTable(
 )
 """config.json. Ids of tokens are the tokenizer's to say; flags of video frames have no influence on images."""
 
+POINT_NETWORK = KeyTable(
+    only={
+        **NETWORK.only,
+        "embed_location": (False,),
+        "embed_selected_vit_patch": ("linear",),
+        "layer_norm_x": (True,),
+        "mask_patches": ("always",),
+        "mask_repeats": ("inference",),
+        "mask_subpatches": ("inference",),
+        "norm_logits": (True,),
+    },
+    ignored=NETWORK.ignored
+    | names("image_non_indexable_patch_id location_token_id patch_token_id subpatch_token_id"),
+)
+"""config.json of MolmoPoint."""
+
 TEXT = KeyTable(
     only={
         "attention_bias": (False,),
@@ -50,18 +66,21 @@ VISION = KeyTable(
 )
 """`vit_config` or `vision_config`."""
 
-ADAPTER = KeyTable(
-    only={
-        "attention_bias": (True,),
-        "attention_pooling_out_layer": (True,),
-        "hidden_act": ("silu",),
-        "mlp_bias": (False,),
-        "pooling_attention_mask": (True,),
-        "positional_embeddings": (None,),
-    },
-    ignored=IGNORED_ANYWHERE | _ATTENTION | names("model_type"),
-)
-"""`adapter_config`."""
+
+def adapter(model_type: str) -> KeyTable:
+    """Return the keys of `adapter_config`. MolmoPoint's pooling ends without an output layer."""
+    return KeyTable(
+        only={
+            "attention_bias": (True,),
+            "attention_pooling_out_layer": (model_type != "molmo_point",),
+            "hidden_act": ("silu",),
+            "mlp_bias": (False,),
+            "pooling_attention_mask": (True,),
+            "positional_embeddings": (None,),
+        },
+        ignored=IGNORED_ANYWHERE | _ATTENTION | names("model_type"),
+    )
+
 
 ROPE = KeyTable(only={"partial_rotary_factor": (1.0,), "truncate": (True,)}, ignored=frozenset())
 """`rope_parameters` and `rope_scaling`."""
@@ -83,18 +102,20 @@ IMAGES = KeyTable(
 )
 """preprocessor_config.json, and `image_processor` of processor_config.json."""
 
-PROCESSOR = KeyTable(
-    only={
-        "image_use_col_tokens": (True,),
-        "use_low_res_token_for_global_crops": (False,),
-        "use_single_crop_col_tokens": (False,),
-        "use_single_crop_start_token": (True,),
-    },
-    ignored=names(
+
+def processor(model_type: str) -> KeyTable:
+    """Return the keys of processor_config.json; MolmoPoint has a token of its own in low-resolution views."""
+    return KeyTable(
+        only={
+            "image_use_col_tokens": (True,),
+            "use_low_res_token_for_global_crops": (model_type == "molmo_point",),
+            "use_single_crop_col_tokens": (False,),
+            "use_single_crop_start_token": (True,),
+        },
+        ignored=names(
+            """
+        _processor_class auto_map chat_template processor_class time_mode tokenizer transformers_version
+        use_frame_special_tokens video_processor video_use_col_tokens
         """
-    _processor_class auto_map chat_template processor_class time_mode tokenizer transformers_version use_frame_special_tokens
-    video_processor video_use_col_tokens
-    """
-    ),
-)
-"""processor_config.json; what it says of videos has no influence on images."""
+        ),
+    )

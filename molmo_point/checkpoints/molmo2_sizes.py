@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from molmo_point.checkpoints.config import (
     DecoderConfig,
     MolmoConfig,
+    PointHeadConfig,
     PreprocessConfig,
     VisionConfig,
     Yarn,
@@ -69,4 +72,16 @@ MOLMO2_O_7B = _whole(
         max_positions=65536,
         image_block=True,
     )
+)
+
+MOLMO_POINT_8B = replace(
+    MOLMO2_8B,
+    decoder=replace(
+        MOLMO2_8B.decoder,
+        embedding_size=151936 + 128,
+        new_embedding_size=0,
+        norm_in_head=True,
+    ),
+    preprocess=replace(_IMAGES, low_token=True),
+    points=PointHeadConfig(key_width=512),
 )

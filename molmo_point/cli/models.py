@@ -32,7 +32,7 @@ def models(
     """List the models: hub name, parameters, memory of the weights, licence, whether they fit and are here.
 
     "fits" names the types whose weights fit into this machine's RAM, with what loading takes on top, not into a GPU's memory.
-    "not yet": this version does not run the model.
+
 
     \b
     molmo-point models          # all of them
@@ -62,7 +62,6 @@ def _row(entry: CatalogEntry) -> dict[str, Any]:
         "licence": entry.licence,
         "fits": {dtype: fits(entry.memory_bytes(dtype)) for dtype in DTYPES},
         "folder": None if folder is None else str(folder),
-        "runs": entry.runs,
     }
 
 
@@ -91,7 +90,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
                 *(_gigabytes(row["memory_bytes"][dtype]) for dtype in DTYPES),
                 row["licence"],
                 _fitting(row["fits"]),
-                "yes" if row["folder"] else "no" if row["runs"] else "not yet",
+                "yes" if row["folder"] else "no",
             )
             for row in rows
         ],

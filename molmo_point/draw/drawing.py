@@ -11,11 +11,13 @@ from PIL import Image
 
 from molmo_point.draw.badge import draw_badge, lay_badge, legend_rows
 from molmo_point.draw.colours import OTHERS, PALETTE, colours_of, surroundings
+from molmo_point.draw.heat import heat
 from molmo_point.draw.layout import Box
 from molmo_point.draw.marks import MANY, SIGMAS_95, Marks, draw_ellipses, draw_marks
 from molmo_point.draw.shapes import Colour
 from molmo_point.draw.style import Style
 from molmo_point.images import load_image
+from molmo_point.point_map import PointMap
 from molmo_point.pointer import ImageLike
 from molmo_point.points import Pointing, Status
 
@@ -35,6 +37,7 @@ def draw(
     count: bool = True,
     min_side: int = 480,
     font: str | None = None,
+    point_map: PointMap | None = None,
 ) -> Image.Image:
     """Draw a pointing on its image.
 
@@ -49,6 +52,7 @@ def draw(
         min_side: Enlarge images whose shorter side is below this, so that words can be read; 0 keeps the size.
         font: A TrueType or OpenType file. Else Pillow's own font; letters that it lacks are drawn in a font of this machine, or
             written in Latin letters or as U+XXXX where none has them.
+        point_map: Lay how probable each place is over the image, under the points (MolmoPoint).
 
     Returns:
         A new RGB image.
@@ -58,6 +62,8 @@ def draw(
         OSError: `font` is no font.
     """
     canvas = _enlarged(Image.fromarray(load_image(image)), min_side).convert("RGBA")
+    if point_map is not None:
+        canvas.alpha_composite(heat(point_map, canvas.size))
     width, height = canvas.size
     style = Style.of(width, height, font)
     places = [point.pixel(width, height) for point in pointing.points]

@@ -12,8 +12,8 @@ from typing import Protocol, TypeVar
 
 from molmo_point.engine.detokenize import Detokenizer
 from molmo_point.engine.generate import Step
+from molmo_point.engine.point_language import Confidence
 from molmo_point.engine.score_calibration import Floats
-from molmo_point.engine.uncertainty import ConfidenceTracker
 from molmo_point.markup import PointParser
 from molmo_point.points import FinishReason, Point, Pointing, Text, Timing
 from molmo_point.preprocess.tokenizer import Tokenizer
@@ -115,7 +115,7 @@ class PointAnswer:
         self,
         tokenizer: Tokenizer,
         recorder: TimingRecorder,
-        confidence: ConfidenceTracker,
+        confidence: Confidence,
         repeats: Repeats,
         blank: Pointing,
         parser: PointParser,

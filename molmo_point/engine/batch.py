@@ -223,12 +223,29 @@ class BatchDecoder:
         mask[:, :, 0] = True
         for row, pass_input in enumerate(inputs):
             start, count = lengths[row], len(pass_input.tokens)
-            ids[row, :count] = torch.tensor(pass_input.tokens)
+            ids[row, :count] = torch.tensor(pass_input.rows)
             positions[row, :count] = start + torch.tensor(pass_input.offsets())
             slot_mapping[row, :count] = torch.arange(start, start + count)
             mask[row, :count, :start] = True
             mask[row, :count, start : start + count] = pass_input.attention_mask()
-        batch = BatchInput(*(t.to(device) for t in (ids, positions, slot_mapping, mask[:, None])))
+        batch = BatchInput(
+            ids.to(device),
+            positions.to(device),
+            slot_mapping.to(device),
+            mask[:, None].to(device),
+            _added(inputs, rows, width),
+        )
         if graphs is not None:
             return graphs(batch)
         return run_pass(self._model, cache, batch, first)
+
+
+def _added(inputs: list[PassInput], rows: int, width: int) -> Tensor | None:
+    """Return what is added to the embeddings of a pass [rows, width, D]; None where no row adds anything."""
+    given = [(row, i.added) for row, i in enumerate(inputs) if i.added is not None]
+    if not given:
+        return None
+    added = given[0][1].new_zeros(rows, width, given[0][1].shape[-1])
+    for row, own in given:
+        added[row, : len(own)] = own
+    return added

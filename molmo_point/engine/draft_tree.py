@@ -102,10 +102,14 @@ class PassInput:
     Attributes:
         pending: One or more token ids.
         draft: May be empty.
+        rows: Rows of the embedding table that are read for the tokens [T].
+        added: What is added to them [T, D] float32; None = nothing.
     """
 
     pending: list[int]
     draft: DraftTree
+    rows: list[int]
+    added: Tensor | None = None
 
     @property
     def tokens(self) -> list[int]:

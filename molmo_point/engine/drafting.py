@@ -55,7 +55,7 @@ class GrammarDrafter:
         self._continuations = continuations
         self._kind = kind
         self._label = label
-        self._encode = functools.lru_cache(maxsize=256)(tokenizer.encode)
+        self.encode = functools.lru_cache(maxsize=256)(tokenizer.encode)
         self._whole_numbers = len(tokenizer.encode("63")) == 1
         self._stream = Detokenizer(tokenizer)
         self._lookup = PromptLookup(prompt)
@@ -72,7 +72,12 @@ class GrammarDrafter:
         if texts is None:
             lookup = self._lookup.propose()
             return [lookup] if lookup else []
-        return [list(self._encode(text)) for text in texts]
+        return [list(self.encode(text)) for text in texts]
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return self._stream.text
 
 
 def continuations(

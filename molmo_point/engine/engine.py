@@ -15,9 +15,9 @@ from typing import TypeVar
 
 import torch
 
+from molmo_point.arguments import listed_images
 from molmo_point.engine.answer import Answer, PointAnswer, TextAnswer, TimingRecorder
 from molmo_point.engine.batch import BatchDecoder, BatchEntry
-from molmo_point.engine.drafting import GrammarDrafter
 from molmo_point.engine.failures import with_memory
 from molmo_point.engine.generate import (
     MAX_DRAFT,
@@ -30,16 +30,17 @@ from molmo_point.engine.generate import (
 )
 from molmo_point.engine.image_prefix import EncodedImage, ImageEncoder
 from molmo_point.engine.options import EngineOptions as EngineOptions
-from molmo_point.engine.point_grammar import PERCENT, THOUSANDTHS
+from molmo_point.engine.point_language import ChosenPatches, PointLanguage, WrittenPoints
+from molmo_point.engine.point_map import read_point_map
 from molmo_point.engine.question import Question
 from molmo_point.engine.request import PointRequest, Request, TextRequest
 from molmo_point.engine.score_calibration import Calibration
-from molmo_point.engine.uncertainty import ConfidenceTracker, NumberTokens
 from molmo_point.errors import ModelFailed, QueryError, UsageError
 from molmo_point.images import load_image
 from molmo_point.markup import count_prompt, guess_label, point_prompt
 from molmo_point.model.molmo import Molmo
-from molmo_point.pointer import ImageLike
+from molmo_point.point_map import PointMap
+from molmo_point.pointer import Images
 from molmo_point.points import Pointing, Status, Timing
 from molmo_point.preprocess.inputs import check_length
 from molmo_point.preprocess.prompt import prompt_tokens
@@ -76,29 +77,34 @@ class Engine:
         self.name = name
         self.options = options
         self._calibration = calibration
-        self._grammar = THOUSANDTHS if model.config.generation == 2 else PERCENT
-        self._numbers = NumberTokens(tokenizer, self._grammar)
+        self._language: PointLanguage
+        if model.points is None:
+            self._language = WrittenPoints(tokenizer, model.config.generation)
+        else:
+            self._language = ChosenPatches(model, tokenizer, options.point_decoding)
         self._single_row_decoders: list[BatchDecoder] = []
         self.encoder = ImageEncoder(
             model,
-            tokenizer.special,
+            tokenizer,
             image_bytes=options.image_cache_bytes,
             crop_bytes=options.crop_cache_bytes,
+            low_as_high=options.point_decoding == "as_trained",
         )
 
-    def encode(self, image: ImageLike) -> tuple[EncodedImage, Timing]:
-        """Return the encoded image, and the time spent on it now: little if it was cached.
+    def encode(self, images: Images) -> tuple[EncodedImage, Timing]:
+        """Return the encoded images, and the time spent on them now: little if they were cached.
 
         Raises:
             ImageError: Not an image.
             ModelFailed: The model computed NaN or infinity, or memory ran out.
-            UsageError: This process was forked from the one that loaded the model.
+            UsageError: This process was forked from the one that loaded the model, or the model takes no such images.
         """
         self._check_process()
+        listed, times_s = listed_images(images)
         start = time.perf_counter()
-        array = with_memory(lambda: load_image(image), self._free)
+        arrays = with_memory(lambda: [load_image(image) for image in listed], self._free)
         decoded = time.perf_counter() - start
-        encoded, is_new = with_memory(lambda: self.encoder.encode(array), self._free)
+        encoded, is_new = with_memory(lambda: self.encoder.encode(arrays, times_s), self._free)
         if not is_new:
             return encoded, Timing(preprocess_s=decoded)
         timing = Timing(
@@ -135,16 +141,17 @@ class Engine:
         answer = PointAnswer(
             self.tokenizer,
             TimingRecorder(question.started, timing),
-            ConfidenceTracker(self._numbers, self._calibration),
+            self._language.confidence(image, self._calibration),
             Repeats(calibrated=calibrated),
             Pointing(
                 query=query,
                 status=Status.TRUNCATED,
                 image_size=image.image_size,
+                image_sizes=image.image_sizes if len(image.image_sizes) > 1 else (),
                 model=self.name,
                 calibrated=calibrated,
             ),
-            self._grammar.parser(label),
+            self._language.parser(image, label),
         )
         return Request(image, state, answer)
 
@@ -153,6 +160,23 @@ class Engine:
         prompt = prompt_tokens(self.tokenizer, question.query.strip())
         state = self._decode_state(image, prompt, question, label="")
         return Request(image, state, TextAnswer(self.tokenizer))
+
+    def point_map(self, image: EncodedImage, query: str) -> PointMap:
+        """Return how probable each place is as the first point of the answer, in one pass.
+
+        Raises:
+            UsageError: The model has no heads that point, or several images are asked about.
+        """
+        if self.model.points is None or image.places is None or len(image.places.shapes) != 1:
+            raise UsageError(
+                "expected a MolmoPoint model and one image: other models write their points as text and have no map of the image"
+            )
+        asked = Question.now(query, "point")
+        prompt = prompt_tokens(self.tokenizer, point_prompt(asked.query))
+        check_length(image.cache.length, len(prompt), 16, self.model.config.decoder.max_positions)
+        return with_memory(
+            lambda: read_point_map(self.model, self.tokenizer, image, prompt, query), self._free
+        )
 
     def stream(self, request: Request[Answer[Piece, Result]]) -> Generator[Piece, None, Result]:
         """Decode one answer: yield points or pieces of text as they are complete, return the whole answer.
@@ -265,13 +289,13 @@ class Engine:
         max_new_tokens = min(self.options.max_new_tokens, positions - length - len(prompt))
         drafter: Drafter = NoDraft()
         if self.options.drafts:
-            continuations = self._grammar.continuations
-            drafter = GrammarDrafter(self.tokenizer, question.kind, label, prompt, continuations)
+            drafter = self._language.drafter(image, question.kind, label, prompt)
         return DecodeState(
             prompt,
             stop=self.tokenizer.special.end,
             limits=Limits(max_new_tokens, question.deadline),
             drafter=drafter,
+            choice=self._language.choice(image),
         )
 
     def _batch_size(self) -> tuple[int, int]:

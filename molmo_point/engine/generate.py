@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from molmo_point.engine.draft_tree import DraftTree, PassInput
-from molmo_point.engine.failures import check_finite, with_memory
+from molmo_point.engine.failures import with_memory
+from molmo_point.engine.patch_choice import PatchChoice
+from molmo_point.engine.token_choice import GreedyChoice, TokenChoice
 from molmo_point.model.kv_cache import KVCache
 from molmo_point.model.molmo import Molmo
 from molmo_point.points import FinishReason
@@ -46,11 +48,13 @@ class Step:
         tokens: One or more accepted token ids.
         logits: [len(tokens), V] float32; row i chose tokens[i].
         hidden: [len(tokens), D], input of the output head for each row.
+        patches: The tokens that chose a part of the image: {index in `tokens`: its probabilities}.
     """
 
     tokens: list[int]
     logits: Tensor
     hidden: Tensor
+    patches: Mapping[int, PatchChoice] = field(default_factory=dict)
 
 
 class Drafter(Protocol):
@@ -77,17 +81,25 @@ class DecodeState:
     Args:
         prompt: Token ids, at least one.
         stop: Token id that ends the answer.
+        choice: How tokens are chosen and read; None = by the largest logit.
 
     Attributes:
         finish_reason: Why the answer ended, None before its end.
     """
 
     def __init__(
-        self, prompt: Sequence[int], *, stop: int, limits: Limits, drafter: Drafter
+        self,
+        prompt: Sequence[int],
+        *,
+        stop: int,
+        limits: Limits,
+        drafter: Drafter,
+        choice: TokenChoice | None = None,
     ) -> None:
         self._answer: list[int] = []
         self._pending = list(prompt)
-        self._input = PassInput(self._pending, DraftTree())
+        self._choice = choice or GreedyChoice()
+        self._input = PassInput(self._pending, DraftTree(), self._pending)
         self._stop = stop
         self._limits = limits
         self._drafter = drafter
@@ -114,7 +126,9 @@ class DecodeState:
             max_tokens=min(free - 1, MAX_DRAFT),
             max_depth=left - 1,
         )
-        self._input = PassInput(self._pending, draft)
+        self._input = PassInput(
+            self._pending, draft, *self._choice.inputs(self._pending + draft.tokens)
+        )
         return self._input
 
     @property
@@ -141,18 +155,15 @@ class DecodeState:
             ModelFailed: The logits are not finite.
         """
         draft, count = self._input.draft, len(self._input.pending)
-        best = logits.max(-1)
-        chosen: list[int] = best.indices.tolist()
-        path = draft.accepted(chosen, self._stop)
+        accepted = self._choice.accept(draft, logits, hidden, self._stop)
+        tokens, path = accepted.tokens, accepted.path
         rows = [0, *(1 + node for node in path)]
-        check_finite(best.values[rows], hidden.dtype)
-        tokens = [chosen[row] for row in rows]
         self._answer += tokens
         self._pending = tokens[-1:]
         if tokens[-1] == self._stop:
             self.finish_reason = FinishReason.STOP
         kept = [*range(count), *(count + node for node in path)]
-        return Step(tokens, logits[rows], hidden[rows]), kept
+        return Step(tokens, logits[rows], hidden[rows], accepted.patches), kept
 
 
 def generate(
@@ -177,12 +188,13 @@ def generate(
 @torch.inference_mode()
 def _run_pass(model: Molmo, cache: KVCache, pass_input: PassInput) -> tuple[Tensor, Tensor]:
     """Read tokens behind the cache; return logits and hidden states as `DecodeState.accept` takes them."""
-    ids = torch.tensor([pass_input.tokens], device=model.device)
+    ids = torch.tensor([pass_input.rows], device=model.device)
+    added = None if pass_input.added is None else pass_input.added[None]
     positions = cache.length + torch.tensor([pass_input.offsets()], device=model.device)
     mask = None
     if not pass_input.draft.is_chain:
         before = torch.ones(ids.shape[1], cache.length, dtype=torch.bool)
         mask = torch.cat([before, pass_input.attention_mask()], dim=1)[None, None].to(model.device)
-    hidden = model.decoder(model.embed(ids), positions, mask=mask, cache=cache)
+    hidden = model.decoder(model.embed_rows(ids, added), positions, mask=mask, cache=cache)
     hidden = hidden[0, pass_input.first_row :]
     return model.decoder.logits(hidden).float(), hidden

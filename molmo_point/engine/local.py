@@ -21,7 +21,8 @@ from molmo_point.errors import CheckpointError, PointError
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.tensor_parallel import Shard, apply_tensor_parallel
 from molmo_point.model.weights import Progress, load_weights
-from molmo_point.pointer import ImageLike, Kind, PointStream, TextStream, all_or_error
+from molmo_point.point_map import PointMap
+from molmo_point.pointer import ImageLike, Images, Kind, PointStream, TextStream, all_or_error
 from molmo_point.points import Pointing, Text
 from molmo_point.preprocess.tokenizer import Tokenizer
 
@@ -84,7 +85,7 @@ class LocalPointer:
 
     def point(
         self,
-        image: ImageLike,
+        image: Images,
         query: str,
         *,
         timeout_s: float | None = None,
@@ -95,7 +96,7 @@ class LocalPointer:
 
     def count(
         self,
-        image: ImageLike,
+        image: Images,
         query: str,
         *,
         timeout_s: float | None = None,
@@ -104,12 +105,12 @@ class LocalPointer:
     ) -> Pointing:
         return run_to_end(self._stream(image, query, "count", timeout_s, stamp_ns, frame_id))
 
-    def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> Text:
+    def ask(self, image: Images, question: str, *, timeout_s: float | None = None) -> Text:
         return Text.of(run_to_end(self.stream_text(image, question, timeout_s=timeout_s)))
 
     def stream(
         self,
-        image: ImageLike,
+        image: Images,
         query: str,
         *,
         timeout_s: float | None = None,
@@ -119,7 +120,7 @@ class LocalPointer:
         return self._stream(image, query, "point", timeout_s, stamp_ns, frame_id)
 
     def stream_text(
-        self, image: ImageLike | None, question: str, *, timeout_s: float | None = None
+        self, image: Images | None, question: str, *, timeout_s: float | None = None
     ) -> TextStream:
         """Answer in pieces; `image` may be None for a question without an image."""
         engine = self._engine
@@ -127,11 +128,11 @@ class LocalPointer:
         encoded = engine.no_image() if image is None else engine.encode(image)[0]
         return (yield from engine.stream(engine.prepare_text(encoded, asked)))
 
-    def open(self, image: ImageLike) -> LocalView:
+    def open(self, image: Images) -> LocalView:
         return LocalView(self._engine, *self._engine.encode(image))
 
     def point_many(
-        self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
+        self, requests: Iterable[tuple[Images, str]], *, timeout_s: float | None = None
     ) -> list[Pointing]:
         """Point in many images, up to `max_batch` answers side by side.
 
@@ -162,7 +163,7 @@ class LocalPointer:
                     done[output.key] = output.result
 
     def point_with_features(
-        self, image: ImageLike, query: str, *, kind: Kind = "point"
+        self, image: Images, query: str, *, kind: Kind = "point"
     ) -> tuple[Pointing, list[Floats | None]]:
         """Point or count, and also return the hidden features that a calibration's probes use.
 
@@ -173,6 +174,14 @@ class LocalPointer:
         question = Question.now(query, kind)
         request = self._engine.prepare_points(*self._engine.encode(image), question)
         return run_to_end(self._engine.stream(request)), request.answer.hidden_features()
+
+    def point_map(self, image: ImageLike, query: str) -> PointMap:
+        """Return how probable each place of an image is as the first point.
+
+        Raises:
+            UsageError: The model writes points as text and has no such map (all but MolmoPoint).
+        """
+        return self._engine.point_map(*self._engine.encode(image)[:1], query)
 
     def scheduler(self) -> Scheduler:
         """Return a scheduler for a server's loop: many questions at once, which join at any time."""
@@ -194,7 +203,7 @@ class LocalPointer:
 
     def _stream(
         self,
-        image: ImageLike,
+        image: Images,
         query: str,
         kind: Kind,
         timeout_s: float | None,
@@ -217,6 +226,11 @@ def _check_vocabulary(config: MolmoConfig, tokenizer: Tokenizer, folder: Path) -
     """Refuse a tokenizer whose ids the network lacks, or whose end of text differs from config.json."""
     sizes, special = config.decoder, tokenizer.special
     rows = sizes.embedding_size + sizes.new_embedding_size
+    if config.points and (special.point is None or tokenizer.first_choice != rows):
+        raise CheckpointError(
+            f"the tokenizer in {folder} calls a first choice of patches {tokenizer.first_choice}, the network {rows}: they do "
+            "not belong together"
+        )
     if tokenizer.largest_id >= rows or special.end >= sizes.embedding_size:
         raise CheckpointError(
             f"the tokenizer in {folder} has ids up to {tokenizer.largest_id} and ends texts with {special.end}, the "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from molmo_point.engine.patch_choice import POINT_DECODINGS, PointDecoding
 from molmo_point.errors import UsageError
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """Options of an engine. None of them changes the points of an answer, except that a short `max_new_tokens` cuts it.
+    """Options of an engine. Only `point_decoding`, and a short `max_new_tokens`, which cuts it, change the points of an answer.
 
     Attributes:
         max_new_tokens: Longest answer in tokens. A point takes 17 to 19 with tokenizers that write one token a digit, so 768 hold
@@ -22,6 +23,8 @@ class EngineOptions:
         crop_cache_bytes: Budget in bytes for the vision features of cached crops.
         cuda_graphs: Decode in passes of a few fixed shapes that are recorded once and replayed. Saves kernel launches on CUDA; on
             other devices it only pads.
+        point_decoding: How MolmoPoint chooses points: "as_exported", as the code published with its weights, or "as_trained", as
+            its training code; they differ (docs/molmo2.md 7.4). Other models have one way.
         calibrated: Use the calibration.json beside the weights, if there is one; False returns raw scores and covariances.
     """
 
@@ -33,6 +36,7 @@ class EngineOptions:
     crop_cache_bytes: int = 256 * 1024**2
     cuda_graphs: bool = False
     calibrated: bool = True
+    point_decoding: PointDecoding = "as_exported"
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
@@ -44,6 +48,10 @@ class EngineOptions:
         for name in ("drafts", "cuda_graphs", "calibrated"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"expected {name} as True or False, got {getattr(self, name)!r}")
+        if self.point_decoding not in POINT_DECODINGS:
+            raise UsageError(
+                f"expected point_decoding to be one of {', '.join(POINT_DECODINGS)}, got {self.point_decoding!r}"
+            )
 
 
 _LEAST = {

@@ -18,7 +18,7 @@ from molmo_point.engine.question import Question
 from molmo_point.engine.request import PointRequest, TextRequest
 from molmo_point.engine.view import LocalView
 from molmo_point.errors import ModelFailed, UsageError
-from molmo_point.pointer import ImageLike, Kind, StepOutput, View
+from molmo_point.pointer import Images, Kind, StepOutput, View
 from molmo_point.points import Point, Pointing, Text, Timing
 
 
@@ -43,7 +43,7 @@ class Scheduler:
     def add(
         self,
         key: Hashable,
-        image: ImageLike | View | None,
+        image: Images | View | None,
         query: str,
         *,
         kind: Kind = "point",

@@ -53,6 +53,33 @@ class NumberTokens:
         self.none = tokenizer.encode(grammar.none)
 
 
+class AbsencePath:
+    """Follows the probability of "There are none." through the tokens of an answer.
+
+    Args:
+        tokens: Those of that text.
+    """
+
+    def __init__(self, tokens: Sequence[int]) -> None:
+        self._tokens = tokens
+        self._probabilities: list[float] = []
+        self._written = 0
+        self._followed = True
+
+    def follow(self, row: Tensor, token: int) -> None:
+        """Take the probabilities [V] of the next token, and the token."""
+        if self._followed and self._written < len(self._tokens):
+            expected = self._tokens[self._written]
+            self._probabilities.append(float(row[expected]) if expected < len(row) else 0.0)
+            self._followed = token == expected
+        self._written += 1
+
+    @property
+    def probability(self) -> float | None:
+        """Probability of the text as far as the answer follows it; None before the first token."""
+        return math.prod(self._probabilities) if self._probabilities else None
+
+
 @dataclass(frozen=True)
 class TokenRecord:
     """One written token.
@@ -100,8 +127,7 @@ class ConfidenceTracker:
         self._number_ids = frozenset(numbers.ids)
         self._calibration = calibration
         self._tokens: list[TokenRecord] = []
-        self._none: list[float] = []
-        self._on_none_path = True
+        self._none = AbsencePath(numbers.none)
 
     def record(self, step: Step) -> None:
         """Record the tokens of one pass."""
@@ -110,32 +136,22 @@ class ConfidenceTracker:
         own = probabilities.gather(1, chosen)[:, 0].tolist()
         rows = zip(probabilities, step.hidden, step.tokens, own, strict=True)
         for row, hidden, token, probability in rows:
-            self._follow_none(row, token)
+            self._none.follow(row, token)
             digits = None
             if token in self._number_ids:
                 digits = row[self._ids.to(row.device)].cpu().double().numpy()
             kept = not self._tokens or self._tokens[-1].digits is not None
             self._tokens.append(TokenRecord(probability, digits, hidden if kept else None))
 
-    def _follow_none(self, row: Tensor, token: int) -> None:
-        if self._on_none_path and len(self._tokens) < len(self._numbers.none):
-            expected = self._numbers.none[len(self._tokens)]
-            self._none.append(float(row[expected]) if expected < len(row) else 0.0)
-            self._on_none_path = token == expected
-
     def absent_probability(self) -> float | None:
         """Return the probability that nothing matches, 0-1: that of "There are none." as far as the answer follows it.
 
         None before the first token.
         """
-        if not self._none:
+        raw = self._none.probability
+        if raw is None:
             return None
-        raw = self._raw_absence()
         return self._calibration.absent(raw) if self._calibration else min(1.0, raw)
-
-    def _raw_absence(self) -> float:
-        """Probability of "There are none." before calibration."""
-        return math.prod(self._none)
 
     def with_confidence(
         self, point: Point, spans: tuple[Span, Span], text: str, token_spans: Sequence[Span]
@@ -157,7 +173,7 @@ class ConfidenceTracker:
                 RawConfidence(
                     score,
                     (xx, yy),
-                    absent=self._raw_absence(),
+                    absent=self._none.probability or 0.0,
                     position=(point.x, point.y),
                     hidden_features=self.hidden_features(spans[1], token_spans),
                 )
@@ -176,7 +192,7 @@ class ConfidenceTracker:
         Returns:
             None where the number is not written in digits alone, or no token follows it yet.
         """
-        following = _tokens_of(span, token_spans)[-1] + 1
+        following = tokens_of(span, token_spans)[-1] + 1
         if following == len(self._tokens):
             return None
         question, behind = self._tokens[0].hidden, self._tokens[following].hidden
@@ -187,12 +203,12 @@ class ConfidenceTracker:
     def _opening_probability(self, text: str, span: Span, token_spans: Sequence[Span]) -> float:
         """Probability of the tokens before the number that say that a (further) point follows at all."""
         start = self._numbers.grammar.decision(text, span[0])
-        indices = _tokens_of((start, span[0]), token_spans)
+        indices = tokens_of((start, span[0]), token_spans)
         return math.prod(self._tokens[index].probability for index in indices)
 
     def _axis(self, text: str, span: Span, token_spans: Sequence[Span]) -> AxisConfidence | None:
         """Return the distribution of one coordinate; None where its tokens are not plain digits."""
-        indices = _tokens_of(span, token_spans)
+        indices = tokens_of(span, token_spans)
         pieces = [
             (text[slice(*token_spans[index])], self._tokens[index].digits) for index in indices
         ]
@@ -243,19 +259,20 @@ class ConfidenceTracker:
             spread = offset**2 + level.unit**2 / 12
             second = float((weights * np.where(own, second, spread)).sum())
             near = float(
-                (weights * np.where(own, near, _share_near(offset, level.unit, full))).sum()
+                (weights * np.where(own, near, share_near(offset, level.unit, full))).sum()
             )
         return AxisConfidence(variance=second / full**2, near=min(1.0, near))
 
 
-def _share_near(offset: Floats, width: float, full: float) -> Floats:
+def share_near(offset: Floats, width: float | Floats, full: float) -> Floats:
     """Return the share 0-1 of intervals of that width around `offset` that lies within NEAR of zero; `full` is the side."""
     low = np.maximum(offset - width / 2, -full * NEAR)
     high = np.minimum(offset + width / 2, full * NEAR)
-    return np.clip(high - low, 0, None) / width
+    share: Floats = np.clip(high - low, 0, None) / width
+    return share
 
 
-def _tokens_of(span: Span, token_spans: Sequence[Span]) -> list[int]:
+def tokens_of(span: Span, token_spans: Sequence[Span]) -> list[int]:
     """Return the indices of the tokens that overlap a span. Searches from the end, where new points are."""
     found: list[int] = []
     for index in range(len(token_spans) - 1, -1, -1):

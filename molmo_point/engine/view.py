@@ -10,6 +10,7 @@ from molmo_point.engine.engine import Engine
 from molmo_point.engine.image_prefix import EncodedImage
 from molmo_point.engine.question import Question
 from molmo_point.errors import UsageError
+from molmo_point.point_map import PointMap
 from molmo_point.pointer import Kind, PointStream, TextStream
 from molmo_point.points import Pointing, Text, Timing
 
@@ -43,6 +44,10 @@ class LocalView:
     def stream_text(self, question: str, *, timeout_s: float | None = None) -> TextStream:
         asked = Question.now(question, "text", timeout_s)
         return self._engine.stream(self._engine.prepare_text(self._open(), asked))
+
+    def point_map(self, query: str) -> PointMap:
+        """Return how probable each place of the image is as the first point; see `LocalPointer.point_map`."""
+        return self._engine.point_map(self._open(), query)
 
     def close(self) -> None:
         self._image = None

@@ -74,6 +74,8 @@ def parameter_slices(config: MolmoConfig, scheme: NamingScheme) -> dict[str, Par
     table = {prefix + name: part for name, part in _vision(config)}
     table |= {prefix + name: part for name, part in _decoder(config.decoder, scheme)}
     old = scheme in (NamingScheme.DENSE, NamingScheme.TRAINING)
+    if config.points is not None:
+        return _with_point_heads(config, table)
     head = f"{prefix}transformer.ff_out.weight" if old else "lm_head.weight"
     table[head] = ParameterSlice("decoder.head.weight")
     return table
@@ -82,6 +84,8 @@ def parameter_slices(config: MolmoConfig, scheme: NamingScheme) -> dict[str, Par
 def spare_prefixes(config: MolmoConfig, scheme: NamingScheme) -> tuple[str, ...]:
     """Return the name prefixes of tensors that no output depends on: vision blocks above the last one that is used."""
     start = ("" if scheme is NamingScheme.TRAINING else "model.") + _BLOCKS
+    if config.points is not None:
+        start = start.replace(*_POINT_PARTS[0])
     vision = config.vision
     return tuple(f"{start}{index}." for index in range(vision.used_layers, vision.layers))
 
@@ -194,6 +198,44 @@ def _feed_forward(
         yield one + "gate_proj.weight", ParameterSlice(ours + "up_gate", (expert, gate))
         yield one + "up_proj.weight", ParameterSlice(ours + "up_gate", (expert, up))
         yield one + "down_proj.weight", ParameterSlice(ours + "down", (expert,))
+
+
+_POINT_PARTS = (("vision_backbone.image_vit.", "vit."), ("vision_backbone.", "connector."))
+_POINT_HEADS = {
+    "point_predictor.patch_q": "patch_query",
+    "point_predictor.patch_k": "patch_key",
+    "point_predictor.subpatch_q": "subpatch_query",
+    "point_predictor.subpatch_k": "subpatch_key",
+    "point_predictor.subpatch_loc_k": "location",
+    "build_vit_embedding": "subpatch_embedding",
+}
+
+
+def _with_point_heads(
+    config: MolmoConfig, hub: dict[str, ParameterSlice]
+) -> dict[str, ParameterSlice]:
+    """Return the table of MolmoPoint: other names in the vision path, tables in two parts, the heads that point."""
+    table: dict[str, ParameterSlice] = {}
+    for key, part in hub.items():
+        for old, new in _POINT_PARTS:
+            key = key.replace(old, new)
+        if ".image_pooling_2d.wo." not in key:
+            table[key] = part
+    known, new_rows = slice(0, config.decoder.vocab_size), slice(config.decoder.vocab_size, None)
+    for rows, embedding, head in (
+        (known, "embedding", "output_embeddings"),
+        (new_rows, "new_embedding", "new_output_embeddings"),
+    ):
+        name = f"model.transformer.wte.{embedding}"
+        table[name] = ParameterSlice("decoder.embedding.weight", (rows,))
+        table[f"lm_head.{head}"] = ParameterSlice("decoder.head.weight", (rows,))
+    start = "model.point_predictor."
+    table[start + "x_norm.weight"] = ParameterSlice("points.norm.weight")
+    table[start + "add_no_point_class_embed.vector"] = ParameterSlice("points.no_more_key")
+    for theirs, ours in _POINT_HEADS.items():
+        for kind in ("weight", "bias"):
+            table[f"model.{theirs}.{kind}"] = ParameterSlice(f"points.{ours}.{kind}")
+    return table
 
 
 _PARTS = {

@@ -28,7 +28,7 @@ class Connector(nn.Module):
         self.pad_embed = None if stretched else nn.Parameter(torch.zeros(2, vision.feature_width))
         self.query = nn.Linear(vision.feature_width, inner)
         self.key_value = nn.Linear(vision.feature_width, 2 * inner)
-        self.pool_out = nn.Linear(inner, vision.width)
+        self.pool_out = None if config.points else nn.Linear(inner, vision.width)
         self.gate_up = nn.Linear(vision.width, 2 * config.projector_width, bias=False)
         self.down = nn.Linear(config.projector_width, config.decoder.d_model, bias=False)
 
@@ -78,7 +78,8 @@ class Connector(nn.Module):
         if used is not None:
             scores = scores.masked_fill(~used[..., None], -torch.inf)
         weights = scores.softmax(1).to(v.dtype)
-        return self.pool_out((weights[..., None] * v).sum(1).flatten(1))
+        attended = (weights[..., None] * v).sum(1).flatten(1)
+        return attended if self.pool_out is None else self.pool_out(attended)
 
     def project(self, pooled: Tensor) -> Tensor:
         """Project to [n, T*T, d_model] by SwiGLU; the first half of `gate_up` is the gate."""

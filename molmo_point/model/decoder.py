@@ -151,7 +151,7 @@ class Decoder(nn.Module):
             cache: Keys and values of earlier tokens; those of the new tokens are written behind them (see `keep`).
 
         Returns:
-            [B, T, D] after the last norm.
+            [B, T, D] as `logits` takes it: after the last norm, except where that belongs to the head (MolmoPoint).
         """
         config = self.config
         plain = stretched = rotary_table(positions, config.head_dim, config.rope_theta)
@@ -162,10 +162,12 @@ class Decoder(nn.Module):
             for layer, block in enumerate(self.blocks):
                 rotary = stretched if layer in config.yarn_layers else plain
                 x = block(x, rotary, mask, cache, layer)
-        return self.norm(x)
+        return x if config.norm_in_head else self.norm(x)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return logits [..., embedding_size] in the weights' type, from hidden states [..., D]."""
+        if self.config.norm_in_head:
+            hidden = self.norm(hidden)
         with fastest_kernel(hidden, self.norm.weight):
             scores: Tensor = self.head(hidden)
         return scores

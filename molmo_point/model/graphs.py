@@ -29,27 +29,31 @@ class BatchInput:
         positions: [B, T] int64.
         slot_mapping: [B, T] int64, position of each token's keys in its row; the cache's capacity for padding.
         mask: [B, 1, T, seen] bool, True where a token may attend.
+        added: As in `Molmo.embed_rows`.
     """
 
     ids: Tensor
     positions: Tensor
     slot_mapping: Tensor
     mask: Tensor
+    added: Tensor | None = None
 
     @property
     def seen(self) -> int:
         """Length of the keys that attention reads."""
         return self.mask.shape[-1]
 
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def tensors(self) -> list[Tensor]:
         """Return them in order."""
-        return self.ids, self.positions, self.slot_mapping, self.mask
+        given = (self.ids, self.positions, self.slot_mapping, self.mask, self.added)
+        return [tensor for tensor in given if tensor is not None]
 
 
 def run_pass(model: Molmo, cache: BatchKVCache, batch: BatchInput, first: int = 0) -> Tensor:
     """Run a pass over the rows of a cache from `first` on; return hidden states [B, T, D]."""
     slots = BatchSlots(cache, batch.slot_mapping, batch.seen, first)
-    return model.decoder(model.embed(batch.ids), batch.positions, mask=batch.mask, cache=slots)
+    x = model.embed_rows(batch.ids, batch.added)
+    return model.decoder(x, batch.positions, mask=batch.mask, cache=slots)
 
 
 class GraphedPass:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.model.connector import Connector
 from molmo_point.model.decoder import Cache, Decoder
+from molmo_point.model.point_heads import PointHeads
 from molmo_point.model.vision import VisionTower
 
 
@@ -30,6 +31,7 @@ class Molmo(nn.Module):
         self.vision = VisionTower(config.vision, all_blocks=all_blocks)
         self.connector = Connector(config)
         self.decoder = Decoder(config.decoder)
+        self.points = PointHeads(config) if config.points else None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -78,6 +80,16 @@ class Molmo(nn.Module):
         rows = index + torch.arange(batch, device=x.device)[:, None] * length
         added = image_features.reshape(batch, -1, width)[used].to(x.dtype)
         return x.reshape(-1, width).index_add(0, rows[used], added).view(batch, length, width)
+
+    def embed_rows(self, ids: Tensor, added: Tensor | None) -> Tensor:
+        """Return token embeddings of an answer [B, T, D].
+
+        Args:
+            ids: [B, T].
+            added: [B, T, D] float32, what is added to them (chosen parts of the image in MolmoPoint); None = nothing.
+        """
+        x: Tensor = self.decoder.embedding(ids)
+        return x if added is None else x.float() + added
 
     def forward(
         self,

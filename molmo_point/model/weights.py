@@ -97,7 +97,10 @@ def load_weights(
         wanted = shard.parameter_slices(config.decoder, wanted)
         with torch.device("meta"):
             model = Molmo(shard.config(config)).eval().requires_grad_(False)
-    model = model.to(dtype).to_empty(device=device)
+    model = model.to(dtype)
+    if model.points is not None:
+        model.points.float()  # small, and its margins are: locations are chosen from states that are not normed
+    model = model.to_empty(device=device)
     parameters = dict(model.named_parameters())
     sizes = {key: parameters[part.parameter].element_size() for key, part in wanted.items()}
     total = sum(sizes[key] * math.prod(files[key].shape) for key in wanted)

@@ -33,7 +33,7 @@ def image_prefix(
 ) -> Prefix:
     """Return the tokens of an image: the global crop, then the whole image in raster order (molmo.md 3.5, molmo2.md 3.4)."""
     if isinstance(crops, WindowedCrops):
-        return _windowed_prefix(crops, special)
+        return _windowed_prefix(crops, config, special)
     side = config.token_grid
     height, width = token_grid(*crops.grid, config)
     ids = np.concatenate(
@@ -47,13 +47,31 @@ def image_prefix(
     return Prefix(ids, index.astype(np.int32))
 
 
-def _windowed_prefix(crops: WindowedCrops, special: SpecialIds) -> Prefix:
-    """<low_res_im_start>, its patches without columns, <im_end>; then the canvas."""
+def _windowed_prefix(
+    crops: WindowedCrops, config: PreprocessConfig, special: SpecialIds
+) -> Prefix:
+    ids = np.concatenate(
+        [np.array([special.begin], np.int32), windowed_tokens(crops, config, special)]
+    )
+    return Prefix(ids, patch_positions(ids, special))
+
+
+def windowed_tokens(crops: WindowedCrops, config: PreprocessConfig, special: SpecialIds) -> Ints:
+    """Return the tokens of one image: <low_res_im_start>, its patches without columns, <im_end>; then the canvas."""
     rows, columns = crops.low
-    low = [special.low_image_start, *[special.image_patch] * (rows * columns), special.image_end]
-    head = np.array([special.begin, *low], np.int32)
-    ids = np.concatenate([head, _block(*crops.high, special)])
-    return Prefix(ids, np.flatnonzero(ids == special.image_patch).astype(np.int32))
+    patch = special.image_patch
+    if config.low_token and special.low_image_patch is not None:
+        patch = special.low_image_patch
+    low = [special.low_image_start, *[patch] * (rows * columns), special.image_end]
+    return np.concatenate([np.array(low, np.int32), _block(*crops.high, special)])
+
+
+def patch_positions(ids: Ints, special: SpecialIds) -> Ints:
+    """Return the positions of the tokens to which image embeddings are added [P]."""
+    patches = [special.image_patch]
+    if special.low_image_patch is not None:
+        patches.append(special.low_image_patch)
+    return np.flatnonzero(np.isin(ids, patches)).astype(np.int32)
 
 
 def text_prefix(special: SpecialIds) -> Prefix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,11 @@ IMAGE_START, IMAGE_END, IMAGE_PATCH, IMAGE_COLUMN = (
 )
 LOW_IMAGE_START = "<low_res_im_start>"
 """Only tokenizers of Molmo 2 have it."""
+LOW_IMAGE_PATCH, FRAME_START, FRAME_END = "<im_low>", "<frame_start>", "<frame_end>"
+POINT_PARTS = ("<|token_index|>", "<|vit_index|>", "<|vit_loc|>")
+"""Only tokenizers of MolmoPoint have them."""
+_CHOICE = re.compile(r"<POINT_[0-9]+>")
+_BEFORE_CHOICE = re.compile(r"(?<=<)(?=POINT_)")
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 
 
@@ -29,6 +35,9 @@ class SpecialIds:
         begin: First token of every sequence; end: ends an answer. Often the same token, but not in Molmo2-O-7B.
         low_image_start: Before the low-resolution view; the same as `image_start` but in Molmo 2.
         turns: Tokens before and behind each turn of a conversation; None where turns are written in words (before Molmo 2).
+        low_image_patch: Patch of a low-resolution view in MolmoPoint; the same as `image_patch` without such a token.
+        frame: Tokens before and behind a frame of a video; None before Molmo 2.
+        point: MolmoPoint's tokens for a patch, a patch of its window and a location; None in other models.
     """
 
     begin: int
@@ -39,6 +48,23 @@ class SpecialIds:
     image_column: int
     low_image_start: int
     turns: tuple[int, int] | None = None
+    low_image_patch: int | None = None
+    frame: tuple[int, int] | None = None
+    point: tuple[int, int, int] | None = None
+
+    @property
+    def visual(self) -> tuple[int, ...]:
+        """Tokens of images and frames: in Molmo 2 they see each other in both directions."""
+        ids = (
+            self.image_start,
+            self.image_end,
+            self.image_patch,
+            self.image_column,
+            self.low_image_start,
+            self.low_image_patch,
+            *(self.frame or ()),
+        )
+        return tuple(index for index in ids if index is not None)
 
 
 class Tokenizer:
@@ -83,7 +109,16 @@ class Tokenizer:
             image_column=self._id(IMAGE_COLUMN, path),
             low_image_start=self._id(LOW_IMAGE_START if second else IMAGE_START, path),
             turns=(self._id(TURN_START, path), self._id(TURN_END, path)) if second else None,
+            low_image_patch=self._inner.token_to_id(LOW_IMAGE_PATCH) if second else None,
+            frame=(self._id(FRAME_START, path), self._id(FRAME_END, path)) if second else None,
+            point=self._point_parts(),
         )
+
+    def _point_parts(self) -> tuple[int, int, int] | None:
+        patch, part, location = (self._inner.token_to_id(token) for token in POINT_PARTS)
+        if patch is None or part is None or location is None:
+            return None
+        return patch, part, location
 
     def _id(self, token: str, path: Path) -> int:
         found: int | None = self._inner.token_to_id(token)
@@ -95,13 +130,25 @@ class Tokenizer:
 
     @property
     def largest_id(self) -> int:
-        """Largest id, special tokens included."""
-        return max(self._inner.get_vocab(with_added_tokens=True).values())
+        """Largest id, special tokens included. MolmoPoint's names of choices (`<POINT_0>`, ...) have no row in the network."""
+        vocabulary: dict[str, int] = self._inner.get_vocab(with_added_tokens=True)
+        return max(index for token, index in vocabulary.items() if not _CHOICE.fullmatch(token))
+
+    @property
+    def first_choice(self) -> int | None:
+        """Id of MolmoPoint's `<POINT_0>`, the first one behind the network's rows; None in other models."""
+        found: int | None = self._inner.token_to_id("<POINT_0>")
+        return found
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of plain text; no special tokens are added."""
-        ids: list[int] = self._inner.encode(text, add_special_tokens=False).ids
-        return ids
+        # Words that name one of MolmoPoint's choices stay words.
+        parts = _BEFORE_CHOICE.split(text) if "<POINT_" in text else [text]
+        return [
+            index
+            for part in parts
+            for index in self._inner.encode(part, add_special_tokens=False).ids
+        ]
 
     def decode(self, ids: list[int]) -> str:
         """Return the text of ids; special tokens are skipped."""

@@ -5,6 +5,7 @@ Letters: R, C rows and columns of high-resolution crops; n = 1 + R*C crops; G pa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +67,19 @@ def crop_stretched(image: Bytes, config: PreprocessConfig) -> WindowedCrops:
         low=(low.shape[0], low.shape[1]),
         high=(high.shape[0], high.shape[1]),
     )
+
+
+def crop_frames(frames: Sequence[Bytes], config: PreprocessConfig) -> Floats:
+    """Return the low-resolution view of each frame of a video [n, G*G, patch*patch*3]: frames have no other crops."""
+    side = config.crop_size
+    views = [_patches(stretch(frame, side, side), config) for frame in frames]
+    return np.stack(views).reshape(len(views), config.grid_size**2, -1)
+
+
+def frame_windows(config: PreprocessConfig) -> Ints:
+    """Return the windows of patches of one low-resolution view [tokens, pool*pool]."""
+    grid = np.arange(config.grid_size**2, dtype=np.int32).reshape(config.grid_size, -1)
+    return _windows(grid, config.pool_size).reshape(-1, config.pool_size**2)
 
 
 def patch_numbers(rows: int, columns: int, config: PreprocessConfig) -> Ints:

@@ -145,6 +145,7 @@ def reserve_position_channels(model: Molmo) -> None:
 @torch.no_grad()
 def _pass_position_channels(connector: Connector, count: int) -> None:
     """Copy the reserved channels through pooling; an eighth of the projector's hidden units start with products of them."""
+    assert connector.pool_out is not None
     inner, hidden = connector.pool_out.in_features, connector.down.in_features
     value = connector.key_value.weight[inner:]
     copied = torch.eye(count)

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from molmo_point.checkpoints.catalog import CATALOG, find
+from molmo_point.checkpoints.catalog import find
 from molmo_point.checkpoints.config import MolmoConfig, Yarn
-from molmo_point.checkpoints.hub import resolve
 from molmo_point.errors import CheckpointError
 
 MODELS = Path(__file__).parents[1] / "golden/molmo2/models"
@@ -181,16 +180,52 @@ def test_other_token_layouts_are_refused(key: str, value: Any, tmp_path: Path) -
         MolmoConfig.from_folder(tmp_path)
 
 
-def test_molmopoint_is_named_and_not_loaded() -> None:
-    config = json.loads((MODELS / "tinypoint-q.config.json").read_text())
-    with pytest.raises(
-        CheckpointError, match=r"MolmoPoint points with heads of its own.*Molmo2-8B"
-    ):
-        read(config, files("tiny2-q")[1])
+def point_files(**values: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """tinypoint-q's config.json with some keys changed, and its image processor's file."""
+    folder = MODELS / "tinypoint-q"
+    config = json.loads((folder / "config.json").read_text())
+    config.update(values)
+    return config, json.loads((folder / "preprocessor_config.json").read_text())
+
+
+def test_molmopoint_in_its_published_sizes_is_that_of_the_catalog() -> None:
+    small, image = point_files(patch_embed_dim=512)
+    config = published(4096, 12288, 1e6, 36864)
+    config = {**small, **{key: config[key] for key in ("text_config", "vit_config")}}
+    config["adapter_config"] = {
+        **published(4096, 12288, 1e6, 36864)["adapter_config"],
+        "attention_pooling_out_layer": False,
+        "positional_embeddings": None,
+    }
     for name in ("molmopoint-8b", "allenai/MolmoPoint-GUI-8B"):
-        with pytest.raises(CheckpointError, match="cannot be loaded: MolmoPoint"):
-            resolve(name)
-    assert [entry.name for entry in CATALOG if not entry.runs] == [
-        "molmopoint-8b",
-        "molmopoint-gui-8b",
-    ]
+        entry = find(name)
+        assert entry is not None
+        assert read(config, image) == entry.config
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("no_more_points_class", False),
+        ("patch_location", None),
+        ("token_prediction_rotary", "two_d"),
+        ("token_prediction_rotary_theta", 0),
+        ("patch_embedding_kind", "linear"),
+        ("embed_location", True),
+        ("norm_logits", False),
+        ("layer_norm_x", False),
+        ("mask_patches", "never"),
+        ("patch_embed_dim", None),
+        ("a_new_head", 1),
+    ],
+)
+def test_other_heads_than_the_published_ones_are_refused(key: str, value: Any) -> None:
+    with pytest.raises(CheckpointError, match=key):
+        read(*point_files(**{key: value}))
+
+
+def test_pooling_ends_with_a_layer_or_without_by_the_kind_of_model() -> None:
+    config, image = point_files()
+    config["adapter_config"]["attention_pooling_out_layer"] = True
+    with pytest.raises(CheckpointError, match="attention_pooling_out_layer"):
+        read(config, image)

@@ -20,6 +20,7 @@ from molmo_point.engine.local import LocalPointer
 from molmo_point.engine.point_grammar import THOUSANDTHS
 from molmo_point.engine.uncertainty import ConfidenceTracker, NumberTokens
 from molmo_point.engine.verify import verify_folder
+from molmo_point.markup import Frames
 from molmo_point.pointer import Kind
 from molmo_point.points import Point, Status
 from molmo_point.preprocess.tokenizer import Tokenizer
@@ -205,7 +206,7 @@ def rated(
             return [words.index("There"), words.index(" are none.")]
 
     tracker = ConfidenceTracker(NumberTokens(Fake(), THOUSANDTHS), None)  # type: ignore[arg-type]
-    parser = THOUSANDTHS.parser("mug")
+    parser = THOUSANDTHS.parser("mug", Frames())
     spans: list[tuple[int, int]] = []
     points: list[Point] = []
     for index, token in enumerate(tokens):
