@@ -46,8 +46,7 @@ class Face(Verbs[R]):
     @property
     def frame(self) -> Frame | None:
         """The latest screenshot taken, with its mapping into the page."""
-        frame: Frame | None = self._session.frame
-        return frame
+        return self._session.frame
 
     @property
     def policy(self) -> Policy:

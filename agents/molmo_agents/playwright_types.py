@@ -97,6 +97,16 @@ class Request(Protocol):
     def is_navigation_request(self) -> bool: ...
 
 
+class Response(Protocol):
+    """What a server answered to a request."""
+
+    @property
+    def request(self) -> Request: ...
+
+    @property
+    def status(self) -> int: ...
+
+
 class Route(Protocol):
     """A request that waits for leave."""
 

@@ -31,7 +31,8 @@ class VerbFailed(Exception):
 class OutcomeBuilder:
     """What is known so far about one verb, so that an outcome can say it however the verb ends.
 
-    `place` is where it acts, for its line of Playwright; `token` tells this verb's looks from those of other ones.
+    `place` is where it acts, for its line of Playwright; `token` tells this verb's looks from those of other ones;
+    `calibrated` says whether the model's latest scores are.
     """
 
     verb: str
@@ -39,6 +40,7 @@ class OutcomeBuilder:
     fields: Json = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     attempts: int = 0
+    calibrated: bool = False
     place: Place = field(default_factory=lambda: Place("", 0.0, 0.0))
     token: str = field(default_factory=lambda: f"{time.perf_counter_ns()}")
 

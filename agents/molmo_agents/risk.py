@@ -55,10 +55,6 @@ _MESSAGE = re.compile(
     r"(?<![a-z])(?:message|chat|reply|comment|answer|tweet|post|nachricht|kommentar|antwort\w*|commentaire|mensaje"
     r"|comentario|messaggio|commento|mensagem|bericht|reactie)(?![a-z])"
 )
-_DENIES = re.compile(
-    r"(?:n't|(?<![a-z])(?:not|no|never|without|dont|nicht|kein\w*|nie|ohne|pas|sans|jamais|sin|nunca|non|senza|mai|nao|sem"
-    r"|niet|geen|nooit))(?![a-z])"
-)
 _PRICE = re.compile(r"(?:[$€£¥₹]\s?\d|\d[\d.,]*\s?(?:[$€£¥₹]|eur\b|usd\b|gbp\b|chf\b))")
 
 
@@ -149,82 +145,6 @@ def _named(text: str) -> set[str]:
             if any(len(word) > 2 and word in spelled for word in words.split())
         }
     return found
-
-
-def same_name(expected: str, names: tuple[str, ...], visible: str = "") -> bool:
-    """Whether an element is called `expected`: one of its names is that, after folding, and what it shows does not deny it.
-
-    Signs around the words and a count behind them are no part of a name: "Basket (3)", "Sign in ->". Further words are:
-    "Don't save" is not called "Save", nor "Cancel plan" "Cancel".
-
-    Args:
-        expected: What the caller expects.
-        names: What the element is called: its accessible name, its text, its title.
-        visible: The text that it shows.
-    """
-    wanted = _bare(expected)
-    if not wanted or not any(wanted in (_bare(name), _uncounted(name)) for name in names):
-        return False
-    shown = _bare(visible)
-    return shown == wanted or not (_DENIES.search(shown) and not _DENIES.search(wanted))
-
-
-_KINDS = (
-    "button link field checkbox check box radio tab menu item option list switch text input entry"
-)
-_LABELLED = re.compile(
-    rf"""(?:the )?(?:"([^"]+)"|\u201c([^\u201d]+)\u201d)(?: (?:{"|".join(_KINDS.split())})){{0,2}}""",
-    re.IGNORECASE,
-)
-
-
-_NAMED = re.compile(rf"[Tt]he ([A-Z]\S*(?: \S+)*?)(?: (?:{'|'.join(_KINDS.split())})){{1,2}}")
-"""The label written with a capital letter before the kind of control: the Sign in button."""
-
-_PLACED = re.compile(
-    rf"\b(?:in|of|for|on|at|under|near|beside|with|above|below|from|by) (?:the|a|an|this|that|its)\b"
-    rf"|\b(?:{'|'.join(_KINDS.split())})\b",
-    re.IGNORECASE,
-)
-"""Words that make it a description of a place rather than a label."""
-
-
-def label_in(query: str) -> str:
-    """Return the label that a query names, where that is all it says besides the kind of control; "" where it says more or other.
-
-    A label stands in quotes, or begins with a capital letter before the kind of control. One of a single letter or of signs
-    alone is "" too: the x that closes a dialog is seldom an x in the page.
-
-    >>> label_in('the "Sign in" button'), label_in("the Sign in button"), label_in('the Edit button in the "Bo" row')
-    ('Sign in', 'Sign in', '')
-    """
-    query = query.strip()
-    found = _LABELLED.fullmatch(query)
-    label = (found[1] or found[2]) if found else ""
-    named = _NAMED.fullmatch(query)
-    if not label and named and not _PLACED.search(named[1]):
-        label = named[1]
-    return label if sum(map(str.isalnum, label)) > 1 else ""
-
-
-def says(label: str, texts: tuple[str, ...]) -> bool:
-    """Whether one of an element's texts holds `label`, as whole words, and does not deny it; one without any cannot be asked."""
-    bare = _bare(label)
-    wanted = re.compile(r"(?<![a-z0-9])" + re.escape(bare) + r"(?![a-z0-9])")
-    known = [text for text in map(_bare, texts) if text]
-    held = [text for text in known if wanted.search(text)]
-    return not known or any(_DENIES.search(bare) or not _DENIES.search(text) for text in held)
-
-
-def _bare(text: str) -> str:
-    """A name without signs at its ends."""
-    folded = fold(text).replace("\u2019", "'")
-    return re.sub(r"^[^\w$€£¥₹]+|[^\w$€£¥₹]+$", "", folded)
-
-
-def _uncounted(text: str) -> str:
-    """A name without a count behind it; "Page 3" is still another one than "Page 4"."""
-    return re.sub(r"\s*\(?\b\d{1,6}\+?\)?$", "", _bare(text))
 
 
 def calm(text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 from molmo_agents.browser.cdp import IsolatedWorlds
 from molmo_agents.browser.page_events import PageEvents
@@ -18,6 +17,7 @@ from molmo_agents.masker import SecretRedactor
 from molmo_agents.outcome import Result
 from molmo_agents.playwright_types import Page
 from molmo_agents.policy import Policy, Rules
+from molmo_agents.screen import Frame
 from molmo_point.errors import UsageError
 from molmo_point.pointer import Pointer
 
@@ -39,6 +39,9 @@ class Options:
         max_absent: Treat an answer as absent when the model's own probability for that is above this.
         min_score: Refuse (status `unsure`) to act on a point whose own score (0-1) is below this; points without a score are
             not judged. The default takes what is likelier right than wrong, as a calibrated score says it; 0 takes every point.
+        min_score_unsaid: The same where the element shows words and neither it nor what stands around it says a word of the
+            query, for models whose scores are calibrated: the default takes none of them. Lower it for a model that knows other
+            words for the same thing, or another language than the page's.
         pixels: Also measure which share of the viewport's pixels a press changed; costs two more screenshots.
     """
 
@@ -53,14 +56,16 @@ class Options:
     small_px: float = 14.0
     max_absent: float = 0.5
     min_score: float = 0.5
+    min_score_unsaid: float = 1.0
     pixels: bool = False
 
     def __post_init__(self) -> None:
         if self.attempts < 1 or self.stable_frames < 1:
             raise UsageError("attempts and stable_frames must be at least 1")
         waits = (self.stable_s, self.settle_requests_s, self.settle_load_s)
-        if not 0 <= self.min_score <= 1:
-            raise UsageError(f"min_score lies in 0-1, got {self.min_score}")
+        for name in ("min_score", "min_score_unsaid"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} lies in 0-1, got {getattr(self, name)}")
         if min(waits) < 0 or not 0 < self.answer_s < math.inf or not 0 <= self.max_absent <= 1:
             raise UsageError(
                 "waits must not be negative, answer_s is above 0 and finite, and max_absent lies in 0-1"
@@ -132,7 +137,7 @@ class Session:
         self.watch = PageEvents(page, self.policy, self.rules, handler)
         self.watch.masked = lambda question: self.masker.confirmation(question)
         self.gate = RequestFilter(page, self.rules, self.watch, self.worlds, handler)
-        self.frame: Any = None
+        self.frame: Frame | None = None
         self.given: set[str] = set()
         """Documents of pages that a secret was typed into."""
         self._shared = Shared(hidden=[secret.value for secret in self.policy.secrets.values()])

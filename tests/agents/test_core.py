@@ -27,11 +27,12 @@ from molmo_agents.adapters import computer
 from molmo_agents.drivers.steps import CallPage, RunBlocking, Sleep
 from molmo_agents.errors import FlowError
 from molmo_agents.flows.flow import load_flow, parse_flow
+from molmo_agents.labels import same_name
 from molmo_agents.masker import SecretRedactor
 from molmo_agents.mcp.tools import TOOLS, tool_of, verb_tools
 from molmo_agents.origins import allowed, origin_of, parse_pattern
 from molmo_agents.policy import Confirmation, Rules
-from molmo_agents.risk import Facts, fold, risks_of, same_name
+from molmo_agents.risk import Facts, fold, risks_of
 from molmo_agents.screen import zoom_region
 from molmo_agents.target.verdicts import EventReport, delivered, provably_undelivered
 from molmo_agents.verbs.table import TABLE

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from molmo_agents.browser.launch import Screen
 from molmo_agents.cli import options as cli_options
 from molmo_agents.cli.output import leave
+from molmo_agents.labels import akin, label_in, naming_words, same_name, says
 from molmo_agents.lines import Place
 from molmo_agents.outcome import Outcome, Result
-from molmo_agents.risk import Facts, calm, label_in, risks_of, same_name, says
+from molmo_agents.risk import Facts, calm, risks_of
 from molmo_agents.session import Options
 from molmo_agents.verbs.expect import is_at
 from molmo_agents.verbs.held import holds
@@ -100,6 +101,9 @@ def test_names_that_are_another_one(expected: str, name: str) -> None:
 
 
 def test_a_label_does_not_outweigh_what_is_shown() -> None:
+    assert same_name("Edit Ada", ("Edit Ada", "Edit"), "Edit")
+    assert same_name("Bold", ("Bold", "B"), "B")
+    assert not same_name("Save", ("Save", "Make public"), "Make public")
     assert same_name("Close", ("Close", "×"), "×")
     assert not same_name("Save", ("Save", "Don't save"), "Don't save")
 
@@ -196,6 +200,27 @@ def test_a_query_that_is_a_quoted_label(query: str, label: str) -> None:
 )
 def test_what_a_quoted_label_is_found_in(label: str, texts: tuple[str, ...], said: bool) -> None:
     assert says(label, texts) is said
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "borne_out"),
+    [
+        ("push notifications", "Notification settings", True),
+        ("the sign-in button", "Signin", True),
+        ("the 25th", "25", True),
+        ("page 3", "33", False),
+        ("the categories", "Category", True),
+        ("删除按钮", "删除", True),
+        ("the weather map", "Next", False),
+        ("the Export button", "Disable Gus Petrov", False),
+        ("the art gallery", "Start", False),
+    ],
+)
+def test_words_that_bear_a_query_out(query: str, text: str, borne_out: bool) -> None:
+    asked = " ".join(naming_words(query))
+    assert asked
+    assert akin(asked, text) is borne_out
+    assert akin(text, asked) is borne_out
 
 
 @pytest.mark.parametrize("text", ["0,0,1281,100", "-1,0,10,10", "1300,900,50,50", "0,0,0,10", "a"])

@@ -248,6 +248,55 @@ def test_a_model_that_says_it_is_probably_absent(page: Any, site: Site) -> None:
     assert WebPointer(opened(page, site), broken(sure)).click("ok").status == "absent"
 
 
+WORDS = (
+    HELPER
+    + "<body style='margin:0'><main>A page about other things altogether, long enough that no row or card says what is asked"
+    " for: it goes on and on, until nobody could take it for the line or the card that the button stands in, which is short."
+    "<div><b>Team</b> <button data-id=ok style='position:absolute;left:0;top:0;width:200px;height:80px'>Next</button>"
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "calibrated", "limit", "status"),
+    [
+        ("the weather map", True, 1.0, "unsure"),
+        ("the weather map", True, 0.9, "delivered"),
+        ("the weather map", False, 1.0, "delivered"),
+        ("the button at the top", True, 1.0, "delivered"),
+        ("go to the next page", True, 1.0, "delivered"),
+        ("what the team has", True, 1.0, "delivered"),
+    ],
+)
+def test_a_score_is_believed_less_where_the_page_says_nothing_of_the_query(
+    page: Any, site: Site, query: str, calibrated: bool, limit: float, status: str
+) -> None:
+    """Calibration knows questions whose words are mostly there; an element that shows other words speaks against the point."""
+    found = Pointing(
+        query=query,
+        points=(Point(x=0.05, y=0.06, score=0.95),),
+        status=Status.FOUND,
+        image_size=(1, 1),
+        calibrated=calibrated,
+    )
+    options = Options(min_score_unsaid=limit)
+    outcome = WebPointer(opened(page, site, WORDS), broken(found), Policy(), options).click(query)
+    assert outcome.status == status, outcome.message
+    assert page.evaluate("pressed") == (["ok"] if status == "delivered" else [])
+
+
+def test_an_element_without_words_cannot_speak_against_a_point(page: Any, site: Site) -> None:
+    found = Pointing(
+        query="search",
+        points=(Point(x=0.05, y=0.06, score=0.6),),
+        status=Status.FOUND,
+        image_size=(1, 1),
+        calibrated=True,
+    )
+    html = WORDS.replace(">Next<", " aria-label=Next>&#8250;<")
+    assert WebPointer(opened(page, site, html), broken(found)).click("the arrow").ok
+    assert WebPointer(page, broken(found)).click("the magnifying glass").ok
+
+
 def test_budgets(page: Any, site: Site) -> None:
     web = WebPointer(opened(page, site), at(), Policy(max_actions=2))
     assert [str(web.click("ok").status) for _ in range(3)] == ["delivered", "delivered", "budget"]

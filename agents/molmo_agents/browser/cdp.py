@@ -33,22 +33,33 @@ class IsolatedWorlds:
         self._untidied = 0
         self._foreign: dict[str, tuple[CdpSession, PageFrame]] = {}
         self._main: IsolatedWorld | None = None
-        self.session: Any = None
+        self._session: CdpSession | None = None
         self._frames = FrameIds()
         self.told: list[tuple[str, str]] = []
         """(document, event) of each guarded event, as it happened: it outlives the document."""
 
+    @property
+    def session(self) -> CdpSession:
+        """The page's own session.
+
+        Raises:
+            PageGone: It is not attached.
+        """
+        if self._session is None:
+            raise PageGone("the page is no longer attached: it was closed, or this pointer was")
+        return self._session
+
     def open(self) -> Steps[None]:
         """Attach to the page and put the probe into its present and future documents."""
-        self.session = yield from call(self._page.context, "new_cdp_session", self._page)
+        self._session = yield from call(self._page.context, "new_cdp_session", self._page)
         yield from self._prepare(self.session)
 
     def close(self) -> Steps[None]:
         """Detach from the page; it keeps nothing but an inert listener until its next navigation."""
-        sessions = [self.session, *(session for session, _ in self._foreign.values())]
+        sessions = [self._session, *(session for session, _ in self._foreign.values())]
         self._foreign.clear()
         self._contexts.clear()
-        self.session = None
+        self._session = None
         for session in sessions:
             try:
                 yield from call(session, "detach", timeout_s=DETACH_TIMEOUT_S)
@@ -59,8 +70,6 @@ class IsolatedWorlds:
         self, session: CdpSession, method: str, more_s: float = 0.0, **params: object
     ) -> Steps[Json]:
         """Send one CDP command and return its result; the page has `answer_s` seconds and `more_s` for it."""
-        if session is None:
-            raise PageGone("the page is no longer attached: it was closed, or this pointer was")
         wait = self._answer_s + more_s
         return (yield from call(session, "send", method, params, timeout_s=wait))
 

@@ -17,6 +17,7 @@ from molmo_agents.playwright_types import (
     PageDialog,
     PageFrame,
     Request,
+    Response,
 )
 from molmo_agents.policy import Confirmation, Policy, Rules
 from molmo_agents.risk import Facts, risks_of
@@ -32,6 +33,10 @@ class EventRecord:
     dialogs: list[Dialog] = field(default_factory=list)
     popups: list[str] = field(default_factory=list)
     downloads: list[str] = field(default_factory=list)
+    answered: set[int] = field(default_factory=set)
+    """Requests for documents that were answered with content."""
+    handed_over: bool = False
+    """A document's content came and no page was made of it: it is being downloaded."""
     blocked: list[str] = field(default_factory=list)
     blocked_pages: list[str] = field(default_factory=list)
     opening: int = 0
@@ -75,7 +80,8 @@ class PageEvents:
         self._listen(page, "download", handler(self._download))
         self._listen(page, "request", self._request)
         self._listen(page, "requestfinished", self._request_done)
-        self._listen(page, "requestfailed", self._request_done)
+        self._listen(page, "requestfailed", self._request_failed)
+        self._listen(page, "response", self._response)
         self._listen(page, "framenavigated", self._navigated)
         self._listen(page, "crash", self._crash)
 
@@ -186,6 +192,14 @@ class PageEvents:
         self._pending.discard(id(request))
         self._leaving.discard(id(request))
         self._alive.pop(id(request), None)
+
+    def _response(self, response: Response) -> None:
+        if response.request.is_navigation_request() and response.status == 200:
+            self.record.answered.add(id(response.request))
+
+    def _request_failed(self, request: Request) -> None:
+        self.record.handed_over |= id(request) in self.record.answered
+        self._request_done(request)
 
     def _navigated(self, frame: PageFrame) -> None:
         if frame.parent_frame is None:

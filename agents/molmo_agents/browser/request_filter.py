@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import re
 from contextlib import suppress
-from typing import Any
 
 from molmo_agents.browser.cdp import IsolatedWorlds
 from molmo_agents.browser.page_events import PageEvents
@@ -21,7 +20,7 @@ from molmo_agents.browser.restraint import RESTRAINED, concerns, restrain, restr
 from molmo_agents.defaults import DETACH_TIMEOUT_S
 from molmo_agents.drivers.steps import Handler, Steps, call
 from molmo_agents.errors import PageUnusable
-from molmo_agents.playwright_types import Json, Page, Request, Route, Socket
+from molmo_agents.playwright_types import CdpSession, Json, Page, Request, Route, Socket
 from molmo_agents.policy import Rules
 
 _EVERYTHING = re.compile(".*")
@@ -39,7 +38,7 @@ class RequestFilter:
         self._worlds = worlds
         self._make = handler
         self._route = handler(self._on_route)
-        self._session: Any = None
+        self._session: CdpSession | None = None
         self._contexts: dict[str, str] = {}
         self._pages: set[str] = set()
         self._ours = ""
@@ -62,17 +61,19 @@ class RequestFilter:
         browser = context.browser
         if browser is None:
             # A persistent context has no browser object: the page's own session has to do.
-            self._session = yield from call(context, "new_cdp_session", self._page)
+            session: CdpSession = yield from call(context, "new_cdp_session", self._page)
         else:
-            self._session = yield from call(browser, "new_browser_cdp_session")
-            self._session.on("Target.targetCreated", self._target)
-            self._session.on("Target.targetInfoChanged", self._target)
+            session = yield from call(browser, "new_browser_cdp_session")
+            session.on("Target.targetCreated", self._target)
+            session.on("Target.targetInfoChanged", self._target)
+        self._session = session
+        if browser is not None:
             yield from self._send("Target.setDiscoverTargets", discover=True)
         own = yield from self._worlds.send(self._worlds.session, "Target.getTargetInfo")
         self._target(own)
         self._ours = own["targetInfo"].get("browserContextId", "")
         self._own_target = own["targetInfo"]["targetId"]
-        self._session.on("Fetch.requestPaused", self._make(self._on_paused))
+        session.on("Fetch.requestPaused", self._make(self._on_paused))
         patterns = [{"urlPattern": "*"}]
         if self.unheld:
             patterns += [{"urlPattern": "*", **kind} for kind in RESTRAINED]

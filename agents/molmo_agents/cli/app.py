@@ -13,6 +13,7 @@ from typing import Annotated, Any, Optional
 from molmo_point import __version__
 from molmo_point.errors import PointError, UsageError
 from molmo_point.install import import_failure
+from molmo_point.pointer import Pointer
 
 try:
     import typer
@@ -36,6 +37,7 @@ from molmo_agents.cli.options import (
 from molmo_agents.cli.output import draw, finish, leave, say
 from molmo_agents.journal import Journal
 from molmo_agents.outcome import Outcome
+from molmo_agents.playwright_types import Page
 from molmo_agents.pointers import choose_pointer
 from molmo_agents.policy import Policy, allow_risks
 from molmo_agents.session import Options
@@ -264,9 +266,9 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def _web(
-    page: Any,
+    page: Page,
     url: str,
-    pointer: Any,
+    pointer: Pointer,
     more: list[str] | None = None,
     journal: Journal | None = None,
     **changes: Any,

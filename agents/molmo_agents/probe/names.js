@@ -93,6 +93,18 @@
   const textOf = (e, attribute) => clean((D.attr(e, attribute) || "").split(/\s+/).filter(Boolean)
     .map((id) => { const other = D.root(e).getElementById ? D.root(e).getElementById(id) : null; return other ? M.wordsOf(other)[0] || D.textContent(other) : ""; }).join(" "));
 
+  // What stands around an element: its line, its row, its card, and not the page.
+  const NEARBY = 200, OUTWARDS = 6;
+  M.around = (e) => {
+    let found = "";
+    for (let up = parentOf(e), level = 0; up && level < OUTWARDS; up = parentOf(up), level += 1) {
+      const text = M.wordsOf(up)[0];
+      if (text.length > NEARBY) break;
+      found = text;
+    }
+    return found;
+  };
+
   // What is said of an element besides its name.
   M.describedAs = (e) => [textOf(e, "aria-describedby"), clean(D.attr(e, "aria-description"))].filter(Boolean);
 

@@ -35,6 +35,7 @@ def ask_model(
             f"expected the pointer to return a Pointing, got {type(pointing).__name__}"
         )
     p.fields["text"] = pointing.text[:2000]
+    p.calibrated = pointing.calibrated
     if pointing.status is Status.MALFORMED:
         raise VerbFailed(
             Result.ERROR, "the model's answer could not be read as points; see `text`"

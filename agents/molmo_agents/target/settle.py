@@ -34,7 +34,7 @@ def settle(s: Session, leaf: FrameHop, *, download: bool = False) -> Steps[bool]
         yield from pause(s.page, 0.02)
     if s.watch.leaving and not record.navigations:
         yield from stop_loading(s)
-    if settled and download:
+    if settled and (download or record.handed_over):
         yield from _await_download(s)
     if record.navigations and not s.page.is_closed():
         try:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 from molmo_agents.browser.documents import HitPath, WorldLost
 from molmo_agents.drivers.steps import Steps, call
+from molmo_agents.labels import akin, label_in, naming_words
 from molmo_agents.lines import Place
 from molmo_agents.outcome import Locator, Result
 from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed, describe_query
-from molmo_agents.risk import label_in
 from molmo_agents.screen import Box, Frame, zoom_region
 from molmo_agents.session import Session
 from molmo_agents.target import verdicts
@@ -177,6 +177,8 @@ def _attempt(
             return None
     if not found.hit.nothing:
         p.fields["target"] = found.hit.target()
+    if isinstance(query, str) and not found.hit.nothing:
+        yield from _check_words(s, p, query, point, found)
     named = Named(expect_name, label_in(query) if isinstance(query, str) else "")
     verdict = yield from _verdict(s, found, verb, named, x, y)
     if verdict is not None:
@@ -188,6 +190,33 @@ def _attempt(
                 return None
         raise VerbFailed(*verdict)
     return AcquiredTarget(frame, x, y, found.hit, found.resolved, zoomed, point.score)
+
+
+def _check_words(
+    s: Session, p: OutcomeBuilder, query: str, point: Point, found: Found
+) -> Steps[None]:
+    """Halt where the element shows words, and neither it nor what stands around it says a word of the query.
+
+    A calibrated score was measured on questions whose words are mostly there. Where the page speaks against them, only a
+    higher one is believed.
+    """
+    limit, raw = s.options.min_score_unsaid, found.hit.raw
+    if not p.calibrated or point.score is None or point.score >= limit:
+        return
+    asked = " ".join(naming_words(query))
+    if not asked or sum(map(str.isalnum, raw["visible"])) < 2:
+        return
+    own = " ".join((*raw["names"], *raw["texts"], raw["visible"], raw["role"], raw["input_type"]))
+    if akin(asked, own):
+        return
+    around = yield from s.worlds.run(found.resolved.leaf.world, "() => molmo.around(molmo.target)")
+    if not akin(asked, str(around)):
+        raise VerbFailed(
+            Result.UNSURE,
+            f"neither the element found nor what stands around it says a word of {query!r}, and the model's score of"
+            f" {point.score:.2f} is below min_score_unsaid {limit:g}: nothing was done",
+            score=point.score,
+        )
 
 
 def still_true(

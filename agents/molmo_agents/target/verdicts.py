@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from molmo_agents.browser.documents import HitPath
+from molmo_agents.labels import same_name, says
 from molmo_agents.outcome import Rect, Result, Target
 from molmo_agents.playwright_types import Json
-from molmo_agents.risk import Facts, same_name, says
+from molmo_agents.risk import Facts
 from molmo_agents.screen import Box
 
 FIELD_TYPES = frozenset(
