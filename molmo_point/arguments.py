@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from numbers import Real
 from typing import cast
 
-from molmo_point.defaults import MAX_QUERY_CHARACTERS
+from molmo_point.defaults import MAX_QUERIES, MAX_QUERY_CHARACTERS
 from molmo_point.errors import QueryError, UsageError
 from molmo_point.pointer import ImageLike, Images, Video
 
@@ -43,6 +44,25 @@ def check_query(query: str, max_characters: int = MAX_QUERY_CHARACTERS) -> str:
             f"the query {stripped!r} is not valid text ({error}): write it in UTF-8"
         ) from None
     return stripped
+
+
+def check_queries(queries: object, max_characters: int = MAX_QUERY_CHARACTERS) -> list[str]:
+    """Return the queries of one image, each without outer blanks.
+
+    Raises:
+        QueryError: No list of 1 to `MAX_QUERIES` queries, or one of them is none; the message says which.
+    """
+    if isinstance(queries, (str, bytes)) or not isinstance(queries, Sequence):
+        raise QueryError(f"expected a list of queries, got {type(queries).__name__}")
+    if not 0 < len(queries) <= MAX_QUERIES:
+        raise QueryError(f"expected 1 to {MAX_QUERIES} queries of one image, got {len(queries)}")
+    checked = []
+    for number, query in enumerate(queries):
+        try:
+            checked.append(check_query(query, max_characters))
+        except QueryError as error:
+            raise QueryError(f"query {number}: {error}") from None
+    return checked
 
 
 def check_timeout(timeout_s: object) -> float | None:

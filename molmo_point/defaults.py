@@ -19,6 +19,9 @@ HTTP_ADDRESS = f"{HTTP_HOST}:{HTTP_PORT}"
 MAX_QUERY_CHARACTERS = 4000
 """Longest query, at every door: the model's 4096 positions hold the image, the query and the answer."""
 
+MAX_QUERIES = 16
+"""Most queries of one request, at every door: twice the rows of a batch."""
+
 MAX_TIMEOUT_S = 86_400.0
 """Longest timeout of one request that a server accepts, over ZeroMQ and HTTP; a client asks for no more."""
 

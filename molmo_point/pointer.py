@@ -71,6 +71,9 @@ Kind = Literal["point", "count", "text"]
 PointStream = Generator[Point, None, Pointing]
 """Yields each `Point` as soon as its markup is complete; returns the `Pointing` (`pointing = yield from stream`)."""
 
+PointingStream = Generator[Pointing, None, list[Pointing]]
+"""Yields the answer to each query in the order of the queries, as soon as it is complete; returns all of them."""
+
 TextStream = Generator[str, None, str]
 """Yields pieces of text as they are decoded; returns the whole text, a `Text` if the pointer knows why it ended."""
 
@@ -182,6 +185,17 @@ class Pointer(Protocol):
 
     def open(self, image: ImageLike) -> View:
         """Encode `image` once for many questions."""
+
+    def point_each(
+        self, image: ImageLike, queries: Sequence[str], *, timeout_s: float | None = None
+    ) -> PointingStream:
+        """Answer several queries about one image, which is sent and encoded once.
+
+        Yields the answers in the order of the queries, each as soon as it and those before it are complete.
+
+        Raises:
+            BatchError: Some queries failed, raised after the answers of the others; `results` holds everything in order.
+        """
 
     def point_many(
         self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None

@@ -14,10 +14,17 @@ from molmo_point.arguments import (
     check_stamp,
     check_timeout,
 )
+from molmo_point.each import point_each
 from molmo_point.errors import PointError
 from molmo_point.image_view import ImageView
 from molmo_point.images import Array, load_image
-from molmo_point.pointer import ImageLike, PointStream, TextStream, all_or_error
+from molmo_point.pointer import (
+    ImageLike,
+    PointingStream,
+    PointStream,
+    TextStream,
+    all_or_error,
+)
 from molmo_point.points import Point, Pointing, Status, Text, Timing
 
 Answer = Union[Sequence[Point], Sequence[tuple[float, float]], Pointing, PointError]
@@ -121,6 +128,11 @@ class FakePointer:
             except PointError as error:
                 results.append(error)
         return all_or_error(results)
+
+    def point_each(
+        self, image: ImageLike, queries: Sequence[str], *, timeout_s: float | None = None
+    ) -> PointingStream:
+        return point_each(self, image, queries, timeout_s)
 
     def close(self) -> None:
         self.closed = True

@@ -11,7 +11,14 @@ from typing import Any
 
 from molmo_point.client.address import http_address
 from molmo_point.client.cancellation import CancelToken
-from molmo_point.client.http_messages import body_of, object_in, replies_in, reply_in, server_in
+from molmo_point.client.http_messages import (
+    body_of,
+    object_in,
+    replies_in,
+    reply_in,
+    server_in,
+    streams,
+)
 from molmo_point.client.http_session import ERRORS, failure, httpx, open_session, permanent
 from molmo_point.client.per_process import PerProcess
 from molmo_point.client.remote import RemotePointer
@@ -210,7 +217,7 @@ class HttpTransport:
             return
         body = body_of(request, image_payload)
         path = _PATHS[request.op]
-        if request.op in (Op.STREAM, Op.STREAM_TEXT):
+        if streams(request):
             with http.stream("POST", path, **body, **options) as streamed:
                 if not streamed.is_success:
                     streamed.read()

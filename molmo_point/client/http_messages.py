@@ -32,7 +32,10 @@ def body_of(request: Request, image_payload: ImagePayload | None) -> dict[str, A
     fields: dict[str, Any] = request.model_dump(exclude=set(ENVELOPE), exclude_none=True)
     if request.op is Op.OPEN:
         fields = {}
-    if request.op in (Op.STREAM, Op.STREAM_TEXT):
+    if request.queries:
+        del fields["query"]
+        fields["queries"] = list(request.queries)
+    if streams(request):
         fields["stream"] = True
     if image_payload is None:
         return {"json": fields}
@@ -42,6 +45,11 @@ def body_of(request: Request, image_payload: ImagePayload | None) -> dict[str, A
         "data": form,
         "files": {"image": (f"image.{kind}", image_payload.data, f"image/{kind}")},
     }
+
+
+def streams(request: Request) -> bool:
+    """Whether the answer comes as server-sent events."""
+    return request.op in (Op.STREAM, Op.STREAM_TEXT) or bool(request.queries)
 
 
 def object_in(url: str, response: httpx.Response) -> dict[str, Any]:
@@ -104,6 +112,6 @@ def replies_in(response: httpx.Response) -> Iterator[Reply]:
                 reply = decode_reply([line[6:].encode()])
             except WireError as error:
                 raise ServiceError(f"the server answered with something else: {error}") from error
-            if reply.error is not None:
+            if reply.error is not None and reply.last:
                 raise error_from(reply.error)
             yield reply

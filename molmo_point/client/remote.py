@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from molmo_point.arguments import check_frame_id, check_query, check_stamp, check_timeout
+from molmo_point.arguments import (
+    check_frame_id,
+    check_queries,
+    check_query,
+    check_stamp,
+    check_timeout,
+)
 from molmo_point.client.cancellation import CancellableStream, CancelToken
 from molmo_point.client.many import point_many
 from molmo_point.client.per_process import PerProcess
@@ -18,6 +24,7 @@ from molmo_point.client.remote_view import RemoteView
 from molmo_point.client.replies import (
     expect_pointing,
     expect_text,
+    iter_pointings,
     iter_points,
     iter_text,
     last_reply,
@@ -167,6 +174,18 @@ class RemotePointer:
         """As `Pointer.point_many`: the questions travel side by side and the server batches them."""
         return point_many(self, requests, self.budget(timeout_s))
 
+    def point_each(
+        self, image: ImageLike, queries: Sequence[str], *, timeout_s: float | None = None
+    ) -> CancellableStream[Pointing, list[Pointing]]:
+        """As `Pointer.point_each`: one request; cancelled as `stream` is."""
+        asked, budget_s = tuple(check_queries(queries)), self.budget(timeout_s)
+        payload, cancel_token = self.image_payload(image), CancelToken()
+        request = self.request(
+            Op.POINT, payload, queries=asked, timeout_s=budget_s, camera=self._camera
+        )
+        replies = self.exchange(request, payload, budget_s, cancel_token)
+        return CancellableStream(iter_pointings(replies), cancel_token)
+
     def close(self) -> None:
         """Close the connections; calls that are under way in other threads end with `Cancelled`."""
         self._transport.close()
@@ -236,7 +255,7 @@ class RemotePointer:
         )
         try:
             for reply in replies:
-                if reply.error is not None:
+                if reply.error is not None and reply.last:
                     raise error_from(reply.error)
                 yield reply
         finally:

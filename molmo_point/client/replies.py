@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 
 from molmo_point.client.transport import Replies
-from molmo_point.errors import ServiceError
-from molmo_point.pointer import PointStream, TextStream
+from molmo_point.errors import PointError, ServiceError
+from molmo_point.pointer import PointingStream, PointStream, TextStream, all_or_error
 from molmo_point.points import FinishReason, Pointing, Text
-from molmo_point.wire import Reply
+from molmo_point.wire import Reply, error_from
 
 
 def iter_points(replies: Replies) -> PointStream:
@@ -19,6 +19,27 @@ def iter_points(replies: Replies) -> PointStream:
                 return expect_pointing(reply)
             if reply.point is not None:
                 yield reply.point
+    finally:
+        replies.close()
+    raise ServiceError("the stream ended without its last reply")
+
+
+def iter_pointings(replies: Replies) -> PointingStream:
+    """Yield the answers to several queries of one request; return all of them.
+
+    Raises:
+        BatchError: Some of the queries failed.
+    """
+    results: list[Pointing | PointError] = []
+    try:
+        for reply in replies:
+            if reply.last:
+                return all_or_error(results)
+            if reply.error is not None:
+                results.append(error_from(reply.error))
+            elif reply.pointing is not None:
+                results.append(reply.pointing)
+                yield reply.pointing
     finally:
         replies.close()
     raise ServiceError("the stream ended without its last reply")

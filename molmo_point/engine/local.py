@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import torch
 
-from molmo_point.arguments import check_frame_id, check_request, check_stamp, check_timeout
+from molmo_point.arguments import (
+    check_frame_id,
+    check_queries,
+    check_request,
+    check_stamp,
+    check_timeout,
+)
 from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.engine.engine import Engine, EngineOptions
 from molmo_point.engine.question import Question
@@ -22,7 +28,16 @@ from molmo_point.model.molmo import Molmo
 from molmo_point.model.tensor_parallel import Shard, apply_tensor_parallel
 from molmo_point.model.weights import Progress, load_weights
 from molmo_point.point_map import PointMap
-from molmo_point.pointer import ImageLike, Images, Kind, PointStream, TextStream, all_or_error
+from molmo_point.pointer import (
+    ImageLike,
+    Images,
+    Kind,
+    PointingStream,
+    PointStream,
+    TextStream,
+    View,
+    all_or_error,
+)
 from molmo_point.points import Pointing, Text
 from molmo_point.preprocess.tokenizer import Tokenizer
 
@@ -141,11 +156,17 @@ class LocalPointer:
         Raises:
             BatchError: Some requests failed; all others were answered.
         """
+        done = dict(self._answers(requests, timeout_s))
+        return all_or_error([done[key] for key in range(len(done))])
+
+    def _answers(
+        self, requests: Iterable[tuple[ImageLike | View, str]], timeout_s: float | None
+    ) -> Iterator[tuple[Hashable, Pointing | PointError]]:
+        """Yield (index, answer or what stopped it) of each request, in the order in which they are answered."""
         timeout_s = check_timeout(timeout_s)
         deadline = None if timeout_s is None else time.perf_counter() + timeout_s
         scheduler = self.scheduler()
         waiting = enumerate(requests)
-        done: dict[Hashable, Pointing | PointError] = {}
         while True:
             while scheduler.free_rows and (following := next(waiting, None)) is not None:
                 key, request = following
@@ -153,14 +174,31 @@ class LocalPointer:
                     image, query = check_request(request, key)
                     scheduler.add(key, image, query, timeout_s=_left(deadline))
                 except PointError as error:
-                    done[key] = error
+                    yield key, error
             if not scheduler.has_work:
-                return all_or_error([done[key] for key in range(len(done))])
+                return
             for output in scheduler.step():
                 if output.error is not None:
-                    done[output.key] = output.error
+                    yield output.key, output.error
                 elif isinstance(output.result, Pointing):
-                    done[output.key] = output.result
+                    yield output.key, output.result
+
+    def point_each(
+        self, image: ImageLike, queries: Sequence[str], *, timeout_s: float | None = None
+    ) -> PointingStream:
+        """As `Pointer.point_each`; up to `max_batch` queries are answered side by side."""
+        asked = check_queries(queries)
+        with self.open(image) as view:
+            together = self._answers([(view, query) for query in asked], timeout_s)
+            results: list[Pointing | PointError] = []
+            done: dict[Hashable, Pointing | PointError] = {}
+            for key, result in together:
+                done[key] = result
+                while (following := done.get(len(results))) is not None:
+                    results.append(following)
+                    if isinstance(following, Pointing):
+                        yield following
+        return all_or_error(results)
 
     def point_with_features(
         self, image: Images, query: str, *, kind: Kind = "point"

@@ -73,9 +73,9 @@ class ContinuousBatcher:
             return
         request = job.request
         began = time.monotonic()
-        image: ImageLike | View | None = (
-            self._views.get(request.view) if request.view is not None else job.image()
-        )
+        image: ImageLike | View | None = job.opened
+        if image is None:
+            image = self._views.get(request.view) if request.view is not None else job.image()
         if image is None and request.image is not None:  # cancelled just now
             return
         left_s = max(0.0, job.left_s())

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import molmo_point
-from molmo_point.arguments import check_query, check_query_length
+from molmo_point.arguments import check_queries, check_query, check_query_length
 from molmo_point.errors import PointError
 from molmo_point.pointer import Pointer
 from molmo_point.service.cameras import Cameras
@@ -161,6 +162,8 @@ class Dispatcher:
             job.decode_pixels, job.quick = self._check(request, image_payload)
             self._cache.replace(job)
         job.on_finish(self._finished)
+        if request.queries and request.camera is not None:
+            job.listen(self, partial(self._publish_answer, job))
         job.listen(owner, listener)
         try:
             self._queue.put(job)
@@ -225,6 +228,9 @@ class Dispatcher:
         else:
             self._cache.mark_finished(job)
         self.metrics.finished(job, reply)
+        self._publish_answer(job, reply)
+
+    def _publish_answer(self, job: Job, reply: Reply) -> None:
         camera = job.request.camera
         # A standing query publishes what it makes of the answers itself.
         if camera is None or reply.pointing is None or job.transport == "watch":
@@ -234,8 +240,11 @@ class Dispatcher:
 
     def _check(self, request: Request, image_payload: ImagePayload | None) -> tuple[int, bool]:
         """Refuse what cannot be answered; return `Job.decode_pixels` and `Job.quick`."""
-        if request.op in QUESTIONS:
+        if request.queries:
+            _check_several(request, self.settings.max_query_chars)
+        elif request.op in QUESTIONS:
             check_query(request.query, self.settings.max_query_chars)
+        if request.op in QUESTIONS:
             without = image_payload is None and request.view is None
             if image_payload is not None and request.view is not None:
                 raise WireError(f"{request.op} needs an image or an opened view, one of them")
@@ -244,11 +253,20 @@ class Dispatcher:
         elif request.op is Op.OPEN and image_payload is None:
             raise WireError("open needs an image")
         elif request.op is Op.CLOSE and request.view is None:
-            raise WireError('close needs "view", the handle of an opened picture')
+            raise WireError('close needs "view", the handle of an opened image')
         if image_payload is None:
             return 0, True
         size = check_image_payload(image_payload, self.settings.max_pixels)
         return decode_pixels(image_payload, size, self.settings.max_pixels)
+
+
+def _check_several(request: Request, max_characters: int) -> None:
+    """Refuse several queries where one of them, or something beside them, cannot be answered."""
+    if request.op not in (Op.POINT, Op.COUNT):
+        raise WireError(f"queries are for point and count, not for {request.op}")
+    if request.query or request.view is not None:
+        raise WireError("queries take the place of query, and bring an image: no query or view")
+    check_queries(request.queries, max_characters)
 
 
 def _image_payload(request: Request, payload: Buffer | None) -> ImagePayload | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from molmo_point.errors import Cancelled, PointError, TimedOut
 from molmo_point.images import Array
-from molmo_point.pointer import ImageLike
+from molmo_point.pointer import ImageLike, View
 from molmo_point.points import Point, Pointing, Text
 from molmo_point.wire import Buffer, ImagePayload, Reply, Request, ViewInfo, error_body
 
@@ -47,6 +47,7 @@ class Job:
         decode_pixels: Width x height of an image that has to be decoded, 0 for raw pixels and without one.
         quick: Whether decoding takes so little time that a Pointer may do it itself.
         decoded: The image, decoded before the job's turn; else the Pointer gets it as it came.
+        opened: The opened image of one query of several; None for a job that brings its own image or names a view.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Job:
         self.decode_pixels = 0
         self.quick = True
         self.decoded: Array | None = None
+        self.opened: View | None = None
         # Kept past the answer, for as long as the reply cache has room for it.
         self._content: Buffer | None = image_payload.data if image_payload is not None else None
         self._stop: Callable[[], None] | None = None
@@ -87,6 +89,22 @@ class Job:
     def key(self) -> tuple[str, str]:
         """(caller, id): the same key is the same request."""
         return self.caller, self.request.id
+
+    def part(self, query: str, opened: View) -> Job:
+        """Return a job for one of several queries about the image that was opened; it has the rest of this job's deadline."""
+        request = self.request.model_copy(update={"query": query, "queries": (), "image": None})
+        part = Job(
+            request,
+            None,
+            caller=self.caller,
+            transport=self.transport,
+            default_timeout_s=1.0,
+            turn=self.turn,
+            camera_owner=self.camera_owner,
+            once=True,
+        )
+        part.arrived, part.deadline, part.opened = self.arrived, self.deadline, opened
+        return part
 
     def image(self) -> ImageLike | None:
         """Return the image, decoded or as it came; None for a job that was cancelled just now."""
@@ -179,6 +197,16 @@ class Job:
     def text(self, text: str) -> None:
         """Finish with an answer in text; a plain `str` counts as whole."""
         self._reply("text", text=str(text), finish_reason=Text.of(text).finish_reason)
+
+    def parts(self, answers: Sequence[Reply], of: int) -> None:
+        """Reply with the answers to the first of several queries that have not been given yet; finish after the last of them."""
+        for reply in answers[len(self._replies) :]:
+            if reply.error is not None:
+                self._reply("error", last=False, error=reply.error)
+            else:
+                self._reply("pointing", last=False, pointing=reply.pointing)
+        if len(answers) == of:
+            self.done()
 
     def view(self, view: ViewInfo) -> None:
         """Finish with the handle of an opened image."""

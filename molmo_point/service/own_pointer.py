@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 from molmo_point.arguments import check_request, check_timeout
+from molmo_point.each import point_each
 from molmo_point.errors import PointError, ServiceError, UsageError
 from molmo_point.image_view import ImageView
 from molmo_point.images import load_image
 from molmo_point.pointer import (
     ImageLike,
+    PointingStream,
     PointStream,
     SchedulingPointer,
     TextStream,
@@ -104,6 +106,11 @@ class OwnPointer:
         return all_or_error(
             [self._one(request, number, until) for number, request in enumerate(requests)]
         )
+
+    def point_each(
+        self, image: ImageLike, queries: Sequence[str], *, timeout_s: float | None = None
+    ) -> PointingStream:
+        return point_each(self, image, queries, timeout_s)
 
     def _one(self, request: object, number: int, until: float | None) -> Pointing | PointError:
         """Return the answer of one request of several, or what stopped it."""

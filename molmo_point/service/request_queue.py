@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from molmo_point.errors import Busy, PointError, Superseded
@@ -92,6 +92,21 @@ class RequestQueue:
         for other in evicted:
             other.fail(Busy("the queue is full, and of all clients this one has the most in it"))
         return outdated
+
+    def put_parts(self, jobs: Sequence[Job]) -> None:
+        """Let the queries of a job wait that has left the queue: it was let in, so they are, too; they count for its client.
+
+        They are failed where the queue is closed.
+        """
+        with self._changed:
+            refusal = self._refusal
+            if refusal is None:
+                self._jobs += [job for job in jobs if not job.finished]
+                self._changed.notify()
+        self._wake()
+        if refusal is not None:
+            for job in jobs:
+                job.fail(refusal())
 
     def _admit(self, job: Job, outdated: list[Job]) -> list[Job]:
         """Put a job in, at the place of the frame it replaces; return the jobs that had to leave for it."""
@@ -273,7 +288,9 @@ def _bytes(job: Job) -> int:
 
 
 def _batchable(job: Job) -> bool:
-    return job.request.op is Op.POINT and job.request.view is None
+    request = job.request
+    with_image = request.view is None and job.opened is None
+    return request.op is Op.POINT and with_image and not request.queries
 
 
 def _supersedes(new: Job, old: Job) -> bool:

@@ -87,7 +87,9 @@ class SequentialAnswers:
     def _answer(self, job: Job) -> None:
         if answer_view_request(self._pointer, self._views, job):
             return
-        if job.request.view is not None:
+        if job.opened is not None:
+            ask_view(job.opened, job)
+        elif job.request.view is not None:
             ask_view(self._views.get(job.request.view), job)
         else:
             ask_image(self._pointer, job)

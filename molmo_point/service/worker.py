@@ -14,6 +14,7 @@ from typing import Protocol
 from molmo_point.errors import PointError, ServiceError
 from molmo_point.pointer import Pointer, SchedulingPointer
 from molmo_point.service.continuous_batching import ContinuousBatcher
+from molmo_point.service.fan_out import FanOut
 from molmo_point.service.job import Job
 from molmo_point.service.own_pointer import OwnPointer, complete
 from molmo_point.service.request_queue import RequestQueue
@@ -129,6 +130,7 @@ class Worker:
             pointer = complete(self._load())
             self.model = pointer.model
             answers = self._answers(pointer)
+            fan_out = FanOut(pointer, self._queue, self._settings.max_views)
         except Exception as error:
             # An error of ours says all there is to say; `Service.run` raises it. Of others the log keeps the traceback.
             if not isinstance(error, PointError):
@@ -139,9 +141,10 @@ class Worker:
         self._loaded = True
         try:
             while not self._stopping.is_set():
-                self._turn(answers)
+                self._turn(answers, fan_out)
         finally:
             answers.finish(SHUTDOWN_GRACE_S, stopping_error)
+            fan_out.close(stopping_error())
             self._views.sweep(everything=True)
             pointer.close()
 
@@ -153,15 +156,17 @@ class Worker:
         self._queue.decode_all()
         return ContinuousBatcher(pointer, self._views, self._on_batch)
 
-    def _turn(self, answers: Answers) -> None:
+    def _turn(self, answers: Answers, fan_out: FanOut) -> None:
         """Admit waiting jobs while there is room, then make one step."""
+        fan_out.sweep()
         self._busy_since = time.monotonic() if answers.has_work else None
         while answers.free_rows:
             jobs = self._queue.take(answers.batch, 0.0 if answers.has_work else IDLE_S)
             if not jobs:
                 break
             self._busy_since = time.monotonic()
-            answers.admit([job for job in jobs if check_alive(job)])
+            alive = [job for job in jobs if check_alive(job)]
+            answers.admit([job for job in alive if not fan_out.take(job)])
         if not answers.has_work:
             self._views.sweep()
             return

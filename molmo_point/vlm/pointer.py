@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -11,11 +11,12 @@ from molmo_point.arguments import check_frame_id, check_query, check_stamp, chec
 from molmo_point.client.address import http_address
 from molmo_point.client.many import point_many
 from molmo_point.defaults import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S
+from molmo_point.each import point_each
 from molmo_point.errors import ModelNotFound, UsageError
 from molmo_point.image_view import ImageView
 from molmo_point.images import load_image
 from molmo_point.markup import PointParser
-from molmo_point.pointer import ImageLike, PointStream, TextStream
+from molmo_point.pointer import ImageLike, PointingStream, PointStream, TextStream
 from molmo_point.points import FinishReason, Point, Pointing, Text, Timing
 from molmo_point.repeats import Repeats
 from molmo_point.vlm.chat import ChatServer, Reply, image_part
@@ -146,6 +147,12 @@ class OpenAIPointer:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def point_each(
+        self, image: ImageLike, queries: Sequence[str], *, timeout_s: float | None = None
+    ) -> PointingStream:
+        """As `Pointer.point_each`; decoded once, but sent with each query: this protocol has one answer a request."""
+        return point_each(self, image, queries, self._budget(timeout_s))
 
     def close(self) -> None:
         self._server.close()

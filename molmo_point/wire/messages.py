@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from molmo_point.defaults import MAX_TIMEOUT_S
+from molmo_point.defaults import MAX_QUERIES, MAX_TIMEOUT_S
 from molmo_point.images.formats import FileFormat
 from molmo_point.points import FinishReason, Point, Pointing
 
@@ -102,7 +102,8 @@ class Request(Header):
         camera: Name of the camera: of its waiting frames the newest wins, and answers are published under `points/<camera>`.
         stamp_ns: The image's time stamp; passed through untouched.
         frame_id: The image's coordinate frame; passed through untouched.
-        queries: For `watch`: what to look for in every frame of `camera`.
+        queries: For `point` and `count`, in place of `query`: several about one image. Each is answered by a `pointing`, or an
+            `error` that is not the last reply, in their order; `done` follows. For `watch`: what to look for in every frame.
         seq: For `again`: the number of the first reply that is missing.
     """
 
@@ -117,7 +118,7 @@ class Request(Header):
     camera: Name | None = None
     stamp_ns: Stamp | None = None
     frame_id: Annotated[str, Field(max_length=256)] | None = None
-    queries: Annotated[tuple[str, ...], Field(max_length=16)] = ()
+    queries: Annotated[tuple[str, ...], Field(max_length=MAX_QUERIES)] = ()
     seq: Annotated[int, Field(ge=0)] = 0
 
 
@@ -179,7 +180,7 @@ class Reply(Header):
 
     `type` names the field that holds the value: `pointing`, `point`, `text` (also for `piece`), `view`, `server` (for `hello`),
     `error`. `pending` (still running) and `done` carry none. `finish_reason` comes with `text`: why the text ended; None from a
-    server that does not say.
+    server that does not say. An `error` that is not the last reply is that of one of several queries.
     """
 
     v: int = VERSION

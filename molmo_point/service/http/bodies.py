@@ -6,11 +6,11 @@ import json
 from typing import Annotated, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import from_json
 from starlette.requests import Request as HttpRequest
 
-from molmo_point.defaults import MAX_QUERY_CHARACTERS, MAX_TIMEOUT_S
+from molmo_point.defaults import MAX_QUERIES, MAX_QUERY_CHARACTERS, MAX_TIMEOUT_S
 from molmo_point.errors import ImageError, UsageError
 from molmo_point.images import decode_base64, sniff
 from molmo_point.images.formats import READABLE, other_kind
@@ -40,20 +40,18 @@ class ViewBody(BaseModel):
     )
 
 
-class QuestionBody(BaseModel):
-    """One question about one image. Besides `image` and `stream`, the fields of the wire's `Request` under the same names."""
+_WORDS: dict[str, Any] = {"minLength": 1, "maxLength": MAX_QUERY_CHARACTERS, "pattern": r"\S"}
+
+
+class _ImageBody(BaseModel):
+    """What is asked about one image. Besides `image` and `stream`, the fields of the wire's `Request` under the same names."""
 
     model_config = ConfigDict(extra="forbid")
 
-    query: str = Field(
-        description="What to point to or count, or the question.",
-        json_schema_extra={"minLength": 1, "maxLength": MAX_QUERY_CHARACTERS, "pattern": r"\S"},
-    )
     image: str | None = Field(
         default=None,
         description="base64, a data: URL, or a URL of a host that the server allows; or give a view.",
     )
-    view: Token | None = Field(default=None, description="Handle from POST /v1/views.")
     stream: bool = Field(default=False, description="Answer in server-sent events.")
     timeout_s: Annotated[float, Field(gt=0, le=MAX_TIMEOUT_S, allow_inf_nan=False)] | None = Field(
         default=None, description="Seconds; after that what is complete is the answer."
@@ -65,6 +63,34 @@ class QuestionBody(BaseModel):
     frame_id: Annotated[str, Field(max_length=256)] | None = Field(
         default=None, description="Passed through untouched."
     )
+
+
+class QuestionBody(_ImageBody):
+    """One question."""
+
+    query: str = Field(
+        description="What to point to or count, or the question.", json_schema_extra={**_WORDS}
+    )
+    view: Token | None = Field(default=None, description="Handle from POST /v1/views.")
+
+
+class QueriesBody(_ImageBody):
+    """Several queries about one image, which is encoded once; in a multipart body `queries` is the text of a JSON list."""
+
+    queries: Annotated[
+        list[Annotated[str, Field(json_schema_extra={**_WORDS})]],
+        Field(min_length=1, max_length=MAX_QUERIES),
+    ] = Field(description="What to point to or count.")
+
+    @field_validator("queries", mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            raise ValueError('expected a JSON list of queries, such as ["mug", "cup"]') from None
 
 
 Body = TypeVar("Body", bound=BaseModel)

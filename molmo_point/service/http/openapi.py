@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Path
 from pydantic import BaseModel, Field
 
-from molmo_point.service.http.bodies import QuestionBody
+from molmo_point.service.http.bodies import QueriesBody, QuestionBody
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAGCAIAAABxZ0isAAAAEUlEQVR4nGNwiDLFihgGWgIAWnEnzWgHfyoAAAAASUVORK5CYII="
 """A PNG of 8x6 pixels, so that every example can be sent as it stands."""
@@ -86,6 +86,7 @@ def _fields(model: type[BaseModel], *without: str) -> dict[str, Any]:
 
 
 _QUESTION_FIELDS = _fields(QuestionBody, "image")
+_QUERIES_FIELDS = _fields(QueriesBody, "image")
 _IMAGE_TEXT = {"type": "string", "description": "base64, a data: URL, or an allowed http(s) URL"}
 _IMAGE_FILE = {
     "type": "string",
@@ -120,17 +121,22 @@ def _route(
     return {"summary": summary, "responses": RESPONSES, "openapi_extra": extra}
 
 
-def _question(summary: str, query: str, moondream: bool = False) -> dict[str, Any]:
-    ours = _object({"image": _IMAGE_TEXT, **_QUESTION_FIELDS}, ["query"])
-    schema = {"anyOf": [ours, _MOONDREAM_POINT]} if moondream else ours
+def _question(
+    summary: str, query: str, *, several: bool = True, moondream: bool = False
+) -> dict[str, Any]:
+    bodies = [_object({"image": _IMAGE_TEXT, **_QUESTION_FIELDS}, ["query"])]
+    if several:
+        bodies.append(_object({"image": _IMAGE_TEXT, **_QUERIES_FIELDS}, ["queries"]))
+    if moondream:
+        bodies.append(_MOONDREAM_POINT)
     content = {
-        **_json(schema, {"image": PIXEL, "query": query}),
+        **_json({"anyOf": bodies}, {"image": PIXEL, "query": query}),
         **_form(_object({"image": _IMAGE_FILE, **_QUESTION_FIELDS}, ["query"])),
     }
     route = _route(summary, content)
     stream = {"text/event-stream": {"schema": {"type": "string"}}}
     answer = {
-        "description": "The answer; with `stream`, events with what is known so far.",
+        "description": 'The answer, or {"answers": [...]} to several queries; with `stream`, events with what is known so far.',
         "content": stream,
     }
     return {**route, "responses": {200: answer, **RESPONSES}}
@@ -144,7 +150,7 @@ _MOONDREAM_POINT = _object(
 )
 POINT = _question("Point to every instance of something", "the red mug", moondream=True)
 COUNT = _question("Count by pointing", "boats")
-ASK = _question("Answer a question in text", "Describe this image.")
+ASK = _question("Answer a question in text", "Describe this image.", several=False)
 OPEN = _route(
     "Encode an image once, to ask about it many times",
     {

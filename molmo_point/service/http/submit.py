@@ -63,11 +63,16 @@ class HttpSubmitter:
     ) -> AsyncIterator[Reply]:
         """Ask and yield every reply as it comes; an error reply is raised."""
         query = fields.get("query", "")
-        self.dispatcher.check_length(query)
+        asked = fields.get("queries", [query])
+        for words in asked:
+            self.dispatcher.check_length(words)
         if op in (Op.ASK, Op.STREAM_TEXT):
             check_question(self.dispatcher.worker.model, query)
         elif op in POINTING:
-            fields["query"] = noun_phrase(query)
+            if "queries" in fields:
+                fields["queries"] = [noun_phrase(words) for words in asked]
+            else:
+                fields["query"] = noun_phrase(query)
         caller = HttpCaller.of(http)
         request = Request(
             id=caller.request_id or f"r{next(_numbers)}",
@@ -92,17 +97,20 @@ class HttpSubmitter:
             while not heard_last:
                 reply = await _next(mailbox, http, job.left_s() + GRACE_S)
                 heard_last = reply.last
-                if reply.error is not None:
+                if reply.error is not None and reply.last:
                     raise error_from(reply.error)
-                if reply.pointing is not None and reply.pointing.query != query:
-                    # As the caller wrote it, not as the model was asked.
-                    pointing = reply.pointing.replace(query=query)
-                    reply = reply.model_copy(update={"pointing": pointing})
-                yield reply
+                yield _as_asked(reply, asked[reply.seq] if reply.seq < len(asked) else query)
         finally:
             # A client that named its request may come back for it over a new connection.
             if not heard_last and caller.request_id is None:
                 self.dispatcher.cancel(caller.name, request.id)
+
+
+def _as_asked(reply: Reply, query: str) -> Reply:
+    """Return a reply whose answer has the query as the caller wrote it, not as the model was asked."""
+    if reply.pointing is None or reply.pointing.query == query:
+        return reply
+    return reply.model_copy(update={"pointing": reply.pointing.replace(query=query)})
 
 
 @dataclass(frozen=True)
