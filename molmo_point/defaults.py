@@ -22,6 +22,9 @@ MAX_QUERY_CHARACTERS = 4000
 MAX_QUERIES = 16
 """Most queries of one request, at every door: twice the rows of a batch."""
 
+MAX_TOKENS = 1_000_000
+"""Largest limit of an answer's tokens that a request may name: clients send any large number for "no limit"."""
+
 MAX_TIMEOUT_S = 86_400.0
 """Longest timeout of one request that a server accepts, over ZeroMQ and HTTP; a client asks for no more."""
 

@@ -248,6 +248,7 @@ class Scheduler(Protocol):
         *,
         kind: Kind = "point",
         timeout_s: float | None = None,
+        max_new_tokens: int | None = None,
     ) -> None:
         """Add a question; needs a free row.
 
@@ -257,6 +258,7 @@ class Scheduler(Protocol):
             query: What to point to, count or answer.
             kind: How to answer.
             timeout_s: Budget in seconds; None for no limit.
+            max_new_tokens: Longest answer in tokens; None for the pointer's own limit, which holds in any case.
 
         Raises:
             ImageError, QueryError, UsageError, ModelFailed: As `Pointer.point`. The question is not added.

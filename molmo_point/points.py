@@ -57,13 +57,21 @@ class Text(str):
 
     Attributes:
         finish_reason: `stop` for a complete answer; `length` or `timeout` for a cut one.
+        timing: Amounts of work: `prompt_tokens` and `new_tokens`; zeros where the pointer does not know.
     """
 
     finish_reason: FinishReason
+    timing: Timing
 
-    def __new__(cls, text: str, finish_reason: FinishReason = FinishReason.STOP) -> Text:
+    def __new__(
+        cls,
+        text: str,
+        finish_reason: FinishReason = FinishReason.STOP,
+        timing: Timing | None = None,
+    ) -> Text:
         self = super().__new__(cls, text)
         self.finish_reason = FinishReason(finish_reason)
+        self.timing = timing or Timing()
         return self
 
     @classmethod

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 TOKEN_VARIABLE = "MOLMO_POINT_TOKEN"
 
 
+Zmq = Annotated[str, typer.Option(help="Address for questions over ZeroMQ; 'off' for none.")]
+Publish = Annotated[
+    str | None,
+    typer.Option(help="Address for published answers; by default the port after --zmq's."),
+]
+Http = Annotated[str, typer.Option(help="HOST:PORT for HTTP and the web page; 'off' for none.")]
 CurveDir = Annotated[
     Path | None, typer.Option(help="Folder of keys (molmo-point keys new): ZeroMQ encrypts.")
 ]
@@ -45,6 +51,27 @@ AllowOrigins = Annotated[
 ]
 
 
+StrictModel = Annotated[
+    bool,
+    typer.Option(
+        "--strict-model", help="Refuse OpenAI clients that ask for another model's name."
+    ),
+]
+Aliases = Annotated[
+    list[str] | None,
+    typer.Option(help="Further name of the model for OpenAI clients; repeatable."),
+]
+DialectName = Annotated[
+    str,
+    typer.Option(help="How OpenAI clients are answered where their model name has no @DIALECT."),
+]
+
+
+Device = Annotated[str | None, typer.Option(help="cuda, cuda:1, cpu; by default the best.")]
+Dtype = Annotated[str | None, typer.Option(help="bfloat16, float32; by default the model's.")]
+Quantize = Annotated[str | None, typer.Option(help="Low-bit weights, as in load().")]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
     app.command("serve")(serve)
@@ -52,16 +79,9 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     model: Annotated[str, typer.Argument(help="Name, hub repository or folder.")] = "nano",
-    zmq: Annotated[
-        str, typer.Option(help="Address for questions over ZeroMQ; 'off' for none.")
-    ] = ZMQ_ADDRESS,
-    publish: Annotated[
-        str | None,
-        typer.Option(help="Address for published answers; by default the port after --zmq's."),
-    ] = None,
-    http: Annotated[
-        str, typer.Option(help="HOST:PORT for HTTP and the web page; 'off' for none.")
-    ] = HTTP_ADDRESS,
+    zmq: Zmq = ZMQ_ADDRESS,
+    publish: Publish = None,
+    http: Http = HTTP_ADDRESS,
     curve_dir: CurveDir = None,
     token_file: TokenFile = None,
     insecure: Annotated[
@@ -71,13 +91,12 @@ def serve(
     inner_hosts: InnerHosts = False,
     allow_host: AllowHosts = None,
     allow_origin: AllowOrigins = None,
-    device: Annotated[
-        str | None, typer.Option(help="cuda, cuda:1, cpu; by default the best.")
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="bfloat16, float32; by default the model's.")
-    ] = None,
-    quantize: Annotated[str | None, typer.Option(help="Low-bit weights, as in load().")] = None,
+    strict_model: StrictModel = False,
+    alias: Aliases = None,
+    dialect: DialectName = "molmo",
+    device: Device = None,
+    dtype: Dtype = None,
+    quantize: Quantize = None,
     capacity: Annotated[int, typer.Option(help="Questions that wait; then 'busy'.", min=1)] = 64,
     max_batch: Annotated[int, typer.Option(help="Questions answered together.", min=1)] = 8,
     max_pixels: Annotated[
@@ -89,7 +108,7 @@ def serve(
 
     Binds to this machine alone unless told otherwise. Ctrl-C or SIGTERM stops it cleanly.
     """
-    service_run, settings_type = _parts()
+    service_run, settings_type, names_type = _parts()
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -104,6 +123,7 @@ def serve(
         inner_hosts=inner_hosts,
         allow_hosts=allow_host or (),
         allow_origins=allow_origin or (),
+        names=names_type(strict=strict_model, aliases=alias or (), dialect=dialect),
         insecure=insecure,
         settings=settings_type(capacity, min(max_batch, capacity), max_pixels=max_pixels),
     )
@@ -126,10 +146,11 @@ def _parts() -> Any:
     """Return what only the extra brings: the module that runs a service, and its settings."""
     try:
         from molmo_point.service import run
+        from molmo_point.service.http.model_names import ModelNames
         from molmo_point.service.settings import Settings
     except ImportError as error:
         raise import_failure(error, error.name or "fastapi", "serve", "serving a model") from error
-    return run, Settings
+    return run, Settings, ModelNames
 
 
 def run_service(service: Service, options: ServeOptions) -> None:

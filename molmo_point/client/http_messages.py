@@ -94,8 +94,11 @@ def reply_in(request: Request, value: dict[str, Any]) -> Reply:
             view = ViewInfo.model_validate(value)
             return Reply(id=request.id, type="view", view=view)
         if request.op is Op.ASK:
-            text, reason = str(value.get("text", "")), value.get("finish_reason")
-            return Reply(id=request.id, type="text", text=text, finish_reason=reason)
+            fields = {name: value.get(name) for name in ("finish_reason", "timing")}
+            text = str(value.get("text", ""))
+            return validate_lenient(
+                Reply, {"id": request.id, "type": "text", "text": text, **fields}
+            )
         # "count" and what a newer server adds are left out.
         return validate_lenient(Reply, {"id": request.id, "type": "pointing", "pointing": value})
     except ValidationError as error:

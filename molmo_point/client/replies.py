@@ -77,4 +77,4 @@ def expect_text(reply: Reply) -> Text:
     # An empty answer is left out of the message like every default.
     if reply.type != "text":
         raise ServiceError(f"expected text, the server answered with {reply.type}")
-    return Text(reply.text or "", reply.finish_reason or FinishReason.STOP)
+    return Text(reply.text or "", reply.finish_reason or FinishReason.STOP, reply.timing)

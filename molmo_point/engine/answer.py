@@ -83,21 +83,28 @@ class TextAnswer:
 
     Attributes:
         detokenizer: Holds the text so far.
+
+    Args:
+        prompt_tokens: Length of the decoder's input, image tokens included.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, prompt_tokens: int = 0) -> None:
         self.detokenizer = Detokenizer(tokenizer)
+        self._prompt_tokens = prompt_tokens
+        self._tokens = 0
         self._stop = tokenizer.special.end
 
     def take(self, step: Step) -> list[str]:
         """Return the text that a step completes: one piece, or none."""
+        self._tokens += len(step.tokens)
         piece = self.detokenizer.push([token for token in step.tokens if token != self._stop])
         return [piece] if piece else []
 
     def finish(self, reason: FinishReason) -> tuple[list[str], Text]:
         """Return the last piece, if there is one, and the whole text without outer blanks."""
         rest = self.detokenizer.finish()
-        return [rest] if rest else [], Text(self.detokenizer.text.strip(), reason)
+        timing = Timing(prompt_tokens=self._prompt_tokens, new_tokens=self._tokens)
+        return [rest] if rest else [], Text(self.detokenizer.text.strip(), reason, timing)
 
 
 class PointAnswer:

@@ -159,7 +159,8 @@ class Engine:
         """Return a request for free text. Raises as `prepare_points`."""
         prompt = prompt_tokens(self.tokenizer, question.query.strip())
         state = self._decode_state(image, prompt, question, label="")
-        return Request(image, state, TextAnswer(self.tokenizer))
+        length = image.cache.length + len(prompt)
+        return Request(image, state, TextAnswer(self.tokenizer, length))
 
     def point_map(self, image: EncodedImage, query: str) -> PointMap:
         """Return how probable each place is as the first point of the answer, in one pass.
@@ -286,14 +287,15 @@ class Engine:
         positions = self.model.config.decoder.max_positions
         length = image.cache.length
         check_length(length, len(prompt), 1, positions)
-        max_new_tokens = min(self.options.max_new_tokens, positions - length - len(prompt))
+        longest = question.max_new_tokens or self.options.max_new_tokens
+        longest = min(longest, self.options.max_new_tokens, positions - length - len(prompt))
         drafter: Drafter = NoDraft()
         if self.options.drafts:
             drafter = self._language.drafter(image, question.kind, label, prompt)
         return DecodeState(
             prompt,
             stop=self.tokenizer.special.end,
-            limits=Limits(max_new_tokens, question.deadline),
+            limits=Limits(longest, question.deadline),
             drafter=drafter,
             choice=self._language.choice(image),
         )

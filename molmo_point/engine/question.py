@@ -18,15 +18,19 @@ class Question:
         kind: What kind of answer is expected.
         started: `time.perf_counter()` at the call, in seconds.
         timeout_s: Budget in seconds from `started`; None = no limit.
+        max_new_tokens: Longest answer in tokens; None = the engine's own limit, which holds in any case.
     """
 
     query: str
     kind: Kind
     started: float
     timeout_s: float | None = None
+    max_new_tokens: int | None = None
 
     @classmethod
-    def now(cls, query: str, kind: Kind, timeout_s: object = None) -> Question:
+    def now(
+        cls, query: str, kind: Kind, timeout_s: object = None, max_new_tokens: int | None = None
+    ) -> Question:
         """Return a question whose budget starts now.
 
         Raises:
@@ -35,7 +39,7 @@ class Question:
         """
         started = time.perf_counter()
         check_query(query)
-        return cls(query, kind, started, check_timeout(timeout_s))
+        return cls(query, kind, started, check_timeout(timeout_s), max_new_tokens)
 
     @property
     def deadline(self) -> float | None:

@@ -48,6 +48,7 @@ class Scheduler:
         *,
         kind: Kind = "point",
         timeout_s: float | None = None,
+        max_new_tokens: int | None = None,
     ) -> None:
         """Add a question; needs a free row.
 
@@ -55,11 +56,12 @@ class Scheduler:
             key: The caller's name for it; not one of an unfinished question.
             image: An image, or an opened `LocalView`; None for a free question without an image.
             kind: "point", "count", or "text" for a free question.
+            max_new_tokens: Longest answer in tokens; the engine's own limit holds in any case.
 
         Raises:
             ImageError, QueryError, UsageError, ModelFailed: As `LocalPointer.point`. The question is not added.
         """
-        question = Question.now(query, kind, timeout_s)
+        question = Question.now(query, kind, timeout_s, max_new_tokens)
         if image is None:
             encoded, timing = self._engine.no_image(), Timing()
         elif isinstance(image, LocalView):

@@ -80,7 +80,8 @@ class ContinuousBatcher:
             return
         left_s = max(0.0, job.left_s())
         kind = KINDS[request.op]
-        self._scheduler.add(job, image, request.query, kind=kind, timeout_s=left_s)
+        limit = {} if request.max_tokens is None else {"max_new_tokens": request.max_tokens}
+        self._scheduler.add(job, image, request.query, kind=kind, timeout_s=left_s, **limit)
         job.decoded = None  # the scheduler has what it needs of it
         self._began[job] = job, began
         self._on_batch(len(self._began))

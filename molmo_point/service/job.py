@@ -10,7 +10,7 @@ from typing import Any, Literal
 from molmo_point.errors import Cancelled, PointError, TimedOut
 from molmo_point.images import Array
 from molmo_point.pointer import ImageLike, View
-from molmo_point.points import Point, Pointing, Text
+from molmo_point.points import Point, Pointing, Text, Timing
 from molmo_point.wire import Buffer, ImagePayload, Reply, Request, ViewInfo, error_body
 
 Listener = Callable[[Reply], None]
@@ -196,7 +196,9 @@ class Job:
 
     def text(self, text: str) -> None:
         """Finish with an answer in text; a plain `str` counts as whole."""
-        self._reply("text", text=str(text), finish_reason=Text.of(text).finish_reason)
+        whole = Text.of(text)
+        timing = whole.timing if whole.timing != Timing() else None
+        self._reply("text", text=str(text), finish_reason=whole.finish_reason, timing=timing)
 
     def parts(self, answers: Sequence[Reply], of: int) -> None:
         """Reply with the answers to the first of several queries that have not been given yet; finish after the last of them."""

@@ -14,6 +14,7 @@ from molmo_point.errors import PointError, ServiceError, UsageError
 from molmo_point.pointer import Pointer
 from molmo_point.service.dispatcher import Dispatcher
 from molmo_point.service.http.app import HttpOptions
+from molmo_point.service.http.model_names import ModelNames
 from molmo_point.service.http.server import HttpServer
 from molmo_point.service.log_limit import LogLimit
 from molmo_point.service.settings import Settings
@@ -39,6 +40,7 @@ class ServeOptions:
         inner_hosts: Allow those to be inside this network.
         allow_hosts: Host names of this server behind a proxy, as in `HttpOptions`.
         allow_origins: Origins whose web pages may ask, too.
+        names: Of the model, and the dialect of answers, for OpenAI's clients.
         insecure: Serve other machines without keys and tokens.
         settings: Limits.
     """
@@ -52,6 +54,7 @@ class ServeOptions:
     inner_hosts: bool = False
     allow_hosts: Sequence[str] = ()
     allow_origins: Sequence[str] = ()
+    names: ModelNames = field(default_factory=ModelNames)
     insecure: bool = False
     settings: Settings = field(default_factory=Settings)
 
@@ -101,6 +104,7 @@ class Service:
                         inner_hosts=options.inner_hosts,
                         allow_hosts=options.allow_hosts,
                         allow_origins=options.allow_origins,
+                        names=options.names,
                     ),
                     insecure=options.insecure,
                 )

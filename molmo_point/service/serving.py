@@ -14,6 +14,7 @@ from molmo_point.defaults import HTTP_ADDRESS, ZMQ_ADDRESS
 from molmo_point.errors import UsageError
 from molmo_point.pointer import Pointer
 from molmo_point.service.bind_check import host_port, next_port
+from molmo_point.service.http.model_names import ModelNames
 from molmo_point.service.own_pointer import complete
 from molmo_point.service.run import ServeOptions, Service
 from molmo_point.service.settings import Settings
@@ -31,6 +32,9 @@ def serve(
     inner_hosts: bool = False,
     allow_hosts: Sequence[str] = (),
     allow_origins: Sequence[str] = (),
+    strict_model: bool = False,
+    aliases: Sequence[str] = (),
+    dialect: str = "molmo",
     insecure: bool = False,
     block: bool = True,
     **limits: Any,
@@ -51,8 +55,8 @@ def serve(
         tokens: For HTTP.
         image_hosts: Hosts that images may be fetched from.
         inner_hosts: Allow those to be inside this network.
-        allow_hosts: Names under which a proxy passes requests on.
-        allow_origins: Origins whose web pages may ask, beside this server's own.
+        allow_hosts, allow_origins: Names under which a proxy passes requests on; origins whose web pages may ask, too.
+        strict_model, aliases, dialect: Names of the model for OpenAI's clients, and how they are answered (docs/clients.md).
         insecure: Serve other machines without keys and tokens.
         block: False returns the service started: use it in a `with` block, or call `stop`.
         limits: Fields of `molmo_point.service.settings.Settings`, such as capacity and max_pixels.
@@ -74,6 +78,7 @@ def serve(
         inner_hosts=inner_hosts,
         allow_hosts=allow_hosts,
         allow_origins=allow_origins,
+        names=ModelNames(strict=strict_model, aliases=aliases, dialect=dialect),
         insecure=insecure,
         settings=_settings(limits),
     )

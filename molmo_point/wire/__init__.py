@@ -28,6 +28,7 @@ from molmo_point.wire.codec import (
     validate_lenient,
 )
 from molmo_point.wire.errors import (
+    NothingThere,
     UnknownRequest,
     UnknownValue,
     ViewGone,
@@ -68,6 +69,7 @@ __all__ = [
     "ErrorBody",
     "ImageHeader",
     "ImagePayload",
+    "NothingThere",
     "Op",
     "Publication",
     "Reply",

@@ -45,6 +45,12 @@ class UnknownRequest(ServiceError):
     kind = "unknown_request"
 
 
+class NothingThere(ServiceError):
+    """Nothing in the image fits, and the dialect of the answer has no word for that: any text would be read as a position."""
+
+    kind = "nothing_there"
+
+
 _ADVICE: dict[type[PointError], str] = {
     WireError: "see docs/wire.md for what a message looks like",
     VersionMismatch: "install the same version of molmo-point on both sides",
@@ -57,6 +63,7 @@ _ADVICE: dict[type[PointError], str] = {
     Cancelled: "nothing: the request was withdrawn",
     ViewGone: "open the image again",
     UnknownRequest: "send the request again, image included",
+    NothingThere: "ask for something else, or in a dialect that can say so",
     ServerGone: "check that the server runs and the address is right",
     ModelNotFound: "check the model's name",
     CheckpointError: "check the files of the model",

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from molmo_point.defaults import MAX_QUERIES, MAX_TIMEOUT_S
+from molmo_point.defaults import MAX_QUERIES, MAX_TIMEOUT_S, MAX_TOKENS
 from molmo_point.images.formats import FileFormat
-from molmo_point.points import FinishReason, Point, Pointing
+from molmo_point.points import FinishReason, Point, Pointing, Timing
 
 VERSION = 1
 """Of the protocol. Raised only when an old peer would misread a new message; new optional fields do not raise it."""
@@ -104,6 +104,7 @@ class Request(Header):
         frame_id: The image's coordinate frame; passed through untouched.
         queries: For `point` and `count`, in place of `query`: several about one image. Each is answered by a `pointing`, or an
             `error` that is not the last reply, in their order; `done` follows. For `watch`: what to look for in every frame.
+        max_tokens: Longest answer in tokens, where the model can be told; the server's own limit holds in any case.
         seq: For `again`: the number of the first reply that is missing.
     """
 
@@ -119,6 +120,7 @@ class Request(Header):
     stamp_ns: Stamp | None = None
     frame_id: Annotated[str, Field(max_length=256)] | None = None
     queries: Annotated[tuple[str, ...], Field(max_length=MAX_QUERIES)] = ()
+    max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
     seq: Annotated[int, Field(ge=0)] = 0
 
 
@@ -180,7 +182,8 @@ class Reply(Header):
 
     `type` names the field that holds the value: `pointing`, `point`, `text` (also for `piece`), `view`, `server` (for `hello`),
     `error`. `pending` (still running) and `done` carry none. `finish_reason` comes with `text`: why the text ended; None from a
-    server that does not say. An `error` that is not the last reply is that of one of several queries.
+    server that does not say; `timing`, too, where the model knows how many tokens it read and wrote. An `error` that is not
+    the last reply is that of one of several queries.
     """
 
     v: int = VERSION
@@ -194,6 +197,7 @@ class Reply(Header):
     point: Point | None = None
     text: str | None = None
     finish_reason: FinishReason | None = None
+    timing: Timing | None = None
     view: ViewInfo | None = None
     server: ServerInfo | None = None
     error: ErrorBody | None = None

@@ -10,6 +10,7 @@ from PIL import Image
 
 from molmo_point.images import Array
 from molmo_point.points import Pointing, Status
+from molmo_point.service.http.model_names import ModelNames
 from molmo_point.service.http.openapi import PIXEL
 from molmo_point.service.run import Service
 from molmo_point.testing import FakePointer
@@ -29,7 +30,8 @@ def fake() -> FakePointer:
 
 @pytest.fixture
 def url(start: Start) -> str:
-    service = start(fake(), zmq=False, http=True, tokens=["s3cret"])
+    names = ModelNames(strict=True, aliases=["gpt-4o"])
+    service = start(fake(), zmq=False, http=True, tokens=["s3cret"], names=names)
     assert service.http is not None
     return service.http.url + "/v1"
 
@@ -57,7 +59,7 @@ def test_openai_chat(openai_client: Any) -> None:
         "assistant",
         "stop",
     )
-    assert [model.id for model in openai_client.models.list()] == ["fake"]
+    assert [model.id for model in openai_client.models.list()] == ["fake", "gpt-4o"]
 
 
 def test_openai_chat_in_a_stream(openai_client: Any) -> None:

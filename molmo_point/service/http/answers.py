@@ -8,7 +8,7 @@ from pydantic import BaseModel, computed_field
 from starlette.responses import Response, StreamingResponse
 
 from molmo_point.errors import PointError, ServiceError
-from molmo_point.points import FinishReason, Pointing
+from molmo_point.points import FinishReason, Pointing, Timing
 from molmo_point.service.http.bodies import dumps
 from molmo_point.service.http.errors import STREAM_HEADERS, as_json
 from molmo_point.wire import Reply, encode_reply, error_body
@@ -31,6 +31,8 @@ class TextOut(BaseModel):
     model: str
     finish_reason: FinishReason = FinishReason.STOP
     """stop: whole; length, timeout: cut short there."""
+    timing: Timing | None = None
+    """Numbers of tokens, where the model knows them."""
 
 
 def answered(reply: Reply, model: str) -> Response:
@@ -38,7 +40,10 @@ def answered(reply: Reply, model: str) -> Response:
     if reply.pointing is not None:
         return Response(_pointing(reply.pointing), media_type="application/json")
     text = TextOut(
-        text=reply.text or "", model=model, finish_reason=reply.finish_reason or FinishReason.STOP
+        text=reply.text or "",
+        model=model,
+        finish_reason=reply.finish_reason or FinishReason.STOP,
+        timing=reply.timing,
     )
     # As on the wire, the reason is left out where it is the usual one.
     return Response(text.model_dump_json(exclude_defaults=True), media_type="application/json")

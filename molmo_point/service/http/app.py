@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -22,6 +22,7 @@ from molmo_point.service.http.access import AccessMiddleware
 from molmo_point.service.http.errors import body_response, error_response
 from molmo_point.service.http.fetch import Fetcher
 from molmo_point.service.http.hosts import Hosts, checked_origin
+from molmo_point.service.http.model_names import ModelNames
 from molmo_point.service.http.moondream import moondream_router
 from molmo_point.service.http.openai import openai_router
 from molmo_point.service.http.routes import points_router
@@ -62,6 +63,7 @@ class HttpOptions:
         allow_hosts: Further host names that requests may name, for a server behind a proxy; "*.example.com" for all below one.
             Where some are given, no other is answered, however the server is bound.
         allow_origins: Origins (https://app.example.com) whose web pages may ask, too. By default only this server's own page.
+        names: Under which OpenAI's clients ask for the model, and in which dialect they are answered.
     """
 
     tokens: Sequence[str] = ()
@@ -70,6 +72,7 @@ class HttpOptions:
     loopback_only: bool = True
     allow_hosts: Sequence[str] = ()
     allow_origins: Sequence[str] = ()
+    names: ModelNames = field(default_factory=ModelNames)
 
 
 def build_app(dispatcher: Dispatcher, options: HttpOptions | None = None) -> FastAPI:
@@ -93,8 +96,13 @@ def build_app(dispatcher: Dispatcher, options: HttpOptions | None = None) -> Fas
         options.image_hosts, max_bytes=settings.max_message_bytes, inner=options.inner_hosts
     )
     # Not include_router: a router within a router has its routes compared twice for every request.
-    for router in (points_router, moondream_router, openai_router):
-        app.router.routes.extend(router(submitter, fetcher).routes)
+    routers = (
+        points_router(submitter, fetcher),
+        moondream_router(submitter, fetcher),
+        openai_router(submitter, fetcher, options.names),
+    )
+    for router in routers:
+        app.router.routes.extend(router.routes)
     _add_health(app, dispatcher)
     _add_page(app)
     app.add_exception_handler(PointError, _refuse)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import from_json
 from starlette.requests import Request as HttpRequest
 
-from molmo_point.defaults import MAX_QUERIES, MAX_QUERY_CHARACTERS, MAX_TIMEOUT_S
+from molmo_point.defaults import MAX_QUERIES, MAX_QUERY_CHARACTERS, MAX_TIMEOUT_S, MAX_TOKENS
 from molmo_point.errors import ImageError, UsageError
 from molmo_point.images import decode_base64, sniff
 from molmo_point.images.formats import READABLE, other_kind
@@ -55,6 +55,9 @@ class _ImageBody(BaseModel):
     stream: bool = Field(default=False, description="Answer in server-sent events.")
     timeout_s: Annotated[float, Field(gt=0, le=MAX_TIMEOUT_S, allow_inf_nan=False)] | None = Field(
         default=None, description="Seconds; after that what is complete is the answer."
+    )
+    max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = Field(
+        default=None, description="Longest answer in tokens, where the model can be told."
     )
     camera: Name | None = Field(
         default=None, description="Of its waiting frames the newest wins; needs X-Client-Id."

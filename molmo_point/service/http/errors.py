@@ -14,6 +14,7 @@ STATUS = {
     "cancelled": 409,
     "model_failed": 503,
     "model_not_found": 404,
+    "nothing_there": 422,
     "refused": 403,
     "server_gone": 502,
     "service": 500,

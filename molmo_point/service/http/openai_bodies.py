@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from molmo_point.defaults import MAX_TOKENS
 from molmo_point.errors import UsageError
+from molmo_point.service.http.dialects import Dialect
 
 _TEXT_PARTS = ("text", "input_text")
 _IMAGE_PARTS = ("image_url", "input_image", "image")
@@ -38,6 +40,12 @@ class Message(BaseModel):
     content: Any = None
 
 
+class StreamOptions(BaseModel):
+    """What a stream holds beside the text."""
+
+    include_usage: bool | None = False
+
+
 class ChatBody(BaseModel):
     """The body; fields that are neither here nor in REFUSED are without effect."""
 
@@ -46,9 +54,23 @@ class ChatBody(BaseModel):
     model: str
     messages: list[Message] = Field(min_length=1, max_length=1000)
     stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def longest(self) -> int | None:
+        """Longest answer in tokens; None for the model's own limit."""
+        limit = self.max_completion_tokens or self.max_tokens
+        return min(limit, MAX_TOKENS) if limit else None
+
+    @property
+    def counts_usage(self) -> bool:
+        """Whether a stream ends with the numbers of tokens."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
 
 
-def check_fields(body: ChatBody) -> None:
+def check_fields(body: ChatBody, dialect: Dialect | None = None) -> None:
     """Refuse what would be ignored to the caller's harm.
 
     Raises:
@@ -59,11 +81,22 @@ def check_fields(body: ChatBody) -> None:
         neutral = REFUSED.get(name)
         if neutral is None or value in neutral:
             continue
+        if name == "response_format" and dialect is not None and value == {"type": "json_object"}:
+            continue  # the dialect says what the answer is
         # Tools that the caller says are not to be used have no effect.
         if fields.get(_SWITCHES.get(name, "")) != "none":
             raise UsageError(
                 f"{name} is not supported, leave it out: the answer is one choice, plain text, no tools"
             )
+
+
+def system_of(body: ChatBody) -> str:
+    """Return the texts of the system and developer messages."""
+    texts: list[str] = []
+    for message in body.messages:
+        if message.role in ("system", "developer"):
+            texts += _parts(message.content, "", strict=False)[0]
+    return "\n".join(text for text in texts if text)
 
 
 def question_of(body: ChatBody) -> tuple[str, str | None]:

@@ -1,0 +1,120 @@
+"""Clients as people have them, each from its own package: their own parsers read our answers.
+
+`sh tests/service/clients/environments.sh` makes their environments in `.venvs`; `MOLMO_CLIENT_ENVS` names another folder.
+Where one is missing its test is skipped and says so.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import molmo_point as mp
+from molmo_point.service.run import Service
+from tests.service import truth
+
+Start = Callable[..., Service]
+ROOT = Path(__file__).resolve().parents[2]
+CLIENTS = Path(__file__).parent / "clients"
+ENVIRONMENTS = Path(os.environ.get("MOLMO_CLIENT_ENVS") or ROOT / ".venvs").resolve()
+
+
+def environment(name: str) -> Path:
+    folder = ENVIRONMENTS / name
+    if not (folder / ".ready").exists():
+        pytest.skip(f"no environment {folder}: sh tests/service/clients/environments.sh")
+    return folder
+
+
+def run(program: Path | str, script: str, *arguments: str) -> Any:
+    quiet = {
+        "no_proxy": "127.0.0.1",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "OPENAI_API_KEY": "s3cret",
+    }
+    done = subprocess.run(
+        [str(program), str(CLIENTS / script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, **quiet, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def near(place: Any, item: dict[str, Any]) -> bool:
+    return bool(np.abs(np.subtract(place, item["truth"])).max() <= 1.0)
+
+
+@pytest.fixture
+def url(start: Start) -> str:
+    service = start(truth.pointer(), zmq=False, http=True, tokens=["s3cret"])
+    assert service.http is not None
+    return service.http.url
+
+
+@pytest.fixture
+def items(tmp_path: Path) -> list[dict[str, Any]]:
+    return truth.squares(tmp_path)
+
+
+@pytest.mark.parametrize("script", ["with_litellm.py", "with_langchain.py"])
+def test_chat_libraries(start: Start, items: list[dict[str, Any]], script: str) -> None:
+    python = environment("chat") / "bin/python"
+    service = start(mp.load("nano"), zmq=False, http=True, tokens=["s3cret"])
+    assert service.http is not None
+    data = base64.b64encode(Path(items[0]["file"]).read_bytes()).decode()
+    content = [
+        {"type": "text", "text": "Point to the red square."},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}},
+    ]
+    asked = {"messages": [{"role": "user", "content": content}]}
+    heard = run(python, script, service.http.url, json.dumps(asked))
+    with mp.connect(service.http.url, token="s3cret") as pointer:
+        expected = pointer.ask(items[0]["file"], "Point to the red square.")
+    assert (
+        heard["text"] == heard["streamed"].strip() == heard.get("async", heard["text"]) == expected
+    )
+    assert heard["reason"] == "stop"
+    counted = [expected.timing.prompt_tokens, expected.timing.new_tokens]
+    assert heard["usage"] == heard["stream_usage"] == counted
+    assert min(counted) > 0
+
+
+def test_agent_s(url: str, items: list[dict[str, Any]]) -> None:
+    python = environment("agent-s") / "bin/python"
+    *places, absent = run(python, "with_agent_s.py", url, truth.task(items))
+    assert all(near(place, item) for place, item in zip(places, items[:-1], strict=True))
+    assert absent is None
+
+
+def test_cua(url: str, items: list[dict[str, Any]]) -> None:
+    """GTA1's parser makes (0, 0) of what it cannot read: absence must be an error there."""
+    python = environment("cua") / "bin/python"
+    heard = run(python, "with_cua.py", url, truth.task(items))
+    for loop, absence in (("gta1", "BadRequestError"), ("holo", None), ("ui-tars", None)):
+        *places, absent = heard[loop]
+        assert all(near(place, item) for place, item in zip(places, items[:-1], strict=True)), loop
+        assert absent == absence
+
+
+@pytest.mark.parametrize("family", ["qwen3-vl", "gpt-5", "gemini"])
+def test_midscene(url: str, items: list[dict[str, Any]], family: str) -> None:
+    """Boxes in thousandths, boxes in pixels, boxes with y first."""
+    folder = environment("midscene")
+    heard = run("node", "with_midscene.mjs", url, truth.task(items), family, str(folder))
+    *found, absent = heard
+    for place, item in zip(found, items[:-1], strict=True):
+        assert place["center"] is not None, place["errors"]
+        assert near(place["center"], item)
+    assert absent["center"] is None
+    assert absent["errors"] == ["nothing in the image fits the description"]
