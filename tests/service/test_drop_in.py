@@ -23,7 +23,7 @@ RAW = '<point x="25.0" y="50.0" alt="mug">mug</point>'
 def fake() -> FakePointer:
     broken = Pointing(query="odd", status=Status.MALFORMED, text="<pt", image_size=(8, 6))
     return FakePointer(
-        {"mug": [(0.25, 0.5)], "odd": broken},
+        {"mug": [(0.25, 0.5)], "odd": broken, "cups": [(0.25, 0.5), (0.5, 0.5), (0.75, 0.5)]},
         texts={"Point to the mug.": RAW, "Describe this image.": "It is green."},
     )
 
@@ -129,6 +129,41 @@ def test_moondream_point_query_and_caption(moondream_client: Any, image: Array) 
     assert "".join(moondream_client.caption(picture, stream=True)["caption"]) == "It is green."
 
 
+def test_moondream_settings_and_names(url: str, image: Array) -> None:
+    moondream = pytest.importorskip(
+        "moondream", reason="the official moondream client is not installed"
+    )
+    client = moondream.vl(endpoint=url, api_key="s3cret", model="moondream3-preview")
+    picture = Image.fromarray(image)
+    assert client.point(picture, "cups", settings={"max_objects": 2}) == {
+        "points": [{"x": 0.25, "y": 0.5}, {"x": 0.5, "y": 0.5}]
+    }
+    settings = {"temperature": 0.5, "max_tokens": 100}
+    asked = client.query(picture, "Describe this image.", settings=settings)
+    assert asked == {"answer": "It is green."}
+
+
+def test_moondream_hears_what_is_not_supported(moondream_client: Any, image: Array) -> None:
+    from urllib.error import HTTPError
+
+    picture = Image.fromarray(image)
+    for ask, words in (
+        (lambda: moondream_client.detect(picture, "mug"), "gives points, no boxes"),
+        (lambda: moondream_client.segment(picture, "mug"), "gives points, no boxes"),
+        (
+            lambda: moondream_client.query(picture, "this?", spatial_refs=[[0.5, 0.5]]),
+            "spatial_refs are not supported",
+        ),
+        (
+            lambda: moondream_client.point(picture, "mug", settings={"max_objects": 0}),
+            "settings.max_objects: Input should be greater",
+        ),
+    ):
+        with pytest.raises(HTTPError, match="400") as refused:
+            ask()
+        assert words in refused.value.read().decode()
+
+
 def test_moondream_hears_of_errors(moondream_client: Any, image: Array) -> None:
     from urllib.error import HTTPError
 
@@ -137,5 +172,3 @@ def test_moondream_hears_of_errors(moondream_client: Any, image: Array) -> None:
         moondream_client.point(picture, "odd")  # could not be read: not an empty list
     with pytest.raises(HTTPError, match="400"):
         moondream_client.point(picture, " ")
-    with pytest.raises(HTTPError, match="404"):
-        moondream_client.detect(picture, "mug")

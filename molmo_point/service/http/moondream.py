@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from molmo_point.defaults import MAX_TOKENS
 from molmo_point.errors import PointError, ServiceError, TimedOut, UsageError
 from molmo_point.points import FinishReason, Status
 from molmo_point.service.http import openapi as docs
@@ -27,13 +28,34 @@ CAPTIONS = {
 }
 
 
+class MoondreamSettings(BaseModel):
+    """Moondream's other settings (temperature, top_p, variant) change nothing: decoding is greedy.
+
+    Attributes:
+        max_objects: Most points, the first of the answer.
+        max_tokens: Longest text.
+    """
+
+    max_objects: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def limit(self) -> dict[str, int]:
+        """The field of a request that limits a text."""
+        return {} if self.max_tokens is None else {"max_tokens": min(self.max_tokens, MAX_TOKENS)}
+
+
 class _MoondreamBody(BaseModel):
-    """Moondream's other fields are accepted and change nothing, but for `spatial_refs`, which would change the question."""
+    """Moondream's other fields, the model's name among them, are accepted and change nothing.
+
+    `spatial_refs` would change the question: they are refused.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
     image_url: str
     stream: bool = False
+    settings: MoondreamSettings = MoondreamSettings()
     spatial_refs: list[Any] | None = Field(default=None, max_length=64)
 
 
@@ -70,11 +92,13 @@ class Moondream:
         pointing = reply.pointing
         if pointing is None or pointing.status is Status.MALFORMED:
             raise ServiceError("the model's answer could not be read as points")
-        if pointing.status not in (Status.FOUND, Status.NOT_FOUND):
+        most = body.settings.max_objects
+        enough = most is not None and pointing.count >= most
+        if pointing.status not in (Status.FOUND, Status.NOT_FOUND) and not enough:
             raise TimedOut(
                 f'the answer was cut short after {counted(pointing.count, "point")}; POST /v1/point with "query" returns those'
             )
-        points = [{"x": point.x, "y": point.y} for point in pointing.points]
+        points = [{"x": point.x, "y": point.y} for point in pointing.points[:most]]
         return JSONResponse(
             {"points": points, "status": str(pointing.status), "request_id": reply.id}
         )
@@ -84,14 +108,15 @@ class Moondream:
     ) -> Response:
         """Answer {key: text}, or in chunks."""
         data = await self._image_payload(http, body)
+        limit = body.settings.limit
         if body.stream:
             replies = await after_first_reply(
-                self._submitter.replies(http, Op.STREAM_TEXT, data, query=question)
+                self._submitter.replies(http, Op.STREAM_TEXT, data, query=question, **limit)
             )
             return StreamingResponse(
                 _chunks(replies), media_type="text/event-stream", headers=STREAM_HEADERS
             )
-        reply = await self._submitter.answer(http, Op.ASK, data, query=question)
+        reply = await self._submitter.answer(http, Op.ASK, data, query=question, **limit)
         return JSONResponse(
             {key: reply.text or "", "finish_reason": _reason(reply), "request_id": reply.id}
         )
@@ -137,5 +162,12 @@ def moondream_router(submitter: HttpSubmitter, fetcher: Fetcher) -> APIRouter:
     async def caption(http: HttpRequest) -> Response:
         body = check(MoondreamCaptionBody, await read_json(http))
         return await moondream.text(http, body, CAPTIONS[body.length], "caption")
+
+    @router.post("/v1/detect", include_in_schema=False)
+    @router.post("/v1/segment", include_in_schema=False)
+    async def refuse(http: HttpRequest) -> Response:
+        raise UsageError(
+            f"{http.url.path} is not supported: this model gives points, no boxes and masks; use /v1/point"
+        )
 
     return router
