@@ -51,6 +51,12 @@ AllowOrigins = Annotated[
 ]
 
 
+LabelStudio = Annotated[
+    str | None,
+    typer.Option(
+        help="Be a backend of the Label Studio at this http://HOST:PORT (docs/clients.md)."
+    ),
+]
 StrictModel = Annotated[
     bool,
     typer.Option(
@@ -91,6 +97,7 @@ def serve(
     inner_hosts: InnerHosts = False,
     allow_host: AllowHosts = None,
     allow_origin: AllowOrigins = None,
+    label_studio: LabelStudio = None,
     strict_model: StrictModel = False,
     alias: Aliases = None,
     dialect: DialectName = "molmo",
@@ -123,6 +130,7 @@ def serve(
         inner_hosts=inner_hosts,
         allow_hosts=allow_host or (),
         allow_origins=allow_origin or (),
+        label_studio=label_studio,
         names=names_type(strict=strict_model, aliases=alias or (), dialect=dialect),
         insecure=insecure,
         settings=settings_type(capacity, min(max_batch, capacity), max_pixels=max_pixels),

@@ -40,6 +40,7 @@ class ServeOptions:
         inner_hosts: Allow those to be inside this network.
         allow_hosts: Host names of this server behind a proxy, as in `HttpOptions`.
         allow_origins: Origins whose web pages may ask, too.
+        label_studio: Address of the Label Studio whose backend this server is, or None.
         names: Of the model, and the dialect of answers, for OpenAI's clients.
         insecure: Serve other machines without keys and tokens.
         settings: Limits.
@@ -54,6 +55,7 @@ class ServeOptions:
     inner_hosts: bool = False
     allow_hosts: Sequence[str] = ()
     allow_origins: Sequence[str] = ()
+    label_studio: str | None = None
     names: ModelNames = field(default_factory=ModelNames)
     insecure: bool = False
     settings: Settings = field(default_factory=Settings)
@@ -104,6 +106,7 @@ class Service:
                         inner_hosts=options.inner_hosts,
                         allow_hosts=options.allow_hosts,
                         allow_origins=options.allow_origins,
+                        label_studio=options.label_studio,
                         names=options.names,
                     ),
                     insecure=options.insecure,

@@ -32,6 +32,7 @@ def serve(
     inner_hosts: bool = False,
     allow_hosts: Sequence[str] = (),
     allow_origins: Sequence[str] = (),
+    label_studio: str | None = None,
     strict_model: bool = False,
     aliases: Sequence[str] = (),
     dialect: str = "molmo",
@@ -53,9 +54,9 @@ def serve(
         http: HOST:PORT for HTTP and the web page; port 0 takes a free one. None for no HTTP.
         curve_dir: Folder of keys for ZeroMQ (`molmo-point keys new`).
         tokens: For HTTP.
-        image_hosts: Hosts that images may be fetched from.
-        inner_hosts: Allow those to be inside this network.
+        image_hosts, inner_hosts: Hosts that images may be fetched from; whether those may be inside this network.
         allow_hosts, allow_origins: Names under which a proxy passes requests on; origins whose web pages may ask, too.
+        label_studio: Address of the Label Studio whose backend this server is.
         strict_model, aliases, dialect: Names of the model for OpenAI's clients, and how they are answered (docs/clients.md).
         insecure: Serve other machines without keys and tokens.
         block: False returns the service started: use it in a `with` block, or call `stop`.
@@ -78,6 +79,7 @@ def serve(
         inner_hosts=inner_hosts,
         allow_hosts=allow_hosts,
         allow_origins=allow_origins,
+        label_studio=label_studio,
         names=ModelNames(strict=strict_model, aliases=aliases, dialect=dialect),
         insecure=insecure,
         settings=_settings(limits),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -105,7 +107,9 @@ class AccessMiddleware:
         if not self._tokens or path in OPEN_PATHS or path.startswith(OPEN_PREFIX):
             return None
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
+        if scheme.lower() == "basic":
+            token = _password(token)
+        elif scheme.lower() != "bearer":
             token = headers.get("x-moondream-auth", "")
         given = token.strip().encode()
         # Every token is compared, each in constant time: the time taken says nothing about them.
@@ -204,3 +208,10 @@ def _after(receive: Receive) -> Callable[[], Awaitable[Message]]:
         return await receive()
 
     return again
+
+
+def _password(credentials: str) -> str:
+    """Return the password of HTTP's basic authentication: clients that know no bearer tokens send the token so."""
+    with contextlib.suppress(ValueError):
+        return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
+    return ""

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -22,9 +22,11 @@ from molmo_point.service.http.access import AccessMiddleware
 from molmo_point.service.http.errors import body_response, error_response
 from molmo_point.service.http.fetch import Fetcher
 from molmo_point.service.http.hosts import Hosts, checked_origin
+from molmo_point.service.http.label_studio import label_studio_router
 from molmo_point.service.http.model_names import ModelNames
 from molmo_point.service.http.moondream import moondream_router
 from molmo_point.service.http.openai import openai_router
+from molmo_point.service.http.roboml import roboml_router
 from molmo_point.service.http.routes import points_router
 from molmo_point.service.http.submit import HttpSubmitter
 from molmo_point.wire import ErrorBody
@@ -63,6 +65,7 @@ class HttpOptions:
         allow_hosts: Further host names that requests may name, for a server behind a proxy; "*.example.com" for all below one.
             Where some are given, no other is answered, however the server is bound.
         allow_origins: Origins (https://app.example.com) whose web pages may ask, too. By default only this server's own page.
+        label_studio: Address of the Label Studio whose backend this server is, or None.
         names: Under which OpenAI's clients ask for the model, and in which dialect they are answered.
     """
 
@@ -72,6 +75,7 @@ class HttpOptions:
     loopback_only: bool = True
     allow_hosts: Sequence[str] = ()
     allow_origins: Sequence[str] = ()
+    label_studio: str | None = None
     names: ModelNames = field(default_factory=ModelNames)
 
 
@@ -100,6 +104,8 @@ def build_app(dispatcher: Dispatcher, options: HttpOptions | None = None) -> Fas
         points_router(submitter, fetcher),
         moondream_router(submitter, fetcher),
         openai_router(submitter, fetcher, options.names),
+        roboml_router(submitter, fetcher),
+        *_label_studio(submitter, fetcher, options.label_studio),
     )
     for router in routers:
         app.router.routes.extend(router.routes)
@@ -127,6 +133,12 @@ def build_app(dispatcher: Dispatcher, options: HttpOptions | None = None) -> Fas
             expose_headers=["X-Request-Id", "Retry-After"],
         )
     return app
+
+
+def _label_studio(
+    submitter: HttpSubmitter, fetcher: Fetcher, url: str | None
+) -> tuple[APIRouter, ...]:
+    return () if url is None else (label_studio_router(submitter, fetcher, url),)
 
 
 def _add_health(app: FastAPI, dispatcher: Dispatcher) -> None:

@@ -15,7 +15,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import SplitResult, quote, urlsplit
 
 from anyio import CapacityLimiter, to_thread
@@ -41,12 +41,21 @@ class Fetcher:
         hosts: Names that may be fetched from, exactly as in the URL; "*.example.com" allows every name below.
         max_bytes: Largest image.
         inner: Allow addresses that only this network can reach; for an image server of one's own.
+        headers: Sent along with every request, such as a token.
     """
 
-    def __init__(self, hosts: Sequence[str] = (), *, max_bytes: int, inner: bool = False) -> None:
+    def __init__(
+        self,
+        hosts: Sequence[str] = (),
+        *,
+        max_bytes: int,
+        inner: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._hosts = [host.lower() for host in hosts]
         self._max_bytes = max_bytes
         self._inner = inner
+        self._headers = {**HEADERS, **(headers or {})}
 
     async def fetch_soon(
         self, url: str, limiter: CapacityLimiter, timeout_s: float | None = None
@@ -121,7 +130,7 @@ class Fetcher:
             query = f"?{quote(parts.query, safe=_SAFE)}" if parts.query else ""
             connection.connect()
             with _ended(connection.sock, until):
-                connection.request("GET", path + query, headers=HEADERS)
+                connection.request("GET", path + query, headers=self._headers)
                 response = connection.getresponse()
                 if response.status != 200:
                     raise ImageError(
