@@ -47,6 +47,7 @@ COMMANDS = {
     "doctor": Command(),
     "verify": Command("engine", _ENGINE),
     "serve": Command("serve", (*_ENGINE, "fastapi", "uvicorn")),
+    "mcp": Command("mcp", ("mcp",)),
     "watch": Command("tracking", ("cv2",)),
     "keys": Command(),
     "eval": Command("engine", _ENGINE),

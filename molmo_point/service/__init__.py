@@ -7,5 +7,6 @@ own_pointer · serving                                            a user's own P
 dispatcher · cameras · camera_watches · in_process               where every transport submits; who publishes under a name
 metrics · log_limit · bind_check                                 counters, bounded log lines, addresses that may be bound
 http/ · zmq/                                                     the transports
+mcp_tools/                                                       point, count and ask for MCP hosts, over a Pointer
 run                                                              all of it together
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +45,7 @@ def run(program: Path | str, script: str, *arguments: str) -> Any:
         [str(program), str(CLIENTS / script), *arguments],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=580,
         env={**os.environ, **quiet, "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -118,3 +119,30 @@ def test_midscene(url: str, items: list[dict[str, Any]], family: str) -> None:
         assert near(place["center"], item)
     assert absent["center"] is None
     assert absent["errors"] == ["nothing in the image fits the description"]
+
+
+@pytest.mark.slow
+def test_label_studio(
+    start: Start, items: list[dict[str, Any]], tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Label Studio itself uploads, asks and stores; the images come out of its own storage."""
+    python = environment("label-studio") / "bin/python"
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "0123456789abcdef0123456789abcdef01234567")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    home = f"http://127.0.0.1:{port}"
+    service = start(truth.pointer(), zmq=False, http=True, tokens=["s3cret"], label_studio=home)
+    assert service.http is not None
+    wanted = items[:10]
+    stored = run(
+        python, "with_label_studio.py", service.http.url, truth.task(wanted), port, str(tmp_path)
+    )
+    for prediction, item in zip(stored, wanted, strict=True):
+        width, height = item["size"]
+        *points, count = prediction["result"]
+        best = max(points, key=lambda region: region["score"])
+        value = best["value"]
+        assert near([value["x"] * width / 100, value["y"] * height / 100], item)
+        assert (value["keypointlabels"], prediction["model_version"]) == (["target"], "fake")
+        assert (count["value"]["number"], round(prediction["score"], 3)) == (2, 0.1)
