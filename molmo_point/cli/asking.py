@@ -14,10 +14,13 @@ from molmo_point.cli.answers import UNKNOWN, Answer, other_labels
 from molmo_point.cli.inputs import CollectedImages, InputImage
 from molmo_point.cli.outputs import AnnotatedOutputs, DrawingFailed
 from molmo_point.cli.progress import progress
+from molmo_point.defaults import MAX_QUERIES
 from molmo_point.errors import (
+    BatchError,
     Busy,
     ImageError,
     ModelFailed,
+    PointError,
     QueryError,
     Superseded,
     TimedOut,
@@ -88,6 +91,11 @@ class Asking:
                 lambda words: ask(image.source, words, timeout_s=self.timeout_s),
             )
             return
+        # A limit for each query is told to each: together they have one for all.
+        together = self.kind == "point" and self.timeout_s is None
+        if together and len(self.queries) <= MAX_QUERIES:
+            yield from self._each(pointer, image)
+            return
         try:
             view: View = pointer.open(image.source)
         except OF_ONE_IMAGE as error:
@@ -99,6 +107,27 @@ class Asking:
                 yield self._one(
                     image, query, lambda words: of_view(words, timeout_s=self.timeout_s)
                 )
+
+    def _each(self, pointer: Pointer, image: InputImage) -> Iterator[Answer]:
+        """Ask all queries in one call, side by side; those that failed come last."""
+        from molmo_point.markup.noun_phrase import noun_phrase
+
+        waiting = [(noun_phrase(query), query) for query in self.queries]
+        words = [word for word, _ in waiting]
+        errors: list[PointError] = []
+        try:
+            for pointing in pointer.point_each(image.source, words):
+                place = next(n for n, (word, _) in enumerate(waiting) if word == pointing.query)
+                query = waiting.pop(place)[1]
+                yield Answer(image.name, query, pointing=pointing.replace(query=query))
+        except BatchError as error:
+            errors = [result for result in error.results if isinstance(result, PointError)]
+        except OF_ONE_IMAGE as error:
+            errors = [error] * len(waiting)
+        for (_, query), failure in zip(waiting, errors, strict=True):
+            if not isinstance(failure, OF_ONE_IMAGE):
+                raise failure
+            yield Answer(image.name, query, error=failure)
 
     def _one(self, image: InputImage, query: str, ask: Callable[[str], Pointing]) -> Answer:
         from molmo_point.markup.noun_phrase import noun_phrase

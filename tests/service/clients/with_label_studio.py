@@ -22,6 +22,7 @@ environment = {
     "LABEL_STUDIO_BASE_DATA_DIR": folder,
     "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
     "SSRF_PROTECTION_ENABLED": "false",
+    "USE_DEFAULT_BANNED_SUBNETS": "false",  # this machine is where the server is
     "ML_CONNECTION_TIMEOUT": "10",
     "ML_TIMEOUT_HEALTH": "10",
     "COLLECT_ANALYTICS": "false",
