@@ -160,7 +160,7 @@ class LocalPointer:
         return all_or_error([done[key] for key in range(len(done))])
 
     def _answers(
-        self, requests: Iterable[tuple[ImageLike | View, str]], timeout_s: float | None
+        self, requests: Iterable[tuple[Images | View, str]], timeout_s: float | None
     ) -> Iterator[tuple[Hashable, Pointing | PointError]]:
         """Yield (index, answer or what stopped it) of each request, in the order in which they are answered."""
         timeout_s = check_timeout(timeout_s)
