@@ -68,6 +68,9 @@ Images = Union[ImageLike, Sequence[ImageLike], Video]
 Kind = Literal["point", "count", "text"]
 """Point to things, count them by pointing, or answer in free text."""
 
+Tiles = Union[int, Literal["auto"], None]
+"""Number of tiles, "auto" for what the first look asks for, or None for one look at the whole image."""
+
 PointStream = Generator[Point, None, Pointing]
 """Yields each `Point` as soon as its markup is complete; returns the `Pointing` (`pointing = yield from stream`)."""
 
@@ -158,11 +161,17 @@ class Pointer(Protocol):
         image: ImageLike,
         query: str,
         *,
+        tiles: Tiles = None,
         timeout_s: float | None = None,
         stamp_ns: int | None = None,
         frame_id: str | None = None,
     ) -> Pointing:
-        """Count by pointing: `result.count` is the answer."""
+        """Count by pointing: `result.count` is the answer, `result.count_interval` the interval around it, if there is one.
+
+        Args:
+            tiles: Also look at this many overlapping tiles; "auto" = as many as a first look asks for. `result.tiling` says what
+                was done (`molmo_point.tiles`).
+        """
 
     def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> str:
         """Answer a free question about `image` in text: a `Text`, whose `finish_reason` says whether it is complete."""

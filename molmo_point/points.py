@@ -163,6 +163,27 @@ class Timing(BaseModel):
     crops: int = 0
 
 
+class Tiling(BaseModel):
+    """How an image was counted in tiles.
+
+    Attributes:
+        columns, rows: Of the tiles; 1 x 1 where the look at the whole image was enough.
+        looks: Number of answers of the model, the first look and divided tiles included.
+        seam_duplicates: Number of points that were taken for one with a point of another tile.
+        whole_count: What the look at the whole image counted; None where its answer was incomplete.
+        agrees: Whether `whole_count` and the tiles' count differ by at most a tenth, or by 1; None where one is unknown.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: int = Field(ge=1)
+    rows: int = Field(ge=1)
+    looks: int = Field(ge=1)
+    seam_duplicates: int = Field(default=0, ge=0)
+    whole_count: int | None = Field(default=None, ge=0)
+    agrees: bool | None = None
+
+
 _SHOWN = 4
 """Number of points in the `repr` of an answer."""
 
@@ -192,6 +213,9 @@ class Pointing(BaseModel):
         stamp_ns: The caller's time stamp of the image, in nanoseconds, copied from the call.
         frame_id: The caller's coordinate frame of the image, copied from the call.
         timing: Times of the answer.
+        count_interval: (low, high): with probability 0.9 the true number lies in it, ends included; None where the checkpoint has
+            no calibration of counts, and for answers that do not count.
+        tiling: How the image was counted in tiles; None where it was not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -211,6 +235,8 @@ class Pointing(BaseModel):
     stamp_ns: int | None = None
     frame_id: str | None = None
     timing: Timing = Timing()
+    count_interval: tuple[int, int] | None = None
+    tiling: Tiling | None = None
 
     @field_validator("image_size")
     @classmethod

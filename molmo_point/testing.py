@@ -14,6 +14,7 @@ from molmo_point.arguments import (
     check_stamp,
     check_timeout,
 )
+from molmo_point.counting.tiled import check_tiles, count_in_tiles
 from molmo_point.each import point_each
 from molmo_point.errors import PointError
 from molmo_point.image_view import ImageView
@@ -23,6 +24,7 @@ from molmo_point.pointer import (
     PointingStream,
     PointStream,
     TextStream,
+    Tiles,
     all_or_error,
 )
 from molmo_point.points import Point, Pointing, Status, Text, Timing
@@ -80,10 +82,18 @@ class FakePointer:
         image: ImageLike,
         query: str,
         *,
+        tiles: Tiles = None,
         timeout_s: float | None = None,
         stamp_ns: int | None = None,
         frame_id: str | None = None,
     ) -> Pointing:
+        def look(images: Sequence[Array], left_s: float | None) -> list[Pointing]:
+            return [
+                self._answer("count", array, query, left_s, stamp_ns, frame_id) for array in images
+            ]
+
+        if check_tiles(tiles) is not None:
+            return count_in_tiles(look, image, tiles, timeout_s=check_timeout(timeout_s))
         pointing = self._answer("count", image, query, timeout_s, stamp_ns, frame_id)
         return pointing.replace(stated_count=pointing.count)
 

@@ -16,15 +16,16 @@ MAX_IN_FLIGHT = 8
 """Questions on their way together: as many as a server answers in one batch by default."""
 
 
-class Points(Protocol):
-    """What can point in one image."""
+class Ask(Protocol):
+    """`Pointer.point` or `Pointer.count`."""
 
-    def point(self, image: ImageLike, query: str, *, timeout_s: float | None = None) -> Pointing:
-        """As `Pointer.point`."""
+    def __call__(
+        self, image: ImageLike, query: str, *, timeout_s: float | None = None
+    ) -> Pointing: ...
 
 
-def point_many(
-    pointer: Points, requests: Iterable[tuple[ImageLike, str]], timeout_s: float
+def ask_many(
+    ask_one: Ask, requests: Iterable[tuple[ImageLike, str]], timeout_s: float
 ) -> list[Pointing]:
     """Return the answers in the order of the requests, all of them within `timeout_s` seconds.
 
@@ -35,7 +36,7 @@ def point_many(
 
     def ask(request: object, number: int) -> Pointing | PointError:
         try:
-            return _point_with_retry(pointer, *check_request(request, number), until)
+            return _ask_with_retry(ask_one, *check_request(request, number), until)
         except PointError as error:
             return error
 
@@ -49,13 +50,13 @@ def point_many(
     return all_or_error(results)
 
 
-def _point_with_retry(pointer: Points, image: ImageLike, query: str, until: float) -> Pointing:
+def _ask_with_retry(ask_one: Ask, image: ImageLike, query: str, until: float) -> Pointing:
     """Ask one of many; a full queue is waited for, since it is partly our own doing."""
     wait_s = 0.05
     while True:
         left_s = max(0.001, until - time.monotonic())
         try:
-            return pointer.point(image, query, timeout_s=left_s)
+            return ask_one(image, query, timeout_s=left_s)
         except Busy:
             if left_s < 2 * wait_s:
                 raise

@@ -18,7 +18,7 @@ from molmo_point.arguments import (
     check_timeout,
 )
 from molmo_point.client.cancellation import CancellableStream, CancelToken
-from molmo_point.client.many import point_many
+from molmo_point.client.many import ask_many
 from molmo_point.client.per_process import PerProcess
 from molmo_point.client.remote_view import RemoteView
 from molmo_point.client.replies import (
@@ -30,6 +30,7 @@ from molmo_point.client.replies import (
     last_reply,
 )
 from molmo_point.client.transport import Replies, Transport, check_wait
+from molmo_point.counting.tiled import check_tiles, count_in_tiles
 from molmo_point.defaults import (
     CALL_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
@@ -38,7 +39,8 @@ from molmo_point.defaults import (
     UNLIMITED_TIMEOUT_S,
 )
 from molmo_point.errors import Cancelled, ImageError, UsageError
-from molmo_point.pointer import ImageLike
+from molmo_point.images import Array
+from molmo_point.pointer import ImageLike, Tiles
 from molmo_point.points import Point, Pointing, Text
 from molmo_point.wire import (
     ArrayEncoding,
@@ -130,11 +132,21 @@ class RemotePointer:
         image: ImageLike,
         query: str,
         *,
+        tiles: Tiles = None,
         timeout_s: float | None = None,
         stamp_ns: int | None = None,
         frame_id: str | None = None,
     ) -> Pointing:
-        """As `Pointer.count`."""
+        """As `Pointer.count`; tiles are cut here and travel side by side. Their merged count has no interval."""
+        if check_tiles(tiles) is not None:
+            source = {"stamp_ns": check_stamp(stamp_ns), "frame_id": check_frame_id(frame_id)}
+
+            def look(images: Sequence[Array], left_s: float | None) -> list[Pointing]:
+                questions = [(array, query) for array in images]
+                return ask_many(self.count, questions, self.budget(left_s))
+
+            budget_s = self.budget(timeout_s)
+            return count_in_tiles(look, image, tiles, timeout_s=budget_s).replace(**source)
         replies = self._ask(Op.COUNT, image, query, timeout_s, stamp_ns, frame_id)
         return expect_pointing(last_reply(replies))
 
@@ -172,7 +184,7 @@ class RemotePointer:
         self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
     ) -> list[Pointing]:
         """As `Pointer.point_many`: the questions travel side by side and the server batches them."""
-        return point_many(self, requests, self.budget(timeout_s))
+        return ask_many(self.point, requests, self.budget(timeout_s))
 
     def point_each(
         self, image: ImageLike, queries: Sequence[str], *, timeout_s: float | None = None

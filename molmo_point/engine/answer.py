@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from molmo_point.counting.interval import CountCalibration
 from molmo_point.engine.detokenize import Detokenizer
 from molmo_point.engine.generate import Step
 from molmo_point.engine.point_language import Confidence
@@ -116,6 +117,7 @@ class PointAnswer:
         repeats: Recognizes points that were written before.
         blank: The answer's fields that do not depend on the text.
         parser: Of the grammar in which the model writes points.
+        counts: Gives the count its interval; None for answers that do not count.
     """
 
     def __init__(
@@ -126,6 +128,7 @@ class PointAnswer:
         repeats: Repeats,
         blank: Pointing,
         parser: PointParser,
+        counts: CountCalibration | None = None,
     ) -> None:
         self._text = TextAnswer(tokenizer)
         self._parser = parser
@@ -133,6 +136,7 @@ class PointAnswer:
         self._confidence = confidence
         self._repeats = repeats
         self._blank = blank
+        self._counts = counts
         recorder.begin()
 
     def hidden_features(self) -> list[Floats | None]:
@@ -168,6 +172,8 @@ class PointAnswer:
             text=self._parser.text,
             timing=self._recorder.timing(),
         )
+        if self._counts is not None:
+            pointing = self._counts.with_interval(pointing)
         return [*last, *points[emitted:]], pointing
 
     def _parse(self, pieces: Sequence[str]) -> list[Point]:

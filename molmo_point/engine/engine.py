@@ -16,6 +16,7 @@ from typing import TypeVar
 import torch
 
 from molmo_point.arguments import listed_images
+from molmo_point.counting.interval import CountCalibration
 from molmo_point.engine.answer import Answer, PointAnswer, TextAnswer, TimingRecorder
 from molmo_point.engine.batch import BatchDecoder, BatchEntry
 from molmo_point.engine.failures import with_memory
@@ -57,6 +58,7 @@ class Engine:
     Args:
         name: `Pointing.model`.
         calibration: Of this checkpoint; None = raw scores and covariances.
+        counts: Its calibration of counts; None = no intervals.
         shared: Several processes hold the model together: no pass is repeated where memory runs out.
     """
 
@@ -68,6 +70,7 @@ class Engine:
         options: EngineOptions,
         calibration: Calibration | None,
         *,
+        counts: CountCalibration | None = None,
         shared: bool = False,
     ) -> None:
         self._process = os.getpid()
@@ -82,6 +85,7 @@ class Engine:
             self._language = WrittenPoints(tokenizer, model.config.generation)
         else:
             self._language = ChosenPatches(model, tokenizer, options.point_decoding)
+        self.counts = counts
         self._single_row_decoders: list[BatchDecoder] = []
         self.encoder = ImageEncoder(
             model,
@@ -152,6 +156,7 @@ class Engine:
                 calibrated=calibrated,
             ),
             self._language.parser(image, label),
+            self.counts if question.kind == "count" else None,
         )
         return Request(image, state, answer)
 

@@ -18,6 +18,8 @@ from molmo_point.arguments import (
     check_timeout,
 )
 from molmo_point.checkpoints.config import MolmoConfig
+from molmo_point.counting.interval import read_count_calibration
+from molmo_point.counting.tiled import Look, check_tiles, count_in_tiles
 from molmo_point.engine.engine import Engine, EngineOptions
 from molmo_point.engine.question import Question
 from molmo_point.engine.scheduler import Scheduler
@@ -35,6 +37,7 @@ from molmo_point.pointer import (
     PointingStream,
     PointStream,
     TextStream,
+    Tiles,
     View,
     all_or_error,
 )
@@ -78,11 +81,22 @@ class LocalPointer:
         if mesh is not None:
             model = apply_tensor_parallel(model, mesh)
         options = options or EngineOptions()
-        calibration = None
+        calibration = counts = None
         if options.calibrated:
             calibration = read_calibration(folder, config.decoder.d_model)
-        shared = mesh is not None
-        return cls(Engine(model, tokenizer, name, options, calibration, shared=shared))
+            # Intervals are computed from calibrated scores.
+            counts = read_count_calibration(folder) if calibration else None
+        return cls(
+            Engine(
+                model,
+                tokenizer,
+                name,
+                options,
+                calibration,
+                counts=counts,
+                shared=mesh is not None,
+            )
+        )
 
     @property
     def model(self) -> str:
@@ -114,11 +128,24 @@ class LocalPointer:
         image: Images,
         query: str,
         *,
+        tiles: Tiles = None,
         timeout_s: float | None = None,
         stamp_ns: int | None = None,
         frame_id: str | None = None,
     ) -> Pointing:
-        return run_to_end(self._stream(image, query, "count", timeout_s, stamp_ns, frame_id))
+        """As `Pointer.count`; the tiles are decoded in one batch."""
+        if check_tiles(tiles) is None:
+            return run_to_end(self._stream(image, query, "count", timeout_s, stamp_ns, frame_id))
+        source = {"stamp_ns": check_stamp(stamp_ns), "frame_id": check_frame_id(frame_id)}
+        pointing = count_in_tiles(
+            self.look(query), image, tiles, timeout_s=check_timeout(timeout_s)
+        )
+        counts = self._engine.counts
+        return (counts.with_interval(pointing) if counts else pointing).replace(**source)
+
+    def look(self, query: str) -> Look:
+        """Return a function that counts in several images, decoded in one batch."""
+        return lambda images, left_s: self._many([(a, query) for a in images], "count", left_s)
 
     def ask(self, image: Images, question: str, *, timeout_s: float | None = None) -> Text:
         return Text.of(run_to_end(self.stream_text(image, question, timeout_s=timeout_s)))
@@ -156,11 +183,20 @@ class LocalPointer:
         Raises:
             BatchError: Some requests failed; all others were answered.
         """
-        done = dict(self._answers(requests, timeout_s))
+        return self._many(requests, "point", check_timeout(timeout_s))
+
+    def _many(
+        self, requests: Iterable[tuple[Images | View, str]], kind: Kind, timeout_s: float | None
+    ) -> list[Pointing]:
+        """Answer as `point_many` does, by pointing or by counting."""
+        done = dict(self._answers(requests, timeout_s, kind))
         return all_or_error([done[key] for key in range(len(done))])
 
     def _answers(
-        self, requests: Iterable[tuple[Images | View, str]], timeout_s: float | None
+        self,
+        requests: Iterable[tuple[Images | View, str]],
+        timeout_s: float | None,
+        kind: Kind = "point",
     ) -> Iterator[tuple[Hashable, Pointing | PointError]]:
         """Yield (index, answer or what stopped it) of each request, in the order in which they are answered."""
         timeout_s = check_timeout(timeout_s)
@@ -172,7 +208,7 @@ class LocalPointer:
                 key, request = following
                 try:
                     image, query = check_request(request, key)
-                    scheduler.add(key, image, query, timeout_s=_left(deadline))
+                    scheduler.add(key, image, query, kind=kind, timeout_s=_left(deadline))
                 except PointError as error:
                     yield key, error
             if not scheduler.has_work:

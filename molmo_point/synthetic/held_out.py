@@ -48,6 +48,18 @@ PAGES = {
     "pages-1280": Pages("known", ((1280, 800),), (12, 24)),
     "icons": Pages("known", SMALL, (10, 24), icons=True),
 }
+CROWDS: dict[str, tuple[tuple[int, int], tuple[float, float], float, tuple[int, int] | None]] = {
+    "counting": ((1, 16), (0.07, 0.2), 0.8, None),
+    "crowds": ((16, 40), (0.05, 0.1), 0.95, None),
+    "crowds-120": ((41, 120), (0.03, 0.06), 0.98, (640, 480)),
+    "crowds-400": ((121, 400), (0.018, 0.032), 0.99, (1280, 960)),
+}
+"""Test sets of counting: (fewest, most) things, (smallest, largest) as a share of the image's longer side, the probability that
+another thing is of a kind already present, and the image's size where it is not that of the other test sets."""
+
+FOR_TILES = ("crowds-120", "crowds-400")
+"""Test sets that no model counts in one look: measured with tiles (`python -m benchmarks.counting`)."""
+
 SCENES = ("scenes", "things", "counting", "crowds")
 WORLDS = (*SCENES, *PAGES)
 
@@ -64,8 +76,8 @@ def world_examples(
     """Render the images of a test set and yield questions about them.
 
     Args:
-        world: One of WORLDS. "scenes" draws `style`; "things" all kinds there are; "counting" 1 to 15 small things of few kinds,
-            "crowds" up to 40 smaller ones.
+        world: One of WORLDS or FOR_TILES. "scenes" draws `style`; "things" all kinds there are; "counting" 1 to 15 small things
+            of few kinds, "crowds" up to 40 smaller ones, "crowds-120" and "crowds-400" as many still smaller ones.
         first: Number of the first image; image n is always the same where the same fonts and Chromium are installed.
         images: Number of images.
         questions: At most this many about each.
@@ -86,13 +98,12 @@ def world_examples(
     if world == "things":
         every = SceneStyle(things=(1, 9), scale=(0.14, 0.38))
         return scene_examples(first, images, questions, every, plain)
-    if world in ("counting", "crowds"):
-        crowd = SceneStyle(things=(1, 16), scale=(0.07, 0.2), repeat=0.8, kinds=style.kinds)
-        if world == "crowds":
-            crowd = replace(crowd, things=(16, 40), scale=(0.05, 0.1), repeat=0.95)
-        crowd = replace(crowd, families=style.families)
-        counts = replace(plain, counting=1.0, absent=0.1, most=40, relations=0.0)
-        return scene_examples(first, images, questions, crowd, counts)
+    if world in CROWDS:
+        things, scale, repeat, size = CROWDS[world]
+        crowd = replace(style, things=things, scale=scale, repeat=repeat, crowding=0.85)
+        most = max(40, things[1])
+        counts = replace(plain, counting=1.0, absent=0.1, most=most, relations=0.0)
+        return scene_examples(first, images, questions, crowd, counts, size)
     if world in PAGES:
         return page_examples(first, images, questions, PAGES[world], fallback=fallback)
     raise UsageError(f"no test set is called {world!r}: expected one of {', '.join(WORLDS)}")
@@ -111,7 +122,12 @@ def count_images(examples: Iterable[Example], tell: Callable[[int], object]) -> 
 
 
 def scene_examples(
-    first: int, images: int, questions: int, style: Style, asked: QuestionStyle | None = None
+    first: int,
+    images: int,
+    questions: int,
+    style: Style,
+    asked: QuestionStyle | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Generator[Example]:
     """Render held-out scenes and yield questions about them.
 
@@ -121,6 +137,7 @@ def scene_examples(
         questions: At most this many about each.
         style: What is drawn; its sizes are not used.
         asked: How questions are drawn; None = in the wording of the commands, without positions and sizes.
+        size: (width, height) of all images instead.
     """
     import numpy as np
 
@@ -130,8 +147,8 @@ def scene_examples(
 
     asked = asked or QuestionStyle(plain=1.0, relations=0.0)
     for index in range(first, first + images):
-        size = (640, 480) if index % 3 == 2 else (320, 240)
-        scene = draw_scene(held_out_seed(index), replace(style, sizes=(size,)))
+        own = size or ((640, 480) if index % 3 == 2 else (320, 240))
+        scene = draw_scene(held_out_seed(index), replace(style, sizes=(own,)))
         rng = np.random.default_rng([scene.seed, 2, 0])
         for question in draw_questions(scene, rng, questions, asked):
             yield _example(scene, question)

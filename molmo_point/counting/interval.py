@@ -1,0 +1,154 @@
+"""The distribution of the true number of things, given an answer that counts: points that are right, plus missed things.
+
+The number of right points is Poisson binomial (each point is right with the probability of its score), the number of missed
+things negative binomial; its mean depends on the number of points and on how close they lie. Both are fitted on held-out scenes
+(`molmo-point calibrate-counts`) and kept in a small JSON file beside the weights.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from molmo_point.counting.spacing import median_spacing
+from molmo_point.errors import CheckpointError
+from molmo_point.points import Pointing, Status
+
+FILE = "count_calibration.json"
+LEVEL = 0.9
+"""Probability of the interval."""
+
+ALONE = 0.5
+"""Spacing of answers with fewer than two points, as a share of the image's longer side."""
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class CountModel(BaseModel):
+    """The distribution of the true number N = right points + missed things.
+
+        P(point is right) = sigmoid(right_bias + right_score * log odds of its score + right_count * log(1 + points))
+        E[missed]         = exp(missed_bias + missed_count * log(1 + points) + missed_spacing * log(spacing))
+
+    Attributes:
+        missed_shape: Shape of the negative binomial distribution of missed things; large = Poisson.
+        level: Probability mass whose intervals covered `LEVEL` of the answers that it was fitted on.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    right_bias: float = 0.0
+    right_score: float = 1.0
+    right_count: float = 0.0
+    missed_bias: float
+    missed_count: float = 0.0
+    missed_spacing: float = 0.0
+    missed_shape: float = Field(gt=0)
+    level: float = Field(default=LEVEL, gt=0, lt=1)
+
+    def distribution(self, scores: Sequence[float], spacing: float | None) -> Floats:
+        """Return P(N = n) for n = 0, 1, ... up to where less than 1e-6 is left.
+
+        Args:
+            scores: Of the points, 0-1.
+            spacing: Median distance of neighbours, as a share of the image's longer side; None below two points.
+        """
+        crowd = math.log1p(len(scores))
+        odds = np.array([_logit(score) for score in scores])
+        right = _sigmoid(self.right_bias + self.right_score * odds + self.right_count * crowd)
+        level = self.missed_bias + self.missed_count * crowd
+        level += self.missed_spacing * math.log(max(spacing or ALONE, 1e-3))
+        missed = negative_binomial(math.exp(min(level, 8.0)), self.missed_shape)
+        return np.convolve(poisson_binomial(right), missed)
+
+    def interval(self, scores: Sequence[float], spacing: float | None) -> tuple[int, int]:
+        """Return the shortest (low, high), ends included, that holds `level` of the probability."""
+        return shortest_interval(self.distribution(scores, spacing), self.level)
+
+
+class CountCalibration(BaseModel):
+    """The contents of `count_calibration.json`.
+
+    Attributes:
+        whole: Of answers about the whole image.
+        tiles: Of answers in tiles; None where it was not fitted.
+        measured_on: Description of the data of the fit.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    whole: CountModel
+    tiles: CountModel | None = None
+    measured_on: str
+
+    def with_interval(self, pointing: Pointing) -> Pointing:
+        """Return a complete answer with its interval; any other one as it is."""
+        tiled = pointing.tiling is not None and pointing.tiling.looks > 1
+        model = self.tiles if tiled else self.whole
+        scores = [point.score for point in pointing.points if point.score is not None]
+        complete = pointing.status in (Status.FOUND, Status.NOT_FOUND)
+        if model is None or not complete or len(scores) < pointing.count:
+            return pointing.replace(count_interval=None)
+        return pointing.replace(count_interval=model.interval(scores, median_spacing(pointing)))
+
+
+def read_count_calibration(folder: Path) -> CountCalibration | None:
+    """Return the calibration of counts beside a checkpoint, None where there is none.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return None
+    try:
+        return CountCalibration.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError, ValidationError) as error:
+        raise CheckpointError(
+            f"{path} is damaged: {error}; make it with molmo-point calibrate-counts"
+        ) from error
+
+
+def poisson_binomial(probabilities: Floats) -> Floats:
+    """Return P(k of n independent events happen) for k = 0 to n, by the Fourier transform of its characteristic function."""
+    size = len(probabilities) + 1
+    roots = np.exp(2j * np.pi * np.arange(size) / size)
+    transform = np.prod(1 + np.outer(roots - 1, probabilities), axis=1)
+    return np.clip(np.fft.fft(transform).real / size, 0.0, None)
+
+
+def negative_binomial(mean: float, shape: float) -> Floats:
+    """Return P(n) for n = 0, 1, ... up to where less than 1e-6 is left; variance = mean + mean^2 / shape."""
+    spread = math.sqrt(mean + mean * mean / shape)
+    numbers = np.arange(int(mean + 12 * spread + 12))
+    steps = (numbers[1:] - 1 + shape) / numbers[1:] * (mean / (mean + shape))
+    logs = shape * math.log(shape / (mean + shape)) + np.concatenate(
+        [[0.0], np.cumsum(np.log(steps))]
+    )
+    return np.exp(logs)
+
+
+def shortest_interval(distribution: Floats, level: float) -> tuple[int, int]:
+    """Return the shortest (low, high), ends included, with at least `level` of the mass; of equal ones the most probable."""
+    below = np.concatenate([[0.0], np.cumsum(distribution / distribution.sum())])
+    for length in range(1, len(distribution) + 1):
+        mass = below[length:] - below[:-length]
+        low = int(np.argmax(mass))
+        if mass[low] >= level - 1e-9:
+            return low, low + length - 1
+    return 0, len(distribution) - 1
+
+
+def _logit(probability: float) -> float:
+    clipped = min(max(probability, 1e-4), 1 - 1e-4)
+    return math.log(clipped / (1 - clipped))
+
+
+def _sigmoid(values: Floats) -> Floats:
+    return 1 / (1 + np.exp(-np.clip(values, -40, 40)))
