@@ -178,6 +178,10 @@ class VersionMismatch(ServiceError):
     kind = "version_mismatch"
 
 
+OF_ONE_REQUEST = (ImageError, QueryError, ModelFailed, TimedOut, Busy, Superseded)
+"""Errors of one request. Any other, such as a server that is gone, would meet every further request, too."""
+
+
 def _restored(kind: type[PointError], args: tuple[Any, ...], fields: dict[str, Any]) -> PointError:
     error = kind.__new__(kind, *args)
     error.args = args

@@ -25,6 +25,8 @@ DISAGREES = "disagrees"
 
 ERROR = "error"
 _DIGITS = 6
+_ORDER = (FAILED, MISTAKE, FOUND, NOTHING)
+"""Exit codes of answers, the one that counts first."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Answer:
             "points": [_point(point) for point in pointing.points],
             "absent_probability": _short(pointing.absent_probability),
             "calibrated": pointing.calibrated,
+            **_counting(pointing),
             "text": pointing.text,
             "image_size": list(pointing.image_size),
             "model": pointing.model,
@@ -103,10 +106,27 @@ class Answer:
         }
 
 
+def _counting(pointing: Pointing) -> dict[str, Any]:
+    """Return what only answers that count have."""
+    found: dict[str, Any] = {}
+    if pointing.count_interval is not None:
+        found["count_interval"] = list(pointing.count_interval)
+    if pointing.tiling is not None:
+        found["tiling"] = pointing.tiling.model_dump()
+    return found
+
+
 def overall_code(answers: Iterable[Answer]) -> int:
     """Return the exit code of many answers: the worst that happened, else whether anything was found."""
-    codes = {answer.code for answer in answers}
-    return next((code for code in (FAILED, MISTAKE, FOUND, NOTHING) if code in codes), NOTHING)
+    worst = None
+    for answer in answers:
+        worst = worst_code(worst, answer.code)
+    return NOTHING if worst is None else worst
+
+
+def worst_code(first: int | None, second: int) -> int:
+    """Return the exit code of two answers together; None is that of no answer."""
+    return second if first is None else min(first, second, key=_ORDER.index)
 
 
 def other_labels(pointing: Pointing) -> list[str]:

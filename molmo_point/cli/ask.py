@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molmo_point.cli import EXIT_CODES, FAILED, FOUND, MISTAKE, NOTHING
-from molmo_point.cli.asking import OF_ONE_IMAGE, report_skipped
+from molmo_point.cli.asking import report_skipped
 from molmo_point.cli.inputs import InputImage, collect_images
 from molmo_point.cli.model_options import (
     AsJson,
@@ -20,7 +20,7 @@ from molmo_point.cli.model_options import (
     with_model_options,
 )
 from molmo_point.cli.words import split_arguments
-from molmo_point.errors import PointError, UsageError
+from molmo_point.errors import OF_ONE_REQUEST, PointError, UsageError
 
 if TYPE_CHECKING:
     from molmo_point.pointer import Pointer
@@ -79,7 +79,7 @@ def ask(
             try:
                 text = _answer(pointer, image, question, timeout, as_json, found.several)
                 codes.add(_code(text, image.name))
-            except OF_ONE_IMAGE as error:
+            except OF_ONE_REQUEST as error:
                 if not found.several:
                     raise
                 codes.add(_failed(error, image, question, as_json))

@@ -15,24 +15,12 @@ from molmo_point.cli.inputs import CollectedImages, InputImage
 from molmo_point.cli.outputs import AnnotatedOutputs, DrawingFailed
 from molmo_point.cli.progress import progress
 from molmo_point.defaults import MAX_QUERIES
-from molmo_point.errors import (
-    BatchError,
-    Busy,
-    ImageError,
-    ModelFailed,
-    PointError,
-    QueryError,
-    Superseded,
-    TimedOut,
-)
+from molmo_point.errors import OF_ONE_REQUEST, BatchError, PointError
 from molmo_point.wording import counted
 
 if TYPE_CHECKING:
-    from molmo_point.pointer import Pointer, View
-    from molmo_point.points import Point, Pointing
-
-OF_ONE_IMAGE = (ImageError, QueryError, ModelFailed, TimedOut, Busy, Superseded)
-"""Errors of one answer. Any other, such as a server that is gone, ends the run: it would meet every image."""
+    from molmo_point.pointer import Pointer, Tiles, View
+    from molmo_point.points import Pointing
 
 
 @dataclass(frozen=True)
@@ -46,6 +34,7 @@ class Asking:
         timeout_s: For each query.
         as_json: One JSON object a line.
         quiet: No messages but errors.
+        tiles: Of counting, as in `Pointer.count`.
     """
 
     kind: str
@@ -54,6 +43,7 @@ class Asking:
     timeout_s: float | None
     as_json: bool
     quiet: bool
+    tiles: Tiles = None
 
     def run(
         self, pointer: Pointer, found: CollectedImages, outputs: AnnotatedOutputs | None
@@ -74,8 +64,8 @@ class Asking:
             for answer in self._answers(pointer, image):
                 if answer.error is not None and not self.several:
                     raise answer.error
-                self._show(answer)
-                self._remark(answer)
+                self.show(answer)
+                self.remark(answer)
                 of_one.append(answer)
             answers += of_one
             if outputs is not None and not self._draw(outputs, image, of_one):
@@ -83,13 +73,9 @@ class Asking:
         return answers
 
     def _answers(self, pointer: Pointer, image: InputImage) -> Iterator[Answer]:
-        if len(self.queries) == 1:
-            ask = pointer.point if self.kind == "point" else pointer.count
-            yield self._one(
-                image,
-                self.queries[0],
-                lambda words: ask(image.source, words, timeout_s=self.timeout_s),
-            )
+        if len(self.queries) == 1 or self.tiles is not None:
+            for query in self.queries:
+                yield self._one(image, query, lambda words: self._ask(pointer, image, words))
             return
         # A limit for each query is told to each: together they have one for all.
         together = self.kind == "point" and self.timeout_s is None
@@ -98,7 +84,7 @@ class Asking:
             return
         try:
             view: View = pointer.open(image.source)
-        except OF_ONE_IMAGE as error:
+        except OF_ONE_REQUEST as error:
             yield from (Answer(image.name, query, error=error) for query in self.queries)
             return
         with view:
@@ -122,23 +108,30 @@ class Asking:
                 yield Answer(image.name, query, pointing=pointing.replace(query=query))
         except BatchError as error:
             errors = [result for result in error.results if isinstance(result, PointError)]
-        except OF_ONE_IMAGE as error:
+        except OF_ONE_REQUEST as error:
             errors = [error] * len(waiting)
         for (_, query), failure in zip(waiting, errors, strict=True):
-            if not isinstance(failure, OF_ONE_IMAGE):
+            if not isinstance(failure, OF_ONE_REQUEST):
                 raise failure
             yield Answer(image.name, query, error=failure)
+    def _ask(self, pointer: Pointer, image: InputImage, words: str) -> Pointing:
+        if self.kind == "point":
+            return pointer.point(image.source, words, timeout_s=self.timeout_s)
+        if self.tiles is None:
+            return pointer.count(image.source, words, timeout_s=self.timeout_s)
+        return pointer.count(image.source, words, tiles=self.tiles, timeout_s=self.timeout_s)
 
     def _one(self, image: InputImage, query: str, ask: Callable[[str], Pointing]) -> Answer:
         from molmo_point.markup.noun_phrase import noun_phrase
 
         try:
             pointing = ask(noun_phrase(query))
-        except OF_ONE_IMAGE as error:
+        except OF_ONE_REQUEST as error:
             return Answer(image.name, query, error=error)
         return Answer(image.name, query, pointing=pointing.replace(query=query))
 
-    def _show(self, answer: Answer) -> None:
+    def show(self, answer: Answer) -> None:
+        """Print an answer on stdout."""
         if self.as_json:
             typer.echo(json.dumps(answer.as_json(), ensure_ascii=False))
         elif self.kind == "count":
@@ -149,11 +142,11 @@ class Asking:
 
             print_points(answer.pointing, answer.image)
 
-    def _remark(self, answer: Answer) -> None:
+    def remark(self, answer: Answer) -> None:
         """Say on stderr what the result alone does not tell."""
         where = answer.image if len(self.queries) == 1 else f"{answer.image}, {answer.query!r}"
         if answer.error is not None:
-            _complain(
+            complain(
                 str(answer.error)
                 if answer.image in str(answer.error)
                 else f"{where}: {answer.error}"
@@ -161,7 +154,7 @@ class Asking:
         elif answer.pointing is not None:
             if answer.pointing.status.value == "malformed":
                 text = answer.pointing.text[:200]
-                _complain(f"{where}: the model's answer could not be read: {text!r}")
+                complain(f"{where}: the model's answer could not be read: {text!r}")
             for words in remarks(answer, self.kind):
                 self._say(f"{where}: {words}")
 
@@ -169,13 +162,15 @@ class Asking:
         self, outputs: AnnotatedOutputs, image: InputImage, answers: Sequence[Answer]
     ) -> bool:
         """Draw the answers about one image; False after a failure that will meet the others, too."""
+        from molmo_point.annotated import together
+
         pointings = [answer.pointing for answer in answers if answer.pointing is not None]
         if not pointings:
             return True
         try:
-            path = outputs.write(image, _drawn_together(pointings))
+            path = outputs.write(image, together(pointings))
         except DrawingFailed as error:
-            _complain(f"{error}; " + ("no further drawings are made" if self.several else ""))
+            complain(f"{error}; " + ("no further drawings are made" if self.several else ""))
             outputs.failed = True
             return False
         if not self.several:
@@ -208,35 +203,17 @@ def remarks(answer: Answer, kind: str) -> list[str]:
         found.append(
             f"the model wrote {pointing.stated_count} and pointed to {pointing.count}; the points count"
         )
+    if pointing.tiling is not None and pointing.tiling.agrees is False:
+        found.append(
+            f"one look at the whole image counts {pointing.tiling.whole_count}, {pointing.tiling.looks - 1} looks at tiles "
+            f"{pointing.count}: check the points"
+        )
     if labels := other_labels(pointing):
         names = ", ".join(repr(label) for label in labels[:4])
         found.append(
             f"the model calls it {names}, not {answer.query!r}: these points may be wrong"
         )
     return found
-
-
-def _drawn_together(pointings: Sequence[Pointing]) -> Pointing:
-    """One pointing with the points of all, each under its query: what was asked for, not what the model calls it."""
-    from molmo_point.markup.noun_phrase import noun_phrase
-    from molmo_point.points import Status
-
-    points: list[Point] = []
-    for pointing in pointings:
-        label = noun_phrase(pointing.query)
-        for point in pointing.points:
-            update = {"index": len(points), "label": point.label if label.endswith("?") else label}
-            points.append(point.model_copy(update=update))
-    if len(pointings) == 1:
-        return pointings[0].replace(points=tuple(points))
-    worst = next(
-        (p.status for p in pointings if p.status not in (Status.FOUND, Status.NOT_FOUND)), None
-    )
-    status = worst or (Status.FOUND if points else Status.NOT_FOUND)
-    query = ", ".join(pointing.query for pointing in pointings)
-    return pointings[0].replace(
-        query=query, points=tuple(points), status=status, stated_count=None, duplicates=0
-    )
 
 
 def report_skipped(found: CollectedImages, quiet: bool) -> None:
@@ -251,5 +228,6 @@ def report_skipped(found: CollectedImages, quiet: bool) -> None:
         sys.stderr.write(f"skipped {shown}: {reason}\n")
 
 
-def _complain(words: str) -> None:
+def complain(words: str) -> None:
+    """Say on stderr what went wrong."""
     sys.stderr.write(f"molmo-point: {words.rstrip('; ')}\n")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from molmo_point.cli.drawn import is_our_drawing
+from molmo_point.drawing_mark import is_our_drawing
 from molmo_point.errors import ImageError, UsageError
 from molmo_point.install import install_line
 
@@ -251,3 +251,14 @@ def _bounded(stream: BinaryIO, name: str) -> bytes:
                 f"{name} holds more than the limit of {MAX_FILE_BYTES:,} bytes: make the image smaller"
             )
     return bytes(data)
+
+
+def videos_in(word: str, recursive: bool) -> list[str]:
+    """Return the videos of a folder, in alphabetic order; none where the word names no folder."""
+    from molmo_point.count_runs.videos import is_video
+
+    folder = Path(word)
+    if not folder.is_dir():
+        return []
+    names = (name for name in _files_in(folder, recursive) if is_video(name))
+    return _each_once(sorted(names, key=os.fsencode))

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from molmo_point.cli.drawn import is_our_drawing, marked
+from molmo_point.annotated import FORMATS
 from molmo_point.cli.inputs import InputImage
+from molmo_point.drawing_mark import is_our_drawing
 from molmo_point.errors import PointError, UsageError
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from molmo_point.points import Pointing
-
-_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-LONGEST_SIDE = 2048
-"""Drawings are for looking at: larger images are scaled down before they are drawn on."""
 
 
 class DrawingFailed(PointError):
@@ -54,7 +48,7 @@ class AnnotatedOutputs:
         path = Path(out)
         is_folder = path.is_dir() or out.endswith(("/", os.sep))
         if not is_folder and (several or len(images) > 1):
-            if path.suffix.lower() in _FORMATS or path.exists():
+            if path.suffix.lower() in FORMATS or path.exists():
                 raise UsageError(
                     f"--out {out} is one file, and there are {len(images)} images: give a folder"
                 )
@@ -83,25 +77,24 @@ class AnnotatedOutputs:
             DrawingFailed: It cannot be written.
             ImageError: The image cannot be read.
         """
-        from molmo_point.draw import draw
+        from molmo_point.annotated import write_annotated
 
         path = self._file or self._free_name(image)
-        drawn = draw(_scaled(image), pointing)
         try:
-            _save(drawn, path)
+            write_annotated(image.source, pointing, path)
         except OSError as error:
             raise DrawingFailed(f"{path} cannot be written: {error.strerror or error}") from error
         self.written += 1
         return path
 
     def _check_file(self, path: Path, images: Sequence[InputImage]) -> None:
-        if path.suffix.lower() not in _FORMATS:
-            raise UsageError(
-                f"expected --out to end with {', '.join(_FORMATS)}, got {path.name!r}"
-            )
+        if path.suffix.lower() not in FORMATS:
+            raise UsageError(f"expected --out to end with {', '.join(FORMATS)}, got {path.name!r}")
         for image in images:
             if image.path is not None and path.exists() and path.samefile(image.path):
-                raise UsageError(f"--out {path} would replace the image itself: give another name")
+                raise UsageError(
+                    f"--out {path} would replace the image itself: give another name"
+                )
         if path.exists() and not self._overwrite and not is_our_drawing(path):
             raise UsageError(
                 f"--out {path} exists and is no drawing of molmo-point: give another name, or add --overwrite"
@@ -137,34 +130,3 @@ def _check_writable(folder: Path) -> None:
         raise UsageError(f"--out: {folder} cannot be written: {existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise UsageError(f"--out: {folder} cannot be written: no permission in {existing}")
-
-
-def _scaled(image: InputImage) -> Image.Image:
-    from PIL import Image
-
-    from molmo_point.images import load_image
-
-    scaled = Image.fromarray(load_image(image.source))
-    scaled.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
-    return scaled
-
-
-def _save(drawn: Image.Image, path: Path) -> None:
-    """Write beside the file and rename."""
-    format_name = _FORMATS[path.suffix.lower()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            drawn.save(file, format_name, quality=92, **marked(format_name))
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,9 +1,9 @@
-"""`molmo-point point` and `molmo-point count`."""
+"""`molmo-point point`."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,9 @@ from molmo_point.cli.model_options import (
 from molmo_point.cli.outputs import AnnotatedOutputs
 from molmo_point.cli.words import split_arguments
 from molmo_point.wording import counted
+
+if TYPE_CHECKING:
+    from molmo_point.pointer import Tiles
 
 Words = Annotated[
     list[str],
@@ -58,9 +61,8 @@ Overwrite = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     app.command(epilog=EXIT_CODES)(point)
-    app.command(epilog=EXIT_CODES)(count)
 
 
 @with_model_options
@@ -84,36 +86,10 @@ def point(
     molmo-point point photos/ mugs --connect http://gpu:8000 --out drawn/
     curl -sL https://example.org/table.jpg | molmo-point point - "red mug"
     """
-    _ask("point", words, query, where, recursive, timeout, as_json, quiet, out, overwrite)
+    ask_images("point", words, query, where, recursive, timeout, as_json, quiet, out, overwrite)
 
 
-@with_model_options
-def count(
-    words: Words,
-    query: Query = None,
-    *,
-    where: ModelSelection,
-    timeout: Timeout = None,
-    recursive: Recursive = False,
-    as_json: AsJson = False,
-    out: Out = None,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-) -> None:
-    """Count by pointing: molmo-point count harbour.jpg boats. Prints the number of points.
-
-    One image and one query: the number alone. A folder, a pattern, several images or queries: a line each,
-    COUNT, IMAGE, (QUERY,) STATUS between tabs. A count that is not known is NA.
-
-    \b
-    molmo-point count harbour.jpg boats
-    molmo-point count photos/ boats --recursive > counts.tsv
-    molmo-point count photos/ --query boats --query "people on a pier" --json
-    """
-    _ask("count", words, query, where, recursive, timeout, as_json, quiet, out, overwrite)
-
-
-def _ask(
+def ask_images(
     kind: str,
     words: list[str],
     query: list[str] | None,
@@ -124,7 +100,9 @@ def _ask(
     quiet: bool,
     out: str | None,
     overwrite: bool,
+    tiles: Tiles = None,
 ) -> None:
+    """Ask every query about every image, print the answers and draw them where `out` says; leave with the exit code."""
     from molmo_point.arguments import check_query
     from molmo_point.images import load_image
 
@@ -141,7 +119,7 @@ def _ask(
     if len(found.images) == 1 and not several:
         # Before the model is loaded, which may take minutes.
         load_image(found.images[0].source)
-    asking = Asking(kind, queries, several, timeout_s, as_json, quiet)
+    asking = Asking(kind, queries, several, timeout_s, as_json, quiet, tiles)
     with open_pointer(where, quiet=quiet) as pointer:
         answers = asking.run(pointer, found, outputs)
     code = overall_code(answers)

@@ -47,16 +47,24 @@ def _with_bar(items: Sequence[Item], words: str) -> Iterator[Item]:
 
 
 def bar() -> Progress:
-    """Return a bar on stderr with done/total, time spent and time left; nothing is shown where stderr is no terminal."""
+    """Return a bar on stderr with done/total, rate, time spent and time left; nothing is shown where stderr is no terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:.1f}/s")
 
     console = Console(stderr=True)
     # Results are printed while the bar stands. On the same terminal they must go above it; in a pipe they must stay in the pipe.
@@ -64,6 +72,7 @@ def bar() -> Progress:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        Rate(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

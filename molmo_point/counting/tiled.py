@@ -137,7 +137,7 @@ def combined(looks: Looks) -> Pointing:
 
 def tiles_for(whole: Pointing) -> int:
     """Return how many tiles a first look asks for: by the number of points, and by how close they lie."""
-    by_count = math.ceil(whole.count / POINTS_PER_TILE)
+    by_count = max(1, math.ceil(whole.count / POINTS_PER_TILE))
     if whole.status not in COMPLETE:
         by_count = max(4, by_count)
     spacing = median_spacing(whole)

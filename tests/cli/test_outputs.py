@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from molmo_point.cli.drawn import is_our_drawing
+from molmo_point.drawing_mark import is_our_drawing
 from molmo_point.testing import FakePointer
 
 if TYPE_CHECKING:
