@@ -20,6 +20,7 @@ from benchmarks.report import hardware, table
 from molmo_point.counting.interval import CountCalibration, read_count_calibration
 from molmo_point.evaluate.count_samples import (
     BINS,
+    SHARES,
     CountSample,
     Seams,
     joined_seams,
@@ -31,9 +32,10 @@ from molmo_point.evaluate.count_samples import (
 )
 from molmo_point.evaluate.scores import proportion
 from molmo_point.points import Pointing
+from molmo_point.train.recipe import find_recipe
 
-SHARES = {"counting": 8, "crowds": 4, "crowds-120": 3, "crowds-400": 1}
-"""Images of each test set among those that follow each other: few of those that take long."""
+STYLE = find_recipe("nano").stages[-1].scenes[-1].style
+"""The kinds of things that `nano` was shown."""
 
 
 def collect(path: Path, part: int, parts: int, seconds: float, model: str) -> None:
@@ -48,7 +50,7 @@ def collect(path: Path, part: int, parts: int, seconds: float, model: str) -> No
             continue
         if time.monotonic() > until:
             break
-        write_looks(path, pointer, world, number)
+        write_looks(path, pointer, world, number, STYLE)
 
 
 def _scenes(part: int, parts: int) -> Iterator[tuple[str, int]]:
@@ -70,7 +72,7 @@ def report(paths: Sequence[Path], calibration: CountCalibration | None) -> None:
         for name, answer in (("whole", looks.whole), ("tiles", looks.combined())):
             samples[name].append((sample_of(answer, looks.things), answer))
         if looks.tiles:
-            seams.append(seams_of(scene_of(looks), looks))
+            seams.append(seams_of(scene_of(looks, STYLE), looks))
     for low, high in BINS:
         for name, answers in samples.items():
             of_bin = [(s, a) for s, a in answers if low <= s.things <= high]

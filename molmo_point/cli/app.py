@@ -27,20 +27,18 @@ class Command:
         extra: The optional part of this package that brings what it needs; empty for none.
         packages: Import names, checked before the command runs and told by `--help`; empty where it checks for itself.
         unless_connected: Whether a server (`--connect`) does instead.
-        module: The command whose module registers this one, too; empty for a module of its own.
     """
 
     extra: str = ""
     packages: tuple[str, ...] = ()
     unless_connected: bool = False
-    module: str = ""
 
 
 _ENGINE = ("torch", "safetensors", "tokenizers")
 
 COMMANDS = {
     "point": Command("engine", _ENGINE, unless_connected=True),
-    "count": Command("engine", _ENGINE, unless_connected=True, module="point"),
+    "count": Command("engine", _ENGINE, unless_connected=True),
     "ask": Command("engine", _ENGINE, unless_connected=True),
     "demo": Command("engine", _ENGINE),
     "models": Command(),
@@ -52,6 +50,8 @@ COMMANDS = {
     "keys": Command(),
     "eval": Command("engine", _ENGINE),
     "calibrate-scores": Command("train", (*_ENGINE, "matplotlib")),
+    "calibrate-counts": Command("count", (*_ENGINE, "scipy")),
+    "review": Command("count", ("fastapi", "uvicorn")),
     "train": Command("train", (*_ENGINE, "matplotlib")),
     "bench": Command("engine", _ENGINE),
 }
@@ -70,8 +70,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_globals)
     for name, own in COMMANDS.items():
-        if not own.module:
-            _include(app, name, f"molmo_point.cli.{name.replace('-', '_')}", own.extra)
+        _include(app, name, f"molmo_point.cli.{name.replace('-', '_')}", own.extra)
     for joined in importlib.metadata.entry_points(group=ENTRY_POINTS):
         _include(app, joined.name, joined.module, ",".join(joined.extras))
     return app

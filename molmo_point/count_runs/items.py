@@ -44,10 +44,15 @@ class Item:
     @property
     def drawing(self) -> str:
         """File name of the annotated image: the same in every run, and different for files of one name in different folders."""
-        digest = hashlib.sha1(os.fsencode(self.identity), usedforsecurity=False).hexdigest()[:8]
-        stem = os.fsencode(Path(self.file).stem)[:100].decode("utf-8", "replace")
-        frame = "" if self.frame is None else f"-{self.frame:06}"
-        return f"{stem}-{digest}{frame}.jpg"
+        return drawing_name(self.file, self.identity, self.frame)
+
+
+def drawing_name(file: str, identity: str, frame: int | None) -> str:
+    """Return the file name of an annotated image; the arguments are those of `Item`."""
+    digest = hashlib.sha1(os.fsencode(identity), usedforsecurity=False).hexdigest()[:8]
+    stem = os.fsencode(Path(file).stem)[:100].decode("utf-8", "replace")
+    number = "" if frame is None else f"-{frame:06}"
+    return f"{stem}-{digest}{number}.jpg"
 
 
 def file_item(name: str, source: str, queries: tuple[str, ...]) -> Item:

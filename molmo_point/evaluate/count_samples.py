@@ -17,12 +17,16 @@ from molmo_point.points import Point, Pointing, Status
 if TYPE_CHECKING:
     from molmo_point.engine.local import LocalPointer
     from molmo_point.examples import Example, Region
+    from molmo_point.synthetic.scenes.scene import Style
 
 BINS = ((0, 0), (1, 5), (6, 15), (16, 40), (41, 120), (121, 400))
 """(fewest, most) things of the groups that are reported."""
 
 FIRST = 70_000
 """Number of the first scene, far from those of `molmo-point eval` and of `calibrate-scores`."""
+
+SHARES = {"counting": 8, "crowds": 4, "crowds-120": 3, "crowds-400": 1}
+"""Images of each test set among those that follow each other: few of those that take long."""
 
 QUESTIONS = {"counting": 3, "crowds": 2, "crowds-120": 2, "crowds-400": 1}
 FEWEST = {"counting": 0, "crowds": 0, "crowds-120": 16, "crowds-400": 41}
@@ -98,21 +102,19 @@ def sample_of(answer: Pointing, things: int) -> CountSample:
     )
 
 
-def examples_of(world: str, number: int) -> list[Example]:
-    """Draw a scene of a test set and return the questions about it."""
+def examples_of(world: str, number: int, style: Style) -> list[Example]:
+    """Draw a scene of a test set, of the kinds of things of a style, and return the questions about it."""
     from molmo_point.synthetic.held_out import world_examples
-    from molmo_point.train.recipe import find_recipe
 
-    style = find_recipe("nano").stages[-1].scenes[-1].style
     drawn = world_examples(world, FIRST + number, 1, QUESTIONS[world], style)
     return [example for example in drawn if len(example.regions) >= FEWEST[world]]
 
 
-def write_looks(path: Path, pointer: LocalPointer, world: str, number: int) -> None:
+def write_looks(path: Path, pointer: LocalPointer, world: str, number: int, style: Style) -> None:
     """Ask the questions about a scene, and append a line for each: the looks at the whole image and at its tiles."""
     import numpy as np
 
-    for example in examples_of(world, number):
+    for example in examples_of(world, number, style):
         looks = looks_at(pointer.look(example.query), np.asarray(example.image), "auto")
         line: dict[str, Any] = {
             "world": world,
@@ -144,9 +146,9 @@ def read_looks(paths: Iterable[Path]) -> Iterator[SceneLooks]:
             yield SceneLooks(**one)
 
 
-def scene_of(looks: SceneLooks) -> Example:
+def scene_of(looks: SceneLooks, style: Style) -> Example:
     """Draw the scene again, with the regions that answer."""
-    examples = examples_of(looks.world, looks.number)
+    examples = examples_of(looks.world, looks.number, style)
     return next(example for example in examples if example.query == looks.query)
 
 

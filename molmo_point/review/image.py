@@ -1,0 +1,48 @@
+"""The image of a row as the page shows it."""
+
+from __future__ import annotations
+
+import io
+
+from molmo_point.annotated import LONGEST_SIDE
+from molmo_point.count_runs.journal import Entry
+from molmo_point.errors import ImageError
+from molmo_point.images import Array, load_image
+
+
+def row_image(entry: Entry) -> bytes:
+    """Return the image that was counted as JPEG, at most LONGEST_SIDE pixels wide and high.
+
+    Raises:
+        ImageError: The file is not there any more, or cannot be read.
+    """
+    from PIL import Image
+
+    if entry.identity.startswith("data:"):
+        raise ImageError(f"{entry.file} came from no file: it is not there any more")
+    array = load_image(entry.identity) if entry.frame is None else _frame(entry)
+    image = Image.fromarray(array)
+    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=90)
+    return data.getvalue()
+
+
+def _frame(entry: Entry) -> Array:
+    """Decode a video up to a frame: what seeking shows differs from format to format."""
+    import cv2
+
+    capture = cv2.VideoCapture(entry.identity)
+    try:
+        for _ in range(entry.frame or 0):
+            if not capture.grab():
+                break
+        good, image = capture.read()
+    finally:
+        capture.release()
+    if not good:
+        raise ImageError(
+            f"frame {entry.frame} of {entry.file} cannot be read: is the video still there?"
+        )
+    array: Array = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return array
