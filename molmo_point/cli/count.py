@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -161,7 +162,7 @@ def count(
 def _split(words: list[str], query: list[str] | None) -> tuple[list[str], list[str]]:
     """Return inputs and queries; the queries of tables stand in the tables."""
     if not query and all(names_picture(word) or is_list(word) for word in words):
-        tables = [word for word in words if is_table_name(word) and Path(word).is_file()]
+        tables = [word for word in words if is_table_name(word) and os.path.isfile(word)]
         if tables:
             return list(words), []
     return split_arguments(words, query or (), "query")
@@ -170,7 +171,7 @@ def _split(words: list[str], query: list[str] | None) -> tuple[list[str], list[s
 def _several(named: list[str], queries: list[str]) -> bool:
     """Whether a set is asked for: more than one word or query, a folder or a pattern."""
     one_file = len(named) == 1 and (
-        named[0] == "-" or named[0].startswith("data:") or Path(named[0]).is_file()
+        named[0] == "-" or named[0].startswith("data:") or os.path.isfile(named[0])
     )
     return not one_file or len(queries) > 1
 

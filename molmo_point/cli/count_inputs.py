@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,13 +80,13 @@ def is_special(word: str) -> bool:
     """Whether a word names what only a run into a folder takes: a table, a list or a video."""
     from molmo_point.count_runs.videos import is_video
 
-    is_file = Path(word).is_file()
+    is_file = os.path.isfile(word)
     return is_list(word) or (is_file and (is_table_name(word) or is_video(word)))
 
 
 def is_list(word: str) -> bool:
     """Whether a word is @FILE, a list of paths."""
-    return word.startswith("@") and not Path(word).exists()
+    return word.startswith("@") and not os.path.exists(word)
 
 
 def is_table_name(word: str) -> bool:
@@ -114,11 +115,11 @@ def collect_counting(
         if is_list(word):
             for line in _lines(word[1:]):
                 _add_file(found, line)
-        elif Path(word).is_file() and is_table_name(word):
+        elif os.path.isfile(word) and is_table_name(word):
             found.parts += table_items(
                 word, queries, image_column=columns.image, query_column=columns.query
             )
-        elif Path(word).is_file() and is_video(word):
+        elif os.path.isfile(word) and is_video(word):
             _add_file(found, word)
         else:
             _add_images(found, word, recursive)
@@ -151,7 +152,7 @@ def _add_file(found: Counting, path: str) -> None:
 
     name = printable(path)
     queries = _needed(found.queries, name)
-    if not (is_video(path) and Path(path).is_file()):
+    if not (is_video(path) and os.path.isfile(path)):
         found.parts.append(file_item(name, path, queries))
         return
     if found.every is None:

@@ -131,7 +131,11 @@ class CountRun:
         try:
             journal.sort(rows.keys)
             write_results(self.folder, rows.entries())
-            sheets = write_sheets(self.folder, rows.drawings) if self.drawings else []
+            sheets = (
+                write_sheets(self.folder, rows.drawings)
+                if self.drawings and not rows.undrawn
+                else []
+            )
         except OSError as error:
             complain(
                 f"the tables in {self.folder} cannot be written: {error.strerror or error}; {len(journal)} answers are kept in "

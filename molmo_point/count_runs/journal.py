@@ -85,7 +85,7 @@ class Entry:
         Raises:
             ValueError: It is none.
         """
-        fields = json.loads(line)
+        fields = json.loads(line.decode("utf-8", "surrogateescape"))
         if not isinstance(fields, dict):
             raise ValueError("expected an object")
         try:
@@ -121,16 +121,20 @@ class Journal:
         self._places: dict[Key, tuple[int, int]] = {}
         self._settings: dict[str, object] = json.loads(json.dumps(settings))
         self._refuse_foreign()
+        self._lock: int | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = lock_folder(folder)
             self.confirm({})
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        except OSError as error:
+            self._read()
+        except (OSError, UsageError) as error:
+            self._unlock()
+            if isinstance(error, UsageError):
+                raise
             raise RunStopped(
                 f"the folder {folder} cannot be written: {error.strerror or error}; give another with --out"
             ) from error
-        self._read()
 
     @property
     def path(self) -> Path:
@@ -215,14 +219,18 @@ class Journal:
     def close(self) -> None:
         """Close the file and let others write to the folder."""
         os.close(self._file)
-        if self._lock is not None:
-            os.close(self._lock)
+        self._unlock()
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _write(self, data: bytes, start: int) -> None:
         try:

@@ -97,9 +97,11 @@ def looks_at(look: Look, array: Array, tiles: Tiles, *, timeout_s: float | None 
     full = Tile(0, 0, array.shape[1], array.shape[0])
     size = (full.width, full.height)
     boxes = _tiles(full, tiles) if isinstance(tiles, int) else []
-    whole, *answers = ask([full, *boxes])
-    if not boxes:
-        boxes = _tiles(full, tiles_for(whole))
+    if len(boxes) > 1:
+        whole, *answers = ask([full, *boxes])
+    else:
+        (whole,) = ask([full])
+        boxes = boxes or _tiles(full, tiles_for(whole))
         if len(boxes) == 1:
             return Looks(whole, (1, 1), (), 1, time.perf_counter() - start)
         answers = ask(boxes)

@@ -53,25 +53,25 @@ def build_app(review: Review) -> FastAPI:
 
     @app.get("/api/rows")
     def rows() -> JSONResponse:
-        lines = [review.line(number) for number in range(len(review.entries))]
+        lines = [review.line(row_id) for row_id in review.entries]
         return JSONResponse({"folder": review.folder.name, "rows": lines})
 
-    @app.get("/api/rows/{number}")
-    def row(number: int) -> JSONResponse:
-        _known(review, number)
-        return JSONResponse(review.row(number))
+    @app.get("/api/rows/{row_id}")
+    def row(row_id: str) -> JSONResponse:
+        _known(review, row_id)
+        return JSONResponse(review.row(row_id))
 
-    @app.put("/api/rows/{number}")
-    def save(number: int, correction: Correction) -> JSONResponse:
-        _known(review, number)
-        review.corrections.add(review.entries[number].key, correction)
-        return JSONResponse(review.line(number))
+    @app.put("/api/rows/{row_id}")
+    def save(row_id: str, correction: Correction) -> JSONResponse:
+        _known(review, row_id)
+        review.corrections.add(review.entries[row_id].key, correction)
+        return JSONResponse(review.line(row_id))
 
-    @app.get("/api/rows/{number}/image")
-    def image(number: int) -> Response:
-        _known(review, number)
+    @app.get("/api/rows/{row_id}/image")
+    def image(row_id: str) -> Response:
+        _known(review, row_id)
         try:
-            data = row_image(review.entries[number])
+            data = row_image(review.entries[row_id])
         except ImageError as error:
             raise HTTPException(404, str(error)) from error
         return Response(data, media_type="image/jpeg")
@@ -99,6 +99,6 @@ def build_app(review: Review) -> FastAPI:
     return app
 
 
-def _known(review: Review, number: int) -> None:
-    if not 0 <= number < len(review.entries):
-        raise HTTPException(404, f"expected a row from 0 to {len(review.entries) - 1}")
+def _known(review: Review, row_id: str) -> None:
+    if row_id not in review.entries:
+        raise HTTPException(404, "there is no such row: reload the page")

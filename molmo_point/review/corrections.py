@@ -94,7 +94,7 @@ class Corrections:
     def _read(self) -> None:
         for line in self.path.read_bytes().split(b"\n"):
             with contextlib.suppress(ValueError, ValidationError, LookupError, TypeError):
-                record = json.loads(line)
+                record = json.loads(line.decode("utf-8", "surrogateescape"))
                 identity, frame, query = record.pop("row")
                 self._newest[(identity, frame, query)] = Correction.model_validate(record)
 

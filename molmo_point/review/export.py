@@ -58,7 +58,7 @@ def _csv(review: Review) -> Files:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COUNTS, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    for entry in review.entries:
+    for entry in review.entries.values():
         correction = review.correction(entry)
         row: dict[str, Any] = dict.fromkeys(COUNTS) | row_of(entry)
         if correction is not None:
@@ -82,9 +82,9 @@ def _coco(review: Review) -> Files:
 
 def _yolo(review: Review) -> Files:
     """Label files of YOLO pose: class, box, and one visible keypoint for each point; 0-1 of the image."""
-    queries = list(dict.fromkeys(entry.query for entry in review.entries))
+    queries = list(dict.fromkeys(entry.query for entry in review.entries.values()))
     lines: dict[str, list[str]] = {}
-    for entry in review.entries:
+    for entry in review.entries.values():
         pointing = review.pointing(entry)
         if pointing is None:
             continue
@@ -99,7 +99,7 @@ def _yolo(review: Review) -> Files:
     names = "".join(f"  {number}: {json.dumps(query)}\n" for number, query in enumerate(queries))
     settings = f"path: .\ntrain: images\nval: images\nkpt_shape: [1, 3]\nnames:\n{names}"
     sources = "".join(
-        f"{_stem(entry)}\t{_name(entry)}\n" for entry in review.entries if entry.pointing
+        f"{_stem(entry)}\t{_name(entry)}\n" for entry in review.entries.values() if entry.pointing
     )
     labels = {name: "".join(content) for name, content in lines.items()}
     return {"data.yaml": settings, "images.tsv": sources, **labels}
@@ -107,12 +107,12 @@ def _yolo(review: Review) -> Files:
 
 def _label_studio(review: Review) -> Files:
     tasks = []
-    for entry in review.entries:
-        if entry.pointing is None:
-            continue
-        task = to_label_studio(entry.pointing, _name(entry))
+    for entry in review.entries.values():
         corrected = review.pointing(entry)
-        if review.correction(entry) is not None and corrected is not None:
+        if corrected is None:
+            continue
+        task = to_label_studio(entry.pointing or corrected, _name(entry))
+        if review.correction(entry) is not None:
             regions = to_label_studio(corrected, _name(entry))["predictions"][0]["result"]
             task["annotations"] = [{"result": regions, "was_cancelled": False}]
         tasks.append(task)
@@ -122,7 +122,7 @@ def _label_studio(review: Review) -> Files:
 def _fiftyone(review: Review) -> Files:
     """A data set that `fiftyone.Dataset.from_dir(..., dataset_type=fiftyone.types.FiftyOneDataset)` reads."""
     samples: dict[str, dict[str, Any]] = {}
-    for entry in review.entries:
+    for entry in review.entries.values():
         pointing = review.pointing(entry)
         if pointing is None:
             continue
@@ -151,7 +151,7 @@ def _answers(review: Review) -> list[tuple[str, Pointing]]:
     """Name and points of every row that has an answer."""
     return [
         (_name(entry), pointing)
-        for entry in review.entries
+        for entry in review.entries.values()
         if (pointing := review.pointing(entry)) is not None
     ]
 

@@ -18,14 +18,23 @@ def row_image(entry: Entry) -> bytes:
     """
     from PIL import Image
 
-    if entry.identity.startswith("data:"):
-        raise ImageError(f"{entry.file} came from no file: it is not there any more")
-    array = load_image(entry.identity) if entry.frame is None else _frame(entry)
-    image = Image.fromarray(array)
+    image = Image.fromarray(_array(entry))
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
     data = io.BytesIO()
     image.save(data, "JPEG", quality=90)
     return data.getvalue()
+
+
+def image_size(entry: Entry) -> tuple[int, int]:
+    """Return (width, height) in pixels of the image that was counted. Raises as `row_image`."""
+    height, width = _array(entry).shape[:2]
+    return width, height
+
+
+def _array(entry: Entry) -> Array:
+    if entry.identity.startswith("data:"):
+        raise ImageError(f"{entry.file} came from no file: it is not there any more")
+    return load_image(entry.identity) if entry.frame is None else _frame(entry)
 
 
 def _frame(entry: Entry) -> Array:

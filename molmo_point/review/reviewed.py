@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from molmo_point.count_runs.journal import Entry, read_run
 from molmo_point.count_runs.results import row_of
 from molmo_point.points import Point, Pointing, Status
 from molmo_point.review.corrections import Correction, Corrections, MarkedPoint
+from molmo_point.review.image import image_size
 
 MOVED = 0.002
 """A point counts as moved when it is farther than this from where the model put it, as a share of the image's side."""
@@ -23,13 +26,16 @@ class Review:
     Args:
         folder: Of the run.
 
+    Attributes:
+        entries: The rows by their ids, in their order.
+
     Raises:
         UsageError: The folder holds no run.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.entries = read_run(folder)
+        self.entries = {row_id(entry): entry for entry in read_run(folder)}
         self.corrections = Corrections(folder)
 
     def correction(self, entry: Entry) -> Correction | None:
@@ -45,22 +51,23 @@ class Review:
             MarkedPoint(x=point.x, y=point.y, origin=point.index) for point in _model_points(entry)
         ]
 
-    def line(self, number: int) -> dict[str, Any]:
+    def line(self, row_id: str) -> dict[str, Any]:
         """Return what the list of the page shows of a row."""
-        entry = self.entries[number]
+        entry = self.entries[row_id]
         row = row_of(entry)
         correction = self.correction(entry)
         return {
+            "id": row_id,
             **{name: row[name] for name in ("file", "frame", "query", "count", "low", "high", "status", "agreement", "error")},
             "corrected": None if correction is None else len(correction.points),
             "accepted": correction is not None and correction.accepted,
         }  # fmt: skip
 
-    def row(self, number: int) -> dict[str, Any]:
+    def row(self, row_id: str) -> dict[str, Any]:
         """Return a row with the model's points and those that stand."""
-        entry = self.entries[number]
+        entry = self.entries[row_id]
         return {
-            **self.line(number),
+            **self.line(row_id),
             "model": [
                 {"x": point.x, "y": point.y, "score": point.score}
                 for point in _model_points(entry)
@@ -70,9 +77,10 @@ class Review:
 
     def pointing(self, entry: Entry) -> Pointing | None:
         """Return the answer with the points that stand; None for a row without an answer that nobody corrected."""
-        answer, correction = entry.pointing, self.correction(entry)
-        if correction is None or answer is None:
-            return answer
+        correction = self.correction(entry)
+        if correction is None:
+            return entry.pointing
+        answer = entry.pointing or _blank(entry)
         points = []
         for index, marked in enumerate(correction.points):
             known = marked.origin is not None and marked.origin < len(answer.points)
@@ -114,7 +122,7 @@ def agreement(review: Review) -> Agreement:
     """Compare the model's answers with the accepted rows."""
     accepted = [
         (entry, correction)
-        for entry in review.entries
+        for entry in review.entries.values()
         if (correction := review.correction(entry)) is not None and correction.accepted
     ]
     errors: list[int] = []
@@ -145,6 +153,18 @@ def agreement(review: Review) -> Agreement:
         deleted=deleted,
         moved=moved,
     )
+
+
+def row_id(entry: Entry) -> str:
+    """Return a row's name in addresses: the same whenever the run is read."""
+    text = json.dumps(entry.key, ensure_ascii=True)
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:16]
+
+
+def _blank(entry: Entry) -> Pointing:
+    """An answer without points, for a row that the model did not answer and a person did."""
+    size = image_size(entry)
+    return Pointing(query=entry.query, status=Status.NOT_FOUND, image_size=size)
 
 
 def _is_moved(point: MarkedPoint, model: Sequence[Point]) -> bool:

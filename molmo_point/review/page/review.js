@@ -20,15 +20,16 @@ async function json(address) {
 
 async function open(number) {
   rows.mark(number);
-  const row = await json(`api/rows/${number}`);
+  const { id } = rows.rows[number];
+  const row = await json(`api/rows/${id}`);
   if (rows.current !== number) return;
-  const kept = saver.pending(number);
-  current = { number, row, accepted: kept ? kept.accepted : row.accepted };
+  const kept = saver.pending(id);
+  current = { id, row, broken: false, accepted: kept ? kept.accepted : row.accepted };
   points.fill(kept ? kept.points : row.points);
   zoom = 1;
   $("problem").hidden = true;
   $("sheet").hidden = false;
-  $("image").src = `api/rows/${number}/image`;
+  $("image").src = `api/rows/${id}/image`;
   describe();
   $("stage").focus({ preventScroll: true });
 }
@@ -46,7 +47,7 @@ function save(accepted) {
   if (!current) return;
   current.accepted = accepted;
   describe();
-  saver.save(current.number, points.points, accepted);
+  saver.save(current.id, points.points, accepted);
 }
 
 function step(by) {
@@ -55,7 +56,8 @@ function step(by) {
 }
 
 function accept() {
-  save(true);
+  // What cannot be seen cannot be accepted.
+  if (current && !current.broken) save(true);
   step(1);
 }
 
@@ -88,9 +90,10 @@ function enlarge(factor) {
 
 $("image").addEventListener("load", fit);
 $("image").addEventListener("error", () => {
+  if (current) current.broken = true;
   $("sheet").hidden = true;
   $("problem").hidden = false;
-  $("problem").textContent = "The image cannot be shown: it is not there any more, or is damaged. Its points are kept.";
+  $("problem").textContent = "The image cannot be shown: it is not there any more, or is damaged. Its points stay as they are.";
 });
 addEventListener("resize", fit);
 addEventListener("beforeunload", (event) => { if (saver && saver.waiting.size) event.preventDefault(); });
@@ -127,8 +130,8 @@ rows.fill(found.rows);
 saver = new Saver(found.folder, (state, words) => {
   $("saved").className = state === "saved" ? "" : state;
   $("saved").textContent = words;
-}, (number, line) => {
-  rows.update(number, line);
+}, (line) => {
+  rows.update(line);
   agree();
 });
 await agree();

@@ -49,7 +49,9 @@ export class Rows {
     mark.textContent = row.accepted ? "✓ accepted" : row.status === "error" ? "error" : FILTERS.check(row) ? "check" : "";
   }
 
-  update(number, row) {
+  update(row) {
+    const number = this.rows.findIndex((one) => one.id === row.id);
+    if (number < 0) return;
     this.rows[number] = row;
     this.write(this.list.children[number], row);
   }
