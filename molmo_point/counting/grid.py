@@ -10,6 +10,9 @@ Size = tuple[int, int]
 OVERLAP = 0.25
 """Share of a tile's side that it has in common with its neighbour: a thing up to that size is whole in one of the two."""
 
+MOST_ASPECT = 1.5
+"""Largest ratio of the sides that tiles aim at."""
+
 SMALLEST_SIDE = 48
 """Pixels. Tiles are not made smaller: enlarging them shows the model nothing new."""
 
@@ -33,13 +36,17 @@ class Tile:
 
 
 def shape_for(size: Size, tiles: int) -> tuple[int, int]:
-    """Return (columns, rows) of at least `tiles` tiles that are as square as possible, with few to spare."""
+    """Return (columns, rows) of at least `tiles` tiles in the shape of photographs: that of the image, within MOST_ASPECT.
+
+    A model points less exactly in images of a shape that it was seldom shown.
+    """
     width, height = size
+    usual = min(max(width / height, 1 / MOST_ASPECT), MOST_ASPECT)
 
     def cost(shape: tuple[int, int]) -> float:
         columns, rows = shape
         aspect = (width / columns) / (height / rows)
-        return abs(math.log(aspect)) + (columns * rows - tiles) / tiles
+        return 2 * abs(math.log(aspect / usual)) + (columns * rows - tiles) / tiles
 
     shapes = [(columns, math.ceil(tiles / columns)) for columns in range(1, tiles + 1)]
     return min(shapes, key=cost)

@@ -5,9 +5,8 @@ difference under the sum of their covariances is compared with the density of th
 those before it, the assignment with the largest sum of log likelihood ratios is chosen (linear sum assignment), so no radius is
 fixed and no point has two partners.
 
-A tile's edge cuts things. A point closer to an inner edge than a quarter of a thing shows less than half of one, which the
-neighbour sees whole: it is left out. Up to half a thing from the edge the point is the centre of what is visible, and its
-covariance grows by the offset that this may have.
+A tile's edge cuts things. Up to half a thing from an inner edge a point is the centre of what is visible of it, and its
+covariance grows by the offset that this may have; the neighbour sees that thing whole.
 """
 
 from __future__ import annotations
@@ -29,8 +28,13 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 UNKNOWN_DEVIATION = 0.01
 """Standard deviation of a point without covariance, as a share of its tile's side."""
 
-LEAST_DEVIATION = 0.004
-"""Smallest standard deviation, as a share of the tile's side: half a percent is what a tile's answer is rounded to."""
+SLACK = 0.04
+"""Added to a point's standard deviation, as a share of its tile's side: two looks at one thing differ by more than either
+covariance says, since covariances are calibrated on whole images. Measured with `nano` (docs/counting.md)."""
+
+
+LEAST = np.diag([1e-6, 1e-6])
+"""Pixels squared, added to covariances before they are inverted: one may be singular."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,14 @@ class SeenPoint:
         point: As the tile's answer holds it.
         position: (x, y) in continuous pixels [2].
         covariance: In pixels squared [2, 2].
+        slack: Added to it where it is compared with points of other tiles [2, 2].
         density: Things per square pixel in its tile.
     """
 
     point: Point
     position: Floats
     covariance: Floats
+    slack: Floats
     density: float
 
 
@@ -103,9 +109,8 @@ def same_things(first: Sequence[SeenPoint], second: Sequence[SeenPoint]) -> list
 def _log_ratios(first: Sequence[SeenPoint], second: Sequence[SeenPoint]) -> Floats:
     """Log likelihood ratio of "one thing" against "two things" for each pair [N, M]."""
     difference = np.array([one.position for one in first])[:, None] - [o.position for o in second]
-    covariance = np.array([one.covariance for one in first])[:, None] + [
-        o.covariance for o in second
-    ]
+    spreads = [np.array([one.covariance + one.slack for one in side]) for side in (first, second)]
+    covariance = spreads[0][:, None] + spreads[1]
     xx, xy, yy = covariance[..., 0, 0], covariance[..., 0, 1], covariance[..., 1, 1]
     determinant = xx * yy - xy * xy
     x, y = difference[..., 0], difference[..., 1]
@@ -117,25 +122,24 @@ def _log_ratios(first: Sequence[SeenPoint], second: Sequence[SeenPoint]) -> Floa
 
 
 def _in_image(tile: Tile, answer: Pointing, size: Size) -> list[SeenPoint]:
-    """Return the points of one tile in pixels of the whole image, without those of things that its edge cuts in half."""
+    """Return the points of one tile in pixels of the whole image."""
     density = max(1, answer.count) / (tile.width * tile.height)
     side = np.array([tile.width, tile.height], float)
     spacing = (median_spacing(answer) or 1.0) * side.max()
     # A thing larger than the overlap is whole in no tile; nothing is assumed to be.
     half = 0.5 * np.minimum(spacing, OVERLAP * side)
+    slack = np.diag((SLACK * side) ** 2)
     seen = []
     for point in answer.points:
         position = np.array([tile.left, tile.top]) + side * [point.x, point.y]
         inside = _distance_to_inner_edge(position, tile, size)
-        if (inside < half / 2).any():
-            continue
         covariance = np.diag((UNKNOWN_DEVIATION * side) ** 2)
         if point.covariance is not None:
             xx, xy, yy = point.covariance
             covariance = np.array([[xx, xy], [xy, yy]]) * np.outer(side, side)
-            covariance += np.diag((LEAST_DEVIATION * side) ** 2)
-        covariance += np.diag(np.maximum(half - inside, 0.0) ** 2)
-        seen.append(SeenPoint(point, position, covariance, density))
+        # Two standard deviations of what an edge may hide.
+        covariance += np.diag((np.maximum(half - inside, 0.0) / 2) ** 2)
+        seen.append(SeenPoint(point, position, covariance, slack, density))
     return seen
 
 
@@ -152,12 +156,13 @@ def _distance_to_inner_edge(position: Floats, tile: Tile, size: Size) -> Floats:
 
 def _fused(first: SeenPoint, second: SeenPoint) -> SeenPoint:
     """One thing seen twice: the mean weighted by precision, its covariance, and the higher score."""
-    precisions = np.linalg.inv(first.covariance), np.linalg.inv(second.covariance)
+    precisions = [np.linalg.inv(one.covariance + LEAST) for one in (first, second)]
     covariance = np.linalg.inv(precisions[0] + precisions[1])
     position = covariance @ (precisions[0] @ first.position + precisions[1] @ second.position)
     scores = [one.point.score for one in (first, second) if one.point.score is not None]
     point = first.point.model_copy(update={"score": max(scores, default=None)})
-    return SeenPoint(point, position, covariance, max(first.density, second.density))
+    density = max(first.density, second.density)
+    return SeenPoint(point, position, covariance, first.slack, density)
 
 
 def _in_norm(seen: SeenPoint, size: Size, index: int) -> Point:

@@ -20,6 +20,10 @@ async function json(address) {
 
 async function open(number) {
   rows.mark(number);
+  // Until the row is here, keys and clicks must not change the one before.
+  current = null;
+  points.fill([]);
+  $("sheet").hidden = true;
   const { id } = rows.rows[number];
   const row = await json(`api/rows/${id}`);
   if (rows.current !== number) return;
@@ -56,8 +60,9 @@ function step(by) {
 }
 
 function accept() {
+  if (!current) return;
   // What cannot be seen cannot be accepted.
-  if (current && !current.broken) save(true);
+  if (!current.broken) save(true);
   step(1);
 }
 
@@ -112,6 +117,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 for (const [name, act] of Object.entries(ACTIONS)) $(name).addEventListener("click", act);
 addEventListener("keydown", (event) => {
   if (event.target.closest("select, a, button") && ["Enter", " ", "ArrowUp", "ArrowDown"].includes(event.key)) return;
+  if (!current && !["j", "k", "n", "p"].includes(event.key)) return;
   const undo = (event.ctrlKey || event.metaKey) && event.key === "z";
   if (!undo && (event.ctrlKey || event.metaKey || event.altKey)) return;
   if (undo) points.undo();
