@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +12,9 @@ from molmo_point.atomic_write import write_atomic
 from molmo_point.cli.progress import progress
 
 if TYPE_CHECKING:
-    from molmo_point.counting.interval import CountModel
     from molmo_point.evaluate.count_samples import CountSample
+
+Halves = tuple[list["CountSample"], list["CountSample"]]
 
 ANSWERS = "count_answers.jsonl"
 
@@ -40,42 +40,58 @@ def calibrate_counts(
         typer.Option("--out", "-o", help="Folder for count_calibration.json and the answers."),
     ] = Path(),
 ) -> None:
-    """Fit the 90 % intervals of counts on half of the held-out scenes, and measure them on the other half.
+    """Fit the 90 % intervals of counts on held-out scenes; each half is measured with what was fitted on the other.
 
     Put count_calibration.json beside the checkpoint's weights and its calibration.json, whose scores it uses. Answers are kept in
     count_answers.jsonl: the same command asks only what was not asked before.
     """
     from molmo_point.counting.interval import FILE, CountCalibration
     from molmo_point.evaluate.count_samples import SHARES, read_looks, sample_of
-    from molmo_point.evaluate.fit_counts import MIN_SAMPLES, fit_counts
+    from molmo_point.evaluate.fit_counts import fit_counts
 
     out.mkdir(parents=True, exist_ok=True)
     paths = list(answers or [])
     if images:
         _ask(model, images, out / ANSWERS)
         paths.append(out / ANSWERS)
-    halves: dict[bool, tuple[list[CountSample], list[CountSample]]] = {
-        False: ([], []),
-        True: ([], []),
-    }
+    whole: Halves = ([], [])
+    tiled: Halves = ([], [])
     scenes = set()
     for looks in read_looks(paths):
         scenes.add((looks.world, looks.number))
+        # By scene: questions about one image belong together. Parts of `collect` are by the lowest bit.
         half = looks.number // 2 % 2
-        halves[False][half].append(sample_of(looks.whole, looks.things))
-        tiled = sample_of(looks.combined(), looks.things)
-        if tiled.tiled:
-            halves[True][half].append(tiled)
-    whole = fit_counts(halves[False][0])
-    enough = sum(sample.complete for sample in halves[True][0]) >= MIN_SAMPLES
-    tiles = fit_counts(halves[True][0]) if enough else None
-    asked = ", ".join(SHARES)
+        whole[half].append(sample_of(looks.whole, looks.things))
+        sample = sample_of(looks.combined(), looks.things)
+        if sample.tiled:
+            tiled[half].append(sample)
+    typer.echo("| looks | things | 90 % intervals hold | mean width |\n|---|---|---|---|")
+    _measure("whole image", whole)
+    enough = _measure("tiles", tiled)
     calibration = CountCalibration(
-        whole=whole, tiles=tiles, measured_on=f"half of {len(scenes)} drawn scenes of {asked}"
+        whole=fit_counts([*whole[0], *whole[1]]),
+        tiles=fit_counts([*tiled[0], *tiled[1]]) if enough else None,
+        measured_on=f"{len(scenes)} drawn scenes of {', '.join(SHARES)}",
     )
     write_atomic(out / FILE, calibration.model_dump_json(indent=1) + "\n")
-    _print(whole, tiles, halves[False][1], halves[True][1])
     sys.stderr.write(f"written: {out / FILE}\n")
+
+
+def _measure(name: str, halves: Halves) -> bool:
+    """Print how often intervals hold on the half that they were not fitted on; return whether there were enough answers."""
+    from molmo_point.evaluate.fit_counts import MIN_SAMPLES, coverage, fit_counts, held_out
+
+    if min(sum(sample.complete for sample in half) for half in halves) < MIN_SAMPLES:
+        sys.stderr.write(
+            f"{name}: fewer than {MIN_SAMPLES} complete answers in a half: not fitted\n"
+        )
+        return False
+    models = [fit_counts(half) for half in halves]
+    for group in coverage(held_out(models, halves)):
+        typer.echo(
+            f"| {name} | {group.fewest}-{group.most} | {group.inside} | {group.width:.1f} |"
+        )
+    return True
 
 
 def _ask(model: str, images: int, path: Path) -> None:
@@ -97,19 +113,3 @@ def _ask(model: str, images: int, path: Path) -> None:
     pointer = load(model)
     for world, number in progress(scenes, "scenes", quiet=False):
         write_looks(path, pointer, world, number, style)
-
-
-def _print(
-    whole: CountModel,
-    tiles: CountModel | None,
-    of_whole: Sequence[CountSample],
-    of_tiles: Sequence[CountSample],
-) -> None:
-    from molmo_point.evaluate.fit_counts import coverage
-
-    typer.echo("| looks | things | 90 % intervals hold | mean width |\n|---|---|---|---|")
-    for name, model, samples in (("whole image", whole, of_whole), ("tiles", tiles, of_tiles)):
-        for group in coverage(model, samples) if model is not None else ():
-            typer.echo(
-                f"| {name} | {group.fewest}-{group.most} | {group.inside} | {group.width:.1f} |"
-            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from molmo_point.evaluate.count_samples import BINS, CountSample
 from molmo_point.evaluate.scores import Proportion, proportion
 from molmo_point.install import import_failure
 
-MIN_SAMPLES = 40
+MIN_SAMPLES = 30
 """Complete answers that a fit needs."""
 
 PRIOR = np.array([0.0, 1.0, 0.0, -2.0, 0.5, 0.0, 1.0])
@@ -71,20 +71,38 @@ def fit_counts(samples: Sequence[CountSample]) -> CountModel:
     return _levelled(_model(found.x), known)
 
 
-def coverage(model: CountModel, samples: Sequence[CountSample]) -> list[Coverage]:
-    """Return how often the intervals of complete answers hold, by true number of things; groups without answers are left out."""
+Judged = tuple[int, tuple[int, int]]
+"""A true number, and an interval for it."""
+
+
+def judged(model: CountModel, samples: Iterable[CountSample]) -> list[Judged]:
+    """Return the intervals of complete answers, with the true numbers."""
+    return [
+        (sample.things, model.interval(sample.scores, sample.spacing))
+        for sample in samples
+        if sample.complete
+    ]
+
+
+def held_out(
+    models: Sequence[CountModel], halves: Sequence[Sequence[CountSample]]
+) -> list[Judged]:
+    """Return the intervals of two halves, each of the model that was fitted on the other one."""
+    return [*judged(models[0], halves[1]), *judged(models[1], halves[0])]
+
+
+def coverage(answers: Sequence[Judged]) -> list[Coverage]:
+    """Return how often intervals hold, by true number of things, at last of all; groups without answers are left out."""
     found = []
     for fewest, most in (*BINS, (0, BINS[-1][1])):
-        known = [s for s in samples if s.complete and fewest <= s.things <= most]
+        known = [
+            (things, (low, high)) for things, (low, high) in answers if fewest <= things <= most
+        ]
         if not known:
             continue
-        intervals = [model.interval(sample.scores, sample.spacing) for sample in known]
-        inside = [
-            low <= sample.things <= high
-            for sample, (low, high) in zip(known, intervals, strict=True)
-        ]
-        width = float(np.mean([high - low for low, high in intervals]))
-        found.append(Coverage(fewest, most, proportion(sum(inside), len(inside)), width))
+        inside = sum(low <= things <= high for things, (low, high) in known)
+        width = float(np.mean([high - low for _, (low, high) in known]))
+        found.append(Coverage(fewest, most, proportion(inside, len(known)), width))
     return found
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
+
 from molmo_point.annotated import LONGEST_SIDE
 from molmo_point.count_runs.journal import Entry
 from molmo_point.errors import ImageError
@@ -53,5 +55,4 @@ def _frame(entry: Entry) -> Array:
         raise ImageError(
             f"frame {entry.frame} of {entry.file} cannot be read: is the video still there?"
         )
-    array: Array = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return array
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
