@@ -114,6 +114,7 @@ class Asking:
             if not isinstance(failure, OF_ONE_REQUEST):
                 raise failure
             yield Answer(image.name, query, error=failure)
+
     def _ask(self, pointer: Pointer, image: InputImage, words: str) -> Pointing:
         if self.kind == "point":
             return pointer.point(image.source, words, timeout_s=self.timeout_s)

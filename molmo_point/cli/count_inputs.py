@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from molmo_point.cli.inputs import CollectedImages, InputImage, collect_images, printable, videos_in
+from molmo_point.cli.inputs import (
+    CollectedImages,
+    InputImage,
+    collect_images,
+    printable,
+    videos_in,
+)
 from molmo_point.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
@@ -136,9 +142,7 @@ def _add_images(found: Counting, word: str, recursive: bool) -> None:
         if not videos:
             raise
         images = CollectedImages()
-    found.parts += [
-        _item(image, _needed(found.queries, image.name)) for image in images.images
-    ]
+    found.parts += [_item(image, _needed(found.queries, image.name)) for image in images.images]
     for path in videos:
         _add_file(found, path)
     found.skipped += [

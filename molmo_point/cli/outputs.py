@@ -92,9 +92,7 @@ class AnnotatedOutputs:
             raise UsageError(f"expected --out to end with {', '.join(FORMATS)}, got {path.name!r}")
         for image in images:
             if image.path is not None and path.exists() and path.samefile(image.path):
-                raise UsageError(
-                    f"--out {path} would replace the image itself: give another name"
-                )
+                raise UsageError(f"--out {path} would replace the image itself: give another name")
         if path.exists() and not self._overwrite and not is_our_drawing(path):
             raise UsageError(
                 f"--out {path} exists and is no drawing of molmo-point: give another name, or add --overwrite"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from molmo_point.arguments import check_request
+from molmo_point.counting.tiled import count_in_tiles
 from molmo_point.errors import Busy, PointError
-from molmo_point.pointer import ImageLike, all_or_error
+from molmo_point.images import Array
+from molmo_point.pointer import ImageLike, Tiles, all_or_error
 from molmo_point.points import Pointing
 
 MAX_IN_FLIGHT = 8
@@ -48,6 +50,18 @@ def ask_many(
             for future in futures:
                 future.cancel()
     return all_or_error(results)
+
+
+def count_tiles(
+    count: Ask, image: ImageLike, query: str, tiles: Tiles, timeout_s: float
+) -> Pointing:
+    """Return the count of an image in tiles that are cut here and asked about side by side, within `timeout_s` seconds."""
+
+    def look(images: Sequence[Array], left_s: float | None) -> list[Pointing]:
+        left_s = timeout_s if left_s is None else left_s
+        return ask_many(count, [(array, query) for array in images], left_s)
+
+    return count_in_tiles(look, image, tiles, timeout_s=timeout_s)
 
 
 def _ask_with_retry(ask_one: Ask, image: ImageLike, query: str, until: float) -> Pointing:

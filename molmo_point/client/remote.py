@@ -18,7 +18,7 @@ from molmo_point.arguments import (
     check_timeout,
 )
 from molmo_point.client.cancellation import CancellableStream, CancelToken
-from molmo_point.client.many import ask_many
+from molmo_point.client.many import ask_many, count_tiles
 from molmo_point.client.per_process import PerProcess
 from molmo_point.client.remote_view import RemoteView
 from molmo_point.client.replies import (
@@ -30,7 +30,7 @@ from molmo_point.client.replies import (
     last_reply,
 )
 from molmo_point.client.transport import Replies, Transport, check_wait
-from molmo_point.counting.tiled import check_tiles, count_in_tiles
+from molmo_point.counting.tiled import check_tiles
 from molmo_point.defaults import (
     CALL_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
@@ -39,7 +39,6 @@ from molmo_point.defaults import (
     UNLIMITED_TIMEOUT_S,
 )
 from molmo_point.errors import Cancelled, ImageError, UsageError
-from molmo_point.images import Array
 from molmo_point.pointer import ImageLike, Tiles
 from molmo_point.points import Point, Pointing, Text
 from molmo_point.wire import (
@@ -140,13 +139,8 @@ class RemotePointer:
         """As `Pointer.count`; tiles are cut here and travel side by side. Their merged count has no interval."""
         if check_tiles(tiles) is not None:
             source = {"stamp_ns": check_stamp(stamp_ns), "frame_id": check_frame_id(frame_id)}
-
-            def look(images: Sequence[Array], left_s: float | None) -> list[Pointing]:
-                questions = [(array, query) for array in images]
-                return ask_many(self.count, questions, self.budget(left_s))
-
             budget_s = self.budget(timeout_s)
-            return count_in_tiles(look, image, tiles, timeout_s=budget_s).replace(**source)
+            return count_tiles(self.count, image, query, tiles, budget_s).replace(**source)
         replies = self._ask(Op.COUNT, image, query, timeout_s, stamp_ns, frame_id)
         return expect_pointing(last_reply(replies))
 

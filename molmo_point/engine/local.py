@@ -16,6 +16,7 @@ from molmo_point.arguments import (
     check_request,
     check_stamp,
     check_timeout,
+    listed_images,
 )
 from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.counting.interval import read_count_calibration
@@ -25,7 +26,7 @@ from molmo_point.engine.question import Question
 from molmo_point.engine.scheduler import Scheduler
 from molmo_point.engine.score_calibration import Floats, read_calibration
 from molmo_point.engine.view import LocalView, run_to_end
-from molmo_point.errors import CheckpointError, PointError
+from molmo_point.errors import CheckpointError, PointError, UsageError
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.tensor_parallel import Shard, apply_tensor_parallel
 from molmo_point.model.weights import Progress, load_weights
@@ -137,8 +138,13 @@ class LocalPointer:
         if check_tiles(tiles) is None:
             return run_to_end(self._stream(image, query, "count", timeout_s, stamp_ns, frame_id))
         source = {"stamp_ns": check_stamp(stamp_ns), "frame_id": check_frame_id(frame_id)}
+        listed, times_s = listed_images(image)
+        if len(listed) > 1 or times_s:
+            raise UsageError(
+                "tiles are of one image: leave tiles out for several images and videos"
+            )
         pointing = count_in_tiles(
-            self.look(query), image, tiles, timeout_s=check_timeout(timeout_s)
+            self.look(query), listed[0], tiles, timeout_s=check_timeout(timeout_s)
         )
         counts = self._engine.counts
         return (counts.with_interval(pointing) if counts else pointing).replace(**source)

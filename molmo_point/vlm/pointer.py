@@ -9,14 +9,15 @@ from typing import Any
 
 from molmo_point.arguments import check_frame_id, check_query, check_stamp, check_timeout
 from molmo_point.client.address import http_address
-from molmo_point.client.many import point_many
+from molmo_point.client.many import ask_many, count_tiles
+from molmo_point.counting.tiled import check_tiles
 from molmo_point.defaults import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S
 from molmo_point.each import point_each
 from molmo_point.errors import ModelNotFound, UsageError
 from molmo_point.image_view import ImageView
 from molmo_point.images import load_image
 from molmo_point.markup import PointParser
-from molmo_point.pointer import ImageLike, PointingStream, PointStream, TextStream
+from molmo_point.pointer import ImageLike, PointingStream, PointStream, TextStream, Tiles
 from molmo_point.points import FinishReason, Point, Pointing, Text, Timing
 from molmo_point.repeats import Repeats
 from molmo_point.vlm.chat import ChatServer, Reply, image_part
@@ -97,10 +98,16 @@ class OpenAIPointer:
         image: ImageLike,
         query: str,
         *,
+        tiles: Tiles = None,
         timeout_s: float | None = None,
         stamp_ns: int | None = None,
         frame_id: str | None = None,
     ) -> Pointing:
+        """As `Pointer.count`; tiles are cut here and travel side by side. Counts have no interval."""
+        if check_tiles(tiles) is not None:
+            source = {"stamp_ns": check_stamp(stamp_ns), "frame_id": check_frame_id(frame_id)}
+            budget_s = self._budget(timeout_s)
+            return count_tiles(self.count, image, query, tiles, budget_s).replace(**source)
         prompt = self._format.count or self._format.prompt
         return _end_of(self._point(image, query, prompt(query), timeout_s, stamp_ns, frame_id))
 
@@ -135,7 +142,7 @@ class OpenAIPointer:
     def point_many(
         self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
     ) -> list[Pointing]:
-        return point_many(self, requests, self._budget(timeout_s))
+        return ask_many(self.point, requests, self._budget(timeout_s))
 
     def __enter__(self) -> OpenAIPointer:
         return self
