@@ -128,18 +128,9 @@ def count(
         )
     if out is None or not (special or _several(named, queries)):
         # Queries of --query are taken as they are; one among the words is split at commas.
+        asked = (named, queries) if query else (words, None)
         ask_images(
-            "count",
-            named if query else words,
-            queries if query else None,
-            where,
-            recursive,
-            timeout,
-            as_json,
-            quiet,
-            out,
-            overwrite,
-            number,
+            "count", *asked, where, recursive, timeout, as_json, quiet, out, overwrite, number
         )
         return
     from molmo_point.cli.count_run import CountRun
