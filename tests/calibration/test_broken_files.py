@@ -48,8 +48,22 @@ def _good_files(
     pose = {"translation": [0, 0, 1], "quaternion_xyzw": [0, 0, 0, 1]}
     sample = {"base_from_gripper": pose, "camera_from_board": {"matrix": np.eye(4).tolist()}}
     point = {"x": 0.5, "y": 0.5, "label": "mug", "covariance": [1e-5, 0.0, 1e-5]}
+    k, p = camera.matrix.ravel().tolist(), np.eye(3, 4).ravel().tolist()
+    echo = {
+        "header": {"stamp": {"sec": 1}, "frame_id": "cam"},
+        "height": 480,
+        "width": 640,
+        "distortion_model": "plumb_bob",
+        "d": [0.1, 0.0, 0.0, 0.0, 0.0],
+        "k": k,
+        "r": np.eye(3).ravel().tolist(),
+        "p": p,
+        "binning_x": 2,
+        "roi": {"x_offset": 1, "y_offset": 2, "width": 3, "height": 4},
+    }
     return [
         (camera_to_dict(camera), load_camera),
+        (echo, load_camera),
         (camera_to_kalibr(cameras["equidistant"]), load_camera),
         ({"setup": "eye_in_hand", "samples": [sample, sample]}, load_hand_eye),
         (
@@ -94,6 +108,11 @@ class TestBroken:
             ("a.yaml", "a: [", "must be YAML"),
             ("a.yaml", "- 1", "must hold keys and values, got list"),
             ("a.yml", "%YAML:1.0\n---\na: 1\n", "must have the key 'distortion_coefficients'"),
+            ("a.txt", "1 PINHOLE 640 480 600 600 320 240\n", "are read from ROS .*Kalibr, OpenCV"),
+            ("a.yaml", "\0\1", "is not a text file"),
+            ("a.xml", "<!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>", r"FileStorage: \(.*rror"),
+            ("a.yaml", "width: 4\nheight: 4\nk: [9]\nd: ['...']", r"than numbers.*'\.\.\.'"),
+            ("a.yaml", "width: 4\nheight: 4\nk: [9]\nd: []", "must have 'distortion_model'"),
         ],
     )
     def test_broken_files(self, name: str, text: str, words: str, tmp_path: pathlib.Path) -> None:

@@ -18,7 +18,7 @@ from molmo_calibration import (
     save_camera,
 )
 from molmo_calibration.cameras.lens import check_distortion, model_name
-from molmo_calibration.files.camera_files import names_in
+from molmo_calibration.files.camera_files import camera_to_dict, names_in
 
 ECHO = """---
 header:
@@ -109,6 +109,46 @@ class TestOtherFiles:
         np.testing.assert_array_equal(camera.distortion, [-0.1, 0.02, 0.001, -0.002, 0])
         assert camera.projection is not None
         assert camera.projection[0, 0] == 590
+
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+    def test_text_as_windows_and_older_tools_write_it(
+        self, encoding: str, tmp_path: pathlib.Path
+    ) -> None:
+        path = tmp_path / "camera.yaml"
+        path.write_text(ECHO, "utf-8")
+        plain = camera_to_dict(load_camera(path))
+        path.write_text(ECHO.replace("header", "# caméra\nheader"), encoding)
+        assert camera_to_dict(load_camera(path)) == plain
+
+    def test_an_echo_without_r_and_p(self, tmp_path: pathlib.Path) -> None:
+        path = tmp_path / "camera.yaml"
+        path.write_text(ECHO.replace("\nr:", "\nx:").replace("\np:", "\ny:"))
+        camera = load_camera(path)
+        assert camera.projection is not None
+        assert np.array_equal(camera.projection[:, :3], camera.matrix)
+
+    def test_focal_lengths_in_other_units_than_pixels(self, tmp_path: pathlib.Path) -> None:
+        path = tmp_path / "camera.yaml"
+        for values in ("0.94, 0, 0.5, 0, 1.25, 0.5", "3.6, 0, 1.8, 0, 3.6, 1.3"):
+            path.write_text(ECHO.replace("600.0, 0, 320.0, 0, 610.0, 240.0", values))
+            with pytest.raises(
+                CameraFileError, match="K must be in pixels of the 640 x 480 image"
+            ):
+                load_camera(path)
+
+    def test_json_of_opencv(self, tmp_path: pathlib.Path) -> None:
+        cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
+        path = tmp_path / "camera.json"
+        matrix, lens = np.diag([600.0, 610, 1]), np.array([[0.1, 0, 0, 0, 0.0]])
+        storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_WRITE)
+        storage.write("image_width", 640)
+        storage.write("image_height", 480)
+        storage.write("camera_matrix", matrix)
+        storage.write("distortion_coefficients", lens)
+        storage.release()
+        camera = load_camera(path)
+        assert (camera.model, camera.image_size) == ("plumb_bob", (640, 480))
+        assert np.array_equal(camera.matrix, matrix)
 
     def test_realsense_json_and_listing(self, tmp_path: pathlib.Path) -> None:
         one = {"width": 640, "height": 480, "fx": 600, "fy": 610, "ppx": 320, "ppy": 240}

@@ -76,7 +76,7 @@ class Camera:
 
     def __post_init__(self) -> None:
         width, height = as_size((self.width, self.height), "(width, height)")
-        matrix = check_matrix(as_finite(self.matrix, "K", (3, 3)))
+        matrix = check_matrix(as_finite(self.matrix, "K", (3, 3)), width, height)
         distortion = check_distortion(self.model, self.distortion)
         rotation = check_rotation(self.rectification, "R")
         projection = np.column_stack([matrix, np.zeros(3)])

@@ -22,7 +22,11 @@ class Roi:
     height: int
 
 
-def check_matrix(matrix: FloatArray) -> FloatArray:
+LEAST_FOCAL = 0.05
+"""Of the longer side of the image. A fisheye of 220 degrees whose whole circle is seen has 0.26; less than 0.05 is no lens."""
+
+
+def check_matrix(matrix: FloatArray, width: int, height: int) -> FloatArray:
     if matrix[0, 0] == 0:
         raise NotCalibratedError(
             "K[0] is 0, which says that this camera is not calibrated; calibrate it "
@@ -34,6 +38,12 @@ def check_matrix(matrix: FloatArray) -> FloatArray:
         raise InvalidArgumentError(
             "K must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] with fx, fy not 0, "
             f"got {matrix.tolist()}"
+        )
+    if min(abs(matrix[0, 0]), abs(matrix[1, 1])) < LEAST_FOCAL * max(width, height):
+        raise InvalidArgumentError(
+            f"K must be in pixels of the {width} x {height} image, got the focal lengths {matrix[0, 0]:g} and "
+            f"{matrix[1, 1]:g}; if they are fractions of the image's size, multiply fx and cx by {width}, fy and cy by "
+            f"{height}; if they are millimetres, divide by the size of a pixel"
         )
     return matrix
 

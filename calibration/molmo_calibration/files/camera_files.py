@@ -20,7 +20,7 @@ from molmo_calibration.arrays import FloatArray
 from molmo_calibration.cameras.camera import Camera
 from molmo_calibration.cameras.camera_matrix import Roi
 from molmo_calibration.cameras.lens import check_distortion, model_name
-from molmo_calibration.errors import CameraFileError, InvalidArgumentError
+from molmo_calibration.errors import CalibrationError, CameraFileError, InvalidArgumentError
 from molmo_calibration.files.camera_messages import camera_from_message
 from molmo_calibration.files.file_fields import matrix_entry, whole_entry
 from molmo_calibration.files.file_storage import (
@@ -74,7 +74,11 @@ def load_camera(
         streams = realsense_streams(text)
         if streams:
             return camera_from_realsense(streams, name, str(path))
-        return _camera_from_mapping(load_mapping(path), name, str(path))
+        data = load_data(path)
+        if not isinstance(data, dict):
+            found = "nothing" if data is None else type(data).__name__
+            raise CameraFileError(f"{path} must hold keys and values, got {found}; {_READ}")
+        return _camera_from_mapping(data, name, str(path))
     except InvalidArgumentError as error:
         raise CameraFileError(f"{path}: {error}") from error
 
@@ -100,8 +104,23 @@ def _camera_from_mapping(data: dict[str, Any], name: str | None, source: str) ->
     if name is not None:
         raise CameraFileError(f"{source} holds one camera without a name, got the name {name!r}")
     if {"k", "K"} & set(data):
-        return camera_from_message(_Fields(data))
+        try:
+            # Zeros are what an unset message holds: files of other tools leave R and P out.
+            unset = {key: [0.0] * n for key, n in (("r", 9), ("p", 12)) if key.upper() not in data}
+            return camera_from_message(_Fields({**unset, **data}))
+        except CameraFileError as error:
+            raise CameraFileError(f"{source}: {error}") from error
+        except (AttributeError, OverflowError, TypeError, ValueError) as error:
+            if isinstance(error, CalibrationError):
+                raise
+            raise CameraFileError(
+                f"{source}: a field of the camera_info holds something else than numbers: {error}"
+            ) from error
     return camera_from_dict(data, source)
+
+
+_READ = "cameras are read from ROS (camera_info YAML, `ros2 topic echo`, .ini), Kalibr, OpenCV and RealSense files"
+_ARCHIVES = ("PK\x03\x04", "\x89PNG")
 
 
 class _Fields:
@@ -113,10 +132,18 @@ class _Fields:
 
 
 def _text(path: Path) -> str:
+    """The text of a file: UTF-8, what Windows PowerShell writes (UTF-16), or an older encoding in names and comments."""
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CameraFileError(f"cannot read {path}: {error}") from error
+        data = path.read_bytes()
+    except OSError as error:
+        raise CameraFileError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    if "\0" in text or text[:4] in _ARCHIVES:
+        raise CameraFileError(f"{path} is not a text file")
+    return text
 
 
 def load_mapping(path: str | Path) -> dict[str, Any]:
@@ -127,7 +154,8 @@ def load_mapping(path: str | Path) -> dict[str, Any]:
     """
     data = load_data(path)
     if not isinstance(data, dict):
-        raise CameraFileError(f"{path} must hold keys and values, got {type(data).__name__}")
+        found = "nothing" if data is None else type(data).__name__
+        raise CameraFileError(f"{path} must hold keys and values, got {found}")
     return data
 
 

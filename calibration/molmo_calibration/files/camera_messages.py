@@ -133,9 +133,7 @@ def _field(message: Any, name: str) -> Any:
     for candidate in (name, name.upper()):
         if hasattr(message, candidate):
             return getattr(message, candidate)
-    raise CameraFileError(
-        f"a CameraInfo message must have {name!r}; {type(message).__name__} has none"
-    )
+    raise CameraFileError(f"a camera_info must have {name!r}, which is not there")
 
 
 def _usable(projection: FloatArray) -> bool:

@@ -24,7 +24,7 @@ __all__ = ["is_file_storage", "load_file_storage", "save_file_storage"]
 
 
 def is_file_storage(path: Path) -> bool:
-    """OpenCV 4 starts with %YAML:1.0, OpenCV 5 with %YAML 1.2; both tag their matrices.
+    """OpenCV 4 starts with %YAML:1.0, OpenCV 5 with %YAML 1.2; both tag their matrices, in JSON too.
 
     Raises:
         CameraFileError: the file cannot be read.
@@ -33,7 +33,7 @@ def is_file_storage(path: Path) -> bool:
         data = path.read_bytes()
     except OSError as error:
         raise CameraFileError(f"cannot read {path}: {error}") from error
-    return path.suffix == ".xml" or data.startswith(b"%YAML:1.0") or b"!!opencv-matrix" in data
+    return path.suffix == ".xml" or data.startswith(b"%YAML:1.0") or b"opencv-matrix" in data
 
 
 def load_file_storage(
@@ -89,7 +89,9 @@ def _storage(path: Path, write: bool) -> Any:
     try:
         storage = cv2.FileStorage(str(path), mode)
     except (cv2.error, SystemError) as error:
-        raise CameraFileError(f"{path} is not an OpenCV FileStorage: {error}") from error
+        # OpenCV 5 raises a SystemError around its own error.
+        reason = str(error.__cause__ or error).rpartition("error: ")[2].strip()
+        raise CameraFileError(f"{path} is not an OpenCV FileStorage: {reason}") from error
     if not storage.isOpened():
         raise CameraFileError(f"{path} cannot be opened as an OpenCV FileStorage")
     return storage

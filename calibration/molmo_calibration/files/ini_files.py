@@ -67,4 +67,6 @@ def _part(parts: dict[str, list[float]], name: str, count: int, source: str) -> 
     found = parts.get(name, [])
     if len(found) != count:
         raise CameraFileError(f"{source}: {name!r} must hold {count} numbers, got {len(found)}")
+    if not np.isfinite(found).all():
+        raise CameraFileError(f"{source}: {name!r} must hold finite numbers, got {found}")
     return np.array(found)
