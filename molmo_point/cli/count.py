@@ -128,9 +128,20 @@ def count(
         )
     if out is None or not (special or _several(named, queries)):
         # Queries of --query are taken as they are; one among the words is split at commas.
-        asked = (named, queries) if query else (words, None)
+        first = named if query else words
+        asked = queries if query else None
         ask_images(
-            "count", *asked, where, recursive, timeout, as_json, quiet, out, overwrite, number
+            "count",
+            first,
+            asked,
+            where,
+            recursive,
+            timeout,
+            as_json,
+            quiet,
+            out,
+            overwrite,
+            number,
         )
         return
     from molmo_point.cli.count_run import CountRun
