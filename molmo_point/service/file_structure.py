@@ -73,11 +73,12 @@ def _first_scan(view: memoryview) -> tuple[int, int, bool]:
     """Return the place of the first scan's marker, the number of colour components, and whether it is progressive."""
     place, frame, components = 2, 0, 0
     for _ in range(_MOST_SEGMENTS):
-        # Junk between segments and padding FFs are skipped, as decoders do.
-        found = _SEGMENT.search(view, place)
-        if found is None:
-            raise ValueError("it ends before its pixels")
-        place = found.start()
+        if view[place] != 0xFF or view[place + 1] in (0, 0xFF):
+            # Junk between segments and padding FFs are skipped, as decoders do.
+            found = _SEGMENT.search(view, place)
+            if found is None:
+                raise ValueError("it ends before its pixels")
+            place = found.start()
         marker = view[place + 1]
         if marker == 0xDA:
             if not frame:

@@ -80,7 +80,10 @@ class RequestQueue:
             if self._refusal is not None:
                 raise self._refusal()
             outdated = [other for other in self._jobs if _supersedes(job, other)]
-            if any(_supersedes(other, job) for other in self._jobs):
+            if not self._jobs:
+                self._jobs.append(job)
+                self._notify(job)
+            elif any(_supersedes(other, job) for other in self._jobs):
                 outdated = [job]
             else:
                 evicted = self._admit(job, outdated)
@@ -116,11 +119,11 @@ class RequestQueue:
         older = self._jobs[: self._jobs.index(outdated[0])] if outdated else self._jobs
         place = sum(other in older for other in staying)
         self._jobs = [*staying[:place], job, *staying[place:]]
-        if self._to_be_decoded(job):
-            self._to_decode.notify()
-        else:
-            self._changed.notify()
+        self._notify(job)
         return evicted
+
+    def _notify(self, job: Job) -> None:
+        (self._to_decode if self._to_be_decoded(job) else self._changed).notify()
 
     def _check_share(self, job: Job, staying: list[Job]) -> None:
         for name in ("caller", "turn"):
@@ -168,7 +171,7 @@ class RequestQueue:
             self._wait(wait_s)
         taken: list[Job] = []
         with self._changed:
-            while len(taken) < most:
+            while self._jobs and len(taken) < most:
                 # One caller's questions are no batch: the next caller would wait for all of them.
                 turns = {job.turn for job in taken}
                 left = [
@@ -180,7 +183,7 @@ class RequestQueue:
                     left = [job for job in left if _batchable(job)]
                 if not left:
                     break
-                job = self._turns.next(left)
+                job = left[0] if len(left) == 1 else self._turns.next(left)
                 self._jobs.remove(job)
                 self._turns.taken(job, self._jobs)
                 taken.append(job)
@@ -256,6 +259,8 @@ class RequestQueue:
 
     def expire(self) -> None:
         """Take out and answer the jobs whose deadline has passed: they make room, and their callers hear of it on time."""
+        if not self._jobs:
+            return
         with self._changed:
             late = [job for job in self._jobs if job.left_s() <= 0]
             if late:

@@ -26,8 +26,12 @@ class Turns:
     def taken(self, job: Job, waiting: Sequence[Job]) -> None:
         """Note that `job` has had its turn. A client with nothing waiting is forgotten, and comes first when it asks again."""
         number = next(self._count)
-        self._served[job.turn[:1]] = self._served[job.turn] = number
-        present = {job.turn[:1], job.turn}
+        place, turn = job.turn[:1], job.turn
+        if not waiting:
+            self._served = {place: number, turn: number}
+            return
+        self._served[place] = self._served[turn] = number
+        present: set[tuple[str, ...]] = {place, turn}
         for other in waiting:
             present.update((other.turn[:1], other.turn))
         self._served = {key: value for key, value in self._served.items() if key in present}

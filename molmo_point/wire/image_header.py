@@ -55,10 +55,11 @@ def stored_size(data: Buffer, encoding: FileFormat) -> tuple[int, int]:
 def _jpeg(data: Buffer) -> tuple[int, int]:
     place = 2
     for _ in range(_MOST_ENTRIES):
-        found = _JPEG_MARKER.search(data, place)
-        if found is None:
-            break
-        place = found.start()
+        if data[place] != 0xFF or data[place + 1] in (0, 0xFF):
+            found = _JPEG_MARKER.search(data, place)
+            if found is None:
+                break
+            place = found.start()
         marker = data[place + 1]
         if marker in _JPEG_BARE:
             place += 2

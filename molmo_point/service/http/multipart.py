@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from python_multipart.multipart import parse_options_header
@@ -59,7 +60,7 @@ def parts_of(body: bytearray, content_type: str) -> list[Part]:
     Raises:
         UsageError: It is none, is cut short, or has too many parts.
     """
-    boundary = parse_options_header(content_type)[1].get(b"boundary")
+    boundary = _options(content_type).get(b"boundary")
     if not boundary or len(boundary) > 200:
         raise _wrong("its Content-Type has no boundary")
     # The first boundary has no line in front of it, unless there is a preamble.
@@ -91,12 +92,17 @@ def _part(body: bytearray, begin: int, end: int) -> Part:
     for header in bytes(body[begin:blank]).split(b"\r\n"):
         name, _, value = header.partition(b":")
         if name.strip().lower() == b"content-disposition":
-            options = parse_options_header(value)[1]
+            options = _options(value)
             if b"name" not in options:
                 break
             data = memoryview(body)[blank + 4 : max(end, blank + 4)]
             return Part(options[b"name"].decode("utf-8", "replace"), b"filename" in options, data)
     raise _wrong("a part has no name")
+
+
+@functools.lru_cache(maxsize=64)  # clients send the same few headers with every request
+def _options(header: str | bytes) -> dict[bytes, bytes]:
+    return parse_options_header(header)[1]
 
 
 def _wrong(problem: str) -> UsageError:
