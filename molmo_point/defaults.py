@@ -45,5 +45,26 @@ SILENCE_TIMEOUT_S = 10.0
 
 One that has said that it stops is waited for as long as the call has time."""
 
+SHUTDOWN_GRACE_S = 5.0
+"""How long a server that is told to stop goes on with running questions, and waits for each of its threads."""
+
+STREAM_GRACE_S = 1.0
+"""How long after its deadline a stream may go on to end by itself; one decoder pass of a large model takes a tenth of that."""
+
+OVERDUE_S = 5.0
+"""How long after its deadline the model may go on with a question: a pass of a large model on a CPU takes seconds."""
+
+HTTP_GRACE_S = 5.0
+"""How much longer than its deadline an answer over HTTP is waited for: a model in the middle of a pass finishes it first."""
+
+WATCH_GRACE_S = 1.0
+"""The same for the questions of a server's own watches."""
+
+WATCH_STOP_S = 8.0
+"""How long the threads of one watched camera may take to end: a running question is failed by the server's own stop."""
+
+LINGER_S = 0.2
+"""How long the last replies over ZeroMQ may take to leave when the server stops."""
+
 WATCH_TIMEOUT_S = 10.0
 """Timeout of one question of continuous pointing."""

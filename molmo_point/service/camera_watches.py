@@ -11,17 +11,16 @@ import time
 from collections.abc import Sequence
 
 from molmo_point.client.remote import RemotePointer
+from molmo_point.defaults import WATCH_STOP_S
 from molmo_point.errors import Busy, MissingExtra, PointError, Refused, UsageError
 from molmo_point.images import load_image
 from molmo_point.service.dispatcher import Dispatcher
 from molmo_point.service.in_process import InProcessTransport
+from molmo_point.tracking.newest_item import NewestItem
 from molmo_point.wire import Buffer, ImagePayload, Op, Request, WireError, check_image_payload
 from molmo_point.wording import counted
 
 log = logging.getLogger(__name__)
-
-STOPS_S = 8.0
-"""How long the threads of one camera may take to end: a question under way is failed by the server's own stop."""
 
 
 class CameraWatches:
@@ -69,14 +68,14 @@ class CameraWatches:
             watched.put(image_payload, request)
 
     def stop(self) -> None:
-        """End every watch; returns when its threads have ended, after `STOPS_S` seconds each at the latest."""
+        """End every watch; returns when its threads have ended, after `WATCH_STOP_S` seconds each at the latest."""
         # A copy: the socket's thread may still begin or end one.
         ending = list(self._watched.values())
         self._watched.clear()
         for watched in ending:
             watched.stop()
         for watched in ending:
-            watched.join(STOPS_S)
+            watched.join(WATCH_STOP_S)
 
     def _begin(self, caller: str, camera: str, request: Request) -> None:
         if self._dispatcher.publish_port is None:
@@ -113,9 +112,7 @@ class WatchedCamera:
         self._max_pixels = dispatcher.settings.max_pixels
         self.fed = time.monotonic()
         self._problem: PointError | None = None
-        self._newest: tuple[ImagePayload, Request] | None = None
-        self._changed = threading.Condition()
-        self._stopping = False
+        self._newest: NewestItem[tuple[ImagePayload, Request]] = NewestItem()
         pointer = RemotePointer(InProcessTransport(dispatcher), camera=camera)
         self._watch = CameraWatch(
             pointer, queries, camera=camera, publish=dispatcher.publish
@@ -125,33 +122,26 @@ class WatchedCamera:
 
     def put(self, image_payload: ImagePayload, request: Request) -> None:
         """Take the place of a frame that still waits; raise what an earlier frame ended with."""
-        with self._changed:
-            problem, self._problem = self._problem, None
-            if problem is not None:
-                raise problem
-            self.fed = time.monotonic()
-            self._newest = (image_payload, request)
-            self._changed.notify()
+        problem, self._problem = self._problem, None
+        if problem is not None:
+            raise problem
+        self.fed = time.monotonic()
+        self._newest.put((image_payload, request))
 
     def stop(self) -> None:
         """End soon; does not wait for a question that is under way."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
+        self._newest.close()
 
     def join(self, timeout_s: float) -> None:
         """Wait until the threads have ended: they must not run on into the end of the process."""
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._stopping or self._newest is not None, 1.0)
-                if self._stopping:
-                    break
-                if self._newest is None:
-                    continue
-                (image_payload, request), self._newest = self._newest, None
+        while not self._newest.closed:
+            newest = self._newest.take(1.0)
+            if newest is None:
+                continue
+            image_payload, request = newest
             try:
                 self._watch.frame(
                     load_image(image_payload.image(), max_pixels=self._max_pixels),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 
+from molmo_point.defaults import SHUTDOWN_GRACE_S
 from molmo_point.errors import ImageError, PointError
 from molmo_point.images import load_image
 from molmo_point.service.file_structure import check_png, jpeg_scans
@@ -34,8 +35,6 @@ MAX_WORK = 16
 """Scans of a JPEG times its pixels, in units of the largest image: 5 s of one core at 50 megapixels."""
 
 THREADS = 2
-STOPS_S = 5.0
-"""How long the end of a decoding is waited for when the server stops."""
 
 
 def decode_pixels(
@@ -91,7 +90,7 @@ class Decoding:
         for thread in self._threads:
             thread.start()
 
-    def stop(self, timeout_s: float = STOPS_S) -> None:
+    def stop(self, timeout_s: float = SHUTDOWN_GRACE_S) -> None:
         """Wait for the threads, which end when the queue is closed; `timeout_s` seconds for each at the latest."""
         for thread in self._threads:
             if thread.is_alive():

@@ -46,9 +46,16 @@ class Dispatcher:
     Args:
         load: Makes the Pointer, in the worker's thread.
         settings: Limits.
+        close_pointer: As in `Worker`.
     """
 
-    def __init__(self, load: Callable[[], Pointer], settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Pointer],
+        settings: Settings | None = None,
+        *,
+        close_pointer: bool = True,
+    ) -> None:
         self.settings = settings or Settings()
         self._queue = RequestQueue(
             self.settings.capacity, self.settings.max_queue_bytes, self.settings.decode_ahead
@@ -60,7 +67,9 @@ class Dispatcher:
             self.settings.memory_image_bytes,
         )
         self.metrics = Metrics(self._queue.__len__, lambda: self.worker.state()[0])
-        self.worker = Worker(load, self._queue, self.settings, self.metrics.batch)
+        self.worker = Worker(
+            load, self._queue, self.settings, self.metrics.batch, close_pointer=close_pointer
+        )
         self.cameras = Cameras(self.settings.camera_idle_s)
         self._decoding = Decoding(self._queue, self.settings.max_pixels)
         self._housekeeping = Housekeeping(self._queue, self._cache)

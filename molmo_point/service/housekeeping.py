@@ -6,15 +6,13 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from molmo_point.defaults import OVERDUE_S
 from molmo_point.errors import TimedOut
 from molmo_point.service.reply_cache import ReplyCache
 from molmo_point.service.request_queue import RequestQueue
 
 EVERY_S = 0.25
 """How often deadlines are looked at: the most by which the news of one is late."""
-
-OVERDUE_S = 5.0
-"""How long after its deadline the model may go on with a question: a pass of a large model on a CPU takes seconds."""
 
 
 class Housekeeping:

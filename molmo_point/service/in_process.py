@@ -7,11 +7,10 @@ import time
 
 from molmo_point.client.cancellation import CancelToken
 from molmo_point.client.transport import Replies
+from molmo_point.defaults import WATCH_GRACE_S
 from molmo_point.errors import TimedOut
 from molmo_point.service.dispatcher import Dispatcher
 from molmo_point.wire import ImagePayload, Reply, Request, ServerInfo
-
-GRACE_S = 1.0
 
 
 class InProcessTransport:
@@ -55,7 +54,7 @@ class InProcessTransport:
         )
         if cancel_token.cancelled:  # before the dispatcher knew the request
             self._dispatcher.cancel(caller, request.id)
-        until = time.monotonic() + timeout_s + GRACE_S
+        until = time.monotonic() + timeout_s + WATCH_GRACE_S
         try:
             while not (job.finished and replies.empty()):
                 try:

@@ -65,8 +65,9 @@ class Service:
     """A server that runs from `start` to `stop`, or for a `with` block.
 
     Args:
-        load: Makes the Pointer; called in the worker's thread. It is closed when the service stops.
+        load: Makes the Pointer; called in the worker's thread.
         options: Where and for whom.
+        close_pointer: Whether the Pointer is closed when the service stops.
 
     Attributes:
         dispatcher: Metrics and state.
@@ -78,11 +79,17 @@ class Service:
         UsageError: An address is in use, or open to others without keys or tokens.
     """
 
-    def __init__(self, load: Callable[[], Pointer], options: ServeOptions | None = None) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Pointer],
+        options: ServeOptions | None = None,
+        *,
+        close_pointer: bool = True,
+    ) -> None:
         options = options or ServeOptions()
         if options.zmq is None and options.http is None:
             raise UsageError("expected an address for ZeroMQ or for HTTP, got neither")
-        self.dispatcher = Dispatcher(load, options.settings)
+        self.dispatcher = Dispatcher(load, options.settings, close_pointer=close_pointer)
         self.http: HttpServer | None = None
         self.zmq: ZmqServer | None = None
         self.started = False

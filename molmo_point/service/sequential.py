@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+from molmo_point.defaults import STREAM_GRACE_S
 from molmo_point.errors import Cancelled, PointError, QueryError, ServiceError, TimedOut
 from molmo_point.pointer import Pointer, PointStream, TextStream, View
 from molmo_point.points import Pointing, Status
@@ -15,9 +16,6 @@ from molmo_point.service.views import Views, answer_view_request
 from molmo_point.wire import Op
 
 log = logging.getLogger(__name__)
-
-DEADLINE_GRACE_S = 1.0
-"""How long after its deadline a stream may go on to end by itself; one decoder pass of a large model takes a tenth of that."""
 
 
 def check_alive(job: Job) -> bool:
@@ -219,9 +217,9 @@ def _check_stream(job: Job) -> bool:
     if job.cancelled:
         job.fail(Cancelled("the request was withdrawn"))
         return False
-    if job.left_s() < -DEADLINE_GRACE_S:
+    if job.left_s() < -STREAM_GRACE_S:
         job.fail(
-            TimedOut(f"the model was still running {DEADLINE_GRACE_S:.0f} s after the deadline")
+            TimedOut(f"the model was still running {STREAM_GRACE_S:.0f} s after the deadline")
         )
         return False
     return True

@@ -84,7 +84,8 @@ def serve(
         insecure=insecure,
         settings=_settings(limits),
     )
-    service = Service(_loader(pointer, options.settings), options)
+    load, ours = _loader(pointer, options.settings)
+    service = Service(load, options, close_pointer=ours)
     if block:
         until_stopped(service)
     else:
@@ -103,27 +104,15 @@ def _settings(limits: dict[str, Any]) -> Settings:
     return Settings(**limits)
 
 
-def _loader(pointer: object, settings: Settings) -> Callable[[], Pointer]:
+def _loader(pointer: object, settings: Settings) -> tuple[Callable[[], Pointer], bool]:
+    """Return what makes the Pointer, and whether it is made here: one that is somebody else's is not closed at the end."""
     if isinstance(pointer, (str, Path)):
         name = pointer
-        return lambda: api.load(name, max_batch=settings.max_batch)
+        return lambda: api.load(name, max_batch=settings.max_batch), True
     if callable(pointer) and (isinstance(pointer, type) or not hasattr(pointer, "point")):
-        return cast("Callable[[], Pointer]", pointer)
+        return cast("Callable[[], Pointer]", pointer), True
     given = complete(pointer)
-    return lambda: cast("Pointer", _Kept(given))
-
-
-class _Kept:
-    """A Pointer that belongs to somebody else: it is not closed when the service stops."""
-
-    def __init__(self, pointer: Pointer) -> None:
-        self._pointer = pointer
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._pointer, name)
-
-    def close(self) -> None:
-        """Leave it open."""
+    return lambda: given, False
 
 
 def until_stopped(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from molmo_point.defaults import SHUTDOWN_GRACE_S
 from molmo_point.errors import PointError, ServiceError
 from molmo_point.pointer import Pointer, SchedulingPointer
 from molmo_point.service.continuous_batching import ContinuousBatcher
@@ -24,9 +25,6 @@ from molmo_point.service.views import Views
 from molmo_point.wire import UnknownRequest
 
 log = logging.getLogger(__name__)
-
-SHUTDOWN_GRACE_S = 5.0
-"""How long running questions may go on when the server is told to stop."""
 
 IDLE_S = 1.0
 """How often an idle worker looks for views to close and for the request to stop."""
@@ -67,6 +65,7 @@ class Worker:
         queue: Where the jobs wait.
         settings: Limits.
         on_batch: Called with the number of jobs of each batch.
+        close_pointer: Whether the Pointer is closed at the end: one that belongs to somebody else is not.
     """
 
     def __init__(
@@ -75,11 +74,14 @@ class Worker:
         queue: RequestQueue,
         settings: Settings,
         on_batch: Callable[[int], None] = lambda size: None,
+        *,
+        close_pointer: bool = True,
     ) -> None:
         self._load = load
         self._queue = queue
         self._settings = settings
         self._on_batch = on_batch
+        self._close_pointer = close_pointer
         self._views = Views(settings.max_views, settings.view_idle_s)
         self._thread = threading.Thread(target=self._run, name="molmo-worker", daemon=True)
         self._stopping = threading.Event()
@@ -146,7 +148,8 @@ class Worker:
             answers.finish(SHUTDOWN_GRACE_S, stopping_error)
             fan_out.close(stopping_error())
             self._views.sweep(everything=True)
-            pointer.close()
+            if self._close_pointer:
+                pointer.close()
 
     def _answers(self, pointer: SchedulingPointer | OwnPointer) -> Answers:
         if isinstance(pointer, OwnPointer):

@@ -14,6 +14,7 @@ from typing import Any
 from starlette.requests import Request as HttpRequest
 
 from molmo_point.capabilities import check_question
+from molmo_point.defaults import HTTP_GRACE_S
 from molmo_point.errors import ServiceError, TimedOut
 from molmo_point.markup.noun_phrase import noun_phrase
 from molmo_point.service.dispatcher import Dispatcher
@@ -21,9 +22,6 @@ from molmo_point.service.http.access import TOKEN
 from molmo_point.service.http.bodies import header_of, token_header
 from molmo_point.service.job import Turn
 from molmo_point.wire import Buffer, Op, Reply, Request, error_from
-
-GRACE_S = 5.0
-"""How much longer than its deadline an answer is waited for: a model that is in the middle of a pass finishes it first."""
 
 LISTEN_S = 0.5
 """How often a waiting request looks whether its caller is still there."""
@@ -95,7 +93,7 @@ class HttpSubmitter:
         heard_last = False
         try:
             while not heard_last:
-                reply = await _next(mailbox, http, job.left_s() + GRACE_S)
+                reply = await _next(mailbox, http, job.left_s() + HTTP_GRACE_S)
                 heard_last = reply.last
                 if reply.error is not None and reply.last:
                     raise error_from(reply.error)

@@ -8,6 +8,11 @@ import zmq
 class Caller:
     """Who sent a message, as far as ZeroMQ knows it: by its key or its connection; and what it calls itself.
 
+    Args:
+        peer: The connection.
+        frame: A frame of the message, not the first.
+        keyed: Whether the socket asks for keys.
+
     Attributes:
         peer: The connection.
         turn: Whose turn its questions count for: its key's, else its machine's; and there its connection's.
@@ -16,9 +21,9 @@ class Caller:
         returns: Whether it may come back over another connection: under the name or the routing id that it gives itself.
     """
 
-    def __init__(self, peer: bytes, frame: zmq.Frame) -> None:
+    def __init__(self, peer: bytes, frame: zmq.Frame, *, keyed: bool) -> None:
         self.peer = peer
-        self._key = _property(frame, "User-Id")
+        self._key = _property(frame, "User-Id") if keyed else ""
         place = f"key {self._key}" if self._key else _property(frame, "Peer-Address")
         connection = self.peer.hex()
         self.turn = (f"zmq {place}", connection)

@@ -12,10 +12,8 @@ from collections.abc import Callable
 
 import zmq
 
+from molmo_point.defaults import SHUTDOWN_GRACE_S
 from molmo_point.service.zmq.shared_socket import EXCLUSIVE, SharedSocket
-
-LEAVE_S = 5.0
-"""How long the worker may take to return from the message it handles when the socket closes."""
 
 
 class LeaderFollowerReader:
@@ -83,5 +81,5 @@ class LeaderFollowerReader:
         """Make `run` return, and wait until it has."""
         self._closed = True
         self._leader_waiter.wake()
-        if self._leading.acquire(timeout=LEAVE_S):
+        if self._leading.acquire(timeout=SHUTDOWN_GRACE_S):
             self._leading.release()

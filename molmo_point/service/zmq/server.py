@@ -14,7 +14,7 @@ from typing import Any
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
-from molmo_point.defaults import ZMQ_ADDRESS
+from molmo_point.defaults import LINGER_S, ZMQ_ADDRESS
 from molmo_point.errors import PointError, UsageError
 from molmo_point.service.bind_check import check_bind_address, host_of
 from molmo_point.service.camera_watches import CameraWatches
@@ -45,9 +45,6 @@ PEER_REQUESTS = 4
 
 PEER_REPLIES = 1000
 """Replies that ZeroMQ holds for a peer that does not read; they are small, and a stream of points is one each."""
-
-LINGER_MS = 200
-"""How long the last replies may take to leave when the server stops."""
 
 HEARTBEAT_MS = 5_000
 """How often a silent peer is asked whether it lives; three times unanswered, and its connection is dropped."""
@@ -189,7 +186,7 @@ class ZmqServer:
         address = [peer.bytes, b""] if enveloped else [peer.bytes]
 
         # Not the address frame: ZeroMQ does not say for each of those who sent it.
-        caller = Caller(peer.bytes, message[-1])
+        caller = Caller(peer.bytes, message[-1], keyed=self._key is not None)
 
         def listener(reply: Reply) -> None:
             # One that cannot be delivered stays in the reply cache for when its caller asks again.
@@ -258,7 +255,7 @@ class ZmqServer:
         if self._authenticator is not None:
             self._authenticator.stop()
         for socket in self._sockets:
-            socket.close(LINGER_MS)
+            socket.close(int(1000 * LINGER_S))
         self._context.term()
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from molmo_point.errors import MissingExtra, PointError
 from molmo_point.points import Pointing, Status
 from molmo_point.tracking.continuous import CameraFrame, ContinuousQuery, TrackedPoints
+from molmo_point.tracking.newest_item import NewestItem
 from molmo_robot.frame_order import FrameOrder
 from molmo_robot.model_call import call_model
 from molmo_robot.result_codes import one_line
@@ -138,8 +139,7 @@ class _Run:
         self._tracking = tracker is not None
         self._in_pixels = dataclasses.replace(request, compute_position=False)
         self._order = FrameOrder(session.buffers[request.camera].settings.image_topic)
-        self._arrived = threading.Condition()
-        self._message: AnyImage | None = None
+        self._newest: NewestItem[AnyImage] = NewestItem()
         self._asked: tuple[Snapshot, float] | None = None
         self._answered: Pointing | None = None
         self._told = False
@@ -163,24 +163,17 @@ class _Run:
         self._thread.start()
 
     def offer(self, message: AnyImage) -> None:
-        with self._arrived:
-            self._message = message
-            self._arrived.notify_all()
+        self._newest.put(message)
 
     def stop(self) -> None:
         self._query.stop(JOIN_S)
-        with self._arrived:
-            self._arrived.notify_all()
+        self._newest.close()
         if self._thread is not threading.current_thread():
             self._thread.join(JOIN_S)
 
     def _read(self) -> None:
         while not self._query.stopping:
-            with self._arrived:
-                self._arrived.wait_for(
-                    lambda: self._message is not None or self._query.stopping, timeout=1.0
-                )
-                message, self._message = self._message, None
+            message = self._newest.take(1.0)
             if message is None:
                 continue
             try:
