@@ -28,7 +28,13 @@ Layers = Annotated[list[int], Field(min_length=1)]
 class Keys(BaseModel):
     """Keys that are read, with strict types; floats are finite."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        strict=True,
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        protected_namespaces=(),  # `model_type` is a key of the files; pydantic before 2.10 warns of it
+    )
 
 
 class RopeKeys(Keys):

@@ -206,4 +206,4 @@ def test_no_bomb_goes_beyond_the_stated_bound(server: Watched, bomb: Any) -> Non
 
 
 def test_the_bound_is_the_sum_of_its_parts() -> None:
-    assert Settings().memory_bound() / MEGABYTE == pytest.approx(3456, abs=1)
+    assert Settings().memory_bound() / MEGABYTE == pytest.approx(3425, abs=1)
