@@ -86,10 +86,8 @@ def serve(
     )
     load, ours = _loader(pointer, options.settings)
     service = Service(load, options, close_pointer=ours)
-    if block:
-        until_stopped(service)
-    else:
-        service.start()
+    begin = until_stopped if block else Service.start
+    begin(service)
     return service
 
 
