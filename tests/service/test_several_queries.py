@@ -80,9 +80,9 @@ def test_the_model_encodes_the_image_once(connect: Any) -> None:
     encoded: list[Any] = []
     encode = nano.engine.encoder._encode
 
-    def counting(array: Array) -> Any:
-        encoded.append(array)
-        return encode(array)
+    def counting(*image: Any) -> Any:
+        encoded.append(image)
+        return encode(*image)
 
     nano.engine.encoder._encode = counting
     image = np.random.default_rng(1).integers(0, 255, (60, 80, 3), dtype=np.uint8)
