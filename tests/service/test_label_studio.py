@@ -38,7 +38,9 @@ class Images(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.heard.append((self.path, self.headers.get("Authorization", "")))
         allowed = self.headers.get("Authorization") == "Token right"
-        self.send_response(200 if allowed else 401)
+        # As Label Studio: what asks for images only is refused.
+        readable = self.headers.get("Accept") == "*/*"
+        self.send_response((200 if readable else 406) if allowed else 401)
         self.end_headers()
         if allowed:
             self.wfile.write(base64.b64decode(PIXEL))

@@ -87,7 +87,10 @@ class Storage:
         parts = urlsplit(value)
         if (parts.scheme, parts.netloc) != self._origin:
             return await image_bytes(http, value, self._others)
-        headers = {"Authorization": f"Token {self.token}"} if self.token else {}
+        # Of what it keeps Label Studio serves no image to those who ask for images only.
+        headers = {"Accept": "*/*"}
+        if self.token:
+            headers["Authorization"] = f"Token {self.token}"
         # The operator named this host: it may be inside the network.
         own = Fetcher(
             [parts.hostname or ""], max_bytes=self._max_bytes, inner=True, headers=headers

@@ -26,6 +26,8 @@ environment = {
     "ML_CONNECTION_TIMEOUT": "10",
     "ML_TIMEOUT_HEALTH": "10",
     "COLLECT_ANALYTICS": "false",
+    "SENTRY_DSN": "",
+    "FRONTEND_SENTRY_DSN": "",
     "LATEST_VERSION_CHECK": "false",
 }
 server = subprocess.Popen(
