@@ -59,13 +59,26 @@ class CountModel(BaseModel):
             scores: Of the points, 0-1.
             spacing: Median distance of neighbours, as a share of the image's longer side; None below two points.
         """
-        crowd = math.log1p(len(scores))
+        missed = negative_binomial(self._expected_misses(scores, spacing), self.missed_shape)
+        return np.convolve(poisson_binomial(self._right(scores)), missed)
+
+    def probability(self, things: int, scores: Sequence[float], spacing: float | None) -> float:
+        """Return P(N = things) alone."""
+        right = poisson_binomial(self._right(scores))[: things + 1]
+        mean = self._expected_misses(scores, spacing)
+        missed = negative_binomial(mean, self.missed_shape, things)
+        return float(right @ missed[::-1][: len(right)])
+
+    def _right(self, scores: Sequence[float]) -> Floats:
+        """Return the probability of each point to be right."""
         odds = np.array([_logit(score) for score in scores])
-        right = _sigmoid(self.right_bias + self.right_score * odds + self.right_count * crowd)
-        level = self.missed_bias + self.missed_count * crowd
+        crowd = math.log1p(len(scores))
+        return _sigmoid(self.right_bias + self.right_score * odds + self.right_count * crowd)
+
+    def _expected_misses(self, scores: Sequence[float], spacing: float | None) -> float:
+        level = self.missed_bias + self.missed_count * math.log1p(len(scores))
         level += self.missed_spacing * math.log(max(spacing or ALONE, 1e-3))
-        missed = negative_binomial(math.exp(min(level, 8.0)), self.missed_shape)
-        return np.convolve(poisson_binomial(right), missed)
+        return math.exp(min(max(level, -20.0), 8.0))
 
     def interval(self, scores: Sequence[float], spacing: float | None) -> tuple[int, int]:
         """Return the shortest (low, high), ends included, that holds `level` of the probability."""
@@ -123,10 +136,14 @@ def poisson_binomial(probabilities: Floats) -> Floats:
     return np.clip(np.fft.fft(transform).real / size, 0.0, None)
 
 
-def negative_binomial(mean: float, shape: float) -> Floats:
-    """Return P(n) for n = 0, 1, ... up to where less than 1e-6 is left; variance = mean + mean^2 / shape."""
+def negative_binomial(mean: float, shape: float, last: int | None = None) -> Floats:
+    """Return P(n) for n = 0, 1, ... `last`; variance = mean + mean^2 / shape.
+
+    Args:
+        last: None = up to where less than 1e-6 is left.
+    """
     spread = math.sqrt(mean + mean * mean / shape)
-    numbers = np.arange(int(mean + 12 * spread + 12))
+    numbers = np.arange(int(mean + 12 * spread + 12) if last is None else last + 1)
     steps = (numbers[1:] - 1 + shape) / numbers[1:] * (mean / (mean + shape))
     logs = shape * math.log(shape / (mean + shape)) + np.concatenate(
         [[0.0], np.cumsum(np.log(steps))]

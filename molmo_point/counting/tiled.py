@@ -11,7 +11,7 @@ from typing import Union
 from molmo_point.counting.grid import Tile, most_tiles, shape_for, split
 from molmo_point.counting.merge import merge
 from molmo_point.counting.spacing import median_spacing
-from molmo_point.errors import UsageError
+from molmo_point.errors import BatchError, PointError, UsageError
 from molmo_point.images import Array, load_image
 from molmo_point.pointer import ImageLike, Tiles
 from molmo_point.points import Pointing, Status, Tiling, Timing
@@ -92,7 +92,11 @@ def looks_at(look: Look, array: Array, tiles: Tiles, *, timeout_s: float | None 
     def ask(boxes: Sequence[Tile]) -> list[Pointing]:
         spent = time.perf_counter() - start
         left_s = None if timeout_s is None else max(0.0, timeout_s - spent)
-        return look([array[b.top : b.bottom, b.left : b.right] for b in boxes], left_s)
+        try:
+            return look([array[b.top : b.bottom, b.left : b.right] for b in boxes], left_s)
+        except BatchError as error:
+            # The count of the image is not known without each of its tiles.
+            raise next(one for one in error.results if isinstance(one, PointError)) from error
 
     full = Tile(0, 0, array.shape[1], array.shape[0])
     size = (full.width, full.height)

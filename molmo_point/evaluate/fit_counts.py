@@ -67,7 +67,7 @@ def fit_counts(samples: Sequence[CountSample]) -> CountModel:
         lost = sum(-np.log(_probability(model, sample)) for sample in known)
         return float(lost + PRIOR_WEIGHT * ((values - PRIOR) ** 2).sum())
 
-    found = minimize(loss, PRIOR, method="Nelder-Mead", options={"maxfev": 900, "adaptive": True})
+    found = minimize(loss, PRIOR, method="L-BFGS-B", options={"maxiter": 60})
     return _levelled(_model(found.x), known)
 
 
@@ -122,9 +122,7 @@ def _model(values: Floats) -> CountModel:
 
 
 def _probability(model: CountModel, sample: CountSample) -> float:
-    distribution = model.distribution(sample.scores, sample.spacing)
-    there = distribution[sample.things] if sample.things < len(distribution) else 0.0
-    return max(float(there), 1e-12)
+    return max(model.probability(sample.things, sample.scores, sample.spacing), 1e-12)
 
 
 def _levelled(model: CountModel, samples: Sequence[CountSample]) -> CountModel:

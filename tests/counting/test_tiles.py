@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from molmo_point.counting.grid import OVERLAP, Tile, shape_for, split
 from molmo_point.counting.merge import merge
 from molmo_point.counting.tiled import tiles_for
-from molmo_point.errors import UsageError
+from molmo_point.errors import ModelFailed, UsageError
 from molmo_point.points import Point, Pointing, Status
 from molmo_point.testing import FakePointer
 
@@ -138,6 +138,24 @@ def test_an_incomplete_tile_makes_the_count_unknown() -> None:
 
     found = FakePointer(answer).count(squares(12, 1, (640, 480)), "squares", tiles=4)
     assert found.status is Status.TRUNCATED
+
+
+def test_a_tile_that_fails_is_the_error_of_the_image(start: Any) -> None:
+    """Over a real server: tiles travel side by side, and one of them is refused."""
+    from molmo_point.client import connect
+
+    def refused(image: Pixels, query: str) -> Any:
+        return ModelFailed("out of memory") if image.shape[1] < 640 else seen(image)
+
+    service = start(FakePointer(refused))
+    with connect(service.zmq.address) as pointer:
+        image = squares(12, 1, (640, 480))
+        with pytest.raises(ModelFailed, match="out of memory"):
+            pointer.count(image, "squares", tiles=4)
+    service = start(FakePointer(lambda image, _: seen(image)))
+    with connect(service.zmq.address) as pointer:
+        found = pointer.count(image, "squares", tiles=4, frame_id="camera")
+        assert (found.count, found.frame_id) == (12, "camera")
 
 
 @pytest.mark.parametrize("tiles", [0, -1, 257, 2.5, "many", True])
