@@ -203,7 +203,7 @@ def test_bad_inputs_are_one_message(run: Run, stage: Stage, photos: Path, tmp_pa
     out = ("--out", tmp_path / "out")
     pair = (photos / "c.png", photos / "a")
     cases: list[tuple[tuple[Any, ...], str]] = [
-        ((tmp_path / "empty", "cups", *out), "there is no picture in the folder"),
+        ((tmp_path / "empty", "cups", *out), "there is no image in the folder"),
         ((photos / "*.gif", "cups", *out), "no file matches"),
         ((f"@{tmp_path}/list.txt", "cups", *out), "the list is empty"),
         ((f"@{tmp_path}/none.txt", "cups", *out), "cannot be read"),
