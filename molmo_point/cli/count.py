@@ -114,7 +114,7 @@ def count(
     molmo-point count photos/ --query boats --query "people on a pier" --out counted/
     molmo-point count shelf.jpg bottles --tiles auto
     molmo-point count traffic.mp4 cars --every 2s --out counted/
-    molmo-point count images.csv --out counted/            columns image and query
+    molmo-point count images.csv --out counted/            # columns image and query
     molmo-point count @files.txt boats --connect tcp://gpu:5555 --jobs 8 --out counted/
     """
     from molmo_point.count_runs.videos import Every

@@ -41,7 +41,7 @@ def review(
 
     \b
     molmo-point review counted/
-    molmo-point review counted/ --export coco      into counted/export-coco/
+    molmo-point review counted/ --export coco      # into counted/export-coco/
     """
     if export is not None:
         from molmo_point.review.export import write_export
