@@ -228,6 +228,7 @@ class StepOutput:
         points: New complete points.
         piece: New text.
         result: The whole answer, at its end.
+        view: The opened image, where one was to be opened.
         error: Why there is no answer: the question has left, the others go on.
     """
 
@@ -235,11 +236,29 @@ class StepOutput:
     points: tuple[Point, ...] = ()
     piece: str = ""
     result: Pointing | Text | None = None
+    view: View | None = None
     error: PointError | None = None
+
+    @property
+    def last(self) -> bool:
+        """Whether the question has left the scheduler."""
+        return self.error is not None or self.result is not None or self.view is not None
+
+
+class PreparedImage(Protocol):
+    """An image that is cut into crops, or known already: made by `SchedulingPointer.prepare`, taken by its scheduler."""
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(width, height) in pixels, after EXIF rotation."""
+
+    @property
+    def crop_bytes(self) -> int:
+        """Bytes of the crops that wait for the model; 0 for a known image."""
 
 
 class Scheduler(Protocol):
-    """Answers many questions side by side, one pass of the model at a time. Not thread-safe."""
+    """Answers many questions side by side, one piece of the model's work at a time. Not thread-safe."""
 
     @property
     def free_rows(self) -> int:
@@ -249,40 +268,57 @@ class Scheduler(Protocol):
     def has_work(self) -> bool:
         """Whether any question is unfinished."""
 
+    def takes(self, image: PreparedImage) -> bool:
+        """Return whether an image can be added without waiting behind more crops than the model takes at once.
+
+        A known image always can. Others may be added all the same; their order is then that of their addition.
+        """
+
     def add(
         self,
         key: Hashable,
-        image: ImageLike | View | None,
+        image: Images | PreparedImage | View | None,
         query: str,
         *,
         kind: Kind = "point",
         timeout_s: float | None = None,
         max_new_tokens: int | None = None,
     ) -> None:
-        """Add a question; needs a free row.
+        """Add a question; needs a free row. No pass of the model is made.
 
         Args:
             key: The caller's name for it; not one of an unfinished question.
-            image: An image, an opened view of the same Pointer, or None for a free question without an image.
+            image: An image, decoded and cut into crops now unless `prepare` has done that; an opened view of the same Pointer; or
+                None for a free question without an image.
             query: What to point to, count or answer.
             kind: How to answer.
             timeout_s: Budget in seconds; None for no limit.
             max_new_tokens: Longest answer in tokens; None for the pointer's own limit, which holds in any case.
 
         Raises:
-            ImageError, QueryError, UsageError, ModelFailed: As `Pointer.point`. The question is not added.
+            ImageError, QueryError, UsageError: As `Pointer.point`. The question is not added.
         """
+
+    def open(self, key: Hashable, image: Images | PreparedImage) -> None:
+        """Add an image to be opened; needs a free row until the step whose output has the view. Arguments and errors as `add`."""
 
     def cancel(self, key: Hashable) -> None:
         """Cancel a question and free its row. One that has left is no error."""
 
     def step(self) -> Sequence[StepOutput]:
-        """Make one pass for all questions."""
+        """Do one piece of work: a batch of crops, a chunk of an image's tokens, or a pass for all answers."""
 
 
 @runtime_checkable
 class SchedulingPointer(Pointer, Protocol):
     """A Pointer whose questions join while others are answered (continuous batching)."""
+
+    def prepare(self, image: Images) -> PreparedImage:
+        """Decode an image and cut it into crops, without the model; from any thread.
+
+        Raises:
+            ImageError: Not an image.
+        """
 
     def scheduler(self) -> Scheduler:
         """Return a new scheduler without questions."""

@@ -90,15 +90,23 @@ class BatchDecoder:
         Raises:
             QueryError: The sequence is longer than a row; with the numbers.
         """
-        needed, capacity = entry.prefix.length + entry.state.pending, self._cache.capacity
-        if needed >= capacity:
-            raise QueryError(
-                f"this question takes {needed} tokens with its image, a row of a batch holds {capacity}: ask it alone, or "
-                "shorten it"
-            )
+        self.check_length(entry.prefix.length + entry.state.pending)
         with torch.inference_mode():
             self._cache.fill(len(self._entries), entry.prefix)
         self._entries.append(entry)
+
+    def check_length(self, tokens: int) -> None:
+        """Refuse a question that takes too many tokens with its image.
+
+        Raises:
+            QueryError: They are more than a row holds; with the numbers.
+        """
+        capacity = self._cache.capacity
+        if tokens >= capacity:
+            raise QueryError(
+                f"this question takes {tokens} tokens with its image, a row of a batch holds {capacity}: ask it alone, or "
+                "shorten it"
+            )
 
     def cancel(self, entry: BatchEntry) -> None:
         """Remove an entry before its end and free its row. An entry that has left is no error."""

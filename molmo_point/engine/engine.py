@@ -19,6 +19,8 @@ from molmo_point.arguments import listed_images
 from molmo_point.counting.interval import CountCalibration
 from molmo_point.engine.answer import Answer, PointAnswer, TextAnswer, TimingRecorder
 from molmo_point.engine.batch import BatchDecoder, BatchEntry
+from molmo_point.engine.crop_threads import CropThreads
+from molmo_point.engine.encoded_image import AnyImage, EncodedImage
 from molmo_point.engine.failures import with_memory
 from molmo_point.engine.generate import (
     MAX_DRAFT,
@@ -29,10 +31,11 @@ from molmo_point.engine.generate import (
     Step,
     generate,
 )
-from molmo_point.engine.image_prefix import EncodedImage, ImageEncoder
+from molmo_point.engine.image_prefix import ImageEncoder
 from molmo_point.engine.options import EngineOptions as EngineOptions
 from molmo_point.engine.point_language import ChosenPatches, PointLanguage, WrittenPoints
 from molmo_point.engine.point_map import read_point_map
+from molmo_point.engine.prepared_image import PreparedImage
 from molmo_point.engine.question import Question
 from molmo_point.engine.request import PointRequest, Request, TextRequest
 from molmo_point.engine.score_calibration import Calibration
@@ -42,7 +45,7 @@ from molmo_point.markup import count_prompt, guess_label, point_prompt
 from molmo_point.model.molmo import Molmo
 from molmo_point.point_map import PointMap
 from molmo_point.pointer import Images
-from molmo_point.points import Pointing, Status, Timing
+from molmo_point.points import FinishReason, Pointing, Status, Text, Timing
 from molmo_point.preprocess.inputs import check_length
 from molmo_point.preprocess.prompt import prompt_tokens
 from molmo_point.preprocess.tokenizer import Tokenizer
@@ -90,10 +93,28 @@ class Engine:
         self.encoder = ImageEncoder(
             model,
             tokenizer,
+            # Processes that share a model run it in one thread: its collective operations have an order.
+            model.vision if shared else CropThreads(model.vision),
             image_bytes=options.image_cache_bytes,
             crop_bytes=options.crop_cache_bytes,
+            crops_per_batch=options.vision_batch,
+            tokens_per_chunk=options.prefix_chunk,
             low_as_high=options.point_decoding == "as_trained",
         )
+
+    def prepare(self, images: Images) -> AnyImage:
+        """Return the images decoded and cut into crops, or encoded if they are cached. Needs no pass of the model.
+
+        Raises:
+            ImageError: Not an image.
+            ModelFailed: Memory ran out.
+            QueryError: They take more tokens than the model holds.
+            UsageError: This process was forked from the one that loaded the model, or the model takes no such images.
+        """
+        self._check_process()
+        listed, times_s = listed_images(images)
+        arrays = with_memory(lambda: [load_image(image) for image in listed], self.free)
+        return with_memory(lambda: self.encoder.prepare(arrays, times_s), self.free)
 
     def encode(self, images: Images) -> tuple[EncodedImage, Timing]:
         """Return the encoded images, and the time spent on them now: little if they were cached.
@@ -103,26 +124,18 @@ class Engine:
             ModelFailed: The model computed NaN or infinity, or memory ran out.
             UsageError: This process was forked from the one that loaded the model, or the model takes no such images.
         """
-        self._check_process()
-        listed, times_s = listed_images(images)
         start = time.perf_counter()
-        arrays = with_memory(lambda: [load_image(image) for image in listed], self._free)
-        decoded = time.perf_counter() - start
-        encoded, is_new = with_memory(lambda: self.encoder.encode(arrays, times_s), self._free)
-        if not is_new:
-            return encoded, Timing(preprocess_s=decoded)
-        timing = Timing(
-            preprocess_s=decoded + encoded.preprocess_s,
-            vision_s=encoded.vision_s,
-            prefill_s=encoded.prefill_s,
-            crops=encoded.encoded,
-        )
-        return encoded, timing
+        prepared = self.prepare(images)
+        preprocessed = time.perf_counter() - start
+        if isinstance(prepared, EncodedImage):
+            return prepared, Timing(preprocess_s=preprocessed)
+        encoded, timing = with_memory(lambda: self.encoder.encode(prepared), self.free)
+        return encoded, timing.model_copy(update={"preprocess_s": preprocessed})
 
     def no_image(self) -> EncodedImage:
         """Return the prefix of a question without an image. Raises as `encode`."""
         self._check_process()
-        return with_memory(self.encoder.no_image, self._free)
+        return with_memory(self.encoder.no_image, self.free)
 
     def prepare_points(
         self, image: EncodedImage, timing: Timing, question: Question
@@ -135,26 +148,16 @@ class Engine:
         Raises:
             QueryError: The question does not fit the model's positions.
         """
-        query = question.query
-        text = count_prompt(query) if question.kind == "count" else point_prompt(query)
-        prompt = prompt_tokens(self.tokenizer, text)
-        label = guess_label(query)
+        label = guess_label(question.query)
+        prompt = self._prompt(question)
         state = self._decode_state(image, prompt, question, label)
-        timing = timing.model_copy(update={"prompt_tokens": image.cache.length + len(prompt)})
-        calibrated = self._calibration is not None
+        timing = timing.model_copy(update={"prompt_tokens": image.tokens + len(prompt)})
         answer = PointAnswer(
             self.tokenizer,
             TimingRecorder(question.started, timing),
             self._language.confidence(image, self._calibration),
-            Repeats(calibrated=calibrated),
-            Pointing(
-                query=query,
-                status=Status.TRUNCATED,
-                image_size=image.image_size,
-                image_sizes=image.image_sizes if len(image.image_sizes) > 1 else (),
-                model=self.name,
-                calibrated=calibrated,
-            ),
+            Repeats(calibrated=self._calibration is not None),
+            self._blank(image, question),
             self._language.parser(image, label),
             self.counts if question.kind == "count" else None,
         )
@@ -162,10 +165,26 @@ class Engine:
 
     def prepare_text(self, image: EncodedImage, question: Question) -> TextRequest:
         """Return a request for free text. Raises as `prepare_points`."""
-        prompt = prompt_tokens(self.tokenizer, question.query.strip())
+        prompt = self._prompt(question)
         state = self._decode_state(image, prompt, question, label="")
-        length = image.cache.length + len(prompt)
-        return Request(image, state, TextAnswer(self.tokenizer, length))
+        return Request(image, state, TextAnswer(self.tokenizer, image.tokens + len(prompt)))
+
+    def count_tokens(self, image: PreparedImage, question: Question) -> int:
+        """Return how many tokens an image and a question take.
+
+        Raises:
+            QueryError: They do not fit the model's positions.
+        """
+        prompt = len(self._prompt(question))
+        check_length(image.tokens, prompt, 1, self.model.config.decoder.max_positions)
+        return image.tokens + prompt
+
+    def empty_answer(self, image: PreparedImage, question: Question) -> Pointing | Text:
+        """Return the answer to a question whose deadline passed before its image was encoded."""
+        if question.kind == "text":
+            return Text("", FinishReason.TIMEOUT)
+        timing = Timing(total_s=time.perf_counter() - question.started)
+        return self._blank(image, question).replace(timing=timing)
 
     def point_map(self, image: EncodedImage, query: str) -> PointMap:
         """Return how probable each place is as the first point of the answer, in one pass.
@@ -181,7 +200,7 @@ class Engine:
         prompt = prompt_tokens(self.tokenizer, point_prompt(asked.query))
         check_length(image.cache.length, len(prompt), 16, self.model.config.decoder.max_positions)
         return with_memory(
-            lambda: read_point_map(self.model, self.tokenizer, image, prompt, query), self._free
+            lambda: read_point_map(self.model, self.tokenizer, image, prompt, query), self.free
         )
 
     def stream(self, request: Request[Answer[Piece, Result]]) -> Generator[Piece, None, Result]:
@@ -208,8 +227,8 @@ class Engine:
             return self._decode_graphed(image, state)
         capacity = image.cache.length + state.max_total_tokens
         with torch.inference_mode():
-            cache = with_memory(lambda: image.cache.fork(capacity), self._free)
-        return generate(self.model, cache, state, self._free)
+            cache = with_memory(lambda: image.cache.fork(capacity), self.free)
+        return generate(self.model, cache, state, self.free)
 
     def make_batch_decoder(self, rows: int) -> BatchDecoder:
         """Return a decoder of `rows` rows, or of as many as `batch_cache_bytes` and the memory allow.
@@ -228,10 +247,10 @@ class Engine:
                 rows,
                 capacity,
                 graphs=self.options.cuda_graphs,
-                free=None if self._shared else self._free,
+                free=None if self._shared else self.free,
             )
             try:
-                return with_memory(make, self._free)
+                return with_memory(make, self.free)
             except ModelFailed:
                 if rows == 1 or self._shared:
                     raise
@@ -242,7 +261,7 @@ class Engine:
         self.encoder.images.clear()
         self.encoder.crops.clear()
 
-    def _free(self) -> bool:
+    def free(self) -> bool:
         """Drop cached images and crops, and return unused memory to the device; return whether there was any."""
         if self._shared:
             return False
@@ -284,6 +303,25 @@ class Engine:
         finally:
             decoder.cancel(entry)
             self._single_row_decoders.append(decoder)
+
+    def _prompt(self, question: Question) -> list[int]:
+        """Return the tokens of a question."""
+        query = question.query
+        if question.kind == "text":
+            return prompt_tokens(self.tokenizer, query.strip())
+        text = count_prompt(query) if question.kind == "count" else point_prompt(query)
+        return prompt_tokens(self.tokenizer, text)
+
+    def _blank(self, image: AnyImage, question: Question) -> Pointing:
+        """Return the fields of an answer that do not depend on what the model writes."""
+        return Pointing(
+            query=question.query,
+            status=Status.TRUNCATED,
+            image_size=image.image_size,
+            image_sizes=image.image_sizes if len(image.image_sizes) > 1 else (),
+            model=self.name,
+            calibrated=self._calibration is not None,
+        )
 
     def _decode_state(
         self, image: EncodedImage, prompt: list[int], question: Question, label: str

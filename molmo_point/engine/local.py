@@ -21,6 +21,7 @@ from molmo_point.arguments import (
 from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.counting.interval import read_count_calibration
 from molmo_point.counting.tiled import Look, check_tiles, count_in_tiles
+from molmo_point.engine.encoded_image import AnyImage
 from molmo_point.engine.engine import Engine, EngineOptions
 from molmo_point.engine.question import Question
 from molmo_point.engine.scheduler import Scheduler
@@ -262,6 +263,14 @@ class LocalPointer:
             UsageError: The model writes points as text and has no such map (all but MolmoPoint).
         """
         return self._engine.point_map(*self._engine.encode(image)[:1], query)
+
+    def prepare(self, image: Images) -> AnyImage:
+        """Decode an image and cut it into crops, for `Scheduler.add`; from any thread. A known image is returned encoded.
+
+        Raises:
+            ImageError: Not an image.
+        """
+        return self._engine.prepare(image)
 
     def scheduler(self) -> Scheduler:
         """Return a scheduler for a server's loop: many questions at once, which join at any time."""

@@ -21,6 +21,10 @@ class EngineOptions:
         batch_cache_bytes: Budget in bytes for the keys and values of a batch; fewer answers run side by side where it is short.
         image_cache_bytes: Budget in bytes for the keys and values of cached images.
         crop_cache_bytes: Budget in bytes for the vision features of cached crops.
+        vision_batch: Most crops, of one or several images, that run through the vision tower together. Answers that are being
+            decoded beside new images wait for one such batch at most.
+        prefix_chunk: Most image tokens that run through the decoder at once, between two passes of other answers. Models whose
+            image tokens see each other (Molmo 2) read an image whole.
         cuda_graphs: Decode in passes of a few fixed shapes that are recorded once and replayed. Saves kernel launches on CUDA; on
             other devices it only pads.
         point_decoding: How MolmoPoint chooses points: "as_exported", as the code published with its weights, or "as_trained", as
@@ -34,6 +38,8 @@ class EngineOptions:
     batch_cache_bytes: int = 4 * 1024**3
     image_cache_bytes: int = 512 * 1024**2
     crop_cache_bytes: int = 256 * 1024**2
+    vision_batch: int = 4
+    prefix_chunk: int = 256
     cuda_graphs: bool = False
     calibrated: bool = True
     point_decoding: PointDecoding = "as_exported"
@@ -60,4 +66,6 @@ _LEAST = {
     "batch_cache_bytes": 0,
     "image_cache_bytes": 0,
     "crop_cache_bytes": 0,
+    "vision_batch": 1,
+    "prefix_chunk": 1,
 }

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from molmo_point.engine.drafting import GrammarDrafter
+from molmo_point.engine.encoded_image import EncodedImage
 from molmo_point.engine.generate import Drafter, Step
-from molmo_point.engine.image_prefix import EncodedImage
 from molmo_point.engine.patch_choice import ChoiceIds, PatchChooser, PointDecoding
 from molmo_point.engine.patch_confidence import PatchConfidence
 from molmo_point.engine.patch_drafting import PatchDrafter

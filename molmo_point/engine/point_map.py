@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from molmo_point.engine.image_prefix import EncodedImage
+from molmo_point.engine.encoded_image import EncodedImage
 from molmo_point.model.molmo import Molmo
 from molmo_point.point_map import PointMap
 from molmo_point.preprocess.tokenizer import Tokenizer

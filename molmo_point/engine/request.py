@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from molmo_point.engine.answer import PointAnswer, TextAnswer
+from molmo_point.engine.encoded_image import EncodedImage
 from molmo_point.engine.generate import DecodeState
-from molmo_point.engine.image_prefix import EncodedImage
 
 Answer_co = TypeVar("Answer_co", covariant=True)
 

@@ -6,8 +6,8 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import TypeVar
 
+from molmo_point.engine.encoded_image import EncodedImage
 from molmo_point.engine.engine import Engine
-from molmo_point.engine.image_prefix import EncodedImage
 from molmo_point.engine.question import Question
 from molmo_point.errors import UsageError
 from molmo_point.point_map import PointMap

@@ -17,8 +17,8 @@ import molmo_point as mp
 from molmo_point.checkpoints.catalog import find
 from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.engine.batch import BatchEntry
+from molmo_point.engine.encoded_image import EncodedImage
 from molmo_point.engine.generate import DecodeState, Limits, NoDraft, Step
-from molmo_point.engine.image_prefix import EncodedImage
 from molmo_point.engine.local import LocalPointer
 from molmo_point.engine.patch_choice import ChoiceIds, PatchChoice, PatchChooser
 from molmo_point.engine.patch_confidence import PatchConfidence

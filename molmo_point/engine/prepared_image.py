@@ -1,0 +1,102 @@
+"""Images before the network: decoded, cut into crops, their tokens counted. numpy only, so that any thread can do it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from molmo_point.checkpoints.config import MolmoConfig
+from molmo_point.errors import QueryError
+from molmo_point.images import Array
+from molmo_point.preprocess.tokenizer import Tokenizer
+from molmo_point.preprocess.visual_input import VisualInput, frames_input, images_input
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedImage:
+    """What the network needs of an image, of several, or of a video.
+
+    Attributes:
+        key: Digest of the pixels: equal images have equal keys.
+        image_sizes: (width, height) in pixels of each image, or of the video.
+        times_s: Times of a video's frames in seconds; () for images.
+        visual: Crops and tokens.
+        crop_keys: Digest of each crop.
+        preprocess_s: Seconds spent on all this.
+    """
+
+    key: bytes
+    image_sizes: tuple[tuple[int, int], ...]
+    times_s: tuple[float, ...]
+    visual: VisualInput
+    crop_keys: tuple[bytes, ...]
+    preprocess_s: float
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(width, height) in pixels of the first image."""
+        return self.image_sizes[0]
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens of the prefix."""
+        return len(self.visual.input_ids)
+
+    @property
+    def crop_bytes(self) -> int:
+        """Bytes of the crops."""
+        return self.visual.crops.nbytes
+
+
+def images_key(images: Sequence[Array], times_s: Sequence[float]) -> bytes:
+    """Return a digest of pixels, shapes and times."""
+    digest = hashlib.blake2b(repr(tuple(times_s)).encode(), digest_size=16)
+    for image in images:
+        digest.update(repr(image.shape).encode())
+        digest.update(np.ascontiguousarray(image).data)
+    return digest.digest()
+
+
+def prepare_images(
+    images: Sequence[Array],
+    times_s: Sequence[float],
+    key: bytes,
+    config: MolmoConfig,
+    tokenizer: Tokenizer,
+) -> PreparedImage:
+    """Cut images, or the frames of a video, into crops.
+
+    Args:
+        images: Each (H, W, 3) uint8 RGB.
+        times_s: Times of the frames in seconds; () = images.
+        key: Their `images_key`.
+
+    Raises:
+        QueryError: They take more tokens than the model holds.
+        UsageError: The model takes one image, no videos, or not that many of them.
+    """
+    start = time.perf_counter()
+    if times_s:
+        visual = frames_input(images, times_s, config.preprocess, tokenizer)
+    else:
+        visual = images_input(images, config.preprocess, tokenizer)
+    positions = config.decoder.max_positions
+    if len(visual.input_ids) >= positions:
+        raise QueryError(
+            f"{len(images)} {'frames' if times_s else 'images'} take {len(visual.input_ids)} tokens, the "
+            f"model holds {positions} with question and answer: use fewer, or smaller ones"
+        )
+    sizes = [(image.shape[1], image.shape[0]) for image in images]
+    crop_keys = tuple(hashlib.blake2b(crop.data, digest_size=16).digest() for crop in visual.crops)
+    return PreparedImage(
+        key=key,
+        image_sizes=tuple(sizes[:1] if times_s else sizes),
+        times_s=tuple(times_s),
+        visual=visual,
+        crop_keys=crop_keys,
+        preprocess_s=time.perf_counter() - start,
+    )
