@@ -103,14 +103,7 @@ class Engine:
         )
 
     def prepare(self, images: Images) -> AnyImage:
-        """Return the images decoded and cut into crops, or encoded if they are cached. Needs no pass of the model.
-
-        Raises:
-            ImageError: Not an image.
-            ModelFailed: Memory ran out.
-            QueryError: They take more tokens than the model holds.
-            UsageError: This process was forked from the one that loaded the model, or the model takes no such images.
-        """
+        """Return the images decoded and cut into crops, or encoded if they are cached: no pass of the model. Raises as `encode`."""
         self._check_process()
         listed, times_s = listed_images(images)
         arrays = with_memory(lambda: [load_image(image) for image in listed], self.free)
@@ -122,6 +115,7 @@ class Engine:
         Raises:
             ImageError: Not an image.
             ModelFailed: The model computed NaN or infinity, or memory ran out.
+            QueryError: They take more tokens than the model holds.
             UsageError: This process was forked from the one that loaded the model, or the model takes no such images.
         """
         start = time.perf_counter()

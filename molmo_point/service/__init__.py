@@ -1,7 +1,7 @@
 """The server: one worker owns the model; transports submit requests to one dispatcher.
 
 settings · job · request_queue · turns · reply_cache · views     what waits, whose turn it is, what is remembered; no sockets
-decoding · file_structure                                        large images, decoded before their turn
+decoding · file_structure                                        images, decoded and cut before their turn
 worker · continuous_batching · sequential · housekeeping         the model's thread, and the one beside it
 fan_out                                                          several queries of one image, each a job of its own
 own_pointer · serving                                            a user's own Pointer behind the server (`molmo_point.serve`)

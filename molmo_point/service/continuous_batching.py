@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Hashable
 
 from molmo_point.errors import PointError
-from molmo_point.pointer import ImageLike, Kind, SchedulingPointer, StepOutput, View
+from molmo_point.pointer import ImageLike, Kind, PreparedImage, SchedulingPointer, StepOutput
 from molmo_point.points import Pointing
 from molmo_point.service.job import Job
 from molmo_point.service.sequential import internal_error, with_request_metadata
-from molmo_point.service.views import Views, answer_view_request
+from molmo_point.service.views import Views, close_view, keep_view
 from molmo_point.wire import Op
 
 log = logging.getLogger(__name__)
@@ -30,18 +30,17 @@ class ContinuousBatcher:
     """Answers jobs in one scheduler. Belongs to the worker's thread alone; implements `Answers`.
 
     Args:
-        pointer: Makes the scheduler, and opens views.
+        pointer: Makes the scheduler.
         views: The opened images that questions may be about.
         on_batch: Called with the number of jobs in the scheduler whenever one joins.
     """
 
     batch = 1
-    """One at a time: admitting an image takes long enough for a job with an older claim to arrive."""
+    """One at a time: whether the next one fits depends on the last one."""
 
     def __init__(
         self, pointer: SchedulingPointer, views: Views, on_batch: Callable[[int], None]
     ) -> None:
-        self._pointer = pointer
         self._scheduler = pointer.scheduler()
         self._views = views
         self._on_batch = on_batch
@@ -57,6 +56,11 @@ class ContinuousBatcher:
         """Whether any job is unfinished."""
         return self._scheduler.has_work
 
+    def fits(self, job: Job) -> bool:
+        """Return whether a job can be admitted without waiting behind the crops of a whole batch."""
+        prepared = job.prepared
+        return prepared is None or self._scheduler.takes(prepared)
+
     def admit(self, jobs: list[Job]) -> None:
         """Add jobs to the scheduler, and answer those that open or close a view; fail what cannot be added."""
         for job in jobs:
@@ -69,26 +73,36 @@ class ContinuousBatcher:
                 job.fail(internal_error(error))
 
     def _admit(self, job: Job) -> None:
-        if answer_view_request(self._pointer, self._views, job):
-            return
         request = job.request
+        if request.op is Op.CLOSE:
+            close_view(self._views, job)
+            return
         began = time.monotonic()
-        image: ImageLike | View | None = job.opened
-        if image is None:
-            image = self._views.get(request.view) if request.view is not None else job.image()
+        image: ImageLike | PreparedImage | None = job.prepared or job.image()
         if image is None and request.image is not None:  # cancelled just now
             return
-        left_s = max(0.0, job.left_s())
-        kind = KINDS[request.op]
-        limit = {} if request.max_tokens is None else {"max_new_tokens": request.max_tokens}
-        self._scheduler.add(job, image, request.query, kind=kind, timeout_s=left_s, **limit)
-        job.decoded = None  # the scheduler has what it needs of it
+        if request.op is Op.OPEN:
+            assert image is not None  # the dispatcher refuses others
+            self._views.make_room()
+            self._scheduler.open(job, image)
+        else:
+            view = job.opened
+            if view is None and request.view is not None:
+                view = self._views.get(request.view)
+            kind, left_s = KINDS[request.op], max(0.0, job.left_s())
+            limit = {} if request.max_tokens is None else {"max_new_tokens": request.max_tokens}
+            self._scheduler.add(
+                job, view or image, request.query, kind=kind, timeout_s=left_s, **limit
+            )
+        job.decoded = job.prepared = None  # the scheduler has what it needs of it
         self._began[job] = job, began
         self._on_batch(len(self._began))
 
     def step(self) -> None:
-        """Make one pass for all jobs and send its outputs; cancelled jobs leave before it."""
+        """Do one piece of work and send its outputs; cancelled jobs leave before it, in whatever stage they are."""
         for job, _ in list(self._began.values()):
+            if job.request.op is Op.OPEN and job.left_s() <= 0:
+                job.expire()
             if job.finished or job.cancelled:
                 self._scheduler.cancel(job)
                 del self._began[job]
@@ -104,13 +118,15 @@ class ContinuousBatcher:
                 job.point(point)
         elif job.request.op is Op.STREAM_TEXT and output.piece:
             job.piece(output.piece)
-        if output.error is None and output.result is None:
+        if not output.last:
             return
         del self._began[output.key]
         if output.error is not None:
             job.fail(output.error)
         elif isinstance(output.result, Pointing):
             job.pointing(with_request_metadata(output.result, job, began))
+        elif output.view is not None:
+            keep_view(self._views, output.view, job)
         elif output.result is not None:
             job.text(output.result)
 

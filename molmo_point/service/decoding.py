@@ -1,6 +1,6 @@
-"""Images are decoded before their turn, in threads of their own: the model never waits for them.
+"""Images are decoded and cut into crops before their turn, in threads of their own: the model never waits for them.
 
-A Pointer that answers one question after the other reads small images itself: it is free when it does.
+A Pointer that answers one question after the other reads small images itself, and cuts all of them: it is free when it does.
 
 A deadline that passes meanwhile is told on time by the queue. What one image may cost at most is bounded here: its pixels, and
 the number of passes that a JPEG makes over them.
@@ -106,7 +106,15 @@ class Decoding:
         try:
             image_payload = job.image_payload
             if image_payload is not None and not job.finished:
-                job.decoded = load_image(image_payload.image(), max_pixels=self._max_pixels)
+                image = job.decoded
+                if image is None:
+                    image = load_image(image_payload.image(), max_pixels=self._max_pixels)
+                prepare = self._queue.prepare
+                if prepare is None:
+                    job.decoded = image
+                else:
+                    job.prepared = prepare(image)
+                    job.decoded = None
         except PointError as error:
             self._queue.remove(job)
             job.fail(error)

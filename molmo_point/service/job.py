@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from molmo_point.errors import Cancelled, PointError, TimedOut
 from molmo_point.images import Array
-from molmo_point.pointer import ImageLike, View
+from molmo_point.pointer import ImageLike, PreparedImage, View
 from molmo_point.points import Point, Pointing, Text, Timing
 from molmo_point.wire import Buffer, ImagePayload, Reply, Request, ViewInfo, error_body
 
@@ -48,6 +48,7 @@ class Job:
         quick: Whether decoding takes so little time that a Pointer may do it itself.
         decoded: The image, decoded before the job's turn; else the Pointer gets it as it came.
         opened: The opened image of one query of several; None for a job that brings its own image or names a view.
+        prepared: The image, decoded and cut into crops before the job's turn, for a Pointer that schedules.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Job:
         self.quick = True
         self.decoded: Array | None = None
         self.opened: View | None = None
+        self.prepared: PreparedImage | None = None
         # Kept past the answer, for as long as the reply cache has room for it.
         self._content: Buffer | None = image_payload.data if image_payload is not None else None
         self._stop: Callable[[], None] | None = None
@@ -235,7 +237,7 @@ class Job:
             reply = Reply(id=self.request.id, seq=seq, last=last, type=kind, **value)
             self._replies.append(reply)
             if last:
-                self.image_payload = self._stop = self.decoded = None
+                self.image_payload = self._stop = self.decoded = self.prepared = None
                 if self.once:
                     self._content = None
             for listener in self._listeners.values():

@@ -32,7 +32,7 @@ def complete(pointer: object) -> SchedulingPointer | OwnPointer:
     Raises:
         UsageError: It cannot even point.
     """
-    if hasattr(pointer, "scheduler"):
+    if hasattr(pointer, "scheduler") and hasattr(pointer, "prepare"):
         return cast("SchedulingPointer", pointer)
     if not callable(getattr(pointer, "point", None)):
         raise UsageError(

@@ -8,10 +8,17 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from molmo_point.errors import Busy, PointError, Superseded
+from molmo_point.pointer import ImageLike, PreparedImage
 from molmo_point.service.job import Job
-from molmo_point.service.turns import Turns
+from molmo_point.service.turns import Turns, levels
 from molmo_point.wire import Op
 from molmo_point.wording import counted
+
+Prepare = Callable[[ImageLike], PreparedImage]
+
+PREPARED_AHEAD = 2
+"""Images of one client that wait prepared, or under way to be: one for the model's next turn and one behind it. Frames of a
+camera that newer ones replace are not prepared in vain, and whoever floods the queue does not keep others' images waiting."""
 
 MAX_CLIENT_FRACTION = 0.75
 """Largest share of the queue one client may hold; a flooding client still leaves 25 % to others."""
@@ -39,6 +46,7 @@ class RequestQueue:
 
     Attributes:
         idle_task: What `take` does while it waits.
+        prepare: Makes what the consumer takes of an image; None: it takes decoded images, and decodes small ones itself.
     """
 
     def __init__(self, capacity: int, max_bytes: int, decode_ahead: int = 75_000_000) -> None:
@@ -54,7 +62,7 @@ class RequestQueue:
         self._to_decode = threading.Condition(lock)
         self._refusal: Callable[[], PointError] | None = None
         self.idle_task: IdleTask | None = None
-        self._decode_all = False
+        self.prepare: Prepare | None = None
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -161,8 +169,15 @@ class RequestQueue:
             evicted.append(victim)
         return evicted
 
-    def take(self, most: int, wait_s: float) -> list[Job]:
+    def take(
+        self, most: int, wait_s: float, fits: Callable[[Job], bool] = lambda job: True
+    ) -> list[Job]:
         """Take the next job out, and with a plain point question up to `most` of its kind, one of each connection.
+
+        Args:
+            most: Jobs to take.
+            wait_s: Seconds to wait for the first one.
+            fits: Whether the consumer has room for a job; others keep their places.
 
         Returns:
             Jobs to be answered together; empty when none came within `wait_s` seconds or the queue is closed.
@@ -177,7 +192,7 @@ class RequestQueue:
                 left = [
                     job
                     for job in self._jobs
-                    if not self._to_be_decoded(job) and job.turn not in turns
+                    if not self._to_be_decoded(job) and job.turn not in turns and fits(job)
                 ]
                 if taken:
                     left = [job for job in left if _batchable(job)]
@@ -205,14 +220,20 @@ class RequestQueue:
             return job
 
     def _next_to_decode(self) -> Job | None:
+        ready = Counter(levels(job)[1] for job in self._decoding)
+        ready.update(levels(j)[1] for j in self._jobs if j.prepared and j.prepared.crop_bytes)
         waiting = [
-            job for job in self._jobs if self._to_be_decoded(job) and job not in self._decoding
+            job
+            for job in self._jobs
+            if self._to_be_decoded(job)
+            and job not in self._decoding
+            and (self.prepare is None or ready[levels(job)[1]] < PREPARED_AHEAD)
         ]
         if not waiting:
             return None
         job = self._turns.next(waiting)
         ahead = sum(other.decode_pixels for other in self._decoding)
-        ahead += sum(other.decode_pixels for other in self._jobs if other.decoded is not None)
+        ahead += sum(_pixels_held(other) for other in self._jobs)
         return job if not ahead or ahead + job.decode_pixels <= self._decode_ahead else None
 
     def decoded(self, job: Job) -> None:
@@ -220,21 +241,21 @@ class RequestQueue:
         with self._changed:
             self._decoding.remove(job)
             if job.finished:
-                job.decoded = None
+                job.decoded = job.prepared = None
             self._changed.notify()
             self._to_decode.notify()
         self._wake()
 
-    def decode_all(self) -> None:
-        """Have small images decoded before their turn, too: while the consumer decodes, the running answers would wait."""
+    def prepare_all(self, prepare: Prepare) -> None:
+        """Have all images decoded and prepared before their turn: while the consumer did that, the running answers would wait."""
         with self._changed:
-            self._decode_all = True
+            self.prepare = prepare
             self._to_decode.notify_all()
 
     def _to_be_decoded(self, job: Job) -> bool:
-        if job.decoded is not None or (job.quick and not self._decode_all):
-            return False
-        return job.decode_pixels > 0
+        if self.prepare is not None:
+            return job.prepared is None and job.image_payload is not None
+        return job.decoded is None and not job.quick and job.decode_pixels > 0
 
     def _ready(self) -> bool:
         return any(not self._to_be_decoded(job) for job in self._jobs)
@@ -256,6 +277,7 @@ class RequestQueue:
         with self._changed:
             if job in self._jobs:
                 self._jobs.remove(job)
+                self._to_decode.notify()  # its room is free for another image
 
     def expire(self) -> None:
         """Take out and answer the jobs whose deadline has passed: they make room, and their callers hear of it on time."""
@@ -265,6 +287,7 @@ class RequestQueue:
             late = [job for job in self._jobs if job.left_s() <= 0]
             if late:
                 self._jobs = [job for job in self._jobs if job not in late]
+                self._to_decode.notify()
         for job in late:
             job.expire()
 
@@ -290,6 +313,13 @@ def _one(job: Job) -> int:
 
 def _bytes(job: Job) -> int:
     return job.nbytes
+
+
+def _pixels_held(job: Job) -> int:
+    """Return how many decoded pixels a job holds, crops in units of a pixel's three bytes."""
+    if job.prepared is not None:
+        return job.prepared.crop_bytes // 3
+    return job.decode_pixels if job.decoded is not None else 0
 
 
 def _batchable(job: Job) -> bool:

@@ -60,6 +60,10 @@ class SequentialAnswers:
         """Whether there are jobs for the next step."""
         return bool(self._jobs)
 
+    def fits(self, job: Job) -> bool:
+        """Return True: no job makes another one of the same step wait longer."""
+        return True
+
     def admit(self, jobs: list[Job]) -> None:
         """Take the jobs of the next step."""
         self._jobs = jobs

@@ -85,8 +85,7 @@ def answer_view_request(pointer: Pointer, views: Views, job: Job) -> bool:
     """Open or close a view; return False for a job that asks for neither."""
     request = job.request
     if request.op is Op.CLOSE:
-        views.close(request.view or "")
-        job.done()
+        close_view(views, job)
         return True
     if request.op is not Op.OPEN:
         return False
@@ -94,9 +93,21 @@ def answer_view_request(pointer: Pointer, views: Views, job: Job) -> bool:
     if image is None:  # cancelled just now
         return True
     views.make_room()
-    info = views.add(pointer.open(image))
+    keep_view(views, pointer.open(image), job)
+    return True
+
+
+def close_view(views: Views, job: Job) -> None:
+    """Close the view that a job names."""
+    views.close(job.request.view or "")
+    job.done()
+
+
+def keep_view(views: Views, view: View, job: Job) -> None:
+    """Keep a view, and answer the job that wanted it opened."""
+    views.make_room()
+    info = views.add(view)
     job.view(info)
     if job.cancelled:
         # Nobody learns its handle.
         views.close(info.handle)
-    return True

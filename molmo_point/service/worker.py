@@ -44,6 +44,9 @@ class Answers(Protocol):
     def has_work(self) -> bool:
         """Whether `step` has something to do."""
 
+    def fits(self, job: Job) -> bool:
+        """Return whether a job should be admitted now; others stay in the queue, which may serve another client first."""
+
     def admit(self, jobs: list[Job]) -> None:
         """Begin to answer jobs, or fail them."""
 
@@ -156,7 +159,7 @@ class Worker:
             most = self._settings.max_batch
             return SequentialAnswers(pointer, self._views, most, self._on_batch)
         self.takes_text = True
-        self._queue.decode_all()
+        self._queue.prepare_all(pointer.prepare)
         return ContinuousBatcher(pointer, self._views, self._on_batch)
 
     def _turn(self, answers: Answers, fan_out: FanOut) -> None:
@@ -164,7 +167,8 @@ class Worker:
         fan_out.sweep()
         self._busy_since = time.monotonic() if answers.has_work else None
         while answers.free_rows:
-            jobs = self._queue.take(answers.batch, 0.0 if answers.has_work else IDLE_S)
+            wait_s = 0.0 if answers.has_work else IDLE_S
+            jobs = self._queue.take(answers.batch, wait_s, answers.fits)
             if not jobs:
                 break
             self._busy_since = time.monotonic()

@@ -16,9 +16,10 @@ import pytest
 import molmo_point as mp
 from molmo_point.client import connect
 from molmo_point.engine.local import LocalPointer
+from molmo_point.engine.prepared_image import prepare_image
 from molmo_point.errors import Cancelled, ImageError, PointError
 from molmo_point.images import load_image
-from molmo_point.pointer import StepOutput
+from molmo_point.service.decoding import Decoding
 from molmo_point.service.job import Job
 from molmo_point.service.request_queue import RequestQueue
 from molmo_point.service.run import Service
@@ -88,17 +89,18 @@ class Watched(LocalPointer):
 
     def scheduler(self) -> Any:
         scheduler = super().scheduler()
-        step = scheduler.step
+        decoder = scheduler._decoder
+        step = decoder.step
 
-        def watched() -> list[StepOutput]:
+        def watched() -> Any:
             self.entered.set()
             self.go.wait(60)
             if self.fails:
                 raise RuntimeError("the device is gone")
-            self.together.append(self.engine.options.max_batch - scheduler.free_rows)
+            self.together.append(self.engine.options.max_batch - decoder.free_rows)
             return step()
 
-        scheduler.step = watched  # type: ignore[method-assign]
+        decoder.step = watched  # type: ignore[method-assign]
         return scheduler
 
 
@@ -116,7 +118,7 @@ def test_questions_share_passes(start: Callable[..., Service], nano: LocalPointe
 def test_no_image_is_decoded_in_the_models_thread(
     start: Callable[..., Service], nano: LocalPointer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that takes long to decode holds up neither raw pixels nor another file."""
+    """One that takes long to decode holds up neither raw pixels nor another file; all are cut into crops beside the model."""
     threads: list[str] = []
     begun, go_on = threading.Event(), threading.Event()
 
@@ -127,13 +129,16 @@ def test_no_image_is_decoded_in_the_models_thread(
             assert go_on.wait(60)
         return load_image(image, **options)
 
-    def decoded(image: Any) -> Any:
+    def cut(image: Any, *others: Any) -> Any:
         assert isinstance(image, np.ndarray)
-        return image
+        cutting.append(threading.current_thread().name)
+        return prepare_image(image, *others)
 
+    cutting: list[str] = []
     expected = nano.point(DEMO, "burgers").text
     monkeypatch.setattr("molmo_point.service.decoding.load_image", decode)
-    monkeypatch.setattr("molmo_point.engine.engine.load_image", decoded)
+    nano.close()
+    monkeypatch.setattr("molmo_point.engine.image_prefix.prepare_image", cut)
     service = start(nano)
     with ThreadPoolExecutor(1) as pool, connect(service.zmq.address) as client:
         held = pool.submit(client.point, DEMO, "burgers", timeout_s=60)
@@ -143,8 +148,9 @@ def test_no_image_is_decoded_in_the_models_thread(
         assert not held.done()
         go_on.set()
         assert held.result(60).text == expected
-    assert len(threads) == 2
-    assert {name.rpartition("-")[0] for name in threads} == {"molmo-decode"}
+    assert len(threads) == 3
+    assert cutting
+    assert {name.rpartition("-")[0] for name in [*threads, *cutting]} == {"molmo-decode"}
 
 
 def test_one_bad_question_spoils_no_other(
@@ -204,6 +210,8 @@ def test_stopping_answers_what_is_at_work(nano: LocalPointer) -> None:
         request, make_image_payload(DEMO), caller="me", transport="zmq", default_timeout_s=60
     )
     queue.put(job)
+    decoding = Decoding(queue, 10**8)
+    decoding.start()
     worker.start()
     entered = threading.Event()
     replies: list[Any] = []
@@ -213,6 +221,7 @@ def test_stopping_answers_what_is_at_work(nano: LocalPointer) -> None:
         time.sleep(0.01)
     threading.Timer(0.5, pointer.go.set).start()
     worker.stop(30)
+    decoding.stop()
     assert not worker.alive
     assert replies[-1].pointing.text == nano.point(DEMO, "burgers").text
 

@@ -139,19 +139,65 @@ def test_what_is_being_decoded_holds_up_nobody() -> None:
     assert queue.take_to_decode(0.0) is larger
 
 
-def test_small_images_are_decoded_before_their_turn_where_the_consumer_says_so() -> None:
+class Prepared:
+    """An image that is cut into crops of so many bytes."""
+
+    def __init__(self, crop_bytes: int) -> None:
+        self.image_size = (8, 8)
+        self.crop_bytes = crop_bytes
+
+
+def never(image: Any) -> Any:
+    raise AssertionError("the queue itself prepares nothing")
+
+
+def test_all_images_are_prepared_before_their_turn_where_the_consumer_wants_it() -> None:
     queue = RequestQueue(64, 10**9)
-    small = job("small", decode_pixels=80, quick=True)
+    small, raw = job("small", decode_pixels=80, quick=True), job("raw", place="b", quick=True)
     queue.put(small)
     assert queue.take_to_decode(0.0) is None
-    queue.decode_all()
+    queue.prepare_all(never)
     assert queue.take(1, 0.0) == []
     assert queue.take_to_decode(0.0) is small
-    queue.put(job("raw", place="b", decode_pixels=0))
-    assert order(queue) == ["raw"]
-    small.decoded = "pixels"  # type: ignore[assignment]
-    queue.decoded(small)
-    assert order(queue) == ["small"]
+    queue.put(raw)
+    queue.put(text := job("text", place="c"))
+    text.image_payload = None
+    assert order(queue) == ["text"]
+    assert queue.take_to_decode(0.0) is raw
+    for asked in (small, raw):
+        asked.prepared = Prepared(300)
+        queue.decoded(asked)
+    assert order(queue) == ["small", "raw"]
+
+
+def test_a_flood_is_prepared_two_images_ahead_and_keeps_nobody_elses_waiting() -> None:
+    queue = RequestQueue(64, 10**9, decode_ahead=100)
+    queue.prepare_all(never)
+    flood = [job(f"flood{number}") for number in range(5)]
+    for asked in flood:
+        queue.put(asked)
+    assert [queue.take_to_decode(0.0) for _ in range(3)] == [*flood[:2], None]
+    for asked in flood[:2]:
+        asked.prepared = Prepared(150)  # as much as 50 pixels
+        queue.decoded(asked)
+    assert queue.take_to_decode(0.0) is None
+    queue.put(polite := job("polite", place="b", decode_pixels=1))
+    assert queue.take_to_decode(0.0) is None  # there is no memory for it yet
+    assert queue.take(1, 0.0) == [flood[0]]
+    assert queue.take_to_decode(0.0) is polite
+    queue.remove(flood[1])
+    flood[2].prepared = Prepared(0)  # known: nothing that takes room
+    assert queue.take_to_decode(0.0) is flood[3]
+
+
+def test_what_does_not_fit_keeps_its_place() -> None:
+    queue = RequestQueue(64, 10**9)
+    for asked in (job("large"), job("small", place="b"), job("large2", place="c")):
+        queue.put(asked)
+    fits = [taken.request.id for taken in queue.take(1, 0.0, lambda job: job.turn[0] == "b")]
+    assert fits == ["small"]
+    assert queue.take(1, 0.0, lambda job: False) == []
+    assert order(queue) == ["large", "large2"]
 
 
 def test_a_closed_queue_has_its_questions_asked_again() -> None:
