@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,23 @@ class Side:
         worker: Its script.
         python: The interpreter.
         arguments: Of the script.
+        environment: Variables to set for it.
+
+    Attributes:
+        greeting: Its first line.
     """
 
-    def __init__(self, worker: Path, python: str, arguments: list[str]) -> None:
+    def __init__(
+        self, worker: Path, python: str, arguments: list[str], **environment: str
+    ) -> None:
         self.process = subprocess.Popen(
             [python, str(worker), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, **environment},
         )
-        self._line()
+        self.greeting = self._line().strip()
 
     def run(self, command: str) -> Any:
         """Run a command; return its seconds and the value that is compared."""
