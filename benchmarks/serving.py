@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import io
 import itertools
+import signal
 import statistics
 import subprocess
 import sys
@@ -282,6 +283,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="Of each load.")
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
+    # Ends the servers and removes the worktree, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     arguments, queries = ["nano"], QUERIES
     if options.model == "mid":
         folder = Path(tempfile.gettempdir()) / "molmo_point_serving"

@@ -16,7 +16,7 @@ import pytest
 import molmo_point as mp
 from molmo_point.client import connect
 from molmo_point.engine.local import LocalPointer
-from molmo_point.engine.prepared_image import prepare_image
+from molmo_point.engine.prepared_image import prepare_images
 from molmo_point.errors import Cancelled, ImageError, PointError
 from molmo_point.images import load_image
 from molmo_point.service.decoding import Decoding
@@ -129,16 +129,16 @@ def test_no_image_is_decoded_in_the_models_thread(
             assert go_on.wait(60)
         return load_image(image, **options)
 
-    def cut(image: Any, *others: Any) -> Any:
-        assert isinstance(image, np.ndarray)
+    def cut(images: Any, *others: Any) -> Any:
+        assert isinstance(images[0], np.ndarray)
         cutting.append(threading.current_thread().name)
-        return prepare_image(image, *others)
+        return prepare_images(images, *others)
 
     cutting: list[str] = []
     expected = nano.point(DEMO, "burgers").text
     monkeypatch.setattr("molmo_point.service.decoding.load_image", decode)
     nano.close()
-    monkeypatch.setattr("molmo_point.engine.image_prefix.prepare_image", cut)
+    monkeypatch.setattr("molmo_point.engine.image_prefix.prepare_images", cut)
     service = start(nano)
     with ThreadPoolExecutor(1) as pool, connect(service.zmq.address) as client:
         held = pool.submit(client.point, DEMO, "burgers", timeout_s=60)

@@ -49,9 +49,7 @@ class Staged(LocalPointer):
             self._note("prefix" if isinstance(others["cache"], KVCache) else "decode")
             return read(x, positions, **others)
 
-        patch.setattr(
-            pointer.engine.encoder, "prepare", lambda i: (self._note("prepare"), prepare(i))[1]
-        )
+        patch.setattr(encoder, "prepare", lambda *of: (self._note("prepare"), prepare(*of))[1])
         patch.setattr(encoder, "_vision", lambda crops: (self._note("vision"), see(crops))[1])
         patch.setattr(decoder, "forward", decode)
 
