@@ -103,7 +103,7 @@ class Engine:
         )
 
     def prepare(self, images: Images) -> AnyImage:
-        """Return the images decoded and cut into crops, or encoded if they are cached: no pass of the model. Raises as `encode`."""
+        """Return the images decoded and cut into crops, or encoded if they are cached, without the model. Raises as `encode`."""
         self._check_process()
         listed, times_s = listed_images(images)
         arrays = with_memory(lambda: [load_image(image) for image in listed], self.free)

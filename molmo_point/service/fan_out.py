@@ -82,7 +82,7 @@ class FanOut:
             log.exception("opening the image of %d queries failed", len(job.request.queries))
             job.fail(internal_error(error))
             return
-        job.decoded = None  # the view has what is needed of it
+        job.decoded = job.prepared = None  # the view has what is needed of them
         parts = _Parts(job, view, self._queue)
         self._open.append(parts)
         self._queue.put_parts(parts.jobs)
