@@ -123,26 +123,12 @@ def count(
     named, queries = _split(words, query)
     special = [word for word in named if is_special(word)]
     if special and out is None:
-        raise UsageError(
-            f"{special[0]} is counted into a folder, with a row for each image: add --out DIR"
-        )
+        raise UsageError(f"{special[0]} is counted into a folder, a row an image: add --out DIR")
     if out is None or not (special or _several(named, queries)):
         # Queries of --query are taken as they are; one among the words is split at commas.
-        first = named if query else words
-        asked = queries if query else None
-        ask_images(
-            "count",
-            first,
-            asked,
-            where,
-            recursive,
-            timeout,
-            as_json,
-            quiet,
-            out,
-            overwrite,
-            number,
-        )
+        first, asked = (named, queries) if query else (words, None)
+        shown = (as_json, quiet, out, overwrite, number)
+        ask_images("count", first, asked, where, recursive, timeout, *shown)
         return
     from molmo_point.cli.count_run import CountRun
 
