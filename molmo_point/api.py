@@ -71,21 +71,20 @@ def load(
         check_scheme(quantize)
     folder = resolve(name)
     label = str(name) if not Path(str(name)).is_dir() else folder.resolve().name
-    # A model to be quantized is loaded on the CPU: before quantization it may be too large for the device.
-    first = where if quantize is None or mesh is not None else torch.device("cpu")
     try:
-        pointer = LocalPointer.from_folder(
-            folder, label, device=first, dtype=kind, options=engine_options, mesh=mesh
+        return LocalPointer.from_folder(
+            folder,
+            label,
+            device=where,
+            dtype=kind,
+            options=engine_options,
+            mesh=mesh,
+            scheme=quantize,
         )
-        if quantize is not None:
-            from molmo_point.model.quantize import quantize_decoder
-
-            quantize_decoder(pointer.network, quantize, device=where)
     except Exception as error:
         if is_out_of_memory(error):
             raise out_of_memory(error) from error
         raise
-    return pointer
 
 
 def connect(url: str, **options: Any) -> Pointer:

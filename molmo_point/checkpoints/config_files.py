@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from molmo_point.checkpoints.config_keys import IMAGES, NETWORK, PROCESSOR, ROPE, VISION, KeyTable
 from molmo_point.checkpoints.folder import read_json, weight_files
+from molmo_point.checkpoints.low_bit_format import stored_scheme
 from molmo_point.errors import CheckpointError
 
 Count = Annotated[int, Field(gt=0)]
@@ -254,6 +255,8 @@ def rope_theta(keys: NetworkKeys) -> float:
 
 
 def _refuse_quantized(config: Mapping[str, Any]) -> None:
+    if stored_scheme(config) is not None:
+        return
     for key in ("quantization_config", "compression_config"):
         settings = config.get(key)
         if not settings:

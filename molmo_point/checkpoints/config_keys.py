@@ -115,6 +115,9 @@ GENERATION_RULES: Values = {
 }
 """Rules that change greedy answers."""
 
+QUANTIZATION = names("quantization_config")
+"""At the top of config.json: low-bit weights of our own format (`low_bit_format`); others are refused before keys are checked."""
+
 IGNORED_ANYWHERE = _LIBRARY | _SAMPLING | _TRAINING
 """Without influence wherever they stand in config.json."""
 
@@ -166,7 +169,7 @@ NETWORK = KeyTable(
         "weight_tying": (False,),
         **GENERATION_RULES,
     },
-    ignored=IGNORED_ANYWHERE | _IMPLEMENTATION,
+    ignored=IGNORED_ANYWHERE | _IMPLEMENTATION | QUANTIZATION,
 )
 """config.json in both naming schemes."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from molmo_point.checkpoints.config_keys import (
     GENERATION_RULES,
     IGNORED_ANYWHERE,
+    QUANTIZATION,
     KeyTable,
     names,
 )
@@ -16,6 +17,7 @@ _ATTENTION = names(
 NETWORK = KeyTable(
     only={"is_encoder_decoder": (False,), "tie_word_embeddings": (False,), **GENERATION_RULES},
     ignored=IGNORED_ANYWHERE
+    | QUANTIZATION
     | names(
         """
     frame_end_token_id frame_start_token_id image_col_id image_end_token_id image_high_res_id image_low_res_id image_patch_id

@@ -67,10 +67,9 @@ def _complain(text: str) -> None:
 
 def _silence_others() -> None:
     """Silence warnings of other packages about matters that the user of a command cannot change; `--debug` shows them."""
-    for package in ("torchao", "torch", "cv2", "huggingface_hub"):
+    for package in ("torch", "cv2", "huggingface_hub"):
         warnings.filterwarnings("ignore", module=rf"{package}(\.|$)")
-    for logger in ("torchao", "torch.utils._pytree"):
-        logging.getLogger(logger).setLevel(logging.ERROR)
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
 
 
 def _run(words: list[str], debug: bool) -> None:

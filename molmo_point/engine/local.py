@@ -19,6 +19,8 @@ from molmo_point.arguments import (
     listed_images,
 )
 from molmo_point.checkpoints.config import MolmoConfig
+from molmo_point.checkpoints.folder import read_json
+from molmo_point.checkpoints.low_bit_format import stored_scheme
 from molmo_point.counting.interval import read_count_calibration
 from molmo_point.counting.tiled import Look, check_tiles, count_in_tiles
 from molmo_point.engine.encoded_image import AnyImage
@@ -28,6 +30,7 @@ from molmo_point.engine.scheduler import Scheduler
 from molmo_point.engine.score_calibration import Floats, read_calibration
 from molmo_point.engine.view import LocalView, run_to_end
 from molmo_point.errors import CheckpointError, PointError, UsageError
+from molmo_point.model.low_bit_folder import check_stored_scheme, load_low_bits
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.tensor_parallel import Shard, apply_tensor_parallel
 from molmo_point.model.weights import Progress, load_weights
@@ -67,19 +70,29 @@ class LocalPointer:
         options: EngineOptions | None = None,
         progress: Progress | None = None,
         mesh: DeviceMesh | None = None,
+        scheme: str | None = None,
     ) -> LocalPointer:
         """Load a checkpoint folder, or with `mesh` this process's shard of it.
 
+        Args:
+            scheme: Quantize the decoder while it is read; a folder of low-bit weights is loaded as it was written.
+
         Raises:
             CheckpointError: The folder is not a complete Molmo checkpoint.
+            UsageError: The folder holds low-bit weights of another scheme, or those of a model that is to be split.
         """
         config = MolmoConfig.from_folder(folder)
         tokenizer = Tokenizer(folder)
         _check_vocabulary(config, tokenizer, folder)
         shard = None if mesh is None else Shard(mesh.get_local_rank(), mesh.size())
-        model = load_weights(
-            folder, config, device=device, dtype=dtype, progress=progress, shard=shard
-        )
+        stored = stored_scheme(read_json(folder / "config.json"))
+        if stored is not None:
+            check_stored_scheme(folder, stored, scheme, is_split=mesh is not None)
+            model = load_low_bits(folder, config, stored, device=device, dtype=dtype)
+        else:
+            model = load_weights(
+                folder, config, device=device, dtype=dtype, progress=progress, shard=shard, scheme=scheme
+            )
         if mesh is not None:
             model = apply_tensor_parallel(model, mesh)
         options = options or EngineOptions()

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from molmo_point.checkpoints.config import DecoderConfig
+from molmo_point.model.low_bits import LowBitMatrix
 
 
 class MixtureOfExperts(nn.Module):
@@ -18,12 +19,22 @@ class MixtureOfExperts(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.chosen = config.experts_per_token
+        self.experts = config.experts
         self.router = nn.Linear(config.d_model, config.experts, bias=False)
         # Rows of `up_gate` are UP, then GATE, as in the dense feed-forward network.
-        self.up_gate = nn.Parameter(
+        self.up_gate: Tensor | LowBitMatrix = nn.Parameter(
             torch.zeros(config.experts, 2 * config.ffn_width, config.d_model)
         )
-        self.down = nn.Parameter(torch.zeros(config.experts, config.d_model, config.ffn_width))
+        self.down: Tensor | LowBitMatrix = nn.Parameter(
+            torch.zeros(config.experts, config.d_model, config.ffn_width)
+        )
+
+    def use_low_bits(self, kind: type[LowBitMatrix]) -> None:
+        """Replace the experts by empty ones of few bits."""
+        for name in ("up_gate", "down"):
+            shape = tuple(getattr(self, name).shape)
+            delattr(self, name)
+            setattr(self, name, kind(shape))
 
     def forward(self, x: Tensor) -> Tensor:
         # x: [B, T, D]
@@ -42,22 +53,29 @@ class MixtureOfExperts(nn.Module):
         Args:
             rows: [N*k, D], sorted by expert; expert: [N*k].
         """
-        counts = torch.bincount(expert, minlength=len(self.up_gate))
-        if rows.is_cuda and rows.dtype is torch.bfloat16 and hasattr(F, "grouped_mm"):
+        counts = torch.bincount(expert, minlength=self.experts)
+        up_gate, down = self.up_gate, self.down
+        full = isinstance(up_gate, Tensor) and isinstance(down, Tensor)
+        if full and rows.is_cuda and rows.dtype is torch.bfloat16 and hasattr(F, "grouped_mm"):
             # One kernel for all experts, without waiting for the counts from the device.
             ends = counts.cumsum(0).to(torch.int32)
-            hidden = _swiglu(F.grouped_mm(rows, self.up_gate.transpose(1, 2), offs=ends))
-            return F.grouped_mm(hidden, self.down.transpose(1, 2), offs=ends)
+            hidden = _swiglu(F.grouped_mm(rows, up_gate.transpose(1, 2), offs=ends))
+            return F.grouped_mm(hidden, down.transpose(1, 2), offs=ends)
         pieces = []
         start = 0
         for index, count in enumerate(counts.tolist()):
             if count:
                 own = rows[start : start + count]
-                pieces.append(
-                    F.linear(_swiglu(F.linear(own, self.up_gate[index])), self.down[index])
-                )
+                pieces.append(_product(_swiglu(_product(own, up_gate, index)), down, index))
                 start += count
         return torch.cat(pieces)
+
+
+def _product(rows: Tensor, weight: Tensor | LowBitMatrix, expert: int) -> Tensor:
+    """Return rows [M, K] times the transposed matrix of an expert."""
+    if isinstance(weight, LowBitMatrix):
+        return weight.product(rows, expert)
+    return F.linear(rows, weight[expert])
 
 
 def _swiglu(up_gate: Tensor) -> Tensor:

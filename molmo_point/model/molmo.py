@@ -43,6 +43,14 @@ class Molmo(nn.Module):
         """Device of the weights."""
         return self.decoder.norm.weight.device
 
+    def to_types(self, dtype: torch.dtype) -> Molmo:
+        """Cast the parameters; what is small and chooses between near locations stays float32. Return the model."""
+        self.to(dtype)
+        if self.points is not None:
+            # Its margins are small, too: locations are chosen from states that are not normed.
+            self.points.float()
+        return self
+
     def encode_images(self, crops: Tensor, pooling: Tensor) -> Tensor:
         """Return the image embeddings of crops.
 

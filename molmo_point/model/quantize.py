@@ -1,7 +1,8 @@
-"""Low-bit weights for the language model through torchao; vision tower and connector keep their type.
+"""Low-bit weights for the language model: which layers hold them, and in which scheme.
 
-Quantizing all weights moves points by tens of pixels while average scores hardly change. Only the decoder's matrices are
-quantized, without the output head, whose logits choose the digits.
+Quantizing all weights moves points by tens of pixels while average scores hardly change. The decoder's matrices are quantized,
+experts included, and its embedding table (int8 in either scheme). The output head, whose logits choose the digits, routers,
+norms, the vision tower and the connector keep their type.
 """
 
 from __future__ import annotations
@@ -10,10 +11,17 @@ import torch
 from torch import nn
 
 from molmo_point.errors import UsageError
-from molmo_point.install import import_failure
+from molmo_point.model.low_bits import (
+    Int4Matrix,
+    Int8Matrix,
+    LowBitEmbedding,
+    LowBitLinear,
+    LowBitMatrix,
+)
+from molmo_point.model.mixture import MixtureOfExperts
 from molmo_point.model.molmo import Molmo
 
-SCHEMES = ("int8", "int4")
+SCHEMES: dict[str, type[LowBitMatrix]] = {"int8": Int8Matrix, "int4": Int4Matrix}
 
 
 def check_scheme(scheme: str) -> None:
@@ -26,41 +34,42 @@ def check_scheme(scheme: str) -> None:
         raise UsageError(f"expected quantize to be one of {', '.join(SCHEMES)}, got {scheme!r}")
 
 
-def quantize_decoder(model: Molmo, scheme: str, *, device: torch.device | None = None) -> Molmo:
-    """Quantize the weights of the decoder's linear layers in place; return the model.
+def replace_by_low_bits(model: Molmo, scheme: str) -> Molmo:
+    """Replace the decoder's large matrices by empty ones of few bits, in place; return the model.
+
+    Called on a model that is built on the meta device: no memory is taken for the full weights.
 
     Args:
-        scheme: "int8" (weights only, one scale per output row) or "int4" (groups of 32 or 128 along the input).
-        device: Target device. The model is moved block by block, and each block is quantized there, so that the device needs
-            memory for the quantized model only. None = the model stays where it is.
+        scheme: "int8" (one scale per output row) or "int4" (groups of up to 128 along the input).
 
     Raises:
-        UsageError: Unknown scheme, or a mixture of experts, whose stacked weights torchao does not support.
-        MissingExtra: torchao is not installed.
+        UsageError: Unknown scheme.
     """
     check_scheme(scheme)
-    if model.config.decoder.experts:
-        raise UsageError(
-            "the experts of MolmoE-1B are stacked tensors that torchao cannot quantize: load it in bfloat16 (14.4 GB)"
-        )
-    try:
-        from torchao.quantization import Int8WeightOnlyConfig, IntxWeightOnlyConfig, quantize_
-        from torchao.quantization.granularity import PerGroup
-    except ImportError as error:
-        raise import_failure(
-            error, "torchao", "quantize", "Loading with low-bit weights"
-        ) from error
-    if scheme == "int8":
-        config = Int8WeightOnlyConfig()
-    else:
-        widths = {
-            m.in_features for m in model.decoder.blocks.modules() if isinstance(m, nn.Linear)
-        }
-        group = 128 if all(width % 128 == 0 for width in widths) else 32
-        config = IntxWeightOnlyConfig(
-            weight_dtype=torch.int4,  # type: ignore[attr-defined]
-            granularity=PerGroup(group),
-        )
-    for block in model.decoder.blocks:
-        quantize_(block if device is None else block.to(device), config)
-    return model if device is None else model.to(device)
+    kind = SCHEMES[scheme]
+    decoder = model.decoder
+    for block in decoder.blocks:
+        for parent in (block.attention, block.ffn):
+            for name, child in parent.named_children():
+                if isinstance(child, nn.Linear) and name != "router":
+                    matrix = kind(tuple(child.weight.shape))
+                    setattr(parent, name, LowBitLinear(matrix, child.bias))
+        if isinstance(block.ffn, MixtureOfExperts):
+            block.ffn.use_low_bits(kind)
+    decoder.embedding = LowBitEmbedding(Int8Matrix(tuple(decoder.embedding.weight.shape)))
+    return model
+
+
+def low_bit_matrices(model: Molmo) -> dict[str, LowBitMatrix]:
+    """Return the low-bit matrices by the names of the parameters that they replace."""
+    return {
+        name: module for name, module in model.named_modules() if isinstance(module, LowBitMatrix)
+    }
+
+
+def scheme_of(model: Molmo) -> str | None:
+    """Return the scheme of the decoder's blocks, None for full weights."""
+    qkv = model.decoder.blocks[0].attention.qkv
+    if not isinstance(qkv, LowBitLinear):
+        return None
+    return next(name for name, kind in SCHEMES.items() if isinstance(qkv.weight, kind))

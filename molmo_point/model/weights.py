@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from molmo_point.checkpoints.config import MolmoConfig
-from molmo_point.checkpoints.folder import check_folder, refuse_pointer, weight_files
+from molmo_point.checkpoints.folder import check_folder
 from molmo_point.errors import CheckpointError, UsageError
 from molmo_point.model.checkpoint_names import (
     NamingScheme,
@@ -29,7 +28,9 @@ from molmo_point.model.checkpoint_names import (
     spare_prefixes,
 )
 from molmo_point.model.molmo import Molmo
+from molmo_point.model.quantize import low_bit_matrices, replace_by_low_bits
 from molmo_point.model.tensor_parallel import Shard
+from molmo_point.model.weight_files import FoundTensor, find_tensors, read_tensors
 
 Progress = Callable[[int, int], None]
 """Called with (bytes read, bytes in total)."""
@@ -55,9 +56,6 @@ QUANTIZED_PARTS = (
 )
 """Last parts of the names of tensors that GPTQ, AWQ, bitsandbytes and fp8 exporters add to the weights."""
 
-CHUNK_BYTES = 64 * 1024 * 1024
-"""A file is reopened after this many bytes: its mapped pages count as memory of this process until it is closed."""
-
 
 def load_weights(
     folder: str | Path,
@@ -67,12 +65,16 @@ def load_weights(
     dtype: torch.dtype = torch.float32,
     progress: Progress | None = None,
     shard: Shard | None = None,
+    scheme: str | None = None,
+    packed: bool = True,
 ) -> Molmo:
     """Build a network and fill it from a checkpoint folder.
 
     Args:
         folder: Holds model.safetensors, or shards with model.safetensors.index.json.
+        scheme: Quantize the decoder (`quantize.SCHEMES`): what is read is quantized and dropped, the full weights are never held.
         shard: This process's shard of a model that is split over several processes; only its part of the files is read.
+        packed: Reorder low-bit codes for this device's kernels; False leaves them in the order of files.
 
     Returns:
         The network in evaluation mode, without gradients, on `device` in `dtype`.
@@ -86,10 +88,10 @@ def load_weights(
     with torch.device("meta"):
         model = Molmo(config).eval().requires_grad_(False)
     parameters = dict(model.named_parameters())
-    scheme = detect_naming_scheme(set(files), config.decoder)
-    wanted = _compare(files, parameters, config, scheme, Path(folder))
+    naming = detect_naming_scheme(set(files), config.decoder)
+    wanted = _compare(files, parameters, config, naming, Path(folder))
     if shard is not None:
-        if scheme is NamingScheme.TRANSFORMERS:
+        if naming is NamingScheme.TRANSFORMERS:
             raise UsageError(
                 f"{folder} holds q, k and v apart, under the names of transformers 5, which cannot be split: load the model from "
                 "its published files, or save it with save_original_format=True"
@@ -97,26 +99,32 @@ def load_weights(
         wanted = shard.parameter_slices(config.decoder, wanted)
         with torch.device("meta"):
             model = Molmo(shard.config(config)).eval().requires_grad_(False)
-    model = model.to(dtype)
-    if model.points is not None:
-        model.points.float()  # small, and its margins are: locations are chosen from states that are not normed
-    model = model.to_empty(device=device)
+    if scheme is not None:
+        replace_by_low_bits(model, scheme)
+    model = model.to_types(dtype).to_empty(device=device)
     parameters = dict(model.named_parameters())
-    sizes = {key: parameters[part.parameter].element_size() for key, part in wanted.items()}
-    total = sum(sizes[key] * math.prod(files[key].shape) for key in wanted)
+    matrices = low_bit_matrices(model)
+    total = sum(math.prod(files[key].shape) for key in wanted)
     done = 0
     try:
         with torch.no_grad():
-            for key, rows, tensor in _read(files, wanted):
-                target = wanted[key].view(parameters[wanted[key].parameter])
-                if rows is not None:
-                    target = target[rows]
-                target.copy_(tensor.view(target.shape))
-                done += sizes[key] * tensor.numel()
+            for key, rows, tensor in read_tensors(files, wanted):
+                part = wanted[key]
+                if part.parameter in matrices:
+                    matrices[part.parameter].store(part, rows, tensor)
+                else:
+                    target = part.view(parameters[part.parameter])
+                    if rows is not None:
+                        target = target[rows]
+                    target.copy_(tensor.view(target.shape))
+                done += tensor.numel()
                 if progress:
-                    progress(done, total)
+                    progress(done * dtype.itemsize, total * dtype.itemsize)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{folder} cannot be read completely: {error}") from error
+    if packed:
+        for matrix in matrices.values():
+            matrix.pack()
     return model
 
 
@@ -140,62 +148,6 @@ def save_weights(model: Molmo, folder: str | Path, *, scheme: NamingScheme | Non
     save_file(tensors, partial, metadata={"format": "pt"})
     partial.chmod(mode)
     os.replace(partial, target)
-
-
-@dataclass(frozen=True)
-class FoundTensor:
-    """A tensor's file, its shape, and its type as safetensors names it ("F32")."""
-
-    path: Path
-    shape: tuple[int, ...]
-    dtype: str
-
-
-def find_tensors(folder: Path) -> dict[str, FoundTensor]:
-    """Return every tensor of a checkpoint by name, without reading its values.
-
-    Raises:
-        CheckpointError: No safetensors, a shard missing or damaged.
-    """
-    found: dict[str, FoundTensor] = {}
-    for path in _weight_files(folder):
-        try:
-            refuse_pointer(path)
-            with safe_open(path, "pt") as file:
-                for key in file.keys():  # noqa: SIM118 - not a dict
-                    part = file.get_slice(key)
-                    found[key] = FoundTensor(path, tuple(part.get_shape()), part.get_dtype())
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(
-                f"{path} is damaged or cut short ({error}): download it again"
-            ) from error
-    return found
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    paths = [folder / name for name in weight_files(folder)]
-    if index.exists():
-        missing = [path.name for path in paths if not path.exists()]
-        if missing:
-            raise CheckpointError(
-                f"{folder} lacks {len(missing)} of {len(paths)} weight files named in {index.name}: "
-                f"{', '.join(missing[:5])}; download it again"
-            )
-        return paths
-    if paths[0].exists():
-        return paths
-    pickled = [
-        path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern)
-    ]
-    if pickled:
-        raise CheckpointError(
-            f"{folder} holds pickled weights only ({', '.join(pickled[:3])}), which can run code when read and are refused: "
-            "convert them to safetensors"
-        )
-    raise CheckpointError(
-        f"{folder} has no model.safetensors and no model.safetensors.index.json: expected a checkpoint folder"
-    )
 
 
 def _compare(
@@ -245,55 +197,6 @@ def _compare(
 
 def _some(names: list[str]) -> str:
     return ", ".join(sorted(names)[:8]) + (" ..." if len(names) > 8 else "")
-
-
-def _read(
-    files: Mapping[str, FoundTensor], wanted: Mapping[str, ParameterSlice]
-) -> Iterator[tuple[str, slice | None, Tensor]]:
-    """Yield the tensors file by file, large ones in runs of rows: (name, rows or None for all, tensor).
-
-    Each file is reopened after CHUNK_BYTES: its mapped pages count as memory of this process until it is closed.
-    """
-    for path in sorted({files[key].path for key in wanted}):
-        pieces: list[tuple[str, slice | None]] = []
-        for key, part in wanted.items():
-            if files[key].path == path:
-                rows = (
-                    [None] if part.rows or part.columns or part.merged else _rows(files[key].shape)
-                )
-                pieces += [(key, piece) for piece in rows]
-        while pieces:
-            taken = 0
-            with safe_open(path, "pt") as file:
-                while pieces and taken < CHUNK_BYTES:
-                    key, piece = pieces.pop(0)
-                    tensor = _piece(file, key, wanted[key], piece)
-                    taken += tensor.numel() * tensor.element_size()
-                    yield key, piece, tensor
-                    del tensor
-
-
-def _piece(file: Any, key: str, part: ParameterSlice, rows: slice | None) -> Tensor:
-    """Read a run of rows, or the ranges of `part`, or the whole tensor."""
-    if rows is not None:
-        tensor: Tensor = file.get_slice(key)[rows.start : rows.stop]
-    elif part.rows:
-        tensor = torch.cat([file.get_slice(key)[run.start : run.stop] for run in part.rows])
-    elif part.columns:
-        runs = [file.get_slice(key)[:, run.start : run.stop] for run in part.columns]
-        tensor = torch.cat(runs, dim=1)
-    else:
-        tensor = file.get_tensor(key)
-    return tensor
-
-
-def _rows(shape: tuple[int, ...]) -> list[slice | None]:
-    """Cut a tensor's first axis into runs of about CHUNK_BYTES."""
-    height = shape[0]
-    step = max(1, CHUNK_BYTES // 4 // max(1, math.prod(shape[1:])))
-    if height <= step:
-        return [None]
-    return [slice(start, min(start + step, height)) for start in range(0, height, step)]
 
 
 def parameter_count(config: MolmoConfig) -> int:

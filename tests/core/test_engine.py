@@ -349,11 +349,3 @@ def test_timing_adds_up(pointer: LocalPointer) -> None:
     assert parts <= timing.total_s * 1.01
     assert timing.prompt_tokens > 600
     assert timing.forward_passes <= timing.new_tokens
-
-
-@pytest.mark.parametrize("scheme", ["int8", "int4"])
-def test_low_bit_weights_answer(scheme: str) -> None:
-    pytest.importorskip("torchao")
-    pointer = load("tiny-d", quantize=scheme)
-    assert pointer.ask(IMAGE, "Hi")
-    assert pointer.network.vision.patch_embedding.weight.dtype is torch.float32

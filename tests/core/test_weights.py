@@ -312,7 +312,7 @@ def test_large_tensors_are_read_in_runs_of_rows(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     whole = load(MODELS / name)
-    monkeypatch.setattr("molmo_point.model.weights.CHUNK_BYTES", 4096)
+    monkeypatch.setattr("molmo_point.model.weight_files.CHUNK_BYTES", 4096)
     assert same(load(MODELS / name), whole)
     if name == "tiny-moe":
         for file in ("config.json", "preprocessor_config.json"):
