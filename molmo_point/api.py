@@ -87,6 +87,50 @@ def load(
         raise
 
 
+def write_quantized(
+    name: str | Path, out: str | Path, *, scheme: str = "int8", dtype: str = "bfloat16"
+) -> Path:
+    """Write a model's low-bit weights into a new folder that `load` takes; return the folder.
+
+    Args:
+        name: As in `load`; with full weights.
+        out: Does not exist yet. After an error nothing is left of it.
+        scheme: "int8" or "int4".
+        dtype: Type of the weights that keep more bits: "float32", "bfloat16" or "float16".
+
+    Raises:
+        ModelNotFound, CheckpointError, DownloadError, MissingExtra; UsageError, for a full disk and an existing folder, too.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise import_failure(
+            error, "torch", "engine", "Quantizing a model in this process"
+        ) from error
+    from molmo_point.checkpoints.config import MolmoConfig
+    from molmo_point.checkpoints.folder import read_json
+    from molmo_point.checkpoints.hub import resolve
+    from molmo_point.checkpoints.low_bit_format import stored_scheme
+    from molmo_point.model.low_bit_folder import refuse_existing, save_low_bits
+    from molmo_point.model.quantize import check_scheme
+    from molmo_point.model.weights import load_weights
+
+    check_scheme(scheme)
+    if dtype not in DTYPES[1:]:
+        raise UsageError(f"expected dtype to be one of {', '.join(DTYPES[1:])}, got {dtype!r}")
+    folder, target = resolve(name), Path(out)
+    refuse_existing(target)
+    config = MolmoConfig.from_folder(folder)
+    stored = stored_scheme(read_json(folder / "config.json"))
+    if stored is not None:
+        raise UsageError(f"{folder} holds {stored} weights already: give the original checkpoint")
+    model = load_weights(
+        folder, config, dtype=getattr(torch, dtype), scheme=scheme, packed=False
+    )
+    save_low_bits(model, folder, target)
+    return target
+
+
 def connect(url: str, **options: Any) -> Pointer:
     """Connect to a pointing server: "tcp://gpu:5555" (ZMQ) or "http://gpu:8000"; the same interface as a local model.
 

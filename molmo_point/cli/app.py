@@ -43,6 +43,7 @@ COMMANDS = {
     "demo": Command("engine", _ENGINE),
     "models": Command(),
     "doctor": Command(),
+    "quantize": Command("engine", _ENGINE),
     "verify": Command("engine", _ENGINE),
     "serve": Command("serve", (*_ENGINE, "fastapi", "uvicorn")),
     "mcp": Command("mcp", ("mcp",)),

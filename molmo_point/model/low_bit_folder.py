@@ -62,6 +62,16 @@ def check_stored_scheme(folder: Path, stored: str, wanted: str | None, *, is_spl
         )
 
 
+def refuse_existing(out: Path) -> None:
+    """Refuse a folder that exists already, before anything is computed.
+
+    Raises:
+        UsageError: It exists.
+    """
+    if os.path.lexists(out):
+        raise UsageError(f"{out} exists: give a folder that does not, or remove it")
+
+
 def save_low_bits(model: Molmo, source: Path, out: Path) -> None:
     """Write a folder of low-bit weights: all of it, or nothing.
 
@@ -75,8 +85,7 @@ def save_low_bits(model: Molmo, source: Path, out: Path) -> None:
     """
     scheme = scheme_of(model)
     assert scheme is not None
-    if os.path.lexists(out):
-        raise UsageError(f"{out} exists: give a folder that does not, or remove it")
+    refuse_existing(out)
     tensors = _tensors(model)
     needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     try:
