@@ -124,9 +124,7 @@ def write_quantized(
     stored = stored_scheme(read_json(folder / "config.json"))
     if stored is not None:
         raise UsageError(f"{folder} holds {stored} weights already: give the original checkpoint")
-    model = load_weights(
-        folder, config, dtype=getattr(torch, dtype), scheme=scheme, packed=False
-    )
+    model = load_weights(folder, config, dtype=getattr(torch, dtype), scheme=scheme, packed=False)
     save_low_bits(model, folder, target)
     return target
 

@@ -1,6 +1,6 @@
 """What config.json says about a folder of low-bit weights that `molmo-point quantize` wrote.
 
-    "quantization_config": {"quant_method": "molmo-point", "version": 1, "scheme": "int4"}
+"quantization_config": {"quant_method": "molmo-point", "version": 1, "scheme": "int4"}
 """
 
 from __future__ import annotations

@@ -28,7 +28,9 @@ def quantize(
     ] = "int8",
     dtype: Annotated[
         str,
-        typer.Option(help="Type of the weights that keep more bits: bfloat16, float16 or float32."),
+        typer.Option(
+            help="Type of the weights that keep more bits: bfloat16, float16 or float32."
+        ),
     ] = "bfloat16",
     quiet: Quiet = False,
     as_json: AsJson = False,

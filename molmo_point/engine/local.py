@@ -91,7 +91,13 @@ class LocalPointer:
             model = load_low_bits(folder, config, stored, device=device, dtype=dtype)
         else:
             model = load_weights(
-                folder, config, device=device, dtype=dtype, progress=progress, shard=shard, scheme=scheme
+                folder,
+                config,
+                device=device,
+                dtype=dtype,
+                progress=progress,
+                shard=shard,
+                scheme=scheme,
             )
         if mesh is not None:
             model = apply_tensor_parallel(model, mesh)

@@ -130,7 +130,7 @@ class PatchChooser:
                 assert self._patch is not None
                 embedding = self._heads.embed_subpatch(self._keys, self._patch, token - ids.part)
                 # The export replaces the token's row, the training code adds to it.
-                table = model.decoder.embedding.weight[part].float()
+                table = model.decoder.embedding(torch.tensor(part, device=model.device)).float()
                 added[index] = embedding if self._trained else embedding - table
             else:
                 rows[index] = location

@@ -51,15 +51,13 @@ def kernel_layout() -> KernelLayout | None:
         if pair == (list(range(half)), list(range(half, block))):
             return KernelLayout(block, halves=True)
         if pair == (list(range(0, block, 2)), list(range(1, block, 2))):
-            # Larger blocks of pairs begin like smaller ones: a block ends where the first byte comes again.
-            if int(low[half]) == 0:
-                return KernelLayout(block, halves=False)
+            return KernelLayout(block, halves=False)
     return None
 
 
 def join_codes(codes: Tensor) -> Tensor:
     """Return codes 0-15 [..., K] as plain bytes [..., K / 2] uint8."""
-    low, high = codes.to(torch.uint8).unflatten(-1, (-1, 2)).unbind(-1)
+    low, high = codes.to(torch.uint8).view(*codes.shape[:-1], -1, 2).unbind(-1)
     return low | high << 4
 
 

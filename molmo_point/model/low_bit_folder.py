@@ -101,7 +101,9 @@ def save_low_bits(model: Molmo, source: Path, out: Path) -> None:
             (partial / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
             _save_shards(tensors, partial)
     except (OSError, SafetensorError) as error:
-        raise UsageError(f"{out} could not be written, and nothing is left of it: {error}") from error
+        raise UsageError(
+            f"{out} could not be written, and nothing is left of it: {error}"
+        ) from error
 
 
 def load_low_bits(
@@ -118,15 +120,20 @@ def load_low_bits(
     check_folder(folder)
     files = find_tensors(folder)
     with torch.device("meta"):
-        model = replace_by_low_bits(Molmo(config).eval().requires_grad_(False), scheme).to(dtype)
+        model = replace_by_low_bits(Molmo(config).eval().requires_grad_(False), scheme)
+    model = model.to_types(dtype)
     expected = _tensors(model)
     problems = [f"{key} is missing" for key in expected if key not in files]
     problems += [f"{key} is unknown" for key in files if key not in expected]
     for key in set(expected) & set(files):
         found, wanted = files[key], expected[key]
         floating = wanted.is_floating_point() and found.dtype in ("F32", "BF16", "F16")
-        if found.shape != tuple(wanted.shape) or not (floating or found.dtype == _DTYPES[wanted.dtype]):
-            problems.append(f"{key} is {found.dtype} {list(found.shape)}, expected {list(wanted.shape)}")
+        if found.shape != tuple(wanted.shape) or not (
+            floating or found.dtype == _DTYPES[wanted.dtype]
+        ):
+            problems.append(
+                f"{key} is {found.dtype} {list(found.shape)}, expected {list(wanted.shape)}"
+            )
     if problems:
         raise CheckpointError(
             f"{folder} does not hold the {scheme} weights of its config.json: {'; '.join(sorted(problems)[:5])}; run molmo-point "
@@ -136,7 +143,7 @@ def load_low_bits(
         for path in sorted({file.path for file in files.values()}):
             with safe_open(path, "pt") as file:
                 for key in file.keys():  # noqa: SIM118 - not a dict
-                    _place(model, key, file.get_tensor(key), device, dtype)
+                    _place(model, key, file.get_tensor(key), device, expected[key].dtype)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{folder} cannot be read completely: {error}") from error
     for matrix in low_bit_matrices(model).values():
@@ -153,10 +160,7 @@ def _place(
 ) -> None:
     path, _, name = key.rpartition(".")
     owner = model.get_submodule(path)
-    if tensor.is_floating_point():
-        tensor = tensor.to(device, dtype)
-    else:
-        tensor = tensor.to(device)
+    tensor = tensor.to(device, dtype)
     if isinstance(owner, Int4Matrix) and name == "codes" and device.type == "cpu":
         # Packed in place: the file's pages cannot be written to.
         tensor = tensor.clone()

@@ -50,7 +50,9 @@ def int8_product(x: Tensor, codes: Tensor, scales: Tensor) -> Tensor:
     step = max(1, _BLOCK // codes.shape[1])
     for start in range(0, len(codes), step):
         block = codes[start : start + step].to(x.dtype)
-        torch.mul(F.linear(flat, block), scales[start : start + step], out=out[:, start : start + step])
+        torch.mul(
+            F.linear(flat, block), scales[start : start + step], out=out[:, start : start + step]
+        )
     return out.view(*x.shape[:-1], -1)
 
 
@@ -66,7 +68,7 @@ def int4_product(x: Tensor, codes: Tensor, scales: Tensor, *, packed: bool) -> T
         out = torch.ops.aten._weight_int4pack_mm_for_cpu(flat, codes, group, scales)
         return out.view(*x.shape[:-1], -1)
     # The zeros are constant over a group: they meet the sum of its activations.
-    sums = flat.unflatten(-1, (-1, group)).sum(-1, dtype=torch.float32).to(x.dtype)
+    sums = flat.view(len(flat), -1, group).sum(-1, dtype=torch.float32).to(x.dtype)
     out = sums @ scales[..., 1]
     step = max(1, _BLOCK // (64 * x.shape[-1])) * 64
     expand = _expand_packed if packed else _expand_plain
@@ -85,7 +87,7 @@ def _expand_packed(codes: Tensor, steps: Tensor) -> Tensor:
     groups, rows = steps.shape
     out = steps.new_empty(values.shape[1], rows)
     torch.mul(
-        values.unflatten(1, (groups, -1)),
+        values.view(len(values), groups, -1, layout.block),
         steps.view(groups, -1, layout.block).transpose(0, 1)[:, :, None],
         out=out.view(groups, -1, len(values), layout.block).permute(2, 0, 1, 3),
     )
@@ -95,7 +97,7 @@ def _expand_packed(codes: Tensor, steps: Tensor) -> Tensor:
 def _expand_plain(codes: Tensor, steps: Tensor) -> Tensor:
     """As `_expand_packed`, of plain codes."""
     values = split_codes(codes).to(torch.int8).sub_(8).to(steps.dtype)
-    groups = values.unflatten(-1, (len(steps), -1)) * steps.t()[..., None]
+    groups = values.view(len(values), len(steps), -1) * steps.t()[..., None]
     return groups.flatten(1).t()
 
 
@@ -109,7 +111,7 @@ def _integer_products(dtype: torch.dtype) -> bool:
     return (
         dtype in (torch.bfloat16, torch.float16)
         and bool(fast.get("avx512_vnni") or fast.get("avx_vnni"))
-        and torch.backends.mkldnn.is_available()
+        and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
     )
 
 

@@ -123,23 +123,24 @@ class Int4Matrix(LowBitMatrix):
     def _store(self, place: Place, values: Tensor) -> None:
         values = values.to(self.codes.device, torch.float32)
         values = F.pad(values, (0, self.columns - self.shape[-1]))
-        groups = values.unflatten(-1, (-1, self.group))
+        groups = values.view(*values.shape[:-1], -1, self.group)
         least = groups.amin(-1)
         steps = ((groups.amax(-1) - least) / 15).to(self.scales.dtype)
         zeros = (least + 8 * steps.float()).to(self.scales.dtype)
         # [..., n, G] -> [..., G, n, 2]
         pairs = torch.stack((steps, zeros), -1).transpose(-3, -2)
-        self.scales[(*place[:-1], slice(None), place[-1])] = pairs
+        rows = place[-1]
+        every_group = (*place[:-1], slice(None), rows)
+        self.scales[every_group] = pairs
         steps = steps.float().clamp_min(torch.finfo(torch.float32).tiny)
         codes = (groups - zeros.float()[..., None]).div_(steps[..., None]).round_().add_(8)
         self.codes[place] = join_codes(codes.clamp_(0, 15).flatten(-2))
         height = self.shape[-2]
-        rows = place[-1]
         assert isinstance(rows, slice)
         if rows.stop == height < self.codes.shape[-2]:
-            padding = slice(height, None)
-            self.codes[(*place[:-1], padding)] = 0
-            self.scales[(*place[:-1], slice(None), padding)] = 0
+            padding = (*place[:-1], slice(height, None))
+            self.codes[padding] = 0
+            self.scales.transpose(-3, -2)[padding] = 0
 
     def pack(self) -> None:
         if self.packed or self.codes.device.type != "cpu" or kernel_layout() is None:

@@ -55,8 +55,13 @@ class MixtureOfExperts(nn.Module):
         """
         counts = torch.bincount(expert, minlength=self.experts)
         up_gate, down = self.up_gate, self.down
-        full = isinstance(up_gate, Tensor) and isinstance(down, Tensor)
-        if full and rows.is_cuda and rows.dtype is torch.bfloat16 and hasattr(F, "grouped_mm"):
+        if (
+            isinstance(up_gate, Tensor)
+            and isinstance(down, Tensor)
+            and rows.is_cuda
+            and rows.dtype is torch.bfloat16
+            and hasattr(F, "grouped_mm")
+        ):
             # One kernel for all experts, without waiting for the counts from the device.
             ends = counts.cumsum(0).to(torch.int32)
             hidden = _swiglu(F.grouped_mm(rows, up_gate.transpose(1, 2), offs=ends))

@@ -7,10 +7,10 @@ norms, the vision tower and the connector keep their type.
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from molmo_point.errors import UsageError
+from molmo_point.model.decoder import DecoderBlock
 from molmo_point.model.low_bits import (
     Int4Matrix,
     Int8Matrix,
@@ -49,6 +49,7 @@ def replace_by_low_bits(model: Molmo, scheme: str) -> Molmo:
     kind = SCHEMES[scheme]
     decoder = model.decoder
     for block in decoder.blocks:
+        assert isinstance(block, DecoderBlock)
         for parent in (block.attention, block.ffn):
             for name, child in parent.named_children():
                 if isinstance(child, nn.Linear) and name != "router":
@@ -56,7 +57,10 @@ def replace_by_low_bits(model: Molmo, scheme: str) -> Molmo:
                     setattr(parent, name, LowBitLinear(matrix, child.bias))
         if isinstance(block.ffn, MixtureOfExperts):
             block.ffn.use_low_bits(kind)
-    decoder.embedding = LowBitEmbedding(Int8Matrix(tuple(decoder.embedding.weight.shape)))
+    # Training, which needs the full table, never meets a quantized model.
+    setattr(  # noqa: B010
+        decoder, "embedding", LowBitEmbedding(Int8Matrix(tuple(decoder.embedding.weight.shape)))
+    )
     return model
 
 
@@ -69,7 +73,7 @@ def low_bit_matrices(model: Molmo) -> dict[str, LowBitMatrix]:
 
 def scheme_of(model: Molmo) -> str | None:
     """Return the scheme of the decoder's blocks, None for full weights."""
-    qkv = model.decoder.blocks[0].attention.qkv
+    qkv = model.decoder.blocks[0].get_submodule("attention.qkv")
     if not isinstance(qkv, LowBitLinear):
         return None
     return next(name for name, kind in SCHEMES.items() if isinstance(qkv.weight, kind))

@@ -45,8 +45,9 @@ def copy(folder: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["models/tiny-d", "models/tiny-moe", "molmo2/models/tiny2-q"])
 def test_loads_as_quantized_while_loading(name: str, scheme: str, tmp_path: Path) -> None:
     out = write_quantized(GOLDEN / name, tmp_path / "out", scheme=scheme)
-    written, direct = mp.load(out, dtype="bfloat16"), mp.load(
-        GOLDEN / name, quantize=scheme, dtype="bfloat16"
+    written, direct = (
+        mp.load(out, dtype="bfloat16"),
+        mp.load(GOLDEN / name, quantize=scheme, dtype="bfloat16"),
     )
     assert torch.equal(logits(written), logits(direct))
     ours = dict(written.network.state_dict())
@@ -77,7 +78,9 @@ def test_int8_weights_are_mapped(tmp_path: Path) -> None:
     network = mp.load(out, dtype="bfloat16").network
     codes = network.decoder.embedding.weight.codes
     before = codes.clone()
-    path = next(path for path in out.glob("*.safetensors") if "decoder.head.weight" in load_file(path))
+    path = next(
+        path for path in out.glob("*.safetensors") if "decoder.head.weight" in load_file(path)
+    )
     tensors = load_file(path)
     raw = tensors["decoder.embedding.weight.codes"].flatten()[:64].numpy().tobytes()
     data = path.read_bytes()
