@@ -25,7 +25,7 @@ from molmo_point.engine.drafting import GrammarDrafter, continuations
 from molmo_point.engine.engine import Engine, EngineOptions
 from molmo_point.engine.generate import Drafter, NoDraft
 from molmo_point.model.molmo import Molmo
-from molmo_point.model.quantize import quantize_decoder
+from molmo_point.model.quantize import low_bit_matrices, replace_by_low_bits
 from molmo_point.preprocess.prompt import format_prompt
 from molmo_point.preprocess.tokenizer import Tokenizer
 
@@ -35,32 +35,26 @@ SPREAD = 0.02
 
 
 def build(name: str, scheme: str, device: torch.device, layers: int | None) -> Molmo:
-    """Make a model of a published size with random bfloat16 weights, block by block where it is quantised."""
+    """Make a model of a published size with random weights; low-bit codes are made at random, full weights are never held."""
     config = next(entry.config for entry in CATALOG if entry.name == name)
     assert config is not None
     if layers is not None:
         config = replace(config, decoder=replace(config.decoder, layers=layers))
     with torch.device("meta"):
         model = Molmo(config).to(torch.bfloat16)
-    if not scheme:
-        return randomise(model.to_empty(device=device)).eval()
-    for index, block in enumerate(model.decoder.blocks):
-        # A block in its full type is as much as is ever there of it.
-        model.decoder.blocks[index] = randomise(block.to_empty(device=device))
-        shell = replace(config, decoder=replace(config.decoder, layers=1))
+    if scheme:
         with torch.device("meta"):
-            alone = Molmo(shell)
-        alone.decoder.blocks[0] = model.decoder.blocks[index]
-        quantize_decoder(alone, scheme)
-    for part in (model.vision, model.connector, model.decoder.embedding):
-        randomise(part.to_empty(device=device))
-    for part in (model.decoder.norm, model.decoder.head):
-        randomise(part.to_empty(device=device))
+            replace_by_low_bits(model, scheme)
+    model = randomise(model.to(torch.bfloat16).to_empty(device=device))
+    for matrix in low_bit_matrices(model).values():
+        matrix.codes.random_(0, 127)
+        matrix.scales.fill_(SPREAD / 127)
+        matrix.pack()
     return model.eval()
 
 
 @torch.no_grad()
-def randomise(module: torch.nn.Module) -> torch.nn.Module:
+def randomise(module: Molmo) -> Molmo:
     """Fill a module's parameters: matrices at random, vectors with ones."""
     for parameter in module.parameters():
         if parameter.ndim > 1:
@@ -103,7 +97,11 @@ def row(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     model = build(name, scheme, device, layers)
-    blocks = [*model.decoder.blocks.parameters(), *model.decoder.head.parameters()]
+    blocks = [
+        *model.decoder.blocks.parameters(),
+        *model.decoder.blocks.buffers(),
+        *model.decoder.head.parameters(),
+    ]
     config = model.config.decoder
     size = sum(p.numel() * p.element_size() for p in blocks)
     if config.experts:
