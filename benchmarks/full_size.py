@@ -105,7 +105,7 @@ def row(
     config = model.config.decoder
     size = sum(p.numel() * p.element_size() for p in blocks)
     if config.experts:
-        experts = sum(p.numel() * p.element_size() for p in blocks if p.ndim == 3)
+        experts = sum(p.numel() * p.element_size() for p in blocks if p.ndim > 2)
         size -= int(experts * (1 - config.experts_per_token / config.experts))
     tokenizer = Tokenizer(TOKENIZER)
     image = np.random.default_rng(0).integers(0, 255, (1080, 1920, 3), dtype=np.uint8)
