@@ -5,6 +5,8 @@ Tolerances are those of tests/golden/README.md, with the reference's own pixels:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import torch
 from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.engine.generate import DecodeState, Limits, NoDraft, generate
 from molmo_point.images import load_image
+from molmo_point.model.mixture import MixtureOfExperts
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.weights import load_weights
 from molmo_point.preprocess.crops import crop_image
@@ -59,9 +62,34 @@ def run(loaded: Loaded, case: str) -> tuple[torch.Tensor | None, torch.Tensor, t
     return features, x, model(x, torch.arange(ids.shape[1])[None])[0].float()
 
 
+@contextmanager
+def router_ties(model: Molmo) -> Iterator[list[torch.Tensor]]:
+    """Collect, for each mixture layer, which tokens have two experts equal to within float32's rounding.
+
+    Which of the two is taken depends on the processor's matrix product; the reference took one of them.
+    """
+    found: list[torch.Tensor] = []
+    hooks = []
+    for block in model.decoder.blocks:
+        ffn = block.ffn
+        if isinstance(ffn, MixtureOfExperts):
+
+            def note(_: Any, __: Any, scores: torch.Tensor, chosen: int = ffn.chosen) -> None:
+                top = scores.softmax(-1, dtype=torch.float32).topk(chosen + 1).values
+                found.append(top[:, chosen - 1] - top[:, chosen] < 1e-6)
+
+            hooks.append(ffn.router.register_forward_hook(note))
+    yield found
+    for hook in hooks:
+        hook.remove()
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_float32_reproduces_every_number(family: Loaded, case: str) -> None:
-    features, _, logits = run(family, case)
+    with router_ties(family.model) as ties:
+        features, _, logits = run(family, case)
+    sure = ~torch.stack(ties).any(0).numpy() if ties else np.ones(len(logits), bool)
+    assert sure.mean() > 0.99
     golden = {
         key: family.golden[f"{case}/{key}"]
         for key in ("logits_last8", "argmax_all", "logsumexp_all")
@@ -77,12 +105,15 @@ def test_float32_reproduces_every_number(family: Loaded, case: str) -> None:
         )
     if case == "img0_336x336":
         np.testing.assert_allclose(ours, family.golden[f"{case}/features_full"], atol=5e-5, rtol=0)
-    np.testing.assert_allclose(logits[-8:].numpy(), golden["logits_last8"], atol=3e-4, rtol=0)
+    last = sure[-8:]
     np.testing.assert_allclose(
-        logits.logsumexp(-1).numpy(), golden["logsumexp_all"], atol=3e-4, rtol=0
+        logits[-8:].numpy()[last], golden["logits_last8"][last], atol=3e-4, rtol=0
+    )
+    np.testing.assert_allclose(
+        logits.logsumexp(-1).numpy()[sure], golden["logsumexp_all"][sure], atol=3e-4, rtol=0
     )
     top = logits.topk(2).values
-    clear = (top[:, 0] - top[:, 1] > 1e-3).numpy()
+    clear = (top[:, 0] - top[:, 1] > 1e-3).numpy() & sure
     assert clear.mean() > 0.9
     np.testing.assert_array_equal(logits.argmax(-1).numpy()[clear], golden["argmax_all"][clear])
 
