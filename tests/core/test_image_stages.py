@@ -211,7 +211,10 @@ def test_a_deadline_passes_in_each_stage(stage: Callable[[Scheduler], bool], kin
     for entry, _ in scheduler._questions.values():
         if entry.key == "late":
             object.__setattr__(entry.state._limits, "deadline", 0.0)
-    last = run(scheduler)
+    last = {output.key: output for output in scheduler.step() if output.last}
+    if stage is not in_decoding:
+        assert set(last) == {"late"}  # at once, not after its image's last stage
+    last |= run(scheduler)
     late = last["late"].result
     if isinstance(late, mp.Pointing):
         assert late.status is mp.Status.TRUNCATED
