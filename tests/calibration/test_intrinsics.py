@@ -163,7 +163,7 @@ class TestPublishedImages:
         assert len(check_camera(wrong)) >= 2
         assert check_images(wrong, left[:2]) > 1.0
         with pytest.raises(InvalidArgumentError, match="the images are 640 x 480"):
-            check_images(Camera(320, 240, np.eye(3)), left[:2])
+            check_images(Camera(320, 240, np.diag([300.0, 300.0, 1.0])), left[:2])
 
 
 def made_up(

@@ -155,7 +155,7 @@ def test_what_the_formats_look_like() -> None:
     [
         (lambda: from_moondream({}, "a", (8, 8)), "a list of objects as 'points' in Moondream data"),
         (lambda: from_moondream({"points": [{"x": "1"}]}, "a", (8, 8)), "a number as 'x', got '1'"),
-        (lambda: from_moondream({"points": [{"x": 1.5, "y": 0}]}, "a", (8, 8)), r"inside the picture.*x = 1\.5"),
+        (lambda: from_moondream({"points": [{"x": 1.5, "y": 0}]}, "a", (8, 8)), r"inside the image.*x = 1\.5"),
         (lambda: from_gemini([{"point": [1]}], "a", (8, 8)), r"\[y, x\] in Gemini's answer, got \[1\]"),
         (lambda: from_gemini([{"point": [1, 1200]}], "a", (8, 8)), r"got x = 1\.2"),
         (lambda: from_gemini([{"point": [True, 3]}], "a", (8, 8)), "a number as 'y', got True"),

@@ -157,9 +157,8 @@ def test_a_tree_holds_its_continuations_and_accepts_what_the_model_writes(
 
 
 def test_alternatives_share_a_position_and_do_not_attend_to_each_other() -> None:
-    pass_input = PassInput(
-        [1, 2], DraftTree.from_continuations([[3, 4], [3, 5], [6]], max_tokens=9, max_depth=9)
-    )
+    tree = DraftTree.from_continuations([[3, 4], [3, 5], [6]], max_tokens=9, max_depth=9)
+    pass_input = PassInput([1, 2], tree, rows=[1, 2, 3, 4, 5, 6])
     assert pass_input.tokens == [1, 2, 3, 4, 5, 6]
     assert pass_input.offsets() == [0, 1, 2, 3, 3, 2]
     assert pass_input.attention_mask().int().tolist() == [

@@ -82,11 +82,14 @@ def error() -> float:
 
 
 def another_row_for_the_low_resolution_view(patch: Patch) -> None:
-    patch.setattr(
-        ImageEncoder,
-        "_embedded_ids",
-        lambda self, ids: ids.masked_fill(ids == 518, 514),
-    )
+    begin = ImageEncoder.__init__
+
+    def turned(
+        self: ImageEncoder, *arguments: Any, low_as_high: bool = False, **options: Any
+    ) -> None:
+        begin(self, *arguments, low_as_high=not low_as_high, **options)
+
+    patch.setattr(ImageEncoder, "__init__", turned)
 
 
 def patch_of_a_window_added(patch: Patch) -> None:

@@ -84,7 +84,7 @@ def gate() -> Iterator[Gate]:
     pointer.open_.set()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if page_driver.CHROMIUM is None:

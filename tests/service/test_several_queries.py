@@ -78,13 +78,13 @@ def test_the_model_encodes_the_image_once(connect: Any) -> None:
     # Its caches forget at once: only the opened view can save the second encoding.
     nano.engine.encoder.images.put = nano.engine.encoder.crops.put = lambda *_: None
     encoded: list[Any] = []
-    encode = nano.engine.encoder._encode
+    begin = nano.engine.encoder.begin
 
-    def counting(*image: Any) -> Any:
-        encoded.append(image)
-        return encode(*image)
+    def counting(prepared: Any) -> Any:
+        encoded.append(prepared)
+        return begin(prepared)
 
-    nano.engine.encoder._encode = counting
+    nano.engine.encoder.begin = counting
     image = np.random.default_rng(1).integers(0, 255, (60, 80, 3), dtype=np.uint8)
     queries = ["red circle", "green square", "blue star", "red circle"]
     with connect(lambda: nano) as pointer:
