@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,18 +67,12 @@ def save_marked(drawn: Image.Image, path: Path) -> None:
     """
     format_name = FORMATS[path.suffix.lower()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
+    # Opened as any file is, so that it has the usual permissions.
+    partial = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with partial.open("xb") as file:
             drawn.save(file, format_name, quality=92, **marked(format_name))
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
+        partial.replace(path)
     except BaseException:
-        os.unlink(name)
+        partial.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -143,8 +143,10 @@ def connect(url: str, **options: Any) -> Pointer:
         ServerGone, Refused, VersionMismatch: No server answers there, or it refuses this client.
     """
     from molmo_point import client
+    from molmo_point.client.address import scheme_of
+    from molmo_point.defaults import OPENAI
 
-    if isinstance(url, str) and url.strip().lower().startswith("openai+"):
+    if scheme_of(url).startswith(OPENAI):
         from molmo_point.vlm import OpenAIPointer
 
         return client.connect_as(OpenAIPointer, url, options)

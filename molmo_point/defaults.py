@@ -16,6 +16,9 @@ HTTP_HOST = "127.0.0.1"
 HTTP_ADDRESS = f"{HTTP_HOST}:{HTTP_PORT}"
 """Where a server answers over HTTP and shows the web page."""
 
+OPENAI = "openai+"
+"""Before the scheme of a server of another engine, which speaks OpenAI's chat completions: openai+http://gpu:8000/v1."""
+
 MAX_QUERY_CHARACTERS = 4000
 """Longest query, at every door: the model's 4096 positions hold the image, the query and the answer."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
+from molmo_point.closing import Closing
 from molmo_point.images import Array
 from molmo_point.pointer import Pointer, PointStream, TextStream
 from molmo_point.points import Pointing
 
 
-class ImageView:
+class ImageView(Closing):
     """An opened image, decoded once; every question is passed to `pointer` with its pixels."""
 
     def __init__(self, pointer: Pointer, image: Array) -> None:
@@ -38,14 +37,3 @@ class ImageView:
 
     def close(self) -> None:
         """Nothing to free."""
-
-    def __enter__(self) -> ImageView:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -12,7 +12,7 @@ import os
 from collections.abc import Generator, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, Union, runtime_checkable
 
 from molmo_point.errors import BatchError, PointError, UsageError
 from molmo_point.points import Point, Pointing, Text
@@ -20,6 +20,8 @@ from molmo_point.points import Point, Pointing, Text
 if TYPE_CHECKING:
     import numpy as np
     import PIL.Image
+
+Result = TypeVar("Result")
 
 ImageLike = Union[
     str,
@@ -79,6 +81,16 @@ PointingStream = Generator[Pointing, None, list[Pointing]]
 
 TextStream = Generator[str, None, str]
 """Yields pieces of text as they are decoded; returns the whole text, a `Text` if the pointer knows why it ended."""
+
+
+def run_to_end(stream: Generator[object, None, Result]) -> Result:
+    """Run a stream to its end and return its result."""
+    while True:
+        try:
+            next(stream)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
 
 
 def all_or_error(results: Sequence[Pointing | PointError]) -> list[Pointing]:

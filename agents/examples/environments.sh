@@ -7,24 +7,13 @@ set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 folder=${1:-$root/.venvs}
 
-make() {
-    name=$1
-    shift
-    if [ -e "$folder/$name/.ready" ]; then
-        echo "$name: ready" >&2
-        return
-    fi
-    echo "$name: installing ..." >&2
-    "${PYTHON:-python3}" -m venv "$folder/$name"
-    "$folder/$name/bin/python" -m pip install --quiet --disable-pip-version-check -e "$root" "$@"
-    touch "$folder/$name/.ready"
-}
+. "$root/agents/examples/make_environment.sh"
 
 # The official MCP SDK's first major version; the second is in the main environment.
-make mcp1 "mcp>=1.2,<2" "playwright>=1.44" "typer>=0.12"
+make mcp1 -e "$root" "mcp>=1.2,<2" "playwright>=1.44" "typer>=0.12"
 # BrowserGym pins an old Playwright. MiniWoB++ would bring Selenium along, which nothing here uses.
-make browsergym browsergym-core "playwright==1.44.0"
+make browsergym -e "$root" browsergym-core "playwright==1.44.0"
 "$folder/browsergym/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps miniwob browsergym-miniwob
 # browser-use pins many versions, that of the MCP SDK among them.
-make browser-use browser-use "playwright>=1.44"
+make browser-use -e "$root" browser-use "playwright>=1.44"
 echo "$folder"

@@ -24,6 +24,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """How answers are shown.
+
+    Attributes:
+        as_json: One JSON object a line.
+        quiet: No messages but errors.
+        out: Where drawings go; None for none.
+        overwrite: As in `AnnotatedOutputs`.
+    """
+
+    as_json: bool
+    quiet: bool
+    out: str | None
+    overwrite: bool
+
+
+@dataclass(frozen=True)
 class Asking:
     """What is asked about every image, and how an answer is shown.
 

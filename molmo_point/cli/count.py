@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molmo_point.cli import EXIT_CODES
+from molmo_point.cli.asking import Shown
 from molmo_point.cli.count_inputs import Columns, is_list, is_special, is_table_name
 from molmo_point.cli.model_options import (
     AsJson,
@@ -127,8 +128,17 @@ def count(
     if out is None or not (special or _several(named, queries)):
         # Queries of --query are taken as they are; one among the words is split at commas.
         first, asked = (named, queries) if query else (words, None)
-        shown = (as_json, quiet, out, overwrite, number)
-        ask_images("count", first, asked, where, recursive, timeout, *shown)
+        shown = Shown(as_json, quiet, out, overwrite)
+        ask_images(
+            "count",
+            first,
+            asked,
+            where,
+            shown,
+            recursive=recursive,
+            timeout_s=timeout,
+            tiles=number,
+        )
         return
     from molmo_point.cli.count_run import CountRun
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from molmo_point.cli.progress import spinner
+from molmo_point.defaults import OPENAI
 from molmo_point.errors import MissingExtra, ModelNotFound, UsageError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class ModelSelection:
                     raise UsageError(f"--{field} is empty (a variable that is not set?)")
                 object.__setattr__(self, field, None)
         here = {"model": self.model, "device": self.device, "dtype": self.dtype, "quantize": self.quantize}  # fmt: skip
-        if (self.connect or "").startswith("openai+"):
+        if (self.connect or "").lower().startswith(OPENAI):
             # Such a server may have several models.
             del here["model"]
         chosen = [f"--{name}" for name, value in here.items() if value is not None]
@@ -243,7 +244,7 @@ def _connect(where: ModelSelection) -> Pointer:
         value = getattr(where, name)
         if value is None:
             continue
-        if url.removeprefix("openai+").startswith(scheme):
+        if url.lower().removeprefix(OPENAI).startswith(scheme):
             options[name] = value
         elif _typed(name):
             raise UsageError(f"--{name} is for {scheme}:// servers, and --connect is {url}")

@@ -9,7 +9,7 @@ import typer
 
 from molmo_point.cli import EXIT_CODES, FAILED
 from molmo_point.cli.answers import overall_code
-from molmo_point.cli.asking import Asking, report_skipped
+from molmo_point.cli.asking import Asking, Shown, report_skipped
 from molmo_point.cli.inputs import collect_images
 from molmo_point.cli.model_options import (
     AsJson,
@@ -86,7 +86,8 @@ def point(
     molmo-point point photos/ mugs --connect http://gpu:8000 --out drawn/
     curl -sL https://example.org/table.jpg | molmo-point point - "red mug"
     """
-    ask_images("point", words, query, where, recursive, timeout, as_json, quiet, out, overwrite)
+    shown = Shown(as_json, quiet, out, overwrite)
+    ask_images("point", words, query, where, shown, recursive=recursive, timeout_s=timeout)
 
 
 def ask_images(
@@ -94,15 +95,13 @@ def ask_images(
     words: list[str],
     query: list[str] | None,
     where: ModelSelection,
+    shown: Shown,
+    *,
     recursive: bool,
     timeout_s: float | None,
-    as_json: bool,
-    quiet: bool,
-    out: str | None,
-    overwrite: bool,
     tiles: Tiles = None,
 ) -> None:
-    """Ask every query about every image, print the answers and draw them where `out` says; leave with the exit code."""
+    """Ask every query about every image, print the answers and draw them; leave with the exit code."""
     from molmo_point.arguments import check_query
     from molmo_point.images import load_image
 
@@ -111,20 +110,22 @@ def ask_images(
     found = collect_images(names, recursive=recursive)
     outputs = (
         None
-        if out is None
-        else AnnotatedOutputs(out, found.images, several=found.several, overwrite=overwrite)
+        if shown.out is None
+        else AnnotatedOutputs(
+            shown.out, found.images, several=found.several, overwrite=shown.overwrite
+        )
     )
-    report_skipped(found, quiet)
+    report_skipped(found, shown.quiet)
     several = found.several or len(queries) > 1
     if len(found.images) == 1 and not several:
         # Before the model is loaded, which may take minutes.
         load_image(found.images[0].source)
-    asking = Asking(kind, queries, several, timeout_s, as_json, quiet, tiles)
-    with open_pointer(where, quiet=quiet) as pointer:
+    asking = Asking(kind, queries, several, timeout_s, shown.as_json, shown.quiet, tiles)
+    with open_pointer(where, quiet=shown.quiet) as pointer:
         answers = asking.run(pointer, found, outputs)
     code = overall_code(answers)
     if outputs is not None:
-        if several and not quiet:
+        if several and not shown.quiet:
             sys.stderr.write(f"wrote {counted(outputs.written, 'drawing')} in {outputs.place}\n")
         code = FAILED if outputs.failed else code
     raise typer.Exit(code)

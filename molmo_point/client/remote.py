@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -30,6 +29,7 @@ from molmo_point.client.replies import (
     last_reply,
 )
 from molmo_point.client.transport import Replies, Transport, check_wait
+from molmo_point.closing import Closing
 from molmo_point.counting.tiled import check_tiles
 from molmo_point.defaults import (
     CALL_TIMEOUT_S,
@@ -53,7 +53,7 @@ from molmo_point.wire import (
 )
 
 
-class RemotePointer:
+class RemotePointer(Closing):
     """A server as a `Pointer`. Safe to use from several threads.
 
     Args:
@@ -198,17 +198,6 @@ class RemotePointer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._transport.url} {self._info.model or 'loading'}>"
-
-    def __enter__(self) -> RemotePointer:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def image_payload(self, image: ImageLike) -> ImagePayload:
         """Make `image` ready to be sent.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from molmo_point.arguments import check_query
@@ -16,6 +15,7 @@ from molmo_point.client.replies import (
     last_reply,
 )
 from molmo_point.client.transport import Replies
+from molmo_point.closing import Closing
 from molmo_point.errors import ServiceError, UsageError
 from molmo_point.points import Point, Pointing, Text
 from molmo_point.wire import ImagePayload, Op, Request, ViewGone, ViewInfo
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from molmo_point.client.remote import RemotePointer
 
 
-class RemoteView:
+class RemoteView(Closing):
     """An opened image on a server: a handle there, the image here for when the handle is gone."""
 
     def __init__(self, pointer: RemotePointer, image_payload: ImagePayload) -> None:
@@ -76,17 +76,6 @@ class RemoteView:
                 last_reply(self._pointer.exchange(self._close_request(info), None, 5.0))
             except ServiceError:
                 return
-
-    def __enter__(self) -> RemoteView:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __reduce__(self) -> NoReturn:
         raise UsageError("an opened view belongs to its process: open the image in the other one")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, NoReturn, Union
 
 import zmq
 
 from molmo_point.client.address import zmq_address
 from molmo_point.client.curve import Handshake, read_key
+from molmo_point.closing import Closing
 from molmo_point.errors import ServiceError, TimedOut, UsageError
 from molmo_point.wire import Publication, UnknownValue, WireError, decode_publication, topic
 
@@ -19,7 +19,7 @@ QUEUE = 100
 """Publications kept for a subscriber that is busy; three seconds at 30 Hz. Then new ones are dropped."""
 
 
-class Subscription:
+class Subscription(Closing):
     """A subscription to one camera, or to all of them. Belongs to one thread at a time."""
 
     def __init__(
@@ -92,17 +92,6 @@ class Subscription:
 
     def __reduce__(self) -> NoReturn:
         raise UsageError("a subscription belongs to its process: subscribe in the other one")
-
-    def __enter__(self) -> Subscription:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def subscribe(

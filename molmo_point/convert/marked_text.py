@@ -146,15 +146,7 @@ def _pointing(
         broken: Whether the text begins a point that the pattern did not match.
     """
     findings = Findings(repeats=Repeats(calibrated=False, labelled=True))
-    first: UsageError | None = None
-    for index, (x, y, label) in enumerate(found):
-        try:
-            findings.add(x, y, label, None, index)
-        except UsageError as error:
-            first = first or error
-            findings.skip(index, error)
-    if first is not None and not findings.points:
-        raise first
+    findings.add_each(found, lambda each: each)
     if not findings.points and (broken or not _EMPTY_LIST.search(answer)):
         raise UsageError(f"expected points in {model}'s answer, got {answer.strip()[:80]!r}")
     if broken:

@@ -167,18 +167,13 @@ def _pointing(
 ) -> Pointing:
     # The rule for what a model writes; labels tell things apart where the model gives each its own.
     findings = Findings(repeats=Repeats(calibrated=False, labelled=True))
-    first = None
-    for index, item in enumerate(entries):
-        try:
-            if not isinstance(item, Mapping):
-                raise UsageError(f"expected an object in the answer's list, got {str(item)[:40]}")
-            x, y, label = place(dict(item))
-            findings.add(x, y, label, None, index)
-        except UsageError as error:
-            first = first or error
-            findings.skip(index, error)
-    if first is not None and not findings.points:
-        raise first
+
+    def read(item: object) -> tuple[float, float, str]:
+        if not isinstance(item, Mapping):
+            raise UsageError(f"expected an object in the answer's list, got {str(item)[:40]}")
+        return place(dict(item))
+
+    findings.add_each(entries, read)
     size = size_of(image_size)
     text = ""
     if findings.incomplete:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 from molmo_point.errors import UsageError
 from molmo_point.points import Point, Pointing, Status
 from molmo_point.repeats import SAME_PERCENT, Repeats
 
 Json = dict[str, Any]
+Item = TypeVar("Item")
 
 TOLERANCE = 0.005
 """How far outside the image a point may lie, as a fraction of its side: tools round (100.02 %, 1001 of 1000, 200.4 px of 200).
@@ -95,6 +96,28 @@ class Findings:
             self.note(annotation, f"{error}; the point is kept without a score")
             known = None
         self.points.append(Point(x=place[0], y=place[1], label=label, score=known))
+
+    def add_each(
+        self, items: Iterable[Item], place: Callable[[Item], tuple[float, float, str]]
+    ) -> None:
+        """Add the point of each item, or note why it has none.
+
+        Args:
+            place: Returns (x, y, label), or raises `UsageError`.
+
+        Raises:
+            UsageError: None of the items has a point; the first one's reason.
+        """
+        first = None
+        for index, item in enumerate(items):
+            try:
+                x, y, label = place(item)
+                self.add(x, y, label, None, index)
+            except UsageError as error:
+                first = first or error
+                self.skip(index, error)
+        if first is not None and not self.points:
+            raise first
 
     def pointing(self, query: str, size: tuple[int, int], model: str, text: str = "") -> Pointing:
         """Return the answer; one that lacks something is `malformed`, never whole and never `not_found`."""

@@ -200,8 +200,7 @@ class Journal:
     def sort(self, keys: Iterable[Key]) -> None:
         """Rewrite the file: the rows of `keys` in their order, then all others; each once."""
         with self._mutex:
-            order = [key for key in dict.fromkeys(keys) if key in self._places]
-            order += [key for key in self._places if key not in set(order)]
+            order = [key for key in dict.fromkeys([*keys, *self._places]) if key in self._places]
             partial = self.path.with_name(POINTS_FILE + ".part")
             places: dict[Key, tuple[int, int]] = {}
             at = 0

@@ -13,14 +13,8 @@ from molmo_point.count_runs.items import Item, file_item
 from molmo_point.errors import QueryError, UsageError
 from molmo_point.install import import_failure
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
 IMAGE_COLUMNS = ("image", "file", "path", "file_name", "filename")
 QUERY_COLUMNS = ("query", "queries", "prompt")
-
-
-def is_table(name: str) -> bool:
-    """Whether a file is taken for a table, by its name."""
-    return Path(name).suffix.lower() in SUFFIXES
 
 
 def table_items(

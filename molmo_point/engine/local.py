@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,6 +20,7 @@ from molmo_point.arguments import (
 from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.checkpoints.folder import read_json
 from molmo_point.checkpoints.low_bit_format import stored_scheme
+from molmo_point.closing import Closing
 from molmo_point.counting.interval import read_count_calibration
 from molmo_point.counting.tiled import Look, check_tiles, count_in_tiles
 from molmo_point.engine.encoded_image import AnyImage
@@ -28,7 +28,7 @@ from molmo_point.engine.engine import Engine, EngineOptions
 from molmo_point.engine.question import Question
 from molmo_point.engine.scheduler import Scheduler
 from molmo_point.engine.score_calibration import Floats, read_calibration
-from molmo_point.engine.view import LocalView, run_to_end
+from molmo_point.engine.view import LocalView
 from molmo_point.errors import CheckpointError, PointError, UsageError
 from molmo_point.model.low_bit_folder import check_stored_scheme, load_low_bits
 from molmo_point.model.molmo import Molmo
@@ -45,6 +45,7 @@ from molmo_point.pointer import (
     Tiles,
     View,
     all_or_error,
+    run_to_end,
 )
 from molmo_point.points import Pointing, Text
 from molmo_point.preprocess.tokenizer import Tokenizer
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
 
-class LocalPointer:
+class LocalPointer(Closing):
     """A model in this process. Made by `molmo_point.load`."""
 
     def __init__(self, engine: Engine) -> None:
@@ -294,17 +295,6 @@ class LocalPointer:
     def scheduler(self) -> Scheduler:
         """Return a scheduler for a server's loop: many questions at once, which join at any time."""
         return Scheduler(self._engine)
-
-    def __enter__(self) -> LocalPointer:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._engine.clear_caches()

@@ -156,11 +156,6 @@ class PatchChooser:
             path.append(following)
             node = following
 
-    def patch_probabilities(self, hidden: Tensor) -> Floats:
-        """Return the probabilities of the patches and of "no more points" behind a hidden state [P + 1]."""
-        assert self._keys is not None
-        return _softmax(self._heads.patch_scores(hidden, self._keys, self._patch))
-
     def _choose(self, logits: Tensor, hidden: Tensor) -> tuple[int, PatchChoice | None]:
         """Return the next token behind a row [V], [D]."""
         last, ids = self._last, self.ids

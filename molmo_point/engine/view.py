@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from types import TracebackType
-from typing import TypeVar
-
+from molmo_point.closing import Closing
 from molmo_point.engine.encoded_image import EncodedImage
 from molmo_point.engine.engine import Engine
 from molmo_point.engine.question import Question
 from molmo_point.errors import UsageError
 from molmo_point.point_map import PointMap
-from molmo_point.pointer import Kind, PointStream, TextStream
+from molmo_point.pointer import Kind, PointStream, TextStream, run_to_end
 from molmo_point.points import Pointing, Text, Timing
 
-Result = TypeVar("Result")
 
-
-class LocalView:
+class LocalView(Closing):
     """An image of a `LocalPointer`, encoded once, open for many questions."""
 
     def __init__(self, engine: Engine, image: EncodedImage, timing: Timing) -> None:
@@ -52,17 +47,6 @@ class LocalView:
     def close(self) -> None:
         self._image = None
 
-    def __enter__(self) -> LocalView:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def encoded(self) -> tuple[EncodedImage, Timing]:
         """Return the encoded image, and the time spent on it: the first question includes that time, the others do not."""
         image = self._open()
@@ -77,13 +61,3 @@ class LocalView:
         if self._image is None:
             raise UsageError("this view is closed: open the image again")
         return self._image
-
-
-def run_to_end(stream: Generator[object, None, Result]) -> Result:
-    """Run a stream to its end and return its result."""
-    while True:
-        try:
-            next(stream)
-        except StopIteration as end:
-            result: Result = end.value
-            return result

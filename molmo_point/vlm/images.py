@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -10,6 +9,7 @@ from PIL import Image
 
 from molmo_point.images import load_image
 from molmo_point.pointer import ImageLike
+from molmo_point.wire import make_image_payload
 
 Encoding = Literal["png", "jpeg"]
 
@@ -49,7 +49,4 @@ def encode_image(
     sent_size = size if resized is None else resized(size)
     if sent_size != size:
         upright = upright.resize(sent_size, Image.Resampling.BICUBIC)
-    options = {"quality": 95, "subsampling": 0} if encoding == "jpeg" else {"compress_level": 1}
-    buffer = io.BytesIO()
-    upright.save(buffer, encoding, **options)
-    return SentImage(buffer.getvalue(), encoding, size, sent_size)
+    return SentImage(bytes(make_image_payload(upright, encoding).data), encoding, size, sent_size)

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Sequence
-from types import TracebackType
 from typing import Any
 
 from molmo_point.arguments import check_frame_id, check_query, check_stamp, check_timeout
 from molmo_point.client.address import http_address
 from molmo_point.client.many import ask_many, count_tiles
+from molmo_point.closing import Closing
 from molmo_point.counting.tiled import check_tiles
-from molmo_point.defaults import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S
+from molmo_point.defaults import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, OPENAI
 from molmo_point.each import point_each
 from molmo_point.errors import ModelNotFound, UsageError
 from molmo_point.image_view import ImageView
 from molmo_point.images import load_image
 from molmo_point.markup import PointParser
-from molmo_point.pointer import ImageLike, PointingStream, PointStream, TextStream, Tiles
+from molmo_point.pointer import (
+    ImageLike,
+    PointingStream,
+    PointStream,
+    TextStream,
+    Tiles,
+    run_to_end,
+)
 from molmo_point.points import FinishReason, Point, Pointing, Text, Timing
 from molmo_point.repeats import Repeats
 from molmo_point.vlm.chat import ChatServer, Reply, image_part
@@ -28,11 +35,8 @@ from molmo_point.vlm.scores import with_scores
 Exchange = Generator[str, None, Reply]
 """Yields pieces of text; returns everything that came."""
 
-PREFIX = "openai+"
-"""Before the scheme of an address: openai+http://gpu:8000/v1."""
 
-
-class OpenAIPointer:
+class OpenAIPointer(Closing):
     """A vision-language model of another engine. Safe to use from several threads.
 
     Args:
@@ -91,7 +95,7 @@ class OpenAIPointer:
         stream = self.stream(
             image, query, timeout_s=timeout_s, stamp_ns=stamp_ns, frame_id=frame_id
         )
-        return _end_of(stream)
+        return run_to_end(stream)
 
     def count(
         self,
@@ -109,11 +113,10 @@ class OpenAIPointer:
             budget_s = self._budget(timeout_s)
             return count_tiles(self.count, image, query, tiles, budget_s).replace(**source)
         prompt = self._format.count or self._format.prompt
-        return _end_of(self._point(image, query, prompt(query), timeout_s, stamp_ns, frame_id))
+        return run_to_end(self._point(image, query, prompt(query), timeout_s, stamp_ns, frame_id))
 
     def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> Text:
-        text = _end_of(self.stream_text(image, question, timeout_s=timeout_s))
-        return Text.of(text)
+        return Text.of(run_to_end(self.stream_text(image, question, timeout_s=timeout_s)))
 
     def stream(
         self,
@@ -143,17 +146,6 @@ class OpenAIPointer:
         self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
     ) -> list[Pointing]:
         return ask_many(self.point, requests, self._budget(timeout_s))
-
-    def __enter__(self) -> OpenAIPointer:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def point_each(
         self, image: ImageLike, queries: Sequence[str], *, timeout_s: float | None = None
@@ -247,15 +239,6 @@ def _points_in(pieces: Exchange, parser: PointParser | None) -> Generator[Point,
             yield from filter(repeats.is_new, parser.feed(piece))
 
 
-def _end_of(stream: Generator[Any, None, Any]) -> Any:
-    """Run a stream to its end; return the whole answer."""
-    while True:
-        try:
-            next(stream)
-        except StopIteration as end:
-            return end.value
-
-
 def _endpoint(url: str) -> str:
     """Return the address up to and with its version.
 
@@ -263,9 +246,9 @@ def _endpoint(url: str) -> str:
         UsageError: Not openai+http(s)://HOST[:PORT][/PATH].
     """
     address = url.strip()
-    if not address.lower().startswith(PREFIX):
-        raise UsageError(f"expected an address like {PREFIX}http://gpu:8000/v1, got {url!r}")
-    address = address[len(PREFIX) :].rstrip("/")
+    if not address.lower().startswith(OPENAI):
+        raise UsageError(f"expected an address like {OPENAI}http://gpu:8000/v1, got {url!r}")
+    address = address[len(OPENAI) :].rstrip("/")
     base = http_address(address)
     path = address[len(base) :] if address.lower().startswith(base.lower()) else ""
     return base + (path or "/v1")

@@ -6,18 +6,7 @@ set -eu
 root=$(cd "$(dirname "$0")/../../.." && pwd)
 folder=${1:-$root/.venvs}
 
-make() {
-    name=$1
-    shift
-    if [ -e "$folder/$name/.ready" ]; then
-        echo "$name: ready" >&2
-        return
-    fi
-    echo "$name: installing ..." >&2
-    "${PYTHON:-python3}" -m venv "$folder/$name"
-    "$folder/$name/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
-    touch "$folder/$name/.ready"
-}
+. "$root/agents/examples/make_environment.sh"
 
 make chat "litellm==1.110.2" "langchain-openai==1.7.4"
 make agent-s "gui-agents==0.3.2"
