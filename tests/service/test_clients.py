@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,16 @@ def run(program: Path | str, script: str, *arguments: str) -> Any:
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         "OPENAI_API_KEY": "s3cret",
     }
-    done = subprocess.run(
-        [str(program), str(CLIENTS / script), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=580,
-        env={**os.environ, **quiet, "PYTHONDONTWRITEBYTECODE": "1"},
-    )
+    # A folder of its own: @midscene/core writes logs into where it is started.
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [str(program), str(CLIENTS / script), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=580,
+            cwd=folder,
+            env={**os.environ, **quiet, "PYTHONDONTWRITEBYTECODE": "1"},
+        )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
