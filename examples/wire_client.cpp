@@ -1,9 +1,9 @@
 // Asks a molmo-point server for points, in plain C++ over ZeroMQ. docs/wire.md is all one needs to know.
 //
 //   g++ -std=c++17 wire_client.cpp -lzmq -o wire_client
-//   ./wire_client tcp://127.0.0.1:5555 picture.jpg "the red mug"
+//   ./wire_client tcp://127.0.0.1:5555 image.jpg "the red mug"
 //
-// Prints one line for each point: x y score label, with x and y in 0-1 of the picture. Exit code: 0 found, 3 nothing there,
+// Prints one line for each point: x y score label, with x and y in 0-1 of the image. Exit code: 0 found, 3 nothing there,
 // 1 no answer or an error reply. Needs libzmq (apt-get install libzmq3-dev) and nlohmann's json.hpp (nlohmann-json3-dev).
 
 #include <zmq.h>
@@ -49,11 +49,11 @@ class Server {
     zmq_ctx_term(context_);
   }
 
-  // One request with at most one picture; returns its last reply.
-  json ask(const json& header, const std::string& picture) {
+  // One request with at most one image; returns its last reply.
+  json ask(const json& header, const std::string& image) {
     const auto until = Clock::now() + std::chrono::duration_cast<Clock::duration>(
                                           std::chrono::duration<double>(kTimeoutSeconds + 1.0));
-    send(header, &picture);
+    send(header, &image);
     while (Clock::now() < until) {
       const auto reply = receive(kProbe);
       if (!reply) {
@@ -64,7 +64,7 @@ class Server {
       if (reply->value("v", 0) != kVersion) throw Failure("the server speaks another version");
       if (reply->value("id", "") != header["id"]) continue;
       if (reply->value("type", "") == "error" && (*reply)["error"].value("kind", "") == "unknown_request") {
-        send(header, &picture);  // it was restarted, or the question never arrived
+        send(header, &image);  // it was restarted, or the question never arrived
         continue;
       }
       if (reply->value("last", true)) return *reply;
@@ -73,11 +73,11 @@ class Server {
   }
 
  private:
-  void send(const json& header, const std::string* picture) {
+  void send(const json& header, const std::string* image) {
     const std::string text = header.dump();
-    const int more = picture != nullptr ? ZMQ_SNDMORE : 0;
+    const int more = image != nullptr ? ZMQ_SNDMORE : 0;
     if (zmq_send(socket_, text.data(), text.size(), ZMQ_DONTWAIT | more) < 0) return;  // found out by the silence
-    if (picture != nullptr) zmq_send(socket_, picture->data(), picture->size(), ZMQ_DONTWAIT);
+    if (image != nullptr) zmq_send(socket_, image->data(), image->size(), ZMQ_DONTWAIT);
   }
 
   std::optional<json> receive(std::chrono::milliseconds wait) {
@@ -120,15 +120,15 @@ std::string random_name() {
 }
 
 int run(const std::string& address, const std::string& path, const std::string& query) {
-  const std::string picture = read_file(path);
+  const std::string image = read_file(path);
   const json header = {
       {"v", kVersion},       {"id", "1"},
       {"client", random_name()},  {"op", "point"},
       {"query", query},      {"timeout_s", kTimeoutSeconds},
-      {"image", {{"encoding", encoding_of(picture)}}},
+      {"image", {{"encoding", encoding_of(image)}}},
   };
   Server server(address);
-  const json reply = server.ask(header, picture);
+  const json reply = server.ask(header, image);
   if (reply.value("type", "") == "error") {
     const json& error = reply["error"];
     throw Failure(error.value("kind", "") + ": " + error.value("message", "") + " (" + error.value("advice", "") + ")");
@@ -146,7 +146,7 @@ int run(const std::string& address, const std::string& path, const std::string& 
 
 int main(int count, char** arguments) {
   if (count != 4) {
-    std::cerr << "usage: " << arguments[0] << " tcp://HOST:PORT PICTURE QUERY\n";
+    std::cerr << "usage: " << arguments[0] << " tcp://HOST:PORT IMAGE QUERY\n";
     return 2;
   }
   try {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what tests need from the system's packages, where that is possible; without it those tests are skipped, with the reason.
-#   chromium                 web page, web agents, page training pictures
-#   fonts-noto-color-emoji   training pictures
+#   chromium                 web page, web agents, page training images
+#   fonts-noto-color-emoji   training images
 #   python3-rosidl, -empy    the ROS interfaces, parsed by ROS's own tools
 #   libusb-1.0-0             librealsense, which a test compares projection with
 #   poppler-utils            printed calibration boards, measured on the page

@@ -23,7 +23,7 @@ class PagePointer:
         self.pointer = FakePointer(self._answer)
 
     def look(self) -> bytes:
-        """Take a picture of the page, for asking the pointer directly."""
+        """Take a screenshot of the page, for asking the pointer directly."""
         frame = self.web.look().frame if self.web is not None else None
         if frame is None:
             raise UsageError("the page cannot be looked at: set `web` and open a page first")

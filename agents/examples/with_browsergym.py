@@ -49,11 +49,11 @@ def use_our_chromium(folder: Path) -> None:
 
 
 def read_page(env: Any, whole_window: bool) -> Any:
-    """A pointer that reads the page behind the environment instead of its picture.
+    """A pointer that reads the page behind the environment instead of its screenshot.
 
     Args:
         env: The environment.
-        whole_window: The picture shows the browser's whole window, a pixel for each CSS pixel. BrowserGym's own screenshots
+        whole_window: The screenshot shows the browser's whole window, a pixel for each CSS pixel. BrowserGym's own screenshots
             show, larger, the viewport that it asked for; afterwards the page is as large as the window again.
     """
 

@@ -1,6 +1,6 @@
 """Press what an OpenAI- or Anthropic-style `computer` tool call says: python agents/examples/with_computer_tool.py
 
-Such a planner sees a picture that was made smaller for it, and answers in whole pixels of that picture. The adapter turns them
+Such a planner sees a smaller image of the screen, and answers in whole pixels of that image. The adapter turns them
 into points and back; the press then goes through `WebPointer`, so it is hit-tested and held to the policy like any other.
 """
 
@@ -18,7 +18,7 @@ from serve import pages
 from molmo_point.errors import UsageError
 
 SHOWN = (1024, 640)
-"""Size of the picture that the planner sees of a 1280x800 viewport."""
+"""Size of the image that the planner sees of a 1280x800 viewport."""
 
 
 def planner(marks: PagePointer, query: str) -> list[dict[str, Any]]:

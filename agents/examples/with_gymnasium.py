@@ -1,6 +1,6 @@
 """MiniWoB++ as a Gymnasium environment, without Selenium: python agents/examples/with_gymnasium.py [--model nano]
 
-By default the button's place is read from the page; with `--model` the pointer gets the picture and the task's own words.
+By default the button's place is read from the page; with `--model` the pointer gets the screenshot and the task's own words.
 Needs: pip install gymnasium, pip install --no-deps miniwob.
 """
 

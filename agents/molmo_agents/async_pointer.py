@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class AsyncWebPointer(Face[Awaitable[Outcome]]):
-    """Verbs on a page, by description; the model thinks in a thread meanwhile.
+    """Verbs on a page, by description; the model runs in a thread meanwhile.
 
     Every verb returns an `Outcome` and never raises for what the page does; a caller's mistake (an empty query, a secret that
     the policy does not have, a closed pointer) raises a `UsageError`.
@@ -59,7 +59,7 @@ class AsyncWebPointer(Face[Awaitable[Outcome]]):
         await self._driver.run(self._session.open())
 
     async def close(self) -> None:
-        """Let go of the page; it stays open. Closing twice is allowed."""
+        """Detach from the page; it stays open. Closing twice is allowed."""
         await self._driver.run(self._session.close())
 
     async def __aenter__(self) -> Self:

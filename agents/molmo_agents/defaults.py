@@ -12,7 +12,7 @@ TYPING_TIMEOUT_S = 30.0
 """One letter typed into a field whose handlers may be slow."""
 
 DETACH_TIMEOUT_S = 2.0
-"""Letting go of a target that may be gone already."""
+"""Detaching from a target that may be gone already."""
 
 CLOSE_TIMEOUT_S = 5.0
 """Closing a window or cancelling a download that the policy does not allow."""
@@ -27,7 +27,7 @@ RELAY_TIMEOUT_S = 30.0
 """Each step of a connection through the relay: being asked for it, dialling, the first answer of a proxy behind it."""
 
 REACH_TIMEOUT_S = 5.0
-"""Each step of the browser's saying which relay it goes through."""
+"""Each step of finding out which relay the browser uses."""
 
 PROGRAM_TIMEOUT_S = 20.0
 """A program that `doctor` asks for its version, and the page of its one click."""
@@ -45,16 +45,16 @@ FRAMES_TIMEOUT_S = 2.0
 """Two animation frames after a gesture; a page that is going away draws none."""
 
 DOWNLOAD_TIMEOUT_S = 1.0
-"""The news of a download: the browser tells it apart from the page's requests."""
+"""Waiting for the event of a download, which the browser reports apart from the page's requests."""
 
 LIST_GROWS_TIMEOUT_S = 2.5
-"""An endless list that may grow once its end is reached."""
+"""Waiting for an endless list to load more at its end."""
 
 SECOND_READING_S = 0.4
-"""After so long a field is read once more: pages that check what was put in often do so when nothing more comes."""
+"""A field is read once more after this time: many pages check an input when no further key follows."""
 
 KEY_SETTLES_S = 0.1
-"""After so long the page has done what a key makes it do at once."""
+"""Time after which the immediate effects of a key are complete."""
 
 MCP_IDLE_S = 1800.0
-"""After so long without a call the browser of an MCP client is closed."""
+"""Time without a call after which the browser of an MCP client is closed."""

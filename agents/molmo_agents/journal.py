@@ -30,13 +30,13 @@ class Journal:
         screenshots: Also write a screenshot with overlays for each step that looked at the page.
     """
 
-    def __init__(self, folder: str | Path, *, pictures: bool = True) -> None:
+    def __init__(self, folder: str | Path, *, screenshots: bool = True) -> None:
         self.folder = Path(folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"cannot write a journal into {self.folder}: {error}") from error
-        self._pictures = pictures
+        self._screenshots = screenshots
         self._path = self.folder / "steps.jsonl"
         self._count = len(read_steps(self.folder)) if self._path.exists() else 0
         self._last: Outcome | None = None
@@ -46,7 +46,7 @@ class Journal:
         self._count += 1
         name = f"step-{self._count:04d}.png"
         artefacts = [str(self._path)]
-        if self._pictures and outcome.frame is not None:
+        if self._screenshots and outcome.frame is not None:
             self._draw(outcome, outcome.ok)
             artefacts.append(str(self.folder / name))
         done = outcome.with_(artefacts=tuple(artefacts))
@@ -68,9 +68,9 @@ class Journal:
             self._draw(self._last, good)
 
     def _draw(self, outcome: Outcome, good: bool) -> None:
-        if self._pictures and outcome.frame is not None:
-            picture = overlay(outcome.frame, outcome, good)
-            (self.folder / f"step-{self._count:04d}.png").write_bytes(picture)
+        if self._screenshots and outcome.frame is not None:
+            drawn = overlay(outcome.frame, outcome, good)
+            (self.folder / f"step-{self._count:04d}.png").write_bytes(drawn)
 
 
 def read_verdicts(folder: str | Path) -> dict[int, tuple[bool, str]]:

@@ -1,4 +1,4 @@
-"""What an element is called, and what a query calls it: names, labels in quotes, words that the page bears out.
+"""What an element is called, and what a query calls it: names, labels in quotes, words that the page confirms.
 
 Whatever is compared was folded: case, accents and invisible characters say nothing.
 """

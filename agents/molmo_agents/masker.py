@@ -156,7 +156,7 @@ def _encoded(value: str) -> list[str]:
 
 
 def _stretches(form: str, text: str) -> list[Span]:
-    """Where `form`, or so much of it that it counts, stands in `text`."""
+    """Return the spans of `text` that hold `form`, or a part of it that is long enough to count."""
     found: list[Span] = []
     least = len(form) if len(form) < STRETCH else max(STRETCH, -(-len(form) * 3 // 5))
     first = len(form) if len(form) < STRETCH else max(BEGINNING, -(-len(form) // 2))

@@ -155,7 +155,7 @@ class Effects(Value):
         pixels: Share of the viewport's pixels that changed, 0-1, or None where that was not looked at.
         requests: Requests that started after the press.
         removed: The element is no longer in the page.
-        settled: What the press set going had come to its end; False where a request or window was still under way when the
+        settled: Requests and windows that the press started have finished; False where one was still under way when the
             waiting ended, so that more may follow than is reported here.
     """
 

@@ -16,13 +16,13 @@ _CAPTION = 22
 def overlay(frame: Frame, outcome: Outcome, good: bool | None = None) -> bytes:
     """Return a PNG of `frame` with the target's box, the point or points, and the status in a line beneath.
 
-    Green is what did what was wanted: by `good`, or else what the outcome says of itself, expectations included.
+    Green: the step did what was wanted, by `good` or else by the outcome and its expectation. Red: it did not.
 
     The point is drawn in screenshot pixels through the same mapping that the press used.
     """
-    picture = Image.open(io.BytesIO(frame.image)).convert("RGB")
-    image = Image.new("RGB", (picture.width, picture.height + _CAPTION), (255, 255, 255))
-    image.paste(picture)
+    screenshot = Image.open(io.BytesIO(frame.image)).convert("RGB")
+    image = Image.new("RGB", (screenshot.width, screenshot.height + _CAPTION), (255, 255, 255))
+    image.paste(screenshot)
     draw = ImageDraw.Draw(image)
     colour = GOOD if (outcome.ok if good is None else good) else BAD
     if outcome.target is not None:
@@ -47,7 +47,7 @@ def overlay(frame: Frame, outcome: Outcome, good: bool | None = None) -> bytes:
     score = "" if outcome.score is None else f", score {outcome.score:.2f}"
     caption = f"{outcome.verb} {outcome.query!r}: {outcome.status}{score}"
     font = ImageFont.load_default(12)
-    draw.text((6, picture.height + 4), caption[:200], fill=colour, font=font)
+    draw.text((6, screenshot.height + 4), caption[:200], fill=colour, font=font)
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()

@@ -74,7 +74,7 @@ class Policy:
         popups: Keep windows that open on allowed origins; otherwise they are closed.
         secrets: Values to type by name.
         max_actions: Presses, typings and the like in the life of one pointer.
-        max_looks: Pictures taken and shown to the model.
+        max_looks: Screenshots taken and shown to the model.
         max_seconds: Life of one pointer, from its first verb.
         closed_network: Refuse (`PageUnusable`) a page whose browser was started elsewhere, so that connections beneath the page
             are not held to the policy; see `WebPointer.unheld`.

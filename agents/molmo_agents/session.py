@@ -155,7 +155,7 @@ class Session:
 
     @property
     def looks(self) -> int:
-        """Pictures taken so far."""
+        """Screenshots taken so far."""
         return self._shared.looks
 
     @looks.setter

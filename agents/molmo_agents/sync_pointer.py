@@ -60,7 +60,7 @@ class WebPointer(Face[Outcome]):
         self._driver.run(self._session.open())
 
     def close(self) -> None:
-        """Let go of the page; it stays open. Closing twice is allowed."""
+        """Detach from the page; it stays open. Closing twice is allowed."""
         self._driver.run(self._session.close())
 
     def __enter__(self) -> Self:

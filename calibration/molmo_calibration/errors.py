@@ -8,7 +8,7 @@
     ├── ExtrapolationError     a pose asked for outside the time it was observed
     ├── BoardNotFoundError     an image without the board, or with a mirrored one
     ├── TooFewViewsError       not enough images, poses or views for an answer
-    └── DegenerateError        enough data, but all of it says the same thing
+    └── DegenerateError        enough data, but it does not determine the answer
     MissingExtraError (ImportError)   a library beyond numpy is needed and not installed
     BrokenLibraryError (ImportError)  a library is installed and does not load
 

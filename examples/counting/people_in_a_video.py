@@ -18,7 +18,7 @@ QUERY, EVERY = "cars", 5
 def main() -> None:
     if len(sys.argv) > 1:
         images = [frame.image for frame in frames(sys.argv[1], paced=False)]
-    else:  # a camera that moves over the picture of the parking lot
+    else:  # a camera that moves over the image of the parking lot
         scene = load_image(Path(__file__).with_name("cars.jpg"))
         images = [scene[:, 4 * n : 4 * n + 400] for n in range(20)]
     pointer, tracker, seen = mp.load("nano"), Tracker(), Counter()

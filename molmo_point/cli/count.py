@@ -19,7 +19,7 @@ from molmo_point.cli.model_options import (
     with_model_options,
 )
 from molmo_point.cli.point import Overwrite, Query, Recursive, ask_images
-from molmo_point.cli.words import names_picture, split_arguments
+from molmo_point.cli.words import names_image, split_arguments
 from molmo_point.errors import UsageError
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def count(
 
 def _split(words: list[str], query: list[str] | None) -> tuple[list[str], list[str]]:
     """Return inputs and queries; the queries of tables stand in the tables."""
-    if not query and all(names_picture(word) or is_list(word) for word in words):
+    if not query and all(names_image(word) or is_list(word) for word in words):
         tables = [word for word in words if is_table_name(word) and os.path.isfile(word)]
         if tables:
             return list(words), []

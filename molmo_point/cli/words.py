@@ -57,9 +57,9 @@ def split_queries(text: str) -> list[str]:
 
 
 def _told_apart(words: list[str], kind: str) -> tuple[list[str], str]:
-    if not names_picture(words[-1]):
+    if not names_image(words[-1]):
         return words[:-1], words[-1]
-    if not names_picture(words[0]):
+    if not names_image(words[0]):
         return words[1:], words[0]
     raise UsageError(
         f"every argument names an image ({words[0]!r} ... {words[-1]!r}): give the {kind} with --query"
@@ -88,14 +88,14 @@ def _refuse_unquoted(names: list[str], query: str, words: list[str], kind: str) 
 
 def _looks_like_path(word: str) -> bool:
     return (
-        names_picture(word)
+        names_image(word)
         or os.sep in word
         or glob.has_magic(word)
         or bool(Path(word).suffix and " " not in word)
     )
 
 
-def names_picture(word: str) -> bool:
+def names_image(word: str) -> bool:
     """Whether a word names an image rather than being a query: by what it is, or by how it ends."""
     if not word.strip():
         return False

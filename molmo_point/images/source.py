@@ -69,7 +69,7 @@ def _read(path: Path) -> bytes:
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
-            raise ImageError(f"{name} is a folder: give the path of one picture")
+            raise ImageError(f"{name} is a folder: give the path of one image")
         if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
             raise ImageError(f"{name} is a device, not an image file: check the path")
         with open(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""Standing queries of clients: they push a camera's frames, the server follows the points and publishes them.
+"""Continuous queries of clients: they push a camera's frames, the server tracks the points and publishes them.
 
 For robots that have no OpenCV or no time for it. Frames are not answered one by one: their points go out under `points/<camera>`.
 """
@@ -35,13 +35,13 @@ class CameraWatches:
         self._watched: dict[str, WatchedCamera] = {}
 
     def handle(self, caller: str, request: Request, payload: Buffer | None) -> None:
-        """Begin, feed or end a watch; never waits.
+        """Begin, feed or end a watch; does not block.
 
         Raises:
             WireError: Something is missing from the request.
             Refused: Another client watches that camera, or the server publishes nothing.
             Busy: The server watches as many cameras as it can.
-            PointError: What the watch itself came to.
+            PointError: What ended the watch.
         """
         camera = request.camera
         if camera is None:

@@ -1,4 +1,4 @@
-"""Who publishes under a camera's name: its owner, until it falls silent."""
+"""Which client owns a camera's name, and may publish under it; a name that is not used becomes free."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Cameras:
         self._lock = threading.Lock()
 
     def claim(self, camera: str, owner: Hashable, keep_s: float | None = None) -> bool:
-        """Use a name; return whether it is `owner`'s, as one that is free is from now on.
+        """Use a name, and own it if it is free; return whether `owner` owns it.
 
         Args:
             camera: The name.

@@ -1,6 +1,6 @@
-"""The dispatcher: every transport brings its requests here, and here they are checked, remembered and queued.
+"""The dispatcher: all transports submit their requests here; they are checked, entered in the reply cache and queued.
 
-Nothing here waits for the model: `info`, `again` and `cancel` are answered from memory.
+Nothing here waits for the model: `info`, `resume` and `cancel` are answered at once.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Dispatcher:
         return self.worker.stopping
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Finish the running requests within `timeout_s` seconds; what waits is to be asked again, of the next server."""
+        """Finish the running requests within `timeout_s` seconds; refuse waiting ones: clients ask the next server."""
         self.worker.stop(timeout_s)
         self._decoding.stop()
         self._housekeeping.stop()
@@ -99,7 +99,7 @@ class Dispatcher:
         self._queue.idle_task = idle_task
 
     def info(self) -> ServerInfo:
-        """Say what this server is and how it is, at once."""
+        """Return what this server is and its state, at once."""
         ready, state = self.worker.state()
         return ServerInfo(
             version=molmo_point.__version__,
@@ -127,7 +127,7 @@ class Dispatcher:
         camera_owner: str | None = None,
         once: bool = False,
     ) -> Job:
-        """Take a request in; `listener` hears every reply. One that was answered before is answered from the reply cache.
+        """Submit a request; `listener` is called with every reply. A repeated request is answered from the reply cache.
 
         Args:
             request: Its header; a question, an `open` or a `close`.
@@ -135,7 +135,7 @@ class Dispatcher:
             caller: Whose request it is, the same after a reconnection.
             transport: Where it came from.
             owner: The connection that `listener` belongs to.
-            listener: Hears every reply, from any thread.
+            listener: Called with every reply, from any thread.
             turn: As in `Job`.
             camera_owner: As in `Job`.
             once: As in `Job`.
@@ -241,7 +241,7 @@ class Dispatcher:
 
     def _publish_answer(self, job: Job, reply: Reply) -> None:
         camera = job.request.camera
-        # A standing query publishes what it makes of the answers itself.
+        # A continuous query publishes its answers itself, once they are tracked.
         if camera is None or reply.pointing is None or job.transport == "watch":
             return
         if self.cameras.claim(camera, (job.transport, job.camera_owner)):

@@ -12,7 +12,7 @@ from molmo_point.service.reply_cache import ReplyCache
 from molmo_point.service.request_queue import RequestQueue
 
 EVERY_S = 0.25
-"""How often deadlines are looked at: the most by which the news of one is late."""
+"""How often deadlines are checked, and so the largest delay of a timeout's reply."""
 
 
 class Housekeeping:
@@ -43,7 +43,7 @@ class Housekeeping:
             self._thread.join(timeout_s)
 
     def do(self, task: Callable[[], None]) -> None:
-        """Have something done soon by this thread; from any thread, whatever locks it holds."""
+        """Run a task soon in this thread; callable from any thread, whatever locks it holds."""
         self._tasks.append(task)
         self._soon.set()
 

@@ -1,4 +1,4 @@
-"""The server as its own client: standing queries ask through the same door as everybody else, without a socket."""
+"""The server as its own client: continuous queries go through the dispatcher like all requests, without a socket."""
 
 from __future__ import annotations
 

@@ -19,13 +19,13 @@ Listener = Callable[[Reply], None]
 Transport = Literal["zmq", "http", "watch"]
 
 Turn = tuple[str, str]
-"""Whose turn a request counts for: (where it comes from, its connection). Neither is the caller's own word."""
+"""Whose turn a request counts for: (where it comes from, its connection). Neither can be chosen by the caller."""
 
 PIECE = 1024 * 1024
 """Bytes of two images that are compared at a time."""
 
 Owner = object
-"""Whom a listener belongs to (a connection): a second listener of the same owner takes the first one's place."""
+"""The connection that a listener belongs to: a second listener of the same owner replaces the first one."""
 
 
 class Job:
@@ -157,7 +157,7 @@ class Job:
         return self.deadline - time.monotonic()
 
     def listen(self, owner: Owner, listener: Listener, seq: int = 0) -> None:
-        """Hear every reply from number `seq` on: those already given at once, then the others as they come."""
+        """Call `listener` with every reply from number `seq` on: those given already at once, the others as they come."""
         with self._lock:
             for reply in self._replies[seq:]:
                 listener(reply)
@@ -170,7 +170,7 @@ class Job:
             stop, self._stop = self._stop, None
         if stop is not None:
             stop()
-        self.fail(Cancelled("the request was withdrawn"))
+        self.fail(Cancelled("the request was cancelled"))
 
     def on_cancel(self, stop: Callable[[], None]) -> None:
         """Call `stop` on cancellation, now if already cancelled; from any thread. It must neither wait nor raise."""

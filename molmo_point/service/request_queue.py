@@ -17,8 +17,8 @@ from molmo_point.wording import counted
 Prepare = Callable[[ImageLike], PreparedImage]
 
 PREPARED_AHEAD = 2
-"""Images of one client that wait prepared, or under way to be: one for the model's next turn and one behind it. Frames of a
-camera that newer ones replace are not prepared in vain, and whoever floods the queue does not keep others' images waiting."""
+"""Images of one client that wait prepared, or under way to be: one for the model's next turn and one behind it. So frames
+that newer ones replace are not prepared in vain, and a client that floods the queue does not delay the images of others."""
 
 MAX_CLIENT_FRACTION = 0.75
 """Largest share of the queue one client may hold; a flooding client still leaves 25 % to others."""
@@ -73,7 +73,7 @@ class RequestQueue:
         return self._refusal is not None
 
     def put(self, job: Job) -> list[Job]:
-        """Let `job` wait, or be superseded by a newer frame that waits already.
+        """Queue `job`, unless a newer frame that waits already supersedes it.
 
         Returns:
             The jobs that `job` supersedes, or `job` itself; they have been taken out of the queue and answered.
@@ -105,7 +105,7 @@ class RequestQueue:
         return outdated
 
     def put_parts(self, jobs: Sequence[Job]) -> None:
-        """Let the queries of a job wait that has left the queue: it was let in, so they are, too; they count for its client.
+        """Queue the queries of a job that has left the queue: it was admitted, so they are, too; they count for its client.
 
         They are failed where the queue is closed.
         """
@@ -247,7 +247,7 @@ class RequestQueue:
         self._wake()
 
     def prepare_all(self, prepare: Prepare) -> None:
-        """Have all images decoded and prepared before their turn: while the consumer did that, the running answers would wait."""
+        """Decode and prepare all images before their turn: if the consumer did that, the running answers would wait."""
         with self._changed:
             self.prepare = prepare
             self._to_decode.notify_all()
@@ -280,7 +280,7 @@ class RequestQueue:
                 self._to_decode.notify()  # its room is free for another image
 
     def expire(self) -> None:
-        """Take out and answer the jobs whose deadline has passed: they make room, and their callers hear of it on time."""
+        """Remove the jobs whose deadline has passed and answer them: it frees room, and their callers get the timeout on time."""
         if not self._jobs:
             return
         with self._changed:

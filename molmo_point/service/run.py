@@ -23,7 +23,7 @@ from molmo_point.service.zmq.server import ZmqServer
 log = logging.getLogger(__name__)
 
 HEALTH_POLL_S = 0.5
-"""How often the main thread looks whether every part still lives."""
+"""How often the main thread checks that every part is alive."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Service:
             raise
 
     def start(self) -> None:
-        """Open the doors, then load the model: health and readiness are answered from the first moment."""
+        """Open the sockets, then load the model: health and readiness are answered from the start."""
         self.started = True
         self._log_limit.__enter__()
         if self.zmq is not None:
@@ -133,7 +133,7 @@ class Service:
         self.dispatcher.start()
 
     def stop(self) -> None:
-        """Finish the running requests, have what waits asked again (of the next server), close the sockets, join the threads."""
+        """Finish running requests, refuse waiting ones (clients send them to the next server), close sockets, join threads."""
         self.dispatcher.stop()
         if self.http is not None:
             self.http.stop()

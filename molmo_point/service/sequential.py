@@ -23,7 +23,7 @@ def check_alive(job: Job) -> bool:
     if job.finished:
         return False
     if job.cancelled:
-        job.fail(Cancelled("the request was withdrawn"))
+        job.fail(Cancelled("the request was cancelled"))
         return False
     if job.left_s() <= 0:
         job.expire()
@@ -132,7 +132,7 @@ def _hand_out(jobs: list[Job], pointings: Sequence[Pointing], began: float) -> l
         return jobs
     again = []
     for job, pointing in zip(jobs, pointings, strict=True):
-        # The batch ran with the shortest of the deadlines: who has time left gets the rest of his answer.
+        # The batch ran with the shortest of the deadlines: jobs with time left are answered again, whole.
         if pointing.status is Status.TRUNCATED and job.left_s() > 0.05:
             again.append(job)
         else:
@@ -210,7 +210,7 @@ def _run_text_stream(stream: TextStream, job: Job) -> None:
 
 
 def _stop_on_cancel(stream: PointStream | TextStream, job: Job) -> None:
-    """Have a withdrawal stop the model between two points, too, where its streams can be cancelled from another thread."""
+    """Have a cancellation stop the model between two points, where its streams can be cancelled from another thread."""
     cancel = getattr(stream, "cancel", None)
     if cancel is not None:
         job.on_cancel(cancel)
@@ -219,7 +219,7 @@ def _stop_on_cancel(stream: PointStream | TextStream, job: Job) -> None:
 def _check_stream(job: Job) -> bool:
     """Whether to go on. The deadline is first the Pointer's to honour: it answers with what is complete."""
     if job.cancelled:
-        job.fail(Cancelled("the request was withdrawn"))
+        job.fail(Cancelled("the request was cancelled"))
         return False
     if job.left_s() < -STREAM_GRACE_S:
         job.fail(
@@ -242,8 +242,8 @@ def with_request_metadata(pointing: Pointing, job: Job, began: float) -> Pointin
 
 
 def internal_error(error: Exception) -> ServiceError:
-    """Return what a caller hears of an error that is no fault of his."""
-    # The text of a foreign exception may hold paths or data: it belongs into the log, not on the wire.
+    """Return the error that a caller gets for a failure of the server."""
+    # The text of a foreign exception may hold paths or data: it goes to the log, not to the caller.
     return ServiceError(
         f"the server failed while answering ({type(error).__name__}); its log has the details"
     )

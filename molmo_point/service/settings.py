@@ -32,7 +32,7 @@ class Settings:
             take longer than all the rest that the server does for a request. One full HD frame: while 32 MB are kept, every image
             arrives in memory that no processor cache holds, which takes 0.1 ms for each megabyte.
         memory_s: How long they are kept; longer than any sensible retry.
-        max_watches: Cameras with standing queries.
+        max_watches: Cameras with continuous queries.
         camera_idle_s: A camera's name that its owner has not used in a question for so long is free for another client.
         stuck_after_s: One question that runs for longer than this makes the server "not ready".
     """

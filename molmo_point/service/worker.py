@@ -99,7 +99,7 @@ class Worker:
         self._thread.start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Have what waits asked again, finish the running jobs, free the model; returns after at most `timeout_s` seconds."""
+        """Refuse the waiting jobs, finish the running ones, free the model; returns after at most `timeout_s` seconds."""
         self._stopping.set()
         self._queue.close(stopping_error)
         if self._thread.is_alive():

@@ -60,7 +60,7 @@ _ADVICE: dict[type[PointError], str] = {
     Superseded: "nothing: ask about the newest frame",
     TimedOut: "give it more time, or ask when fewer questions are waiting",
     Refused: "ask the operator of the server for access",
-    Cancelled: "nothing: the request was withdrawn",
+    Cancelled: "nothing: the request was cancelled",
     ViewGone: "open the image again",
     UnknownRequest: "send the request again, image included",
     NothingThere: "ask for something else, or in a dialect that can say so",

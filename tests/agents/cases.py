@@ -147,7 +147,7 @@ async def run_naive(
 ) -> bool:
     """Click as a naive agent does, after a fixed number of frames of hovering; return whether the page got what it should.
 
-    The place is the picture's, as it was before `think`; there is no second look, no hit test, no condition.
+    The place is that of the screenshot, as it was before `think`; there is no second look, no hit test, no condition.
     """
     install(case, site, canary, file)
     page = await context.new_page()

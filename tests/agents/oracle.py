@@ -33,7 +33,7 @@ MAGENTA = "the magenta one"
 
 
 def magenta(image: Any) -> list[tuple[float, float]]:
-    """Point at the middle of what is magenta in the picture itself, as a model would, with no look at the page."""
+    """Point at the middle of what is magenta in the screenshot itself, as a model would, with no look at the page."""
     rows, columns = np.nonzero((image == (255, 0, 255)).all(axis=2))
     if not len(rows):
         return []
@@ -41,7 +41,7 @@ def magenta(image: Any) -> list[tuple[float, float]]:
 
 
 def to_norm(web: Any, places: list[list[float]]) -> list[tuple[float, float]]:
-    """CSS px of the viewport to 0-1 of the latest picture; places outside of a zoomed picture are not seen."""
+    """CSS px of the viewport to 0-1 of the latest screenshot; places outside of a zoomed screenshot are not seen."""
     points = [web.frame.to_norm(x, y) for x, y in places]
     return [(x, y) for x, y in points if 0 <= x <= 1 and 0 <= y <= 1]
 

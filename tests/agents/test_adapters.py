@@ -39,7 +39,7 @@ def example(python: str, name: str, *arguments: str) -> str:
 
 
 def test_computer_tools(chromium: str) -> None:
-    """Two vendors' tool calls about a smaller picture press the same button; one from outside of it presses nothing."""
+    """Two vendors' tool calls about a smaller image press the same button; one from outside of it presses nothing."""
     said = example(sys.executable, "with_computer_tool.py")
     assert said.count("delivered on 'Add'") == 2
     assert "in the basket: 2" in said

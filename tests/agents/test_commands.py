@@ -69,14 +69,14 @@ def test_shot(served: Site, tmp_path: Path) -> None:
     assert Image.open(tmp_path / "a.png").size == (640, 480)
 
 
-def test_a_picture_in_device_pixels(served: Site, tmp_path: Path) -> None:
+def test_a_screenshot_in_device_pixels(served: Site, tmp_path: Path) -> None:
     done = web("shot", served.url + "/", "-o", str(tmp_path / "a.png"), "--dpr", "2")
     assert done.returncode == 0, done.stderr
     assert Image.open(tmp_path / "a.png").size == (2560, 1600)
 
 
 def test_point_and_click(served: Site, tmp_path: Path) -> None:
-    """A click is a dry run until --act; the picture with the point on it is written either way."""
+    """A click is a dry run until --act; the image with the point on it is written either way."""
     found = web("point", served.url + "/", "the button", "--at", GO, "--json")
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)["target"]["name"] == "Go"

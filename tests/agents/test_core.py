@@ -60,7 +60,7 @@ def test_css_and_norm_are_inverse(
 
 
 @pytest.mark.parametrize("place", [(math.nan, 0.5), (1.1, 0.5), (0.5, -0.1), (math.inf, 0)])
-def test_points_outside_of_the_picture_are_refused(place: tuple[float, float]) -> None:
+def test_points_outside_of_the_image_are_refused(place: tuple[float, float]) -> None:
     with pytest.raises(UsageError, match="expected x and y in 0-1"):
         frame_of(Box(0, 0, 10, 10), (10, 10)).to_css(*place)
 
@@ -227,13 +227,13 @@ def test_both_faces_are_twins() -> None:
 
 @given(unit, unit, size, size)
 def test_computer_coordinates_round_trip(x: float, y: float, w: int, h: int) -> None:
-    point, picture = Point(x=x, y=y), (w, h)
-    px = computer.to_pixels(point, picture)
-    assert computer.to_pixels(computer.from_pixels(*px, picture), picture) == px
-    assert computer.from_openai(computer.to_openai(point, picture), picture)[1:] == ("left", 1)
-    there = computer.to_anthropic(point, picture, button="right")
+    point, size = Point(x=x, y=y), (w, h)
+    px = computer.to_pixels(point, size)
+    assert computer.to_pixels(computer.from_pixels(*px, size), size) == px
+    assert computer.from_openai(computer.to_openai(point, size), size)[1:] == ("left", 1)
+    there = computer.to_anthropic(point, size, button="right")
     assert (
-        computer.to_anthropic(computer.from_anthropic(there, picture)[0], picture, button="right")
+        computer.to_anthropic(computer.from_anthropic(there, size)[0], size, button="right")
         == there
     )
 

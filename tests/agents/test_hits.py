@@ -1,7 +1,7 @@
-"""From a pixel of the picture down to the element: every kind of frame around every kind of shadow root.
+"""From a pixel of the screenshot down to the element: every kind of frame around every kind of shadow root.
 
-The pointer sees the picture only (the one magenta thing in it); the element, its document and its shadow root are the page's own
-truth. The second screen is dense, zoomed, scaled and scrolled.
+The pointer sees the screenshot only (the one magenta thing in it); the page itself knows the element, its document and its shadow
+root. The second screen is dense, zoomed, scaled and scrolled.
 """
 
 from __future__ import annotations

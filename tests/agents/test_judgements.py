@@ -230,7 +230,7 @@ def test_a_region_lies_in_the_viewport(text: str) -> None:
     assert cli_options.region("0,0,1280,800", Screen(1280, 800)) is not None
 
 
-def test_a_picture_that_cannot_be_written_is_refused_first(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_written_is_refused_first(tmp_path: Path) -> None:
     cli_options.writable(tmp_path / "a.png")
     for path in (tmp_path / "no" / "a.png", tmp_path):
         with pytest.raises(UsageError, match="cannot write"):

@@ -1,4 +1,4 @@
-"""Screens: whatever the device scale, the screenshot way and the resizing, a picture's point is the page's point."""
+"""Screens: whatever the device scale, the screenshot way and the resizing, a screenshot's point is the page's point."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def ways(page: Any, session: Any) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("scale", [1.0, 1.25, 1.5, 2.0, 3.0])
-def test_every_way_of_taking_a_picture_gives_the_same_place(
+def test_every_way_of_taking_a_screenshot_gives_the_same_place(
     browser: Any, site: Site, scale: float
 ) -> None:
     """3 viewports x 3 screenshot ways x 2 model sizes for each of 5 device scales: 90 combinations, 1 CSS px each."""
@@ -65,7 +65,7 @@ def test_every_way_of_taking_a_picture_gives_the_same_place(
 
 @pytest.mark.parametrize("scale", [1.0, 1.5, 3.0])
 @pytest.mark.parametrize("zoom", [True, False])
-def test_the_press_lands_where_the_picture_says(
+def test_the_press_lands_where_the_screenshot_says(
     browser: Any, site: Site, scale: float, zoom: bool
 ) -> None:
     site.routes["/"] = PAGE

@@ -87,14 +87,14 @@ def test_unknown_tasks(pages: MiniwobPages, page: Any) -> None:
 
 def test_same_seed_same_page(pages: MiniwobPages, page: Any) -> None:
     with WebPointer(page, FakePointer(), policy_for(pages)) as web:
-        pictures = []
+        images = []
         for seed in (3, 3, 4):
             Episode.start(web, pages, "click-color", seed)
             frame = web.look().frame
             assert frame is not None
-            pictures.append(frame.image)
-    assert pictures[0] == pictures[1]
-    assert pictures[0] != pictures[2]
+            images.append(frame.image)
+    assert images[0] == images[1]
+    assert images[0] != images[2]
 
 
 def test_gymnasium_environment(pages: MiniwobPages, chromium: str) -> None:

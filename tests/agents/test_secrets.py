@@ -1,4 +1,4 @@
-"""A secret in all its forms: in pictures, texts, addresses and questions."""
+"""A secret in all its forms: in images, texts, addresses and questions."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def session(
 
 
 @pytest.mark.browser
-def test_pictures_hide_a_secret_wherever_it_is_painted(page: Any, site: Site) -> None:
+def test_screenshots_hide_a_secret_wherever_it_is_painted(page: Any, site: Site) -> None:
     web = session(page, site, SHOWN)
     clear = web.look().frame
     assert clear is not None
@@ -301,7 +301,7 @@ def test_secrets_that_are_words_of_ours_break_nothing(
 
 
 @pytest.mark.browser
-def test_the_address_of_a_picture_hides_a_secret(page: Any, site: Site, tmp_path: Path) -> None:
+def test_the_address_of_an_image_hides_a_secret(page: Any, site: Site, tmp_path: Path) -> None:
     web = session(page, site, "<input id=i data-q=field>", tmp_path)
     pin = web.policy.secrets["pin"].value
     page.evaluate("(pin) => history.pushState(0, '', '/?q=' + encodeURIComponent(pin))", pin)

@@ -75,10 +75,10 @@ def test_a_pointer_that_was_never_closed_is_nobody_else_s_trouble(
         other.close()
 
 
-def test_a_moment_without_a_picture_is_waited_for(
+def test_a_moment_without_a_screenshot_is_waited_for(
     page: Any, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Chromium on a busy machine says that it cannot take a picture now; the next one succeeds."""
+    """Chromium on a busy machine says that it cannot take a screenshot now; the next one succeeds."""
     from playwright.sync_api import Error as PlaywrightError
 
     opened(page, site)
@@ -356,7 +356,7 @@ def test_locators_find_the_same_element_again(page: Any, site: Site) -> None:
     assert found.inner_text() == "S"
 
 
-def test_click_all_presses_the_elements_of_the_picture(page: Any, site: Site) -> None:
+def test_click_all_presses_the_elements_of_the_screenshot(page: Any, site: Site) -> None:
     """After each press the list moves up; what has come into a pressed row's place is not pressed for it."""
     rows = "".join(
         f"<div style='height:44px'><button data-q={'junk' if n % 2 else 'x'} data-id={n}"
@@ -402,7 +402,7 @@ def test_secrets_stay_out_of_every_artefact(page: Any, site: Site, tmp_path: Pat
     for path in tmp_path.iterdir():
         assert b"s3cr3t" not in path.read_bytes(), path
     assert looked.frame is not None
-    # The field and the echoed line are black in the picture the model gets.
+    # The field and the echoed line are black in the screenshot the model gets.
     assert len(looked.frame.masks) >= 2
     assert any("<secret>" in json.dumps(step) for step in read_steps(tmp_path))
 

@@ -46,7 +46,7 @@ def lot(tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-PICTURES = [
+IMAGES = [
     (("point", "text.png", "mug"), "text.png is not an image that can be read"),
     (("point", "short.png", "mug"), "short.png is damaged or cut short"),
     (("point", "huge.png", "mug"), "huge.png"),
@@ -69,8 +69,8 @@ PICTURES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("words", "said"), PICTURES)
-def test_pictures_and_words(
+@pytest.mark.parametrize(("words", "said"), IMAGES)
+def test_images_and_words(
     run: Run, stage: Stage, lot: Path, words: tuple[str, ...], said: str
 ) -> None:
     stage.pointer = FakePointer({"mug": [(0.5, 0.5)]})

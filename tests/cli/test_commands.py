@@ -192,7 +192,7 @@ def test_demo(run: Run, stage: Stage, scene: Path, tmp_path: Path) -> None:
     assert run("demo").code == 1
 
 
-def test_demo_without_its_picture(run: Run, stage: Stage, scene: Path) -> None:
+def test_demo_without_its_image(run: Run, stage: Stage, scene: Path) -> None:
     (scene / "demo.png").unlink()
     ran = run("demo")
     assert ran.code == 2

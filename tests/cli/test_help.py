@@ -110,7 +110,7 @@ def test_flags_that_messages_name_exist() -> None:
     assert not [
         one
         for one in unknown
-        if one[0] in ("point.py", "pictures.py", "words.py", "opening.py", "asking.py")
+        if one[0] in ("point.py", "images.py", "words.py", "opening.py", "asking.py")
     ]
 
 

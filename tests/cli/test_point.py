@@ -123,13 +123,13 @@ def test_timeout_reaches_the_pointer(run: Run, stage: Stage, photo: Path) -> Non
     assert "cut short" in ran.err
 
 
-def test_query_and_pictures_in_either_order(run: Run, stage: Stage, photo: Path) -> None:
+def test_query_and_images_in_either_order(run: Run, stage: Stage, photo: Path) -> None:
     stage.pointer = FakePointer({"red mug": TWO})
     for words in ((photo, "red mug"), ("red mug", photo), (photo, "--query", "red mug")):
         assert run("count", *words).out == "2\n"
 
 
-def test_pictures_from_everywhere(run: Run, stage: Stage, photo: Path, tmp_path: Path) -> None:
+def test_images_from_everywhere(run: Run, stage: Stage, photo: Path, tmp_path: Path) -> None:
     stage.pointer = FakePointer({"mug": TWO})
     data = photo.read_bytes()
     url = "data:image/png;base64," + base64.b64encode(data).decode()
@@ -137,7 +137,7 @@ def test_pictures_from_everywhere(run: Run, stage: Stage, photo: Path, tmp_path:
     folder.mkdir()
     for name in ("b.PNG", "a.png"):
         (folder / name).write_bytes(data)
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     assert run("count", "-", "mug", stdin=data).out == "2\n"
     assert run("count", "-", "mug", stdin=url.encode() + b"\n").out == "2\n"
     assert run("count", url, "mug").out == "2\n"
@@ -227,7 +227,7 @@ def test_a_full_disk_leaves_the_old_drawing(
     assert out.read_bytes() == before
 
 
-def test_one_bad_picture_does_not_lose_the_others(
+def test_one_bad_image_does_not_lose_the_others(
     run: Run, stage: Stage, photo: Path, tmp_path: Path
 ) -> None:
     stage.pointer = FakePointer({"mug": TWO})

@@ -85,7 +85,7 @@ def test_numbers_of_other_libraries_are_numbers(pointer: Any) -> None:
     assert answer.stamp_ns == 7
 
 
-def test_one_bad_picture_does_not_lose_the_answers_of_the_others(pointer: Any) -> None:
+def test_one_bad_image_does_not_lose_the_answers_of_the_others(pointer: Any) -> None:
     requests = [(IMAGE, "mug"), ("no/such.png", "mug"), (IMAGE, "bad"), (IMAGE, "cup")]
     with pytest.raises(
         BatchError, match="2 of 4 requests failed; the first is request 1"

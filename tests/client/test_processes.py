@@ -65,7 +65,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_forked_workers_get_answers_about_their_own_pictures(url: str) -> None:
+def test_forked_workers_get_answers_about_their_own_images(url: str) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORKING, url],
         capture_output=True,

@@ -140,7 +140,7 @@ def test_a_request_comes_back(request: Request) -> None:
 
 
 @given(requests, headers, st.data())
-def test_a_picture_comes_back_with_its_request(
+def test_an_image_comes_back_with_its_request(
     request: Request, image: ImageHeader, data: st.DataObject
 ) -> None:
     size = 1

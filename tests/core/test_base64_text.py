@@ -65,7 +65,7 @@ def test_heads_of_data_urls(head: str) -> None:
 )
 def test_damage_is_named(text: str, words: str) -> None:
     with pytest.raises(ImageError, match=words):
-        decode_base64(text, "the picture")
+        decode_base64(text, "the image")
 
 
 @pytest.mark.parametrize(

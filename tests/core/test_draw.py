@@ -37,20 +37,20 @@ def _grey(width: int, height: int, level: int = 128) -> np.ndarray:
     return np.full((height, width, 3), level, np.uint8)
 
 
-def _changed(picture: Image.Image, base: np.ndarray) -> np.ndarray:
-    return (np.asarray(picture).astype(int) - base.astype(int) != 0).any(axis=2)
+def _changed(drawing: Image.Image, base: np.ndarray) -> np.ndarray:
+    return (np.asarray(drawing).astype(int) - base.astype(int) != 0).any(axis=2)
 
 
 @pytest.mark.parametrize("path", sorted(IMAGES.glob("*.png")), ids=lambda path: path.stem)
-def test_every_size_and_mode_of_picture(path: Path) -> None:
+def test_every_size_and_mode_of_image(path: Path) -> None:
     corners = ((0, 0), (1, 1), (0.4, 0.6))
     mug = Point(x=0, y=0, label="mug", score=0.5, covariance=(1e-3, 0, 1e-3))
     points = [mug.model_copy(update={"x": x, "y": y}) for x, y in corners]
-    picture = draw(path, _pointing(*points))
+    drawing = draw(path, _pointing(*points))
     width, height = Image.open(path).size
-    assert picture.mode == "RGB"
-    assert max(picture.size) <= max(2048, width, height)
-    assert picture.width / picture.height == pytest.approx(width / height, rel=0.02)
+    assert drawing.mode == "RGB"
+    assert max(drawing.size) <= max(2048, width, height)
+    assert drawing.width / drawing.height == pytest.approx(width / height, rel=0.02)
 
 
 def test_the_marker_has_its_colour_at_the_point_and_white_around() -> None:
@@ -95,7 +95,7 @@ def test_what_went_wrong_is_written() -> None:
     assert len(set(badges.values())) == 3
 
 
-def test_small_pictures_are_enlarged_unless_told() -> None:
+def test_small_images_are_enlarged_unless_told() -> None:
     pointing = _pointing(Point(x=0.5, y=0.5), size=(99, 41))
     assert min(draw(_grey(99, 41), pointing).size) == 480
     assert draw(_grey(99, 41), pointing, min_side=0).size == (99, 41)

@@ -63,8 +63,8 @@ def test_no_panel_hides_a_point_in_a_crowd() -> None:
     for x, y in pointing.pixels():
         box = np.s_[max(0, int(y) - 9) : int(y) + 9, max(0, int(x) - 9) : int(x) + 9]
         rings = [
-            (np.ptp(picture[box].astype(int), axis=2) > 60).sum()
-            for picture in (with_panel, without)
+            (np.ptp(drawing[box].astype(int), axis=2) > 60).sum()
+            for drawing in (with_panel, without)
         ]
         assert rings[0] > 0.5 * rings[1]
 
@@ -74,7 +74,7 @@ def test_the_legend_names_what_the_colours_are() -> None:
     few, many = _grid(MANY, ("mug", "plate")), _grid(MANY + 1, ("mug", "plate"))
     legend = np.asarray(draw(base, many))
     badge_only = np.asarray(draw(base, many.replace(points=many.points[:1]), labels=False))
-    dark = [(picture.max(axis=2) < 60).sum() for picture in (legend, badge_only)]
+    dark = [(drawing.max(axis=2) < 60).sum() for drawing in (legend, badge_only)]
     assert dark[0] > 1.5 * dark[1]
     assert np.asarray(draw(base, few)).shape == base.shape
 
@@ -101,7 +101,7 @@ def test_more_labels_than_colours() -> None:
     assert draw(_noise(), _grid(40, tuple(names))).size == (900, 600)
 
 
-def test_a_large_ellipse_does_not_tint_the_picture() -> None:
+def test_a_large_ellipse_does_not_tint_the_image() -> None:
     base = _flat((128, 128, 128))
     wide = _grid(1, covariance=(0.03, 0.0, 0.03))
     pixels = np.asarray(draw(base, wide, labels=False, count=False))

@@ -39,10 +39,10 @@ def test_what_is_read_here_is_known_to_the_wire(kind: str) -> None:
     data = _file(kind)
     assert sniff(data) == kind
     assert _is_scene(load_image(data), 0 if kind in ("png", "bmp", "tiff") else 12)
-    picture = ImagePayload(ImageHeader(encoding=kind), data)  # type: ignore[arg-type]
-    assert check_image_payload(picture, 10**6) == (24, 18)
+    payload = ImagePayload(ImageHeader(encoding=kind), data)  # type: ignore[arg-type]
+    assert check_image_payload(payload, 10**6) == (24, 18)
     with pytest.raises(ImageError, match="24x18 = 432 pixels, this server takes 431"):
-        check_image_payload(picture, 431)
+        check_image_payload(payload, 431)
 
 
 @pytest.mark.parametrize("kind", ["PPM", "TGA", "ICO", "DDS", "PCX", "JPEG2000", "SGI"])

@@ -56,7 +56,7 @@ def test_paths(tmp_path: Path) -> None:
     assert np.array_equal(load_image(str(path)), _gradient())
 
 
-def test_a_loaded_picture_can_be_written_to() -> None:
+def test_a_loaded_image_can_be_written_to() -> None:
     loaded = load_image(_file(Image.fromarray(_gradient())))
     loaded[0, 0] = 7
     assert loaded[0, 0].tolist() == [7, 7, 7]
@@ -212,7 +212,7 @@ def test_the_limit_holds_for_every_source() -> None:
     ("source", "message"),
     [
         (b"", r"empty \(0 bytes\)"),
-        (b"hello, no picture", "is not an image that can be read"),
+        (b"hello, no image", "is not an image that can be read"),
         (b"%PDF-1.7 text", "is not an image that can be read"),
         ("data:image/png;base64,@@", "base64 is damaged"),
         ("data:image/png,abc", "expected data:image"),
@@ -228,13 +228,13 @@ def test_the_limit_holds_for_every_source() -> None:
         (3, "got int"),
     ],
 )  # fmt: skip
-def test_what_is_no_picture_is_refused(source: Any, message: str) -> None:
+def test_what_is_no_image_is_refused(source: Any, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         load_image(source)
 
 
 def test_folders_and_huge_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="is a folder: give the path of one picture"):
+    with pytest.raises(ImageError, match="is a folder: give the path of one image"):
         load_image(tmp_path)
     sparse = tmp_path / "huge.png"
     with sparse.open("wb") as file:

@@ -43,7 +43,7 @@ def test_rubbish_is_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
-def test_flipped_bytes_give_a_picture_or_an_image_error(kind: str) -> None:
+def test_flipped_bytes_give_an_image_or_an_image_error(kind: str) -> None:
     """Four in a hundred damaged EXIF blocks once came out as struct.error or TypeError."""
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a description"

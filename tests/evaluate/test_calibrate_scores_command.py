@@ -148,7 +148,7 @@ def test_a_mixture_of_worlds_is_measured_whole_and_world_by_world(
     assert calibration.measured_on == "every other one of 24 drawn images each of scenes,pages"
 
 
-def test_no_picture_is_in_both_halves() -> None:
+def test_no_image_is_in_both_halves() -> None:
     try:
         halves = command._rendered(["scenes", "things"], 8, 2)
         images = [

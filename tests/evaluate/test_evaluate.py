@@ -74,8 +74,8 @@ def test_an_error_is_never_taken_for_none_there() -> None:
     assert report.overall.perfect.right == 0
 
 
-def test_a_picture_that_cannot_be_opened_fails_its_questions_only() -> None:
-    bad = b"no picture"
+def test_an_image_that_cannot_be_opened_fails_its_questions_only() -> None:
+    bad = b"no image"
     report = evaluate(
         POINTER,
         [

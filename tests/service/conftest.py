@@ -98,7 +98,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def photo(tmp_path: Path) -> Path:
     path = tmp_path / "dispatcher.jpg"
     colours = np.random.default_rng(0).integers(60, 220, (6, 8, 3), dtype=np.uint8)
     Image.fromarray(colours).resize((800, 600), Image.Resampling.BICUBIC).save(path)

@@ -34,9 +34,9 @@ def pointer() -> FakePointer:
     )
 
 
-def show(page: Any, picture: Path) -> None:
-    page.set_input_files("#file", picture)
-    page.locator("#picture").wait_for(state="visible")
+def show(page: Any, photo: Path) -> None:
+    page.set_input_files("#file", photo)
+    page.locator("#image").wait_for(state="visible")
 
 
 def ask(page: Any, text: str) -> None:
@@ -50,7 +50,7 @@ def done(page: Any, words: str) -> None:
 
 def marks(page: Any) -> list[tuple[float, float]]:
     """Where the points are drawn, in parts of the image as the browser lays it out."""
-    box = page.locator("#picture").bounding_box()
+    box = page.locator("#image").bounding_box()
     found = []
     for circle in page.locator("#overlay .core").all():
         at = circle.bounding_box()

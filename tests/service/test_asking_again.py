@@ -56,9 +56,9 @@ def dealer() -> Iterator[Callable[[Service], Any]]:
     context.destroy(0)
 
 
-def send(socket: Any, picture: bytes | None, **fields: Any) -> None:
+def send(socket: Any, image: bytes | None, **fields: Any) -> None:
     header = json.dumps({**QUESTION, **fields}).encode()
-    socket.send_multipart([header] if picture is None else [header, picture])
+    socket.send_multipart([header] if image is None else [header, image])
 
 
 def hear(socket: Any) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def test_a_client_that_starts_anew_may_count_from_one_again(
     assert hear(after) == reply
 
 
-def test_another_picture_under_the_same_id_is_no_repetition(start: Start, dealer: Any) -> None:
+def test_another_image_under_the_same_id_is_no_repetition(start: Start, dealer: Any) -> None:
     pointer = FakePointer(mean_red)
     service = start(pointer)
     socket = dealer(service)
@@ -333,10 +333,10 @@ def test_a_watched_camera_does_not_outlive_the_server(start: Start, image: Array
     socket.connect(service.zmq.address)
     socket.send(about("watch", camera="front", queries=["mug"]))
     assert hear(socket)["type"] == "done"
-    picture = make_image_payload(image, "png")
+    image = make_image_payload(image, "png")
     for number in range(5):
         frame = about("frame", id=str(number), camera="front", image={"encoding": "png"})
-        socket.send_multipart([frame, bytes(picture.data)])
+        socket.send_multipart([frame, bytes(image.data)])
     time.sleep(0.1)
     service.stop()
     alive = [thread.name for thread in threading.enumerate() if thread.name.startswith(("camera-", "watch-"))]  # fmt: skip

@@ -119,7 +119,7 @@ def test_a_stream_ends_at_once_while_the_model_still_thinks(
 ) -> None:
     remote = transport(stuck)
     if of_view:
-        stuck.open = lambda picture: StuckView(stuck)  # type: ignore[method-assign,assignment,return-value]
+        stuck.open = lambda image: StuckView(stuck)  # type: ignore[method-assign,assignment,return-value]
         stream = getattr(remote.open(image), method)("cup")
     else:
         stream = getattr(remote, method)(image, "cup")

@@ -37,8 +37,8 @@ def url(start: Start) -> str:
 
 
 def messages(text: str, url: str = DATA_URL) -> list[Any]:
-    picture = {"type": "image_url", "image_url": {"url": url}}
-    return [{"role": "user", "content": [{"type": "text", "text": text}, picture]}]
+    part = {"type": "image_url", "image_url": {"url": url}}
+    return [{"role": "user", "content": [{"type": "text", "text": text}, part]}]
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_openai_chat_in_a_stream(openai_client: Any) -> None:
     assert {chunk.object for chunk in chunks} == {"chat.completion.chunk"}
 
 
-def test_an_earlier_picture_of_the_conversation_counts(openai_client: Any) -> None:
+def test_an_earlier_image_of_the_conversation_counts(openai_client: Any) -> None:
     talk = [
         *messages("What is this?"),
         {"role": "assistant", "content": "an image"},
@@ -119,14 +119,14 @@ def moondream_client(url: str) -> Any:
 
 
 def test_moondream_point_query_and_caption(moondream_client: Any, image: Array) -> None:
-    picture = Image.fromarray(image)
-    assert moondream_client.point(picture, "mug") == {"points": [{"x": 0.25, "y": 0.5}]}
-    assert moondream_client.point(picture, "nothing") == {"points": []}
-    assert moondream_client.query(picture, "Describe this image.") == {"answer": "It is green."}
-    stream = moondream_client.query(picture, "Describe this image.", stream=True)["answer"]
+    pil_image = Image.fromarray(image)
+    assert moondream_client.point(pil_image, "mug") == {"points": [{"x": 0.25, "y": 0.5}]}
+    assert moondream_client.point(pil_image, "nothing") == {"points": []}
+    assert moondream_client.query(pil_image, "Describe this image.") == {"answer": "It is green."}
+    stream = moondream_client.query(pil_image, "Describe this image.", stream=True)["answer"]
     assert "".join(stream) == "It is green."
-    assert moondream_client.caption(picture) == {"caption": "It is green."}
-    assert "".join(moondream_client.caption(picture, stream=True)["caption"]) == "It is green."
+    assert moondream_client.caption(pil_image) == {"caption": "It is green."}
+    assert "".join(moondream_client.caption(pil_image, stream=True)["caption"]) == "It is green."
 
 
 def test_moondream_settings_and_names(url: str, image: Array) -> None:
@@ -134,28 +134,28 @@ def test_moondream_settings_and_names(url: str, image: Array) -> None:
         "moondream", reason="the official moondream client is not installed"
     )
     client = moondream.vl(endpoint=url, api_key="s3cret", model="moondream3-preview")
-    picture = Image.fromarray(image)
-    assert client.point(picture, "cups", settings={"max_objects": 2}) == {
+    pil_image = Image.fromarray(image)
+    assert client.point(pil_image, "cups", settings={"max_objects": 2}) == {
         "points": [{"x": 0.25, "y": 0.5}, {"x": 0.5, "y": 0.5}]
     }
     settings = {"temperature": 0.5, "max_tokens": 100}
-    asked = client.query(picture, "Describe this image.", settings=settings)
+    asked = client.query(pil_image, "Describe this image.", settings=settings)
     assert asked == {"answer": "It is green."}
 
 
 def test_moondream_hears_what_is_not_supported(moondream_client: Any, image: Array) -> None:
     from urllib.error import HTTPError
 
-    picture = Image.fromarray(image)
+    pil_image = Image.fromarray(image)
     for ask, words in (
-        (lambda: moondream_client.detect(picture, "mug"), "gives points, no boxes"),
-        (lambda: moondream_client.segment(picture, "mug"), "gives points, no boxes"),
+        (lambda: moondream_client.detect(pil_image, "mug"), "gives points, no boxes"),
+        (lambda: moondream_client.segment(pil_image, "mug"), "gives points, no boxes"),
         (
-            lambda: moondream_client.query(picture, "this?", spatial_refs=[[0.5, 0.5]]),
+            lambda: moondream_client.query(pil_image, "this?", spatial_refs=[[0.5, 0.5]]),
             "spatial_refs are not supported",
         ),
         (
-            lambda: moondream_client.point(picture, "mug", settings={"max_objects": 0}),
+            lambda: moondream_client.point(pil_image, "mug", settings={"max_objects": 0}),
             "settings.max_objects: Input should be greater",
         ),
     ):
@@ -167,8 +167,8 @@ def test_moondream_hears_what_is_not_supported(moondream_client: Any, image: Arr
 def test_moondream_hears_of_errors(moondream_client: Any, image: Array) -> None:
     from urllib.error import HTTPError
 
-    picture = Image.fromarray(image)
+    pil_image = Image.fromarray(image)
     with pytest.raises(HTTPError, match="500"):
-        moondream_client.point(picture, "odd")  # could not be read: not an empty list
+        moondream_client.point(pil_image, "odd")  # could not be read: not an empty list
     with pytest.raises(HTTPError, match="400"):
-        moondream_client.point(picture, " ")
+        moondream_client.point(pil_image, " ")

@@ -108,10 +108,10 @@ LONG = {
 def test_a_file_of_millions_of_pieces_is_judged_at_once(name: str) -> None:
     """It is read in the thread that serves everybody; reading all pieces takes 0.1 s and more, 16 times that at 64 MB."""
     data, encoding = LONG[name]
-    picture = ImagePayload(ImageHeader(encoding=encoding), memoryview(data))  # type: ignore[arg-type]
+    payload = ImagePayload(ImageHeader(encoding=encoding), memoryview(data))  # type: ignore[arg-type]
     began = time.thread_time()
     with pytest.raises(ImageError):
-        decode_pixels(picture, check_image_payload(picture, 50_000_000), 50_000_000)
+        decode_pixels(payload, check_image_payload(payload, 50_000_000), 50_000_000)
     assert time.thread_time() - began < 0.15
 
 

@@ -160,7 +160,7 @@ def test_a_request_id_without_a_client_id_is_a_trace_id(client: Any) -> None:
 
 def test_only_its_owner_publishes_under_a_camera(client: Any, image: Array) -> None:
     service = client().service
-    picture = bytes(make_image_payload(image, "png").data)
+    image = bytes(make_image_payload(image, "png").data)
     with (
         subscribe(service.zmq.publish_address, "front") as heard,
         connect(service.zmq.address, camera="front") as robot,
@@ -176,7 +176,7 @@ def test_only_its_owner_publishes_under_a_camera(client: Any, image: Array) -> N
         assert publication is not None
         assert stranger.point(image, "mug", stamp_ns=1000).count == 1  # answered, not published
         fields = {"query": "mug", "camera": "front", "stamp_ns": "1001"}
-        assert http.post("/v1/point", data=fields, files={"image": picture}).json()["count"] == 1
+        assert http.post("/v1/point", data=fields, files={"image": image}).json()["count"] == 1
         robot.point(image, "mug", stamp_ns=1002)
         last = heard.receive(timeout_s=5.0)
         assert last is not None

@@ -32,7 +32,7 @@ httpx = pytest.importorskip("httpx", reason="the extra 'client' is not installed
 
 Start = Callable[..., Service]
 DATA_URL = f"data:image/png;base64,{PIXEL}"
-TEXTS = {"What is this?": "a small picture", "Describe this image.": "It is green."}
+TEXTS = {"What is this?": "a small image", "Describe this image.": "It is green."}
 
 
 def png(image: Array) -> bytes:
@@ -106,7 +106,7 @@ def test_count_and_ask(http: Any) -> None:
     counted = client.post("/v1/count", json={"image": PIXEL, "query": "mug"}).json()
     assert (counted["count"], counted["stated_count"]) == (2, 2)
     asked = client.post("/v1/ask", json={"image": PIXEL, "query": "What is this?"}).json()
-    assert asked == {"text": "a small picture", "model": "fake"}
+    assert asked == {"text": "a small image", "model": "fake"}
 
 
 def test_streams_are_server_sent_events(http: Any) -> None:
@@ -119,7 +119,7 @@ def test_streams_are_server_sent_events(http: Any) -> None:
     assert len(points[2][1]["pointing"]["points"]) == 2
     text = events(client.post("/v1/ask", json={**body, "query": "What is this?"}))
     pieces = [data["text"] for kind, data in text if kind == "piece"]
-    assert "".join(pieces) == text[-1][1]["text"] == "a small picture"
+    assert "".join(pieces) == text[-1][1]["text"] == "a small image"
     assert len(pieces) == 3
     assert text[-1][0] == "text"
     assert [kind for kind, _ in events(client.post("/v1/count", json=body))] == ["pointing"]
@@ -143,7 +143,7 @@ def test_a_stream_that_breaks_says_so_in_an_event(http: Any) -> None:
     assert "boom" not in json.dumps(got)
 
 
-def test_an_opened_picture(http: Any) -> None:
+def test_an_opened_image(http: Any) -> None:
     client = http()
     for answer in (
         client.post("/v1/views", json={"image": PIXEL}),
@@ -350,7 +350,7 @@ def test_a_caller_who_leaves_takes_his_question_with_him(http: Any, gate: Any) -
 
 
 @pytest.fixture
-def picture_host() -> Iterator[str]:
+def image_host() -> Iterator[str]:
     """A web server of this machine with an image, a redirect to it, and something too large."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -376,8 +376,8 @@ def picture_host() -> Iterator[str]:
     server.server_close()
 
 
-def test_urls_are_not_fetched_unless_allowed(http: Any, picture_host: str) -> None:
-    body = {"query": "mug", "image": f"{picture_host}/a.png"}
+def test_urls_are_not_fetched_unless_allowed(http: Any, image_host: str) -> None:
+    body = {"query": "mug", "image": f"{image_host}/a.png"}
     assert "fetches no images from localhost" in refused(
         http().post("/v1/point", json=body), 403, "refused"
     )
@@ -385,7 +385,7 @@ def test_urls_are_not_fetched_unless_allowed(http: Any, picture_host: str) -> No
     assert "inside this network" in refused(listed.post("/v1/point", json=body), 403, "refused")
     inner = http(image_hosts=["localhost"], inner_hosts=True)
     assert inner.post("/v1/point", json=body).json()["count"] == 2
-    moved = {**body, "image": f"{picture_host}/moved"}
+    moved = {**body, "image": f"{image_host}/moved"}
     assert "redirects are not followed" in refused(
         inner.post("/v1/point", json=moved), 400, "image"
     )
@@ -412,7 +412,7 @@ def test_inner_addresses_are_refused_even_when_listed(url: str) -> None:
     )
 
 
-def test_odd_urls_are_refused(picture_host: str) -> None:
+def test_odd_urls_are_refused(image_host: str) -> None:
     fetcher = Fetcher(["localhost", "*.example.com"], max_bytes=1000, inner=True)
     for url in (
         "http://",
@@ -423,8 +423,8 @@ def test_odd_urls_are_refused(picture_host: str) -> None:
         with pytest.raises((Refused, ImageError)):
             fetcher.fetch(url)
     with pytest.raises(ImageError, match="more than 1,000 bytes"):
-        fetcher.fetch(f"{picture_host}/large")
-    assert fetcher.fetch(f"{picture_host}/a.png") == base64.b64decode(PIXEL)
+        fetcher.fetch(f"{image_host}/large")
+    assert fetcher.fetch(f"{image_host}/a.png") == base64.b64decode(PIXEL)
 
 
 def test_the_fields_of_a_question_are_those_of_the_wire() -> None:

@@ -160,7 +160,7 @@ def test_one_bad_question_spoils_no_other(
     service = start(pointer)
     with ThreadPoolExecutor(4) as pool, connect(service.zmq.address) as client:
         good = pool.submit(client.point, DEMO, "burgers", timeout_s=60)
-        bad = pool.submit(client.point, b"\xff\xd8\xff no picture", "burgers", timeout_s=60)
+        bad = pool.submit(client.point, b"\xff\xd8\xff no image", "burgers", timeout_s=60)
         pointer.go.set()
         with pytest.raises(ImageError):
             bad.result(60)

@@ -66,8 +66,8 @@ def server() -> Iterator[Watched]:
     if not Path("/proc/self/status").exists():
         pytest.skip("memory of a process is read from /proc")
     watched = Watched()
-    picture = {"image": flat_png(8, 6)}
-    httpx.post(f"{watched.http}/v1/point", data={"query": "a"}, files=picture, timeout=60)
+    image = {"image": flat_png(8, 6)}
+    httpx.post(f"{watched.http}/v1/point", data={"query": "a"}, files=image, timeout=60)
     yield watched
     watched.process.communicate(timeout=30)
 
@@ -133,7 +133,7 @@ def many_values(server: Watched) -> None:
     )
 
 
-def flat_pictures(server: Watched) -> None:
+def flat_images(server: Watched) -> None:
     data = flat_png(2000, 1500)
     at_once(
         8,
@@ -189,7 +189,7 @@ def headers(server: Watched) -> None:
 
 
 @pytest.mark.parametrize(
-    "bomb", [multipart, in_base64, wide_text, many_values, flat_pictures, over_zmq, many_frames, headers]
+    "bomb", [multipart, in_base64, wide_text, many_values, flat_images, over_zmq, many_frames, headers]
 )  # fmt: skip
 def test_no_bomb_goes_beyond_the_stated_bound(server: Watched, bomb: Any) -> None:
     idle = server.megabytes("VmRSS")

@@ -20,10 +20,10 @@ from tests.service.page_driver import MUG, Visit, ask, done, marks, show
 pytestmark = pytest.mark.browser
 
 
-def test_points_are_drawn_where_the_model_put_them(visit: Visit, picture: Path) -> None:
+def test_points_are_drawn_where_the_model_put_them(visit: Visit, photo: Path) -> None:
     page = visit()
     page.locator("#server-text", has_text="fake").wait_for()
-    show(page, picture)
+    show(page, photo)
     ask(page, "mug")
     done(page, r"1 point in [\d.]+ s\.")
     assert marks(page) == [pytest.approx((0.25, 0.5), abs=0.003)]
@@ -32,12 +32,12 @@ def test_points_are_drawn_where_the_model_put_them(visit: Visit, picture: Path) 
     assert "90 %" in page.locator("#answers li li").inner_text()
 
 
-def test_the_ellipse_is_that_of_the_covariance(visit: Visit, picture: Path) -> None:
+def test_the_ellipse_is_that_of_the_covariance(visit: Visit, photo: Path) -> None:
     page = visit()
-    show(page, picture)
+    show(page, photo)
     ask(page, "mug")
     done(page, "1 point")
-    box = page.locator("#picture").bounding_box()
+    box = page.locator("#image").bounding_box()
     ellipse = page.locator("#overlay ellipse")
     scale = np.diag([box["width"], box["height"]])
     covariance = scale @ np.array([[4e-4, 1e-4], [1e-4, 6e-4]]) @ scale
@@ -50,9 +50,9 @@ def test_the_ellipse_is_that_of_the_covariance(visit: Visit, picture: Path) -> N
     assert direction @ covariance @ direction == pytest.approx(large, rel=1e-3)
 
 
-def test_points_stay_on_the_picture_when_the_window_changes(visit: Visit, picture: Path) -> None:
+def test_points_stay_on_the_image_when_the_window_changes(visit: Visit, photo: Path) -> None:
     page = visit()
-    show(page, picture)
+    show(page, photo)
     ask(page, "mug, cup")
     done(page, "3 points")
     before = marks(page)
@@ -61,9 +61,9 @@ def test_points_stay_on_the_picture_when_the_window_changes(visit: Visit, pictur
     np.testing.assert_allclose(marks(page), before, atol=0.01)
 
 
-def test_several_questions_at_once(visit: Visit, picture: Path) -> None:
+def test_several_questions_at_once(visit: Visit, photo: Path) -> None:
     page = visit()
-    show(page, picture)
+    show(page, photo)
     ask(page, "mug, cup, unicorn, broken, mug")
     done(page, r"3 points")
     titles = [title.inner_text().split("\n")[0] for title in page.locator("#answers h2").all()]
@@ -77,9 +77,9 @@ def test_several_questions_at_once(visit: Visit, picture: Path) -> None:
     assert len(colours) == 2
 
 
-def test_count_and_ask(visit: Visit, picture: Path) -> None:
+def test_count_and_ask(visit: Visit, photo: Path) -> None:
     page = visit()
-    show(page, picture)
+    show(page, photo)
     page.get_by_text("Count", exact=True).click()
     ask(page, "cup")
     done(page, "2 points")
@@ -92,9 +92,9 @@ def test_count_and_ask(visit: Visit, picture: Path) -> None:
     assert page.locator("#overlay g").count() == 0
 
 
-def test_copy_as_json(visit: Visit, picture: Path) -> None:
+def test_copy_as_json(visit: Visit, photo: Path) -> None:
     page = visit()
-    show(page, picture)
+    show(page, photo)
     ask(page, "mug, unicorn")
     done(page, "1 point")
     page.locator("#copy").click()
@@ -106,7 +106,7 @@ def test_copy_as_json(visit: Visit, picture: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["paste", "drop"])
-def test_a_pasted_or_dropped_picture_is_shown(visit: Visit, picture: Path, way: str) -> None:
+def test_a_pasted_or_dropped_image_is_shown(visit: Visit, photo: Path, way: str) -> None:
     page = visit()
     page.evaluate(
         """([text, way]) => {
@@ -118,20 +118,20 @@ def test_a_pasted_or_dropped_picture_is_shown(visit: Visit, picture: Path, way: 
                 : new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true});
             document.body.dispatchEvent(event);
         }""",
-        [base64.b64encode(picture.read_bytes()).decode(), way],
+        [base64.b64encode(photo.read_bytes()).decode(), way],
     )
-    page.locator("#picture").wait_for(state="visible")
+    page.locator("#image").wait_for(state="visible")
     assert page.locator("#size").inner_text() == "800 × 600"
 
 
-def test_it_can_be_used_with_the_keyboard_alone(visit: Visit, picture: Path) -> None:
+def test_it_can_be_used_with_the_keyboard_alone(visit: Visit, photo: Path) -> None:
     page = visit()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "choose"
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
-    chooser.value.set_files(picture)
-    page.locator("#picture").wait_for(state="visible")
+    chooser.value.set_files(photo)
+    page.locator("#image").wait_for(state="visible")
     assert page.evaluate("document.activeElement.id") == "query"
     page.keyboard.type("cup")
     page.keyboard.press("Enter")
@@ -142,9 +142,9 @@ def test_it_can_be_used_with_the_keyboard_alone(visit: Visit, picture: Path) -> 
     assert page.locator("#overlay .lit").count() == 1
 
 
-def test_a_phone_shows_all_of_it(visit: Visit, picture: Path) -> None:
+def test_a_phone_shows_all_of_it(visit: Visit, photo: Path) -> None:
     page = visit(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    show(page, picture)
+    show(page, photo)
     page.fill("#query", "a rather long thing to look for that does not fit, mug")
     page.locator("#run").tap()
     done(page, "1 point")
@@ -164,22 +164,22 @@ def test_the_camera(visit: Visit) -> None:
     page.wait_for_timeout(600)
     assert len(page.service.dispatcher.worker.model) > 0
     page.locator("#snap").click()
-    page.locator("#picture").wait_for(state="visible")
+    page.locator("#image").wait_for(state="visible")
     assert not page.locator("#video").is_visible()
     ask(page, "mug")
     done(page, "1 point")
 
 
-def test_nothing_is_asked_without_a_picture_or_words(visit: Visit, picture: Path) -> None:
+def test_nothing_is_asked_without_an_image_or_words(visit: Visit, photo: Path) -> None:
     page = visit()
     ask(page, "mug")
     done(page, "Choose an image first")
-    show(page, picture)
+    show(page, photo)
     ask(page, " , ")
     done(page, "Type what to look for")
 
 
-def test_a_file_that_is_no_picture_is_said_to_be(visit: Visit, tmp_path: Path) -> None:
+def test_a_file_that_is_no_image_is_said_to_be(visit: Visit, tmp_path: Path) -> None:
     page = visit()
     path = tmp_path / "text.png"
     path.write_text("not an image")
@@ -187,9 +187,9 @@ def test_a_file_that_is_no_picture_is_said_to_be(visit: Visit, tmp_path: Path) -
     done(page, r"not an image this browser can read \(text.png\)")
 
 
-def test_what_a_model_says_is_text_not_markup(visit: Visit, picture: Path) -> None:
+def test_what_a_model_says_is_text_not_markup(visit: Visit, photo: Path) -> None:
     page = visit()
-    show(page, picture)
+    show(page, photo)
     page.get_by_text("Ask", exact=True).click()
     ask(page, "<b>x</b>")
     done(page, "Answered in")
@@ -197,9 +197,9 @@ def test_what_a_model_says_is_text_not_markup(visit: Visit, picture: Path) -> No
     assert page.locator("#answers b, #answers i").count() == 0
 
 
-def test_a_token_is_asked_for_once(visit: Visit, picture: Path) -> None:
+def test_a_token_is_asked_for_once(visit: Visit, photo: Path) -> None:
     page = visit(tokens=["s3cret"])
-    show(page, picture)
+    show(page, photo)
     ask(page, "mug")
     done(page, "only with a token")
     page.fill("#token", "wrong")
@@ -209,14 +209,14 @@ def test_a_token_is_asked_for_once(visit: Visit, picture: Path) -> None:
     page.keyboard.press("Enter")
     done(page, "1 point")
     page.reload()
-    show(page, picture)
+    show(page, photo)
     ask(page, "cup")
     done(page, "2 points")
 
 
-def test_a_server_that_is_gone_is_noticed(visit: Visit, picture: Path) -> None:
+def test_a_server_that_is_gone_is_noticed(visit: Visit, photo: Path) -> None:
     page = visit()
-    show(page, picture)
+    show(page, photo)
     page.service.http.stop()
     ask(page, "mug")
     page.locator("[data-kind=error]").first.wait_for()
@@ -227,9 +227,9 @@ def crowd(count: int) -> list[Point]:
     return [Point(x=float(x), y=float(y), label="boat", score=0.5) for x, y in places]
 
 
-def test_errors_are_not_counted(visit: Visit, picture: Path) -> None:
+def test_errors_are_not_counted(visit: Visit, photo: Path) -> None:
     page = visit()
-    show(page, picture)
+    show(page, photo)
     ask(page, "broken")
     done(page, "1 of 1 query failed")
     assert "0 point" not in page.locator("#status").inner_text()
@@ -238,10 +238,10 @@ def test_errors_are_not_counted(visit: Visit, picture: Path) -> None:
     done(page, r"1 point in [\d.]+ s; 1 of 2 queries failed")
 
 
-def test_an_answer_that_was_cut_is_no_count(visit: Visit, picture: Path) -> None:
+def test_an_answer_that_was_cut_is_no_count(visit: Visit, photo: Path) -> None:
     cut = Pointing(query="mug", points=(MUG,), status=Status.TRUNCATED, image_size=(800, 600))
     page = visit(FakePointer({"mug": cut}))
-    show(page, picture)
+    show(page, photo)
     page.get_by_text("Count", exact=True).click()
     ask(page, "mug")
     done(page, "Incomplete")
@@ -249,9 +249,9 @@ def test_an_answer_that_was_cut_is_no_count(visit: Visit, picture: Path) -> None
     assert "Cut short" in page.locator("#answers .note").inner_text()
 
 
-def test_answers_stay_while_the_server_is_away(visit: Visit, picture: Path) -> None:
+def test_answers_stay_while_the_server_is_away(visit: Visit, photo: Path) -> None:
     page = visit()
-    show(page, picture)
+    show(page, photo)
     # The second query meets a connection that breaks, and then a server that is ready again.
     broken = []
 
@@ -272,22 +272,22 @@ def test_answers_stay_while_the_server_is_away(visit: Visit, picture: Path) -> N
 
 
 def test_a_file_that_cannot_be_read_leaves_what_is_shown(
-    visit: Visit, picture: Path, tmp_path: Path
+    visit: Visit, photo: Path, tmp_path: Path
 ) -> None:
     page = visit()
-    show(page, picture)
+    show(page, photo)
     ask(page, "mug")
     done(page, "1 point")
     fake = tmp_path / "fake.png"
     fake.write_bytes(b"no image")
     page.set_input_files("#file", fake)
     done(page, r"not an image this browser can read \(fake.png\)")
-    assert page.evaluate("document.getElementById('picture').naturalWidth") == 800
+    assert page.evaluate("document.getElementById('image').naturalWidth") == 800
     assert page.locator("#size").inner_text() == "800 × 600"
     assert marks(page) == [pytest.approx((0.25, 0.5), abs=0.01)]
 
 
-def test_numbers_in_a_crowd_do_not_overlap(visit: Visit, picture: Path, tmp_path: Path) -> None:
+def test_numbers_in_a_crowd_do_not_overlap(visit: Visit, photo: Path, tmp_path: Path) -> None:
     small = tmp_path / "small.png"
     Image.new("RGB", (160, 120), (90, 120, 150)).save(small)
     page = visit(FakePointer({"boats": crowd(60)}))
@@ -295,7 +295,7 @@ def test_numbers_in_a_crowd_do_not_overlap(visit: Visit, picture: Path, tmp_path
     ask(page, "boats")
     done(page, "60 points")
     # Enlarged, as far as there is room.
-    assert page.locator("#picture").bounding_box()["width"] >= 600
+    assert page.locator("#image").bounding_box()["width"] >= 600
     boxes = [text.bounding_box() for text in page.locator("#overlay text:visible").all()]
     assert 10 < len(boxes) <= 60
     middles = [(b["x"] + b["width"] / 2, b["y"] + b["height"] / 2) for b in boxes]
@@ -304,9 +304,9 @@ def test_numbers_in_a_crowd_do_not_overlap(visit: Visit, picture: Path, tmp_path
             assert abs(x - other_x) > 8 or abs(y - other_y) > 10
 
 
-def test_points_and_list_show_each_other(visit: Visit, picture: Path) -> None:
+def test_points_and_list_show_each_other(visit: Visit, photo: Path) -> None:
     page = visit(FakePointer({"boats": crowd(30)}))
-    show(page, picture)
+    show(page, photo)
     ask(page, "boats")
     done(page, "30 points")
     page.locator("#overlay [data-key='0-30'] .ring, #overlay [data-key='0-30'] .dotmark").click(
@@ -344,11 +344,11 @@ def test_large_photographs_are_sent_small(visit: Visit, tmp_path: Path) -> None:
     ]
 
 
-def test_several_images_and_their_table(visit: Visit, picture: Path, tmp_path: Path) -> None:
+def test_several_images_and_their_table(visit: Visit, photo: Path, tmp_path: Path) -> None:
     second = tmp_path / "=second, image.png"
     Image.new("RGB", (80, 60)).save(second)
     page = visit()
-    page.set_input_files("#file", [picture, second])
+    page.set_input_files("#file", [photo, second])
     done(page, "2 images")
     page.fill("#query", "mug, unicorn, broken")
     page.locator("#run-all").click()
@@ -407,9 +407,9 @@ def test_what_nano_can_is_shown_first(visit: Visit, monkeypatch: pytest.MonkeyPa
     page.locator("#answers .note", has_text="never taught 'plate'").wait_for()
 
 
-def test_a_wrong_token_is_called_wrong(visit: Visit, picture: Path) -> None:
+def test_a_wrong_token_is_called_wrong(visit: Visit, photo: Path) -> None:
     page = visit(tokens=["s3cret"])
-    show(page, picture)
+    show(page, photo)
     ask(page, "mug")
     done(page, "only with a token")
     page.fill("#token", "wrong")

@@ -25,9 +25,9 @@ def second(tmp_path: Path) -> Path:
     return path
 
 
-def test_two_questions_in_quick_succession(visit: Visit, picture: Path, gate: Gate) -> None:
+def test_two_questions_in_quick_succession(visit: Visit, photo: Path, gate: Gate) -> None:
     page = visit(gate)
-    show(page, picture)
+    show(page, photo)
     ask(page, "first")
     assert gate.entered.acquire(timeout=30)
     ask(page, "second")
@@ -39,10 +39,10 @@ def test_two_questions_in_quick_succession(visit: Visit, picture: Path, gate: Ga
 
 
 def test_an_image_replaced_during_its_answer(
-    visit: Visit, picture: Path, second: Path, gate: Gate
+    visit: Visit, photo: Path, second: Path, gate: Gate
 ) -> None:
     page = visit(gate)
-    show(page, picture)
+    show(page, photo)
     ask(page, "mug")
     assert gate.entered.acquire(timeout=30)
     page.set_input_files("#file", second)
@@ -59,10 +59,10 @@ def test_an_image_replaced_during_its_answer(
 
 
 def test_the_camera_instead_of_the_image_during_its_answer(
-    visit: Visit, picture: Path, gate: Gate
+    visit: Visit, photo: Path, gate: Gate
 ) -> None:
     page = visit(gate)
-    show(page, picture)
+    show(page, photo)
     ask(page, "mug")
     assert gate.entered.acquire(timeout=30)
     page.locator("#again-camera").click()
@@ -85,23 +85,23 @@ def test_of_two_images_the_one_chosen_last_is_shown(visit: Visit, tmp_path: Path
     page.locator("#size", has_text="40 × 30").wait_for()
     page.wait_for_timeout(2500)
     assert page.locator("#size").inner_text() == "40 × 30"
-    assert page.evaluate("document.getElementById('picture').naturalWidth") == 40
+    assert page.evaluate("document.getElementById('image').naturalWidth") == 40
 
 
 def test_a_file_that_changes_on_the_disk_is_asked_about_as_it_is_shown(
-    visit: Visit, picture: Path
+    visit: Visit, photo: Path
 ) -> None:
     page = visit()
-    show(page, picture)
-    picture.write_bytes(b"something else")
+    show(page, photo)
+    photo.write_bytes(b"something else")
     ask(page, "mug")
     done(page, "1 point")
     assert marks(page) == [pytest.approx((0.25, 0.5), abs=0.01)]
 
 
-def test_an_answer_that_always_breaks_off_is_given_up(visit: Visit, picture: Path) -> None:
+def test_an_answer_that_always_breaks_off_is_given_up(visit: Visit, photo: Path) -> None:
     page = visit()
-    show(page, picture)
+    show(page, photo)
     half = 'data: {"type":"point","point":{"x":0.5,"y":0.5}}\n\n'
     cut: list[Any] = []
 
@@ -117,9 +117,9 @@ def test_an_answer_that_always_breaks_off_is_given_up(visit: Visit, picture: Pat
     assert "broke off" in page.locator("#answers .note").inner_text()
 
 
-def test_an_opened_image_that_the_server_let_go_is_sent_again(visit: Visit, picture: Path) -> None:
+def test_an_opened_image_that_the_server_let_go_is_sent_again(visit: Visit, photo: Path) -> None:
     page = visit()
-    show(page, picture)
+    show(page, photo)
     gone = json.dumps({"error": {"kind": "view_gone", "message": "no longer held"}})
 
     def answer(route: Any) -> None:
@@ -149,11 +149,11 @@ def test_the_example_without_a_server(visit: Visit) -> None:
     ],
 )
 def test_nothing_there_is_told_from_nothing_known(
-    visit: Visit, picture: Path, status: Status, count: str, words: str
+    visit: Visit, photo: Path, status: Status, count: str, words: str
 ) -> None:
     answer = Pointing(query="mug", status=status, image_size=(800, 600))
     page = visit(FakePointer({"mug": answer}))
-    show(page, picture)
+    show(page, photo)
     page.get_by_text("Count", exact=True).click()
     ask(page, "mug")
     done(page, "Incomplete" if count == "?" else "0 points")
@@ -161,11 +161,11 @@ def test_nothing_there_is_told_from_nothing_known(
     assert words in page.locator("#answers .note").inner_text()
 
 
-def test_three_hundred_points(visit: Visit, picture: Path) -> None:
+def test_three_hundred_points(visit: Visit, photo: Path) -> None:
     places = np.random.default_rng(0).uniform(0.01, 0.99, (300, 2))
     points = [Point(x=x, y=y, label="boat", covariance=MUG.covariance) for x, y in places.tolist()]
     page = visit(FakePointer({"boats": points}))
-    show(page, picture)
+    show(page, photo)
     ask(page, "boats")
     done(page, "300 points")
     assert page.locator("#overlay .mark").count() == 300
@@ -174,13 +174,13 @@ def test_three_hundred_points(visit: Visit, picture: Path) -> None:
     assert panel["height"] <= 800
 
 
-def test_very_long_texts_stay_inside(visit: Visit, picture: Path) -> None:
+def test_very_long_texts_stay_inside(visit: Visit, photo: Path) -> None:
     long = "x" * 1500
     page = visit(
         FakePointer({long: [MUG]}, texts={"why": "y" * 5000}),
         viewport={"width": 390, "height": 844},
     )
-    show(page, picture)
+    show(page, photo)
     ask(page, long)
     done(page, "1 point")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -106,7 +106,7 @@ def drain(stream: Any) -> tuple[list[Any], Any]:
             return items, bare(value) if isinstance(value, Pointing) else value
 
 
-def test_an_opened_picture_answers_like_the_picture(transport: Connect, image: Array) -> None:
+def test_an_opened_image_answers_like_the_image(transport: Connect, image: Array) -> None:
     local, remote = fake(), transport(fake())
     with remote.open(image) as view:
         assert view.image_size == (80, 60)
@@ -157,7 +157,7 @@ def test_many_questions_are_answered_in_their_order(transport: Connect, image: A
     assert isinstance(failed, QueryError)
 
 
-def test_every_kind_of_picture_gets_there(transport: Connect, image: Array, tmp_path: Any) -> None:
+def test_every_kind_of_image_gets_there(transport: Connect, image: Array, tmp_path: Any) -> None:
     seen: list[Array] = []
 
     def look(array: Array, query: str) -> list[Point]:
@@ -166,7 +166,7 @@ def test_every_kind_of_picture_gets_there(transport: Connect, image: Array, tmp_
 
     remote = transport(FakePointer(look))
     pil = Image.fromarray(image)
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     pil.save(path)
     for source in (image, pil, path, str(path), path.read_bytes()):
         assert remote.point(source, "mug").image_size == (80, 60)

@@ -20,10 +20,10 @@ def job(name: str, place: str = "a", connection: str = "1", **fields: Any) -> Jo
     timeout_s = fields.pop("timeout_s", 1000.0)
     decode_pixels, quick = fields.pop("decode_pixels", 0), fields.pop("quick", False)
     request = Request(id=name, op=fields.pop("op", Op.COUNT), query="mug", **fields)
-    picture = ImagePayload(ImageHeader(encoding="png"), bytes(100))
+    payload = ImagePayload(ImageHeader(encoding="png"), bytes(100))
     made = Job(
         request,
-        picture,
+        payload,
         caller=f"{place}-{connection}",
         transport="zmq",
         default_timeout_s=timeout_s,

@@ -207,10 +207,10 @@ def test_a_server_that_stops_has_everything_asked_again(
     service = start(gate, http=True)
     assert service.zmq is not None
     replies: list[Any] = []
-    picture = make_image_payload(image, "raw")
-    request = Request(id="1", op=Op.POINT, queries=("a", "b"), image=picture.header)
+    payload = make_image_payload(image, "raw")
+    request = Request(id="1", op=Op.POINT, queries=("a", "b"), image=payload.header)
     service.dispatcher.submit(
-        request, picture.data, caller="me", transport="zmq", owner="me", listener=replies.append
+        request, payload.data, caller="me", transport="zmq", owner="me", listener=replies.append
     )
     assert gate.entered.acquire(timeout=20)
     gate.open_.set()

@@ -59,7 +59,7 @@ def test_a_client_in_cpp(
     fake = FakePointer({"the red mug": points, "odd": QueryError("no such thing")})
     service = start(fake)
     assert service.zmq is not None
-    path = tmp_path / "picture.jpg"
+    path = tmp_path / "image.jpg"
     Image.fromarray(image).save(path)
     done = run(program, service.zmq.address, path, "the red mug")
     assert (done.returncode, done.stdout) == (0, "0.25 0.5 0.75 red mug\n1 0 - ä\n"), done.stderr

@@ -105,7 +105,7 @@ def test_the_prompt_holds_the_query_word_for_word() -> None:
             assert re.search(rf"\b{re.escape(question.query)}\b", question.prompt)
 
 
-def test_a_picture_is_never_asked_the_same_twice() -> None:
+def test_an_image_is_never_asked_the_same_twice() -> None:
     for _, questions in ALL:
         assert len({(q.mode, q.query) for q in questions}) == len(questions)
 

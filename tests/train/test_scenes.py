@@ -57,7 +57,7 @@ def test_every_point_lies_on_its_thing(index: int) -> None:
 
 @given(st.integers(0, 2**40))
 @settings(max_examples=20, deadline=None)
-def test_regions_and_background_cover_the_picture_once(index: int) -> None:
+def test_regions_and_background_cover_the_image_once(index: int) -> None:
     drawn = scene(index)
     covered = sum(drawn.region(number).astype(int) for number in range(len(drawn.things)))
     assert np.array_equal(
@@ -65,7 +65,7 @@ def test_regions_and_background_cover_the_picture_once(index: int) -> None:
     )
 
 
-def test_the_owner_map_is_where_the_picture_changes() -> None:
+def test_the_owner_map_is_where_the_image_changes() -> None:
     """Draw a scene without things from the same numbers: the images differ on the things and nowhere else."""
     flat = np.full((120, 160, 3), 255, np.float32)
     one = Style(sizes=((160, 120),), things=(3, 3), scale=(0.2, 0.3), families=(("emoji", 1.0),))

@@ -33,11 +33,11 @@ def test_evaluation_never_draws_a_training_seed(index: int) -> None:
 
 
 @given(indices, indices)
-def test_different_evaluation_pictures_have_different_seeds(one: int, other: int) -> None:
+def test_different_evaluation_images_have_different_seeds(one: int, other: int) -> None:
     assert (held_out_seed(one) == held_out_seed(other)) == (one == other)
 
 
-def test_runs_stages_and_pictures_draw_apart() -> None:
+def test_runs_stages_and_images_draw_apart() -> None:
     seeds = {training_seed(run, stage, i) for run in (0, 1) for stage in "ab" for i in range(500)}
     assert len(seeds) == 2000
 

@@ -172,7 +172,7 @@ def test_a_full_disk_stops_the_run_and_keeps_the_state(
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_a_picture_that_throws_is_skipped_and_counted(
+def test_an_image_that_throws_is_skipped_and_counted(
     tmp_path: Path, make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = stream.SampleGenerator.sample
@@ -267,7 +267,7 @@ def test_training_lowers_the_loss(tmp_path: Path, make_recipe: MakeRecipe) -> No
         assert history[-1][name] < share * first, (name, first, history[-1][name])
 
 
-def test_cached_pictures_give_the_same_loss_as_fresh_ones(
+def test_cached_images_give_the_same_loss_as_fresh_ones(
     finished: Path, make_recipe: MakeRecipe
 ) -> None:
     recipe = make_recipe()

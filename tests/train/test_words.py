@@ -121,7 +121,7 @@ def test_the_tokens_of_a_label_spell_it() -> None:
             assert set(word_classes(line.text)) & set(cell.tolist()), line
 
 
-def test_every_token_of_a_picture_has_the_words_of_its_own_view(tokenizer: Tokenizer) -> None:
+def test_every_token_of_an_image_has_the_words_of_its_own_view(tokenizer: Tokenizer) -> None:
     scene = page(4, PageStyle(sizes=((320, 240),), text=(16, 24)))
     cut = crop_image(scene.image, CONFIG)
     image = build_image_sample(scene, CONFIG, tokenizer)

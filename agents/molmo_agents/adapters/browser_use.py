@@ -16,7 +16,7 @@ from molmo_point.errors import UsageError
 from molmo_point.install import import_failure
 from molmo_point.pointer import Pointer
 
-DESCRIPTION = "Click what a description in words says, e.g. 'the blue Sign in button'; it is found in the picture."
+DESCRIPTION = "Click what a description in words says, e.g. 'the blue Sign in button'; it is found in the screenshot."
 
 
 def register(

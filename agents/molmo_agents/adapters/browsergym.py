@@ -71,7 +71,7 @@ class PointAgentArgs:
 
 def point_click(query: str) -> None:
     """
-    Click what the description says; it is looked for in the picture of the page.
+    Click what the description says; it is looked for in the screenshot of the page.
 
     Examples:
         point_click("the Submit button")

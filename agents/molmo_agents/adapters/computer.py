@@ -1,7 +1,7 @@
 """Points to the coordinates of OpenAI- and Anthropic-style `computer` tools, and back.
 
-Both speak whole pixels of the picture that was sent to the model, whose size need not be the screen's. Bounds are checked
-in that same space: a coordinate outside of the picture is refused, never clamped to its edge and clicked there.
+Both speak whole pixels of the image that was sent to the model, whose size need not be the screen's. Bounds are checked
+in that same space: a coordinate outside of the image is refused, never clamped to its edge and clicked there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ANTHROPIC_BACK = {name: key for key, name in _ANTHROPIC.items()}
 
 
 def to_pixels(point: Point, size: Size) -> tuple[int, int]:
-    """Normalized point to the whole pixel of a picture of `size` (width, height) that holds it; see `from_pixels`."""
+    """Normalized point to the whole pixel of an image of `size` (width, height) that holds it; see `from_pixels`."""
     width, height = _checked(size)
     return min(int(point.x * width), width - 1), min(int(point.y * height), height - 1)
 
@@ -34,19 +34,19 @@ def from_pixels(x: Any, y: Any, size: Size) -> Point:
     """Whole pixel to the normalized point in its middle; `to_pixels` gives the same pixel back.
 
     Raises:
-        UsageError: No number, or outside of the picture.
+        UsageError: Not a number, or outside of the image.
     """
     width, height = _checked(size)
     numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (x, y))
     if not numbers or not (0 <= x < width and 0 <= y < height):
         raise UsageError(
-            f"expected a coordinate inside of the {width}x{height} picture, got ({x!r}, {y!r})"
+            f"expected a coordinate inside of the {width}x{height} image, got ({x!r}, {y!r})"
         )
     return Point(x=(int(x) + 0.5) / width, y=(int(y) + 0.5) / height)
 
 
 def to_openai(point: Point, size: Size, *, button: str = "left", count: int = 1) -> Json:
-    """Return an OpenAI-style click for a picture of `size`: {"type": "click", "x", "y", "button"} or double_click."""
+    """Return an OpenAI-style click for an image of `size`: {"type": "click", "x", "y", "button"} or double_click."""
     x, y = to_pixels(point, size)
     if count == 2 and button == "left":
         return {"type": "double_click", "x": x, "y": y}
@@ -61,7 +61,7 @@ def from_openai(action: Mapping[str, object], size: Size) -> tuple[Point, str, i
     """Read an OpenAI-style click: (point, button, count); the inverse of `to_openai` up to the pixel.
 
     Raises:
-        UsageError: Another kind of action, or a coordinate outside of the picture.
+        UsageError: Another kind of action, or a coordinate outside of the image.
     """
     kind = action.get("type")
     if kind not in ("click", "double_click"):
@@ -75,7 +75,7 @@ def from_openai(action: Mapping[str, object], size: Size) -> tuple[Point, str, i
 
 
 def to_anthropic(point: Point, size: Size, *, button: str = "left", count: int = 1) -> Json:
-    """Return an Anthropic-style click for a picture of `size`: {"action": "left_click", "coordinate": [x, y]}."""
+    """Return an Anthropic-style click for an image of `size`: {"action": "left_click", "coordinate": [x, y]}."""
     name = _ANTHROPIC.get((button, count))
     if name is None:
         raise UsageError(f"there is no such click: {count} of {button!r}")
@@ -86,7 +86,7 @@ def from_anthropic(action: Mapping[str, object], size: Size) -> tuple[Point, str
     """Read an Anthropic-style click: (point, button, count); the inverse of `to_anthropic` up to the pixel.
 
     Raises:
-        UsageError: Another kind of action, or a coordinate outside of the picture.
+        UsageError: Another kind of action, or a coordinate outside of the image.
     """
     name, coordinate = action.get("action"), action.get("coordinate")
     if name not in _ANTHROPIC_BACK:
@@ -99,5 +99,5 @@ def from_anthropic(action: Mapping[str, object], size: Size) -> tuple[Point, str
 
 def _checked(size: Size) -> Size:
     if len(size) != 2 or min(size) < 1:
-        raise UsageError(f"expected a picture size (width, height) of at least 1x1, got {size}")
+        raise UsageError(f"expected an image size (width, height) of at least 1x1, got {size}")
     return size

@@ -1,4 +1,4 @@
-"""MiniWoB++ as a Gymnasium environment, through Playwright: picture and task in, a place to click out. No Selenium."""
+"""MiniWoB++ as a Gymnasium environment, through Playwright: screenshot and task in, a place to click out. No Selenium."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class MiniwobEnv(gymnasium.Env[Json, Json]):
 
     @property
     def page(self) -> Any:
-        """The Playwright page, for pointers that read it instead of its picture."""
+        """The Playwright page, for pointers that read it instead of its screenshot."""
         return self._web.page
 
     def reset(self, *, seed: int | None = None, options: Json | None = None) -> tuple[Json, Json]:
@@ -96,7 +96,7 @@ class MiniwobEnv(gymnasium.Env[Json, Json]):
         return self._observe(), reward, done, truncated, {"outcome": outcome}
 
     def render(self) -> np.ndarray[Any, Any]:  # type: ignore[override, unused-ignore]
-        """Return the picture, (height, width, 3) uint8 RGB."""
+        """Return the screenshot, (height, width, 3) uint8 RGB."""
         image: np.ndarray[Any, Any] = self._observe()["image"]
         return image
 

@@ -151,7 +151,7 @@ def mockup_page(path: str) -> str | None:
 
 
 def mockup_oracle() -> tuple[FakePointer, Callable[[WebPointer], None]]:
-    """Return a pointer that reads the page instead of its picture, and the call that gives it its `WebPointer`."""
+    """Return a pointer that reads the page instead of its screenshot, and the call that gives it its `WebPointer`."""
     holder: list[WebPointer] = []
     find = """(label) => [...document.querySelectorAll('[data-id]')].filter((e) => e.innerText.trim() === label)
         .map((e) => (e.querySelector('input') || e).getBoundingClientRect())

@@ -22,7 +22,7 @@ from molmo_point.evaluate.scores import proportion
 from molmo_point.pointer import Pointer
 
 SCREEN = Screen(360, 270)
-"""Small, as the pictures that small models are made for."""
+"""Small, like the images that small models are trained on."""
 
 Press = Callable[[WebPointer, str], Any]
 

@@ -18,7 +18,7 @@ from molmo_agents.errors import PageGone
 from molmo_agents.playwright_types import CdpSession, Json, Page, PageFrame
 
 LOOKS_BETWEEN = 8
-"""Looks after which the elements asked about are let go of: that is one more question to each session."""
+"""Number of looks after which remote objects are released: releasing costs one more command per session."""
 
 
 class IsolatedWorlds:
@@ -163,11 +163,11 @@ class IsolatedWorlds:
         return None if session is None else (yield from self._world(session, frame_id))
 
     def has(self, frame_id: str) -> bool:
-        """Whether a frame is or was one of this page, as far as has been heard."""
+        """Return whether a frame belongs or belonged to this page, by the events received so far."""
         return frame_id in self._frames
 
     def find(self, frame_id: str) -> Steps[bool]:
-        """The same; the page is asked about a frame not heard of: news of different sessions overtake each other."""
+        """Like `has`, but queries the browser about an unknown frame: events of different sessions may arrive out of order."""
         if not self.has(frame_id):
             tree = yield from self.send(self.session, "Page.getFrameTree")
             self._frames.add_tree(tree["frameTree"])
@@ -261,7 +261,7 @@ class IsolatedWorlds:
             self._foreign[tree["frame"]["id"]] = (session, frame)
 
     def tidy(self) -> Steps[None]:
-        """Let go of elements asked about earlier and of frames that are gone, so that a long life leaks none."""
+        """Release the remote objects of earlier looks and forget frames that are gone, so that long sessions do not leak."""
         for frame_id, (session, frame) in list(self._foreign.items()):
             if frame.is_detached():
                 del self._foreign[frame_id]

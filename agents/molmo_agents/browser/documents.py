@@ -25,7 +25,7 @@ PROBES = (
     "redraw",
     "secrets",
 )
-"""The files of our JavaScript, each leaning on those before it."""
+"""The files of the injected JavaScript, in order: each uses those before it."""
 
 
 def probe_source() -> str:
@@ -51,7 +51,7 @@ class IsolatedWorld:
 class FrameHop:
     """One document on the way down to an element, with where the point lies in it and where it lies in the page.
 
-    `left`, `top` (CSS px of the viewport) is where the document begins, `sx`, `sy` how many CSS px of the viewport one of its is.
+    `left`, `top`: where the document begins, viewport CSS px; `sx`, `sy`: viewport CSS px per CSS px of the document.
     """
 
     world: IsolatedWorld
@@ -76,7 +76,7 @@ class HitPath:
 
 
 REMEMBERED = 1000
-"""Frames that are gone and still known: their last requests may be heard of after their end."""
+"""Number of removed frames that stay known: events of their last requests may arrive after their end."""
 
 
 class FrameIds:

@@ -1,4 +1,4 @@
-"""Find Chromium and start it the careful way."""
+"""Find Chromium and start it with arguments that keep all its connections on the relay."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAMES = (
 )
 
 BYPASS = "<-loopback>"
-"""Chromium's words for: no host goes past the proxy, this machine's own neither."""
+"""Chromium's syntax for: no host bypasses the proxy, not even loopback."""
 
 QUIET = (
     "--disable-gpu",
@@ -46,7 +46,7 @@ QUIET = (
 
 @dataclass(frozen=True)
 class Screen:
-    """What the page is shown on: viewport in CSS px, and how many device pixels one of them is."""
+    """The viewport in CSS px, and the device pixels per CSS px."""
 
     width: int = 1280
     height: int = 800

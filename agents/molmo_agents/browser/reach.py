@@ -1,4 +1,4 @@
-"""Which relay a page's connections go through, found out by asking, and what the policy does not hold where there is none."""
+"""Find which relay a page's connections go through, and say what the policy cannot enforce where there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The policy's addresses, enforced where no page can argue: at the browser's network layer.
+"""The policy's addresses, enforced at the browser's network layer, out of a page's reach.
 
 The lowest layer is the relay that the browser's connections go through (`reach`, `relay`): it holds whatever starts a
 connection, but knows hosts only. Above it two layers tell pages from resources and say what was refused. Two, because each
@@ -86,7 +86,7 @@ class RequestFilter:
         return self._reach.unheld
 
     def close(self) -> Steps[None]:
-        """Stop refusing, and leave nothing behind but an open door for sockets, whose routes cannot be taken back."""
+        """Stop refusing requests. Routes of WebSockets cannot be removed: they let everything through from now on."""
         self._closed = True
         self._reach.close()
         with suppress(Exception):

@@ -111,7 +111,7 @@ def point(
     model: Model = "nano",
     at: At = None,
     many: Annotated[bool, typer.Option(help="Every place that matches.")] = False,
-    picture: Overlay = None,
+    image: Overlay = None,
     viewport: Viewport = "1280x800",
     dpr: Dpr = 1.0,
     as_json: AsJson = False,
@@ -119,14 +119,14 @@ def point(
     overwrite: Overwrite = False,
 ) -> None:
     """Say where something is on a page and what lies there; touches nothing."""
-    options.writable(picture, overwrite)
+    options.writable(image, overwrite)
     pointer = choose_pointer(model, at)
     with (
         open_page(options.screen(viewport, dpr)) as page,
         _web(page, url, pointer, allow_origin) as web,
     ):
         outcome = _opened(web, url) or web.locate(query, many=many)
-    draw(outcome, picture)
+    draw(outcome, image)
     leave(outcome, as_json)
 
 
@@ -144,7 +144,7 @@ def click(
     expect_name: Annotated[str | None, typer.Option(help="Press only what is called so.")] = None,
     model: Model = "nano",
     at: At = None,
-    picture: Overlay = None,
+    image: Overlay = None,
     log: Annotated[Optional[Path], typer.Option(help="Folder for a journal.")] = None,  # noqa: UP045
     viewport: Viewport = "1280x800",
     dpr: Dpr = 1.0,
@@ -153,7 +153,7 @@ def click(
     overwrite: Overwrite = False,
 ) -> None:
     """Press something on a page; a dry run unless --act."""
-    options.writable(picture, overwrite)
+    options.writable(image, overwrite)
     pointer = choose_pointer(model, at)
     confirm = allow_risks(yes_risk) if yes_risk else None
     changes = {"dry_run": not act, "confirm": confirm}
@@ -163,7 +163,7 @@ def click(
         _web(page, url, pointer, allow_origin, journal, **changes) as web,
     ):
         outcome = _opened(web, url) or web.click(query, expect_name=expect_name)
-    draw(outcome, picture)
+    draw(outcome, image)
     leave(outcome, as_json)
 
 

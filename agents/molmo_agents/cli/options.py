@@ -37,7 +37,8 @@ Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Let a file that exists already be replaced.")
 ]
 Overlay = Annotated[
-    Path | None, typer.Option(help="Write the screenshot with the point drawn on it here.")
+    Path | None,
+    typer.Option("--picture", help="Write the screenshot with the point drawn on it here."),
 ]
 
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class AsyncDriver:
-    """Does each step on the event loop that owns the page; the model thinks in a thread.
+    """Does each step on the event loop that owns the page; the model runs in a thread.
 
     `waiting` says whether the page waits for an answer of ours, so that it cannot give its own.
     """

@@ -1,7 +1,7 @@
 """How the core does I/O without doing any: it yields what it wants done, a driver does it and sends back the result.
 
 Everything in this package that decides is a generator of `Step`s. `sync_driver` and `async_driver` are the only files
-that call Playwright, fifty lines each; the two faces `WebPointer` and `AsyncWebPointer` run the very same generators.
+that call Playwright; the two faces `WebPointer` and `AsyncWebPointer` run the very same generators.
 A test can run them with no browser at all, answering the steps itself.
 """
 

@@ -87,7 +87,7 @@ def _section(root: Path, step: Json, outcome: Outcome, as_wanted: bool, wanted: 
     return (
         f"<section><div><h2>{step['step']}. {html.escape(outcome.verb)} {html.escape(outcome.query)}</h2>"
         f"<span class='tag{good}'>{outcome.status}</span><dl>{listed}</dl>{code}</div>"
-        f"<div>{_picture(root, step)}</div></section>"
+        f"<div>{_screenshot(root, step)}</div></section>"
     )
 
 
@@ -113,7 +113,7 @@ def _effects(outcome: Outcome) -> list[tuple[str, str]]:
     return rows
 
 
-def _picture(root: Path, step: Json) -> str:
+def _screenshot(root: Path, step: Json) -> str:
     name = str(step.get("picture") or "")
     path = root / Path(name).name
     if not name or not path.is_file():

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image as Picture
+from PIL import Image as PilImage
 
 from molmo_agents.browser.launch import Screen, find_chromium
 from molmo_agents.mcp import tools
@@ -194,7 +194,7 @@ class Toolbox:
 
     @contextmanager
     def _mistakes(self) -> typing.Iterator[None]:
-        """Say a mistake of the caller to the caller; the SDK says nothing of other exceptions."""
+        """Report a caller's mistake to the caller; the SDK hides the text of other exceptions."""
         try:
             yield
         except PointError as mistake:
@@ -203,13 +203,13 @@ class Toolbox:
 
 def shrink(data: bytes) -> tuple[bytes, float]:
     """Return a PNG whose longer side is at most `MAX_SIDE`, and by how much it was scaled."""
-    image = Picture.open(io.BytesIO(data))
+    image = PilImage.open(io.BytesIO(data))
     scale = min(1.0, MAX_SIDE / max(image.size))
     if scale == 1.0:
         return data, 1.0
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     buffer = io.BytesIO()
-    image.resize(size, Picture.Resampling.LANCZOS).save(buffer, "PNG")
+    image.resize(size, PilImage.Resampling.LANCZOS).save(buffer, "PNG")
     return buffer.getvalue(), scale
 
 

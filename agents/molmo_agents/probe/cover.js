@@ -1,4 +1,4 @@
-// What is painted at a point is asked of the renderer: an element is made clear for the length of a picture. Animations change
+// What is painted at a point is asked of the renderer: an element is made clear while a screenshot is taken. Animations change
 // neither the tree nor any attribute, so nothing that watches the page's tree sees it.
 (() => {
   const M = globalThis.molmo;

@@ -10,7 +10,7 @@
     scrolls: 0,
     seen: new Map(),
     frames: [],
-    // Whether a picture was taken of this very document: without one nothing here is what the model saw.
+    // Whether a screenshot was taken of this very document: without one nothing here is what the model saw.
     looked: false,
     target: null,
     leaf: null,
@@ -84,7 +84,7 @@
     return null;
   };
 
-  // An area lies on the picture that uses its map, in the picture's own pixels.
+  // An area lies on the image that uses its map, in the image's own pixels.
   const areaBox = (e) => {
     const map = D.closest(e, "map"), name = map && D.attr(map, "name");
     const image = name && [...all(document, "img[usemap]")].find((i) => D.attr(i, "usemap") === "#" + name);

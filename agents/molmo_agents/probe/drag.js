@@ -8,7 +8,7 @@
   M.aimGoal = (x, y) => { const r = M.wholeOf(M.target); M.goal = M.target; M.goalAt = [x - r.left, y - r.top]; return true; };
 
   // What lies over the goal, with where it was when the pointer was last asked about it: what moved along with the pointer since
-  // then is what is dragged, or the page's own picture of it. `dragged`: the goal is in the document of what is dragged.
+  // then is what is dragged, or the page's own image of it. `dragged`: the goal is in the document of what is dragged.
   let over = new Map();
   const follows = (e, by) => { const r = over.get(e), now = D.rect(e); return Boolean(r) && by !== 0 && near(now.left - r.left, by) && near(now.top, r.top); };
   M.goalNow = (dragged, by) => {

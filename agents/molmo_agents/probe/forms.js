@@ -39,7 +39,7 @@
     const none = { form_texts: [], form_password: false, form_card: false, form_method: "", action: "" };
     const f = formOf(e);
     if (!f) return { ...none, form_texts: D.matches(e, "input,textarea,[contenteditable],[role=textbox],[role=combobox],[role=searchbox]") ? beside(e).flatMap((b) => textsOf(b)) : [] };
-    // A form's own list leaves its picture buttons out.
+    // A form's own list leaves its image buttons out.
     const fields = [...D.elements(f), ...[...D.all(f, "input[type=image]")].filter((i) => i.form === f)];
     for (const i of document.querySelectorAll("input[type=image][form]")) if (i.form === f && !fields.includes(i)) fields.push(i);
     const action = submits(e) && D.attr(e, "formaction") ? D.attr(e, "formaction") : D.attr(f, "action");

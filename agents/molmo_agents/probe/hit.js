@@ -1,4 +1,4 @@
-// What lies at a point, and what lay there when the picture was taken.
+// What lies at a point, and what lay there when the screenshot was taken.
 (() => {
   const M = globalThis.molmo;
   if (!M || M.hit) return;
@@ -74,7 +74,7 @@
     checked: control.checked === true || D.attr(control, "aria-checked") === "true" || D.attr(control, "aria-pressed") === "true",
   });
 
-  // Against the latest picture: `same` is the same to the eye; `drift` differs by what counts on, blinks or breathes, and may be
+  // Against the latest screenshot: `same` is the same to the eye; `drift` differs by what counts on, blinks or breathes, and may be
   // taken for the same when a second look leads to the same element.
   const compared = (e, whole, x, y) => {
     const before = M.seen.get(e), now = box(whole);
@@ -118,7 +118,7 @@
   const FRAMES = new Set(["iframe", "frame", "object", "embed"]);
   const isFrame = (e) => FRAMES.has(D.tag(e)) && !(D.tag(e) === "embed" || D.tag(e) === "object" ? /^image\//.test(D.attr(e, "type") || "") : false);
 
-  // Whether a frame is where it was at the latest look; its own document cannot tell, and its old picture may be shown for a while.
+  // Whether a frame is where it was at the latest look; its own document cannot tell, and its old content may be shown for a while.
   const still = (e) => {
     const before = M.seen.get(e), now = box(D.rect(e));
     return Boolean(before) && D.connected(e) && EDGES.every((k) => Math.abs(before.box[k] - now[k]) <= 1);
@@ -129,7 +129,7 @@
   });
 
   const HOSTS = new Set("article aside blockquote body div footer h1 h2 h3 h4 h5 h6 header main nav p section span".split(" "));
-  // `solid`: the element is no frame although it could be one (an <object> that shows a picture).
+  // `solid`: the element is no frame although it could be one (an <object> that shows an image).
   M.hit = (x, y, root, solid) => {
     if (x < 0 || y < 0 || x >= innerWidth || y >= innerHeight) return { outside: true, viewport: [innerWidth, innerHeight] };
     const leaf = M.leafAt(x, y, root);
@@ -202,7 +202,7 @@
     }
     return { state: M.state(), frames: M.frames.map((e) => inside(e, 0, 0)), masks: M.masks(canvases) };
   };
-  // Something else lies over its middle: then the picture need not show it at all.
+  // Something else lies over its middle: then the screenshot need not show it at all.
   const hiddenNow = (e, r) => {
     const leaf = M.leafAt((r.left + r.right) / 2, (r.top + r.bottom) / 2);
     return Boolean(leaf) && !M.related(leaf, e);

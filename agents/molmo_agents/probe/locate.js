@@ -25,7 +25,7 @@
     return again.length === 1 ? M.stateOf(again[0]).checked : null;
   };
 
-  // Several elements of one picture: where each is now, and whether what lies at a point is the one meant.
+  // Several elements of one screenshot: where each is now, and whether what lies at a point is the one meant.
   M.holdNone = () => { M.held = []; return true; };
   M.hold = (x, y) => { const r = M.wholeOf(M.target); M.held.push([M.target, x - r.left, y - r.top]); return M.held.length - 1; };
   M.heldAt = (i) => { const [e, dx, dy] = M.held[i]; if (!D.connected(e)) return null; const r = M.wholeOf(e); return { x: r.left + dx, y: r.top + dy }; };

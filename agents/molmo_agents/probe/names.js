@@ -58,7 +58,7 @@
   };
   M.generated = (e) => generated(e, "::before") + generated(e, "::after");
 
-  // What is shown in an element, in order: text, text of style sheets, names of pictures, across slots and open shadow roots.
+  // What is shown in an element, in order: text, text of style sheets, names of images, across slots and open shadow roots.
   const shown = (e, said, budget) => {
     if (budget.left-- <= 0) return "";
     const style = getComputedStyle(e);

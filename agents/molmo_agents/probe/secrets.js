@@ -1,4 +1,4 @@
-// Boxes of a document that are black in every picture, whatever they hold: password fields, fields a secret was typed into, and
+// Boxes of a document that are black in every screenshot, whatever they hold: password fields, fields a secret was typed into, and
 // canvases of a page that was given one, since nobody can read what those draw. Other places are found in the browser's layout.
 (() => {
   const M = globalThis.molmo;

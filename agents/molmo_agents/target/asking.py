@@ -11,7 +11,7 @@ from molmo_point.errors import QueryError, UsageError
 from molmo_point.points import Point, Pointing, Status
 
 MAX_POINTS = 500
-"""Points of one answer that are used; a model that sees more has lost its way."""
+"""Largest number of points of one answer; a model that gives more is repeating itself."""
 
 
 def ask_model(
@@ -74,7 +74,7 @@ def css_points(
 
 
 def check_score(s: Session, point: Point, query: str) -> None:
-    """Halt where the model itself holds the point for a guess."""
+    """Raise where the model's own score of the point is too low."""
     if point.score is not None and point.score < s.options.min_score:
         raise VerbFailed(
             Result.UNSURE,

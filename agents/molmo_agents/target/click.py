@@ -172,7 +172,7 @@ class Guard:
     Attributes:
         keys: Keys go to the field and where it hands them on by itself; presses are only watched, since Enter in a field makes
             the browser click the form's button. Otherwise a press must begin on the element.
-        agreed: The element must be to the letter what somebody agreed to.
+        agreed: The element must match exactly what was agreed to.
         goal: The document in which a drag ends, with `molmo.goal` set.
     """
 
@@ -184,13 +184,13 @@ class Guard:
 def dispatch_guarded(
     s: Session, p: OutcomeBuilder, target: AcquiredTarget, gesture: Gesture, guard: Guard = Guard()
 ) -> Steps[tuple[EventReport, Effects]]:
-    """Do `gesture` under the eyes of listeners that stop what is not meant; settle and collect what came of it."""
+    """Run `gesture` between listeners that stop unintended events; wait for its effects and return what was seen."""
     s.actions += 1
     record = s.watch.begin()
     s.worlds.told.clear()
     leaf = target.resolved.leaf
     with p.timed("press"):
-        before = yield from _picture(s)
+        before = yield from _screenshot(s)
         document = yield from _arm(s, target, guard)
         url = s.page.url
         try:
@@ -202,7 +202,7 @@ def dispatch_guarded(
     with p.timed("settle"):
         settled = yield from settle(s, leaf, download=bool(target.hit.raw.get("download")))
         report, seen = yield from _collect(s, target, document)
-        after = yield from _picture(s)
+        after = yield from _screenshot(s)
     effects = Effects(
         navigated=bool(record.navigations) or report.lost or url != s.page.url,
         url=s.page.url,
@@ -240,7 +240,7 @@ def _arm(s: Session, target: AcquiredTarget, guard: Guard) -> Steps[str]:
     return str(armed["document"])
 
 
-def _picture(s: Session) -> Steps[bytes]:
+def _screenshot(s: Session) -> Steps[bytes]:
     if not s.options.pixels:
         return b""
     try:
@@ -250,7 +250,7 @@ def _picture(s: Session) -> Steps[bytes]:
 
 
 def _collected(s: Session, leaf: FrameHop) -> Steps[Json]:
-    """Ask what the listeners saw; a page that is leaving for a server that does not answer is first held back."""
+    """Ask what the listeners saw; a navigation to a server that does not answer is stopped first."""
     try:
         less = min(0.0, FRAMES_TIMEOUT_S - s.options.answer_s)
         return dict(

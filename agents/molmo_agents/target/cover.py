@@ -24,7 +24,7 @@ from molmo_agents.target.screenshot import PIXEL_STEP, capture
 from molmo_agents.target.verdicts import HitTestResult, Verdict
 from molmo_point.images import load_image
 
-Picture = npt.NDArray[np.int16]
+Pixels = npt.NDArray[np.int16]
 
 WINDOW = 17.0
 """Side of the square around the point that is compared, CSS px."""
@@ -41,7 +41,7 @@ class _Scene:
     hit: HitTestResult
     state: Json
     window: Box
-    base: Picture
+    base: Pixels
 
 
 def hidden_by(
@@ -117,11 +117,11 @@ def _scene(s: Session, hit: HitTestResult, resolved: HitPath, x: float, y: float
         # What shows beside the element says nothing about what shows through it.
         inner = window.overlap(hit.box)
         window = inner if min(inner.width, inner.height) >= 1 else window
-    base = yield from _picture(s, state, window)
+    base = yield from _pixels(s, state, window)
     return _Scene(resolved, hit, state, window, base)
 
 
-def _picture(s: Session, state: Json, window: Box) -> Steps[Picture]:
+def _pixels(s: Session, state: Json, window: Box) -> Steps[Pixels]:
     data = yield from capture(s, state, window, 1.0)
     return load_image(data).astype(np.int16)
 
@@ -143,9 +143,9 @@ def _shows(
         try:
             if beneath is not None:
                 yield from _hide(s, [beneath], "clear")
-                before = yield from _picture(s, scene.state, scene.window)
+                before = yield from _pixels(s, scene.state, scene.window)
             yield from _hide(s, what, how)
-            without = yield from _picture(s, scene.state, scene.window)
+            without = yield from _pixels(s, scene.state, scene.window)
         finally:
             for world in worlds:
                 try:
@@ -165,7 +165,7 @@ def _hide(s: Session, what: Sequence[tuple[IsolatedWorld, str | int]], how: str)
             yield from s.worlds.run(world, "() => molmo.frames2(2)")
 
 
-def changed(before: Picture, after: Picture) -> bool:
+def changed(before: Pixels, after: Pixels) -> bool:
     """Whether two small screenshots differ by more than anti-aliasing and faint shades do."""
     if before.shape != after.shape:
         return True

@@ -1,4 +1,4 @@
-"""Take a screenshot of the page together with what is needed to tell later whether it is still true."""
+"""Take a screenshot of the page, and record what is needed to tell later whether it still holds."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def capture(s: Session, state: Json, region: Box | None, scale: float) -> Steps[
         except PageGone:
             raise
         except Exception as error:
-            # On a busy machine there may be no frame to show for a moment.
+            # On a busy machine the compositor may have no frame for a short time.
             if NO_FRAME not in str(error) or time.monotonic() > end:
                 raise
         yield from pause(s.page, 0.1)
@@ -194,10 +194,10 @@ def _masked_for_sure(
     region: Box | None,
     scale: float,
 ) -> Steps[tuple[bytes, list[Box]]]:
-    """Return a screenshot and its masks: what holds a secret may move between the question where it is and the screenshot.
+    """Return a screenshot and its masks; an element that holds a secret may move between the query of its box and the screenshot.
 
-    Masks that are the same in four looks around it are right: what moves in steps may be in the same place twice. Where they
-    differ, all the way of what moves is masked.
+    Boxes that are equal in four queries around the screenshot are right: what moves in steps may be in the same place twice.
+    Where they differ, the whole path of the element is masked.
     """
     main = yield from s.worlds.main(known=True)
     seen = [masks]

@@ -1,4 +1,4 @@
-"""After a gesture: wait for what it set going, and let go of what never ends."""
+"""After a gesture: wait for what it started, each wait with an end, and stop a load that never finishes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from molmo_agents.session import Session
 
 
 def settle(s: Session, leaf: FrameHop, *, download: bool = False) -> Steps[bool]:
-    """Two frames; then what the press set going: requests, a new page, a download; return whether all of it ended in time.
+    """Wait two animation frames, then for requests, a new page or a download that the press started.
+
+    Return whether all of them finished in time.
 
     Args:
         download: The element pressed is a link that is marked as a download.
@@ -60,7 +62,7 @@ def _await_download(s: Session) -> Steps[None]:
 
 
 def stop_loading(s: Session) -> Steps[None]:
-    """Let go of a server that does not answer: until then the browser holds back every question to the page."""
+    """Stop loading from a server that does not answer: until then the browser delays every command to the page."""
     end = time.monotonic() + s.options.settle_requests_s
     while s.watch.leaving and time.monotonic() < end:
         yield from pause(s.page, 0.02)

@@ -114,7 +114,7 @@ def acquire_target(
         try:
             found = yield from _attempt(s, p, query, verb, expect_name, region)
         except WorldLost:
-            # The page or a frame of it was replaced under our hands: what was seen is gone.
+            # The page or one of its frames was replaced meanwhile: what the screenshot shows is gone.
             found = None
         except VerbFailed as halt:
             if halt.status is not Result.NAME_MISMATCH or isinstance(query, Point):
@@ -149,7 +149,7 @@ def _arrived(s: Session) -> Steps[None]:
 
 
 _MOMENTARY = frozenset({Result.NO_ACTIONABLE, Result.COVERED})
-"""Verdicts that a page on its way from one view to the next gives for a moment."""
+"""Verdicts that may be temporary, while a page changes from one view to the next."""
 
 
 def _attempt(

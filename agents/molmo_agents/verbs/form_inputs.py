@@ -69,7 +69,7 @@ def select(s: Session, p: OutcomeBuilder, query: Query, options: Sequence[str]) 
 
 
 def _still_chosen(s: Session, target: AcquiredTarget, answer: Json) -> Steps[bool]:
-    """Whether the list shows the same options a moment later; one that is gone by then has done its work."""
+    """Whether the list still shows the chosen options shortly afterwards; a list that is gone by then counts as such."""
     yield from pause(s.page, SECOND_READING_S)
     try:
         return (

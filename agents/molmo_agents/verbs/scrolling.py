@@ -152,5 +152,5 @@ def _view(s: Session) -> Steps[tuple[int, bytes]]:
     """What scrolling changes: the count of scroll events (blank pages look alike everywhere) and the screenshot."""
     main = yield from s.worlds.main()
     state = yield from s.worlds.ask(main, "state")
-    picture = yield from capture(s, state, None, 1.0)
-    return int(state["scrolls"]), picture
+    screenshot = yield from capture(s, state, None, 1.0)
+    return int(state["scrolls"]), screenshot

@@ -229,7 +229,7 @@ def _keys(what: Typing) -> Callable[[Session, AcquiredTarget], Steps[str]]:
 def _read_back(
     s: Session, target: AcquiredTarget, what: Typing, done: _Typed, reads: int = READS
 ) -> Steps[bool]:
-    """Read what the field holds, again for a moment where it is not yet what was meant."""
+    """Read what the field holds; repeat for a short time where that is not yet the text."""
     kind = target.hit.raw["input_type"]
     meant = what.text if what.clear else done.before + what.text
     for _ in range(1 if done.stopped else reads):

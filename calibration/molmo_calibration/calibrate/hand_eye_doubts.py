@@ -1,8 +1,8 @@
 """Mistakes in hand-eye poses that can be named: wrong units, inverted poses, the other setup, repeated poses.
 
-The mathematics has an answer for any poses. So the poses are read in other ways as well, by the
-closed form; where another way fits much better, or where distances are not those of an arm and a
-board, the likely mistake is named.
+The equations have a solution for any poses. So other interpretations of the poses are solved as well, in
+closed form; where one fits much better, or where distances are not those of an arm and a board, the
+likely mistake is named.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from molmo_calibration.geometry.rotations import matrix_from_quaternion, quatern
 
 __all__ = ["doubts"]
 
-# Another reading of the poses has to fit this many times better to be named.
+# Another interpretation of the poses has to fit this many times better to be named.
 _BETTER = 3.0
 
 # A camera on a gripper farther out than this, and farther than the board, is doubtful; and any
@@ -33,7 +33,7 @@ _BETTER = 3.0
 _GRIPPER_M = 0.3
 _REACH_M = 2.0
 
-# Below this size of error the poses are consistent, and other readings are not tried.
+# Below this size of error the poses are consistent, and other interpretations are not tried.
 _CONSISTENT_M = 0.005
 
 
@@ -70,7 +70,7 @@ def _other_reading(
         sizes[words] = (held > max(_GRIPPER_M, placed), size)
     least = min(size for _, size in sizes.values())
     if least * _BETTER < as_given:
-        # Two readings can be one equation; a camera or a board far from its gripper is unlikely.
+        # Two interpretations can be one equation; a camera or a board far from its gripper is unlikely.
         alike = {words: far for words, (far, size) in sizes.items() if size < 2.0 * least}
         likely = [words for words, far in alike.items() if far == min(alike.values())]
         times = as_given / max(least, 1e-9)
@@ -80,7 +80,7 @@ def _other_reading(
 def _readings(
     arms: FloatArray, boards: FloatArray, setup: str
 ) -> Iterator[tuple[str, FloatArray, FloatArray, str]]:
-    """What may be meant instead: words, arm poses, board poses, setup."""
+    """Yield other interpretations: description, arm poses, board poses, setup."""
     other = "eye_to_hand" if setup == "eye_in_hand" else "eye_in_hand"
     arm_wxyz, board_wxyz = _reordered(arms), _reordered(boards)
     yield f"the setup is {other}", arms, boards, other

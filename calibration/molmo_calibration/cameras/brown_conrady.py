@@ -82,7 +82,7 @@ class BrownConrady:
         scale = _horner(self._guess, np.minimum(r2, self._guess_limit))
         u: FloatArray = x * scale
         v: FloatArray = y * scale
-        # Two steps settle an ordinary lens; a third is for strong tangential terms.
+        # Two steps are enough for an ordinary lens; a third is for strong tangential terms.
         u, v, _ = self._newton(u, v, x, y)
         u, v, step = self._newton(u, v, x, y)
         if not (step < _CONVERGED).all():

@@ -117,7 +117,7 @@ class KannalaBrandt:
         return angle
 
     def _bisect(self, radius: FloatArray) -> FloatArray:
-        """The slow way that cannot fail: the profile grows from 0 to the limit."""
+        """Invert by bisection, which always converges: the profile grows from 0 to the limit."""
         low, high = np.zeros_like(radius), np.full_like(radius, self.limit)
         for _ in range(_HALVINGS):
             middle = (low + high) / 2

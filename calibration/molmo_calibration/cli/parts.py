@@ -1,4 +1,4 @@
-"""What several commands of `molmo-calibrate` do: find boards, read cameras, talk, answer."""
+"""What several commands of `molmo-calibrate` share: finding boards, reading cameras, progress, printed results."""
 
 from __future__ import annotations
 
@@ -134,14 +134,14 @@ def camera_of(path: Path, name: str | None, size: str | None) -> Any:
 
 
 def check_free(overwrite: bool, *paths: Path | None) -> None:
-    """Before hours of work: no file that is there is replaced unless that is wanted."""
+    """Refuse to replace existing files unless asked to, before the work begins."""
     for path in paths:
         if path is not None and path.exists() and not overwrite:
             raise InvalidArgumentError(f"{path} is there already; --overwrite replaces it")
 
 
 def report_facts(facts: dict[str, str]) -> dict[str, str]:
-    """What a report says about how it came to be."""
+    """Facts of a report: how it was made."""
     command = " ".join(["molmo-calibrate", *(shlex.quote(word) for word in sys.argv[1:])])
     now = datetime.now().astimezone().isoformat(" ", "seconds")
     return {"date": now, "command": command, "version": version(), **facts}
@@ -169,7 +169,7 @@ def one_of(names: Iterable[str]) -> str:
 
 
 def number(value: float) -> float | None:
-    """JSON has neither NaN nor infinity."""
+    """Return a number for JSON: None for NaN and infinity, which JSON does not have."""
     return float(value) if np.isfinite(value) else None
 
 

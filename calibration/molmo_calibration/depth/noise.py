@@ -1,4 +1,4 @@
-"""How wrong a depth reading is, by kind of sensor.
+"""Noise models of depth readings, by kind of sensor.
 
 A noise model is anything that turns a depth in metres into a standard deviation in metres.
 """

@@ -117,7 +117,7 @@ def _median(readings: Readings, options: DepthOptions) -> DepthResult:
 
 
 def _cluster(readings: Readings, options: DepthOptions) -> DepthResult:
-    """The surface at the pixel, from the smallest window that settles it."""
+    """The surface at the pixel, from the smallest window that decides it."""
     return _surface(readings, options, refit=False)
 
 
@@ -140,7 +140,7 @@ def _surface(readings: Readings, options: DepthOptions, refit: bool) -> DepthRes
         found = one_surface(offsets[window], z[window], thickness, options.min_samples)
         if found is not None:
             break
-    # A wider window may settle what the first one left open, but not by outvoting it.
+    # A wider window may decide what the first one left open, but not by outvoting it.
     if (
         found is not None
         and inner is not None

@@ -14,7 +14,7 @@ from molmo_calibration.lifting.position import Position
 
 __all__ = ["deproject", "lift"]
 
-# A depth image in whole millimetres cannot be surer than this, whatever its readings say.
+# Lower bound of the depth's sigma: a depth image in whole millimetres is not more accurate than this.
 _ROUNDING_SIGMA_M = 0.3e-3
 
 

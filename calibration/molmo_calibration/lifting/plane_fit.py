@@ -51,7 +51,7 @@ def fit_plane(
         points: (n, 3) metres; NaN rows count as outliers.
         threshold_m: farthest distance of an inlier.
         min_share: share of the finite points the plane must hold.
-        seed: of the random triples, so that the answer is the same tomorrow.
+        seed: of the random triples, so that the result is reproducible.
         frame_id: frame of the points.
 
     Raises:
@@ -99,7 +99,7 @@ def plane_from_depth(
         depth: depth image of `camera`'s size.
         region: (x, y, width, height) in pixels to look at; all of it if left out.
         threshold_m: farthest distance of an inlier, metres.
-        step_px: use every so-many-th pixel.
+        step_px: sample every `step_px`-th pixel of every `step_px`-th row.
 
     Returns:
         Plane in the optical frame; `inliers` are in row order of the pixels looked at.
@@ -126,7 +126,7 @@ def _search(cloud: FloatArray, threshold: float, rng: np.random.Generator) -> Bo
     triples = few[rng.integers(0, len(few), size=(_TRIALS, 3))]
     normals = np.cross(triples[:, 1] - triples[:, 0], triples[:, 2] - triples[:, 0])
     lengths = np.linalg.norm(normals, axis=1)
-    # Triples of the same point, or in a row, have no normal worth the name.
+    # Triples of equal or collinear points have no usable normal.
     extent = float(np.linalg.norm(np.ptp(few, axis=0)))
     good = lengths > 1e-6 * max(extent, 1e-12) ** 2
     if not good.any():

@@ -15,7 +15,7 @@ __all__ = ["PosedView", "View"]
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One sighting of a point.
+    """One observation of a point.
 
     Args:
         camera: the camera.

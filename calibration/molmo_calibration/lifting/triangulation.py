@@ -31,7 +31,7 @@ __all__ = ["Triangulation", "triangulate"]
 
 # Two views have one residual that can tell whether they show one point: how far their rays pass
 # each other, chi² of one degree; three views have three. Beyond the 95 % and 99 % quantiles they
-# contradict each other: two views that do are wrong more often than unlucky.
+# contradict each other: this is an error more often than chance.
 _TWO_VIEWS = 3.84
 _THREE_VIEWS = chi_squared_quantile(0.99, 3)
 

@@ -55,7 +55,7 @@ def intrinsics_report(
         result: from `calibrate_intrinsics`.
         verdict: from `judge_intrinsics`.
         title: what was calibrated.
-        facts: how it came to be, by name: date, command, board, ...
+        facts: how it was made, by name: date, command, board, ...
         images: data URLs of small images by the names of the views, see `thumbnails`.
 
     Returns:

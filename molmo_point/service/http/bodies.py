@@ -189,7 +189,7 @@ async def image_bytes(
         TimedOut: The image's host took too long.
     """
     if text[:8].lower().startswith(("http://", "https://")):
-        # Threads of their own: a host that drips holds up nobody but those who ask for its images.
+        # Threads of their own: a slow host delays only the requests that name its images.
         return await fetcher.fetch_soon(text, limiter(http.app, "fetches", FETCHES), timeout_s)
     if not text.isascii():  # in texts of other characters every step costs a hundred times as much
         raise ImageError("the image's base64 is damaged: it holds characters beyond ASCII")

@@ -1,7 +1,7 @@
 """Images behind http(s) URLs: fetched only from hosts on a list, and never from inner networks.
 
 A server that fetches what strangers name is a tunnel into its own network. So: no list, no fetching; the address that the name
-resolves to is checked and is the one connected to (a name cannot change its mind in between); redirects are not followed.
+resolves to is checked and is the one connected to (a second look-up could give another one); redirects are not followed.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Fetcher:
     async def fetch_soon(
         self, url: str, limiter: CapacityLimiter, timeout_s: float | None = None
     ) -> bytes:
-        """As `fetch`, in a thread. The caller is told on time, also while he waits for a thread or the name is looked up.
+        """As `fetch`, in a thread. The time limit includes the wait for a thread and the look-up of the name.
 
         Raises:
             TimedOut: The host took too long.

@@ -43,7 +43,7 @@ _STATUSES = {
     404: "No such view, model or path.",
     405: "The path takes another method.",
     408: "The deadline passed, or the body took too long.",
-    409: "A newer frame took this one's place, or the request was withdrawn.",
+    409: "A newer frame took this one's place, or the request was cancelled.",
     413: "Too large.",
     500: "The server failed; its log says why.",
     503: "Too busy, or still loading.",
@@ -158,7 +158,7 @@ OPEN = _route(
         **_form(_object({"image": _IMAGE_FILE}, ["image"])),
     },
 )
-CLOSE = _route("Forget an opened picture")
+CLOSE = _route("Forget an opened image")
 CANCEL = _route("Cancel a request; one that is answered or unknown is left alone")
 SERVER = _route("What the server is and how it is", headers=False)
 MODEL = _route("What the model can be asked, and what it knows", headers=False)

@@ -24,14 +24,14 @@ from molmo_point.service.job import Turn
 from molmo_point.wire import Buffer, Op, Reply, Request, error_from
 
 LISTEN_S = 0.5
-"""How often a waiting request looks whether its caller is still there."""
+"""How often a waiting request checks that its caller is still connected."""
 
 
 _numbers = itertools.count(1)
-"""Tell requests without a name apart; nobody outside can name one."""
+"""Numbers of requests without an id; no caller can refer to them."""
 
 POINTING = frozenset({Op.POINT, Op.COUNT, Op.STREAM})
-"""What takes a noun phrase; an instruction around it is taken off."""
+"""Operations whose query is a noun phrase; an instruction around it is removed."""
 
 
 class HttpSubmitter:
@@ -161,7 +161,7 @@ async def after_first_reply(replies: AsyncIterator[Reply]) -> AsyncIterator[Repl
 
 
 class Mailbox:
-    """The replies to one request: put in from any thread, taken out by the event loop in which it was made."""
+    """The replies to one request, from any thread to the event loop that made the mailbox."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()

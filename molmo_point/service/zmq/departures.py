@@ -1,4 +1,4 @@
-"""Tells which connections have ended: nobody can hear the answers to what they asked."""
+"""Which connections have ended: their requests are cancelled, since nobody can receive the answers."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def _pair() -> tuple[str, str]:
 
 
 def _write_new(path: Path, value: BaseModel) -> None:
-    # Created with its mode, never chmodded afterwards: there is no moment in which others can read it.
+    # Created with its mode, not chmodded afterwards: others can never read it.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(value.model_dump_json(indent=1) + "\n")

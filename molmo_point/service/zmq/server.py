@@ -1,7 +1,7 @@
 """The ZeroMQ side of the server: its sockets are read while the model works, too, and never wait for it.
 
-ROUTER takes questions and gives replies, PUB gives out answers under `points/<camera>`. A peer that is silent, slow, half dead or
-speaks nonsense costs a refusal or its own connection, never somebody else's answer.
+ROUTER receives requests and sends replies, PUB sends answers under `points/<camera>`. A peer that is silent, slow, half dead or
+sends invalid messages gets a refusal or loses its own connection; answers of other peers are not affected.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class SharedSocket:
         self._socket = socket
         self._lock = threading.Lock()
         self._departures = Departures(socket, departed)
-        # Departures need no answer: the thread that always comes back hears of them.
+        # Departures need no answer: the thread that always comes back handles them.
         self.waiters = (Waiter(socket), Waiter(socket, self._departures.descriptor))
         self._closed = False
         self._reader: int | None = None

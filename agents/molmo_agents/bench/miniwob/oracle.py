@@ -1,4 +1,4 @@
-"""A pointer that reads the page's DOM instead of its picture: the upper bound, and the measure of everything but the model."""
+"""A pointer that reads the page's DOM instead of its screenshot: the upper bound, and the measure of everything but the model."""
 
 from __future__ import annotations
 

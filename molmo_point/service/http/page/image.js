@@ -11,7 +11,7 @@ let current = null; // { name, blob, url, width, height }: size of the original,
 let camera = null; // MediaStream
 let newest = 0; // number of the image or camera that was asked for last: one that is ready later than a newer one is not shown
 
-export const picture = () => current;
+export const currentImage = () => current;
 export const cameraOn = () => camera !== null;
 
 // Show an image file; false where another one was asked for meanwhile. One that cannot be read leaves what is shown, and throws.
@@ -34,11 +34,11 @@ export async function show(blob, name = blob.name ?? "image") {
     return false;
   }
   stopCamera();
-  $("picture").src = url;
+  $("image").src = url;
   if (current) URL.revokeObjectURL(current.url);
   current = { name, blob: sent, url, width: image.naturalWidth, height: image.naturalHeight };
   $("size").textContent = `${current.width} × ${current.height}`;
-  $("picture").hidden = false;
+  $("image").hidden = false;
   stage(true);
   fit();
   return true;
@@ -66,7 +66,7 @@ function stage(full) {
 
 // Enlarge small images to the stage, up to a limit; shrink large ones. The points are drawn in the size on the screen.
 export function fit() {
-  const shown = camera ? $("video") : $("picture");
+  const shown = camera ? $("video") : $("image");
   const [width, height] = camera ? [shown.videoWidth, shown.videoHeight] : [current?.width, current?.height];
   if (!width) return;
   const room = $("figure").getBoundingClientRect();
@@ -95,7 +95,7 @@ export async function startCamera() {
   video.srcObject = camera;
   await video.play().catch(() => null); // an image took its place
   if (camera !== opened) return false;
-  $("picture").hidden = true;
+  $("image").hidden = true;
   video.hidden = false;
   for (const id of ["snap", "live-label"]) $(id).hidden = false;
   $("size").textContent = `${video.videoWidth} × ${video.videoHeight}`;
@@ -115,7 +115,7 @@ export function stopCamera() {
 
 // What is asked about now: { name, blob, width, height, source } where source can be drawn on a canvas.
 export async function asked() {
-  if (!camera) return { ...current, source: $("picture") };
+  if (!camera) return { ...current, source: $("image") };
   const blob = await snapshot();
   return { name: "camera", blob, width: $("video").videoWidth, height: $("video").videoHeight, source: await createImageBitmap(blob) };
 }

@@ -4,7 +4,7 @@ import { Round, clearAnswers, element, plural } from "/page/answers.js";
 import { askOne, viewOf } from "/page/asking.js";
 import { csv, download, png } from "/page/export.js";
 import { able, learnAgain, lookAfterServer } from "/page/model.js";
-import { asked, cameraOn, picture, show, snapshot, startCamera, stopCamera } from "/page/image.js";
+import { asked, cameraOn, currentImage, show, snapshot, startCamera, stopCamera } from "/page/image.js";
 import { closeView, Gone, pause, setToken } from "/page/server.js";
 import { complain, say } from "/page/status.js";
 
@@ -115,7 +115,7 @@ function queries() {
 
 async function run() {
   const wanted = queries();
-  if (!picture() && !cameraOn()) return say("Choose an image first.", "error");
+  if (!currentImage() && !cameraOn()) return say("Choose an image first.", "error");
   if (!wanted.length) {
     $("query").focus();
     return say(mode() === "ask" ? "Type a question." : "Type what to look for.", "error");

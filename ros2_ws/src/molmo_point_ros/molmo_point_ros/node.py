@@ -168,7 +168,7 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
         self._subscriptions_made = []
 
     def free(self) -> None:
-        """Give everything back; also where the middleware is gone and no transition is possible any more."""
+        """Free everything; also where the middleware is gone and no transition is possible any more."""
         self._deactivate()
         if self._servers is not None:
             self._servers.destroy()

@@ -68,7 +68,7 @@ def run(
 
 
 def shut_down(node: PointNode) -> None:
-    """Take the node to its end, whatever state it is in; on Ctrl-C rclpy has closed the graph before anybody is asked."""
+    """Shut the node down, whatever state it is in; on Ctrl-C rclpy has closed the graph already."""
     try:
         node.trigger_shutdown()
     except RuntimeError:

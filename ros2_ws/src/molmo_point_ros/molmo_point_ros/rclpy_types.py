@@ -47,9 +47,9 @@ def _converted(value: Any, kind: str) -> Any:
 
 
 def quiet_about_qos() -> dict[str, Any]:
-    """Options of a subscription that publishers may well not match: a latched one is there for those that latch.
+    """Options of a latched subscription, which many publishers do not match: no warning about those.
 
-    rclpy would warn of every other publisher of the topic, which the plain subscription beside it hears.
+    rclpy would warn about every publisher that does not latch; the plain subscription of the same topic receives from it.
     """
     for module in ("rclpy.event_handler", "rclpy.qos_event"):  # Iron and later; Humble
         try:

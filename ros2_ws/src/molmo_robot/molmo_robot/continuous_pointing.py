@@ -154,7 +154,7 @@ class _Run:
             retry_s=RETRY_S,
             # Another server, or the same with another model, may take the query.
             fatal=(),
-            # A point in doubt is where it was last: on a moving camera that is another place, with another depth.
+            # A point that is not recognized keeps its last place: on a moving camera that is another object, with another depth.
             doubtful=False,
             name="molmo-point continuous query",
         )

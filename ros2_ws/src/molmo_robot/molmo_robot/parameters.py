@@ -75,7 +75,7 @@ NODE_PARAMETERS = (
     Parameter("marker_lifetime_s", 10.0, "Seconds until a marker disappears by itself; 0 keeps it.", 0.0, 3600.0, live=True),
     Parameter("detection_size_px", 0.0, "Pixels: side of the boxes in ~/detections; 0: none.", 0.0, 10000.0, live=True),
     Parameter("follow", True, "Carry the points of a continuous query from frame to frame between answers (needs OpenCV)."),
-    Parameter("query", "", "Standing query from the start (continuous pointing); empty: none."),
+    Parameter("query", "", "Continuous query from the start; empty: none."),
     Parameter("max_rate_hz", 0.0, "Hz: answers a continuous query asks for at most; 0: no limit.", 0.0, 1000.0, live=True),
 )  # fmt: skip
 
@@ -105,7 +105,7 @@ def check(parameter: Parameter, value: object, name: str | None = None) -> Value
 
     Args:
         parameter: What it has to fit.
-        value: As it came, from a parameter file or from rclpy; read in the parameter's type where it can be (`reading.read`).
+        value: As it came, from a parameter file or from rclpy; read in the parameter's type by `parameter_values.read`.
         name: Full name for the message, with the camera's prefix.
 
     Raises:

@@ -1,6 +1,6 @@
 """`Robot`: a session, its continuous query and its topics in one object, for programs without rclpy.
 
-The DDS bridge drives it live; the bag command buffers it from a recording. Both know it by its methods only.
+The DDS bridge drives it live; the bag command feeds it from a recording. Both use its methods only.
 """
 
 from __future__ import annotations

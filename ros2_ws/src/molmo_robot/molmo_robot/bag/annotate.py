@@ -1,7 +1,7 @@
 """Answer a query about the images of a recording and write a copy of the recording with the answers in it.
 
 The recording is copied in log order, and an image is answered when it comes by; what belongs to its stamp is fetched ahead of it
-(`bag_lookahead`). Answers are stamped as their images are and logged at their images' log time; nothing else changes.
+(`lookahead`). Answers are stamped as their images are and logged at their images' log time; nothing else changes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """An `Answer` as ROS messages: pure functions over a `make` that builds a message of a type from its fields.
 
-`make` is what differs between rclpy classes and rosbags dataclasses (see `rclpy_types`, and the pip package's DDS types); the
-numbers do not.
+Only `make` differs between rclpy classes (`molmo_point_ros.rclpy_types`) and rosbags dataclasses (`dds.types`).
 """
 
 from __future__ import annotations
