@@ -24,14 +24,14 @@ class PagePointer:
 
     def look(self) -> bytes:
         """Take a screenshot of the page, for asking the pointer directly."""
-        frame = self.web.look().frame if self.web is not None else None
-        if frame is None:
+        screenshot = self.web.look().screenshot if self.web is not None else None
+        if screenshot is None:
             raise UsageError("the page cannot be looked at: set `web` and open a page first")
-        return frame.image
+        return screenshot.image
 
     def _answer(self, image: Any, query: str) -> list[tuple[float, float]]:
-        frame = self.web.frame if self.web is not None else None
-        if self.web is None or frame is None:
+        screenshot = self.web.screenshot if self.web is not None else None
+        if self.web is None or screenshot is None:
             return []
-        places = [frame.to_norm(x, y) for x, y in self.web.page.evaluate(_FIND, query)]
+        places = [screenshot.to_norm(x, y) for x, y in self.web.page.evaluate(_FIND, query)]
         return [(x, y) for x, y in places if 0 <= x <= 1 and 0 <= y <= 1]

@@ -13,9 +13,9 @@ from __future__ import annotations
 from molmo_agents.async_pointer import AsyncWebPointer
 from molmo_agents.errors import BrowserMissing, FlowError, PageUnusable, PolicyError
 from molmo_agents.journal import Journal
-from molmo_agents.outcome import Dialog, Effects, Locator, Outcome, Result, Target
+from molmo_agents.outcome import Dialog, Effects, Locator, Outcome, Status, Target
 from molmo_agents.policy import Confirmation, Policy, Secret, allow_risks
-from molmo_agents.screen import Box, Frame
+from molmo_agents.screen import Box, Screenshot
 from molmo_agents.session import Options
 from molmo_agents.sync_pointer import WebPointer
 from molmo_agents.verbs.expect import Expect
@@ -29,7 +29,6 @@ __all__ = [
     "Effects",
     "Expect",
     "FlowError",
-    "Frame",
     "Journal",
     "Locator",
     "Options",
@@ -37,8 +36,9 @@ __all__ = [
     "PageUnusable",
     "Policy",
     "PolicyError",
-    "Result",
+    "Screenshot",
     "Secret",
+    "Status",
     "Target",
     "WebPointer",
     "allow_risks",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from molmo_agents.drivers.steps import Handler
 from molmo_agents.journal import Journal
 from molmo_agents.policy import Policy
-from molmo_agents.screen import Frame
+from molmo_agents.screen import Screenshot
 from molmo_agents.session import Options, Session
 from molmo_agents.verbs.table import NAMES, Verbs
 from molmo_point.pointer import Pointer
@@ -44,9 +44,9 @@ class Face(Verbs[R]):
         return self._session.masker.text(text)
 
     @property
-    def frame(self) -> Frame | None:
+    def screenshot(self) -> Screenshot | None:
         """The latest screenshot taken, with its mapping into the page."""
-        return self._session.frame
+        return self._session.screenshot
 
     @property
     def policy(self) -> Policy:

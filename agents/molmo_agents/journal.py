@@ -46,13 +46,13 @@ class Journal:
         self._count += 1
         name = f"step-{self._count:04d}.png"
         artefacts = [str(self._path)]
-        if self._screenshots and outcome.frame is not None:
+        if self._screenshots and outcome.screenshot is not None:
             self._draw(outcome, outcome.ok)
             artefacts.append(str(self.folder / name))
         done = outcome.with_(artefacts=tuple(artefacts))
         line: Json = {"step": self._count, "time": time.time()}
         line["picture"] = name if len(artefacts) > 1 else ""
-        line["viewport"] = list(outcome.frame.viewport) if outcome.frame else None
+        line["viewport"] = list(outcome.screenshot.viewport) if outcome.screenshot else None
         line["outcome"] = done.model_dump(mode="json")
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -68,8 +68,8 @@ class Journal:
             self._draw(self._last, good)
 
     def _draw(self, outcome: Outcome, good: bool) -> None:
-        if self._screenshots and outcome.frame is not None:
-            drawn = overlay(outcome.frame, outcome, good)
+        if self._screenshots and outcome.screenshot is not None:
+            drawn = overlay(outcome.screenshot, outcome, good)
             (self.folder / f"step-{self._count:04d}.png").write_bytes(drawn)
 
 

@@ -95,7 +95,7 @@ class SecretRedactor:
         if not self:
             return outcome
         plain = outcome.model_dump(mode="json")
-        return Outcome.model_validate(self.value(plain)).with_(frame=outcome.frame)
+        return Outcome.model_validate(self.value(plain)).with_(screenshot=outcome.screenshot)
 
     def confirmation(self, question: Confirmation) -> Confirmation:
         """Return a question whose texts show no secret; a callback may put them before anybody."""

@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from molmo_agents.screen import Frame
+from molmo_agents.screen import Screenshot
 
 
-class Result(str, Enum):
+class Status(str, Enum):
     """How far a verb came."""
 
     DELIVERED = "delivered"
@@ -57,7 +57,7 @@ class Result(str, Enum):
         return self.value
 
 
-OK = frozenset({Result.DELIVERED, Result.FOUND, Result.READY})
+OK = frozenset({Status.DELIVERED, Status.FOUND, Status.READY})
 
 
 class Value(BaseModel):
@@ -217,7 +217,7 @@ class Outcome(Value):
 
     verb: str
     query: str = ""
-    status: Result
+    status: Status
     message: str = ""
     point: tuple[float, float] | None = None
     points: tuple[tuple[float, float], ...] = ()
@@ -234,7 +234,7 @@ class Outcome(Value):
     artefacts: tuple[str, ...] = ()
     parts: tuple[Outcome, ...] = ()
     playwright: str = ""
-    frame: Frame | None = Field(default=None, exclude=True, repr=False)
+    screenshot: Screenshot | None = Field(default=None, exclude=True, repr=False)
 
     @property
     def ok(self) -> bool:

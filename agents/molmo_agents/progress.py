@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Union
 
 from molmo_agents.lines import Place
-from molmo_agents.outcome import Outcome, Result
+from molmo_agents.outcome import Outcome, Status
 from molmo_agents.playwright_types import Json
 from molmo_point.points import Point
 
@@ -20,7 +20,7 @@ Query = Union[str, Point]
 class VerbFailed(Exception):
     """Why a verb ends here."""
 
-    def __init__(self, status: Result, message: str, **fields: Any) -> None:
+    def __init__(self, status: Status, message: str, **fields: Any) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
@@ -54,7 +54,7 @@ class OutcomeBuilder:
             spent = time.perf_counter() - start
             self.timings[phase] = self.timings.get(phase, 0.0) + spent
 
-    def outcome(self, status: Result, message: str = "", **fields: Any) -> Outcome:
+    def outcome(self, status: Status, message: str = "", **fields: Any) -> Outcome:
         """Make the outcome."""
         known = {**self.fields, **fields}
         return Outcome(

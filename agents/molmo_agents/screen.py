@@ -51,8 +51,8 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Frame:
-    """One look at the page: the screenshot the model sees, and what of the page it shows.
+class Screenshot:
+    """A screenshot that the model sees, and the part of the page it shows.
 
     Attributes:
         image: PNG bytes, secrets already blacked out.

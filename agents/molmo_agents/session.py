@@ -14,10 +14,10 @@ from molmo_agents.drivers.steps import Handler, Steps
 from molmo_agents.errors import PageUnusable, PolicyError
 from molmo_agents.journal import Journal
 from molmo_agents.masker import SecretRedactor
-from molmo_agents.outcome import Result
+from molmo_agents.outcome import Status
 from molmo_agents.playwright_types import Page
 from molmo_agents.policy import Policy, Rules
-from molmo_agents.screen import Frame
+from molmo_agents.screen import Screenshot
 from molmo_point.errors import UsageError
 from molmo_point.pointer import Pointer
 
@@ -137,7 +137,7 @@ class Session:
         self.watch = PageEvents(page, self.policy, self.rules, handler)
         self.watch.masked = lambda question: self.masker.confirmation(question)
         self.gate = RequestFilter(page, self.rules, self.watch, self.worlds, handler)
-        self.frame: Frame | None = None
+        self.screenshot: Screenshot | None = None
         self.given: set[str] = set()
         """Documents of pages that a secret was typed into."""
         self._shared = Shared(hidden=[secret.value for secret in self.policy.secrets.values()])
@@ -205,26 +205,26 @@ class Session:
         self.watch.close()
         yield from self.worlds.close()
 
-    def forbids(self, verb: str) -> tuple[Result, str] | None:
+    def forbids(self, verb: str) -> tuple[Status, str] | None:
         """Say why `verb` may not be done now, or None."""
         policy = self.policy
         if policy.verbs is not None and verb not in policy.verbs:
-            return Result.BLOCKED_ACTION, f"the policy does not allow {verb}()"
+            return Status.BLOCKED_ACTION, f"the policy does not allow {verb}()"
         if self._shared.spent_s() > policy.max_seconds:
-            return Result.BUDGET, f"the policy's {policy.max_seconds:g} seconds are used up"
+            return Status.BUDGET, f"the policy's {policy.max_seconds:g} seconds are used up"
         if verb not in self.verbs.read_only and self.actions >= policy.max_actions:
-            return Result.BUDGET, f"the policy's {policy.max_actions} actions are used up"
+            return Status.BUDGET, f"the policy's {policy.max_actions} actions are used up"
         if self.looks >= policy.max_looks:
-            return Result.BUDGET, f"the policy's {policy.max_looks} looks are used up"
+            return Status.BUDGET, f"the policy's {policy.max_looks} looks are used up"
         if verb != "goto" and self.page.url.startswith("chrome-error:"):
             return (
-                Result.ERROR,
+                Status.ERROR,
                 "the page shows the browser's own error page: the last address did not answer or refused the connection; "
                 "open one with goto()",
             )
         if verb != "goto" and not self.rules.page(self.page.url):
             return (
-                Result.BLOCKED_ORIGIN,
+                Status.BLOCKED_ORIGIN,
                 f"the page is at {self.page.url[:200]}, which the policy does not allow: "
                 f"allowed are {', '.join(map(str, self.rules.pages)) or 'no origins'}",
             )

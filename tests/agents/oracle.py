@@ -42,7 +42,7 @@ def magenta(image: Any) -> list[tuple[float, float]]:
 
 def to_norm(web: Any, places: list[list[float]]) -> list[tuple[float, float]]:
     """CSS px of the viewport to 0-1 of the latest screenshot; places outside of a zoomed screenshot are not seen."""
-    points = [web.frame.to_norm(x, y) for x, y in places]
+    points = [web.screenshot.to_norm(x, y) for x, y in places]
     return [(x, y) for x, y in points if 0 <= x <= 1 and 0 <= y <= 1]
 
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from molmo_agents import (
     AsyncWebPointer,
     Box,
-    Frame,
     Outcome,
     Policy,
     PolicyError,
-    Result,
+    Screenshot,
     Secret,
+    Status,
     WebPointer,
     allow_risks,
 )
@@ -46,31 +46,31 @@ unit = st.floats(0, 1, exclude_max=True, allow_nan=False)
 size = st.integers(1, 4000)
 
 
-def frame_of(region: Box, image: tuple[int, int]) -> Frame:
-    return Frame(b"", image, region, (1280.0, 800.0))
+def screenshot_of(region: Box, image: tuple[int, int]) -> Screenshot:
+    return Screenshot(b"", image, region, (1280.0, 800.0))
 
 
 @given(unit, unit, st.floats(0, 500), st.floats(0, 500), st.floats(1, 2000), st.floats(1, 2000))
 def test_css_and_norm_are_inverse(
     x: float, y: float, left: float, top: float, w: float, h: float
 ) -> None:
-    frame = frame_of(Box(left, top, w, h), (640, 480))
-    back = frame.to_norm(*frame.to_css(x, y))
+    screenshot = screenshot_of(Box(left, top, w, h), (640, 480))
+    back = screenshot.to_norm(*screenshot.to_css(x, y))
     assert math.dist(back, (x, y)) < 1e-5
 
 
 @pytest.mark.parametrize("place", [(math.nan, 0.5), (1.1, 0.5), (0.5, -0.1), (math.inf, 0)])
 def test_points_outside_of_the_image_are_refused(place: tuple[float, float]) -> None:
     with pytest.raises(UsageError, match="expected x and y in 0-1"):
-        frame_of(Box(0, 0, 10, 10), (10, 10)).to_css(*place)
+        screenshot_of(Box(0, 0, 10, 10), (10, 10)).to_css(*place)
 
 
 def test_sigma_is_the_worst_axis_in_css_pixels() -> None:
-    frame = frame_of(Box(0, 0, 1000, 500), (10, 10))
-    assert frame.sigma_css(Point(x=0.5, y=0.5, covariance=(0.0001, 0.0, 0.0001))) == pytest.approx(
-        10
-    )
-    assert frame.sigma_css(Point(x=0.5, y=0.5)) is None
+    screenshot = screenshot_of(Box(0, 0, 1000, 500), (10, 10))
+    assert screenshot.sigma_css(
+        Point(x=0.5, y=0.5, covariance=(0.0001, 0.0, 0.0001))
+    ) == pytest.approx(10)
+    assert screenshot.sigma_css(Point(x=0.5, y=0.5)) is None
 
 
 @given(st.floats(0, 1280), st.floats(0, 800), st.floats(0, 300))
@@ -265,9 +265,9 @@ def test_outcomes_survive_json() -> None:
     outcome = Outcome(
         verb="click",
         query="q",
-        status=Result.DELIVERED,
+        status=Status.DELIVERED,
         point=(1.0, 2.0),
-        parts=(Outcome(verb="a", status=Result.ABSENT),),
+        parts=(Outcome(verb="a", status=Status.ABSENT),),
     )
     assert Outcome.model_validate_json(outcome.model_dump_json()) == outcome
     assert outcome.ok

@@ -12,7 +12,7 @@ from molmo_agents.cli import options as cli_options
 from molmo_agents.cli.output import leave
 from molmo_agents.labels import akin, label_in, naming_words, same_name, says
 from molmo_agents.lines import Place
-from molmo_agents.outcome import Outcome, Result
+from molmo_agents.outcome import Outcome, Status
 from molmo_agents.risk import Facts, calm, risks_of
 from molmo_agents.session import Options
 from molmo_agents.verbs.expect import is_at
@@ -238,7 +238,7 @@ def test_an_image_that_cannot_be_written_is_refused_first(tmp_path: Path) -> Non
 
 
 def test_one_match_of_many_is_printed_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
-    outcome = Outcome(verb="locate", status=Result.FOUND, points=((12.0, 34.5),), count=1)
+    outcome = Outcome(verb="locate", status=Status.FOUND, points=((12.0, 34.5),), count=1)
     with pytest.raises(SystemExit) as left:
         leave(outcome)
     assert left.value.code == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from molmo_agents import Box, Frame, Options, Policy, WebPointer
+from molmo_agents import Box, Options, Policy, Screenshot, WebPointer
 from molmo_agents.browser.launch import Screen, context_options
 from PIL import Image
 
@@ -54,8 +54,8 @@ def test_every_way_of_taking_a_screenshot_gives_the_same_place(
                 image = Image.open(io.BytesIO(data)).convert("RGB")
                 if side is not None:
                     image.thumbnail((side, side), Image.Resampling.NEAREST)
-                frame = Frame(data, image.size, Box(0, 0, *inner), tuple(inner))
-                place = frame.to_css(*magenta(np.asarray(image))[0])
+                screenshot = Screenshot(data, image.size, Box(0, 0, *inner), tuple(inner))
+                place = screenshot.to_css(*magenta(np.asarray(image))[0])
                 error = max(abs(a - b) for a, b in zip(place, truth, strict=True))
                 assert error <= 1.0, (scale, width, height, way, side, error)
                 checked += 1

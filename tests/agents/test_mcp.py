@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from molmo_agents.mcp.answer import QUOTED, Answer, one_line, question_text
 from molmo_agents.mcp.browsers import BrowserHolder
-from molmo_agents.outcome import Outcome, Result
+from molmo_agents.outcome import Outcome, Status
 from molmo_agents.policy import Confirmation, Policy
 
 from molmo_point.errors import UsageError
@@ -248,7 +248,7 @@ def test_a_question_shows_both_ends_of_a_long_name() -> None:
 def test_texts_of_pages_are_one_line_and_cut() -> None:
     assert one_line("a\n\u202eb\x1b[2J  c") == "a b [2J c"
     assert len(one_line("x" * 9999)) == 500
-    outcome = Outcome(verb="click", status=Result.COVERED, message="<a> 'x\ny' lies over it")
+    outcome = Outcome(verb="click", status=Status.COVERED, message="<a> 'x\ny' lies over it")
     answer = Answer.of(outcome, "http://a/")
     assert (answer.message, answer.page_message) == (
         "Something else lies over it.",

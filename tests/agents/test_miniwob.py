@@ -90,9 +90,9 @@ def test_same_seed_same_page(pages: MiniwobPages, page: Any) -> None:
         images = []
         for seed in (3, 3, 4):
             Episode.start(web, pages, "click-color", seed)
-            frame = web.look().frame
-            assert frame is not None
-            images.append(frame.image)
+            screenshot = web.look().screenshot
+            assert screenshot is not None
+            images.append(screenshot.image)
     assert images[0] == images[1]
     assert images[0] != images[2]
 

@@ -184,19 +184,19 @@ def session(
 @pytest.mark.browser
 def test_screenshots_hide_a_secret_wherever_it_is_painted(page: Any, site: Site) -> None:
     web = session(page, site, SHOWN)
-    clear = web.look().frame
+    clear = web.look().screenshot
     assert clear is not None
     assert clear.masks == ()
     assert web.type("field", secret="pin").ok
-    frame = web.look().frame
-    assert frame is not None
-    image = load_image(frame.image)
+    screenshot = web.look().screenshot
+    assert screenshot is not None
+    image = load_image(screenshot.image)
     shares = {name: black(image, page.eval_on_selector(f"#{name}", RECT)) for name in PLACES}
     # The frame's text lies inside its border.
     shares.pop("inner")
     assert {name: share for name, share in shares.items() if share < 0.6} == {}
     left, top, _, _ = page.eval_on_selector("#inner", RECT)
-    assert any(box.contains(left + 20, top + 40) for box in frame.masks)
+    assert any(box.contains(left + 20, top + 40) for box in screenshot.masks)
 
 
 @pytest.mark.browser
@@ -207,10 +207,10 @@ def test_a_closed_shadow_root_hides_nothing_from_the_mask(page: Any, site: Site)
     i.oninput = () => inner.firstChild.textContent = i.value</script>"""
     web = session(page, site, body)
     assert web.type("field", secret="pin").ok
-    frame = web.look().frame
-    assert frame is not None
+    screenshot = web.look().screenshot
+    assert screenshot is not None
     x, y, _, height = page.evaluate(f"({RECT})(inner.firstChild)")
-    assert black(load_image(frame.image), [x, y, 90, height]) > 0.9
+    assert black(load_image(screenshot.image), [x, y, 90, height]) > 0.9
 
 
 @pytest.mark.browser
@@ -222,9 +222,9 @@ def test_moving_text_is_never_seen(page: Any, site: Site) -> None:
     web = session(page, site, body)
     assert web.type("field", secret="pin").ok
     for _ in range(3):
-        frame = web.look().frame
-        assert frame is not None
-        image = load_image(frame.image).astype(np.int16)
+        screenshot = web.look().screenshot
+        assert screenshot is not None
+        image = load_image(screenshot.image).astype(np.int16)
         assert not ((image[..., 0] > 200) & (image[..., 1] < 60) & (image[..., 2] > 200)).any()
 
 
@@ -244,9 +244,9 @@ def test_a_field_that_rewrites_a_secret(
         tmp_path,
     )
     outcome = web.type("field", secret="pin")
-    frame = web.look().frame
-    assert frame is not None
-    assert black(load_image(frame.image), page.eval_on_selector("#i", RECT)) > 0.9
+    screenshot = web.look().screenshot
+    assert screenshot is not None
+    assert black(load_image(screenshot.image), page.eval_on_selector("#i", RECT)) > 0.9
     held = page.evaluate("i.value")
     report = write_report(tmp_path, read_steps(tmp_path), "run").read_text("utf-8")
     for text in (outcome.model_dump_json(), (tmp_path / "steps.jsonl").read_text("utf-8"), report):
@@ -274,10 +274,10 @@ def test_what_is_typed_into_a_password_field_is_a_secret(
     outcome = web.type("field", "hunter2-plain")
     assert outcome.status == "delivered"
     assert asked[0].detail == HIDDEN
-    frame = web.look().frame
-    assert frame is not None
+    screenshot = web.look().screenshot
+    assert screenshot is not None
     x, y, _, height = page.eval_on_selector("#o", RECT)
-    assert black(load_image(frame.image), [x, y, 90, height]) > 0.9
+    assert black(load_image(screenshot.image), [x, y, 90, height]) > 0.9
     assert "hunter2" not in outcome.model_dump_json()
     assert "hunter2" not in (tmp_path / "steps.jsonl").read_text("utf-8")
 
@@ -305,6 +305,6 @@ def test_the_address_of_an_image_hides_a_secret(page: Any, site: Site, tmp_path:
     web = session(page, site, "<input id=i data-q=field>", tmp_path)
     pin = web.policy.secrets["pin"].value
     page.evaluate("(pin) => history.pushState(0, '', '/?q=' + encodeURIComponent(pin))", pin)
-    frame = web.look().frame
-    assert frame is not None
-    assert frame.url == f"{site.url}/?q={HIDDEN}"
+    screenshot = web.look().screenshot
+    assert screenshot is not None
+    assert screenshot.url == f"{site.url}/?q={HIDDEN}"

@@ -401,9 +401,9 @@ def test_secrets_stay_out_of_every_artefact(page: Any, site: Site, tmp_path: Pat
         assert "s3cr3t" not in text
     for path in tmp_path.iterdir():
         assert b"s3cr3t" not in path.read_bytes(), path
-    assert looked.frame is not None
+    assert looked.screenshot is not None
     # The field and the echoed line are black in the screenshot the model gets.
-    assert len(looked.frame.masks) >= 2
+    assert len(looked.screenshot.masks) >= 2
     assert any("<secret>" in json.dumps(step) for step in read_steps(tmp_path))
 
 

@@ -109,7 +109,10 @@ class MiniwobEnv(gymnasium.Env[Json, Json]):
     def _observe(self) -> Json:
         if self._episode is None:
             raise UsageError("call reset() first")
-        frame = self._web.look().frame
-        if frame is None:
+        screenshot = self._web.look().screenshot
+        if screenshot is None:
             raise UsageError("the page cannot be looked at any more: make a new environment")
-        return {"image": load_image(frame.image), "utterance": self._episode.utterance[:MAX_TEXT]}
+        return {
+            "image": load_image(screenshot.image),
+            "utterance": self._episode.utterance[:MAX_TEXT],
+        }

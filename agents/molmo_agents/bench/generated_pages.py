@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from molmo_agents.outcome import Result
+from molmo_agents.outcome import Status
 from molmo_agents.sync_pointer import WebPointer
 from molmo_point.testing import FakePointer
 
@@ -140,7 +140,7 @@ def play_mockups(
             hit = set(pressed)
             right = hit == {question.answer} if question.answer else not hit
             wrong = bool(hit - {question.answer})
-            status = str(getattr(outcome, "status", Result.DELIVERED))
+            status = str(getattr(outcome, "status", Status.DELIVERED))
             yield Trial(seed, question.query, question.answer is not None, right, wrong, status)
 
 
@@ -159,10 +159,10 @@ def mockup_oracle() -> tuple[FakePointer, Callable[[WebPointer], None]]:
 
     def answer(image: Any, query: str) -> list[tuple[float, float]]:
         web = holder[0]
-        if web.frame is None:
+        if web.screenshot is None:
             return []
         places = web.page.evaluate(find, query.split('"')[1])
-        norm = [web.frame.to_norm(x, y) for x, y in places]
+        norm = [web.screenshot.to_norm(x, y) for x, y in places]
         return [(x, y) for x, y in norm if 0 <= x <= 1 and 0 <= y <= 1]
 
     return FakePointer(answer), holder.append

@@ -98,8 +98,8 @@ def shot(
     options.writable(out, overwrite)
     with open_page(screen) as page, _web(page, url, choose_pointer("none")) as web:
         outcome = _opened(web, url) or web.look(region=part, scale=dpr)
-    if outcome.ok and outcome.frame is not None:
-        out.write_bytes(outcome.frame.image)
+    if outcome.ok and outcome.screenshot is not None:
+        out.write_bytes(outcome.screenshot.image)
         typer.echo(out)
     leave(outcome, quiet=outcome.ok)
 

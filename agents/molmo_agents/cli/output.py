@@ -8,14 +8,14 @@ from pathlib import Path
 
 import typer
 
-from molmo_agents.outcome import Outcome, Result
+from molmo_agents.outcome import Outcome, Status
 from molmo_agents.overlay import overlay
 
 
 def draw(outcome: Outcome, path: Path | None) -> None:
     """Write the screenshot with the point drawn on it, where a path is given and there is a screenshot."""
-    if path is not None and outcome.frame is not None:
-        path.write_bytes(overlay(outcome.frame, outcome))
+    if path is not None and outcome.screenshot is not None:
+        path.write_bytes(overlay(outcome.screenshot, outcome))
         say(f"drawn: {path}")
 
 
@@ -42,9 +42,9 @@ def leave(outcome: Outcome, as_json: bool = False, quiet: bool = False) -> None:
             typer.echo(f"  {x:.1f},{y:.1f}")
     if outcome.message:
         say(outcome.message)
-    if outcome.status is Result.ERROR and outcome.text:
+    if outcome.status is Status.ERROR and outcome.text:
         say(f"the model wrote: {outcome.text[:300]}")
-    sys.exit(0 if outcome.ok else 3 if outcome.status is Result.ABSENT else 1)
+    sys.exit(0 if outcome.ok else 3 if outcome.status is Status.ABSENT else 1)
 
 
 def say(text: str) -> None:

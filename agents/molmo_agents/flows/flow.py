@@ -22,7 +22,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from molmo_agents.flows.flow_check import NEWEST, Flow, FlowStep, load_flow, parse_flow
-from molmo_agents.outcome import OK, Outcome, Result
+from molmo_agents.outcome import OK, Outcome, Status
 from molmo_agents.playwright_types import Json
 from molmo_agents.sync_pointer import WebPointer
 from molmo_agents.verbs.table import TABLE
@@ -45,7 +45,7 @@ def run_step(web: WebPointer, step: FlowStep, folder: Path, start: str = "") -> 
 
 __all__ = ["Flow", "FlowStep", "as_wanted", "load_flow", "parse_flow", "run_flow", "wanted_words"]
 
-NO_WINDOW = Outcome(verb="tab", status=Result.ABSENT, message="there is no such window")
+NO_WINDOW = Outcome(verb="tab", status=Status.ABSENT, message="there is no such window")
 
 
 def as_wanted(step: FlowStep, outcome: Outcome) -> bool:

@@ -14,7 +14,7 @@ from molmo_agents.browser.launch import Screen
 from molmo_agents.errors import FlowError
 from molmo_agents.flows.flow_yaml import read_flow
 from molmo_agents.origins import origin_of
-from molmo_agents.outcome import Result
+from molmo_agents.outcome import Status
 from molmo_agents.playwright_types import Json
 from molmo_agents.policy import Policy, Secret, allow_risks
 from molmo_agents.verbs.keyboard import KEYS
@@ -32,7 +32,7 @@ STEPS = (*TABLE, TAB)
 """What a step may be."""
 
 WANTED: dict[str, Reader] = {
-    "status": one_of(result.value for result in Result),
+    "status": one_of(result.value for result in Status),
     "equals": whole(0),
 }
 """What a step may say of its outcome; `equals` of a count only."""

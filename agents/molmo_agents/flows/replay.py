@@ -91,14 +91,14 @@ class Recording:
         self._points[outcome["query"]].append(points)
 
     def _answer(self, image: Any, query: str) -> list[tuple[float, float]]:
-        frame = self.web.frame if self.web is not None else None
-        if frame is None:
+        screenshot = self.web.screenshot if self.web is not None else None
+        if screenshot is None:
             return []
         query = self._written(query)
         waiting = self._points.get(query)
         # A verb may look several times: the last answer stands until the next step with these words.
         points = waiting[0] if waiting else self._last.get(query, [])
-        norm = [frame.to_norm(float(x), float(y)) for x, y in points]
+        norm = [screenshot.to_norm(float(x), float(y)) for x, y in points]
         return [(x, y) for x, y in norm if 0 <= x <= 1 and 0 <= y <= 1]
 
     def next_step(self, query: str) -> None:

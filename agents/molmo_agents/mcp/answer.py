@@ -7,7 +7,7 @@ import unicodedata
 
 from pydantic import BaseModel, Field
 
-from molmo_agents.outcome import Outcome, Result
+from molmo_agents.outcome import Outcome, Status
 from molmo_agents.policy import Confirmation
 
 LONGEST = 500
@@ -17,21 +17,21 @@ QUOTED = 80
 """Longest text of a page in a question to a person, characters."""
 
 WORDS = {
-    Result.ABSENT: "Nothing in view matches the description.",
-    Result.UNSURE: "The model is not sure of the place: its score is below the limit. Describe it in other words.",
-    Result.AMBIGUOUS: "Several things match: describe one of them.",
-    Result.UNSTABLE: "The page kept changing; nothing was pressed. Try again.",
-    Result.COVERED: "Something else lies over it.",
-    Result.DISABLED: "It is disabled or read-only.",
-    Result.NO_ACTIONABLE: "What lies there does not take this action.",
-    Result.NAME_MISMATCH: "It is not called what was expected; nothing was pressed.",
-    Result.NEEDS_CONFIRMATION: "A person has to allow this, and nobody did.",
-    Result.BLOCKED_ORIGIN: "The policy does not allow that address: see the tool policy.",
-    Result.BLOCKED_ACTION: "The policy does not allow this action, or the element needs another one.",
-    Result.BUDGET: "The policy's budget of actions, looks or seconds is used up.",
-    Result.MISSED: "It did not have the effect it should have.",
-    Result.ERROR: "The page, the browser or the model failed.",
-    Result.READY: "Dry run: nothing was done.",
+    Status.ABSENT: "Nothing in view matches the description.",
+    Status.UNSURE: "The model is not sure of the place: its score is below the limit. Describe it in other words.",
+    Status.AMBIGUOUS: "Several things match: describe one of them.",
+    Status.UNSTABLE: "The page kept changing; nothing was pressed. Try again.",
+    Status.COVERED: "Something else lies over it.",
+    Status.DISABLED: "It is disabled or read-only.",
+    Status.NO_ACTIONABLE: "What lies there does not take this action.",
+    Status.NAME_MISMATCH: "It is not called what was expected; nothing was pressed.",
+    Status.NEEDS_CONFIRMATION: "A person has to allow this, and nobody did.",
+    Status.BLOCKED_ORIGIN: "The policy does not allow that address: see the tool policy.",
+    Status.BLOCKED_ACTION: "The policy does not allow this action, or the element needs another one.",
+    Status.BUDGET: "The policy's budget of actions, looks or seconds is used up.",
+    Status.MISSED: "It did not have the effect it should have.",
+    Status.ERROR: "The page, the browser or the model failed.",
+    Status.READY: "Dry run: nothing was done.",
 }
 """What `message` says of each status: fixed, so that no page can speak through it."""
 

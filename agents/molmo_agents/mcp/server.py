@@ -143,10 +143,10 @@ class Toolbox:
     async def look(self, holder: BrowserHolder) -> list[Any]:
         """Take a screenshot of the page."""
         outcome = await (await holder.web()).look()
-        if outcome.frame is None:
+        if outcome.screenshot is None:
             return [f"{outcome.status}: {words_for(outcome)}"]
-        data, scale = shrink(outcome.frame.image)
-        width, height = outcome.frame.viewport
+        data, scale = shrink(outcome.screenshot.image)
+        width, height = outcome.screenshot.viewport
         text = f"viewport {width:.0f}x{height:.0f} CSS px, screenshot scaled by {scale:.3f}"
         return [self._sdk.image(data=data, format="png"), text]
 

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from molmo_agents.drivers.steps import Steps, think
-from molmo_agents.outcome import Result
+from molmo_agents.outcome import Status
 from molmo_agents.progress import OutcomeBuilder, VerbFailed
-from molmo_agents.screen import Frame
+from molmo_agents.screen import Screenshot
 from molmo_agents.session import Session
 from molmo_point.errors import QueryError, UsageError
-from molmo_point.points import Point, Pointing, Status
+from molmo_point.points import Point, Pointing
+from molmo_point.points import Status as PointingStatus
 
 MAX_POINTS = 500
 """Largest number of points of one answer; a model that gives more is repeating itself."""
 
 
 def ask_model(
-    s: Session, p: OutcomeBuilder, frame: Frame, query: str, kind: str = "point"
+    s: Session, p: OutcomeBuilder, screenshot: Screenshot, query: str, kind: str = "point"
 ) -> Steps[Pointing]:
-    """Ask the pointer about `frame`; its failures halt the verb, an empty query is the caller's mistake."""
+    """Ask the pointer about `screenshot`; its failures halt the verb, an empty query is the caller's mistake."""
     function = getattr(s.pointer, kind)
     timeout = s.options.point_timeout_s
     with p.timed("point"):
         try:
-            pointing = yield from think(lambda: function(frame.image, query, timeout_s=timeout))
+            pointing = yield from think(
+                lambda: function(screenshot.image, query, timeout_s=timeout)
+            )
         except QueryError:
             raise
         except Exception as error:
             kind_of = type(error).__name__
             raise VerbFailed(
-                Result.ERROR, f"the pointer failed ({kind_of}): {str(error)[:300]}"
+                Status.ERROR, f"the pointer failed ({kind_of}): {str(error)[:300]}"
             ) from error
     if not isinstance(pointing, Pointing):
         raise UsageError(
@@ -36,17 +39,17 @@ def ask_model(
         )
     p.fields["text"] = pointing.text[:2000]
     p.calibrated = pointing.calibrated
-    if pointing.status is Status.MALFORMED:
+    if pointing.status is PointingStatus.MALFORMED:
         raise VerbFailed(
-            Result.ERROR, "the model's answer could not be read as points; see `text`"
+            Status.ERROR, "the model's answer could not be read as points; see `text`"
         )
-    if pointing.status is Status.TRUNCATED and not pointing.points:
-        raise VerbFailed(Result.ERROR, "the model ran out of time before it gave a point")
+    if pointing.status is PointingStatus.TRUNCATED and not pointing.points:
+        raise VerbFailed(Status.ERROR, "the model ran out of time before it gave a point")
     return pointing
 
 
 def css_points(
-    s: Session, frame: Frame, pointing: Pointing, sure: bool = True
+    s: Session, screenshot: Screenshot, pointing: Pointing, sure: bool = True
 ) -> list[tuple[float, float, Point]]:
     """Map the answer into the page: (x, y, point); halts where nothing was found or a point lies outside.
 
@@ -57,19 +60,19 @@ def css_points(
         why = ""
         if pointing.points and absent is not None:
             why = f": its probability that there is none is {absent:.2f}, above max_absent"
-        raise VerbFailed(Result.ABSENT, f"the model sees no {pointing.query!r} there{why}")
+        raise VerbFailed(Status.ABSENT, f"the model sees no {pointing.query!r} there{why}")
     if len(pointing.points) > MAX_POINTS:
         raise VerbFailed(
-            Result.AMBIGUOUS, f"the model gave {len(pointing.points)} points: ask for less"
+            Status.AMBIGUOUS, f"the model gave {len(pointing.points)} points: ask for less"
         )
     if sure:
         for point in pointing.points:
             check_score(s, point, pointing.query)
     try:
-        return [(*frame.to_css(point.x, point.y), point) for point in pointing.points]
+        return [(*screenshot.to_css(point.x, point.y), point) for point in pointing.points]
     except (UsageError, TypeError) as error:
         raise VerbFailed(
-            Result.ERROR, f"the model pointed outside of the screenshot: {error}"
+            Status.ERROR, f"the model pointed outside of the screenshot: {error}"
         ) from error
 
 
@@ -77,7 +80,7 @@ def check_score(s: Session, point: Point, query: str) -> None:
     """Raise where the model's own score of the point is too low."""
     if point.score is not None and point.score < s.options.min_score:
         raise VerbFailed(
-            Result.UNSURE,
+            Status.UNSURE,
             f"the model gave {query!r} a score of {point.score:.2f}, below min_score {s.options.min_score:g}: nothing was done",
             score=point.score,
         )

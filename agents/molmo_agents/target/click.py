@@ -14,7 +14,7 @@ from molmo_agents.defaults import FRAMES_TIMEOUT_S
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.errors import PageGone
 from molmo_agents.lines import Place
-from molmo_agents.outcome import Effects, Outcome, Result
+from molmo_agents.outcome import Effects, Outcome, Status
 from molmo_agents.playwright_types import Json
 from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed
 from molmo_agents.screen import Box
@@ -88,19 +88,19 @@ def press(s: Session, p: OutcomeBuilder, query: Query, how: ClickOptions) -> Ste
         p.fields["playwright"] = how.line(p.place)
         if agreed is not None and (yield from agreement(s, target, agreed.risks)) != agreed:
             raise VerbFailed(
-                Result.UNSTABLE,
+                Status.UNSTABLE,
                 f"what was agreed to is now {called(target.hit.raw)[:160]!r}: nothing was pressed",
             )
         if agreed is None or not is_same_element(target):
             agreed = yield from confirm_risk(s, p, target, how.verb)
         if s.policy.dry_run:
-            return p.outcome(Result.READY, "dry run: every check passed, nothing was pressed")
+            return p.outcome(Status.READY, "dry run: every check passed, nothing was pressed")
         with p.timed("hover"):
             still = yield from hover_still(s, target, how.verb, how.expect_name, agreed)
         if still is None:
             if p.attempts < s.options.attempts:
                 continue
-            raise VerbFailed(Result.UNSTABLE, "the element did not stand still under the pointer")
+            raise VerbFailed(Status.UNSTABLE, "the element did not stand still under the pointer")
         outcome, again = yield from _press_once(s, p, still, how, agreed)
         if not again or p.attempts >= s.options.attempts:
             return outcome
@@ -112,7 +112,7 @@ def _same_held(s: Session, how: ClickOptions) -> Steps[None]:
     main = yield from s.worlds.main(known=True)
     if not (yield from s.worlds.ask(main, "isHeld", how.held)):
         raise VerbFailed(
-            Result.UNSTABLE, "another element lies where this one was in the screenshot"
+            Status.UNSTABLE, "another element lies where this one was in the screenshot"
         )
 
 
@@ -137,12 +137,12 @@ def _press_once(
     if refused is not None:
         return refused, False
     if done:
-        return p.outcome(Result.DELIVERED, unanswered(s), **fields), False
+        return p.outcome(Status.DELIVERED, unanswered(s), **fields), False
     again = verdicts.provably_undelivered(report) and not effects.any and agreed is None
     other = f": {report.other} was there instead" if report.other else ""
     if report.redrawn:
         other = ": the page redrew it between pressing and releasing"
-    return p.outcome(Result.MISSED, f"the element did not get the press{other}", **fields), again
+    return p.outcome(Status.MISSED, f"the element did not get the press{other}", **fields), again
 
 
 def led_away(s: Session, p: OutcomeBuilder, effects: Effects, done: bool = True) -> Outcome | None:
@@ -151,7 +151,7 @@ def led_away(s: Session, p: OutcomeBuilder, effects: Effects, done: bool = True)
     if not refused:
         return None
     return p.outcome(
-        Result.BLOCKED_ORIGIN,
+        Status.BLOCKED_ORIGIN,
         f"it led to {refused[0][:200]}, which the policy does not allow: stopped there",
         delivered=done,
         effects=effects,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from molmo_agents.drivers.steps import AskUser, Steps
-from molmo_agents.outcome import Result
+from molmo_agents.outcome import Status
 from molmo_agents.playwright_types import Json
 from molmo_agents.policy import Confirmation
 from molmo_agents.progress import OutcomeBuilder, VerbFailed
@@ -26,7 +26,7 @@ def check_address(s: Session, target: AcquiredTarget) -> None:
         return
     if href and not href.startswith("javascript:") and not s.rules.page(href):
         raise VerbFailed(
-            Result.BLOCKED_ORIGIN, f"it leads to {href[:200]}, which the policy does not allow"
+            Status.BLOCKED_ORIGIN, f"it leads to {href[:200]}, which the policy does not allow"
         )
 
 
@@ -86,7 +86,7 @@ def confirm_risk(
     listed = ", ".join(sorted(risks))
     if s.policy.confirm is None:
         raise VerbFailed(
-            Result.NEEDS_CONFIRMATION, f"this may {listed}: give the policy a confirm callback"
+            Status.NEEDS_CONFIRMATION, f"this may {listed}: give the policy a confirm callback"
         )
     raw = target.hit.raw
     world = target.resolved.leaf.world
@@ -97,7 +97,7 @@ def confirm_risk(
     )
     answer = yield AskUser(s.policy.confirm, (s.masker.confirmation(question),))
     if answer is not True:
-        raise VerbFailed(Result.NEEDS_CONFIRMATION, f"this may {listed}, and the answer was no")
+        raise VerbFailed(Status.NEEDS_CONFIRMATION, f"this may {listed}, and the answer was no")
     now = with_hit(target, (yield from hit_at(s, target.x, target.y)))
     if (
         now.hit.nothing
@@ -105,7 +105,7 @@ def confirm_risk(
         or (yield from agreement(s, now, risks)) != asked
     ):
         raise VerbFailed(
-            Result.UNSTABLE, "the element changed while it was asked about: nothing was pressed"
+            Status.UNSTABLE, "the element changed while it was asked about: nothing was pressed"
         )
     return asked
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from molmo_agents.browser.documents import FrameHop, HitPath, IsolatedWorld, WorldLost
 from molmo_agents.drivers.steps import Steps
-from molmo_agents.outcome import Result
+from molmo_agents.outcome import Status
 from molmo_agents.playwright_types import Json
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
@@ -61,7 +61,7 @@ def hidden_by(
     scene = yield from _scene(s, hit, resolved, x, y)
     label = f"<{hit.raw['tag']}> {hit.raw['name'][:160]!r}"
     if outer and (yield from _frame_hidden(s, scene, resolved.links[0], x, y)):
-        return Result.COVERED, f"{label} is in a frame that is not visible at that point"
+        return Status.COVERED, f"{label} is in a frame that is not visible at that point"
     crowd = [(world, "others") for world, n in zip(outer, around, strict=True) if n]
     crowd += [(leaf, "others")] if others else []
     if crowd and (yield from _shows(s, scene, crowd)):
@@ -72,7 +72,7 @@ def hidden_by(
     if not (yield from _shows(s, scene, [(leaf, "target")], beneath=(leaf, "cover"))):
         return None
     cover = yield from s.worlds.ask(leaf, "coverName")
-    return Result.COVERED, f"{cover} is painted over {label}"
+    return Status.COVERED, f"{cover} is painted over {label}"
 
 
 def _frame_hidden(s: Session, scene: _Scene, link: FrameHop, x: float, y: float) -> Steps[bool]:
@@ -97,12 +97,12 @@ def _seen_through(
             continue
         if (yield from _shows(s, scene, [(leaf, index)])):
             return (
-                Result.COVERED,
+                Status.COVERED,
                 f"{label} lies over <{other['tag']}> {other['name']!r}, which is seen there",
             )
     if any(around) and not shows:
         return (
-            Result.COVERED,
+            Status.COVERED,
             f"{label} is not seen at that point: something of the page around is",
         )
     return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from molmo_agents.browser.documents import WorldLost
 from molmo_agents.drivers.steps import Steps
-from molmo_agents.outcome import Result
+from molmo_agents.outcome import Status
 from molmo_agents.progress import VerbFailed
 from molmo_agents.risk import calm, risks_of
 from molmo_agents.session import Session
@@ -62,7 +62,7 @@ def hover_still(
     if verdict is not None:
         raise VerbFailed(*verdict)
     if agreed is not None and (yield from agreement(s, here, agreed.risks)) != agreed:
-        raise VerbFailed(Result.UNSTABLE, changed_since(target, here))
+        raise VerbFailed(Status.UNSTABLE, changed_since(target, here))
     return here if says_the_same(target, here, verb) else None
 
 

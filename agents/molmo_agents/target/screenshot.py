@@ -14,7 +14,7 @@ from molmo_agents.browser.documents import IsolatedWorld, WorldLost
 from molmo_agents.drivers.steps import Steps, pause
 from molmo_agents.errors import PageGone
 from molmo_agents.playwright_types import Json
-from molmo_agents.screen import Box, Frame
+from molmo_agents.screen import Box, Screenshot
 from molmo_agents.session import Session
 from molmo_agents.target.blackout import Layouts, painted, strips
 from molmo_point.errors import UsageError
@@ -36,7 +36,9 @@ PIXEL_STEP = 32
 """Largest change of one channel of one pixel that still counts as unchanged: anti-aliasing of moved carets and the like."""
 
 
-def take_screenshot(s: Session, region: Box | None = None, scale: float = 1.0) -> Steps[Frame]:
+def take_screenshot(
+    s: Session, region: Box | None = None, scale: float = 1.0
+) -> Steps[Screenshot]:
     """Take a screenshot of the viewport, or of a region of it.
 
     Args:
@@ -45,7 +47,7 @@ def take_screenshot(s: Session, region: Box | None = None, scale: float = 1.0) -
         scale: Screenshot pixels per CSS px, for a region.
 
     Returns:
-        The frame, with the boxes of password fields and secrets blacked out.
+        The screenshot, with the boxes of password fields and secrets blacked out.
     """
     s.looks += 1
     yield from s.worlds.tidy()
@@ -65,7 +67,7 @@ def take_screenshot(s: Session, region: Box | None = None, scale: float = 1.0) -
     shown = region or whole
     if masks:
         data = black_out(data, shown, masks)
-    frame = Frame(
+    screenshot = Screenshot(
         image=data,
         image_size=_size(data),
         region=shown,
@@ -77,8 +79,8 @@ def take_screenshot(s: Session, region: Box | None = None, scale: float = 1.0) -
         masks=tuple(masks),
         taken_s=time.monotonic(),
     )
-    s.frame = frame
-    return frame
+    s.screenshot = screenshot
+    return screenshot
 
 
 NO_FRAME = "Unable to capture screenshot"
@@ -131,31 +133,35 @@ def wait_until_still(s: Session, seconds: float) -> Steps[None]:
         last = now
 
 
-def unchanged(s: Session, frame: Frame, x: float, y: float, box: Box | None = None) -> Steps[bool]:
-    """Whether the pixels around (x, y), CSS px, and in `box` if one is given, are still those of `frame`."""
+def unchanged(
+    s: Session, screenshot: Screenshot, x: float, y: float, box: Box | None = None
+) -> Steps[bool]:
+    """Whether the pixels around (x, y), CSS px, and in `box` if one is given, are still those of `screenshot`."""
     main = yield from s.worlds.main()
     state = yield from s.worlds.ask(main, "state")
-    whole = frame.region == Box(0, 0, *frame.viewport)
-    data = yield from capture(s, state, None if whole else frame.region, frame.scale)
-    if frame.masks:
-        data = black_out(data, frame.region, frame.masks)
-    return same_pixels(frame, data, x, y, box)
+    whole = screenshot.region == Box(0, 0, *screenshot.viewport)
+    data = yield from capture(s, state, None if whole else screenshot.region, screenshot.scale)
+    if screenshot.masks:
+        data = black_out(data, screenshot.region, screenshot.masks)
+    return same_pixels(screenshot, data, x, y, box)
 
 
-def same_pixels(frame: Frame, data: bytes, x: float, y: float, box: Box | None = None) -> bool:
-    """Whether another screenshot of the same region agrees with `frame` in the window around (x, y), CSS px.
+def same_pixels(
+    screenshot: Screenshot, data: bytes, x: float, y: float, box: Box | None = None
+) -> bool:
+    """Whether another screenshot of the same region agrees with `screenshot` in the window around (x, y), CSS px.
 
     With `box` only what of the window lies in it counts: a spinner beside a button says nothing about the button.
     """
-    before, now = load_image(frame.image), load_image(data)
+    before, now = load_image(screenshot.image), load_image(data)
     if before.shape != now.shape:
         return False
     half = PIXEL_WINDOW / 2
     window = Box(x - half, y - half, PIXEL_WINDOW, PIXEL_WINDOW)
     if box is not None and box.contains(x, y):
         window = window.overlap(box)
-    left, top = frame.to_image(window.x, window.y)
-    right, bottom = frame.to_image(window.x + window.width, window.y + window.height)
+    left, top = screenshot.to_image(window.x, window.y)
+    right, bottom = screenshot.to_image(window.x + window.width, window.y + window.height)
     rows = slice(max(0, int(top)), max(0, int(bottom) + 1))
     columns = slice(max(0, int(left)), max(0, int(right) + 1))
     difference = np.abs(before[rows, columns].astype(np.int16) - now[rows, columns])

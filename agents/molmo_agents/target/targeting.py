@@ -12,9 +12,9 @@ from molmo_agents.browser.documents import HitPath, WorldLost
 from molmo_agents.drivers.steps import Steps, call
 from molmo_agents.labels import akin, label_in, naming_words
 from molmo_agents.lines import Place
-from molmo_agents.outcome import Locator, Result
+from molmo_agents.outcome import Locator, Status
 from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed, describe_query
-from molmo_agents.screen import Box, Frame, zoom_region
+from molmo_agents.screen import Box, Screenshot, zoom_region
 from molmo_agents.session import Session
 from molmo_agents.target import verdicts
 from molmo_agents.target.asking import ask_model, check_score, css_points
@@ -33,7 +33,7 @@ ZOOM_SIDE = 1280.0
 class AcquiredTarget:
     """An element that may be pressed at (x, y), CSS px of the viewport."""
 
-    frame: Frame
+    screenshot: Screenshot
     x: float
     y: float
     hit: HitTestResult
@@ -44,15 +44,15 @@ class AcquiredTarget:
 
 def find(
     s: Session, p: OutcomeBuilder, query: Query, region: Box | None = None
-) -> Steps[tuple[Frame, float, float, Point]]:
+) -> Steps[tuple[Screenshot, float, float, Point]]:
     """Look and ask for one place; several points are fine where they all lie on one element."""
     with p.timed("look"):
-        frame = yield from take_screenshot(s, region)
-    p.fields["frame"] = frame
+        screenshot = yield from take_screenshot(s, region)
+    p.fields["screenshot"] = screenshot
     if isinstance(query, Point):
-        return frame, *frame.to_css(query.x, query.y), query
-    pointing = yield from ask_model(s, p, frame, query)
-    points = css_points(s, frame, pointing, sure=False)
+        return screenshot, *screenshot.to_css(query.x, query.y), query
+    pointing = yield from ask_model(s, p, screenshot, query)
+    points = css_points(s, screenshot, pointing, sure=False)
     if len(points) > 1:
         places: set[str] = set()
         for x, y, _ in points[:12]:
@@ -60,12 +60,12 @@ def find(
             places.add(f"{hit.hit.raw.get('tag')} {hit.hit.whole}")
         if len(places) > 1 or len(points) > 12:
             raise VerbFailed(
-                Result.AMBIGUOUS,
+                Status.AMBIGUOUS,
                 f"{len(points)} places match {query!r}: say which, or use click_all()",
                 points=tuple((x, y) for x, y, _ in points),
             )
     x, y, point = points[0]
-    return frame, x, y, point
+    return screenshot, x, y, point
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def acquire_target(
             # The page or one of its frames was replaced meanwhile: what the screenshot shows is gone.
             found = None
         except VerbFailed as halt:
-            if halt.status is not Result.NAME_MISMATCH or isinstance(query, Point):
+            if halt.status is not Status.NAME_MISMATCH or isinstance(query, Point):
                 raise
             # The model may see better the second time; the element stays unpressed until then.
             mismatch = halt
@@ -128,7 +128,7 @@ def acquire_target(
             yield from _arrived(s)
             yield from wait_until_still(s, s.options.stable_s)
     raise mismatch or VerbFailed(
-        Result.UNSTABLE, "the page kept changing while the model was looking"
+        Status.UNSTABLE, "the page kept changing while the model was looking"
     )
 
 
@@ -148,7 +148,7 @@ def _arrived(s: Session) -> Steps[None]:
         return
 
 
-_MOMENTARY = frozenset({Result.NO_ACTIONABLE, Result.COVERED})
+_MOMENTARY = frozenset({Status.NO_ACTIONABLE, Status.COVERED})
 """Verdicts that may be temporary, while a page changes from one view to the next."""
 
 
@@ -161,19 +161,19 @@ def _attempt(
     region: Box | None,
 ) -> Steps[AcquiredTarget | None]:
     """Look and point once; None when the look is no longer true by the time the answer is there."""
-    frame, x, y, point = yield from find(s, p, query, region)
+    screenshot, x, y, point = yield from find(s, p, query, region)
     with p.timed("resolve"):
         found = yield from hit_at(s, x, y)
     zoomed = False
     if isinstance(query, str):
-        again = yield from _zoom(s, p, query, frame, x, y, point, found.hit)
+        again = yield from _zoom(s, p, query, screenshot, x, y, point, found.hit)
         if again is not None:
-            (frame, x, y, point), zoomed = again, True
+            (screenshot, x, y, point), zoomed = again, True
             found = yield from hit_at(s, x, y)
     p.fields.update(point=(x, y), score=point.score, zoomed=zoomed)
     check_score(s, point, describe_query(query))
     with p.timed("resolve"):
-        if not (yield from still_true(s, p, frame, x, y, found)):
+        if not (yield from still_true(s, p, screenshot, x, y, found)):
             return None
     if not found.hit.nothing:
         p.fields["target"] = found.hit.target()
@@ -189,7 +189,7 @@ def _attempt(
             if (yield from _verdict(s, later, verb, named, x, y)) != verdict:
                 return None
         raise VerbFailed(*verdict)
-    return AcquiredTarget(frame, x, y, found.hit, found.resolved, zoomed, point.score)
+    return AcquiredTarget(screenshot, x, y, found.hit, found.resolved, zoomed, point.score)
 
 
 def _check_words(
@@ -212,7 +212,7 @@ def _check_words(
     around = yield from s.worlds.run(found.resolved.leaf.world, "() => molmo.around(molmo.target)")
     if not akin(asked, str(around)):
         raise VerbFailed(
-            Result.UNSURE,
+            Status.UNSURE,
             f"neither the element found nor what stands around it says a word of {query!r}, and the model's score of"
             f" {point.score:.2f} is below min_score_unsaid {limit:g}: nothing was done",
             score=point.score,
@@ -220,15 +220,15 @@ def _check_words(
 
 
 def still_true(
-    s: Session, p: OutcomeBuilder, frame: Frame, x: float, y: float, found: Found
+    s: Session, p: OutcomeBuilder, screenshot: Screenshot, x: float, y: float, found: Found
 ) -> Steps[bool]:
     """Whether what the screenshot showed at (x, y) is what lies there now."""
     hit = found.hit
     pixels = True
     if verdicts.needs_pixels(hit):
         own = hit.box if not hit.nothing and hit.raw["selector"] else None
-        pixels = yield from unchanged(s, frame, x, y, own)
-    if verdicts.is_still_valid(hit, pixels, len(frame.documents) < MAX_FRAMES):
+        pixels = yield from unchanged(s, screenshot, x, y, own)
+    if verdicts.is_still_valid(hit, pixels, len(screenshot.documents) < MAX_FRAMES):
         return True
     if not hit.nothing:
         if verdicts.drifts(hit, p.token):
@@ -250,27 +250,30 @@ def _zoom(
     s: Session,
     p: OutcomeBuilder,
     query: str,
-    frame: Frame,
+    screenshot: Screenshot,
     x: float,
     y: float,
     point: Point,
     hit: HitTestResult,
-) -> Steps[tuple[Frame, float, float, Point] | None]:
+) -> Steps[tuple[Screenshot, float, float, Point] | None]:
     """Look again at the region around an uncertain point or a small target; None keeps the first point."""
-    sigma = frame.sigma_css(point)
+    sigma = screenshot.sigma_css(point)
     if not s.options.zoom or not verdicts.wants_zoom(hit, sigma, s.options.small_px):
         return None
     if s.looks >= s.policy.max_looks:
         return None
     target = hit.box if not hit.nothing and hit.actionable else None
-    region = zoom_region((x, y), target, sigma, frame.viewport)
-    if region.width > 0.8 * frame.region.width and region.height > 0.8 * frame.region.height:
+    region = zoom_region((x, y), target, sigma, screenshot.viewport)
+    if (
+        region.width > 0.8 * screenshot.region.width
+        and region.height > 0.8 * screenshot.region.height
+    ):
         return None
     # A whole number of pixels for each CSS pixel: fractions are rounded differently from one screenshot to the next.
     scale = float(max(1, min(4, int(ZOOM_SIDE / max(region.width, region.height)))))
     with p.timed("look"):
         closer = yield from take_screenshot(s, region, scale)
-    p.fields["frame"] = closer
+    p.fields["screenshot"] = closer
     try:
         pointing = yield from ask_model(s, p, closer, query)
         points = css_points(s, closer, pointing, sure=False)
@@ -278,8 +281,8 @@ def _zoom(
         # A part without its surroundings may not be recognised; the first look stands.
         points = []
     if len(points) != 1 or not all(math.isfinite(v) for v in points[0][:2]):
-        s.frame = frame
-        p.fields["frame"] = frame
+        s.screenshot = screenshot
+        p.fields["screenshot"] = screenshot
         return None
     nx, ny, refined = points[0]
     return closer, nx, ny, refined

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from molmo_agents.browser.documents import HitPath
 from molmo_agents.labels import same_name, says
-from molmo_agents.outcome import Rect, Result, Target
+from molmo_agents.outcome import Rect, Status, Target
 from molmo_agents.playwright_types import Json
 from molmo_agents.risk import Facts
 from molmo_agents.screen import Box
@@ -113,7 +113,7 @@ class HitTestResult:
         )
 
 
-Verdict = tuple[Result, str]
+Verdict = tuple[Status, str]
 
 NAME = 1000
 """Letters of a name that an outcome holds."""
@@ -178,25 +178,25 @@ def check_actionable(
         quoted: The label that the query quotes (`risk.label_in`): the element must say it, among other words if need be.
     """
     if hit.nothing:
-        return Result.NO_ACTIONABLE, "there is nothing at that point"
+        return Status.NO_ACTIONABLE, "there is nothing at that point"
     raw = hit.raw
     name, under = raw["name"], raw["beneath"]
     label = f"<{raw['tag']}>" + (f" {name[:SHOWN]!r}" if name else "")
     if hit.invisible_frame:
-        return Result.COVERED, "an invisible frame lies over that point"
+        return Status.COVERED, "an invisible frame lies over that point"
     if hit.actionable and raw["invisible"] and not raw["exempt"]:
-        return Result.COVERED, f"an invisible {label} lies over that point"
+        return Status.COVERED, f"an invisible {label} lies over that point"
     if under is not None and not hit.actionable:
-        return Result.COVERED, f"{label} lies over <{under['tag']}> {under['name']!r}"
+        return Status.COVERED, f"{label} lies over <{under['tag']}> {under['name']!r}"
     if not hit.actionable and verb not in ("drag", "hover", "upload"):
-        return Result.NO_ACTIONABLE, f"nothing at that point takes a press: it is {label}"
+        return Status.NO_ACTIONABLE, f"nothing at that point takes a press: it is {label}"
     if raw["disabled"]:
-        return Result.DISABLED, f"{label} is disabled"
+        return Status.DISABLED, f"{label} is disabled"
     if expect_name is not None and not same_name(expect_name, tuple(raw["names"]), raw["visible"]):
-        return Result.NAME_MISMATCH, f"expected {expect_name!r}, found {label}"
+        return Status.NAME_MISMATCH, f"expected {expect_name!r}, found {label}"
     if quoted and not says(quoted, (*raw["names"], *raw["texts"], raw["visible"])):
         return (
-            Result.NAME_MISMATCH,
+            Status.NAME_MISMATCH,
             f"asked for {quoted!r}, found {label}, which does not say that",
         )
     if verb == "click":
@@ -213,7 +213,7 @@ def _native_picker(raw: Json, label: str) -> Verdict | None:
         return None
     verb = {"select": "select", "file": "upload"}.get(kind, "type")
     return (
-        Result.BLOCKED_ACTION,
+        Status.BLOCKED_ACTION,
         f"{label} opens a native {kind} window, which cannot be clicked in: use {verb}()",
     )
 

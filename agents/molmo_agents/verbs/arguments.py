@@ -54,7 +54,7 @@ def _run(
 
 
 def look(s: Session, *, region: Box | None = None, scale: float = 1.0) -> Steps[Outcome]:
-    """Take a screenshot of the viewport, or of a region of it in CSS pixels; it is in `outcome.frame`.
+    """Take a screenshot of the viewport, or of a region of it in CSS pixels; it is in `outcome.screenshot`.
 
     `scale` is screenshot pixels per CSS pixel: give the screen's own to see all that a dense screen shows.
     """

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from molmo_agents.browser.documents import FrameHop, WorldLost
 from molmo_agents.drivers.steps import Steps, call, pause
-from molmo_agents.outcome import Outcome, Result
+from molmo_agents.outcome import Outcome, Status
 from molmo_agents.playwright_types import Json
 from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed, describe_query
-from molmo_agents.screen import Frame
+from molmo_agents.screen import Screenshot
 from molmo_agents.session import Session
 from molmo_agents.target import verdicts
 from molmo_agents.target.asking import ask_model, css_points
@@ -70,11 +70,11 @@ def drag(s: Session, p: OutcomeBuilder, source: Query, goal: Query) -> Steps[Out
         f"page.mouse.move({drop.x:.1f}, {drop.y:.1f}, steps={DRAG_STEPS}); page.mouse.up()"
     )
     if s.policy.dry_run:
-        return p.outcome(Result.READY, "dry run: nothing was dragged")
+        return p.outcome(Status.READY, "dry run: nothing was dragged")
     with p.timed("hover"):
         still = yield from hover_still(s, target, "drag", None, asked)
     if still is None:
-        raise VerbFailed(Result.UNSTABLE, "it did not stand still under the pointer")
+        raise VerbFailed(Status.UNSTABLE, "it did not stand still under the pointer")
 
     def gesture(s: Session, aimed: AcquiredTarget) -> Steps[None]:
         yield from s.worlds.ask(aimed.resolved.leaf.world, "drags")
@@ -96,9 +96,9 @@ def drag(s: Session, p: OutcomeBuilder, source: Query, goal: Query) -> Steps[Out
     message = drop.refused or _missing(report)
     if not message and not _native(report) and not (effects.requests or effects.navigated):
         message = yield from _nothing_came(s, still)
-    status = Result.MISSED if message else Result.DELIVERED
+    status = Status.MISSED if message else Status.DELIVERED
     onto = OutcomeBuilder("locate", describe_query(goal)).outcome(
-        Result.FOUND, point=(drop.x, drop.y), points=((drop.x, drop.y),)
+        Status.FOUND, point=(drop.x, drop.y), points=((drop.x, drop.y),)
     )
     return p.outcome(status, message, delivered=not message, effects=effects, parts=(onto,))
 
@@ -141,9 +141,9 @@ def _both(
     while True:
         target = yield from acquire_target(s, p, source, verb="drag")
         yield from with_locator(s, p, target)
-        frame, x, y = yield from _goal(s, p, target, goal)
+        screenshot, x, y = yield from _goal(s, p, target, goal)
         there = yield from hit_at(s, x, y)
-        true = isinstance(goal, Point) or (yield from still_true(s, p, frame, x, y, there))
+        true = isinstance(goal, Point) or (yield from still_true(s, p, screenshot, x, y, there))
         if true and not there.hit.nothing:
             yield from s.worlds.ask(
                 there.resolved.leaf.world, "aimGoal", there.resolved.leaf.x, there.resolved.leaf.y
@@ -152,24 +152,24 @@ def _both(
             if again.hit.raw.get("meaning") == target.hit.raw["meaning"]:
                 return with_hit(target, again), _Drop(there, x, y)
         if there.hit.nothing and true:
-            raise VerbFailed(Result.NO_ACTIONABLE, "there is nothing at the goal")
+            raise VerbFailed(Status.NO_ACTIONABLE, "there is nothing at the goal")
         if p.attempts >= s.options.attempts:
-            raise VerbFailed(Result.UNSTABLE, "the page kept changing while the model was looking")
+            raise VerbFailed(Status.UNSTABLE, "the page kept changing while the model was looking")
         yield from wait_until_still(s, s.options.stable_s)
 
 
 def _goal(
     s: Session, p: OutcomeBuilder, target: AcquiredTarget, goal: Query
-) -> Steps[tuple[Frame, float, float]]:
-    frame: Frame = target.frame
+) -> Steps[tuple[Screenshot, float, float]]:
+    screenshot: Screenshot = target.screenshot
     if isinstance(goal, Point):
-        return frame, *frame.to_css(goal.x, goal.y)
+        return screenshot, *screenshot.to_css(goal.x, goal.y)
     if target.zoomed:
-        frame = yield from take_screenshot(s)
-    points = css_points(s, frame, (yield from ask_model(s, p, frame, goal)))
+        screenshot = yield from take_screenshot(s)
+    points = css_points(s, screenshot, (yield from ask_model(s, p, screenshot, goal)))
     if len(points) > 1:
-        raise VerbFailed(Result.AMBIGUOUS, f"{len(points)} places match {goal!r}: say which")
-    return frame, points[0][0], points[0][1]
+        raise VerbFailed(Status.AMBIGUOUS, f"{len(points)} places match {goal!r}: say which")
+    return screenshot, points[0][0], points[0][1]
 
 
 def _find_goal(s: Session, aimed: AcquiredTarget, drop: _Drop) -> Steps[None]:

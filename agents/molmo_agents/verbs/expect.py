@@ -10,7 +10,7 @@ from molmo_agents.browser.documents import WorldLost
 from molmo_agents.defaults import EXPECT_TIMEOUT_S
 from molmo_agents.drivers.steps import Steps, pause
 from molmo_agents.errors import PageGone
-from molmo_agents.outcome import Outcome, Result
+from molmo_agents.outcome import Outcome, Status
 from molmo_agents.progress import OutcomeBuilder, VerbFailed
 from molmo_agents.session import Session
 from molmo_agents.target.asking import ask_model, css_points
@@ -40,7 +40,7 @@ def expected(
     s: Session, p: OutcomeBuilder, outcome: Outcome, expect: Expect | None
 ) -> Steps[Outcome]:
     """Fill in `expectation`: wait until what the caller expects holds, or its time is up."""
-    if expect is None or outcome.status is not Result.DELIVERED:
+    if expect is None or outcome.status is not Status.DELIVERED:
         return outcome
     end = time.monotonic() + expect.timeout_s
     while True:
@@ -59,8 +59,8 @@ def _holds(s: Session, p: OutcomeBuilder, expect: Expect) -> Steps[bool]:
         if expect.text and not (yield from _shown(s, expect.text)):
             return False
         if expect.exists:
-            frame = yield from take_screenshot(s)
-            css_points(s, frame, (yield from ask_model(s, p, frame, expect.exists)))
+            screenshot = yield from take_screenshot(s)
+            css_points(s, screenshot, (yield from ask_model(s, p, screenshot, expect.exists)))
     except (VerbFailed, PageGone):
         return False
     return True

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from molmo_agents.browser.documents import WorldLost
 from molmo_agents.defaults import SECOND_READING_S
 from molmo_agents.drivers.steps import Steps, pause
-from molmo_agents.outcome import Outcome, Result
+from molmo_agents.outcome import Outcome, Status
 from molmo_agents.playwright_types import Json
 from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed
 from molmo_agents.session import Session
@@ -24,7 +24,7 @@ def select(s: Session, p: OutcomeBuilder, query: Query, options: Sequence[str]) 
     target = yield from field_at(s, p, query, "select", None)
     yield from confirm_risk(s, p, target, "select", ", ".join(options), tuple(options))
     if s.policy.dry_run:
-        return p.outcome(Result.READY, "dry run: nothing was chosen")
+        return p.outcome(Status.READY, "dry run: nothing was chosen")
     if target.hit.raw["control_tag"] != "select":
         return (yield from _select_by_pressing(s, p, target, query, options))
     p.fields["playwright"] = p.place.select(options)
@@ -41,31 +41,31 @@ def select(s: Session, p: OutcomeBuilder, query: Query, options: Sequence[str]) 
         return refused
     if "missing" in answer:
         raise VerbFailed(
-            Result.ABSENT,
+            Status.ABSENT,
             f"no option {answer['missing']!r}: there are {answer['options']}",
             effects=effects,
         )
     if "disabled" in answer:
         raise VerbFailed(
-            Result.DISABLED, f"the option {answer['disabled']!r} is disabled", effects=effects
+            Status.DISABLED, f"the option {answer['disabled']!r} is disabled", effects=effects
         )
     if "several" in answer:
         raise VerbFailed(
-            Result.AMBIGUOUS,
+            Status.AMBIGUOUS,
             f"several options are called {answer['several']!r}: name one by its value",
             effects=effects,
         )
     if "single" in answer:
         raise VerbFailed(
-            Result.ERROR, "the list takes one option, several were given", effects=effects
+            Status.ERROR, "the list takes one option, several were given", effects=effects
         )
     kept = effects.navigated or (
         answer.get("held") and (yield from _still_chosen(s, target, answer))
     )
     if not kept:
-        return p.outcome(Result.MISSED, "the list did not keep the option", effects=effects)
+        return p.outcome(Status.MISSED, "the list did not keep the option", effects=effects)
     message = "" if answer.get("changed") else "it was chosen already"
-    return p.outcome(Result.DELIVERED, message, delivered=True, effects=effects)
+    return p.outcome(Status.DELIVERED, message, delivered=True, effects=effects)
 
 
 def _still_chosen(s: Session, target: AcquiredTarget, answer: Json) -> Steps[bool]:
@@ -112,17 +112,17 @@ def check(s: Session, p: OutcomeBuilder, query: Query, on: bool) -> Steps[Outcom
     target = yield from field_at(s, p, query, "check", None)
     raw = target.hit.raw
     if raw["role"] not in CHECK_ROLES and raw["input_type"] not in CHECK_ROLES:
-        raise VerbFailed(Result.NO_ACTIONABLE, f"<{raw['tag']}> {raw['name']!r} cannot be checked")
+        raise VerbFailed(Status.NO_ACTIONABLE, f"<{raw['tag']}> {raw['name']!r} cannot be checked")
     if raw["checked"] is on:
-        return p.outcome(Result.DELIVERED, "it was so already", delivered=True)
+        return p.outcome(Status.DELIVERED, "it was so already", delivered=True)
     if not on and "radio" in (raw["input_type"], raw["role"]):
         raise VerbFailed(
-            Result.NO_ACTIONABLE, "a radio button is switched off by choosing another one"
+            Status.NO_ACTIONABLE, "a radio button is switched off by choosing another one"
         )
     p.attempts = 0
     outcome = yield from press(s, p, query, ClickOptions(verb="check"))
     line = p.place.check(on)
-    if outcome.status is not Result.DELIVERED or outcome.effects.navigated:
+    if outcome.status is not Status.DELIVERED or outcome.effects.navigated:
         return outcome.with_(playwright=line)
     for _ in range(20):
         # The element itself is asked, wherever it is by now: another one may have taken its place.
@@ -136,7 +136,7 @@ def check(s: Session, p: OutcomeBuilder, query: Query, on: bool) -> Steps[Outcom
     message = "it was pressed but did not stay as it should be"
     if known is None:
         message = "it was pressed, but the page redrew itself and does not say whether it is on"
-    return outcome.with_(status=Result.MISSED, message=message, playwright=line)
+    return outcome.with_(status=Status.MISSED, message=message, playwright=line)
 
 
 def _kept_state(s: Session, target: AcquiredTarget) -> Steps[bool | None]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from molmo_agents.browser.documents import IsolatedWorld
 from molmo_agents.defaults import KEY_SETTLES_S
 from molmo_agents.drivers.steps import Steps, call, pause
-from molmo_agents.outcome import Effects, Outcome, Result
+from molmo_agents.outcome import Effects, Outcome, Status
 from molmo_agents.progress import OutcomeBuilder, VerbFailed
-from molmo_agents.screen import Box, Frame
+from molmo_agents.screen import Box, Screenshot
 from molmo_agents.session import Session
 from molmo_agents.target.click import Guard, dispatch_guarded
 from molmo_agents.target.confirmation import check_address, confirm_risk
@@ -59,7 +59,7 @@ def press_key(s: Session, p: OutcomeBuilder, key: str) -> Steps[Outcome]:
         focused = yield from _focused(s)
         if focused is None:
             raise VerbFailed(
-                Result.NO_ACTIONABLE, f"{key} presses what has the focus: nothing has it"
+                Status.NO_ACTIONABLE, f"{key} presses what has the focus: nothing has it"
             )
         check_address(s, focused)
         text = focused.hit.raw["editable"] or focused.hit.raw["control_tag"] in (
@@ -69,7 +69,7 @@ def press_key(s: Session, p: OutcomeBuilder, key: str) -> Steps[Outcome]:
         p.fields.update(point=(focused.x, focused.y), target=focused.hit.target())
         yield from confirm_risk(s, p, focused, "submit" if text and key != "Space" else "click")
     if s.policy.dry_run:
-        return p.outcome(Result.READY, "dry run: no key was pressed")
+        return p.outcome(Status.READY, "dry run: no key was pressed")
 
     def gesture(s: Session, _: AcquiredTarget) -> Steps[None]:
         yield from call(s.page.keyboard, "press", key)
@@ -83,8 +83,8 @@ def press_key(s: Session, p: OutcomeBuilder, key: str) -> Steps[Outcome]:
     if s.watch.record.blocked_pages:
         refused = s.watch.record.blocked_pages[0][:200]
         message = f"it led to {refused}, which the policy does not allow"
-        return p.outcome(Result.BLOCKED_ORIGIN, message, delivered=done, effects=effects)
-    status = Result.DELIVERED if done else Result.MISSED
+        return p.outcome(Status.BLOCKED_ORIGIN, message, delivered=done, effects=effects)
+    status = Status.DELIVERED if done else Status.MISSED
     message = "" if done else "what has the focus did not get the key"
     return p.outcome(status, message, delivered=done, effects=effects)
 
@@ -108,7 +108,7 @@ def _unaimed(s: Session, key: str) -> Steps[Effects]:
 
 def _focused(s: Session) -> Steps[AcquiredTarget | None]:
     """Aim at what has the focus, in whatever frame; None where nothing has it, or it cannot be seen."""
-    frame = yield from take_screenshot(s)
+    screenshot = yield from take_screenshot(s)
     world: IsolatedWorld | None = yield from s.worlds.main()
     left, top, sx, sy = 0.0, 0.0, 1.0, 1.0
     while world is not None:
@@ -118,7 +118,7 @@ def _focused(s: Session) -> Steps[AcquiredTarget | None]:
         if not place["frame"]:
             x = left + (place["x"] + place["width"] / 2) * sx
             y = top + (place["y"] + place["height"] / 2) * sy
-            return (yield from _aimed(s, world, x, y, frame))
+            return (yield from _aimed(s, world, x, y, screenshot))
         left, top = left + place["left"] * sx, top + place["top"] * sy
         sx, sy = sx * place["sx"], sy * place["sy"]
         world = yield from s.worlds.child(world, "molmo.focused")
@@ -126,13 +126,13 @@ def _focused(s: Session) -> Steps[AcquiredTarget | None]:
 
 
 def _aimed(
-    s: Session, world: IsolatedWorld, x: float, y: float, frame: Frame
+    s: Session, world: IsolatedWorld, x: float, y: float, screenshot: Screenshot
 ) -> Steps[AcquiredTarget | None]:
     """Aim at (x, y), CSS px of the viewport, if the element with the focus lies there."""
-    if not Box(0, 0, *frame.viewport).contains(x, y):
+    if not Box(0, 0, *screenshot.viewport).contains(x, y):
         return None
     found: Found = yield from hit_at(s, x, y)
     if found.hit.nothing:
         return None
     same = yield from s.worlds.run(world, SAME)
-    return AcquiredTarget(frame, x, y, found.hit, found.resolved) if same else None
+    return AcquiredTarget(screenshot, x, y, found.hit, found.resolved) if same else None

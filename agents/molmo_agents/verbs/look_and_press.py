@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from molmo_agents.drivers.steps import Steps, pause
 from molmo_agents.errors import PageGone
-from molmo_agents.outcome import Outcome, Result
+from molmo_agents.outcome import Outcome, Status
 from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed, describe_query
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
@@ -57,12 +57,12 @@ def _guarded_run(
     except UsageError:
         raise
     except PageGone as gone:
-        return p.outcome(Result.ERROR, _why(s, gone))
+        return p.outcome(Status.ERROR, _why(s, gone))
     except Exception as error:
         # Playwright's errors are about the page; anything else is a mistake of ours and must be seen.
         if not type(error).__module__.startswith("playwright"):
             raise
-        return p.outcome(Result.ERROR, _why(s, error))
+        return p.outcome(Status.ERROR, _why(s, error))
 
 
 def _why(s: Session, error: Exception) -> str:
@@ -74,10 +74,10 @@ def _why(s: Session, error: Exception) -> str:
 
 
 def look_verb(s: Session, p: OutcomeBuilder, region: Box | None, scale: float) -> Steps[Outcome]:
-    """Take a screenshot; it is in `outcome.frame`."""
+    """Take a screenshot; it is in `outcome.screenshot`."""
     with p.timed("look"):
-        frame = yield from take_screenshot(s, region, scale)
-    return p.outcome(Result.FOUND, frame=frame)
+        screenshot = yield from take_screenshot(s, region, scale)
+    return p.outcome(Status.FOUND, screenshot=screenshot)
 
 
 def locate(
@@ -87,13 +87,13 @@ def locate(
     if not many:
         target = yield from acquire_target(s, p, query, verb="locate", region=region)
         yield from with_locator(s, p, target)
-        return p.outcome(Result.FOUND, points=((target.x, target.y),))
+        return p.outcome(Status.FOUND, points=((target.x, target.y),))
     with p.timed("look"):
-        frame = yield from take_screenshot(s, region)
-    p.fields["frame"] = frame
-    pointing = yield from ask_model(s, p, frame, describe_query(query))
-    points = css_points(s, frame, pointing, sure=False)
-    return p.outcome(Result.FOUND, points=tuple((x, y) for x, y, _ in points), count=len(points))
+        screenshot = yield from take_screenshot(s, region)
+    p.fields["screenshot"] = screenshot
+    pointing = yield from ask_model(s, p, screenshot, describe_query(query))
+    points = css_points(s, screenshot, pointing, sure=False)
+    return p.outcome(Status.FOUND, points=tuple((x, y) for x, y, _ in points), count=len(points))
 
 
 def click(
@@ -119,9 +119,11 @@ def click_all(
     places count instead, whatever is drawn there by then.
     """
     with p.timed("look"):
-        frame = yield from take_screenshot(s, how.region)
-    p.fields["frame"] = frame
-    points = css_points(s, frame, (yield from ask_model(s, p, frame, describe_query(query))))
+        screenshot = yield from take_screenshot(s, how.region)
+    p.fields["screenshot"] = screenshot
+    points = css_points(
+        s, screenshot, (yield from ask_model(s, p, screenshot, describe_query(query)))
+    )
     main = yield from s.worlds.main()
     yield from s.worlds.ask(main, "holdNone")
     for x, y, _ in points:
@@ -136,10 +138,10 @@ def click_all(
                 raise VerbFailed(*forbidden)
             if fixed:
                 x, y, _ = points[index]
-                place = Point(x=x / frame.viewport[0], y=y / frame.viewport[1])
+                place = Point(x=x / screenshot.viewport[0], y=y / screenshot.viewport[1])
                 done = yield from press(s, part, place, replace(how, region=None))
             else:
-                done = yield from _click_held(s, part, index, frame.viewport, how)
+                done = yield from _click_held(s, part, index, screenshot.viewport, how)
         except VerbFailed as halt:
             done = part.outcome(halt.status, halt.message, **halt.fields)
         parts.append(done)
@@ -166,10 +168,10 @@ def _click_held(
     main = yield from s.worlds.main()
     place = yield from s.worlds.ask(main, "heldAt", index)
     if place is None:
-        raise VerbFailed(Result.ABSENT, "the element is no longer in the page")
+        raise VerbFailed(Status.ABSENT, "the element is no longer in the page")
     x, y = place["x"] / viewport[0], place["y"] / viewport[1]
     if not (0 <= x < 1 and 0 <= y < 1):
-        raise VerbFailed(Result.ABSENT, "the element has left the viewport")
+        raise VerbFailed(Status.ABSENT, "the element has left the viewport")
     return (yield from press(s, part, Point(x=x, y=y), replace(how, region=None, held=index)))
 
 
@@ -180,35 +182,37 @@ def hover(s: Session, p: OutcomeBuilder, query: Query, how: ClickOptions) -> Ste
         yield from with_locator(s, p, target)
         p.fields["playwright"] = p.place.hover()
         if s.policy.dry_run:
-            return p.outcome(Result.READY, "dry run: the pointer was not moved")
+            return p.outcome(Status.READY, "dry run: the pointer was not moved")
         s.actions += 1
         with p.timed("hover"):
             still = yield from hover_still(s, target, "hover", how.expect_name)
         if still is not None:
-            return p.outcome(Result.DELIVERED, delivered=True)
+            return p.outcome(Status.DELIVERED, delivered=True)
         if p.attempts >= s.options.attempts:
-            raise VerbFailed(Result.UNSTABLE, "the element did not stand still under the pointer")
+            raise VerbFailed(Status.UNSTABLE, "the element did not stand still under the pointer")
 
 
 def exists(s: Session, p: OutcomeBuilder, query: Query) -> Steps[Outcome]:
     """Say whether the model finds it in the viewport."""
     with p.timed("look"):
-        frame = yield from take_screenshot(s)
-    p.fields["frame"] = frame
-    points = css_points(s, frame, (yield from ask_model(s, p, frame, describe_query(query))))
-    return p.outcome(Result.FOUND, points=tuple((x, y) for x, y, _ in points))
+        screenshot = yield from take_screenshot(s)
+    p.fields["screenshot"] = screenshot
+    points = css_points(
+        s, screenshot, (yield from ask_model(s, p, screenshot, describe_query(query)))
+    )
+    return p.outcome(Status.FOUND, points=tuple((x, y) for x, y, _ in points))
 
 
 def count(s: Session, p: OutcomeBuilder, query: Query, region: Box | None) -> Steps[Outcome]:
     """Count by pointing; nothing there is a count of 0, not a failure."""
     with p.timed("look"):
-        frame = yield from take_screenshot(s, region)
-    p.fields["frame"] = frame
-    pointing = yield from ask_model(s, p, frame, describe_query(query), kind="count")
+        screenshot = yield from take_screenshot(s, region)
+    p.fields["screenshot"] = screenshot
+    pointing = yield from ask_model(s, p, screenshot, describe_query(query), kind="count")
     if not pointing.points:
-        return p.outcome(Result.FOUND, count=0)
-    points = css_points(s, frame, pointing, sure=False)
-    return p.outcome(Result.FOUND, points=tuple((x, y) for x, y, _ in points), count=len(points))
+        return p.outcome(Status.FOUND, count=0)
+    points = css_points(s, screenshot, pointing, sure=False)
+    return p.outcome(Status.FOUND, points=tuple((x, y) for x, y, _ in points), count=len(points))
 
 
 def wait_for(s: Session, p: OutcomeBuilder, query: Query, timeout_s: float) -> Steps[Outcome]:
@@ -216,22 +220,22 @@ def wait_for(s: Session, p: OutcomeBuilder, query: Query, timeout_s: float) -> S
     end = time.monotonic() + timeout_s
     asked = None
     while True:
-        frame = yield from take_screenshot(s)
-        p.fields["frame"] = frame
-        if asked is None or asked.image != frame.image:
-            asked = frame
+        screenshot = yield from take_screenshot(s)
+        p.fields["screenshot"] = screenshot
+        if asked is None or asked.image != screenshot.image:
+            asked = screenshot
             p.attempts += 1
             try:
                 points = css_points(
-                    s, frame, (yield from ask_model(s, p, frame, describe_query(query)))
+                    s, screenshot, (yield from ask_model(s, p, screenshot, describe_query(query)))
                 )
-                return p.outcome(Result.FOUND, points=tuple((x, y) for x, y, _ in points))
+                return p.outcome(Status.FOUND, points=tuple((x, y) for x, y, _ in points))
             except VerbFailed as halt:
-                if halt.status not in (Result.ABSENT, Result.UNSURE):
+                if halt.status not in (Status.ABSENT, Status.UNSURE):
                     raise
         left = end - time.monotonic()
         if left <= 0:
-            raise VerbFailed(Result.ABSENT, f"not seen within {timeout_s:g} s")
+            raise VerbFailed(Status.ABSENT, f"not seen within {timeout_s:g} s")
         forbidden = s.forbids(p.verb)
         if forbidden is not None:
             raise VerbFailed(*forbidden)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from molmo_agents.browser.page_events import EventRecord
 from molmo_agents.drivers.steps import Steps, call
-from molmo_agents.outcome import Effects, Outcome, Result
+from molmo_agents.outcome import Effects, Outcome, Status
 from molmo_agents.progress import OutcomeBuilder, VerbFailed
 from molmo_agents.session import Session
 
@@ -15,11 +15,11 @@ def goto(s: Session, p: OutcomeBuilder, url: str, timeout_s: float) -> Steps[Out
         allowed = ", ".join(map(str, s.rules.pages)) or "no origins"
         hint = "" if "://" in url else "; an address begins with http:// or https://"
         raise VerbFailed(
-            Result.BLOCKED_ORIGIN,
+            Status.BLOCKED_ORIGIN,
             f"the policy does not allow {url[:200]}: allowed are {allowed}{hint}",
         )
     if s.policy.dry_run and s.page.url not in ("", "about:blank"):
-        return p.outcome(Result.READY, "dry run: the address was not opened")
+        return p.outcome(Status.READY, "dry run: the address was not opened")
     s.actions += 1
     record = s.watch.begin()
     limits = {"timeout": timeout_s * 1000, "timeout_s": timeout_s + 2}
@@ -28,7 +28,7 @@ def goto(s: Session, p: OutcomeBuilder, url: str, timeout_s: float) -> Steps[Out
     except Exception as error:
         if not record.blocked_pages:
             raise VerbFailed(
-                Result.ERROR, f"{url[:200]} did not open: {_why(record, error)}"
+                Status.ERROR, f"{url[:200]} did not open: {_why(record, error)}"
             ) from error
     return (yield from _arrived(s, p, record, min(timeout_s, s.options.settle_load_s)))
 
@@ -36,7 +36,7 @@ def goto(s: Session, p: OutcomeBuilder, url: str, timeout_s: float) -> Steps[Out
 def back(s: Session, p: OutcomeBuilder, timeout_s: float) -> Steps[Outcome]:
     """Go to the page before in the tab's history, where the policy allows it."""
     if s.policy.dry_run:
-        return p.outcome(Result.READY, "dry run: the page was not left")
+        return p.outcome(Status.READY, "dry run: the page was not left")
     s.actions += 1
     record = s.watch.begin()
     before = s.page.url
@@ -46,10 +46,10 @@ def back(s: Session, p: OutcomeBuilder, timeout_s: float) -> Steps[Outcome]:
     except Exception as error:
         if not record.blocked_pages:
             raise VerbFailed(
-                Result.ERROR, f"the page before did not open: {_why(record, error)}"
+                Status.ERROR, f"the page before did not open: {_why(record, error)}"
             ) from error
     if not record.navigations and not record.blocked_pages and s.page.url == before:
-        return p.outcome(Result.MISSED, "there is no page before this one")
+        return p.outcome(Status.MISSED, "there is no page before this one")
     return (yield from _arrived(s, p, record, min(timeout_s, s.options.settle_load_s)))
 
 
@@ -71,14 +71,14 @@ def _arrived(s: Session, p: OutcomeBuilder, record: EventRecord, wait_s: float) 
                 break
     if record.blocked_pages:
         raise VerbFailed(
-            Result.BLOCKED_ORIGIN,
+            Status.BLOCKED_ORIGIN,
             f"it led to {record.blocked_pages[0][:200]}, which the policy does not allow",
         )
     message = "" if settled else "the page is open; something on it is still loading"
     effects = Effects(
         navigated=True, url=s.page.url, dialogs=tuple(record.dialogs), settled=settled
     )
-    return p.outcome(Result.DELIVERED, message, delivered=True, effects=effects)
+    return p.outcome(Status.DELIVERED, message, delivered=True, effects=effects)
 
 
 def _why(record: EventRecord, error: Exception) -> str:

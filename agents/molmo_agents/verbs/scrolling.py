@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from molmo_agents.defaults import LIST_GROWS_TIMEOUT_S
 from molmo_agents.drivers.steps import Steps, pause
-from molmo_agents.outcome import Outcome, Result
+from molmo_agents.outcome import Outcome, Status
 from molmo_agents.playwright_types import Json
 from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed, describe_query
 from molmo_agents.session import Session
@@ -51,7 +51,7 @@ def scroll_to(
             if forbidden is not None:
                 raise VerbFailed(*forbidden)
             if screens >= max_screens:
-                raise VerbFailed(Result.ABSENT, f"not found within {max_screens} screens")
+                raise VerbFailed(Status.ABSENT, f"not found within {max_screens} screens")
             moved = yield from _wheel(s, way)
             if not moved:
                 break
@@ -59,24 +59,24 @@ def scroll_to(
             found = yield from _seen(s, p, query, moved=True)
             if found is not None:
                 return found
-    raise VerbFailed(Result.ABSENT, "not found from one end to the other of anything that scrolls")
+    raise VerbFailed(Status.ABSENT, "not found from one end to the other of anything that scrolls")
 
 
 def _seen(s: Session, p: OutcomeBuilder, query: Query, moved: bool) -> Steps[Outcome | None]:
     """Look and ask once; None where it is not in view."""
     with p.timed("look"):
-        frame = yield from take_screenshot(s)
-    p.fields["frame"] = frame
+        screenshot = yield from take_screenshot(s)
+    p.fields["screenshot"] = screenshot
     p.attempts += 1
-    pointing = yield from ask_model(s, p, frame, describe_query(query))
+    pointing = yield from ask_model(s, p, screenshot, describe_query(query))
     try:
-        points = css_points(s, frame, pointing)
+        points = css_points(s, screenshot, pointing)
     except VerbFailed as halt:
-        if halt.status not in (Result.ABSENT, Result.UNSURE):
+        if halt.status not in (Status.ABSENT, Status.UNSURE):
             raise
         return None
     return p.outcome(
-        Result.FOUND,
+        Status.FOUND,
         delivered=moved,
         points=tuple((x, y) for x, y, _ in points),
         point=points[0][:2],

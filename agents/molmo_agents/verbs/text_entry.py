@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from molmo_agents.defaults import SECOND_READING_S, TYPING_TIMEOUT_S
 from molmo_agents.drivers.steps import Steps, call, pause
-from molmo_agents.outcome import Effects, Outcome, Result
+from molmo_agents.outcome import Effects, Outcome, Status
 from molmo_agents.playwright_types import Json
 from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed
 from molmo_agents.risk import risks_of
@@ -65,18 +65,18 @@ def type_text(s: Session, p: OutcomeBuilder, query: Query, what: Typing) -> Step
         or (raw["control_tag"] in ("input", "textarea") and kind in TEXT_TYPES)
     ):
         raise VerbFailed(
-            Result.NO_ACTIONABLE, f"<{raw['tag']}> {raw['name']!r} is not a text field"
+            Status.NO_ACTIONABLE, f"<{raw['tag']}> {raw['name']!r} is not a text field"
         )
     if raw["read_only"]:
-        raise VerbFailed(Result.DISABLED, f"the field {raw['name']!r} is read-only")
+        raise VerbFailed(Status.DISABLED, f"the field {raw['name']!r} is read-only")
     if "\n" in what.text and raw["control_tag"] == "input":
         raise VerbFailed(
-            Result.ERROR,
+            Status.ERROR,
             "the text has a line break but the field one line: use submit=True to press Enter",
         )
     if what.secret and not s.rules.secret(raw["url"], s.policy.secrets[what.secret]):
         raise VerbFailed(
-            Result.BLOCKED_ORIGIN,
+            Status.BLOCKED_ORIGIN,
             f"the secret {what.secret!r} may not be typed at {raw['url'][:200]}",
         )
     if what.secret or kind == "password":
@@ -88,7 +88,7 @@ def type_text(s: Session, p: OutcomeBuilder, query: Query, what: Typing) -> Step
         p.place.value(shown) if is_value else p.place.type(shown, what.clear, what.submit)
     )
     if s.policy.dry_run:
-        return p.outcome(Result.READY, "dry run: nothing was typed")
+        return p.outcome(Status.READY, "dry run: nothing was typed")
     if is_value:
         return (yield from _set_value(s, p, target, what))
     target = yield from _focus(s, p, target, what.expect_name, asked)
@@ -115,7 +115,7 @@ def _focus(
     with p.timed("hover"):
         still = yield from hover_still(s, target, "type", expect_name, agreed)
     if still is None:
-        raise VerbFailed(Result.UNSTABLE, "the field did not stand still under the pointer")
+        raise VerbFailed(Status.UNSTABLE, "the field did not stand still under the pointer")
 
     def gesture(s: Session, aimed: AcquiredTarget) -> Steps[None]:
         yield from mouse(s, "mousePressed", aimed.x, aimed.y, "left", 1)
@@ -130,7 +130,7 @@ def _focus(
         now = yield from s.worlds.ask(still.resolved.leaf.world, "readField")
     if now is None or not now["focused"]:
         raise VerbFailed(
-            Result.MISSED, "the field did not take the focus: nothing was typed", effects=effects
+            Status.MISSED, "the field did not take the focus: nothing was typed", effects=effects
         )
     return still
 
@@ -259,14 +259,14 @@ def _judge(
         if not stopped and not hidden:
             why += f": it holds {done.held[:80]!r}"
         why += "; Enter was not pressed" if what.submit else ""
-        return p.outcome(Result.MISSED, why, effects=effects)
+        return p.outcome(Status.MISSED, why, effects=effects)
     if what.submit:
         if report.lost or effects.navigated or "keydown" in report.log:
-            return p.outcome(Result.DELIVERED, delivered=True, effects=effects)
-        return p.outcome(Result.MISSED, "the Enter key did not reach the field", effects=effects)
+            return p.outcome(Status.DELIVERED, delivered=True, effects=effects)
+        return p.outcome(Status.MISSED, "the Enter key did not reach the field", effects=effects)
     meant = what.text if what.clear else done.before + what.text
     message = "" if done.held == meant else "the page writes it its own way"
-    return p.outcome(Result.DELIVERED, message, delivered=True, effects=effects)
+    return p.outcome(Status.DELIVERED, message, delivered=True, effects=effects)
 
 
 def _set_value(
@@ -286,11 +286,11 @@ def _set_value(
         world = target.resolved.leaf.world
         held["value"] = (yield from s.worlds.ask(world, "readField"))["held"]
     if not held.get("refused", True) and (held["value"] == held["wanted"] or effects.navigated):
-        return p.outcome(Result.DELIVERED, delivered=True, effects=effects)
+        return p.outcome(Status.DELIVERED, delivered=True, effects=effects)
     kind = target.hit.raw["input_type"]
     instead = f" (it would hold {held['instead']!r})" if held.get("instead") else ""
     return p.outcome(
-        Result.MISSED,
+        Status.MISSED,
         f"a field of type {kind} does not take {what.shown!r}{instead}",
         effects=effects,
     )

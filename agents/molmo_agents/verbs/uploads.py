@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from molmo_agents.drivers.steps import Steps, call, pause
-from molmo_agents.outcome import Outcome, Result
+from molmo_agents.outcome import Outcome, Status
 from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed
 from molmo_agents.session import Session
 from molmo_agents.target.click import Guard, dispatch_guarded, led_away
@@ -27,7 +27,7 @@ def upload(s: Session, p: OutcomeBuilder, query: Query, files: Sequence[str]) ->
     names = [path.replace("\\", "/").rsplit("/", 1)[-1] for path in files]
     asked = yield from confirm_risk(s, p, target, "upload", ", ".join(names))
     if s.policy.dry_run:
-        return p.outcome(Result.READY, "dry run: nothing was uploaded")
+        return p.outcome(Status.READY, "dry run: nothing was uploaded")
     raw = target.hit.raw
     p.fields["playwright"] = p.place.upload(names)
     if not target.hit.actionable:
@@ -35,7 +35,7 @@ def upload(s: Session, p: OutcomeBuilder, query: Query, files: Sequence[str]) ->
     if raw["control_tag"] != "input" or raw["input_type"] != "file":
         return (yield from _upload_by_window(s, p, target, files, asked))
     if len(files) > 1 and not raw["multiple"]:
-        raise VerbFailed(Result.ERROR, f"the field takes one file, {len(files)} were given")
+        raise VerbFailed(Status.ERROR, f"the field takes one file, {len(files)} were given")
 
     def gesture(s: Session, aimed: AcquiredTarget) -> Steps[None]:
         world = aimed.resolved.leaf.world
@@ -49,14 +49,14 @@ def upload(s: Session, p: OutcomeBuilder, query: Query, files: Sequence[str]) ->
     if refused is not None:
         return refused
     if effects.navigated:
-        return p.outcome(Result.DELIVERED, delivered=True, effects=effects)
+        return p.outcome(Status.DELIVERED, delivered=True, effects=effects)
     held = yield from s.worlds.run(
         target.resolved.leaf.world, "() => [...molmo.field().files].map((f) => f.name)"
     )
     if held != names and held:
-        return p.outcome(Result.MISSED, f"the field holds {held}", effects=effects)
+        return p.outcome(Status.MISSED, f"the field holds {held}", effects=effects)
     message = "" if held else "the page emptied the field: it took the files over, or refused them"
-    return p.outcome(Result.DELIVERED, message, delivered=True, effects=effects)
+    return p.outcome(Status.DELIVERED, message, delivered=True, effects=effects)
 
 
 def _upload_by_window(
@@ -69,7 +69,7 @@ def _upload_by_window(
     with p.timed("hover"):
         still = yield from hover_still(s, target, "upload", None, asked)
     if still is None:
-        raise VerbFailed(Result.UNSTABLE, "the element did not stand still under the pointer")
+        raise VerbFailed(Status.UNSTABLE, "the element did not stand still under the pointer")
     s.watch.expect_chooser(True)
 
     def gesture(s: Session, aimed: AcquiredTarget) -> Steps[None]:
@@ -93,12 +93,12 @@ def _upload_by_window(
         return (yield from _drop(s, p, still, files, asked))
     if not s.watch.record.choosers:
         return p.outcome(
-            Result.NO_ACTIONABLE,
+            Status.NO_ACTIONABLE,
             "pressing it opened no file window",
             effects=effects,
             delivered=True,
         )
-    return p.outcome(Result.DELIVERED, delivered=True, effects=effects)
+    return p.outcome(Status.DELIVERED, delivered=True, effects=effects)
 
 
 def _chooser_line(p: OutcomeBuilder, files: Sequence[str]) -> str:
@@ -120,7 +120,7 @@ def _drop(
     with p.timed("hover"):
         still = yield from hover_still(s, target, "upload", None, asked)
     if still is None:
-        raise VerbFailed(Result.UNSTABLE, "the element did not stand still under the pointer")
+        raise VerbFailed(Status.UNSTABLE, "the element did not stand still under the pointer")
     world = still.resolved.leaf.world
     yield from s.worlds.ask(world, "watchZone")
     taken = False
@@ -134,7 +134,7 @@ def _drop(
             yield from _dragged_in(s, "dragCancel", still, files)
     if not taken:
         tag, name = still.hit.raw["tag"], still.hit.raw["visible"][:160]
-        raise VerbFailed(Result.NO_ACTIONABLE, f"no files can be given to <{tag}> {name!r}")
+        raise VerbFailed(Status.NO_ACTIONABLE, f"no files can be given to <{tag}> {name!r}")
 
     def gesture(s: Session, aimed: AcquiredTarget) -> Steps[None]:
         yield from _dragged_in(s, "drop", aimed, files)
@@ -145,9 +145,9 @@ def _drop(
     if refused is not None:
         return refused
     if "drop" in report.log or report.lost:
-        return p.outcome(Result.DELIVERED, delivered=True, effects=effects)
+        return p.outcome(Status.DELIVERED, delivered=True, effects=effects)
     other = f": {report.other} was there instead" if report.other else ""
-    return p.outcome(Result.MISSED, f"the element did not get the files{other}", effects=effects)
+    return p.outcome(Status.MISSED, f"the element did not get the files{other}", effects=effects)
 
 
 def _dragged_in(

@@ -66,13 +66,13 @@ class DomPointer:
         self.pointer = FakePointer(self._answer)
 
     def _answer(self, image: Any, query: str) -> list[tuple[float, float]]:
-        frame = self.web.frame if self.web is not None else None
-        if frame is None:
+        screenshot = self.web.screenshot if self.web is not None else None
+        if screenshot is None:
             return []
         points: list[tuple[float, float]] = []
         for x, y in self._places(query):
             dx, dy = (self._random.uniform(-self._noise, self._noise) for _ in range(2))
-            nx, ny = frame.to_norm(x + dx, y + dy)
+            nx, ny = screenshot.to_norm(x + dx, y + dy)
             if 0 <= nx <= 1 and 0 <= ny <= 1:
                 points.append((nx, ny))
         return points
