@@ -12,11 +12,11 @@ from molmo_point.client.many import ask_many, count_tiles
 from molmo_point.closing import Closing
 from molmo_point.counting.tiled import check_tiles
 from molmo_point.defaults import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, OPENAI
-from molmo_point.each import point_each
 from molmo_point.errors import ModelNotFound, UsageError
 from molmo_point.image_view import ImageView
 from molmo_point.images import load_image
 from molmo_point.markup import PointParser
+from molmo_point.point_each import point_each
 from molmo_point.pointer import (
     ImageLike,
     PointingStream,
