@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from molmo_agents.drivers.async_driver import AsyncDriver
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.face import Face
-from molmo_agents.journal import Journal
 from molmo_agents.outcome import Outcome
-from molmo_agents.policy import Policy
-from molmo_agents.session import Options
-from molmo_point.pointer import Pointer
 
 if TYPE_CHECKING:
-    from playwright.async_api import Page
     from typing_extensions import Self
 
 
@@ -38,17 +33,8 @@ class AsyncWebPointer(Face[Awaitable[Outcome]]):
     ...     outcome = await web.click("the Sign in button")
     """
 
-    def __init__(
-        self,
-        page: Page | Any,
-        pointer: Pointer,
-        policy: Policy | None = None,
-        options: Options | None = None,
-        journal: Journal | None = None,
-    ) -> None:
-        self._driver = AsyncDriver()
-        super().__init__(page, pointer, policy, options, journal, self._driver.handler)
-        self._driver.waiting = lambda: self._session.watch.asking > 0
+    _driver: AsyncDriver
+    _make_driver = AsyncDriver
 
     def _run(self, steps: Steps[Outcome]) -> Awaitable[Outcome]:
         """Run the steps of one verb."""

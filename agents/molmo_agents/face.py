@@ -1,10 +1,10 @@
-"""What both faces have in common: the verbs, and what they say of the page, the policy and the windows."""
+"""What `WebPointer` and `AsyncWebPointer` share: the verbs, and what they say of the page, the policy and the windows."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from molmo_agents.drivers.steps import Handler
 from molmo_agents.journal import Journal
 from molmo_agents.policy import Policy
 from molmo_agents.screen import Screenshot
@@ -15,24 +15,36 @@ from molmo_point.pointer import Pointer
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from molmo_agents.drivers.async_driver import AsyncDriver
+    from molmo_agents.drivers.sync_driver import SyncDriver
+
 R = TypeVar("R")
 
 
 class Face(Verbs[R]):
     """A page, what points, and the policy between them."""
 
+    _make_driver: Callable[[], SyncDriver | AsyncDriver]
+
     def __init__(
         self,
         page: Any,
         pointer: Pointer,
-        policy: Policy | None,
-        options: Options | None,
-        journal: Journal | None,
-        handler: Handler,
+        policy: Policy | None = None,
+        options: Options | None = None,
+        journal: Journal | None = None,
     ) -> None:
+        self._driver = type(self)._make_driver()
         self._session = Session(
-            page, pointer, policy or Policy(), options or Options(), journal, handler, NAMES
+            page,
+            pointer,
+            policy or Policy(),
+            options or Options(),
+            journal,
+            self._driver.handler,
+            NAMES,
         )
+        self._driver.waiting = lambda: self._session.watch.asking > 0
 
     @property
     def page(self) -> Any:
@@ -64,7 +76,7 @@ class Face(Verbs[R]):
         Each pointer is closed by itself.
         """
         mine = self._session
-        other = type(self)(page, mine.pointer, mine.policy, mine.options, mine.journal)  # type: ignore[call-arg]
+        other = type(self)(page, mine.pointer, mine.policy, mine.options, mine.journal)
         other._session.join(mine)
         return other
 

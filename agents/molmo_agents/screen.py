@@ -39,9 +39,6 @@ class Box:
         bottom = min(self.y + self.height, other.y + other.height)
         return Box(left, top, max(0.0, right - left), max(0.0, bottom - top))
 
-    def shifted(self, dx: float, dy: float) -> Box:
-        return Box(self.x + dx, self.y + dy, self.width, self.height)
-
     def within(self, outer: Box) -> Box:
         """Move and shrink this box so that it lies in `outer`."""
         width, height = min(self.width, outer.width), min(self.height, outer.height)

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.drivers.sync_driver import SyncDriver
 from molmo_agents.face import Face
-from molmo_agents.journal import Journal
 from molmo_agents.outcome import Outcome
-from molmo_agents.policy import Policy
-from molmo_agents.session import Options
-from molmo_point.pointer import Pointer
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
     from typing_extensions import Self
 
 
@@ -39,17 +34,8 @@ class WebPointer(Face[Outcome]):
     delivered True
     """
 
-    def __init__(
-        self,
-        page: Page | Any,
-        pointer: Pointer,
-        policy: Policy | None = None,
-        options: Options | None = None,
-        journal: Journal | None = None,
-    ) -> None:
-        self._driver = SyncDriver()
-        super().__init__(page, pointer, policy, options, journal, self._driver.handler)
-        self._driver.waiting = lambda: self._session.watch.asking > 0
+    _driver: SyncDriver
+    _make_driver = SyncDriver
 
     def _run(self, steps: Steps[Outcome]) -> Outcome:
         """Run the steps of one verb."""

@@ -5,11 +5,10 @@ A run that is killed loses nothing that was answered: a line that was cut is rem
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -242,16 +241,11 @@ class Journal:
             raise
 
     def _read(self) -> None:
-        at = 0
-        with self.path.open("rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break  # the run was killed while this line was written
-                # A line that a crash of the machine damaged is asked again.
-                with contextlib.suppress(ValueError):
-                    self._places[Entry.parse(line).key] = (at, len(line))
-                at += len(line)
-        os.ftruncate(self._file, at)
+        end = 0
+        for entry, start, end in _entries(self.path):
+            if entry is not None:
+                self._places[entry.key] = (start, end - start)
+        os.ftruncate(self._file, end)
 
     def _refuse_foreign(self) -> None:
         """Never replace files of the user's.
@@ -279,14 +273,26 @@ def read_run(folder: Path) -> list[Entry]:
         raise UsageError(
             f"{folder} holds no run: expected {RUN_FILE} and {POINTS_FILE} as written by molmo-point count ... --out {folder}"
         )
-    entries: dict[Key, Entry] = {}
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            entry = Entry.parse(line)
-        except ValueError:
-            continue
-        entries[entry.key] = entry
+    entries = {entry.key: entry for entry, _, _ in _entries(path) if entry is not None}
     return list(entries.values())
+
+
+def _entries(path: Path) -> Iterator[tuple[Entry | None, int, int]]:
+    """Yield each whole line as (entry, first byte, end); the entry is None where a crash of the machine damaged the line.
+
+    A last line without its end was being written when the run was killed: it is asked again.
+    """
+    start = 0
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            end = start + len(line)
+            try:
+                yield Entry.parse(line), start, end
+            except ValueError:
+                yield None, start, end
+            start = end
 
 
 def lock_folder(folder: Path) -> int | None:

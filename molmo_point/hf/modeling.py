@@ -139,12 +139,19 @@ class MolmoForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type: 
         return self.network.embed(input_ids, features, image_input_idx)
 
     def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Images are read in the first pass; later passes find them in the cache."""
+        """Images are read, and padding is looked for on the device, in the first pass; the cache holds both for later ones."""
         inputs: dict[str, Any] = super().prepare_inputs_for_generation(*args, **kwargs)
-        cache = inputs.get(_CACHE)
-        if cache is not None and cache.get_seq_length() > 0:
+        cache, tokens = inputs.get(_CACHE), inputs.get("input_ids")
+        if cache is None:
+            return inputs
+        if cache.get_seq_length() > 0:
             for name in ("images", "image_masks", "image_input_idx"):
                 inputs.pop(name, None)
+        mask = inputs.get("attention_mask")
+        if tokens is None or tokens.shape[1] > 1:
+            cache.molmo_padded = mask is not None and not bool(mask.all())
+        if not getattr(cache, "molmo_padded", True):
+            inputs["attention_mask"] = None
         return inputs
 
     def generate_from_batch(

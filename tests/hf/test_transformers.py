@@ -84,6 +84,24 @@ def test_a_padded_batch_gives_the_tokens_of_each_alone(family: tuple[str, Any, A
     np.testing.assert_array_equal(tokens, np.stack([golden["greedy24"] for _, golden in cases]))
 
 
+@pytest.mark.parametrize("padding", [0, 3])
+def test_padding_is_looked_for_in_the_first_pass_only(
+    tiny: tuple[Any, Any], padding: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass that asks whether a mask is full waits for the device; padded rows need their mask in every pass."""
+    import molmo_point.hf.modeling as modeling
+
+    model, processor = tiny
+    masks: list[Any] = []
+    mask_of = modeling._mask
+    monkeypatch.setattr(modeling, "_mask", lambda m, *rest: masks.append(m) or mask_of(m, *rest))
+    inputs = processor(text="Point to the mug")
+    for name, value in (("input_ids", 0), ("attention_mask", 0)):
+        inputs[name] = torch.nn.functional.pad(inputs[name], (padding, 0), value=value)
+    model.generate(**inputs, max_new_tokens=4, min_new_tokens=4, do_sample=False)
+    assert [mask is None for mask in masks[1:]] == [padding == 0] * 3
+
+
 def test_saving_keeps_the_published_names_and_every_weight(
     family: tuple[str, Any, Any], tmp_path: Path
 ) -> None:

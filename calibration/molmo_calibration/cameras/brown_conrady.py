@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from molmo_calibration.arrays import BoolArray, FloatArray, frozen
-from molmo_calibration.cameras.radial import FARTHEST, first_fold, inverse_scale
+from molmo_calibration.cameras.radial import FARTHEST, first_fold, inverse_scale, polynomial
 
 __all__ = ["BrownConrady"]
 
@@ -79,7 +79,7 @@ class BrownConrady:
         r2 = x * x + y * y
         # A point outside the image of the fold has no inverse, but it may come close with
         # tangential terms: the guess is taken at the rim and Newton decides.
-        scale = _horner(self._guess, np.minimum(r2, self._guess_limit))
+        scale = polynomial(self._guess, np.minimum(r2, self._guess_limit))
         u: FloatArray = x * scale
         v: FloatArray = y * scale
         # Two steps are enough for an ordinary lens; a third is for strong tangential terms.
@@ -105,8 +105,8 @@ class BrownConrady:
     def coefficient_jacobian(self, x: FloatArray, y: FloatArray, count: int) -> FloatArray:
         """d(distorted) / d(the first `count` coefficients), (n, 2, count)."""
         r2 = x * x + y * y
-        below = _horner(self._denominator, r2)
-        radial = _horner(self._numerator, r2) / below
+        below = polynomial(self._denominator, r2)
+        radial = polynomial(self._numerator, r2) / below
         zero = np.zeros_like(x)
         powers = [r2, r2 * r2, r2 * r2 * r2]
         up = [(x * p / below, y * p / below) for p in powers]
@@ -160,7 +160,7 @@ class BrownConrady:
         r2 = x2 + y2
         radial = ((k3 * r2 + k2) * r2 + k1) * r2 + 1.0
         if self._rational:
-            radial /= _horner(self._denominator, r2)
+            radial /= polynomial(self._denominator, r2)
         xy2 = 2.0 * x * y
         xd = x * radial + p1 * xy2 + p2 * (r2 + 2.0 * x2)
         yd = y * radial + p2 * xy2 + p1 * (r2 + 2.0 * y2)
@@ -179,7 +179,7 @@ class BrownConrady:
         slope = (3.0 * k3 * r2 + 2.0 * k2) * r2 + k1
         if self._rational:
             _, k4, k5, k6 = self._denominator
-            below = _horner(self._denominator, r2)
+            below = polynomial(self._denominator, r2)
             radial /= below
             slope = (slope - radial * ((3.0 * k6 * r2 + 2.0 * k5) * r2 + k4)) / below
         slope2 = 2.0 * slope
@@ -231,15 +231,6 @@ class BrownConrady:
         lost = ~self.valid(some_u, some_v)
         some_u[lost] = some_v[lost] = np.nan
         u[which], v[which] = some_u, some_v
-
-
-def _horner(rising: FloatArray, x: FloatArray) -> FloatArray:
-    """Polynomial with coefficients from the constant upwards, at x."""
-    total = np.full_like(x, rising[-1])
-    for coefficient in rising[-2::-1]:
-        total *= x
-        total += coefficient
-    return total
 
 
 def _tilt_matrix(tau_x: float, tau_y: float) -> FloatArray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from molmo_calibration.arrays import BoolArray, FloatArray, frozen
-from molmo_calibration.cameras.radial import first_fold, inverse_scale
+from molmo_calibration.cameras.radial import first_fold, inverse_scale, polynomial
 
 __all__ = ["KannalaBrandt"]
 
@@ -38,13 +38,15 @@ class KannalaBrandt:
         one = np.array([1.0])
         self.limit = min(first_fold(self._profile, one, farthest=np.pi), float(np.pi))
         self._guess, self._guess_limit = inverse_scale(self._profile, one, self.limit)
-        self._radius_limit = self.limit * float(_even(self._profile, np.array([self.limit**2]))[0])
+        self._radius_limit = self.limit * float(
+            polynomial(self._profile, np.array([self.limit**2]))[0]
+        )
 
     def image(self, x: FloatArray, y: FloatArray, z: FloatArray) -> Columns:
         """Rays of any length to normalized image coordinates, (n,) each."""
         r = np.sqrt(x * x + y * y)
         angle = np.arctan2(r, z)
-        bent = angle * _even(self._profile, angle * angle)
+        bent = angle * polynomial(self._profile, angle * angle)
         centre = r < _TINY * np.abs(z)
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = np.where(centre, 1.0 / z, bent / r)
@@ -75,7 +77,7 @@ class KannalaBrandt:
         length2 = r2 + z * z
         angle = np.arctan2(r, z)
         squared = angle * angle
-        bent = angle * _even(self._profile, squared)
+        bent = angle * polynomial(self._profile, squared)
         slope = self._slope(squared)
         centre = r < 1e-9 * np.abs(z)
         safe = np.where(centre, 1.0, r)
@@ -97,15 +99,15 @@ class KannalaBrandt:
         return np.stack([(x / safe)[:, None] * powers, (y / safe)[:, None] * powers], -2)
 
     def _slope(self, squared: FloatArray) -> FloatArray:
-        return _even(self._profile * np.array([1.0, 3.0, 5.0, 7.0, 9.0]), squared)
+        return polynomial(self._profile * np.array([1.0, 3.0, 5.0, 7.0, 9.0]), squared)
 
     def _angle(self, radius: FloatArray) -> FloatArray:
         """Invert the profile by Newton's method; NaN beyond the limit."""
-        angle = radius * _even(self._guess, np.minimum(radius * radius, self._guess_limit))
+        angle = radius * polynomial(self._guess, np.minimum(radius * radius, self._guess_limit))
         step = np.full_like(angle, np.inf)
         for _ in range(3):
             squared = angle * angle
-            step = (radius - angle * _even(self._profile, squared)) / self._slope(squared)
+            step = (radius - angle * polynomial(self._profile, squared)) / self._slope(squared)
             angle = angle + step
             if (np.abs(step) < _CONVERGED).all():
                 break
@@ -121,15 +123,6 @@ class KannalaBrandt:
         low, high = np.zeros_like(radius), np.full_like(radius, self.limit)
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
-            below = middle * _even(self._profile, middle * middle) < radius
+            below = middle * polynomial(self._profile, middle * middle) < radius
             low, high = np.where(below, middle, low), np.where(below, high, middle)
         return np.asarray((low + high) / 2)
-
-
-def _even(rising: FloatArray, squared: FloatArray) -> FloatArray:
-    """Polynomial in the square, coefficients from the constant upwards."""
-    total = np.full_like(squared, rising[-1])
-    for coefficient in rising[-2::-1]:
-        total *= squared
-        total += coefficient
-    return total

@@ -10,7 +10,7 @@ import numpy as np
 
 from molmo_calibration.arrays import BoolArray, FloatArray
 
-__all__ = ["FARTHEST", "first_fold", "inverse_scale"]
+__all__ = ["FARTHEST", "first_fold", "inverse_scale", "polynomial"]
 
 # Where the profile has flattened to a twentieth of its slope in the middle, one pixel covers
 # twenty times the angle and the inverse multiplies every error by twenty: the fold in practice.
@@ -91,3 +91,12 @@ def inverse_scale(
     powers = np.vander(squared / farthest, _GUESS_DEGREE + 1, increasing=True)
     coefficients = np.linalg.lstsq(powers, 1.0 / scale, rcond=None)[0]
     return coefficients / farthest ** np.arange(_GUESS_DEGREE + 1), farthest
+
+
+def polynomial(rising: FloatArray, x: FloatArray) -> FloatArray:
+    """Polynomial with coefficients from the constant upwards, at x."""
+    total = np.full_like(x, rising[-1])
+    for coefficient in rising[-2::-1]:
+        total *= x
+        total += coefficient
+    return total

@@ -10,9 +10,6 @@ from molmo_agents.bench.miniwob.pages import MiniwobPages
 from molmo_agents.sync_pointer import WebPointer
 from molmo_point.errors import UsageError
 
-VIEWPORT = (160, 210)
-"""Size of the task area in CSS pixels."""
-
 _START = """(seed) => {
     Math.seedrandom(seed);
     core.EPISODE_MAX_TIME = 1e6;
