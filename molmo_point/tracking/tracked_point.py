@@ -26,6 +26,7 @@ class TrackedPoint:
         variance_px2: What tracking has added since, working pixels squared.
         misses: Answers in a row that did not have it.
         lost_s: When it was lost, seconds; None while it is recognized.
+        found_again: Frames in a row that have shown a lost point again.
     """
 
     id: int
@@ -36,6 +37,7 @@ class TrackedPoint:
     variance_px2: float = 0.0
     misses: int = 0
     lost_s: float | None = None
+    found_again: int = 0
 
     def at(self, uv: Floats, blur_px: float, size: tuple[int, int], index: int) -> Point:
         """Return the point in a later frame.

@@ -24,6 +24,10 @@ from molmo_point.wire import Track
 REMEMBER_S = 3.0
 """Seconds within which a lost point that is recognized again keeps its id."""
 
+FOUND_AGAIN = 3
+"""Frames in a row in which a lost point must be recognized before it is shown again. Where the point has no texture of its own,
+the surroundings that its patch sees past an occluder can look right in one frame, not in several."""
+
 MAX_MISSES = 2
 """After this many answers without it, a point that flow still tracks is dropped."""
 
@@ -233,12 +237,14 @@ class Tracker:
     ) -> TrackedPoint:
         """Return a point after a frame: recognized, still in doubt, or lost."""
         lost_s = track.lost_s
-        if doubt == 0 and inside:
-            lost_s = None
+        found_again = track.found_again + 1 if doubt == 0 and inside and lost_s is not None else 0
+        if found_again >= FOUND_AGAIN:
+            lost_s, found_again = None, 0
         elif lost_s is None and (doubt >= MAX_UNRECOGNIZED or not inside):
             lost_s = time_s
             self.dropped += 1
-        return replace(track, variance_px2=track.variance_px2 + grown, lost_s=lost_s)
+        variance_px2 = track.variance_px2 + grown
+        return replace(track, variance_px2=variance_px2, lost_s=lost_s, found_again=found_again)
 
     def _keep(self, stays: list[bool]) -> None:
         if self._patches is None or all(stays):
