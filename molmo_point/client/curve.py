@@ -57,6 +57,9 @@ class Handshake:
         socket: Of this client.
         url: Where it will connect to, for messages.
         key: This client's keys, if the server wants some.
+
+    Attributes:
+        monitor: Readable when a handshake has failed; to be polled beside the socket.
     """
 
     def __init__(self, socket: zmq.Socket[Any], url: str, key: ClientKey | None) -> None:
@@ -67,13 +70,13 @@ class Handshake:
             socket.curve_publickey = key.public.encode()
             socket.curve_secretkey = key.secret.encode()
         failures = zmq.Event.HANDSHAKE_FAILED_AUTH | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
-        self._monitor = socket.get_monitor_socket(failures)
+        self.monitor = socket.get_monitor_socket(failures)
 
     def problem(self) -> Refused | None:
         """Return what went wrong since the last call, at once."""
         found: Refused | None = None
-        while self._monitor.poll(0):
-            event = recv_monitor_message(self._monitor)["event"]
+        while self.monitor.poll(0):
+            event = recv_monitor_message(self.monitor)["event"]
             if event == zmq.Event.HANDSHAKE_FAILED_AUTH:
                 found = Refused(f"{self._url} does not know this client's key")
             else:

@@ -12,7 +12,7 @@ import zmq
 from molmo_point.client.address import zmq_address
 from molmo_point.client.curve import Handshake, read_key
 from molmo_point.closing import Closing
-from molmo_point.errors import ServiceError, TimedOut, UsageError
+from molmo_point.errors import Refused, ServiceError, TimedOut, UsageError
 from molmo_point.wire import Publication, UnknownValue, WireError, decode_publication, topic
 
 QUEUE = 100
@@ -43,6 +43,10 @@ class Subscription(Closing):
         self._socket.rcvhwm = QUEUE
         self._socket.ipv6 = "[" in url
         self._handshake = Handshake(self._socket, url, keys)
+        self._refusal: Refused | None = None
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._handshake.monitor, zmq.POLLIN)
         self._socket.subscribe(topic(camera) if camera is not None else b"points/")
         try:
             self._socket.connect(url)
@@ -54,17 +58,19 @@ class Subscription(Closing):
         """Return the next publication, or None when none came in time.
 
         Raises:
-            Refused: The publisher does not let this client in.
+            Refused: The publisher does not let this client in: told as soon as it is known, and again by each later call, since
+                ZeroMQ does not try again. Subscribe again once the keys are right.
             VersionMismatch: It speaks another version of the protocol.
             ServiceError: It publishes something that only a newer version knows (a further status); the next call goes on.
             UsageError: The subscription was made in another process.
         """
         if self._pid != os.getpid():
             raise UsageError("a subscription belongs to its process: subscribe again after a fork")
-        if not self._socket.poll(int(timeout_s * 1000)):
-            problem = self._handshake.problem()
-            if problem is not None:
-                raise problem
+        ready = dict(self._poller.poll(0 if self._refusal else int(timeout_s * 1000)))
+        if self._socket not in ready:
+            self._refusal = self._handshake.problem() or self._refusal
+            if self._refusal is not None:
+                raise self._refusal.with_traceback(None)
             return None
         try:
             publication = decode_publication(self._socket.recv_multipart())
