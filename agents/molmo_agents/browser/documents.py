@@ -19,6 +19,7 @@ PROBES = (
     "hit",
     "press",
     "fields",
+    "editors",
     "locate",
     "drag",
     "cover",

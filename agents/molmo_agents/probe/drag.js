@@ -45,12 +45,25 @@
     return { followed: changed || M.mutations > b.mutations, back: !changed && still && pageText() === b.text && goalHtml() === b.goal, place: place.join() };
   };
 
-  // Whether the document takes what is dragged over it now: a page says so by preventing the default of dragover.
-  let taken = false;
-  const heard = (event) => {
-    const on = event.composedPath().includes(M.zone);
-    setTimeout(() => { taken = on && event.defaultPrevented; });
+  // Whether the document takes what is dragged over it now: a page says so by preventing the default of dragover. `cover`: it is
+  // taken by what the page laid over the place when the files came (a sheet over the whole window).
+  let taken = false, cover = null, under = new Set();
+  const laidOver = (top) => {
+    if (!(top instanceof Element) || under.has(top)) return null;
+    let e = top;
+    for (let up = M.parentOf(e); up && !under.has(up) && !M.contains(up, M.zone); up = M.parentOf(up)) e = up;
+    return M.contains(e, M.zone) ? null : e;
   };
-  M.watchZone = () => { M.zone = M.target; taken = false; window.addEventListener("dragover", heard, { capture: true }); return true; };
-  M.leaveZone = () => { window.removeEventListener("dragover", heard, { capture: true }); return taken; };
+  const heard = (event) => {
+    const path = event.composedPath(), on = path.includes(M.zone), over = on ? null : laidOver(path[0]);
+    setTimeout(() => { taken = (on || Boolean(over)) && event.defaultPrevented; cover = over; });
+  };
+  M.watchZone = (x, y) => {
+    M.zone = M.target; taken = false; cover = null;
+    // An element that was there but did not show (opacity, no pointer events) is in the page's stack, not in the pointer's.
+    under = new Set(M.stackAt(document, x, y));
+    window.addEventListener("dragover", heard, { capture: true });
+    return true;
+  };
+  M.leaveZone = () => { window.removeEventListener("dragover", heard, { capture: true }); if (taken && cover) M.target = cover; return { taken, cover: taken && Boolean(cover) }; };
 })();

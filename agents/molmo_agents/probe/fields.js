@@ -18,7 +18,9 @@
     return M.typed;
   };
   const field = (M.field = () => { const { chain } = begun(); return chain[chain.length - 1]; });
-  M.beginTyping = () => { M.typed = null; remember(field()); return true; };
+  M.beginTyping = () => { M.typed = null; remember(field()); watchLeaving(); return true; };
+  // What is typed goes into another element than the one that was pressed.
+  M.typeInto = (e) => { M.typed = { target: fieldOf(M.target), chain: [e], last: null }; remember(e); };
   const remember = (e) => { const r = rect(e); M.typed.last = { tag: D.tag(e), type: e.type || "", name: D.attr(e, "name") || "", x: r.left, y: r.top }; };
 
   // A page that redraws its form after each key puts another field in the same place.
@@ -53,6 +55,32 @@
     if (!D.connected(last)) onward();
     const e = field();
     return { value: M.valueOf(e), held: chain.map((one) => text(one) || "").join(""), focused: D.connected(e) && focused(e), connected: D.connected(e), split: chain.length > 1 };
+  };
+
+  // Fields that act when they are left. Not left by itself is one whose page answers what is typed: leaving it would shut a list of
+  // suggestions.
+  const SUGGESTS = "[list],[role=combobox],[aria-autocomplete],[aria-haspopup],[aria-controls],[aria-owns],[aria-expanded]";
+  const pageWords = () => { const body = D.body(); return body ? body.innerText.toLowerCase() : ""; };
+  const times = (words) => (words ? pageWords().split(words).length - 1 : 0);
+  let watch = null, answered = false, at = null;
+  const answers = (record) => {
+    const e = record.target, on = field();
+    if (record.type === "childList") return [...record.addedNodes].some((n) => n.nodeType === 1);
+    return e !== on && e instanceof Element && !M.contains(e, on) && D.tag(e) !== "label";
+  };
+  const watchLeaving = () => {
+    if (watch) watch.disconnect();
+    answered = false;
+    watch = new MutationObserver((records) => { if (records.some(answers)) answered = true; });
+    watch.observe(D.root(field()), { subtree: true, childList: true, attributes: true });
+  };
+  M.mayLeave = () => { const e = field(); return !answered && D.connected(e) && focused(e) && !begun().chain.slice(1).length && !D.closest(e, SUGGESTS); };
+  // `words`: what the field holds, in the page's own writing. `kept`: the page shows it once more than before, where the field is gone
+  // or empty: a cell that is a text again, a tag.
+  M.leaveField = (words) => { at = { words: words.trim().toLowerCase() }; at.before = times(at.words); field().blur(); return true; };
+  M.leftField = () => {
+    const e = field(), here = D.connected(e);
+    return { here, held: here ? M.readField().held : "", kept: times(at.words) > at.before };
   };
 
   // What the Enter key would do now: typing may have changed the form's buttons.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from molmo_agents.defaults import SECOND_READING_S, TYPING_TIMEOUT_S
+from molmo_agents.browser.documents import IsolatedWorld
+from molmo_agents.defaults import SECOND_READING_S
 from molmo_agents.drivers.steps import Steps, call, pause
 from molmo_agents.outcome import Effects, Outcome, Status
 from molmo_agents.playwright_types import Json
@@ -19,12 +19,12 @@ from molmo_agents.target.hover import hover_still, mouse
 from molmo_agents.target.targeting import AcquiredTarget, acquire_target, with_locator
 from molmo_agents.target.verdicts import EventReport
 from molmo_agents.verbs.held import holds
+from molmo_agents.verbs.hidden_field import type_into_editor
+from molmo_agents.verbs.keystrokes import SLOW_TYPING, at_once, letter_by_letter
+from molmo_agents.verbs.leaving import leave
 
 TEXT_TYPES = frozenset(["text", "search", "email", "url", "tel", "password", "number", "textarea"])
 VALUE_TYPES = frozenset(["date", "datetime-local", "month", "week", "time", "color", "range"])
-SLOW_TYPING = 200
-"""Texts up to this length are typed key by key, so that suggestions and formatting see every key; longer ones at once."""
-
 READS = 10
 """How often a field that does not hold the text is read again, a twentieth of a second apart: some pages format late."""
 
@@ -64,9 +64,11 @@ def type_text(s: Session, p: OutcomeBuilder, query: Query, what: Typing) -> Step
         or raw["editable"]
         or (raw["control_tag"] in ("input", "textarea") and kind in TEXT_TYPES)
     ):
-        raise VerbFailed(
-            Status.NO_ACTIONABLE, f"<{raw['tag']}> {raw['name']!r} is not a text field"
-        )
+        if not (yield from s.worlds.ask(target.resolved.leaf.world, "editorAt")):
+            raise VerbFailed(
+                Status.NO_ACTIONABLE, f"<{raw['tag']}> {raw['name']!r} is not a text field"
+            )
+        return (yield from _editor(s, p, target, what))
     if raw["read_only"]:
         raise VerbFailed(Status.DISABLED, f"the field {raw['name']!r} is read-only")
     if "\n" in what.text and raw["control_tag"] == "input":
@@ -95,6 +97,28 @@ def type_text(s: Session, p: OutcomeBuilder, query: Query, what: Typing) -> Step
     return (yield from _type(s, p, target, what, asked))
 
 
+def _editor(s: Session, p: OutcomeBuilder, target: AcquiredTarget, what: Typing) -> Steps[Outcome]:
+    """Type into an editor that takes keys in a text area that nobody sees."""
+    if what.secret:
+        raise VerbFailed(
+            Status.NO_ACTIONABLE, "an editor shows what it is given: no secret is typed there"
+        )
+    if what.submit:
+        raise VerbFailed(
+            Status.ERROR, "Enter begins a new line in an editor: type without submit=True"
+        )
+    agreed = yield from confirm_risk(s, p, target, "type", what.text)
+    p.fields["playwright"] = replace(p.place, locator="").type(what.text, what.clear, False)
+    if s.policy.dry_run:
+        return p.outcome(Status.READY, "dry run: nothing was typed")
+    still, _, effects = yield from _press_into(s, p, target, what.expect_name, agreed)
+    if not (yield from s.worlds.ask(still.resolved.leaf.world, "enterEditor")):
+        raise VerbFailed(
+            Status.MISSED, "the editor did not take the focus: nothing was typed", effects=effects
+        )
+    return (yield from type_into_editor(s, p, still, what.text, what.clear))
+
+
 def field_at(
     s: Session, p: OutcomeBuilder, query: Query, verb: str, expect_name: str | None
 ) -> Steps[AcquiredTarget]:
@@ -112,6 +136,24 @@ def _focus(
     agreed: Agreement | None,
 ) -> Steps[AcquiredTarget]:
     """Click into the field and see that it has the focus."""
+    still, report, effects = yield from _press_into(s, p, target, expect_name, agreed)
+    now = None
+    if not report.blocked and not report.lost:
+        now = yield from s.worlds.ask(still.resolved.leaf.world, "readField")
+    if now is None or not now["focused"]:
+        raise VerbFailed(
+            Status.MISSED, "the field did not take the focus: nothing was typed", effects=effects
+        )
+    return still
+
+
+def _press_into(
+    s: Session,
+    p: OutcomeBuilder,
+    target: AcquiredTarget,
+    expect_name: str | None,
+    agreed: Agreement | None,
+) -> Steps[tuple[AcquiredTarget, EventReport, Effects]]:
     with p.timed("hover"):
         still = yield from hover_still(s, target, "type", expect_name, agreed)
     if still is None:
@@ -125,14 +167,7 @@ def _focus(
     refused = led_away(s, p, effects)
     if refused is not None:
         raise VerbFailed(refused.status, refused.message, delivered=True, effects=effects)
-    now = None
-    if not report.blocked and not report.lost:
-        now = yield from s.worlds.ask(still.resolved.leaf.world, "readField")
-    if now is None or not now["focused"]:
-        raise VerbFailed(
-            Status.MISSED, "the field did not take the focus: nothing was typed", effects=effects
-        )
-    return still
+    return still, report, effects
 
 
 @dataclass
@@ -143,6 +178,11 @@ class _Typed:
     held: str = ""
     good: bool = False
     stopped: str = ""
+    left: bool = False
+
+    def meant(self, what: Typing) -> str:
+        """What the field should hold."""
+        return what.text if what.clear else self.before + what.text
 
 
 def _type(
@@ -151,13 +191,14 @@ def _type(
     """Put the text in, press Enter only where the field then holds it, and judge by what it holds."""
     world = target.resolved.leaf.world
     done = _Typed()
-    keys = _keys(what)
 
     def gesture(s: Session, aimed: AcquiredTarget) -> Steps[None]:
         yield from s.worlds.ask(world, "beginTyping")
         done.before = str((yield from s.worlds.ask(world, "readField"))["held"])
-        done.stopped = yield from keys(s, aimed)
+        done.stopped = yield from _keys(s, world, what)
         done.good = yield from _read_back(s, target, what, done)
+        if done.good and not what.submit:
+            yield from _leave(s, target, what, done, agreed)
         if what.submit and done.good:
             done.stopped = yield from _other_enter(s, target, agreed)
         if what.submit and done.good and not done.stopped:
@@ -168,7 +209,7 @@ def _type(
     refused = led_away(s, p, effects)
     if refused is not None:
         return refused
-    if done.good and not what.submit and not effects.navigated:
+    if done.good and not what.submit and not effects.navigated and not done.left:
         yield from pause(s.page, SECOND_READING_S)
         done.good = yield from _read_back(s, target, what, done, 1)
     return _judge(p, target, what, done, report, effects)
@@ -187,43 +228,28 @@ def _other_enter(s: Session, target: AcquiredTarget, agreed: Agreement | None) -
     return f"Enter may {', '.join(sorted(more))} by now, which nobody agreed to" if more else ""
 
 
-def _keys(what: Typing) -> Callable[[Session, AcquiredTarget], Steps[str]]:
-    def at_once(s: Session, target: AcquiredTarget) -> Steps[str]:
-        """Into the element itself: the focus cannot move to another frame between two letters of a secret."""
-        world, rest, whole = target.resolved.leaf.world, what.text, what.clear
-        for _ in range(len(what.text) + 1):
-            answer = yield from s.worlds.ask(
-                world, "insert", rest, whole if rest == what.text else None
-            )
-            if answer["lost"]:
-                return "the page moved the focus away"
-            yield from s.worlds.run(world, "() => molmo.frames2(1)")
-            state = yield from s.worlds.ask(world, "typing")
-            now = yield from s.worlds.ask(world, "readField")
-            held = str(now["held"])
-            # One value in several boxes: the first took its part and handed the focus on.
-            if not (state["on"] and now["split"] and held and what.text.startswith(held)):
-                return ""
-            rest = what.text[len(held) :]
-            if not rest:
-                return ""
-        return ""
+def _keys(s: Session, world: IsolatedWorld, what: Typing) -> Steps[str]:
+    """Put the text in; return why it stopped, or ""."""
+    if what.secret or "\n" in what.text or len(what.text) > SLOW_TYPING:
+        return (yield from at_once(s, world, what.text, what.clear))
+    yield from s.worlds.ask(world, "caret", what.clear)
+    if what.clear and not what.text:
+        yield from call(s.page.keyboard, "press", "Delete")
+    return (yield from letter_by_letter(s, world, what.text))
 
-    def one_by_one(s: Session, target: AcquiredTarget) -> Steps[str]:
-        world, keyboard = target.resolved.leaf.world, s.page.keyboard
-        yield from s.worlds.ask(world, "caret", what.clear)
-        if what.clear and not what.text:
-            yield from call(keyboard, "press", "Delete")
-        for letter in what.text:
-            state = yield from s.worlds.ask(world, "typing")
-            if state["strayed"] or not state["on"]:
-                where = state["strayed"] or "elsewhere"
-                return f"the page moved the focus away ({where}): the rest was not typed"
-            yield from call(keyboard, "type", letter, timeout_s=TYPING_TIMEOUT_S)
-        return ""
 
-    slow = what.secret == "" and "\n" not in what.text and len(what.text) <= SLOW_TYPING
-    return one_by_one if slow else at_once
+def _leave(
+    s: Session, target: AcquiredTarget, what: Typing, done: _Typed, agreed: Agreement | None
+) -> Steps[None]:
+    """Leave a field that acts when it is left, and see what it keeps; not where that may do something nobody agreed to."""
+    if (yield from _other_enter(s, target, agreed)):
+        return
+    meant, kind = done.meant(what), target.hit.raw["input_type"]
+    world = target.resolved.leaf.world
+    kept = yield from leave(s, world, done.held, lambda held: holds(meant, held, kind))
+    if kept is not None:
+        done.left = True
+        done.held, done.good = kept
 
 
 def _read_back(
@@ -231,11 +257,10 @@ def _read_back(
 ) -> Steps[bool]:
     """Read what the field holds; repeat for a short time where that is not yet the text."""
     kind = target.hit.raw["input_type"]
-    meant = what.text if what.clear else done.before + what.text
     for _ in range(1 if done.stopped else reads):
         now = yield from s.worlds.ask(target.resolved.leaf.world, "readField")
         done.held = str(now["held"])
-        if holds(meant, done.held, kind):
+        if holds(done.meant(what), done.held, kind):
             return not done.stopped
         yield from pause(s.page, 0.05)
     return False
@@ -255,6 +280,8 @@ def _judge(
         stopped = f"keys went to {report.strayed}: they were stopped"
     if stopped or not done.good:
         why = stopped or "the field does not hold what was typed"
+        if done.left and not stopped:
+            why = "the page did not keep it when the field was left"
         hidden = what.secret or target.hit.raw["input_type"] == "password"
         if not stopped and not hidden:
             why += f": it holds {done.held[:80]!r}"
@@ -264,8 +291,8 @@ def _judge(
         if report.lost or effects.navigated or "keydown" in report.log:
             return p.outcome(Status.DELIVERED, delivered=True, effects=effects)
         return p.outcome(Status.MISSED, "the Enter key did not reach the field", effects=effects)
-    meant = what.text if what.clear else done.before + what.text
-    message = "" if done.held == meant else "the page writes it its own way"
+    same = done.held == done.meant(what)
+    message = "" if same or done.left else "the page writes it its own way"
     return p.outcome(Status.DELIVERED, message, delivered=True, effects=effects)
 
 

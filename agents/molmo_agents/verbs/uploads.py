@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from molmo_agents.drivers.steps import Steps, call, pause
 from molmo_agents.outcome import Outcome, Status
@@ -14,8 +15,9 @@ from molmo_agents.target.hover import hover_still, mouse
 from molmo_agents.target.targeting import AcquiredTarget
 from molmo_agents.verbs.text_entry import field_at
 
-OVERS = 2
-"""How often files are moved over a place before it is asked whether it takes them: some pages make room at the first."""
+OVERS = 3
+"""How often files are moved over a place before it is asked whether it takes them: some pages make room at the first, or lay a
+sheet over the window."""
 
 COPY = 1
 """The protocol's number for dragging a copy."""
@@ -122,19 +124,27 @@ def _drop(
     if still is None:
         raise VerbFailed(Status.UNSTABLE, "the element did not stand still under the pointer")
     world = still.resolved.leaf.world
-    yield from s.worlds.ask(world, "watchZone")
-    taken = False
+    leaf = still.resolved.leaf
+    yield from s.worlds.ask(world, "watchZone", leaf.x, leaf.y)
+    taken = covered = False
     try:
-        for kind in ("dragEnter", *("dragOver",) * OVERS):
-            yield from _dragged_in(s, kind, still, files)
-        yield from s.worlds.run(world, "() => molmo.frames2(1)")
-        taken = bool((yield from s.worlds.ask(world, "leaveZone")))
+        yield from _dragged_in(s, "dragEnter", still, files)
+        for _ in range(OVERS):
+            yield from _dragged_in(s, "dragOver", still, files)
+            yield from s.worlds.run(world, "() => molmo.frames2(1)")
+        answer = yield from s.worlds.ask(world, "leaveZone")
+        taken, covered = bool(answer["taken"]), bool(answer["cover"])
     finally:
         if not taken:
             yield from _dragged_in(s, "dragCancel", still, files)
     if not taken:
         tag, name = still.hit.raw["tag"], still.hit.raw["visible"][:160]
         raise VerbFailed(Status.NO_ACTIONABLE, f"no files can be given to <{tag}> {name!r}")
+
+    if covered:
+        # The page laid a sheet over the place for the files, which says something else than the place: they belong there.
+        raw = {**still.hit.raw, "kind": ""}
+        still = replace(still, hit=replace(still.hit, raw=raw))
 
     def gesture(s: Session, aimed: AcquiredTarget) -> Steps[None]:
         yield from _dragged_in(s, "drop", aimed, files)
