@@ -21,16 +21,18 @@
   // The editor around what lies at the point: the nearest element with a text area in it. That one is unseen, and the only field.
   const find = () => {
     let root = M.leaf;
-    for (let n = 0; root && root !== D.body() && n < FAR; n += 1, root = D.parent(root)) {
+    for (let n = 0; root && root !== D.body() && n < FAR; n += 1, root = M.parentOf(root)) {
       if (D.tag(root) === "form" || M.strong(root)) return null;
       const fields = [...D.all(root, FIELDS)];
       if (!fields.length) continue;
-      return fields.length === 1 && takesText(fields[0]) && unseen(fields[0], root) ? { root, field: fields[0] } : null;
+      return fields.length === 1 && takesText(fields[0]) && unseen(fields[0], root) ? { root, field: fields[0], up: n } : null;
     }
     return null;
   };
   let editor = null;
   M.editorAt = () => { editor = find(); return Boolean(editor); };
+  // How many elements outwards from the innermost one it begins, or -1.
+  M.editorUp = () => (M.editorAt() ? editor.up : -1);
 
   // The editor gave its text area the focus: what is typed goes there.
   M.enterEditor = () => {
@@ -39,7 +41,7 @@
     return true;
   };
 
-  const ASIDE = "[aria-hidden=true],[class*=gutter i],[class*=linenumber i],[class*=line-number i]";
+  const ASIDE = "[class*=gutter i],[class*=linenumber i],[class*=line-number i]";
   const aside = (e) => {
     for (let up = e; up && up !== editor.root; up = D.parent(up)) {
       const style = getComputedStyle(up);

@@ -31,6 +31,18 @@
   // A control within the one that gets the press, which something of the outer one lies over (a card's ::after).
   const inner = (top, other) => other !== top && M.contains(top, other) && !M.contains(other, M.leaf) && M.strong(other)
     && M.controlOf(top) !== M.controlOf(other) && getComputedStyle(other).pointerEvents !== "none";
+  // Whether the boxes around an element cut it off at this place: it is neither painted nor pressed there.
+  const cutAt = (e, x, y) => {
+    let position = getComputedStyle(e).position;
+    for (let up = parentOf(e); up && position !== "fixed"; up = parentOf(up)) {
+      const style = getComputedStyle(up);
+      // What is placed absolutely is cut by what it is placed in.
+      if (position === "absolute" && style.position === "static" && style.transform === "none") continue;
+      if (style.overflow !== "visible" && style.display !== "contents" && !M.holds(D.rect(up), x, y)) return true;
+      position = style.position;
+    }
+    return false;
+  };
   // Things one could press, at this place, that have nothing to do with what gets the press: drawn over it, under it, or not at all.
   const othersAt = (x, y, top) => {
     const found = new Set();
@@ -40,7 +52,7 @@
     for (const e of [...stack, ...M.seen.keys()]) {
       if (!D.connected(e) || D.tag(e) === "iframe" || D.tag(e) === "frame" || found.has(e)) continue;
       const [other] = stack.includes(e) ? M.actionable(e) : [M.kindOf(e) ? e : null];
-      if (other && ((stack.includes(e) && inner(top, other)) || !M.related(other, top)) && M.boxesOf(other).some((r) => M.holds(r, x, y))) found.add(other);
+      if (other && ((stack.includes(e) && inner(top, other)) || !M.related(other, top)) && M.boxesOf(other).some((r) => M.holds(r, x, y)) && !cutAt(other, x, y)) found.add(other);
     }
     const size = (e) => { const r = M.wholeOf(e); return r.width * r.height; };
     return [...found].sort((a, b) => size(a) - size(b));

@@ -98,7 +98,7 @@ def confirm_risk(
     answer = yield AskUser(s.policy.confirm, (s.masker.confirmation(question),))
     if answer is not True:
         raise VerbFailed(Status.NEEDS_CONFIRMATION, f"this may {listed}, and the answer was no")
-    now = with_hit(target, (yield from hit_at(s, target.x, target.y)))
+    now = with_hit(target, (yield from hit_at(s, target.x, target.y, verb)))
     if (
         now.hit.nothing
         or not is_same_element(now)

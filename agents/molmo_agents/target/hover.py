@@ -52,7 +52,7 @@ def hover_still(
             )
             if not stable["stable"]:
                 return None
-        now = yield from hit_at(s, target.x, target.y)
+        now = yield from hit_at(s, target.x, target.y, verb)
     except WorldLost:
         return None
     here = with_hit(target, now)

@@ -63,6 +63,19 @@ def listening(worlds: IsolatedWorlds, resolved: HitPath) -> Steps[HitPath | None
     return replace(resolved, raw={**resolved.raw, "found": found})
 
 
+def editor_at(worlds: IsolatedWorlds, resolved: HitPath) -> Steps[HitPath | None]:
+    """Return the same hit with an editor around it as its target, or None: one that takes keys in a text area that nobody sees.
+
+    Such an editor may be as large as the page, and listens for presses where it is.
+    """
+    link = resolved.leaf
+    up = int((yield from worlds.ask(link.world, "editorUp")))
+    if up < 0:
+        return None
+    found = yield from worlds.ask(link.world, "retarget", up, link.x, link.y)
+    return replace(resolved, raw={**resolved.raw, "found": found})
+
+
 def _is_page(roots: list[bool], index: int) -> bool:
     # The two outermost elements are the body and the document's own.
     return index >= len(roots) - 2

@@ -20,7 +20,7 @@ from molmo_agents.target import verdicts
 from molmo_agents.target.asking import ask_model, check_score, css_points
 from molmo_agents.target.cover import hidden_by
 from molmo_agents.target.hit_path import resolve
-from molmo_agents.target.listeners import listening
+from molmo_agents.target.listeners import editor_at, listening
 from molmo_agents.target.screenshot import MAX_FRAMES, take_screenshot, unchanged, wait_until_still
 from molmo_agents.target.verdicts import HitTestResult
 from molmo_point.points import Point
@@ -84,12 +84,14 @@ class Named:
     quoted: str
 
 
-def hit_at(s: Session, x: float, y: float) -> Steps[Found]:
-    """Say what lies at a point, CSS px of the viewport."""
+def hit_at(s: Session, x: float, y: float, verb: str = "") -> Steps[Found]:
+    """Say what lies at a point, CSS px of the viewport; for `type` also an editor that takes keys in a text area nobody sees."""
     resolved = yield from resolve(s.worlds, x, y)
     hit = HitTestResult.of(resolved)
     if not hit.nothing and not hit.actionable:
         heard = yield from listening(s.worlds, resolved)
+        if heard is None and verb == "type":
+            heard = yield from editor_at(s.worlds, resolved)
         if heard is not None:
             resolved, hit = heard, HitTestResult.of(heard)
     return Found(hit, resolved)
@@ -163,13 +165,13 @@ def _attempt(
     """Look and point once; None when the look is no longer true by the time the answer is there."""
     screenshot, x, y, point = yield from find(s, p, query, region)
     with p.timed("resolve"):
-        found = yield from hit_at(s, x, y)
+        found = yield from hit_at(s, x, y, verb)
     zoomed = False
     if isinstance(query, str):
         again = yield from _zoom(s, p, query, screenshot, x, y, point, found.hit)
         if again is not None:
             (screenshot, x, y, point), zoomed = again, True
-            found = yield from hit_at(s, x, y)
+            found = yield from hit_at(s, x, y, verb)
     p.fields.update(point=(x, y), score=point.score, zoomed=zoomed)
     check_score(s, point, describe_query(query))
     with p.timed("resolve"):
@@ -185,7 +187,7 @@ def _attempt(
         if verdict[0] in _MOMENTARY:
             with p.timed("resolve"):
                 yield from wait_until_still(s, s.options.stable_s)
-            later = yield from hit_at(s, x, y)
+            later = yield from hit_at(s, x, y, verb)
             if (yield from _verdict(s, later, verb, named, x, y)) != verdict:
                 return None
         raise VerbFailed(*verdict)

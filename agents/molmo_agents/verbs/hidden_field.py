@@ -6,7 +6,7 @@ import sys
 
 from molmo_agents.browser.documents import IsolatedWorld
 from molmo_agents.drivers.steps import Steps, call, pause
-from molmo_agents.outcome import Outcome, Result
+from molmo_agents.outcome import Outcome, Status
 from molmo_agents.progress import OutcomeBuilder
 from molmo_agents.session import Session
 from molmo_agents.target.click import Guard, dispatch_guarded, led_away
@@ -46,7 +46,7 @@ def type_into_editor(
         if clear:
             yield from call(keyboard, "press", "Delete")
         if "\n" in text or len(text) > SLOW_TYPING:
-            stopped = yield from at_once(s, world, text, False)
+            stopped = yield from at_once(s, world, text, None)
         else:
             stopped = yield from letter_by_letter(s, world, text)
 
@@ -58,9 +58,9 @@ def type_into_editor(
         stopped = f"keys went to {report.strayed}: they were stopped"
     shown, good = yield from _read(s, world, before + text, 1 if stopped else READS)
     if good and not stopped:
-        return p.outcome(Result.DELIVERED, delivered=True, effects=effects)
+        return p.outcome(Status.DELIVERED, delivered=True, effects=effects)
     why = stopped or f"the editor does not show what was typed: it shows {shown[:80]!r}"
-    return p.outcome(Result.MISSED, why, effects=effects)
+    return p.outcome(Status.MISSED, why, effects=effects)
 
 
 def _read(s: Session, world: IsolatedWorld, meant: str, reads: int) -> Steps[tuple[str, bool]]:

@@ -22,8 +22,15 @@ def letter_by_letter(s: Session, world: IsolatedWorld, text: str) -> Steps[str]:
     return ""
 
 
-def at_once(s: Session, world: IsolatedWorld, text: str, clear: bool) -> Steps[str]:
-    """Put `text` into the element itself: the focus cannot move to another frame between two letters of a secret."""
+def at_once(s: Session, world: IsolatedWorld, text: str, clear: bool | None) -> Steps[str]:
+    """Put `text` into the element itself: the focus cannot move to another frame between two letters of a secret.
+
+    Args:
+        s: The session.
+        world: The field's document.
+        text: What to put in.
+        clear: Replace what the field holds, or add to its end; None: where its own selection is.
+    """
     rest, whole = text, clear
     for _ in range(len(text) + 1):
         answer = yield from s.worlds.ask(world, "insert", rest, whole if rest == text else None)
