@@ -19,6 +19,7 @@ from molmo_point.cli.model_options import (
     with_model_options,
 )
 from molmo_point.cli.point import Overwrite, Query, Recursive, ask_images
+from molmo_point.cli.ray_options import Cluster, Gpus, Ray, Replicas
 from molmo_point.cli.words import names_image, split_arguments
 from molmo_point.errors import UsageError
 
@@ -53,7 +54,10 @@ TileCount = Annotated[
 Jobs = Annotated[
     int | None,
     typer.Option(
-        "--jobs", min=1, max=64, help="Images asked about at a time, of a server. Default: 4."
+        "--jobs",
+        min=1,
+        max=256,
+        help="Images asked about at a time, of a server or cluster. Default: 4 of each server or replica.",
     ),
 ]
 EveryNth = Annotated[
@@ -102,6 +106,9 @@ def count(
     drawings: Drawings = True,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    ray: Ray = None,
+    replicas: Replicas = None,
+    gpus: Gpus = None,
 ) -> None:
     """Count by pointing: molmo-point count harbour.jpg boats. Prints the number of points.
 
@@ -117,6 +124,7 @@ def count(
     molmo-point count traffic.mp4 cars --every 2s --out counted/
     molmo-point count images.csv --out counted/            # columns image and query
     molmo-point count @files.txt boats --connect tcp://gpu:5555 --jobs 8 --out counted/
+    molmo-point count photos/ boats --ray auto --replicas 4 --out counted/
     """
     from molmo_point.count_runs.videos import Every
 
@@ -125,7 +133,12 @@ def count(
     special = [word for word in named if is_special(word)]
     if special and out is None:
         raise UsageError(f"{special[0]} is counted into a folder, a row an image: add --out DIR")
-    if out is None or not (special or _several(named, queries)):
+    cluster = Cluster(ray, replicas, gpus)
+    if cluster.ray is not None and out is None:
+        raise UsageError(
+            "--ray counts into a folder, so that an interrupted run goes on: add --out DIR"
+        )
+    if out is None or not (special or cluster.ray or _several(named, queries)):
         # Queries of --query are taken as they are; one among the words is split at commas.
         first, asked = (named, queries) if query else (words, None)
         shown = Shown(as_json, quiet, out, overwrite)
@@ -151,6 +164,7 @@ def count(
         drawings=drawings,
         as_json=as_json,
         quiet=quiet,
+        cluster=cluster,
     )
     step = None if every is None else Every.parse(every)
     columns = Columns(image_column, query_column)

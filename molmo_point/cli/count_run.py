@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from molmo_point.cli.count_inputs import Columns, Counting, collect_counting
 from molmo_point.cli.inputs import CollectedImages
 from molmo_point.cli.model_options import ModelSelection, open_pointer
 from molmo_point.cli.progress import bar
+from molmo_point.cli.ray_options import Cluster
 from molmo_point.count_runs.journal import Entry, Journal
 from molmo_point.count_runs.results import row_of, write_results
 from molmo_point.count_runs.run import Counted, Counter
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from molmo_point.pointer import Pointer, Tiles
 
 JOBS = 4
-"""Images asked about at a time, of a server."""
+"""Images asked about at a time, of a server or of each replica of a cluster."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,9 @@ class CountRun:
         folder: Is made if it is not there.
         where: Which model answers.
         tiles, timeout_s: As in `Pointer.count`.
-        jobs: Images asked about at a time; None = JOBS of a server, 1 of a model here.
+        jobs: Images asked about at a time; None = JOBS of a server or of each replica, 1 of a model here.
         drawings: Whether to write annotated images.
+        cluster: Where replicas of the model answer.
     """
 
     folder: Path
@@ -52,6 +55,7 @@ class CountRun:
     drawings: bool
     as_json: bool
     quiet: bool
+    cluster: Cluster = Cluster()  # noqa: RUF009 - frozen
 
     def go(
         self,
@@ -68,9 +72,10 @@ class CountRun:
         """
         from molmo_point.arguments import check_query
 
-        if self.jobs is not None and self.jobs > 1 and self.where.connect is None:
+        if self.jobs is not None and self.jobs > 1 and self._is_here:
             raise UsageError(
-                "--jobs asks a server about several images at a time: start one with molmo-point serve, and add --connect"
+                "--jobs asks a server about several images at a time: start one with molmo-point serve and add --connect, or add "
+                "--ray"
             )
         counting = collect_counting(
             words,
@@ -87,13 +92,23 @@ class CountRun:
         }
         with (
             Journal(self.folder, settings) as journal,
-            open_pointer(self.where, quiet=self.quiet) as pointer,
+            self._open() as pointer,
         ):
             journal.confirm({"model": self.where.identity(pointer.model)})
             return self._count(pointer, journal, counting)
 
+    @property
+    def _is_here(self) -> bool:
+        """Whether one model in this process answers."""
+        return self.where.connect is None and self.cluster.ray is None
+
+    def _open(self) -> AbstractContextManager[Pointer]:
+        if self.cluster.ray is not None:
+            return self.cluster.open(self.where, quiet=self.quiet)
+        return open_pointer(self.where, quiet=self.quiet)
+
     def _count(self, pointer: Pointer, journal: Journal, counting: Counting) -> int:
-        jobs = self.jobs or (1 if self.where.connect is None else JOBS)
+        jobs = self.jobs or (1 if self._is_here else JOBS * self.cluster.range()[1])
         counter = Counter(pointer, journal, self.tiles, self.timeout_s, jobs, self.drawings)
         rows = _Rows(journal, counter)
         asking = Asking(

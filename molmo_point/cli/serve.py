@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from molmo_point.cli.model_options import ModelSelection
+from molmo_point.cli.ray_options import Cluster, Gpus, Ray, Replicas
 from molmo_point.defaults import HTTP_ADDRESS, ZMQ_ADDRESS
 from molmo_point.errors import UsageError
 from molmo_point.install import import_failure
@@ -109,6 +111,9 @@ def serve(
     max_pixels: Annotated[
         int, typer.Option(help="Largest width x height of an image.", min=1)
     ] = 50_000_000,
+    ray: Ray = None,
+    replicas: Replicas = None,
+    gpus: Gpus = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Serve a model: questions over ZeroMQ and HTTP, a web page at the HTTP address.
@@ -136,8 +141,14 @@ def serve(
         settings=settings_type(capacity, min(max_batch, capacity), max_pixels=max_pixels),
     )
 
+    cluster = Cluster(ray, replicas, gpus)
+
     def load() -> Pointer:
         from molmo_point import api
+
+        if cluster.ray is not None:
+            where = ModelSelection(model, device=device, dtype=dtype, quantize=quantize)
+            return cluster.start(where, max_batch=max_batch)
 
         return api.load(
             model,

@@ -17,7 +17,7 @@ from molmo_point.arguments import (
     check_timeout,
 )
 from molmo_point.client.cancellation import CancellableStream, CancelToken
-from molmo_point.client.many import ask_many, count_tiles
+from molmo_point.client.many import MAX_IN_FLIGHT, ask_many, count_tiles
 from molmo_point.client.per_process import PerProcess
 from molmo_point.client.remote_view import RemoteView
 from molmo_point.client.replies import (
@@ -68,10 +68,15 @@ class RemotePointer(Closing):
 
     After a fork each process has a name, numbers and connections of its own.
 
+    Attributes:
+        concurrency: Questions that a server with this Pointer (`molmo_point.serve`) asks it at once.
+
     Raises:
         UsageError: A timeout, camera or encoding that is none.
         ServiceError: As `Transport.exchange`.
     """
+
+    concurrency = MAX_IN_FLIGHT
 
     def __init__(
         self,

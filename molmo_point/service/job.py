@@ -16,7 +16,7 @@ from molmo_point.wire import Buffer, ImagePayload, Reply, Request, ViewInfo, err
 Listener = Callable[[Reply], None]
 """Takes each reply; is called from any thread and must neither block nor raise."""
 
-Transport = Literal["zmq", "http", "watch"]
+Transport = Literal["zmq", "http", "watch", "ray"]
 
 Turn = tuple[str, str]
 """Whose turn a request counts for: (where it comes from, its connection). Neither can be chosen by the caller."""

@@ -62,6 +62,11 @@ class OwnPointer:
         own = self._own("point_many") is not None
         return own and bool(getattr(self._pointer, "batches", True))
 
+    @property
+    def concurrency(self) -> int:
+        """Number of questions that the object answers at once, each in a thread of its own; 1 unless it says otherwise."""
+        return max(1, int(getattr(self._pointer, "concurrency", 1)))
+
     def point(self, image: ImageLike, query: str, **options: Any) -> Pointing:
         return self._checked("point", self._pointer.point(image, query, **options))
 

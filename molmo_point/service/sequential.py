@@ -78,23 +78,13 @@ class SequentialAnswers:
             if not check_alive(job):
                 continue
             try:
-                self._answer(job)
+                answer_job(self._pointer, self._views, job)
             except PointError as error:
                 job.fail(error)
             except Exception as error:
                 log.exception("answering %s %r failed", job.request.op, job.request.query[:80])
                 job.fail(internal_error(error))
         self._on_batch(together)
-
-    def _answer(self, job: Job) -> None:
-        if answer_view_request(self._pointer, self._views, job):
-            return
-        if job.opened is not None:
-            ask_view(job.opened, job)
-        elif job.request.view is not None:
-            ask_view(self._views.get(job.request.view), job)
-        else:
-            ask_image(self._pointer, job)
 
     def finish(self, grace_s: float, refusal: Callable[[], PointError]) -> None:
         """Fail the jobs that were admitted and not begun."""
@@ -105,6 +95,18 @@ class SequentialAnswers:
         left, self._jobs = self._jobs, []
         for job in left:
             job.fail(error)
+
+
+def answer_job(pointer: Pointer, views: Views, job: Job) -> None:
+    """Answer one job whole, or raise what stops it."""
+    if answer_view_request(pointer, views, job):
+        return
+    if job.opened is not None:
+        ask_view(job.opened, job)
+    elif job.request.view is not None:
+        ask_view(views.get(job.request.view), job)
+    else:
+        ask_image(pointer, job)
 
 
 def answer_batch(pointer: Pointer, jobs: list[Job]) -> list[Job]:

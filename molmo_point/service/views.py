@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ class _Held:
 
 
 class Views:
-    """The opened images, least recently used first. Belongs to the worker's thread alone.
+    """The opened images, least recently used first. Safe to use from several threads.
 
     Args:
         most: How many are kept; the least recently used one makes room.
@@ -33,19 +34,21 @@ class Views:
         self._most = most
         self._idle_s = idle_s
         self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._held)
 
     def make_room(self) -> None:
         """Close the least recently used views until one more fits: before opening, while its memory is still free."""
-        while len(self._held) >= self._most:
-            self._close(next(iter(self._held)))
+        while (held := self._oldest()) is not None:
+            _close(held)
 
     def add(self, view: View) -> ViewInfo:
         """Keep a view; return its handle and size."""
         handle = secrets.token_urlsafe(16)
-        self._held[handle] = _Held(view, time.monotonic())
+        with self._lock:
+            self._held[handle] = _Held(view, time.monotonic())
         return ViewInfo(handle=handle, image_size=view.image_size)
 
     def get(self, handle: str) -> View:
@@ -54,31 +57,43 @@ class Views:
         Raises:
             ViewGone: It was closed, made room for another one, or never was.
         """
-        held = self._held.get(handle)
-        if held is None:
-            raise ViewGone("that opened image is no longer held")
-        held.used = time.monotonic()
-        self._held.move_to_end(handle)
-        return held.view
+        with self._lock:
+            held = self._held.get(handle)
+            if held is None:
+                raise ViewGone("that opened image is no longer held")
+            held.used = time.monotonic()
+            self._held.move_to_end(handle)
+            return held.view
 
     def close(self, handle: str) -> None:
         """Close a view; closing one that is gone is allowed."""
-        if handle in self._held:
-            self._close(handle)
+        with self._lock:
+            held = self._held.pop(handle, None)
+        if held is not None:
+            _close(held)
 
     def sweep(self, *, everything: bool = False) -> None:
         """Close those that were idle for too long, or all of them."""
         oldest = time.monotonic() - self._idle_s
-        for handle in [h for h, held in self._held.items() if everything or held.used < oldest]:
-            self._close(handle)
+        with self._lock:
+            left = [h for h, held in self._held.items() if everything or held.used < oldest]
+            views = [self._held.pop(handle) for handle in left]
+        for held in views:
+            _close(held)
 
-    def _close(self, handle: str) -> None:
-        held = self._held.pop(handle)
-        try:
-            held.view.close()
-        except Exception:
-            # One view that cannot be closed must not keep the others open.
-            log.exception("closing an opened image failed")
+    def _oldest(self) -> _Held | None:
+        """Take out the least recently used view where one more does not fit."""
+        with self._lock:
+            return self._held.popitem(last=False)[1] if len(self._held) >= self._most else None
+
+
+def _close(held: _Held) -> None:
+    # Not under the lock: a view elsewhere is told over a network.
+    try:
+        held.view.close()
+    except Exception:
+        # One view that cannot be closed must not keep the others open.
+        log.exception("closing an opened image failed")
 
 
 def answer_view_request(pointer: Pointer, views: Views, job: Job) -> bool:

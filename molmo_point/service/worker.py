@@ -1,6 +1,7 @@
 """The one thread that owns the model: takes jobs out of the request queue and answers them.
 
-A `SchedulingPointer` answers them by continuous batching, every other Pointer one after the other.
+A `SchedulingPointer` answers them by continuous batching, one with a `concurrency` in threads, every other Pointer one after the
+other.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Protocol
 from molmo_point.defaults import SHUTDOWN_GRACE_S
 from molmo_point.errors import PointError, ServiceError
 from molmo_point.pointer import Pointer, SchedulingPointer
+from molmo_point.service.concurrent import ConcurrentAnswers
 from molmo_point.service.continuous_batching import ContinuousBatcher
 from molmo_point.service.fan_out import FanOut
 from molmo_point.service.job import Job
@@ -156,6 +158,8 @@ class Worker:
 
     def _answers(self, pointer: SchedulingPointer | OwnPointer) -> Answers:
         if isinstance(pointer, OwnPointer):
+            if pointer.concurrency > 1:
+                return ConcurrentAnswers(pointer, self._views, self._on_batch)
             most = self._settings.max_batch
             return SequentialAnswers(pointer, self._views, most, self._on_batch)
         self.takes_text = True

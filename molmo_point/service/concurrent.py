@@ -1,0 +1,92 @@
+"""Answers several jobs at once, each in a thread of its own: for Pointers that wait for machines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+from molmo_point.errors import PointError
+from molmo_point.service.job import Job
+from molmo_point.service.own_pointer import OwnPointer
+from molmo_point.service.sequential import answer_job, check_alive, internal_error
+from molmo_point.service.views import Views, close_view
+from molmo_point.wire import Op
+
+log = logging.getLogger(__name__)
+
+STEP_S = 1.0
+"""How long a step waits at most for one of the running jobs."""
+
+
+class ConcurrentAnswers:
+    """Answers the jobs of a Pointer that may be used from several threads. Implements `Answers`; its methods are the worker's.
+
+    Args:
+        pointer: Answers; `pointer.concurrency` jobs run at once.
+        views: The opened images that questions may be about.
+        on_batch: Called with the number of running jobs whenever one begins.
+    """
+
+    batch = 1
+    """One at a time: those that wait in the queue can still be reordered there."""
+
+    def __init__(self, pointer: OwnPointer, views: Views, on_batch: Callable[[int], None]) -> None:
+        self._pointer = pointer
+        self._views = views
+        self._on_batch = on_batch
+        self._threads = pointer.concurrency
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="molmo-answer")
+        self._running: dict[Future[None], Job] = {}
+
+    @property
+    def free_rows(self) -> int:
+        """Number of threads without a job."""
+        self._running = {future: job for future, job in self._running.items() if not future.done()}
+        return self._threads - len(self._running)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether the worker has to wait for a thread. While one is free it waits for the queue instead."""
+        return self.free_rows == 0
+
+    def fits(self, job: Job) -> bool:
+        """Return True: no job makes another one wait."""
+        return True
+
+    def admit(self, jobs: list[Job]) -> None:
+        """Begin to answer jobs."""
+        for job in jobs:
+            if job.request.op is Op.CLOSE:
+                # At once: a question that names the closed image afterwards is refused.
+                close_view(self._views, job)
+                continue
+            self._running[self._pool.submit(self._answer, job)] = job
+            self._on_batch(len(self._running))
+
+    def step(self) -> None:
+        """Wait until a thread is free."""
+        wait(self._running, timeout=STEP_S, return_when=FIRST_COMPLETED)
+
+    def finish(self, grace_s: float, refusal: Callable[[], PointError]) -> None:
+        """Answer the running jobs within `grace_s` seconds, then fail the rest with `refusal()`."""
+        wait(self._running, timeout=grace_s)
+        self.fail(refusal())
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def fail(self, error: PointError) -> None:
+        """Fail all running jobs; what a thread still hears is not passed on."""
+        for future, job in self._running.items():
+            if not future.done():
+                job.fail(error)
+
+    def _answer(self, job: Job) -> None:
+        if not check_alive(job):
+            return
+        try:
+            answer_job(self._pointer, self._views, job)
+        except PointError as error:
+            job.fail(error)
+        except Exception as error:
+            log.exception("answering %s %r failed", job.request.op, job.request.query[:80])
+            job.fail(internal_error(error))
