@@ -48,13 +48,23 @@ async def all_at_once(cases: list[Case], run: Run[Result]) -> list[Result]:
     return results
 
 
-async def all_naive(cases: list[Case], file: str, frames: int, cpu: float) -> list[bool]:
-    """Run cases the naive way (`run_naive`); return for each whether it went well."""
+async def all_naive(
+    cases: list[Case], file: str, frames: int, cpu: float, enough: int | None = None
+) -> list[bool]:
+    """Run cases the naive way (`run_naive`); return for each whether it went well.
 
-    async def run(case: Case, context: Any, site: Site, canary: Site) -> bool:
-        return await run_naive(case, context, site, canary, file, frames, cpu)
+    With `enough`, cases that were not begun when so many had gone wrong are left out.
+    """
+    wrong: list[str] = []
 
-    return await all_at_once(cases, run)
+    async def run(case: Case, context: Any, site: Site, canary: Site) -> bool | None:
+        if enough is not None and len(wrong) >= enough:
+            return None
+        good = await run_naive(case, context, site, canary, file, frames, cpu)
+        wrong.extend([] if good else [case.name])
+        return good
+
+    return [good for good in await all_at_once(cases, run) if good is not None]
 
 
 async def all_async(cases: list[Case], file: str, cpu: float) -> dict[str, list[str]]:

@@ -75,8 +75,7 @@ def test_page_on_a_slow_machine(
 @pytest.mark.parametrize("frames", [0, 2], ids=["raw mouse", "two frames"])
 def test_naive_ways_go_wrong_here(frames: int, chromium: str, tmp_path: Path) -> None:
     """The pages are as hard as they are said to be: pressing at once, or after a fixed wait, does not get through them."""
-    good = in_thread(all_naive(CLICKS, note_file(tmp_path), frames, 6.0), 590)
-    assert len(good) == len(CLICKS)
+    good = in_thread(all_naive(CLICKS, note_file(tmp_path), frames, 6.0, enough=5), 590)
     assert good.count(False) >= 5
 
 
