@@ -151,3 +151,8 @@ def connect(url: str, **options: Any) -> Pointer:
 
         return client.connect_as(OpenAIPointer, url, options)
     return client.connect(url, **options)
+
+
+def open_pointer(name: str) -> Pointer:
+    """Return `connect(name)` for a URL, `load(name)` for a model or a folder."""
+    return connect(name) if "://" in name else load(name)

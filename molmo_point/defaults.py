@@ -4,6 +4,7 @@ from __future__ import annotations
 
 ZMQ_PORT = 5555
 HTTP_PORT = 8000
+REVIEW_PORT = 8010
 
 ZMQ_ADDRESS = f"tcp://127.0.0.1:{ZMQ_PORT}"
 """Where a server answers over ZeroMQ, and a robot asks."""

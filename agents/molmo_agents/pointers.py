@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import molmo_point
+from molmo_point.api import open_pointer
 from molmo_point.errors import UsageError
 from molmo_point.pointer import Pointer
 from molmo_point.testing import FakePointer
@@ -26,11 +26,7 @@ def choose_pointer(model: str, at: str | None = None) -> Pointer:
         return FakePointer(answer)
     if model == "none":
         return FakePointer({})
-    if "://" in model:
-        server: Pointer = molmo_point.connect(model)
-        return server
-    local: Pointer = molmo_point.load(model)
-    return local
+    return open_pointer(model)
 
 
 def _place(text: str) -> tuple[float, float]:

@@ -11,6 +11,7 @@ import typer
 
 from molmo_point.atomic_write import write_atomic
 from molmo_point.cli.progress import bar
+from molmo_point.defaults import HTTP_PORT, ZMQ_PORT
 from molmo_point.errors import UsageError
 from molmo_point.synthetic.held_out import WORLDS, count_images, world_examples
 
@@ -35,7 +36,9 @@ def evaluate_command(
     ] = "nano",
     connect: Annotated[
         str | None,
-        typer.Option("--connect", help="Ask a server: tcp://HOST:5555 or http://HOST:8000."),
+        typer.Option(
+            "--connect", help=f"Ask a server: tcp://HOST:{ZMQ_PORT} or http://HOST:{HTTP_PORT}."
+        ),
     ] = None,
     pictures: Annotated[int, typer.Option(min=1, help="Images; 500 give +-2 %.")] = 100,
     questions: Annotated[int, typer.Option(min=1, help="Questions about each image.")] = 4,
@@ -72,13 +75,13 @@ def evaluate_command(
     ] = None,
 ) -> None:
     """Ask questions with known answers about held-out images, and score the points."""
-    import molmo_point
+    from molmo_point.api import open_pointer
     from molmo_point.train.recipe import find_recipe
 
     if card is not None and table is None:
         raise UsageError("--card is written from a table: add --table FOLDER")
     model = connect or model
-    pointer = (molmo_point.connect if "://" in model else molmo_point.load)(model)
+    pointer = open_pointer(model)
     style = find_recipe(recipe).stages[-1].scenes[-1].style
     plan = EvalPlan(pictures, questions, first, timeout_s, style)
     if table is not None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from molmo_point.defaults import ZMQ_PORT
+
 DirOption = Annotated[Path, typer.Option("--dir", help="Folder of keys on the server.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
 
@@ -35,7 +37,7 @@ def new(
     typer.echo(json.dumps({"client": name, "key": str(path)}) if as_json else str(path))
     typer.echo(
         f"carry {path} to the client and delete it here; "
-        f"serve with: molmo-point serve --zmq tcp://0.0.0.0:5555 --curve-dir {directory}",
+        f"serve with: molmo-point serve --zmq tcp://0.0.0.0:{ZMQ_PORT} --curve-dir {directory}",
         err=True,
     )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from molmo_point.cli.progress import spinner
-from molmo_point.defaults import OPENAI
+from molmo_point.defaults import HTTP_PORT, OPENAI, ZMQ_PORT
 from molmo_point.errors import MissingExtra, ModelNotFound, UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ Model = Annotated[
 Connect = Annotated[
     str | None,
     typer.Option(
-        help="Ask a server instead: tcp://HOST:5555, http://HOST:8000, or a model of another engine: openai+http://HOST:8000/v1.",
+        help=f"Ask a server instead: tcp://HOST:{ZMQ_PORT}, http://HOST:{HTTP_PORT}, or a model of another engine: "
+        "openai+http://HOST:8000/v1.",
         envvar="MOLMO_POINT_SERVER",
         rich_help_panel="Model",
     ),

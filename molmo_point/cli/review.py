@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from molmo_point.cli.model_options import Quiet
+from molmo_point.defaults import REVIEW_PORT
 
 FORMATS = ("csv", "coco", "yolo", "label-studio", "fiftyone")
 
@@ -25,7 +26,7 @@ def review(
     port: Annotated[
         int,
         typer.Option(min=0, max=65535, help="Port of the page on this machine; 0 = any free one."),
-    ] = 8010,
+    ] = REVIEW_PORT,
     browse: Annotated[
         bool, typer.Option("--browser", help="Open the page in the browser.")
     ] = False,

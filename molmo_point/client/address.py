@@ -7,6 +7,7 @@ import re
 import socket
 from urllib.parse import SplitResult, urlsplit
 
+from molmo_point.defaults import ZMQ_PORT
 from molmo_point.errors import UsageError
 
 
@@ -42,7 +43,7 @@ def zmq_address(url: str) -> str:
         )
     if parts.port is None:
         raise UsageError(
-            f"expected an address like tcp://gpu:5555, got {url!r}: the port is missing (servers take 5555 by default)"
+            f"expected an address like tcp://gpu:5555, got {url!r}: the port is missing (servers take {ZMQ_PORT} by default)"
         )
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise UsageError(

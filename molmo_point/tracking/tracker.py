@@ -144,7 +144,7 @@ class Tracker:
         if catch_up.asked.number <= self._restarted_after:
             return False
         catch_up.go_on(rest)
-        self._take_in(catch_up, newest.frame)
+        self._merge_answer(catch_up, newest.frame)
         return True
 
     def answer_failed(self, query: str) -> None:
@@ -253,7 +253,7 @@ class Tracker:
         mask: Bools = np.array(stays, bool)
         self._patches.keep(mask)
 
-    def _take_in(self, catch_up: CatchUp, newest: Frame) -> None:
+    def _merge_answer(self, catch_up: CatchUp, newest: Frame) -> None:
         """Give the points of an answer their ids, and drop what it contradicts."""
         query, status = catch_up.pointing.query, catch_up.pointing.status
         # Half an answer does not say what is not there.

@@ -21,6 +21,7 @@ OWNED = {
     defaults.ZMQ_PORT,
     defaults.ZMQ_PORT + 1,
     defaults.HTTP_PORT,
+    defaults.REVIEW_PORT,
     defaults.MAX_QUERY_CHARACTERS,
     int(defaults.MAX_TIMEOUT_S),
 }
