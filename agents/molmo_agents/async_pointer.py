@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from molmo_agents.drivers.async_driver import AsyncDriver
@@ -52,10 +51,5 @@ class AsyncWebPointer(Face[Awaitable[Outcome]]):
         await self.attach()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()

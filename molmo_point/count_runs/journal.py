@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from molmo_point.atomic_write import write_atomic
+from molmo_point.closing import Closing
 from molmo_point.count_runs.items import Item, Key
 from molmo_point.errors import PointError, UsageError
 from molmo_point.points import Pointing
@@ -102,7 +103,7 @@ class Entry:
         return lasting and self.version == item.version
 
 
-class Journal:
+class Journal(Closing):
     """The folder of one run. Safe to use from several threads.
 
     Args:
@@ -218,12 +219,6 @@ class Journal:
         """Close the file and let others write to the folder."""
         os.close(self._file)
         self._unlock()
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _unlock(self) -> None:
         if self._lock is not None:

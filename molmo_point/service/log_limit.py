@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from types import TracebackType
 
 NAMES = (
     "uvicorn.error",
@@ -61,11 +60,6 @@ class LogLimit(logging.Filter):
             logging.getLogger(name).addFilter(self)
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for name in NAMES:
             logging.getLogger(name).removeFilter(self)

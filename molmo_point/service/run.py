@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 from molmo_point.defaults import HTTP_HOST, HTTP_PORT, PUBLISH_ADDRESS, ZMQ_ADDRESS
 from molmo_point.errors import PointError, ServiceError, UsageError
@@ -165,10 +164,5 @@ class Service:
             self.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
 
 from molmo_point.defaults import WATCH_TIMEOUT_S
 from molmo_point.errors import PointError, QueryError
@@ -122,12 +121,7 @@ class CameraWatch:
     def __enter__(self) -> CameraWatch:
         return self.start()
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _publication(self, tracked: TrackedPoints) -> Publication:

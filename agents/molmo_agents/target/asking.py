@@ -5,14 +5,25 @@ from __future__ import annotations
 from molmo_agents.drivers.steps import Steps, think
 from molmo_agents.outcome import Status
 from molmo_agents.progress import OutcomeBuilder, VerbFailed
-from molmo_agents.screen import Screenshot
+from molmo_agents.screen import Box, Screenshot
 from molmo_agents.session import Session
+from molmo_agents.target.screenshot import take_screenshot
 from molmo_point.errors import QueryError, UsageError
 from molmo_point.points import Point, Pointing
 from molmo_point.points import Status as PointingStatus
 
 MAX_POINTS = 500
 """Largest number of points of one answer; a model that gives more is repeating itself."""
+
+
+def look(
+    s: Session, p: OutcomeBuilder, region: Box | None = None, scale: float = 1.0
+) -> Steps[Screenshot]:
+    """Take the screenshot that a verb asks about; it is in the verb's outcome."""
+    with p.timed("look"):
+        screenshot = yield from take_screenshot(s, region, scale)
+    p.fields["screenshot"] = screenshot
+    return screenshot
 
 
 def ask_model(

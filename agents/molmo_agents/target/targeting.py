@@ -17,7 +17,7 @@ from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed, describe_qu
 from molmo_agents.screen import Box, Screenshot, zoom_region
 from molmo_agents.session import Session
 from molmo_agents.target import verdicts
-from molmo_agents.target.asking import ask_model, check_score, css_points
+from molmo_agents.target.asking import ask_model, check_score, css_points, look
 from molmo_agents.target.cover import hidden_by
 from molmo_agents.target.hit_path import resolve
 from molmo_agents.target.listeners import editor_at, listening
@@ -46,9 +46,7 @@ def find(
     s: Session, p: OutcomeBuilder, query: Query, region: Box | None = None
 ) -> Steps[tuple[Screenshot, float, float, Point]]:
     """Look and ask for one place; several points are fine where they all lie on one element."""
-    with p.timed("look"):
-        screenshot = yield from take_screenshot(s, region)
-    p.fields["screenshot"] = screenshot
+    screenshot = yield from look(s, p, region)
     if isinstance(query, Point):
         return screenshot, *screenshot.to_css(query.x, query.y), query
     pointing = yield from ask_model(s, p, screenshot, query)

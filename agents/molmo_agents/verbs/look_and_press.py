@@ -14,7 +14,7 @@ from molmo_agents.outcome import Outcome, Status
 from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed, describe_query
 from molmo_agents.screen import Box
 from molmo_agents.session import Session
-from molmo_agents.target.asking import ask_model, css_points
+from molmo_agents.target.asking import ask_model, css_points, look
 from molmo_agents.target.click import ClickOptions, press
 from molmo_agents.target.hover import hover_still
 from molmo_agents.target.screenshot import take_screenshot
@@ -75,9 +75,8 @@ def _why(s: Session, error: Exception) -> str:
 
 def look_verb(s: Session, p: OutcomeBuilder, region: Box | None, scale: float) -> Steps[Outcome]:
     """Take a screenshot; it is in `outcome.screenshot`."""
-    with p.timed("look"):
-        screenshot = yield from take_screenshot(s, region, scale)
-    return p.outcome(Status.FOUND, screenshot=screenshot)
+    yield from look(s, p, region, scale)
+    return p.outcome(Status.FOUND)
 
 
 def locate(
@@ -88,9 +87,7 @@ def locate(
         target = yield from acquire_target(s, p, query, verb="locate", region=region)
         yield from with_locator(s, p, target)
         return p.outcome(Status.FOUND, points=((target.x, target.y),))
-    with p.timed("look"):
-        screenshot = yield from take_screenshot(s, region)
-    p.fields["screenshot"] = screenshot
+    screenshot = yield from look(s, p, region)
     pointing = yield from ask_model(s, p, screenshot, describe_query(query))
     points = css_points(s, screenshot, pointing, sure=False)
     return p.outcome(Status.FOUND, points=tuple((x, y) for x, y, _ in points), count=len(points))
@@ -118,9 +115,7 @@ def click_all(
     when the screenshot is taken, and each is pressed where it is by then, never whatever has taken its place. With `fixed` the
     places count instead, whatever is drawn there by then.
     """
-    with p.timed("look"):
-        screenshot = yield from take_screenshot(s, how.region)
-    p.fields["screenshot"] = screenshot
+    screenshot = yield from look(s, p, how.region)
     points = css_points(
         s, screenshot, (yield from ask_model(s, p, screenshot, describe_query(query)))
     )
@@ -194,9 +189,7 @@ def hover(s: Session, p: OutcomeBuilder, query: Query, how: ClickOptions) -> Ste
 
 def exists(s: Session, p: OutcomeBuilder, query: Query) -> Steps[Outcome]:
     """Say whether the model finds it in the viewport."""
-    with p.timed("look"):
-        screenshot = yield from take_screenshot(s)
-    p.fields["screenshot"] = screenshot
+    screenshot = yield from look(s, p)
     points = css_points(
         s, screenshot, (yield from ask_model(s, p, screenshot, describe_query(query)))
     )
@@ -205,9 +198,7 @@ def exists(s: Session, p: OutcomeBuilder, query: Query) -> Steps[Outcome]:
 
 def count(s: Session, p: OutcomeBuilder, query: Query, region: Box | None) -> Steps[Outcome]:
     """Count by pointing; nothing there is a count of 0, not a failure."""
-    with p.timed("look"):
-        screenshot = yield from take_screenshot(s, region)
-    p.fields["screenshot"] = screenshot
+    screenshot = yield from look(s, p, region)
     pointing = yield from ask_model(s, p, screenshot, describe_query(query), kind="count")
     if not pointing.points:
         return p.outcome(Status.FOUND, count=0)

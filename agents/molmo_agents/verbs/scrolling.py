@@ -11,8 +11,8 @@ from molmo_agents.outcome import Outcome, Status
 from molmo_agents.playwright_types import Json
 from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed, describe_query
 from molmo_agents.session import Session
-from molmo_agents.target.asking import ask_model, css_points
-from molmo_agents.target.screenshot import capture, take_screenshot
+from molmo_agents.target.asking import ask_model, css_points, look
+from molmo_agents.target.screenshot import capture
 from molmo_point.points import Point
 
 SCROLL_SHARE = 0.8
@@ -64,9 +64,7 @@ def scroll_to(
 
 def _seen(s: Session, p: OutcomeBuilder, query: Query, moved: bool) -> Steps[Outcome | None]:
     """Look and ask once; None where it is not in view."""
-    with p.timed("look"):
-        screenshot = yield from take_screenshot(s)
-    p.fields["screenshot"] = screenshot
+    screenshot = yield from look(s, p)
     p.attempts += 1
     pointing = yield from ask_model(s, p, screenshot, describe_query(query))
     try:

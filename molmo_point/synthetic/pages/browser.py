@@ -6,7 +6,6 @@ import io
 import shutil
 from contextlib import suppress
 from dataclasses import replace
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,12 +97,7 @@ class PageBrowser:
         self._page.set_default_timeout(TIMEOUT_MS)
         return self._page
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

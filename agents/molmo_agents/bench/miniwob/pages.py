@@ -6,9 +6,9 @@ import functools
 import importlib.util
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
-from types import TracebackType
 
 from molmo_agents.browser.loopback import origin_of, start
+from molmo_point.closing import Closing
 from molmo_point.install import missing
 
 
@@ -38,7 +38,7 @@ class _Handler(SimpleHTTPRequestHandler):
         pass
 
 
-class MiniwobPages:
+class MiniwobPages(Closing):
     """A server of the pages on a free loopback port; use it in a `with` block."""
 
     def __init__(self) -> None:
@@ -58,14 +58,3 @@ class MiniwobPages:
         """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
-
-    def __enter__(self) -> MiniwobPages:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

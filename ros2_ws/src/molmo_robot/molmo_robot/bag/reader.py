@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from molmo_point.closing import Closing
 from molmo_point.errors import UsageError
 from molmo_robot.bag.sources import Source
 from molmo_robot.dds.types import RosTypes
@@ -24,7 +25,7 @@ class BagError(UsageError):
     kind = "bag"
 
 
-class Recording:
+class Recording(Closing):
     """An open recording. Close it, or use it in a `with` block.
 
     Args:
@@ -167,12 +168,6 @@ class Recording:
             self.types.definition(name)
             return self.types.store
         return self._own
-
-    def __enter__(self) -> Recording:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class _explained:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from molmo_point.closing import Closing
 from molmo_point.errors import UsageError
 from molmo_robot.dds.types import RosTypes
 from molmo_robot.dds.wire_types import WireTypes, require_cyclonedds
@@ -62,7 +63,7 @@ class Publisher:
         return bool(self._writer.get_matched_subscriptions())
 
 
-class Participant:
+class Participant(Closing):
     """A node with readers and writers. Close it, or use it in a `with` block.
 
     Args:
@@ -168,12 +169,6 @@ class Participant:
             self._graph = None
             self._participant = None
             self._domain = None
-
-    def __enter__(self) -> Participant:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _topic(self, topic: str, wire: type[Any]) -> Any:
         from cyclonedds.topic import Topic
