@@ -8,6 +8,7 @@ import numpy as np
 
 from molmo_calibration.arrays import FloatArray
 from molmo_calibration.calibrate.boards import APRILTAGS, Board
+from molmo_calibration.calibrate.detection import handedness
 from molmo_calibration.imports import opencv
 
 __all__ = ["find_circles", "find_tags", "why_no_circles", "why_no_tags"]
@@ -103,14 +104,8 @@ def _ordered(board: Board, centres: FloatArray) -> FloatArray:
     grid = centres.reshape(rows, columns, 2)
     orders = [grid, grid[::-1, ::-1], grid[:, ::-1], grid[::-1]]
     flat = [np.asarray(order.reshape(-1, 2)) for order in orders]
-    right = [order for order in flat if _handed(board.points, order)]
+    right = [order for order in flat if handedness(board.points, order) > 0]
     return min(right or flat, key=lambda order: _misfit(board.points, order))
-
-
-def _handed(points: FloatArray, pixels: FloatArray) -> bool:
-    design = np.column_stack([points[:, :2], np.ones(len(points))])
-    linear = np.linalg.lstsq(design, pixels, rcond=None)[0][:2]
-    return float(np.linalg.det(linear)) > 0
 
 
 def _misfit(points: FloatArray, pixels: FloatArray) -> float:
