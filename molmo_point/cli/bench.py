@@ -28,7 +28,9 @@ def compare(
         str, typer.Option(help="Of the version compared with: auto, bfloat16, ...")
     ] = "auto",
     device: Annotated[str, typer.Option(help="Of both.")] = "auto",
-    pictures: Annotated[int, typer.Option(min=1, help="Held-out scenes to ask about.")] = 50,
+    images: Annotated[
+        int, typer.Option("--pictures", min=1, help="Held-out scenes to ask about.")
+    ] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Compare a model with its low-bit or half-precision version, answer by answer, on the same held-out scenes."""
@@ -47,7 +49,7 @@ def compare(
     low = None if quantize == "none" else quantize
     second = api.load(model, device=device, dtype=dtype, quantize=low)
     style = find_recipe("nano").stages[-1].scenes[-1].style
-    examples = scene_examples(0, pictures, 2, style)
+    examples = scene_examples(0, images, 2, style)
     questions = ((e.image, e.query) for e in examples if e.mode == "point")
     result = compare_models(first, second, questions)
     if as_json:

@@ -72,8 +72,8 @@ def calibrate_scores(
             "Pages are drawn without Chromium where it is not installed.",
         ),
     ] = MIXTURE,
-    pictures: Annotated[
-        int, typer.Option(min=2, help="Without --examples: images of each test set.")
+    images: Annotated[
+        int, typer.Option("--pictures", min=2, help="Without --examples: images of each test set.")
     ] = 300,
     questions: Annotated[int, typer.Option(min=1, help="Questions about each image.")] = 4,
     out: Annotated[
@@ -94,14 +94,14 @@ def calibrate_scores(
     from molmo_point.evaluate.fit_calibration import MIN_SAMPLES, fit_calibration, lacking
     from molmo_point.evaluate.score_quality import joined
 
-    halves = _own(examples) if examples else _rendered(worlds.split(","), pictures, questions)
-    totals = _announce(halves) if examples else dict.fromkeys(halves[0], pictures // 2)
+    halves = _own(examples) if examples else _rendered(worlds.split(","), images, questions)
+    totals = _announce(halves) if examples else dict.fromkeys(halves[0], images // 2)
     if not examples:
-        total = pictures * len(halves[0])
+        total = images * len(halves[0])
         sys.stderr.write(
             f"{counted(total, 'drawn image')}, at most {counted(total * questions, 'question')}\n"
         )
-    source = "questions of the user" if examples else f"{pictures} drawn images each of {worlds}"
+    source = "questions of the user" if examples else f"{images} drawn images each of {worlds}"
     pointer = load(model, calibrated=False)
     identity = json.dumps(ModelSelection(model).identity(pointer.model))
     kept = AnswerCache(out / ANSWERS_FILE, identity) if examples else None

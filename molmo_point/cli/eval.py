@@ -40,7 +40,9 @@ def evaluate_command(
             "--connect", help=f"Ask a server: tcp://HOST:{ZMQ_PORT} or http://HOST:{HTTP_PORT}."
         ),
     ] = None,
-    pictures: Annotated[int, typer.Option(min=1, help="Images; 500 give +-2 %.")] = 100,
+    images: Annotated[
+        int, typer.Option("--pictures", min=1, help="Images; 500 give +-2 %.")
+    ] = 100,
     questions: Annotated[int, typer.Option(min=1, help="Questions about each image.")] = 4,
     recipe: Annotated[
         str,
@@ -83,7 +85,7 @@ def evaluate_command(
     model = connect or model
     pointer = open_pointer(model)
     style = find_recipe(recipe).stages[-1].scenes[-1].style
-    plan = EvalPlan(pictures, questions, first, timeout_s, style)
+    plan = EvalPlan(images, questions, first, timeout_s, style)
     if table is not None:
         worlds = WORLDS if world in ("scenes", "all") else tuple(world.split(","))
         typer.echo(_write_table(pointer, worlds, plan, table))

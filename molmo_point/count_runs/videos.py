@@ -18,7 +18,7 @@ SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".
 
 @dataclass(frozen=True)
 class Every:
-    """Which frames of a video are counted: every so many frames, or the first of every so many seconds.
+    """Which frames of a video are counted: every nth frame, or the first of every n seconds.
 
     Attributes:
         frames: Or None.

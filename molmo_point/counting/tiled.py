@@ -17,7 +17,7 @@ from molmo_point.pointer import ImageLike, Tiles
 from molmo_point.points import Pointing, Status, Tiling, Timing
 
 Look = Callable[[Sequence[Array], Union[float, None]], list[Pointing]]
-"""Counts in several images within so many seconds (None: no limit), side by side; a failure is raised."""
+"""Counts in several images side by side, within a number of seconds (None: no limit); a failure is raised."""
 
 MOST_TILES = 256
 POINTS_PER_TILE = 5

@@ -192,7 +192,7 @@ def test_who_cancels_in_a_stage_leaves_nothing_behind(
     work.done.clear()
     assert scheduler.step() == []
     assert work.done == []
-    # The crops that were seen are known to whoever comes next.
+    # The crops that were seen are known to the next question.
     scheduler.add("next", noise(1), "cat")
     assert run(scheduler)["next"].result is not None
 

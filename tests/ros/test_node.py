@@ -91,11 +91,11 @@ def test_points_stream_as_feedback(robot: Any) -> None:
 
 
 class Thinking(FakePointer):
-    """Thinks in small steps until it is released, and knows whether it was withdrawn."""
+    """Thinks in small steps until it is released, and knows whether it was cancelled."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked, self.withdrawn, self.release = (threading.Event() for _ in range(3))
+        self.asked, self.cancelled, self.release = (threading.Event() for _ in range(3))
 
     def stream(self, image: Array, query: str, **options: Any) -> Iterator[Any]:
         self.asked.set()
@@ -103,7 +103,7 @@ class Thinking(FakePointer):
             while not self.release.wait(0.01):
                 yield Point(x=0.5, y=0.5)
         finally:
-            self.withdrawn.set()
+            self.cancelled.set()
         return self.point(image, query)
 
 
@@ -116,7 +116,7 @@ def test_a_goal_is_cancelled_while_the_model_thinks(robot: Any) -> None:
     result(handle.cancel_goal_async())
     response = result(handle.get_result_async())
     assert (response.status, response.result.code) == (5, Code.CANCELED)
-    assert pointer.withdrawn.wait(10)
+    assert pointer.cancelled.wait(10)
 
 
 def test_sensors_are_heard_while_the_model_thinks(robot: Any) -> None:

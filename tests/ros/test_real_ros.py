@@ -26,7 +26,7 @@ pytest.importorskip("rclpy", reason="needs a sourced ROS 2 with the built worksp
 
 
 class Thinking(FakePointer):
-    """Thinks until it is withdrawn."""
+    """Thinks until it is cancelled."""
 
     def __init__(self) -> None:
         super().__init__()

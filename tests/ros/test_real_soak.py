@@ -1,4 +1,4 @@
-"""Ten minutes of a robot's day: the executable, a server on a socket, a camera at 30 Hz, goals without end, some withdrawn."""
+"""Ten minutes of a robot's day: the executable, a server on a socket, a camera at 30 Hz, goals without end, some cancelled."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ class Slow(FakePointer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.given, self.go_on, self.withdrawn_at = [], threading.Event(), []
+        self.given, self.go_on, self.cancelled_at = [], threading.Event(), []
 
     def stream(self, image: Array, query: str, **options: Any) -> Iterator[Any]:
         try:
@@ -136,7 +136,7 @@ class Slow(FakePointer):
                     raise RuntimeError("nobody told me to go on")
                 self.go_on.clear()
         except GeneratorExit:
-            self.withdrawn_at.append(time.monotonic())
+            self.cancelled_at.append(time.monotonic())
             raise
         return self.point(image, query)
 

@@ -100,7 +100,7 @@ class Endless(FakePointer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.begun, self.withdrawn = threading.Event(), threading.Event()
+        self.begun, self.cancelled = threading.Event(), threading.Event()
 
     def stream(self, image: Array, query: str, **options: Any) -> Iterator[Any]:
         try:
@@ -109,7 +109,7 @@ class Endless(FakePointer):
                 time.sleep(0.01)
                 yield Point(x=0.5, y=0.5, index=index)
         except GeneratorExit:
-            self.withdrawn.set()
+            self.cancelled.set()
             raise
         return self.point(image, query)
 
@@ -119,7 +119,7 @@ def test_cancelling_reaches_the_model_behind_the_socket(drive: Drive, serve: Any
     serve(drive.session.settings.server_endpoint, pointer)
     outcome = drive.session.point(Request("ball", timeout_s=29), cancelled=pointer.begun.is_set)
     assert outcome.code is Code.CANCELED
-    wait_for(pointer.withdrawn.is_set, 20, "the model's withdrawal")
+    wait_for(pointer.cancelled.is_set, 20, "the model's cancellation")
 
 
 class Thinking(FakePointer):
@@ -148,7 +148,7 @@ class Thought:
 
 
 def test_cancelling_stops_a_model_that_has_not_given_a_point_yet(drive: Drive, serve: Any) -> None:
-    """Nothing comes from the server that could wake the thread which asks: the withdrawal itself has to."""
+    """Nothing comes from the server that could wake the thread which asks: the cancellation itself has to."""
     pointer = Thinking()
     serve(drive.session.settings.server_endpoint, pointer)
     outcome = drive.session.point(Request("ball", timeout_s=29), cancelled=pointer.begun.is_set)

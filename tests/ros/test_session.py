@@ -223,7 +223,7 @@ class Stubborn(FakePointer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.withdrawn = threading.Event()
+        self.cancelled = threading.Event()
         self.asked = threading.Event()
 
     def stream(self, image: Array, query: str, **options: Any) -> Iterator[Any]:
@@ -233,7 +233,7 @@ class Stubborn(FakePointer):
                 time.sleep(0.005)
                 yield Point(x=0.5, y=0.5, index=index)
         finally:
-            self.withdrawn.set()
+            self.cancelled.set()
 
 
 def test_cancelling_ends_the_request_and_reaches_the_model(types: RosTypes) -> None:
@@ -242,7 +242,7 @@ def test_cancelling_ends_the_request_and_reaches_the_model(types: RosTypes) -> N
     drive.advance(0.2)
     outcome = drive.session.point(Request("ball"), cancelled=pointer.asked.is_set)
     assert outcome.code is Code.CANCELED
-    assert pointer.withdrawn.wait(5), "the model was never told"
+    assert pointer.cancelled.wait(5), "the model was never told"
 
 
 def test_closing_the_session_cancels_what_is_under_way(types: RosTypes) -> None:

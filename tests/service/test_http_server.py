@@ -342,7 +342,7 @@ def test_a_caller_who_leaves_takes_his_question_with_him(http: Any, gate: Any) -
     until = time.monotonic() + 10
     labels = {"op": "point", "transport": "http", "outcome": "cancelled"}
     while not metrics.value("molmo_point_requests_total", **labels):
-        assert time.monotonic() < until, "the question was never withdrawn"
+        assert time.monotonic() < until, "the question was never cancelled"
         time.sleep(0.05)
     gate.open_.set()
     thread.join(10)

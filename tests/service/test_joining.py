@@ -167,7 +167,7 @@ def test_one_bad_question_spoils_no_other(
         assert good.result(60).points
 
 
-def test_a_withdrawn_question_has_no_further_pass(
+def test_a_cancelled_question_has_no_further_pass(
     start: Callable[..., Service], nano: LocalPointer
 ) -> None:
     pointer = Watched(nano)

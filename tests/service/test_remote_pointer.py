@@ -304,7 +304,7 @@ def test_questions_of_many_threads_are_not_mixed_up(transport: Connect, image: A
     assert [a.points[0].x for a in answers] == [n / 1000 for n in range(200)]
 
 
-def test_a_stream_that_is_left_early_is_withdrawn(transport: Connect, image: Array) -> None:
+def test_a_stream_that_is_left_early_is_cancelled(transport: Connect, image: Array) -> None:
     closed = threading.Event()
 
     class Endless(FakePointer):

@@ -140,7 +140,7 @@ def test_what_is_being_decoded_holds_up_nobody() -> None:
 
 
 class Prepared:
-    """An image that is cut into crops of so many bytes."""
+    """An image that is cut into crops of that many bytes."""
 
     def __init__(self, crop_bytes: int) -> None:
         self.image_size = (8, 8)

@@ -196,7 +196,7 @@ def test_a_deadline_that_passes_in_a_stage_is_told_and_frees_the_row(
 def test_a_flood_is_let_in_one_image_before_somebody_else(
     start: Callable[..., Service], staged: Callable[[str], Staged]
 ) -> None:
-    """Ten questions of one client wait, its first image is under way: the next image is that of whoever asks now."""
+    """Ten questions of one client wait, its first image is under way: the next image is that of the next client that asks."""
     pointer = staged("vision")
     service = start(pointer)
     address = service.zmq.address

@@ -171,7 +171,7 @@ def test_an_unknown_request_is_said_to_be(start: Start, context: Any) -> None:
     assert peer.receive()["error"]["kind"] == "unknown_request"
 
 
-def test_a_waiting_question_can_be_withdrawn(
+def test_a_waiting_question_can_be_cancelled(
     start: Start, context: Any, image: Array, gate: Any
 ) -> None:
     peer = Peer(context, start(gate))
@@ -185,7 +185,7 @@ def test_a_waiting_question_can_be_withdrawn(
     assert len(gate.calls) == 1
 
 
-def test_a_question_at_work_can_be_withdrawn_too(
+def test_a_running_question_can_be_cancelled_too(
     start: Start, context: Any, image: Array, gate: Any
 ) -> None:
     peer = Peer(context, start(gate))
