@@ -36,9 +36,7 @@ def evaluate_command(
     ] = "nano",
     connect: Annotated[
         str | None,
-        typer.Option(
-            "--connect", help=f"Ask a server: tcp://HOST:{ZMQ_PORT} or http://HOST:{HTTP_PORT}."
-        ),
+        typer.Option(help=f"Ask a server: tcp://HOST:{ZMQ_PORT} or http://HOST:{HTTP_PORT}."),
     ] = None,
     images: Annotated[
         int, typer.Option("--pictures", min=1, help="Images; 500 give +-2 %.")

@@ -1,4 +1,13 @@
-"""Clients: a server somewhere else as a `Pointer`. `connect` chooses by the address."""
+"""Clients: a server somewhere else as a `Pointer`. `connect` chooses by the address.
+
+address      what an address may be
+zmq_client, http_client   `ZmqPointer` (over zmq_channel) and `HttpPointer` (over http_session and http_messages)
+remote, remote_view       the `Pointer` interface over any transport, and opened images; replies reads what a server sent
+cancellation, many        ending a request from any thread; many questions side by side
+subscribe    published points
+curve, diagnosis          encryption, and why nobody answers
+per_process  values that a fork does not share
+"""
 
 from __future__ import annotations
 

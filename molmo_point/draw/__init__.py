@@ -1,4 +1,11 @@
-"""An image with a pointing drawn on it: `molmo_point.draw(image, pointing)`."""
+"""An image with a pointing drawn on it: `molmo_point.draw(image, pointing)`.
+
+drawing     the whole: ellipses below, then lines, markers, labels and the count
+marks, heat, badge   what is drawn: markers with labels and ellipses; a map of probabilities; the panel in a corner
+layout      where labels go, as pure geometry
+style, colours, shapes   sizes from one unit, a colour for each label, smooth shapes
+lettering, font_files    text in any script, and the fonts of this machine
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Other vision-language models behind the `Pointer` interface: any server that speaks OpenAI's chat completions with images.
 
 formats     how each family of models writes points: the prompt, the image that its coordinates count in, the reader
+images      an image as it is sent: upright pixels, of the size whose pixels the model names
 chat        the HTTP exchange: streamed pieces of text, log-probabilities, why it ended
 scores      log-probabilities of the tokens that spell a point's coordinates
 pointer     `OpenAIPointer`
