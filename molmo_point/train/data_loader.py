@@ -1,36 +1,22 @@
-"""Batches of fresh images, rendered in worker processes; the number of a batch alone decides which images it holds."""
+"""Batches in order, made in worker processes; the number of a batch alone decides what it holds."""
 
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
+from typing import Generic, Protocol, TypeVar
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from molmo_point.checkpoints.config import PreprocessConfig
 from molmo_point.errors import PointError
-from molmo_point.preprocess.tokenizer import Tokenizer
-from molmo_point.synthetic.pages.browser import PageBrowser
-from molmo_point.synthetic.pages.draw import draw_page, written_words
-from molmo_point.synthetic.pages.questions import draw_page_questions
-from molmo_point.synthetic.scenes.questions import draw_questions
-from molmo_point.synthetic.scenes.scene import Scene, draw_scene
-from molmo_point.synthetic.splits import held_out_seed, training_seed
-from molmo_point.train.batches import Batch
-from molmo_point.train.collate import collate
-from molmo_point.train.negatives import hard_negatives
-from molmo_point.train.recipe import MixtureEntry, StageRecipe
-from molmo_point.train.sample import ImageSample, build_image_sample
-from molmo_point.train.target_sequence import AnswerWriter, TargetSequence
 
 WORKER_TIMEOUT_S = 300.0
-"""A batch takes a second or two to render; a worker that is silent for this long is dead or stuck."""
+"""A batch takes a second or two to make; a worker that is silent for this long is dead or stuck."""
+
+Made = TypeVar("Made", covariant=True)
 
 
 class TrainingStopped(PointError):
@@ -40,140 +26,55 @@ class TrainingStopped(PointError):
 
 
 @dataclass(frozen=True)
-class LoadedBatch:
+class LoadedBatch(Generic[Made]):
     """A batch from a worker.
 
     Attributes:
-        batch: None if every image failed to render.
+        batch: None if every image of it failed.
         images: How many it holds.
-        skipped: How many failed to render.
+        skipped: How many failed.
         reason: The last failure, or "".
-        cpu_s: CPU-seconds that rendering took in another process; 0 when rendered in this one.
+        cpu_s: CPU-seconds that making it took in another process; 0 when made in this one.
     """
 
-    batch: Batch | None
+    batch: Made | None
     images: int
     skipped: int
     reason: str
     cpu_s: float
 
 
-class SampleGenerator:
-    """Renders the images and draws the questions of one stage.
+class BatchSource(Protocol[Made]):
+    """Makes batches by their number."""
 
-    Args:
-        run: The run's seed.
-        folder: Holds tokenizer.json; a path, because each worker opens it.
-        held_out: Use the seeds kept for evaluation.
-    """
-
-    def __init__(
-        self,
-        run: int,
-        stage: StageRecipe,
-        folder: Path,
-        config: PreprocessConfig,
-        held_out: bool = False,
-    ) -> None:
-        self.stage = stage
-        self.tokenizer = Tokenizer(folder)
-        self._run = run
-        self._config = config
-        self._held_out = held_out
-        self._writer = AnswerWriter(self.tokenizer, cut=stage.cut)
-        self._browser: PageBrowser | None = None
-        self._bounds = np.cumsum([entry.weight for entry in stage.scenes])
-
-    def scene(self, index: int) -> Scene:
-        """Render scene `index` of the stage."""
-        seed = (
-            held_out_seed(index)
-            if self._held_out
-            else training_seed(self._run, self.stage.name, index)
-        )
-        entry = self._entry(seed)
-        if entry.page is None:
-            return draw_scene(seed, entry.style)
-        # Held-out images are rendered between steps in the training process, which has no browser.
-        if entry.page.chromium and not self._held_out:
-            if self._browser is None:
-                self._browser = PageBrowser().__enter__()
-            return self._browser.draw(seed, entry.page)
-        return draw_page(seed, entry.page)
+    def batch(self, number: int) -> LoadedBatch[Made]:
+        """Return batch `number`, always the same one."""
 
     def close(self) -> None:
-        """Stop the browser, if there is one; that of a terminated worker ends with it."""
-        if self._browser is not None:
-            self._browser.close()
-            self._browser = None
-
-    def _entry(self, seed: int) -> MixtureEntry:
-        draw = np.random.default_rng([seed, 1]).random() * self._bounds[-1]
-        return self.stage.scenes[int(np.searchsorted(self._bounds, draw, side="right"))]
-
-    def image(self, scene: Scene) -> ImageSample:
-        """Cut a scene into crops."""
-        return build_image_sample(scene, self._config, self.tokenizer)
-
-    def answers(self, scene: Scene, image: ImageSample, epoch: int = 0) -> list[TargetSequence]:
-        """Draw questions and write their answers; another epoch has other questions."""
-        if self.stage.kind == "dense":
-            return []
-        rng = np.random.default_rng([scene.seed, 2, epoch])
-        count, page = self.stage.questions, self._entry(scene.seed).page
-        if page is None:
-            questions = draw_questions(scene, rng, count, self.stage.question_style)
-        else:
-            words = written_words(page, self._held_out)
-            questions = draw_page_questions(scene, rng, count, self.stage.page_questions, words)
-        answers = [self._writer.write(q, image.points, float(rng.random())) for q in questions]
-        if not self.stage.losses.sure:
-            return answers
-        wrong = [(question, hard_negatives(question, image, rng)) for question in questions]
-        return [
-            *answers,
-            *(self._writer.negative(q, points) for q, points in wrong if points is not None),
-        ]
-
-    def sample(self, index: int) -> tuple[ImageSample, list[TargetSequence]]:
-        """Return image `index` with its answers."""
-        scene = self.scene(index)
-        image = self.image(scene)
-        return image, self.answers(scene, image)
+        """Release what making batches took."""
 
 
-class BatchDataset(Dataset[LoadedBatch]):
-    """Batch number -> batch. An image that fails to render is left out and counted."""
+class _BatchDataset(Dataset[LoadedBatch[Made]]):
+    def __init__(self, source: BatchSource[Made]) -> None:
+        self._source = source
 
-    def __init__(self, generator: SampleGenerator) -> None:
-        self._generator = generator
-
-    def __getitem__(self, number: int) -> LoadedBatch:
-        started = time.process_time()
-        size = self._generator.stage.batch
-        samples, reason = [], ""
-        for index in range(number * size, (number + 1) * size):
-            try:
-                samples.append(self._generator.sample(index))
-            except Exception as error:  # no failure of one image may end hours of training
-                reason = f"image {index}: {type(error).__name__}: {error}"
-        batch = collate(samples) if samples else None
-        in_worker = torch.utils.data.get_worker_info() is not None
-        cpu_s = time.process_time() - started if in_worker else 0.0
-        return LoadedBatch(batch, len(samples), size - len(samples), reason, cpu_s)
+    def __getitem__(self, number: int) -> LoadedBatch[Made]:
+        return self._source.batch(number)
 
 
-def load_batches(generator: SampleGenerator, first: int, workers: int) -> Iterator[LoadedBatch]:
+def load_batches(
+    source: BatchSource[Made], first: int, workers: int
+) -> Iterator[LoadedBatch[Made]]:
     """Yield batches without end from number `first`.
 
     Args:
-        workers: Processes that render; 0 renders in this one.
+        workers: Processes that make batches; 0 makes them in this one.
 
     Raises:
         TrainingStopped: A worker died or hangs.
     """
     loader = DataLoader(
-        BatchDataset(generator),
+        _BatchDataset(source),
         batch_size=None,
         sampler=_Counting(first),
         num_workers=workers,
@@ -186,11 +87,11 @@ def load_batches(generator: SampleGenerator, first: int, workers: int) -> Iterat
     except RuntimeError as error:
         if "DataLoader" in str(error):
             raise TrainingStopped(
-                f"a process that renders images died: {error}; run the command again to resume from the saved state"
+                f"a process that makes batches died: {error}; run the command again to resume from the saved state"
             ) from error
         raise
     finally:
-        generator.close()
+        source.close()
 
 
 def _ignore_first_sigterm(_worker: int) -> None:

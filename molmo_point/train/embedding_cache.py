@@ -12,10 +12,12 @@ import torch
 from molmo_point.model.molmo import Molmo
 from molmo_point.synthetic.scenes.scene import Scene
 from molmo_point.train.auxiliary_losses import encode_images
+from molmo_point.train.batches import Batch
 from molmo_point.train.collate import collate
-from molmo_point.train.data_loader import LoadedBatch, SampleGenerator
+from molmo_point.train.data_loader import LoadedBatch
 from molmo_point.train.progress import Progress
 from molmo_point.train.sample import ImageSample
+from molmo_point.train.scene_batches import SampleGenerator
 
 Precision = Callable[[], AbstractContextManager[object]]
 
@@ -62,7 +64,7 @@ class EmbeddingCache:
         for (scene, image), own in zip(waiting, torch.split(features, counts), strict=True):
             self._items.append(CachedSample(*_without_pixels(scene, image), own.clone()))
 
-    def batches(self, first: int) -> Iterator[LoadedBatch]:
+    def batches(self, first: int) -> Iterator[LoadedBatch[Batch]]:
         """Yield batches without end from number `first`; each epoch in another order, with other questions."""
         size = min(self._generator.stage.batch, len(self._items))
         per_epoch = len(self._items) // size

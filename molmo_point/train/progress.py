@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from molmo_point.train.losses import Losses
 from molmo_point.train.recipe import StageRecipe
-from molmo_point.train.schedule import stage_progress
 from molmo_point.train.state import TrainPosition
 
 LOG_FILE = "log.jsonl"
@@ -45,21 +45,31 @@ class Progress:
         self._steps = 0
 
     def step(
-        self, stage: StageRecipe, position: TrainPosition, losses: Losses, images: int
+        self,
+        name: str,
+        share: float,
+        position: TrainPosition,
+        losses: Sequence[Losses],
+        images: int,
     ) -> None:
-        """Count a step; print a line every `every_s` seconds."""
+        """Count a step; print a line every `every_s` seconds.
+
+        Args:
+            name: Of the stage.
+            share: Used share of its budget.
+            losses: Of each part of the step's batch; the parts of a loss add up.
+        """
         self._images += images
         self._steps += 1
-        for name, part in losses.parts.items():
-            self._losses[name] = self._losses.get(name, 0.0) + float(part.detach())
+        for each in losses:
+            for key, part in each.parts.items():
+                self._losses[key] = self._losses.get(key, 0.0) + float(part.detach())
         elapsed = time.monotonic() - self._last
         if elapsed < self._every_s:
             return
-        parts = " ".join(
-            f"{name} {total / self._steps:.3f}" for name, total in self._losses.items()
-        )
+        parts = " ".join(f"{key} {total / self._steps:.3f}" for key, total in self._losses.items())
         self.note(
-            f"{stage.name} {min(stage_progress(stage, position), 1):4.0%}  {position.samples} images, "
+            f"{name} {min(share, 1):4.0%}  {position.samples} images, "
             f"{self._images / elapsed:.1f}/s, {position.cpu_s:.0f} CPU-s, {position.skipped} skipped  loss {parts}"
         )
         self._last, self._images, self._steps, self._losses = time.monotonic(), 0, 0, {}
@@ -85,8 +95,7 @@ class Progress:
                 if counts.get(every)
             },
         }
-        with (folder / LOG_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        append_log(folder, row)
         shown = "  ".join(f"{name} {row[name]:.1%}" for name in RATIOS if name in row)
         self.note(f"held out, {row['cpu_s']:.0f} CPU-s: {shown}")
 
@@ -94,3 +103,9 @@ class Progress:
         """Print a line."""
         if self._stream is not None:
             print(text, file=self._stream, flush=True)
+
+
+def append_log(folder: Path, row: Mapping[str, object]) -> None:
+    """Append a line to the log of a run."""
+    with (folder / LOG_FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")

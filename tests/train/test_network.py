@@ -10,9 +10,9 @@ import torch
 
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.synthetic.scenes.kinds import all_kinds
-from molmo_point.train.data_loader import SampleGenerator
 from molmo_point.train.init_network import Network, build_network, init_vision
 from molmo_point.train.recipe import Recipe, find_recipe
+from molmo_point.train.scene_batches import SampleGenerator
 from molmo_point.train.vocabulary import build_tokenizer, save_tokenizer
 
 RESERVED = 8

@@ -19,10 +19,11 @@ from molmo_point.synthetic.pages.browser import NAMES, PageBrowser
 from molmo_point.synthetic.pages.draw import PageStyle
 from molmo_point.synthetic.splits import training_seed
 from molmo_point.train import loop
-from molmo_point.train.data_loader import SampleGenerator, load_batches
+from molmo_point.train.data_loader import load_batches
 from molmo_point.train.loop import train
 from molmo_point.train.recipe import MixtureEntry, Recipe
 from molmo_point.train.run_folder import open_run_folder
+from molmo_point.train.scene_batches import SampleGenerator
 from molmo_point.train.state import read_position
 
 MakeRecipe = Callable[..., Recipe]

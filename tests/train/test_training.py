@@ -17,11 +17,11 @@ from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.engine.local import LocalPointer
 from molmo_point.errors import UsageError
 from molmo_point.synthetic.pages.draw import PageStyle
-from molmo_point.train import data_loader as stream
 from molmo_point.train import loop, state
+from molmo_point.train import scene_batches as stream
 from molmo_point.train.answer_loss import AnswerLosses, SupervisedHeads
 from molmo_point.train.auxiliary_losses import AuxiliaryHeads, dense_losses, encode_images
-from molmo_point.train.data_loader import SampleGenerator, TrainingStopped, load_batches
+from molmo_point.train.data_loader import TrainingStopped, load_batches
 from molmo_point.train.embedding_cache import EmbeddingCache
 from molmo_point.train.export import config_json, preprocessor_json
 from molmo_point.train.init_decoder import init_decoder
@@ -30,6 +30,7 @@ from molmo_point.train.loop import train
 from molmo_point.train.losses import LossWeights
 from molmo_point.train.progress import Progress
 from molmo_point.train.recipe import MixtureEntry, Recipe, find_recipe, read_recipe
+from molmo_point.train.scene_batches import SampleGenerator
 from molmo_point.train.schedule import lr_scale, stage_progress
 from molmo_point.train.state import TrainPosition
 
@@ -198,7 +199,7 @@ def test_a_generator_that_always_throws_stops_the_run(
         raise ZeroDivisionError("no image at all")
 
     monkeypatch.setattr(stream.SampleGenerator, "sample", never)
-    with pytest.raises(TrainingStopped, match=r"failed to render; the last: .*no image at all"):
+    with pytest.raises(TrainingStopped, match=r"failed; the last: .*no image at all"):
         train(make_recipe(), tmp_path, workers=0)
 
 
@@ -211,7 +212,7 @@ def test_a_killed_drawing_process_stops_the_run_with_its_cause(
         raise AssertionError
 
     monkeypatch.setattr(stream.SampleGenerator, "sample", killed)
-    with pytest.raises(TrainingStopped, match="a process that renders images died"):
+    with pytest.raises(TrainingStopped, match="a process that makes batches died"):
         train(make_recipe(), tmp_path, workers=1)
 
 

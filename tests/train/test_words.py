@@ -29,13 +29,14 @@ from molmo_point.synthetic.scenes.scene import Scene, Writing
 from molmo_point.synthetic.splits import training_seed
 from molmo_point.train import vocabulary
 from molmo_point.train.auxiliary_losses import dense_losses, encode_images
-from molmo_point.train.data_loader import SampleGenerator, load_batches
+from molmo_point.train.data_loader import load_batches
 from molmo_point.train.init_decoder import init_decoder, init_label_words, init_words
 from molmo_point.train.init_network import Network, build_network
 from molmo_point.train.loop import train
 from molmo_point.train.recipe import Recipe
 from molmo_point.train.run_folder import open_run_folder
 from molmo_point.train.sample import NO_PATCH, build_image_sample
+from molmo_point.train.scene_batches import SampleGenerator
 from molmo_point.train.state import CLASSES
 from molmo_point.train.vocabulary import build_tokenizer, save_tokenizer
 from molmo_point.train.warm_start import WarmStart, read_new_words, warm_start
