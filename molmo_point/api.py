@@ -24,6 +24,7 @@ def load(
     dtype: str = "auto",
     quantize: str | None = None,
     mesh: DeviceMesh | None = None,
+    adapter: str | Path | None = None,
     **options: Any,
 ) -> LocalPointer:
     """Load a model into this process.
@@ -34,6 +35,8 @@ def load(
         dtype: "auto" (bfloat16 on CUDA, float32 elsewhere), "float32", "bfloat16" or "float16".
         quantize: None, "int8" or "int4"; applies to the decoder, vision tower and connector keep their type.
         mesh: Processes (of `torchrun`) that share the model; all must make the same calls in the same order.
+        adapter: Folder of a LoRA adapter for this model, as `molmo-point finetune` or peft writes it; it is merged into the weights
+            while they are read, its scores are not calibrated.
         options: Fields of `molmo_point.engine.options.EngineOptions`.
 
     Raises:
@@ -80,6 +83,7 @@ def load(
             options=engine_options,
             mesh=mesh,
             scheme=quantize,
+            adapter=adapter,
         )
     except Exception as error:
         if is_out_of_memory(error):
@@ -127,6 +131,34 @@ def write_quantized(
     model = load_weights(folder, config, dtype=getattr(torch, dtype), scheme=scheme, packed=False)
     save_low_bits(model, folder, target)
     return target
+
+
+def merge(name: str | Path, adapter: str | Path, out: str | Path) -> int:
+    """Write a model with a LoRA adapter merged into its weights into a new folder; return the number of changed tensors.
+
+    Args:
+        name: As in `load`; with full weights.
+        adapter: Folder of an adapter for it.
+        out: Does not exist yet. After an error nothing is left of it.
+
+    Raises:
+        ModelNotFound, CheckpointError, DownloadError, MissingExtra; UsageError, for a full disk and an existing folder, too.
+    """
+    try:
+        from molmo_point.model.merge import merge_adapter
+    except ImportError as error:
+        raise import_failure(error, "torch", "engine", "Merging an adapter") from error
+    from molmo_point.checkpoints.folder import read_json
+    from molmo_point.checkpoints.hub import resolve
+    from molmo_point.checkpoints.low_bit_format import stored_scheme
+
+    folder = resolve(name)
+    stored = stored_scheme(read_json(folder / "config.json"))
+    if stored is not None:
+        raise UsageError(
+            f"{folder} holds {stored} weights, to which no adapter can be added: give the original checkpoint"
+        )
+    return merge_adapter(folder, Path(adapter), Path(out))
 
 
 def connect(url: str, **options: Any) -> Pointer:

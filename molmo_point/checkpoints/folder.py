@@ -115,6 +115,6 @@ def _adapter(folder: Path, files: list[str]) -> str:
         named = read_json(folder / files[0]).get("base_model_name_or_path")
         base = f" for {named}" if named else ""
     return (
-        f"{folder} holds an adapter{base} (LoRA: {', '.join(files)}), not a complete model: merge it into its base model "
-        "(in peft: merge_and_unload, then save_pretrained) and give the merged folder"
+        f"{folder} holds an adapter{base} (LoRA: {', '.join(files)}), not a complete model: load its base model with it "
+        "(molmo_point.load(BASE, adapter=FOLDER)), or merge the two (molmo-point merge BASE FOLDER OUT) and give the merged folder"
     )

@@ -54,6 +54,8 @@ COMMANDS = {
     "calibrate-counts": Command("count", (*_ENGINE, "scipy")),
     "review": Command("count", ("fastapi", "uvicorn")),
     "train": Command("train", (*_ENGINE, "matplotlib")),
+    "finetune": Command("train", (*_ENGINE, "matplotlib")),
+    "merge": Command("engine", _ENGINE),
     "bench": Command("engine", _ENGINE),
 }
 """In the order of `--help`."""

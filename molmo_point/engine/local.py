@@ -30,6 +30,7 @@ from molmo_point.engine.scheduler import Scheduler
 from molmo_point.engine.score_calibration import Floats, read_calibration
 from molmo_point.engine.view import LocalView
 from molmo_point.errors import CheckpointError, PointError, UsageError
+from molmo_point.model.adapter_folder import read_adapter
 from molmo_point.model.low_bit_folder import check_stored_scheme, load_low_bits
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.tensor_parallel import Shard, apply_tensor_parallel
@@ -72,15 +73,17 @@ class LocalPointer(Closing):
         progress: Progress | None = None,
         mesh: DeviceMesh | None = None,
         scheme: str | None = None,
+        adapter: str | Path | None = None,
     ) -> LocalPointer:
         """Load a checkpoint folder, or with `mesh` this process's shard of it.
 
         Args:
             scheme: Quantize the decoder while it is read; a folder of low-bit weights is loaded as it was written.
+            adapter: Folder of a LoRA adapter, merged into the weights while they are read.
 
         Raises:
             CheckpointError: The folder is not a complete Molmo checkpoint.
-            UsageError: The folder holds low-bit weights of another scheme, or those of a model that is to be split.
+            UsageError: The folder holds low-bit weights of another scheme, or those of a model that is to be split or adapted.
         """
         config = MolmoConfig.from_folder(folder)
         tokenizer = Tokenizer(folder)
@@ -88,6 +91,11 @@ class LocalPointer(Closing):
         shard = None if mesh is None else Shard(mesh.get_local_rank(), mesh.size())
         stored = stored_scheme(read_json(folder / "config.json"))
         if stored is not None:
+            if adapter is not None:
+                raise UsageError(
+                    f"{folder} holds {stored} weights, to which no adapter can be added: give the original checkpoint, with "
+                    f"quantize={stored!r} if it is to have few bits"
+                )
             check_stored_scheme(folder, stored, scheme, is_split=mesh is not None)
             model = load_low_bits(folder, config, stored, device=device, dtype=dtype)
         else:
@@ -99,12 +107,14 @@ class LocalPointer(Closing):
                 progress=progress,
                 shard=shard,
                 scheme=scheme,
+                adapter=None if adapter is None else read_adapter(adapter),
             )
         if mesh is not None:
             model = apply_tensor_parallel(model, mesh)
         options = options or EngineOptions()
         calibration = counts = None
-        if options.calibrated:
+        # An adapted model has other scores than the one that the calibration was fitted to.
+        if options.calibrated and adapter is None:
             calibration = read_calibration(folder, config.decoder.d_model)
             # Intervals are computed from calibrated scores.
             counts = read_count_calibration(folder) if calibration else None

@@ -95,8 +95,8 @@ def save_low_bits(model: Molmo, source: Path, out: Path) -> None:
             raise UsageError(
                 f"{out} needs {needed / 1e9:.1f} GB, its disk has {free / 1e9:.1f} GB free: make room, or take another folder"
             )
-        with _whole_or_nothing(out) as partial:
-            _copy_small_files(source, partial)
+        with whole_or_nothing(out) as partial:
+            copy_small_files(source, partial)
             config = {**read_json(source / "config.json"), KEY: quantization_config(scheme)}
             (partial / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
             _save_shards(tensors, partial)
@@ -190,19 +190,25 @@ def _save_shards(tensors: dict[str, Tensor], folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
 
 
-def _copy_small_files(source: Path, folder: Path) -> None:
+def copy_small_files(source: Path, folder: Path, *, leave_out: str | None = None) -> None:
+    """Copy the files beside the weights, except config.json.
+
+    Args:
+        leave_out: End of the names of files that are not copied, too.
+    """
     for path in sorted(source.iterdir()):
         if (
             path.is_file()
             and path.name != "config.json"
             and not path.name.endswith(_WEIGHT_SUFFIXES)
+            and not (leave_out and path.name.endswith(leave_out))
             and path.stat().st_size <= _SMALL_BYTES
         ):
             shutil.copyfile(path, folder / path.name)
 
 
 @contextlib.contextmanager
-def _whole_or_nothing(out: Path) -> Iterator[Path]:
+def whole_or_nothing(out: Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes `out` at the end, or is removed after an error."""
     partial = out.with_name(f"{out.name}.{os.getpid()}.part")
     partial.mkdir()

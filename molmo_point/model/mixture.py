@@ -5,12 +5,21 @@ Letters: N tokens, D model width, E experts, k experts per token, f hidden width
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from molmo_point.checkpoints.config import DecoderConfig
 from molmo_point.model.low_bits import LowBitMatrix
+
+
+class ExpertProduct(Protocol):
+    """Weights of all experts that are not one tensor: of few bits, or with low-rank adapters."""
+
+    def product(self, rows: Tensor, expert: int) -> Tensor:
+        """Return rows [M, K] times the transposed matrix of an expert."""
 
 
 class MixtureOfExperts(nn.Module):
@@ -22,10 +31,10 @@ class MixtureOfExperts(nn.Module):
         self.experts = config.experts
         self.router = nn.Linear(config.d_model, config.experts, bias=False)
         # Rows of `up_gate` are UP, then GATE, as in the dense feed-forward network.
-        self.up_gate: Tensor | LowBitMatrix = nn.Parameter(
+        self.up_gate: Tensor | ExpertProduct = nn.Parameter(
             torch.zeros(config.experts, 2 * config.ffn_width, config.d_model)
         )
-        self.down: Tensor | LowBitMatrix = nn.Parameter(
+        self.down: Tensor | ExpertProduct = nn.Parameter(
             torch.zeros(config.experts, config.d_model, config.ffn_width)
         )
 
@@ -76,11 +85,11 @@ class MixtureOfExperts(nn.Module):
         return torch.cat(pieces)
 
 
-def _product(rows: Tensor, weight: Tensor | LowBitMatrix, expert: int) -> Tensor:
+def _product(rows: Tensor, weight: Tensor | ExpertProduct, expert: int) -> Tensor:
     """Return rows [M, K] times the transposed matrix of an expert."""
-    if isinstance(weight, LowBitMatrix):
-        return weight.product(rows, expert)
-    return F.linear(rows, weight[expert])
+    if isinstance(weight, Tensor):
+        return F.linear(rows, weight[expert])
+    return weight.product(rows, expert)
 
 
 def _swiglu(up_gate: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor
 from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.checkpoints.folder import check_folder
 from molmo_point.errors import CheckpointError, UsageError
+from molmo_point.model.adapter_folder import Adapter, Addition
 from molmo_point.model.checkpoint_names import (
     NamingScheme,
     ParameterSlice,
@@ -67,6 +68,7 @@ def load_weights(
     shard: Shard | None = None,
     scheme: str | None = None,
     packed: bool = True,
+    adapter: Adapter | None = None,
 ) -> Molmo:
     """Build a network and fill it from a checkpoint folder.
 
@@ -74,6 +76,7 @@ def load_weights(
         folder: Holds model.safetensors, or shards with model.safetensors.index.json.
         scheme: Quantize the decoder (`quantize.SCHEMES`): what is read is quantized and dropped, the full weights are never held.
         shard: This process's shard of a model that is split over several processes; only its part of the files is read.
+        adapter: Low-rank matrices that are added to the weights while they are read.
         packed: Reorder low-bit codes for this device's kernels; False leaves them in the order of files.
 
     Returns:
@@ -81,7 +84,7 @@ def load_weights(
 
     Raises:
         CheckpointError: Missing, unknown or misshapen tensors (all are listed); quantized, damaged, missing or pickled weights.
-        UsageError: A shard is asked for of files that cannot be read in part.
+        UsageError: A shard is asked for of files that cannot be read in part, or with an adapter.
     """
     check_folder(Path(folder))
     files = find_tensors(Path(folder))
@@ -90,6 +93,7 @@ def load_weights(
     parameters = dict(model.named_parameters())
     naming = detect_naming_scheme(set(files), config.decoder)
     wanted = _compare(files, parameters, config, naming, Path(folder))
+    additions = _additions(adapter, shard, wanted, files)
     if shard is not None:
         if naming is NamingScheme.TRANSFORMERS:
             raise UsageError(
@@ -110,6 +114,8 @@ def load_weights(
         with torch.no_grad():
             for key, rows, tensor in read_tensors(files, wanted):
                 part = wanted[key]
+                if key in additions:
+                    tensor = additions[key](tensor, rows)
                 if part.parameter in matrices:
                     matrices[part.parameter].store(part, rows, tensor)
                 else:
@@ -150,6 +156,22 @@ def save_weights(model: Molmo, folder: str | Path, *, scheme: NamingScheme | Non
     os.replace(partial, target)
 
 
+def _additions(
+    adapter: Adapter | None,
+    shard: Shard | None,
+    wanted: Mapping[str, ParameterSlice],
+    files: Mapping[str, FoundTensor],
+) -> dict[str, Addition]:
+    """Return what an adapter adds to each tensor."""
+    if adapter is None:
+        return {}
+    if shard is not None:
+        raise UsageError(
+            "an adapter cannot be loaded into a model that is split over processes: merge it first (molmo-point merge)"
+        )
+    return adapter.additions(wanted, {key: files[key].shape for key in wanted})
+
+
 def _compare(
     files: dict[str, FoundTensor],
     parameters: Mapping[str, Tensor],
@@ -169,15 +191,7 @@ def _compare(
         if key in files
         and files[key].shape != (expected := part.file_shape(parameters[part.parameter]))
     ]
-    unreadable = [
-        f"{key} {found.dtype}" for key, found in files.items() if found.dtype not in PLAIN_DTYPES
-    ]
-    scales = [key for key in unknown if key.rsplit(".", 1)[-1].startswith(QUANTIZED_PARTS)]
-    if unreadable or scales:
-        raise CheckpointError(
-            f"the weights in {folder} are quantized or of a type that needs a scale ({_some(unreadable or scales)}), which this "
-            "package does not read: load the original model with quantize='int8' or 'int4'"
-        )
+    refuse_quantized(folder, files, unknown)
     problems = [
         f"{len(keys)} {title}: {_some(keys)}"
         for title, keys in (
@@ -193,6 +207,28 @@ def _compare(
             + "; ".join(problems)
         )
     return wanted
+
+
+def refuse_quantized(
+    folder: Path, files: Mapping[str, FoundTensor], unknown: Sequence[str] = ()
+) -> None:
+    """Refuse weights of other tools that are not the numbers themselves.
+
+    Args:
+        unknown: Tensors that are not parameters of the network.
+
+    Raises:
+        CheckpointError: There are such weights; names some.
+    """
+    unreadable = [
+        f"{key} {found.dtype}" for key, found in files.items() if found.dtype not in PLAIN_DTYPES
+    ]
+    scales = [key for key in unknown if key.rsplit(".", 1)[-1].startswith(QUANTIZED_PARTS)]
+    if unreadable or scales:
+        raise CheckpointError(
+            f"the weights in {folder} are quantized or of a type that needs a scale ({_some(unreadable or scales)}), which this "
+            "package does not read: load the original model with quantize='int8' or 'int4'"
+        )
 
 
 def _some(names: list[str]) -> str:
