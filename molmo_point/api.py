@@ -35,8 +35,8 @@ def load(
         dtype: "auto" (bfloat16 on CUDA, float32 elsewhere), "float32", "bfloat16" or "float16".
         quantize: None, "int8" or "int4"; applies to the decoder, vision tower and connector keep their type.
         mesh: Processes (of `torchrun`) that share the model; all must make the same calls in the same order.
-        adapter: Folder of a LoRA adapter for this model, as `molmo-point finetune` or peft writes it; it is merged into the weights
-            while they are read, its scores are not calibrated.
+        adapter: Folder of a LoRA adapter for this model, as `molmo-point finetune` or peft writes it; merged into the weights as
+            they are read. Scores of an adapted model are not calibrated.
         options: Fields of `molmo_point.engine.options.EngineOptions`.
 
     Raises:

@@ -116,5 +116,5 @@ def _adapter(folder: Path, files: list[str]) -> str:
         base = f" for {named}" if named else ""
     return (
         f"{folder} holds an adapter{base} (LoRA: {', '.join(files)}), not a complete model: load its base model with it "
-        "(molmo_point.load(BASE, adapter=FOLDER)), or merge the two (molmo-point merge BASE FOLDER OUT) and give the merged folder"
+        "(molmo_point.load(BASE, adapter=FOLDER)), or merge the two (molmo-point merge BASE FOLDER OUT) and give what that wrote"
     )

@@ -96,7 +96,7 @@ def _incomplete(answer: Pointing) -> Json:
     return {} if answer.status in _WHOLE else {"status": str(answer.status)}
 
 
-def from_coco(dataset: Json, *, boxes: bool = False) -> Converted:
+def from_coco(dataset: Json, *, boxes: bool = False, keypoint_names: bool = False) -> Converted:
     """Make one pointing of each image of a COCO dataset; the inverse of `to_coco`.
 
     Every labelled keypoint (visibility 1 or 2) becomes a point with the name of its annotation's category. Images without a
@@ -109,6 +109,7 @@ def from_coco(dataset: Json, *, boxes: bool = False) -> Converted:
     Args:
         dataset: With "images", "annotations" and "categories".
         boxes: Read the centre of the box of an annotation without labelled keypoints.
+        keypoint_names: Label the keypoints of a category with several of them by their own names: "left eye of person".
 
     Returns:
         The pointings, in the order of the images; `skipped` says what was not read and why.
@@ -120,7 +121,9 @@ def from_coco(dataset: Json, *, boxes: bool = False) -> Converted:
         raise UsageError(
             "expected a COCO dataset with images, annotations and categories, got a list: a results file has no sizes of images"
         )
-    categories = _names(items(dataset, "categories", "COCO"))
+    kinds = items(dataset, "categories", "COCO")
+    categories = _names(kinds)
+    keypoints = _keypoint_names(kinds) if keypoint_names else {}
     annotations = items(dataset, "annotations", "COCO")
     images = items(dataset, "images", "COCO")
     reports, pointings = Findings(), []
@@ -140,7 +143,7 @@ def from_coco(dataset: Json, *, boxes: bool = False) -> Converted:
             findings.note("-", error)
         else:
             for name, annotation in of_image.get(_key(image.get("id")), []):
-                _read(findings, name, annotation, categories, size, boxes)
+                _read(findings, name, annotation, (categories, keypoints), size, boxes)
             pointings.append(_pointing(findings, image, size))
         reports.skipped.extend(findings.skipped)
     if not pointings and images:
@@ -164,11 +167,12 @@ def _read(
     findings: Findings,
     name: object,
     annotation: Json,
-    categories: Mapping[Hashable, str],
+    names: tuple[Mapping[Hashable, str], Mapping[Hashable, Sequence[str]]],
     size: tuple[int, int],
     boxes: bool,
 ) -> None:
-    label = categories.get(_key(annotation.get("category_id")), "")
+    category = _key(annotation.get("category_id"))
+    label, parts = names[0].get(category, ""), names[1].get(category, ())
     before = len(findings.points)
     flat = annotation.get("keypoints") or []
     if not is_list(flat) or len(flat) % 3:
@@ -180,7 +184,8 @@ def _read(
         try:
             if number(triple, "visibility") > 0:
                 x, y = number(triple, "x") / size[0], number(triple, "y") / size[1]
-                findings.add(x, y, label, annotation.get("score"), name)
+                part = f"{parts[at // 3]} of {label}" if at // 3 < len(parts) else label
+                findings.add(x, y, part, annotation.get("score"), name)
         except UsageError as error:
             unreadable = True
             findings.skip(name, f"keypoint {at // 3}: {error}")
@@ -215,3 +220,12 @@ def _names(categories: Sequence[Json]) -> dict[Hashable, str]:
 def _key(value: object) -> Hashable:
     """Return an id as a dictionary takes it; ids of JSON may be lists by mistake."""
     return value if isinstance(value, (int, float, str)) or value is None else repr(value)
+
+
+def _keypoint_names(categories: Sequence[Json]) -> dict[Hashable, list[str]]:
+    """Return the names of the keypoints of the categories that have several."""
+    return {
+        _key(item.get("id")): [str(name).replace("_", " ") for name in item["keypoints"]]
+        for item in categories
+        if is_list(item.get("keypoints")) and len(item["keypoints"]) > 1
+    }

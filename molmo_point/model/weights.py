@@ -134,10 +134,21 @@ def load_weights(
     return model
 
 
-def save_weights(model: Molmo, folder: str | Path, *, scheme: NamingScheme | None = None) -> None:
-    """Write model.safetensors with the published names, atomically: to a temporary file that is then renamed."""
+def save_weights(
+    model: Molmo,
+    folder: str | Path,
+    *,
+    scheme: NamingScheme | None = None,
+    parameters: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write model.safetensors with the published names, atomically: to a temporary file that is then renamed.
+
+    Args:
+        parameters: The values to write, by the names of our parameters; None = those of the model.
+    """
     scheme = scheme or detect_naming_scheme(set(), model.config.decoder)
-    parameters = dict(model.named_parameters())
+    if parameters is None:
+        parameters = dict(model.named_parameters())
     tensors = {
         key: part.view(parameters[part.parameter].detach())
         .clone(memory_format=torch.contiguous_format)

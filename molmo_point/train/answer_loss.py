@@ -14,7 +14,7 @@ from torch import Tensor
 from molmo_point.checkpoints.config import DecoderConfig
 from molmo_point.model.decoder import DecoderBlock
 from molmo_point.model.layers import rotary_table
-from molmo_point.train.auxiliary_losses import spell_loss
+from molmo_point.train.auxiliary_losses import embed_inputs, spell_loss
 from molmo_point.train.batches import AnswerTargets, Batch, ImageTargets, ModelInputs
 from molmo_point.train.confidence_loss import confidence_loss
 from molmo_point.train.init_network import Network
@@ -87,11 +87,7 @@ class AnswerLosses:
     def _decode(self, features: Tensor, inputs: ModelInputs, mask: Tensor) -> list[Tensor]:
         """Return the decoder's output and the inputs of the reading and of the looking block, each [B, T, D]."""
         decoder = self.network.model.decoder
-        x = decoder.embedding(inputs.ids.reshape(-1))
-        slots = inputs.token_slots.reshape(-1)
-        used = slots >= 0
-        added = features.reshape(-1, features.shape[-1])[used].to(x.dtype)
-        x = x.index_add(0, slots[used], added).view(*inputs.ids.shape, -1)
+        x = embed_inputs(self.network.model, features, inputs)
         block_inputs: list[Tensor] = []
         hooks = [
             block.register_forward_pre_hook(lambda _module, args: block_inputs.append(args[0]))

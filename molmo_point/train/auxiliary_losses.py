@@ -80,6 +80,15 @@ def encode_images(model: Molmo, inputs: ModelInputs) -> VisionFeatures:
     return VisionFeatures(model.connector(patches[inputs.crop_rows], inputs.masks), patches)
 
 
+def embed_inputs(model: Molmo, features: Tensor, inputs: ModelInputs) -> Tensor:
+    """Return the decoder's input [B, T, D]: token embeddings, with image embeddings [M, K, D] added where image tokens stand."""
+    x = model.decoder.embedding(inputs.ids.reshape(-1))
+    slots = inputs.token_slots.reshape(-1)
+    used = slots >= 0
+    added = features.reshape(-1, features.shape[-1])[used].to(x.dtype)
+    return x.index_add(0, slots[used], added).view(*inputs.ids.shape, -1)
+
+
 def dense_losses(heads: AuxiliaryHeads, vision: VisionFeatures, batch: Batch) -> Losses:
     """Return the losses of what image tokens and patches show."""
     features = vision.features

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from molmo_point.synthetic.letter_classes import SLOTS
 from molmo_point.train.batches import (
@@ -16,9 +14,9 @@ from molmo_point.train.batches import (
     AttentionTargets,
     Batch,
     ImageTargets,
-    ModelInputs,
     PointTargets,
 )
+from molmo_point.train.pack_inputs import PackedInputs, Span, joined
 from molmo_point.train.sample import NO_PATCH, ImageSample
 from molmo_point.train.target_sequence import NO_TARGET, POINT_END, TargetSequence
 from molmo_point.train.vocabulary import NUMBERS
@@ -32,15 +30,15 @@ def collate(samples: Sequence[tuple[ImageSample, Sequence[TargetSequence]]]) -> 
     """Return the batch of some images, each with its questions; none for dense pretraining."""
     lengths = [len(s.prefix) + sum(len(a.ids) for a in answers) for s, answers in samples]
     shape = (len(samples), max(lengths))
-    inputs, image = _Inputs(shape), _Image(shape)
+    inputs, image = PackedInputs(shape), _Image(shape)
     answers, attention, points = _Answers(shape), _Attention(shape[1]), _Points()
     for row, (sample, sequences) in enumerate(samples):
         inputs.add_image(row, sample)
         image.add(row, sample)
         start = len(sample.prefix)
         for number, sequence in enumerate(sequences, start=1):
-            span = _Span(row, start, shape[1])
-            inputs.add_question(span, number, sequence)
+            span = Span(row, start, shape[1])
+            inputs.add_question(span, number, sequence.ids)
             answers.add(span, sequence)
             attention.add(span, sample, sequence)
             points.add(span, sample, sequence)
@@ -48,64 +46,6 @@ def collate(samples: Sequence[tuple[ImageSample, Sequence[TargetSequence]]]) -> 
     return Batch(
         inputs.tensors(), image.tensors(), answers.tensors(), attention.tensors(), points.tensors()
     )
-
-
-@dataclass(frozen=True)
-class _Span:
-    """Where a question with its answer stands: its row, its first column, and the width of a row."""
-
-    row: int
-    start: int
-    width: int
-
-    def index(self, position: int) -> int:
-        """Return the row index of a position of the sequence."""
-        return self.row * self.width + self.start + position
-
-    def cells(self, sequence: TargetSequence) -> tuple[int, slice]:
-        """Return the index of the sequence's tokens in a [B, T] array."""
-        return self.row, slice(self.start, self.start + len(sequence.ids))
-
-
-class _Inputs:
-    def __init__(self, shape: Shape) -> None:
-        self._ids = np.zeros(shape, np.int64)
-        self._positions = np.zeros(shape, np.int64)
-        self._segments = np.full(shape, -1, np.int32)
-        self._samples: list[ImageSample] = []
-        self._slots: list[Array] = []
-        self._crop_rows: list[Array] = []
-        self._crops = 0
-
-    def add_image(self, row: int, sample: ImageSample) -> None:
-        length, width = len(sample.prefix), self._ids.shape[1]
-        self._ids[row, :length] = sample.prefix
-        self._positions[row, :length] = np.arange(length)
-        self._segments[row, :length] = 0
-        slots = sample.token_slots
-        self._slots.append(np.where(slots >= 0, slots + row * width, -1))
-        self._crop_rows.append(sample.crop_rows + self._crops)
-        self._crops += len(sample.crops)
-        self._samples.append(sample)
-
-    def add_question(self, span: _Span, number: int, sequence: TargetSequence) -> None:
-        cells = span.cells(sequence)
-        self._ids[cells] = sequence.ids
-        image_end = len(self._samples[span.row].prefix)
-        self._positions[cells] = image_end + np.arange(len(sequence.ids))
-        self._segments[cells] = number
-
-    def tensors(self) -> ModelInputs:
-        return ModelInputs(
-            crops=_joined([sample.crops for sample in self._samples]),
-            crop_rows=_joined(self._crop_rows).long(),
-            masks=_joined([sample.masks for sample in self._samples]),
-            features=None,
-            token_slots=_joined(self._slots).long(),
-            ids=torch.from_numpy(self._ids),
-            positions=torch.from_numpy(self._positions),
-            segments=torch.from_numpy(self._segments),
-        )
 
 
 class _Image:
@@ -142,8 +82,8 @@ class _Image:
             label_letters=torch.from_numpy(self._label_letters),
             words=torch.from_numpy(self._words),
             word_areas=torch.from_numpy(self._word_areas),
-            patch_letters=_joined([sample.patch_letters for sample in self._samples]),
-            has_patch_letters=_joined([sample.has_patch_letters for sample in self._samples]),
+            patch_letters=joined([sample.patch_letters for sample in self._samples]),
+            has_patch_letters=joined([sample.has_patch_letters for sample in self._samples]),
         )
 
 
@@ -157,8 +97,8 @@ class _Answers:
         self._label_rows: list[int] = []
         self._label_letters: list[tuple[int, ...]] = []
 
-    def add(self, span: _Span, sequence: TargetSequence) -> None:
-        cells = span.cells(sequence)
+    def add(self, span: Span, sequence: TargetSequence) -> None:
+        cells = span.cells(len(sequence.ids))
         self._targets[cells] = sequence.targets
         self._weights[cells] = sequence.weights
         self._coordinates[cells] = sequence.coordinates
@@ -189,7 +129,7 @@ class _Attention:
         self._read_rows: list[int] = []
         self._read_at: list[Array] = []
 
-    def add(self, span: _Span, sample: ImageSample, sequence: TargetSequence) -> None:
+    def add(self, span: Span, sample: ImageSample, sequence: TargetSequence) -> None:
         column = np.arange(self._width)
         first, end = (span.start + position for position in sequence.query_span)
         query = (column >= first) & (column < end)
@@ -233,7 +173,7 @@ class _Points:
         self._negative: list[bool] = []
         self._judgeable: list[bool] = []
 
-    def add(self, span: _Span, sample: ImageSample, sequence: TargetSequence) -> None:
+    def add(self, span: Span, sample: ImageSample, sequence: TargetSequence) -> None:
         if sequence.negative is not None:
             self._append(span, sequence.negative)
             self._boxes.append(np.full(4, np.nan, np.float32))
@@ -250,7 +190,7 @@ class _Points:
             self._negative.append(False)
             self._judgeable.append(True)
 
-    def _append(self, span: _Span, positions: tuple[int, int, int]) -> None:
+    def _append(self, span: Span, positions: tuple[int, int, int]) -> None:
         end, x, y = (span.index(position) for position in positions)
         self._rows.append((end, x, y, y + POINT_END))
 
@@ -263,10 +203,6 @@ class _Points:
             negative=torch.tensor(self._negative, dtype=torch.bool),
             judgeable=torch.tensor(self._judgeable, dtype=torch.bool),
         )
-
-
-def _joined(arrays: Sequence[Array]) -> Tensor:
-    return torch.from_numpy(np.concatenate(arrays))
 
 
 def _covered_percents(starts: Array, ends: Array) -> Array:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from molmo_point.atomic_write import write_atomic
 from molmo_point.train.losses import Losses
 from molmo_point.train.recipe import StageRecipe
 from molmo_point.train.state import TrainPosition
@@ -109,3 +110,14 @@ def append_log(folder: Path, row: Mapping[str, object]) -> None:
     """Append a line to the log of a run."""
     with (folder / LOG_FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
+
+
+def drop_log_after(folder: Path, step: int) -> None:
+    """Remove the lines of a log behind a step, which a resumed run writes again."""
+    path = folder / LOG_FILE
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if json.loads(line).get("step", 0) <= step]
+    if len(kept) < len(lines):
+        write_atomic(path, "".join(f"{line}\n" for line in kept))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import torch
@@ -44,6 +45,17 @@ def lr_scale(stage: StageRecipe, progress: float) -> float:
         return max(progress / stage.warmup, 0.01)
     left = (1 - progress) / stage.decay if stage.decay else 1.0
     return stage.floor + (1 - stage.floor) * min(1.0, max(0.0, left))
+
+
+def cosine_scale(step: int, warmup: int, total: int, floor: float) -> float:
+    """Return the learning rate of a step as a share of its peak: linear warm-up from 0, then half a cosine down to `floor`.
+
+    Molmo's schedule (molmo.md 8). Step 0 has the rate of step 1: with a rate of 0 it would be lost.
+    """
+    if step < warmup:
+        return max(step, 1) / warmup
+    share = min(1.0, (step - warmup) / max(1, total - warmup))
+    return floor + (1 - floor) * (1 + math.cos(math.pi * share)) / 2
 
 
 class CpuClock:

@@ -17,6 +17,7 @@ from molmo_point.errors import UsageError
 from molmo_point.synthetic.pages.labels import label_words
 from molmo_point.synthetic.scenes.kinds import COLOURS, all_kinds
 from molmo_point.train.data_loader import TrainingStopped
+from molmo_point.train.sharded_tensor import like, whole
 
 STATE_FILE = "state.safetensors"
 
@@ -48,6 +49,7 @@ class TrainPosition:
         skipped: Images that failed to render, in all stages.
         finished_cpu_s: CPU-seconds of each finished stage.
         finished_samples: Images of each finished stage.
+        best_score: Of the best evaluation, where a run keeps the best checkpoint; best_batch: when that was.
     """
 
     stage: int = 0
@@ -57,6 +59,8 @@ class TrainPosition:
     skipped: int = 0
     finished_cpu_s: list[float] = field(default_factory=list)
     finished_samples: list[int] = field(default_factory=list)
+    best_score: float | None = None
+    best_batch: int = 0
 
     def next_stage(self) -> None:
         """Advance to the next stage."""
@@ -70,21 +74,28 @@ def save_state(
     position: TrainPosition,
     modules: Mapping[str, nn.Module],
     optimizer: torch.optim.Optimizer | None,
+    *,
+    writes: bool = True,
 ) -> None:
     """Write weights, optimizer and position.
+
+    Args:
+        writes: Whether this process writes the file; of several that share a network, each gathers its tensors.
 
     Raises:
         TrainingStopped: The disk is full or the folder cannot be written; an earlier state stays as it was.
     """
     tensors = {
-        f"{prefix}.{name}": tensor.detach().contiguous()
+        f"{prefix}.{name}": whole(tensor).contiguous()
         for prefix, module in modules.items()
         for name, tensor in module.state_dict().items()
     }
     if optimizer is not None:
         for index, values in optimizer.state_dict()["state"].items():
             for name, value in values.items():
-                tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).detach().contiguous()
+                tensors[f"optimizer.{index}.{name}"] = whole(torch.as_tensor(value)).contiguous()
+    if not writes:
+        return
     metadata = {POSITION: json.dumps(asdict(position)), CLASSES: json.dumps(class_names())}
     target = folder / STATE_FILE
     partial = target.with_suffix(".part")
@@ -125,18 +136,26 @@ def load_state(
         with safe_open(path, "pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
         for prefix, module in modules.items():
-            module.load_state_dict(_under(tensors, prefix))
+            _load(module, _under(tensors, prefix))
         if optimizer is not None:
             _fill_optimizer(optimizer, _under(tensors, "optimizer"))
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         raise UsageError(f"{path} does not fit the recipe beside it: {error}") from error
 
 
+def _load(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    own = module.state_dict()
+    module.load_state_dict(
+        {name: like(t, own[name]) if name in own else t for name, t in tensors.items()}
+    )
+
+
 def _fill_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = tensor
+        state.setdefault(int(index), {})[name] = like(tensor, parameters[int(index)])
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 

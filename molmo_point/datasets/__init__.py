@@ -1,0 +1,13 @@
+"""Labelled images of users: questions with the points that answer them.
+
+labelled    one question with its answer, and where it came from
+json_lines  JSON Lines
+coco        COCO keypoints and boxes
+read        any of them, with what cannot be read named; a split into training and held-out images
+regions     labelled points as regions, for scoring
+"""
+
+from molmo_point.datasets.labelled import BadEntries, LabelledData, LabelledItem
+from molmo_point.datasets.read import read_labelled, split_by_image
+
+__all__ = ["BadEntries", "LabelledData", "LabelledItem", "read_labelled", "split_by_image"]
