@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from molmo_point.cli import FAILED
+from molmo_point.cli.signals import INTERRUPTED, catch_signals
 
 if TYPE_CHECKING:
     from molmo_point.train.recipe import Recipe
-
-INTERRUPTED = 130
-"""The exit code of shells for a program that Ctrl+C ended."""
 
 
 def register(app: typer.Typer) -> None:
@@ -72,7 +65,7 @@ def train_command(
     from molmo_point.train.progress import Progress
 
     torch.set_num_threads(threads)
-    with _catch_signals() as stop:
+    with catch_signals() as stop:
         checkpoint = train(
             chosen,
             run,
@@ -120,26 +113,3 @@ def _is_finished(run: Path, recipe: Recipe) -> bool:
 
     position = read_position(run)
     return position is not None and position.stage >= len(recipe.stages)
-
-
-@contextmanager
-def _catch_signals() -> Iterator[Callable[[], bool]]:
-    """Catch SIGINT and SIGTERM; yield a function that tells whether one came.
-
-    Workers inherit the handlers: a terminal sends Ctrl+C to every process, and the training process ends its workers.
-    """
-    asked = False
-
-    def note(_number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    # Only the main thread may set signal handlers.
-    ours = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, note) for number in signals} if ours else {}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

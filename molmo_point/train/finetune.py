@@ -152,7 +152,7 @@ class FinetuneRun(TrainingRun[StepBatch]):
             if done and self.position.batch % self._evaluate_every:
                 self._evaluate()
             if done:
-                self.position.next_stage()
+                self.position.stage = 1
             self.save()
         if self._processes.is_first and (self.folder / "log.jsonl").exists():
             draw_curves(self.folder, FINETUNING)
