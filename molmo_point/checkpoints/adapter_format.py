@@ -137,6 +137,15 @@ def _by_pattern(values: Mapping[str, Any], layer: str, default: float) -> float:
 
 def _pattern(layers: Iterable[str]) -> str:
     """Return a regular expression for the layers' full names; peft matches it as a whole."""
-    kinds = sorted({re.sub(r"\\?\d+", "#", re.escape(layer)) for layer in layers})
-    numbered = [kind.replace(".#\\.", ".\\d+\\.").replace("#", "[0-9]+") for kind in kinds]
-    return "|".join(numbered)
+    numbers: dict[str, list[set[int]]] = {}
+    for layer in layers:
+        found = [int(number) for number in re.findall(r"\d+", layer)]
+        known = numbers.setdefault(re.sub(r"\d+", "#", layer), [set() for _ in found])
+        for values, number in zip(known, found, strict=True):
+            values.add(number)
+    patterns = []
+    for kind, places in sorted(numbers.items()):
+        pieces = [re.escape(piece) for piece in kind.split("#")]
+        choices = [f"({'|'.join(map(str, sorted(values)))})" for values in places]
+        patterns.append("".join(a + b for a, b in zip(pieces, [*choices, ""], strict=True)))
+    return "|".join(patterns)
