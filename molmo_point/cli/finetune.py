@@ -24,6 +24,10 @@ SCORED = 200
 """Held-out questions that are answered in an evaluation; all of them count for the loss."""
 
 
+LONGEST = 192
+"""Tokens of an answer during training, as in the reference's evaluation: at first a network may not end its answers."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("finetune")(finetune_command)
@@ -151,7 +155,7 @@ def _data(
         f"{counted(shown, 'question')} about {counted(pictures, 'image')}, held out: {counted(len(held), 'question')} about "
         f"{counted(len({item.image for item in held}), 'image')}\n"
     )
-    return FinetuneData(_mixture(training), held, _scorer(held))
+    return FinetuneData(_mixture(training), held, score_on(held))
 
 
 def _mixture(
@@ -185,8 +189,8 @@ def _tell_skipped(path: Path, skipped: int) -> None:
         sys.stderr.write(f"{path}: {counted(skipped, 'entry', 'entries')} left out\n")
 
 
-def _scorer(held: Sequence[LabelledItem]) -> Callable[[Any, Path], float] | None:
-    """Return the function that asks a network held-out questions; None where no answer is points."""
+def score_on(held: Sequence[LabelledItem]) -> Callable[[Any, Path], float] | None:
+    """Return the function that asks a network held-out questions and returns F1; None where no answer is points."""
     from molmo_point.datasets.regions import labelled_examples
 
     asked = [item for item in held if item.mode != "text"][:SCORED]
@@ -199,7 +203,8 @@ def _scorer(held: Sequence[LabelledItem]) -> Callable[[Any, Path], float] | None
         from molmo_point.evaluate.run import evaluate
         from molmo_point.preprocess.tokenizer import Tokenizer
 
-        engine = Engine(model, Tokenizer(folder), "fine-tuned", EngineOptions(), None)
+        limits = EngineOptions(max_new_tokens=LONGEST)
+        engine = Engine(model, Tokenizer(folder), "fine-tuned", limits, None)
         with LocalPointer(engine) as pointer:
             return evaluate(pointer, labelled_examples(asked)).overall.f1 or 0.0
 

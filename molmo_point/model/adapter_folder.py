@@ -73,7 +73,7 @@ class Adapter:
         unknown = []
         for layer, addition in self.layers.items():
             own = _own_name(layer)
-            keys = {f"{layer}.weight": None}
+            keys: dict[str, object] = {f"{layer}.weight": None}
             if own is not None:
                 keys = {
                     key: part.select[0] if part.select else None
