@@ -24,6 +24,8 @@ from molmo_calibration import (
     save_board_pdf,
 )
 from molmo_calibration.calibrate.chessboards import unmirrored
+from molmo_calibration.calibrate.find_board import likely_board
+from molmo_calibration.calibrate.marker_layout import Layout, charuco_layout, markers_in
 from molmo_calibration.geometry.rotations import matrix_from_rotation_vector
 
 CHESS = Board(10, 7, 0.025)
@@ -220,12 +222,36 @@ class TestWhyNoCharuco:
         drawn = board.charuco().generateImage((board.columns * 60, board.rows * 60), marginSize=0)
         return np.pad(np.asarray(drawn), 60, constant_values=255)
 
-    def test_dictionary_ids_and_size_are_named(self) -> None:
+    def test_dictionary_and_size_are_named(self) -> None:
         image = self.image(self.BOARD)
         assert len(detect_board(image, self.BOARD).pixels) == 24
-        with pytest.raises(BoardNotFoundError, match="of DICT_5X5_1000; try --dictionary"):
+        with pytest.raises(BoardNotFoundError, match="try --dictionary DICT_5X5_1000"):
             detect_board(image, Board(7, 5, 0.03, "charuco", 0.022, "DICT_4X4_250"))
-        with pytest.raises(BoardNotFoundError, match="markers 0 to 6: it has more squares"):
-            detect_board(image, Board(5, 3, 0.03, "charuco", 0.022, "DICT_5X5_100"))
+        for columns, rows in ((5, 3), (5, 7), (9, 5)):
+            with pytest.raises(BoardNotFoundError, match="try --columns 7 --rows 5$"):
+                detect_board(image, Board(columns, rows, 0.03, "charuco", 0.022, "DICT_5X5_100"))
         with pytest.raises(BoardNotFoundError, match="no marker of DICT_5X5_100 was found; is it"):
             detect_board(np.full((300, 400), 255, np.uint8), self.BOARD)
+
+    @pytest.mark.parametrize("columns", [3, 6, 7, 12])
+    @pytest.mark.parametrize("rows", [4, 5])
+    @pytest.mark.parametrize("legacy", [False, True])
+    def test_the_layout_of_every_board_is_told(
+        self, columns: int, rows: int, legacy: bool
+    ) -> None:
+        board = Board(columns, rows, 0.03, "charuco", 0.022, "DICT_4X4_250", legacy)
+        layout = charuco_layout(markers_in(self.image(board), board.dictionary))
+        # With an odd number of rows the old pattern is the new one.
+        assert layout == Layout(columns, rows, legacy and rows % 2 == 0)
+
+    def test_what_lies_in_images_without_the_chessboard(self, tmp_path: pathlib.Path) -> None:
+        def likely(image: np.ndarray) -> str:
+            cv2.imwrite(str(tmp_path / "a.png"), image)
+            return likely_board([tmp_path / "a.png"], Board(9, 6, 0.025))
+
+        words = "--pattern charuco --dictionary DICT_5X5_1000 --columns 7 --rows 5"
+        assert words in likely(self.image(self.BOARD))
+        squares = np.kron(np.indices((4, 6)).sum(axis=0) % 2, np.ones((50, 50))) * 255
+        white = np.pad(squares.astype(np.uint8), 50, constant_values=255)
+        assert "--columns 6 --rows 4" in likely(white)
+        assert likely(np.full((300, 400), 255, np.uint8)) == ""

@@ -7,7 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from molmo_calibration import HandEyeSample, Transform, calibrate_hand_eye, judge_hand_eye
+from molmo_calibration import (
+    HandEyeSample,
+    Transform,
+    calibrate_hand_eye,
+    judge_hand_eye,
+)
 from molmo_calibration.geometry.rotations import (
     matrix_from_quaternion,
     matrix_from_rotation_vector,
@@ -175,6 +180,18 @@ class TestOtherReadings:
         result = calibrate_hand_eye(changed(samples(setup, 4), inverted, inverted), setup)
         assert "both inverted" in result.doubts[0].sentence
         assert "both inverted" in judge_hand_eye(result).advice[0]
+
+    def test_half_the_boards_upside_down(self) -> None:
+        """Two groups of poses, each with its own answer: no error of numpy's, and never usable."""
+        turned = Transform.from_parts(np.diag([-1.0, -1.0, 1.0]), [0.2, 0.125, 0.0])
+        for seed in range(30):
+            given = samples("eye_in_hand", seed)
+            for sample in range(7):
+                board = given[sample].camera_from_board @ turned
+                given[sample] = HandEyeSample(given[sample].base_from_gripper, board)
+            result = calibrate_hand_eye(given)
+            assert judge_hand_eye(result).grade == "bad"
+            assert np.isfinite([result.spread_m, result.change_m]).all()
 
     def test_a_camera_beyond_reach(self) -> None:
         away = Transform.from_parts(np.eye(3), [0, 3.0, 0])

@@ -9,6 +9,13 @@ import numpy as np
 from molmo_calibration.arrays import FloatArray
 from molmo_calibration.calibrate.boards import Board
 from molmo_calibration.calibrate.detection import handedness
+from molmo_calibration.calibrate.marker_layout import (
+    LEAST_MARKERS,
+    Markers,
+    best_dictionary,
+    charuco_layout,
+    markers_in,
+)
 from molmo_calibration.imports import opencv
 
 __all__ = [
@@ -21,17 +28,6 @@ __all__ = [
 
 # A view of a ChArUco board may be partial, but a pose from fewer corners than this is shaky.
 _LEAST_CORNERS = 8
-
-# One of each kind of marker; their larger lists begin with the same markers.
-_DICTIONARIES = (
-    "DICT_4X4_1000",
-    "DICT_5X5_1000",
-    "DICT_6X6_1000",
-    "DICT_7X7_1000",
-    "DICT_ARUCO_ORIGINAL",
-    "DICT_APRILTAG_16h5",
-    "DICT_APRILTAG_36h11",
-)
 
 
 def find_chessboard(grey: np.ndarray, board: Board) -> tuple[FloatArray, FloatArray] | None:
@@ -85,43 +81,32 @@ def why_no_charuco(grey: np.ndarray, board: Board, where: str) -> str:
         word = "--no-legacy" if board.legacy else "--legacy"
         return f"the ChArUco board in {where} has the other pattern; try {word}"
     tried = f"{board.columns} x {board.rows} squares, {board.dictionary}"
-    ids = _marker_ids(grey, board.dictionary)
-    most = board.columns * board.rows // 2 - 1
-    if len(ids) == 0:
-        others = _other_dictionary(grey, board.dictionary)
+    markers = markers_in(grey, board.dictionary)
+    # A few are found by chance in a board of another dictionary.
+    other = best_dictionary(grey, board.dictionary) if len(markers) < LEAST_MARKERS else ""
+    if other:
         return (
-            f"no ChArUco board in {where} ({tried}): no marker of {board.dictionary} was found"
-            + (
-                f", but {others}; try --dictionary"
-                if others
-                else "; is it sharp and large enough?"
-            )
+            f"no ChArUco board in {where} ({tried}): its markers are those of {other}: try "
+            f"--dictionary {other}"
         )
-    listed = ", ".join(map(str, ids[:8])) + (", ..." if len(ids) > 8 else "")
-    found = f"the markers {listed} of {board.dictionary} were found"
-    if max(ids) > most:
+    if not markers:
         return (
-            f"no ChArUco board in {where} ({tried}): {found}, but a board of this size has the "
-            f"markers 0 to {most}: it has more squares"
+            f"no ChArUco board in {where} ({tried}): no marker of {board.dictionary} was found; is "
+            "it sharp and large enough?"
+        )
+    layout = charuco_layout(markers)
+    if layout is not None and (layout.columns != board.columns or layout.rows > board.rows):
+        return (
+            f"no ChArUco board in {where} ({tried}): its markers lie like those of a board with "
+            f"{layout.columns} columns and {layout.rows} rows or more: try {layout.options}"
         )
     return (
-        f"no ChArUco board in {where} ({tried}): {found}, but fewer than {_LEAST_CORNERS} corners "
-        f"between them; the board has perhaps {board.rows} columns and {board.columns} rows, or is "
-        "seen too small or cut off"
+        f"no ChArUco board in {where} ({tried}): {_listed(markers)} of {board.dictionary} were "
+        f"found, but fewer than {_LEAST_CORNERS} corners between them; it is seen too small or cut "
+        "off, or --columns, --rows or --marker are not those of the print"
     )
 
 
-def _marker_ids(grey: np.ndarray, dictionary: str) -> list[int]:
-    cv2 = opencv("finding markers")
-    known = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, dictionary))
-    _, ids, _ = cv2.aruco.ArucoDetector(known).detectMarkers(grey)
-    return [] if ids is None else sorted({int(i) for i in np.asarray(ids).ravel()})
-
-
-def _other_dictionary(grey: np.ndarray, given: str) -> str:
-    """Which dictionary has the most markers in an image, in words; empty if none has three."""
-    cv2 = opencv("finding markers")
-    names = [name for name in _DICTIONARIES if name != given and hasattr(cv2.aruco, name)]
-    counts = {name: len(_marker_ids(grey, name)) for name in names}
-    best = max(counts, key=lambda name: counts[name])
-    return f"{counts[best]} of {best}" if counts[best] >= 3 else ""
+def _listed(markers: Markers) -> str:
+    ids = sorted(markers)
+    return f"the markers {', '.join(map(str, ids[:8]))}" + (", ..." if len(ids) > 8 else "")

@@ -17,6 +17,7 @@ from molmo_calibration.calibrate.chessboards import (
 )
 from molmo_calibration.calibrate.detection import Detection
 from molmo_calibration.calibrate.grids import find_circles, find_tags, why_no_circles, why_no_tags
+from molmo_calibration.calibrate.marker_layout import best_dictionary, charuco_layout, markers_in
 from molmo_calibration.errors import BoardNotFoundError, InvalidArgumentError
 from molmo_calibration.imports import opencv
 
@@ -102,7 +103,7 @@ def _why_not(grey: np.ndarray, board: Board, name: str) -> str:
 
 
 def likely_board(paths: Sequence[str | Path], board: Board) -> str:
-    """Which other chessboard is in images without the given one, in words; empty if none is.
+    """Which other board is in images without the given chessboard, in words; empty if none is found.
 
     Args:
         paths: images; the first few are tried.
@@ -111,22 +112,40 @@ def likely_board(paths: Sequence[str | Path], board: Board) -> str:
     if board.kind != "chessboard":
         return ""
     cv2 = opencv("reading an image")
-    sizes = [(c, r) for c in range(4, 15) for r in range(3, c + 1)]
-    # A part of a board is a board too, so the largest that is found is the one.
-    sizes.sort(key=lambda size: -size[0] * size[1])
     for path in paths[:_TRIED]:
         image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         if image is None:
             continue
-        shrunk = _shrunk(image)
-        for columns, rows in sizes:
-            flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_FAST_CHECK
-            found, _ = cv2.findChessboardCorners(shrunk, (columns - 1, rows - 1), flags=flags)
-            if found:
-                return (
-                    f"{Path(path).name} holds a chessboard of {columns} x {rows} squares: try "
-                    f"--columns {columns} --rows {rows}"
-                )
+        other = _charuco_options(image) or _chessboard_options(_shrunk(image))
+        if other:
+            kind = "board with markers" if "charuco" in other else "chessboard of another size"
+            return f"{Path(path).name} holds a {kind}: try {other}"
+    return ""
+
+
+def _charuco_options(grey: np.ndarray) -> str:
+    """The options for the ChArUco board in an image; empty if there is none."""
+    dictionary = best_dictionary(grey)
+    if not dictionary:
+        return ""
+    layout = charuco_layout(markers_in(grey, dictionary))
+    size = f" {layout.options}" if layout else ""
+    return f"--pattern charuco --dictionary {dictionary}{size}"
+
+
+def _chessboard_options(grey: np.ndarray) -> str:
+    """The options for the largest chessboard in an image; empty if there is none.
+
+    A part of a board is a board too, so the largest that is found is the one.
+    """
+    cv2 = opencv("finding a chessboard")
+    flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_FAST_CHECK
+    # OpenCV looks for no fewer than 3 corners in either direction.
+    sizes = [(columns, rows) for columns in range(4, 15) for rows in range(4, columns + 1)]
+    for columns, rows in sorted(sizes, key=lambda size: -size[0] * size[1]):
+        found, _ = cv2.findChessboardCorners(grey, (columns - 1, rows - 1), flags=flags)
+        if found:
+            return f"--columns {columns} --rows {rows}"
     return ""
 
 

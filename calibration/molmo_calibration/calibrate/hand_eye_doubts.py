@@ -18,6 +18,7 @@ from molmo_calibration.calibrate.hand_eye_fit import (
     Fit,
     board_place,
     closed_form,
+    contradictory,
     pose_sizes,
 )
 from molmo_calibration.calibrate.hand_eye_units import board_size, mixed_units, same_unit
@@ -49,8 +50,19 @@ def doubts(arms: FloatArray, boards: FloatArray, setup: str, fit: Fit) -> tuple[
     chain = Chain.of(arms, boards, setup)
     found = [*mixed_units(chain)] or [*same_unit(boards)]
     found = found or [*_other_reading(arms, boards, setup, fit.x, fit.z)]
+    found = found or [*_contradictory(fit)]
     found = found or [*board_size(chain, fit), *_far_answer(setup, fit.x, fit.z)]
     return (*found, *_repeated(arms, boards))
+
+
+def _contradictory(fit: Fit) -> Iterator[Doubt]:
+    """Poses of which only a few fit any one answer."""
+    if contradictory(fit.squares):
+        yield Doubt(
+            "bad",
+            "the poses contradict each other: no answer fits more than a few of them; is the board "
+            "upside down in some images, or are images paired with poses of others?",
+        )
 
 
 def _other_reading(

@@ -34,6 +34,7 @@ __all__ = [
     "Fit",
     "board_place",
     "closed_form",
+    "contradictory",
     "fit_chain",
     "outlier_weights",
     "pose_sizes",
@@ -60,6 +61,9 @@ _REGION = 10.645
 _START_ROUNDS = 100
 _ROUNDS = 12
 _SETTLED = 1e-3
+
+# 12 numbers are fitted to 6 of each pose: with the weight of fewer poses, noise runs towards zero.
+_AGREEING_POSES = 2.5
 _FLOOR = 1e-10
 
 # Median length of a vector of three independent errors, in sigmas.
@@ -154,7 +158,8 @@ def fit_chain(chain: Chain) -> Fit:
         x, z, noise = moved(x, step.shift[:6]), moved(z, step.shift[6:]), step.noise
         errors = chain.errors(x, z)
         squares = noise.squares(errors, chain.levers(z))
-        if (np.abs(step.shift) < _SETTLED * np.sqrt(np.diag(step.covariance)) + _FLOOR).all():
+        settled = np.abs(step.shift) < _SETTLED * np.sqrt(np.diag(step.covariance)) + _FLOOR
+        if settled.all() or contradictory(squares):
             break
     changes = noise.changes_without(
         errors, chain.jacobian(x, z), chain.levers(z), outlier_weights(squares)
@@ -226,6 +231,11 @@ def board_place(chain: Chain, x: FloatArray) -> FloatArray:
 def outlier_weights(squares: FloatArray) -> FloatArray:
     """(n,) 1 for poses that fit; the farther off an outlier is, the less it counts."""
     return np.asarray(np.minimum(1.0, OUTLIER_LIMIT / np.maximum(squares, 1e-12)) ** 2)
+
+
+def contradictory(squares: FloatArray) -> bool:
+    """Whether squared errors (n,) in sigmas leave too little weight to determine anything."""
+    return float(outlier_weights(squares).sum()) < _AGREEING_POSES
 
 
 def _lengths(errors: FloatArray) -> FloatArray:

@@ -86,7 +86,9 @@ def judge_hand_eye(result: HandEyeResult) -> Verdict:
     shift_mm, turn_deg = result.spread_m * 1e3, float(np.rad2deg(result.spread_rad))
     poses = len(result.residuals_m)
     few = poses < _ENOUGH_POSES
-    fitting = np.delete(np.arange(poses), result.outliers)
+    # Where no pose fits, all of them say how badly.
+    outliers = result.outliers if len(result.outliers) < poses else ()
+    fitting = np.delete(np.arange(poses), outliers)
     scatter_mm = float(np.sqrt(np.mean(result.residuals_m[fitting] ** 2))) * 1e3
     scatter_deg = float(np.rad2deg(np.sqrt(np.mean(result.residuals_rad[fitting] ** 2))))
     facts = (
