@@ -136,7 +136,7 @@ def lay_line(text: str, size_px: int, path: str | None = None) -> Line:
         OSError: `path` is no font.
     """
     main = _from_file(path, size_px) if path is not None else _own(size_px)
-    runs = _trimmed(_runs(plain(text), size_px, path))
+    runs = _trimmed([(_joined(run, font), font) for run, font in _runs(plain(text), size_px, path)])
     if _leftwards(text):
         runs.reverse()
     ordered = tuple((_in_order(run), font) for run, font in runs)
@@ -167,6 +167,11 @@ def _runs(text: str, size_px: int, path: str | None) -> list[tuple[str, Font]]:
         else:
             runs.append((written, font))
     return runs
+
+
+def _joined(run: str, font: Font) -> str:
+    """Return a run without the marks that join letters where its font would draw them as a box."""
+    return "".join(c for c in run if c not in _JOINERS or bytes(font.getmask(c)) != _missing(font))
 
 
 def _trimmed(runs: list[tuple[str, Font]]) -> list[tuple[str, Font]]:

@@ -159,6 +159,15 @@ def test_no_letter_becomes_an_empty_box(
     lay_line.cache_clear()
 
 
+def test_joiners_between_substitutes_are_no_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lettering, "installed_fonts", tuple)
+    lay_line.cache_clear()
+    lettering.load_font.cache_clear()
+    assert lay_line("\U0001f469\u200d\U0001f680 x", 20).text == "[woman][rocket] x"
+    lay_line.cache_clear()
+    lettering.load_font.cache_clear()
+
+
 def test_substitutes_can_be_read() -> None:
     assert [substitute(c) for c in "빨い赤é"] == ["bbal", "i", " U+8D64 ", "e"]
     assert substitute("\u2615") == "[hot beverage]"
