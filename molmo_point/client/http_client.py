@@ -22,7 +22,7 @@ from molmo_point.client.http_messages import (
 from molmo_point.client.http_session import ERRORS, failure, httpx, open_session, permanent
 from molmo_point.client.per_process import PerProcess
 from molmo_point.client.remote import RemotePointer
-from molmo_point.client.transport import Replies, check_gone_after
+from molmo_point.client.transport import Replies, check_gone_after, next_server_missing
 from molmo_point.defaults import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, SILENCE_TIMEOUT_S
 from molmo_point.errors import Cancelled, TimedOut, UsageError
 from molmo_point.wire import (
@@ -149,6 +149,7 @@ class HttpTransport:
         # From the first failure after a sign of life: how long the model took before it is no silence.
         gone_at: float | None = None
         expected, pid = 0, os.getpid()
+        told: tuple[float, str] | None = None
         while True:
             if cancelled():
                 raise Cancelled("the request was cancelled by its caller")
@@ -176,11 +177,15 @@ class HttpTransport:
             except ERRORS as error:
                 gone_at = gone_at or time.monotonic() + self._gone_after_s
                 if permanent(error) or time.monotonic() + RETRY_S >= min(until, gone_at):
+                    if told is not None and isinstance(error, httpx.TransportError):
+                        raise next_server_missing(
+                            self.url, time.monotonic() - told[0], told[1]
+                        ) from error
                     raise failure(self.url, error) from error
                 time.sleep(RETRY_S)
-            except UnknownRequest:
+            except UnknownRequest as error:
                 # The server has said that it stops: the next one is waited for as long as the call has time.
-                gone_at = until
+                gone_at, told = until, (time.monotonic(), str(error))
                 if time.monotonic() + RETRY_S >= until:
                     raise
                 time.sleep(RETRY_S)

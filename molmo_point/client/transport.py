@@ -7,7 +7,7 @@ from typing import Protocol
 
 from molmo_point.arguments import check_timeout
 from molmo_point.client.cancellation import CancelToken
-from molmo_point.errors import UsageError
+from molmo_point.errors import ServerGone, UsageError
 from molmo_point.wire import ImagePayload, Reply, Request, ServerInfo
 
 Replies = Generator[Reply, None, None]
@@ -35,6 +35,20 @@ def check_wait(wait_s: object, name: str) -> float:
     if not seconds:
         raise UsageError(f"expected {name} above 0 s, got {wait_s!r}")
     return seconds
+
+
+def next_server_missing(url: str, silence_s: float, last_words: str) -> ServerGone:
+    """Return the error for a server that said it stops, where no other has taken its place in time.
+
+    Args:
+        url: Where it was.
+        silence_s: Seconds since it said so.
+        last_words: What it said.
+    """
+    return ServerGone(
+        f"nobody answers at {url} any more ({silence_s:.1f} s): its last words were {last_words!r}, and no other server "
+        "has come up there; start it again, or give the call a longer timeout"
+    )
 
 
 class Transport(Protocol):

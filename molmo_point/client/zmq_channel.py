@@ -13,7 +13,7 @@ import zmq
 
 from molmo_point.client.cancellation import CancelToken
 from molmo_point.client.curve import ClientKey, Handshake
-from molmo_point.client.transport import Replies
+from molmo_point.client.transport import Replies, next_server_missing
 from molmo_point.defaults import SILENCE_TIMEOUT_S
 from molmo_point.errors import Cancelled, PointError, ServerGone, ServiceError, TimedOut
 from molmo_point.wire import (
@@ -144,7 +144,7 @@ class ZmqChannel:
         """Yield the replies to one request in order, each once, and "unknown request" as it comes."""
         now = time.monotonic()
         heard, probe_at, expected = now, now + PROBE_S, 0
-        ever = False
+        ever, last_words = False, ""
         # `hello` is answered at once, so its timeout is also how long a silent server is waited for.
         hello = request.op is Op.HELLO
         until = now + timeout_s + (0.0 if hello else GRACE_S)
@@ -154,7 +154,9 @@ class ZmqChannel:
                 raise Cancelled("the request was cancelled by its caller")
             now = time.monotonic()
             if now >= until or now - heard >= gone_s:
-                raise self._gave_up(ever and now - heard < gone_s, timeout_s, now - heard)
+                raise self._gave_up(
+                    ever and now - heard < gone_s, timeout_s, now - heard, last_words
+                )
             if now >= probe_at:
                 self._check_alive()
                 self._send_about(request, Op.RESUME, expected)
@@ -164,10 +166,10 @@ class ZmqChannel:
                 continue
             heard, ever = time.monotonic(), True
             probe_at = heard + PROBE_S
-            gone_s = patience
+            gone_s, last_words = patience, ""
             if reply.error is not None and reply.error.kind == UnknownRequest.kind:
                 # The server has been restarted, or says that it stops: the next one is waited for as long as the call has time.
-                gone_s = max(patience, until - heard)
+                gone_s, last_words = max(patience, until - heard), reply.error.message
                 yield reply
             elif reply.type == "pending" or reply.seq < expected:
                 continue
@@ -187,10 +189,14 @@ class ZmqChannel:
             self._spoilt = True
             raise problem
 
-    def _gave_up(self, heard: bool, timeout_s: float, silence_s: float) -> PointError:
-        if heard:
+    def _gave_up(
+        self, heard: bool, timeout_s: float, silence_s: float, last_words: str
+    ) -> PointError:
+        if heard and not last_words:
             return TimedOut(f"{self._url} gave no complete answer within {timeout_s:.1f} s")
         self._spoilt = True
+        if last_words:
+            return next_server_missing(self._url, silence_s, last_words)
         return self._handshake.problem() or ServerGone(
             f"nobody answers at {self._url} ({silence_s:.1f} s): check that the server runs and the address is right"
         )

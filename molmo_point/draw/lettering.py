@@ -136,7 +136,9 @@ def lay_line(text: str, size_px: int, path: str | None = None) -> Line:
         OSError: `path` is no font.
     """
     main = _from_file(path, size_px) if path is not None else _own(size_px)
-    runs = _trimmed([(_joined(run, font), font) for run, font in _runs(plain(text), size_px, path)])
+    runs = _trimmed(
+        [(_joined(run, font), font) for run, font in _runs(plain(text), size_px, path)]
+    )
     if _leftwards(text):
         runs.reverse()
     ordered = tuple((_in_order(run), font) for run, font in runs)

@@ -195,6 +195,10 @@ class Dispatcher:
         job.listen(owner, listener, seq)
         return job
 
+    def knows(self, caller: str, name: str) -> bool:
+        """Whether a request was taken in, and not forgotten since."""
+        return self._cache.find((caller, name)) is not None
+
     def cancel(self, caller: str, name: str) -> None:
         """Cancel a request at once, waiting or running; one that is not known or answered is left alone."""
         job = self._cache.find((caller, name))

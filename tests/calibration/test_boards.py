@@ -228,7 +228,7 @@ class TestWhyNoCharuco:
         with pytest.raises(BoardNotFoundError, match="try --dictionary DICT_5X5_1000"):
             detect_board(image, Board(7, 5, 0.03, "charuco", 0.022, "DICT_4X4_250"))
         for columns, rows in ((5, 3), (5, 7), (9, 5)):
-            with pytest.raises(BoardNotFoundError, match="try --columns 7 --rows 5$"):
+            with pytest.raises(BoardNotFoundError, match=r"try --columns 7 --rows 5$"):
                 detect_board(image, Board(columns, rows, 0.03, "charuco", 0.022, "DICT_5X5_100"))
         with pytest.raises(BoardNotFoundError, match="no marker of DICT_5X5_100 was found; is it"):
             detect_board(np.full((300, 400), 255, np.uint8), self.BOARD)

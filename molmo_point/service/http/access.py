@@ -14,8 +14,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from molmo_point.errors import Busy, Refused, TimedOut, UsageError
+from molmo_point.service.http.arrivals import Arrivals
 from molmo_point.service.http.errors import error_response
 from molmo_point.service.http.hosts import Hosts
+from molmo_point.service.worker import stopping_error
 
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})
 """Need no token: they say nothing about anybody's images."""
@@ -42,6 +44,7 @@ class AccessMiddleware:
         max_bodies: Bytes of all bodies that are being received or worked on.
         hosts: The names this server answers to.
         origins: Whose web pages may ask, beside its own.
+        arrivals: The bodies that are being received.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class AccessMiddleware:
         max_bodies: int,
         hosts: Hosts,
         origins: Sequence[str],
+        arrivals: Arrivals,
     ) -> None:
         self._app = app
         self._tokens = [token.encode() for token in tokens]
@@ -61,6 +65,7 @@ class AccessMiddleware:
         self._hosts = hosts
         self._origins = origins
         self._held = 0
+        self._arrivals = arrivals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -133,15 +138,18 @@ class AccessMiddleware:
             return self._too_large()
         body = bytearray()
         size = [0]
+        refusal: Response | None = None
         try:
             try:
                 # Not asyncio.wait_for, which costs a task for each body.
-                with anyio.fail_after(BODY_S):
+                with anyio.fail_after(BODY_S) as arriving, self._arrivals.during(arriving):
                     refusal = await self._collect(body, size, receive)
             except TimeoutError:
                 return error_response(
                     TimedOut(f"the body did not arrive within {BODY_S:.0f} s"), status=408
                 )
+            if arriving.cancel_called:
+                return error_response(stopping_error())
             if refusal is not None:
                 return refusal
             scope[BODY] = body

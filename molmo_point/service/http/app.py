@@ -19,6 +19,7 @@ from molmo_point.checkpoints.catalog import NANO_FOLDER
 from molmo_point.errors import PointError, UsageError
 from molmo_point.service.dispatcher import Dispatcher
 from molmo_point.service.http.access import AccessMiddleware
+from molmo_point.service.http.arrivals import Arrivals
 from molmo_point.service.http.errors import body_response, error_response
 from molmo_point.service.http.fetch import Fetcher
 from molmo_point.service.http.hosts import Hosts, checked_origin
@@ -79,8 +80,16 @@ class HttpOptions:
     names: ModelNames = field(default_factory=ModelNames)
 
 
-def build_app(dispatcher: Dispatcher, options: HttpOptions | None = None) -> FastAPI:
-    """Return the application over a dispatcher."""
+def build_app(
+    dispatcher: Dispatcher, options: HttpOptions | None = None, arrivals: Arrivals | None = None
+) -> FastAPI:
+    """Return the application over a dispatcher.
+
+    Args:
+        dispatcher: Where the requests go.
+        options: For whom.
+        arrivals: By which the caller has bodies refused that are still being received.
+    """
     options = options or HttpOptions()
     settings = dispatcher.settings
     origins = [checked_origin(origin) for origin in options.allow_origins]
@@ -123,6 +132,7 @@ def build_app(dispatcher: Dispatcher, options: HttpOptions | None = None) -> Fas
         max_bodies=settings.max_queue_bytes,
         hosts=Hosts(options.allow_hosts, loopback_only=options.loopback_only),
         origins=origins,
+        arrivals=arrivals or Arrivals(),
     )
     if origins:
         app.add_middleware(

@@ -14,6 +14,7 @@ from molmo_point.errors import ServiceError, UsageError
 from molmo_point.service.bind_check import check_bind_address, is_loopback
 from molmo_point.service.dispatcher import Dispatcher
 from molmo_point.service.http.app import HttpOptions, build_app
+from molmo_point.service.http.arrivals import Arrivals
 from molmo_point.service.http.connections import connection_limit, limited_protocol
 
 STARTS_S = 10.0
@@ -56,8 +57,9 @@ class HttpServer:
         self._socket = _bind(host, port)
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
+        arrivals = Arrivals()
         config = uvicorn.Config(
-            build_app(dispatcher, options),
+            build_app(dispatcher, options, arrivals),
             # Not httptools: it takes headers of any size before anybody looks at them.
             http=limited_protocol(connection_limit()),
             ws="none",
@@ -72,7 +74,7 @@ class HttpServer:
             timeout_graceful_shutdown=3,
             h11_max_incomplete_event_size=64 * 1024,
         )
-        self._server = _ThreadServer(config)
+        self._server = _ThreadServer(config, arrivals)
         self._thread = threading.Thread(
             target=self._server.run, args=([self._socket],), name="molmo-http", daemon=True
         )
@@ -107,10 +109,23 @@ class HttpServer:
 
 
 class _ThreadServer(uvicorn.Server):
-    """Leaves signals to the main thread, which stops every part of the service together."""
+    """Leaves signals to the main thread, which stops every part of the service together.
+
+    Args:
+        config: Of uvicorn.
+        arrivals: Refused when it stops: a caller that never sends the rest of its body would keep it waiting.
+    """
+
+    def __init__(self, config: uvicorn.Config, arrivals: Arrivals) -> None:
+        super().__init__(config)
+        self._arrivals = arrivals
 
     def install_signal_handlers(self) -> None:
         return
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._arrivals.refuse()
+        await super().shutdown(sockets)
 
 
 def _bind(host: str, port: int) -> socket.socket:

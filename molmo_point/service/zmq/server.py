@@ -21,6 +21,7 @@ from molmo_point.service.camera_watches import CameraWatches
 from molmo_point.service.dispatcher import Dispatcher
 from molmo_point.service.job import Listener
 from molmo_point.service.sequential import internal_error
+from molmo_point.service.worker import stopping_error
 from molmo_point.service.zmq.caller import Caller
 from molmo_point.service.zmq.keys import CurveCredentials, server_key
 from molmo_point.service.zmq.reader import LeaderFollowerReader
@@ -91,6 +92,7 @@ class ZmqServer:
         self._context: zmq.Context[Any] = zmq.Context()
         self._authenticator: ThreadAuthenticator | None = None
         self._stop = threading.Event()
+        self._told: set[tuple[str, str]] = set()
         self._sockets: list[SharedSocket] = []
         try:
             self._guard()
@@ -231,8 +233,7 @@ class ZmqServer:
         elif request.op is Op.CANCEL:
             self._dispatcher.cancel(caller.name, request.id)
         elif self._dispatcher.stopping:
-            # As if the server were gone: after a second of silence the caller asks again, and the next server hears it.
-            return
+            self._send_to_next_server(caller, request)
         elif request.op in (Op.WATCH, Op.FRAME, Op.UNWATCH):
             self._watches.handle(caller.owner, request, payload)
             if request.op is not Op.FRAME:
@@ -250,6 +251,18 @@ class ZmqServer:
                 turn=caller.turn,
                 camera_owner=caller.owner,
             )
+
+    def _send_to_next_server(self, caller: Caller, request: Request) -> None:
+        """Tell the caller of a question once that this server stops; the second time it is meant for the next server.
+
+        Raises:
+            UnknownRequest: It was not told yet.
+        """
+        key = (caller.name, request.id)
+        if key in self._told or self._dispatcher.knows(*key) or request.op is Op.FRAME:
+            return
+        self._told.add(key)
+        raise stopping_error()
 
     def _close(self) -> None:
         if self._authenticator is not None:

@@ -1,0 +1,98 @@
+"""A server that stops: questions that come too late, and bodies that never come to their end."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from molmo_point.client import connect
+from molmo_point.errors import PointError, ServerGone
+from molmo_point.images import Array
+from molmo_point.service.run import Service
+
+Start = Callable[..., Service]
+
+
+def stop_in_background(service: Service) -> threading.Thread:
+    stopping = threading.Thread(target=service.stop)
+    stopping.start()
+    while not service.dispatcher.stopping:
+        time.sleep(0.005)
+    return stopping
+
+
+@pytest.mark.parametrize("transport", ["zmq", "http"])
+def test_a_late_question_is_told_and_nobody_takes_over(
+    start: Start, gate: Any, image: Array, transport: str
+) -> None:
+    service = start(gate, http=True)
+    assert service.zmq is not None
+    assert service.http is not None
+    url = service.zmq.address if transport == "zmq" else service.http.url
+    with connect(url) as first, connect(url) as late:
+        running = threading.Thread(target=lambda: first.point(image, "mug"))
+        running.start()
+        assert gate.entered.acquire(timeout=10)
+        stopping = stop_in_background(service)
+        errors: list[PointError] = []
+
+        def ask() -> None:
+            try:
+                late.point(image, "cup", timeout_s=1.5)
+            except PointError as error:
+                errors.append(error)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        time.sleep(0.3)
+        gate.open_.set()
+        running.join(20)
+        stopping.join(20)
+        asking.join(20)
+    words = r"nobody answers at .* any more .* 'the server is stopping: .* and no other server has come up there"
+    assert isinstance(errors[0], ServerGone)
+    assert re.search(words, str(errors[0]))
+    assert [query for _, query in gate.calls] == ["mug"]
+
+
+def test_a_body_that_never_ends_is_refused_with_advice(start: Start) -> None:
+    service = start(http=True)
+    assert service.http is not None
+    place = urlsplit(service.http.url)
+    assert place.hostname is not None
+    assert place.port is not None
+    with socket.create_connection((place.hostname, place.port), 10) as caller:
+        head = f"POST /v1/point HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: 5000\r\n\r\n"
+        caller.sendall(head.encode() + b'{"image":')
+        time.sleep(0.2)
+        stopping = threading.Thread(target=service.stop)
+        stopping.start()
+        heard = b""
+        while part := caller.recv(4096):
+            heard += part
+        stopping.join(20)
+    assert heard.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 1" in heard
+    assert b"the server is stopping: send the request again" in heard
+
+
+def test_the_end_of_a_command_collects_no_garbage() -> None:
+    """Python's last collections would walk all objects of torch, for most of a second."""
+    program = (
+        "import atexit, gc, molmo_point.cli as cli\n"
+        "atexit.register(lambda: print('frozen', gc.get_freeze_count() > 1000))\n"
+        "cli.main(['--version'])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "frozen True" in run.stdout
