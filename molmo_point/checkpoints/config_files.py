@@ -17,7 +17,11 @@ from molmo_point.checkpoints.folder import read_json, weight_files
 from molmo_point.checkpoints.low_bit_format import stored_scheme
 from molmo_point.errors import CheckpointError
 
-Count = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(gt=0, le=2**24)]
+Depth = Annotated[int, Field(gt=0, le=1000)]
+"""Number of layers. Far beyond any model, and few enough that a damaged file costs no memory before its weights are compared."""
+Crops = Annotated[int, Field(gt=0, le=1000)]
+"""Largest number of crops; the ways to lay them out are counted."""
 Small = Annotated[float, Field(gt=0, lt=1)]
 Pair = Annotated[list[Count], Field(min_length=2, max_length=2)]
 Margins = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)]
@@ -79,7 +83,7 @@ class NetworkKeys(Keys):
     image_pooling_w: Count | None = None
     layer_norm_eps: Small
     layer_types: list[str] | None = None
-    max_crops: Count | None = None
+    max_crops: Crops | None = None
     norm_after: bool | None = None
     overlap_margins: Margins | None = None
     qkv_bias: bool | None = None
@@ -98,7 +102,7 @@ class DenseKeys(NetworkKeys):
     intermediate_size: Count
     max_position_embeddings: Count | None = None
     num_attention_heads: Count
-    num_hidden_layers: Count
+    num_hidden_layers: Depth
     num_key_value_heads: Count | None = None
 
 
@@ -114,7 +118,7 @@ class MixtureKeys(NetworkKeys):
     moe_top_k: Annotated[int, Field(ge=0)] | None = None
     n_heads: Count
     n_kv_heads: Count | None = None
-    n_layers: Count
+    n_layers: Depth
 
 
 class ImageKeys(Keys):
@@ -126,7 +130,7 @@ class ImageKeys(Keys):
     image_std: Spreads
     image_token_length_h: Count
     image_token_length_w: Count
-    max_crops: Count
+    max_crops: Crops
     overlap_margins: Margins
     rescale_factor: float | None = None
 

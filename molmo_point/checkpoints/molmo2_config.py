@@ -17,6 +17,8 @@ from molmo_point.checkpoints import molmo2_keys as tables
 from molmo_point.checkpoints.config_files import (
     Channels,
     Count,
+    Crops,
+    Depth,
     Keys,
     Layers,
     Margins,
@@ -73,7 +75,7 @@ class TextKeys(Keys):
     max_position_embeddings: Count
     norm_after: bool
     num_attention_heads: Count
-    num_hidden_layers: Count
+    num_hidden_layers: Depth
     num_key_value_heads: Count
     qk_norm_type: Literal["qwen3", "olmo"]
     rms_norm_eps: Small | None = None
@@ -109,7 +111,7 @@ class VisionKeys(Keys):
     intermediate_size: Count
     layer_norm_eps: Small
     num_attention_heads: Count
-    num_hidden_layers: Count
+    num_hidden_layers: Depth
     num_key_value_heads: Count
     num_position_embeddings: Count | None = None
     patch_size: Count | None = None
@@ -133,7 +135,7 @@ class ImageKeys(Keys):
 
     image_mean: Channels
     image_std: Spreads
-    max_crops: Count
+    max_crops: Crops
     overlap_margins: Margins
     patch_size: Count
     pooling_size: Pair

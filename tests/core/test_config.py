@@ -116,6 +116,8 @@ def test_every_checkpoint_of_the_project_is_read(name: str) -> None:
         ("overlap_margins", [2, 2]),
         ("num_hidden_layers", "3"),
         ("num_hidden_layers", 0),
+        ("num_hidden_layers", 10**9),
+        ("hidden_size", 2**40),
         ("num_hidden_layers", True),
         ("hidden_size", None),
         ("layer_norm_eps", math.nan),
@@ -237,6 +239,12 @@ def test_the_image_processor_is_held_to_its_keys(key: str, value: object) -> Non
     with pytest.raises(CheckpointError) as caught:
         MolmoConfig.from_dicts(config, {**image, key: value})
     assert "preprocessor_config.json" in str(caught.value)
+
+
+def test_more_crops_than_can_be_laid_out_are_refused() -> None:
+    config, image = files()
+    with pytest.raises(CheckpointError, match="max_crops = 999999"):
+        MolmoConfig.from_dicts(config, {**image, "max_crops": 999_999})
 
 
 @pytest.mark.parametrize("key", ["overlap_margins", "max_crops", "base_image_input_size"])
