@@ -66,6 +66,7 @@ def test_every_packed_encoding_gives_the_same_rgb(rgb: Array, padding: Any, as_b
         "8UC3": rgb[..., ::-1],
         "rgba8": np.concatenate([rgb, alpha], -1),
         "bgra8": np.concatenate([rgb[..., ::-1], alpha], -1),
+        "RGB8": rgb,
     }
     for encoding, pixels in packed.items():
         rows = np.ascontiguousarray(pixels).reshape(height, -1)
@@ -93,6 +94,38 @@ def test_yuv_is_opencvs(encoding: str, code: Any) -> None:
     wanted = cv2.cvtColor(pixels, getattr(cv2, f"COLOR_YUV2RGB_{code}"))
     got = rgb_of(message(pixels.reshape(20, 60), encoding, 30), "/t")
     assert np.abs(got.astype(int) - wanted).max() <= 2
+
+
+@given(images, st.sampled_from(["<u2", ">u2"]))
+def test_colours_of_sixteen_bits_lose_their_lower_half(rgb: Array, order: str) -> None:
+    alpha = np.full((*rgb.shape[:2], 1), 77, np.uint8)
+    for encoding, pixels in {
+        "rgb16": rgb,
+        "bgr16": rgb[..., ::-1],
+        "16UC3": rgb[..., ::-1],
+        "rgba16": np.concatenate([rgb, alpha], -1),
+        "bgra16": np.concatenate([rgb[..., ::-1], alpha], -1),
+    }.items():
+        deep = np.ascontiguousarray((pixels.astype(np.uint16) * 256 + 200).astype(order))
+        sixteen = message(deep.view(np.uint8).reshape(len(rgb), -1), encoding, rgb.shape[1])
+        sixteen.is_bigendian = int(order == ">u2")
+        assert np.array_equal(rgb_of(sixteen, "/t"), rgb)
+
+
+@pytest.mark.parametrize(("encoding", "code"), [("nv12", "NV12"), ("nv21", "NV21")])
+@pytest.mark.parametrize("padding", [0, 6])
+def test_planes_of_yuv_are_opencvs(encoding: str, code: str, padding: int) -> None:
+    cv2 = pytest.importorskip("cv2", exc_type=ImportError)
+    planes = np.random.default_rng(0).integers(0, 256, (30, 30), np.uint8)  # 20 rows of luma
+    wanted = cv2.cvtColor(planes, getattr(cv2, f"COLOR_YUV2RGB_{code}"))
+    whole = message(planes[:20], encoding, 30)
+    whole.step = 30 + padding
+    whole.data = np.pad(planes, ((0, 0), (0, padding))).ravel()
+    got = rgb_of(whole, "/t")
+    assert np.abs(got.astype(int) - wanted).max() <= 2
+    whole.data = whole.data[: 20 * whole.step]
+    with pytest.raises(MessageError, match="the chroma after the luma"):
+        rgb_of(whole, "/t")
 
 
 def test_a_compressed_image_is_read_and_a_broken_one_named() -> None:

@@ -270,14 +270,16 @@ def test_no_depth_at_all_says_that_none_has_come(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "value", "words"),
+    ("encoding", "value", "scale", "words"),
     [
-        ("32FC1", 1900.0, "millimetres, set depth_scale to 0.001"),
-        ("16UC1", 2, "metres, set depth_scale to 1.0"),
+        ("32FC1", 1900.0, 0.001, "millimetres, set depth_scale to 0.001"),
+        ("32FC1", 80.0, 0.01, "centimetres, to 0.01"),
+        ("16UC1", 2, 1.0, "metres, set depth_scale to 1.0"),
+        ("16UC1", 80, 0.01, "centimetres, to 0.01"),
     ],
 )
 def test_readings_of_another_unit_get_a_hint_and_the_parameter_mends_it(
-    scene: Scene, encoding: str, value: Any, words: Any
+    scene: Scene, encoding: str, value: Any, scale: float, words: Any
 ) -> None:
     kind = np.float32 if encoding == "32FC1" else np.uint16
     array = np.full((HEIGHT, WIDTH), value, kind)
@@ -290,7 +292,6 @@ def test_readings_of_another_unit_get_a_hint_and_the_parameter_mends_it(
     found = ask()
     assert found.status is PositionStatus.OUT_OF_RANGE
     assert words in found.message
-    scale = 0.001 if encoding == "32FC1" else 1.0
     assert ask(**{"camera.depth_scale": scale}).status is PositionStatus.OK
 
 

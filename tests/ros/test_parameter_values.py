@@ -78,6 +78,8 @@ def test_a_parameter_file_is_typed_by_the_parameter(line: Any, read: Any) -> Non
         ({"max_queue": float("inf")}, "max_queue: expected int, got inf"),
         ({"plane_normal": ["up", 0, 1]}, "plane_normal: expected 3 finite numbers"),
         ({"tf_topic": ""}, "tf_topic: expected a topic"),
+        ({"tf_topic": "/tf "}, "tf_topic: expected a topic without blanks, got '/tf '"),
+        ({"camera.depth_topic": "a b"}, "camera.depth_topic: expected a topic without blanks"),
         ({"camera.depth_registered": "perhaps"}, "one of auto, true, false, got 'perhaps'"),
     ],
 )  # fmt: skip

@@ -34,6 +34,7 @@ _ALIASES = {
     "": "none",
     "radtan": "plumb_bob",
     "fisheye": "equidistant",
+    "kannala_brandt": "equidistant",
     "kannala_brandt4": "equidistant",
     "thin_prism": "rational_polynomial",
     "tilted": "rational_polynomial",

@@ -116,6 +116,13 @@ def _camera(name: str, full: Mapping[str, Value]) -> CameraSettings:
 
 
 def _check_together(settings: Settings) -> None:
+    topics = {"tf_topic": settings.tf_topic, "tf_static_topic": settings.tf_static_topic}
+    for camera in settings.cameras.values():
+        for name in ("image_topic", "info_topic", "depth_topic", "depth_info_topic"):
+            topics[f"{camera.name}.{name}"] = getattr(camera, name)
+    for name, topic in topics.items():
+        if any(character.isspace() for character in topic):
+            raise ParameterError(f"{name}: expected a topic without blanks, got {topic!r}")
     for name in ("tf_topic", "tf_static_topic"):
         if not getattr(settings, name):
             raise ParameterError(f"{name}: expected a topic, got an empty name")

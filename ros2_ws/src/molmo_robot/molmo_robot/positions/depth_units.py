@@ -11,8 +11,8 @@ from molmo_robot.positions.compressed_depth import DepthFormat, depth_array
 from molmo_robot.ros_types import AnyImage, CompressedImageMessage
 from molmo_robot.settings import CameraSettings
 
-FAR_M = 100.0
-NEAR_M = 0.05
+FAR_M = 20.0
+NEAR_M = 0.1
 """Where half of the readings are beyond the one, or nearer than the other, the unit is rather another one."""
 
 
@@ -38,13 +38,13 @@ def depth_of(message: AnyImage, camera: CameraSettings) -> DepthImage:
 
 
 def unit_hint(depth: DepthImage) -> str:
-    """Return what to set where most readings are a thousand times too large or too small; empty where they are not."""
+    """Return what to set where most readings are far too large or too small; empty where they are not."""
     readings = depth.metres[np.isfinite(depth.metres)]
     if not readings.size:
         return ""
     median_m = float(np.median(readings))
     if median_m > FAR_M:
-        return f"; half of its readings are beyond {median_m:.0f} m: if they are millimetres, set depth_scale to 0.001"
+        return f"; half of its readings are beyond {median_m:.0f} m: if they are millimetres, set depth_scale to 0.001, if centimetres, to 0.01"
     if median_m < NEAR_M:
-        return f"; half of its readings are nearer than {median_m:.4f} m: if they are metres, set depth_scale to 1.0"
+        return f"; half of its readings are nearer than {median_m:.4f} m: if they are metres, set depth_scale to 1.0, if centimetres, to 0.01"
     return ""

@@ -8,6 +8,7 @@ from collections.abc import Hashable
 import numpy as np
 from molmo_calibration import CalibrationError, Camera, Transform, View, triangulate
 
+from molmo_point.wording import counted
 from molmo_robot.codes import PositionStatus
 from molmo_robot.types import FloatArray, Position
 
@@ -61,12 +62,19 @@ class MultiViewStore:
         try:
             found = triangulate(list(views), max(min_parallax_rad, 1e-4))
         except CalibrationError as error:
-            return Position(PositionStatus.NO_VIEWS, message=f"{len(views)} views: {error}")
+            hint = (
+                f"; views less than {STEP_M * 1e3:.0f} mm and {np.rad2deg(STEP_RAD):.1f} degrees apart count as one"
+                if len(views) == 1
+                else ""
+            )
+            return Position(
+                PositionStatus.NO_VIEWS, message=f"{counted(len(views), 'view')}: {error}{hint}"
+            )
         if not found.position.ok:
             return Position(
                 PositionStatus.AMBIGUOUS,
                 depth_samples=int(np.sum(found.used)),
-                message=f"{len(views)} views: {found.reason}",
+                message=f"{counted(len(views), 'view')}: {found.reason}",
             )
         point = found.position.point
         depth_m = float(world_from_camera.inverse().apply(point)[2])
