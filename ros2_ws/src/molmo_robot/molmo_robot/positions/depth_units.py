@@ -44,7 +44,13 @@ def unit_hint(depth: DepthImage) -> str:
         return ""
     median_m = float(np.median(readings))
     if median_m > FAR_M:
-        return f"; half of its readings are beyond {median_m:.0f} m: if they are millimetres, set depth_scale to 0.001, if centimetres, to 0.01"
+        return (
+            f"; half of its readings are beyond {median_m:.0f} m: if they are millimetres, set depth_scale to 0.001, "
+            "if centimetres, to 0.01"
+        )
     if median_m < NEAR_M:
-        return f"; half of its readings are nearer than {median_m:.4f} m: if they are metres, set depth_scale to 1.0, if centimetres, to 0.01"
+        return (
+            f"; half of its readings are nearer than {median_m:.4f} m: if they are metres, set depth_scale to 1.0, "
+            "if centimetres, to 0.01"
+        )
     return ""
