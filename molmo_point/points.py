@@ -227,7 +227,10 @@ class Pointing(BaseModel):
     duplicates: int = Field(default=0, ge=0)
     absent_probability: Unit | None = None
     calibrated: bool = False
-    """Whether `score`, `covariance` and `absent_probability` are calibrated for this model."""
+    """Whether `score`, `covariance` and `absent_probability` are calibrated for this model, on images like this one."""
+    in_domain: Unit | None = None
+    """Probability 0-1 that the image is like those that the calibration was fitted on; None where the calibration does not know
+    them, or there is none. Below 0.5 `calibrated` is false and scores are lowered."""
     text: str = ""
     image_size: tuple[int, int]
     image_sizes: tuple[tuple[int, int], ...] = ()

@@ -98,6 +98,7 @@ class Answer:
             "points": [_point(point) for point in pointing.points],
             "absent_probability": _short(pointing.absent_probability),
             "calibrated": pointing.calibrated,
+            "in_domain": _short(pointing.in_domain),
             **_counting(pointing),
             "text": pointing.text,
             "image_size": list(pointing.image_size),

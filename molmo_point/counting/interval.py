@@ -101,12 +101,13 @@ class CountCalibration(BaseModel):
     measured_on: str
 
     def with_interval(self, pointing: Pointing) -> Pointing:
-        """Return a complete answer with its interval; any other one as it is."""
+        """Return a complete answer with its interval; any other one, and one about a foreign image, without."""
         tiled = pointing.tiling is not None and pointing.tiling.looks > 1
         model = self.tiles if tiled else self.whole
         scores = [point.score for point in pointing.points if point.score is not None]
         complete = pointing.status in (Status.FOUND, Status.NOT_FOUND)
-        if model is None or not complete or len(scores) < pointing.count:
+        foreign = pointing.in_domain is not None and not pointing.calibrated
+        if model is None or foreign or not complete or len(scores) < pointing.count:
             return pointing.replace(count_interval=None)
         return pointing.replace(count_interval=model.interval(scores, median_spacing(pointing)))
 

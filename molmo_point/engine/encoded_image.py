@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Union
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from molmo_point.engine.prepared_image import PreparedImage
@@ -14,6 +17,8 @@ from molmo_point.model.point_heads import PatchKeys
 from molmo_point.points import Timing
 from molmo_point.preprocess.arrays import Floats
 from molmo_point.preprocess.patch_places import PatchPlaces
+
+Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +30,7 @@ class EncodedImage:
         cache: Keys and values of the begin token and the image tokens. Never written to: `cache.fork` makes room.
         patches, places: Keys of the patches that MolmoPoint points at, and where they lie; None in other models.
         times_s: Times of a video's frames in seconds; () for images.
+        summary: What a calibration's domain is judged by [2 D], see `summarize`; None without an image.
     """
 
     image_sizes: tuple[tuple[int, int], ...]
@@ -32,6 +38,7 @@ class EncodedImage:
     patches: PatchKeys | None = None
     places: PatchPlaces | None = None
     times_s: tuple[float, ...] = ()
+    summary: Vector | None = None
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -52,6 +59,16 @@ class EncodedImage:
     def crop_bytes(self) -> int:
         """Bytes of crops that wait for the network: none."""
         return 0
+
+
+def summarize(embeddings: Tensor) -> Vector:
+    """Return mean and standard deviation of an image's embeddings over its tokens [2 D].
+
+    Args:
+        embeddings: [tokens, D].
+    """
+    rows = embeddings.float()
+    return torch.cat([rows.mean(0), rows.std(0, correction=0)]).cpu().double().numpy()
 
 
 AnyImage = Union[EncodedImage, PreparedImage]

@@ -31,6 +31,7 @@ from molmo_point.engine.generate import (
     Step,
     generate,
 )
+from molmo_point.engine.image_calibration import ImageCalibration
 from molmo_point.engine.image_prefix import ImageEncoder
 from molmo_point.engine.options import EngineOptions as EngineOptions
 from molmo_point.engine.point_language import ChosenPatches, PointLanguage, WrittenPoints
@@ -146,12 +147,14 @@ class Engine:
         prompt = self._prompt(question)
         state = self._decode_state(image, prompt, question, label)
         timing = timing.model_copy(update={"prompt_tokens": image.tokens + len(prompt)})
+        blank = self._blank(image, question)
+        calibration = ImageCalibration.of(self._calibration, image.summary)
         answer = PointAnswer(
             self.tokenizer,
             TimingRecorder(question.started, timing),
-            self._language.confidence(image, self._calibration),
+            self._language.confidence(image, calibration),
             Repeats(calibrated=self._calibration is not None),
-            self._blank(image, question),
+            calibration.mark(blank) if calibration else blank,
             self._language.parser(image, label),
             self.counts if question.kind == "count" else None,
         )

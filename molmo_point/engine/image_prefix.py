@@ -15,7 +15,13 @@ import torch
 from torch import Tensor
 
 from molmo_point.engine.byte_cache import ByteBudgetCache
-from molmo_point.engine.encoded_image import AnyImage, Embedded, EncodedImage, ImageInProgress
+from molmo_point.engine.encoded_image import (
+    AnyImage,
+    Embedded,
+    EncodedImage,
+    ImageInProgress,
+    summarize,
+)
 from molmo_point.engine.failures import check_finite
 from molmo_point.engine.prepared_image import PreparedImage, images_key, prepare_images
 from molmo_point.errors import ModelFailed
@@ -218,7 +224,11 @@ class ImageEncoder:
                 hidden, usable, pooling, embedded.features, embedded.pooled
             )
             places = PatchPlaces.of(visual.pooling.astype(np.int32), visual.grids)
-        return EncodedImage(prepared.image_sizes, cache, patches, places, prepared.times_s)
+        used = torch.as_tensor(visual.image_input_idx).flatten() >= 0
+        summary = summarize(embedded.pooled.flatten(0, -2)[used.to(model.device)])
+        return EncodedImage(
+            prepared.image_sizes, cache, patches, places, prepared.times_s, summary
+        )
 
     def _read(self, x: Tensor, in_block: Bools, cache: KVCache) -> Tensor:
         """Run tokens of a prefix [1, T, D] through the decoder behind those in the cache, and keep them there.

@@ -35,6 +35,7 @@ from molmo_point.model.low_bit_folder import check_stored_scheme, load_low_bits
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.tensor_parallel import Shard, apply_tensor_parallel
 from molmo_point.model.weights import Progress, load_weights
+from molmo_point.model.weights_digest import weights_digest
 from molmo_point.point_map import PointMap
 from molmo_point.pointer import (
     ImageLike,
@@ -115,7 +116,9 @@ class LocalPointer(Closing):
         calibration = counts = None
         # An adapted model has other scores than the one that the calibration was fitted to.
         if options.calibrated and adapter is None:
-            calibration = read_calibration(folder, config.decoder.d_model)
+            calibration = read_calibration(
+                folder, config.decoder.d_model, weights_digest(model)
+            )
             # Intervals are computed from calibrated scores.
             counts = read_count_calibration(folder) if calibration else None
         return cls(

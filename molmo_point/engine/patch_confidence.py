@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from molmo_point.engine.generate import Step
+from molmo_point.engine.image_calibration import AnyCalibration
 from molmo_point.engine.patch_choice import ChoiceIds, PatchChoice
-from molmo_point.engine.score_calibration import Calibration, Floats, RawConfidence
+from molmo_point.engine.score_calibration import Floats, RawConfidence
 from molmo_point.engine.uncertainty import AbsencePath, Span, share_near, tokens_of
 from molmo_point.points import Point
 from molmo_point.preprocess.patch_places import THIRD, PatchPlaces
@@ -36,7 +37,7 @@ class PatchConfidence:
         none: Sequence[int],
         ids: ChoiceIds,
         places: PatchPlaces | None,
-        calibration: Calibration | None,
+        calibration: AnyCalibration | None,
     ) -> None:
         self._none = AbsencePath(none)
         self._ids, self._places = ids, places

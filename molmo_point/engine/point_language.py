@@ -11,11 +11,12 @@ from typing import Protocol
 from molmo_point.engine.drafting import GrammarDrafter
 from molmo_point.engine.encoded_image import EncodedImage
 from molmo_point.engine.generate import Drafter, Step
+from molmo_point.engine.image_calibration import AnyCalibration
 from molmo_point.engine.patch_choice import ChoiceIds, PatchChooser, PointDecoding
 from molmo_point.engine.patch_confidence import PatchConfidence
 from molmo_point.engine.patch_drafting import PatchDrafter
 from molmo_point.engine.point_grammar import PERCENT, THOUSANDTHS
-from molmo_point.engine.score_calibration import Calibration, Floats
+from molmo_point.engine.score_calibration import Floats
 from molmo_point.engine.token_choice import GreedyChoice, TokenChoice
 from molmo_point.engine.uncertainty import ConfidenceTracker, NumberTokens, Span
 from molmo_point.markup import Frames, PatchParser, PointParser
@@ -54,7 +55,7 @@ class PointLanguage(Protocol):
     def parser(self, image: EncodedImage, label: str) -> PointParser:
         """Return a parser of points with that label."""
 
-    def confidence(self, image: EncodedImage, calibration: Calibration | None) -> Confidence:
+    def confidence(self, image: EncodedImage, calibration: AnyCalibration | None) -> Confidence:
         """Return what rates points."""
 
 
@@ -82,7 +83,7 @@ class WrittenPoints:
     def parser(self, image: EncodedImage, label: str) -> PointParser:
         return self._grammar.parser(label, frames_of(image))
 
-    def confidence(self, image: EncodedImage, calibration: Calibration | None) -> Confidence:
+    def confidence(self, image: EncodedImage, calibration: AnyCalibration | None) -> Confidence:
         return ConfidenceTracker(self._numbers, calibration)
 
 
@@ -112,7 +113,7 @@ class ChosenPatches:
             locate=image.places.locate, choices=choices, label=label, frames=frames_of(image)
         )
 
-    def confidence(self, image: EncodedImage, calibration: Calibration | None) -> Confidence:
+    def confidence(self, image: EncodedImage, calibration: AnyCalibration | None) -> Confidence:
         return PatchConfidence(self._none, self._ids(image), image.places, calibration)
 
     def _ids(self, image: EncodedImage) -> ChoiceIds:

@@ -16,9 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from molmo_point.engine.domain import Domain
 from molmo_point.errors import CheckpointError
 
 FILE = "calibration.json"
+
+VERSION = 2
 
 Floats = NDArray[np.float64]
 
@@ -97,6 +100,9 @@ class Calibration(BaseModel):
         spread_x, spread_y: Variance models of the two axes.
         absent_weight, absent_bias: Logistic map on the log odds of the raw absence probability.
         measured_on: Description of the data of the fit.
+        version: Of this format. 1: without `weights` and `domain`.
+        weights: `weights_digest` of the checkpoint; "" = not known.
+        domain: Tells images that are like those of the fit from others; None = not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -109,6 +115,9 @@ class Calibration(BaseModel):
     absent_weight: float
     absent_bias: float
     measured_on: str
+    version: int = Field(default=VERSION, ge=1, le=VERSION)
+    weights: str = ""
+    domain: Domain | None = None
 
     @property
     def probes(self) -> tuple[tuple[float, ...], ...]:
@@ -171,11 +180,12 @@ def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
-def read_calibration(folder: Path, width: int) -> Calibration | None:
+def read_calibration(folder: Path, width: int, weights: str = "") -> Calibration | None:
     """Return the calibration beside a checkpoint, None where there is none.
 
     Args:
         width: Width of the checkpoint's decoder, D.
+        weights: Its `weights_digest`; "" = not checked.
 
     Raises:
         CheckpointError: The file is damaged, or belongs to another model.
@@ -187,10 +197,17 @@ def read_calibration(folder: Path, width: int) -> Calibration | None:
         calibration = Calibration.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError, ValidationError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
-    wrong = {len(probe) for probe in calibration.probes} - {0, 2 * width}
+    widths = {len(probe) for probe in calibration.probes}
+    if calibration.domain is not None:
+        widths.add(len(calibration.domain.mean))
+    wrong = widths - {0, 2 * width}
+    problem = ""
     if wrong:
+        problem = f"expected probes and a domain of {2 * width} weights, got {wrong.pop()}"
+    elif weights and calibration.weights not in ("", weights):
+        problem = f"expected one of the weights {weights}, got one of {calibration.weights}"
+    if problem:
         raise CheckpointError(
-            f"{path} belongs to another model: expected probes of {2 * width} weights, got {wrong.pop()}; "
-            "make one for this checkpoint with molmo-point calibrate-scores"
+            f"{path} belongs to another model: {problem}; make one for this checkpoint with molmo-point calibrate-scores"
         )
     return calibration

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from molmo_point.engine.generate import Step
+from molmo_point.engine.image_calibration import AnyCalibration
 from molmo_point.engine.point_grammar import PERCENT, PointGrammar
-from molmo_point.engine.score_calibration import Calibration, Floats, RawConfidence
+from molmo_point.engine.score_calibration import Floats, RawConfidence
 from molmo_point.points import Point
 from molmo_point.preprocess.tokenizer import Tokenizer
 
@@ -121,7 +122,7 @@ class ConfidenceTracker:
         calibration: Of this checkpoint; None = raw scores and covariances.
     """
 
-    def __init__(self, numbers: NumberTokens, calibration: Calibration | None) -> None:
+    def __init__(self, numbers: NumberTokens, calibration: AnyCalibration | None) -> None:
         self._numbers = numbers
         self._ids = torch.tensor(numbers.ids)
         self._number_ids = frozenset(numbers.ids)

@@ -190,6 +190,7 @@ class Tracker:
             status=Status.FOUND if points else Status.NOT_FOUND if absent else Status.PENDING,
             absent_probability=last.absent_probability if absent and last is not None else None,
             calibrated=last is not None and last.calibrated,
+            in_domain=None if last is None else last.in_domain,
             image_size=self._image_size,
             model=model,
             stamp_ns=kept.stamp_ns,
