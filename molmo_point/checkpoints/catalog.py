@@ -188,6 +188,9 @@ CATALOG: tuple[CatalogEntry, ...] = (
     _dense("molmopoint-gui-8b", "allenai/MolmoPoint-GUI-8B", 8_677_855_065, MOLMO_POINT_8B),
 )
 
+PHOTOGRAPHS = "molmo2-4b"
+"""The smallest model that knows photographs, named to users of one that does not."""
+
 
 def find(name: str) -> CatalogEntry | None:
     """Return the entry with that short name or hub name (case-insensitive), None if there is none."""

@@ -213,6 +213,8 @@ def remarks(answer: Answer, kind: str) -> list[str]:
         )
     elif pointing.status.value == "pending":
         found.append("no answer yet")
+    if pointing.in_domain is not None and not pointing.calibrated:
+        found.append(foreign_image(pointing))
     if pointing.duplicates:
         found.append(
             f"the model repeated {counted(pointing.duplicates, 'point')}; each is counted once"
@@ -232,6 +234,16 @@ def remarks(answer: Answer, kind: str) -> list[str]:
             f"the model calls it {names}, not {answer.query!r}: these points may be wrong"
         )
     return found
+
+
+def foreign_image(pointing: Pointing) -> str:
+    """Return what a user must know about an image outside of the images that a model was calibrated on."""
+    from molmo_point.checkpoints.catalog import PHOTOGRAPHS
+
+    return (
+        f"not like the images that {pointing.model} was trained on ({100 * (pointing.in_domain or 0):.0f} % like them): most points "
+        f"on it are wrong; for photographs load --model {PHOTOGRAPHS}"
+    )
 
 
 def report_skipped(found: CollectedImages, quiet: bool) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molmo_point.atomic_write import write_atomic
+from molmo_point.cli.calibrate_domain import Halves
 from molmo_point.cli.model_options import ModelSelection
 from molmo_point.cli.progress import bar
 from molmo_point.errors import UsageError
@@ -34,9 +35,6 @@ MIXTURE = ",".join(world for world in WORLDS if world != "crowds")
 """The default test sets; the many points of crowds would outweigh all others."""
 
 OWN = "own questions"
-
-Halves = tuple[dict[str, Iterable["Example"]], dict[str, Iterable["Example"]]]
-"""Examples to fit on and to measure on, by test set; no image is in both."""
 
 MEASURES = {
     "expected calibration error": "expected_calibration_error",
@@ -76,6 +74,20 @@ def calibrate_scores(
         int, typer.Option("--pictures", min=2, help="Without --examples: images of each test set.")
     ] = 300,
     questions: Annotated[int, typer.Option(min=1, help="Questions about each image.")] = 4,
+    foreign: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of images that the model is not for (photographs, for nano): fits the domain, which tells them from "
+            "the model's own images."
+        ),
+    ] = None,
+    domain_only: Annotated[
+        bool,
+        typer.Option(
+            "--domain-only",
+            help="With --foreign: keep the rest of the calibration that is beside the model's weights.",
+        ),
+    ] = False,
     out: Annotated[
         Path,
         typer.Option(
@@ -90,10 +102,18 @@ def calibrate_scores(
     things and 20 about present ones, everything is fitted. (`molmo-calibrate` calibrates cameras.)
     """
     from molmo_point.api import load
+    from molmo_point.cli.calibrate_domain import digest, with_domain, write_domain
     from molmo_point.evaluate.answer_cache import ANSWERS_FILE, AnswerCache
     from molmo_point.evaluate.fit_calibration import MIN_SAMPLES, fit_calibration, lacking
     from molmo_point.evaluate.score_quality import joined
 
+    def domain_images() -> Halves:
+        """Return the images alone, for the domain."""
+        return _own(examples) if examples else _rendered(worlds.split(","), images, 1)
+
+    if domain_only:
+        write_domain(model, domain_images(), foreign, questions, out)
+        return
     halves = _own(examples) if examples else _rendered(worlds.split(","), images, questions)
     totals = _announce(halves) if examples else dict.fromkeys(halves[0], images // 2)
     if not examples:
@@ -112,7 +132,11 @@ def calibrate_scores(
     if few := lacking(fitted_on):
         counts = ", ".join(f"{count} {name}" for name, count in few.items())
         sys.stderr.write(f"few to fit on: {counts}; with {MIN_SAMPLES} of each more is fitted\n")
-    _write(fit_calibration(fitted_on, f"every other one of {source}"), second, out)
+    calibration = fit_calibration(fitted_on, f"every other one of {source}")
+    calibration = calibration.model_copy(update={"weights": digest(pointer)})
+    if foreign is not None:
+        calibration = with_domain(calibration, pointer, images(), foreign, questions)
+    _write(calibration, second, out)
 
 
 def _write(calibration: Calibration, measured_on: Mapping[str, Samples], out: Path) -> None:

@@ -23,7 +23,9 @@ class ImageCalibration:
     in_domain: float | None = None
 
     @classmethod
-    def of(cls, calibration: Calibration | None, summary: Floats | None) -> ImageCalibration | None:
+    def of(
+        cls, calibration: Calibration | None, summary: Floats | None
+    ) -> ImageCalibration | None:
         """Return a checkpoint's calibration in one image; None where it has none.
 
         Args:

@@ -20,6 +20,7 @@ from molmo_point.engine.encoded_image import (
     Embedded,
     EncodedImage,
     ImageInProgress,
+    Vector,
     summarize,
 )
 from molmo_point.engine.failures import check_finite
@@ -111,6 +112,23 @@ class ImageEncoder:
             else:
                 self.read(image)
         return image.encoded, image.timing
+
+    @torch.inference_mode()
+    def summary(self, prepared: AnyImage) -> Vector:
+        """Return an image's summary [2 D], without running its tokens through the decoder.
+
+        Raises:
+            ModelFailed: The model computed NaN or infinity.
+        """
+        image = prepared if isinstance(prepared, EncodedImage) else self.begin(prepared)
+        if isinstance(image, EncodedImage):
+            assert image.summary is not None  # there is an image
+            return image.summary
+        while image.unseen:
+            self.see([image], self._crops_per_batch)
+            if image.failure is not None:
+                raise image.failure
+        return _summary(image.prepared, self._embedded(image).pooled)
 
     @torch.inference_mode()
     def no_image(self) -> EncodedImage:
@@ -224,10 +242,13 @@ class ImageEncoder:
                 hidden, usable, pooling, embedded.features, embedded.pooled
             )
             places = PatchPlaces.of(visual.pooling.astype(np.int32), visual.grids)
-        used = torch.as_tensor(visual.image_input_idx).flatten() >= 0
-        summary = summarize(embedded.pooled.flatten(0, -2)[used.to(model.device)])
         return EncodedImage(
-            prepared.image_sizes, cache, patches, places, prepared.times_s, summary
+            prepared.image_sizes,
+            cache,
+            patches,
+            places,
+            prepared.times_s,
+            _summary(prepared, embedded.pooled),
         )
 
     def _read(self, x: Tensor, in_block: Bools, cache: KVCache) -> Tensor:
@@ -248,6 +269,12 @@ class ImageEncoder:
         check_finite(hidden.amax(), self._model.dtype)
         cache.keep(range(length))
         return hidden
+
+
+def _summary(prepared: PreparedImage, pooled: Tensor) -> Vector:
+    """Return the summary of the embeddings that an image's tokens hold [2 D]."""
+    used = torch.as_tensor(prepared.visual.image_input_idx).flatten() >= 0
+    return summarize(pooled.flatten(0, -2)[used.to(pooled.device)])
 
 
 def _synchronize(tensor: Tensor) -> None:

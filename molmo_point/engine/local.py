@@ -116,9 +116,7 @@ class LocalPointer(Closing):
         calibration = counts = None
         # An adapted model has other scores than the one that the calibration was fitted to.
         if options.calibrated and adapter is None:
-            calibration = read_calibration(
-                folder, config.decoder.d_model, weights_digest(model)
-            )
+            calibration = read_calibration(folder, config.decoder.d_model, weights_digest(model))
             # Intervals are computed from calibrated scores.
             counts = read_count_calibration(folder) if calibration else None
         return cls(

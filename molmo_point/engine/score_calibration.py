@@ -197,13 +197,13 @@ def read_calibration(folder: Path, width: int, weights: str = "") -> Calibration
         calibration = Calibration.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError, ValidationError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
-    widths = {len(probe) for probe in calibration.probes}
-    if calibration.domain is not None:
-        widths.add(len(calibration.domain.mean))
-    wrong = widths - {0, 2 * width}
+    wrong = {len(probe) for probe in calibration.probes} - {0, 2 * width}
+    domain = 2 * width if calibration.domain is None else len(calibration.domain.mean)
     problem = ""
     if wrong:
-        problem = f"expected probes and a domain of {2 * width} weights, got {wrong.pop()}"
+        problem = f"expected probes of {2 * width} weights, got {wrong.pop()}"
+    elif domain != 2 * width:
+        problem = f"expected a domain of {2 * width} weights, got {domain}"
     elif weights and calibration.weights not in ("", weights):
         problem = f"expected one of the weights {weights}, got one of {calibration.weights}"
     if problem:
