@@ -241,8 +241,8 @@ def foreign_image(pointing: Pointing) -> str:
     from molmo_point.checkpoints.catalog import PHOTOGRAPHS
 
     return (
-        f"not like the images that {pointing.model} was trained on ({100 * (pointing.in_domain or 0):.0f} % like them): most points "
-        f"on it are wrong; for photographs load --model {PHOTOGRAPHS}"
+        f"not like the images that {pointing.model} was trained on ({100 * (pointing.in_domain or 0):.0f} % like them): most "
+        f"points on it are wrong; for photographs load --model {PHOTOGRAPHS}"
     )
 
 

@@ -84,7 +84,7 @@ def test_without_a_domain_nothing_is_known_and_nothing_lowered(calibration: Cali
 
 
 def test_too_few_images_are_an_error() -> None:
-    with pytest.raises(UsageError, match="at least 30 own and 30 foreign images.*got 20 and 20"):
+    with pytest.raises(UsageError, match=r"at least 30 own and 30 foreign images.*got 20 and 20"):
         fit_domain(samples(0, images=20), "few")
 
 
@@ -94,7 +94,7 @@ def test_a_calibration_of_other_weights_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "calibration.json"
     path.write_text(json.dumps(content))
     assert read_calibration(tmp_path, 192, "0123456789abcdef") is not None
-    with pytest.raises(CheckpointError, match="belongs to another model.*calibrate-scores"):
+    with pytest.raises(CheckpointError, match=r"belongs to another model.*calibrate-scores"):
         read_calibration(tmp_path, 192, "fedcba9876543210")
 
 
