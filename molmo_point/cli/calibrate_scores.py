@@ -135,7 +135,7 @@ def calibrate_scores(
     calibration = fit_calibration(fitted_on, f"every other one of {source}")
     calibration = calibration.model_copy(update={"weights": digest(pointer)})
     if foreign is not None:
-        calibration = with_domain(calibration, pointer, images(), foreign, questions)
+        calibration = with_domain(calibration, pointer, domain_images(), foreign, questions)
     _write(calibration, second, out)
 
 

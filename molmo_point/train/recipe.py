@@ -17,6 +17,7 @@ from molmo_point.checkpoints.config import (
 from molmo_point.errors import UsageError
 from molmo_point.synthetic.pages.draw import PageStyle
 from molmo_point.synthetic.pages.questions import PageQuestions
+from molmo_point.synthetic.scenes.photographs import PhotographStyle
 from molmo_point.synthetic.scenes.questions import QuestionStyle
 from molmo_point.synthetic.scenes.scene import Style
 from molmo_point.train.losses import LossWeights
@@ -93,11 +94,18 @@ class ModelRecipe(_Part):
 
 
 class MixtureEntry(_Part):
-    """A style of scenes, or of pages where `page` is given, with its weight in the mixture."""
+    """A style of scenes, with its weight in the mixture; of pages where `page` is given, of photographs with `photographs`."""
 
     weight: float = Field(default=1.0, gt=0)
     style: Style = Style()
     page: PageStyle | None = None
+    photographs: PhotographStyle | None = None
+
+    @model_validator(mode="after")
+    def _one_style(self) -> MixtureEntry:
+        if self.page is not None and self.photographs is not None:
+            raise ValueError("give page or photographs, not both")
+        return self
 
 
 class Rates(_Part):

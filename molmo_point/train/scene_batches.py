@@ -13,6 +13,7 @@ from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.synthetic.pages.browser import PageBrowser
 from molmo_point.synthetic.pages.draw import draw_page, written_words
 from molmo_point.synthetic.pages.questions import draw_page_questions
+from molmo_point.synthetic.scenes.photographs import absent_questions, draw_photograph
 from molmo_point.synthetic.scenes.questions import draw_questions
 from molmo_point.synthetic.scenes.scene import Scene, draw_scene
 from molmo_point.synthetic.splits import held_out_seed, training_seed
@@ -59,6 +60,8 @@ class SampleGenerator:
             else training_seed(self._run, self.stage.name, index)
         )
         entry = self._entry(seed)
+        if entry.photographs is not None:
+            return draw_photograph(seed, entry.photographs)
         if entry.page is None:
             return draw_scene(seed, entry.style)
         # Held-out images are rendered between steps in the training process, which has no browser.
@@ -87,9 +90,12 @@ class SampleGenerator:
         if self.stage.kind == "dense":
             return []
         rng = np.random.default_rng([scene.seed, 2, epoch])
-        count, page = self.stage.questions, self._entry(scene.seed).page
-        if page is None:
-            questions = draw_questions(scene, rng, count, self.stage.question_style)
+        count, entry = self.stage.questions, self._entry(scene.seed)
+        page, asked = entry.page, self.stage.question_style
+        if entry.photographs is not None:
+            questions = absent_questions(scene, rng, count, asked, entry.photographs)
+        elif page is None:
+            questions = draw_questions(scene, rng, count, asked)
         else:
             words = written_words(page, self._held_out)
             questions = draw_page_questions(scene, rng, count, self.stage.page_questions, words)
