@@ -140,11 +140,13 @@ def save_weights(
     *,
     scheme: NamingScheme | None = None,
     parameters: Mapping[str, Tensor] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Write model.safetensors with the published names, atomically: to a temporary file that is then renamed.
 
     Args:
         parameters: The values to write, by the names of our parameters; None = those of the model.
+        dtype: Of the stored weights; None = as the model has them.
     """
     scheme = scheme or detect_naming_scheme(set(), model.config.decoder)
     if parameters is None:
@@ -153,7 +155,7 @@ def save_weights(
         key: part.view(parameters[part.parameter].detach())
         .clone(memory_format=torch.contiguous_format)
         .view(part.file_shape(parameters[part.parameter]))
-        .cpu()
+        .to("cpu", dtype)
         for key, part in parameter_slices(model.config, scheme).items()
         if part.parameter in parameters
     }

@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from molmo_point.atomic_write import write_atomic
 from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.model.molmo import Molmo
@@ -18,7 +20,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 def export_checkpoint(model: Molmo, recipe: Recipe, folder: Path, tokenizer: Path) -> None:
-    """Write config, tokenizer, weights and recipe, each file atomically.
+    """Write config, tokenizer, weights (in bfloat16) and recipe, each file atomically.
 
     Args:
         tokenizer: Folder of the tokenizer that belongs to the weights.
@@ -32,7 +34,8 @@ def export_checkpoint(model: Molmo, recipe: Recipe, folder: Path, tokenizer: Pat
         partial = folder / f"{name}.part"
         shutil.copyfile(tokenizer / name, partial)
         os.replace(partial, folder / name)
-    save_weights(model, folder)
+    # Half the size; the state of the run keeps float32.
+    save_weights(model, folder, dtype=torch.bfloat16)
 
 
 def config_json(config: MolmoConfig) -> dict[str, Any]:
@@ -59,7 +62,7 @@ def config_json(config: MolmoConfig) -> dict[str, Any]:
         "qkv_bias": decoder.qkv_bias,
         "rope_theta": decoder.rope_theta,
         "tie_word_embeddings": False,
-        "torch_dtype": "float32",
+        "torch_dtype": "bfloat16",
         "use_cache": True,
         "use_position_ids": True,
         "vision_backbone": {

@@ -92,6 +92,7 @@ def pointings(draw: st.DrawFn) -> Pointing:
         status=Status(status),
         stated_count=draw(st.none() | st.integers(0, 10**6)),
         absent_probability=draw(st.none() | units),
+        in_domain=draw(st.none() | units),
         text=draw(words),
         image_size=(draw(sides), draw(sides)),
         stamp_ns=draw(stamps),

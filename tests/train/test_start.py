@@ -65,7 +65,8 @@ def test_a_checkpoint_gives_the_model_but_not_the_heads(
     old = loaded(first, make_recipe())
     new, started = begun(str(first / "checkpoint"), tmp_path / "new", make_recipe(seed=9))
     for name, tensor in new.model.state_dict().items():
-        assert torch.allclose(tensor, old.model.state_dict()[name]), name
+        # Checkpoints hold bfloat16.
+        assert torch.equal(tensor, old.model.state_dict()[name].bfloat16().float()), name
     assert not torch.equal(new.heads.kind.weight, old.heads.kind.weight)
     assert all(name.startswith("heads.") for name in started.reinitialized)
     assert len(started.new_kinds) == len(class_names()["kinds"])

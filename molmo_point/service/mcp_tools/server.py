@@ -41,6 +41,8 @@ class Found(BaseModel):
     Attributes:
         status: found; not_found: nothing there fits; truncated: there may be more; malformed: the model's answer was unreadable.
         absent_probability: Probability that nothing there fits; null where it is unknown.
+        in_domain: Probability that the model knows images like this one; null where that is unknown. Below 0.5 most points are
+            wrong.
     """
 
     status: str
@@ -49,6 +51,7 @@ class Found(BaseModel):
     image_width: int = Field(description="Pixels")
     image_height: int = Field(description="Pixels")
     absent_probability: float | None = None
+    in_domain: float | None = None
     model: str = ""
 
     @classmethod
@@ -67,6 +70,7 @@ class Found(BaseModel):
             image_width=width,
             image_height=height,
             absent_probability=pointing.absent_probability,
+            in_domain=pointing.in_domain,
             model=pointing.model,
         )
 
