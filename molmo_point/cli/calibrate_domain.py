@@ -98,9 +98,9 @@ def write_domain(model: str, own: Halves, foreign: Path | None, questions: int, 
 def digest(pointer: Pointer) -> str:
     """Return the digest of a model's weights; "" where it is not in this process."""
     from molmo_point.engine.local import LocalPointer
-    from molmo_point.model.weightsdigest import weightsdigest
+    from molmo_point.model.weights_digest import weights_digest
 
-    return weightsdigest(pointer.network) if isinstance(pointer, LocalPointer) else ""
+    return weights_digest(pointer.network) if isinstance(pointer, LocalPointer) else ""
 
 
 def foreign_files(folder: Path) -> list[str]:

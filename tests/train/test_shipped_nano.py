@@ -25,7 +25,7 @@ def report() -> Report:
 
 
 def test_it_fits_into_the_package() -> None:
-    assert (FOLDER / "model.safetensors").stat().st_size <= 25_000_000
+    assert (FOLDER / "model.safetensors").stat().st_size <= 12_000_000
     assert len(kinds_named(STYLE.kinds)) >= 50
 
 
