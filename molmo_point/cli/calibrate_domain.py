@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,20 @@ if TYPE_CHECKING:
     from molmo_point.examples import Example
     from molmo_point.pointer import Pointer
 
+Foreign = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of images that the model is not for (photographs, for nano): fits the domain, which tells them from "
+        "the model's own images."
+    ),
+]
+DomainOnly = Annotated[
+    bool,
+    typer.Option(
+        "--domain-only",
+        help="With --foreign: keep the rest of the calibration that is beside the model's weights.",
+    ),
+]
 Halves = tuple[dict[str, Iterable["Example"]], dict[str, Iterable["Example"]]]
 """Examples to fit on and to measure on, by test set; no image is in both."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molmo_point.atomic_write import write_atomic
-from molmo_point.cli.calibrate_domain import Halves
+from molmo_point.cli.calibrate_domain import DomainOnly, Foreign, Halves
 from molmo_point.cli.model_options import ModelSelection
 from molmo_point.cli.progress import bar
 from molmo_point.errors import UsageError
@@ -74,20 +74,8 @@ def calibrate_scores(
         int, typer.Option("--pictures", min=2, help="Without --examples: images of each test set.")
     ] = 300,
     questions: Annotated[int, typer.Option(min=1, help="Questions about each image.")] = 4,
-    foreign: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of images that the model is not for (photographs, for nano): fits the domain, which tells them from "
-            "the model's own images."
-        ),
-    ] = None,
-    domain_only: Annotated[
-        bool,
-        typer.Option(
-            "--domain-only",
-            help="With --foreign: keep the rest of the calibration that is beside the model's weights.",
-        ),
-    ] = False,
+    foreign: Foreign = None,
+    domain_only: DomainOnly = False,
     out: Annotated[
         Path,
         typer.Option(
@@ -104,7 +92,6 @@ def calibrate_scores(
     from molmo_point.api import load
     from molmo_point.cli.calibrate_domain import digest, with_domain, write_domain
     from molmo_point.evaluate.answer_cache import ANSWERS_FILE, AnswerCache
-    from molmo_point.evaluate.fit_calibration import MIN_SAMPLES, fit_calibration, lacking
     from molmo_point.evaluate.score_quality import joined
 
     def domain_images() -> Halves:
@@ -128,15 +115,21 @@ def calibrate_scores(
     if kept:
         sys.stderr.write(f"answers kept in {out / ANSWERS_FILE}: {len(kept)}\n")
     first, second = (_collect(pointer, half, totals, kept) for half in halves)
-    fitted_on = joined(first.values())
-    if few := lacking(fitted_on):
-        counts = ", ".join(f"{count} {name}" for name, count in few.items())
-        sys.stderr.write(f"few to fit on: {counts}; with {MIN_SAMPLES} of each more is fitted\n")
-    calibration = fit_calibration(fitted_on, f"every other one of {source}")
+    calibration = _fitted(joined(first.values()), f"every other one of {source}")
     calibration = calibration.model_copy(update={"weights": digest(pointer)})
     if foreign is not None:
         calibration = with_domain(calibration, pointer, domain_images(), foreign, questions)
     _write(calibration, second, out)
+
+
+def _fitted(samples: Samples, measured_on: str) -> Calibration:
+    """Return the calibration fitted to one half; say on stderr what there are few of."""
+    from molmo_point.evaluate.fit_calibration import MIN_SAMPLES, fit_calibration, lacking
+
+    if few := lacking(samples):
+        counts = ", ".join(f"{count} {name}" for name, count in few.items())
+        sys.stderr.write(f"few to fit on: {counts}; with {MIN_SAMPLES} of each more is fitted\n")
+    return fit_calibration(samples, measured_on)
 
 
 def _write(calibration: Calibration, measured_on: Mapping[str, Samples], out: Path) -> None:
