@@ -18,6 +18,9 @@ from molmo_point.evaluate.domain_samples import ABSENT, cut_parts
 
 @pytest.fixture(scope="module")
 def nano() -> LocalPointer:
+    calibration = read_calibration(NANO_FOLDER, 192)
+    if calibration is None or calibration.domain is None:
+        pytest.skip("nano's calibration has no domain")
     return mp.load("nano")
 
 
