@@ -132,6 +132,18 @@ def listed_images(images: Images) -> tuple[list[ImageLike], tuple[float, ...]]:
     return list(images), ()
 
 
+def one_image(images: Images) -> ImageLike:
+    """Return the image of a count in tiles.
+
+    Raises:
+        UsageError: Several images, or a video.
+    """
+    listed, times_s = listed_images(images)
+    if len(listed) > 1 or times_s:
+        raise UsageError("tiles are of one image: leave tiles out for several images and videos")
+    return listed[0]
+
+
 def check_request(request: object, number: int) -> tuple[ImageLike, str]:
     """Return one request of `point_many` as (image, query).
 

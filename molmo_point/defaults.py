@@ -26,6 +26,12 @@ MAX_QUERY_CHARACTERS = 4000
 MAX_QUERIES = 16
 """Most queries of one request, at every door: twice the rows of a batch."""
 
+MAX_IMAGES = 12
+"""Most images that one request asks about together: more cameras than a robot has. Each may become nine crops of 1.7 MB."""
+
+MAX_FRAMES = 128
+"""Most frames of a video in one request, a minute at 2 a second. Each becomes a crop of 1.7 MB."""
+
 MAX_TOKENS = 1_000_000
 """Largest limit of an answer's tokens that a request may name: clients send any large number for "no limit"."""
 

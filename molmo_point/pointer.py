@@ -325,6 +325,9 @@ class Scheduler(Protocol):
 class SchedulingPointer(Pointer, Protocol):
     """A Pointer whose questions join while others are answered (continuous batching)."""
 
+    def open(self, image: Images) -> View:
+        """As `Pointer.open`, also of several images and of videos where the model takes them."""
+
     def prepare(self, image: Images) -> PreparedImage:
         """Decode an image and cut it into crops, without the model; from any thread.
 

@@ -27,8 +27,8 @@ from molmo_point.defaults import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, SILENCE_TIME
 from molmo_point.errors import Cancelled, TimedOut, UsageError
 from molmo_point.wire import (
     ArrayEncoding,
-    ImagePayload,
     Op,
+    Payload,
     Reply,
     Request,
     ServerInfo,
@@ -120,7 +120,7 @@ class HttpTransport:
     def exchange(
         self,
         request: Request,
-        image_payload: ImagePayload | None,
+        image_payload: Payload | None,
         timeout_s: float,
         cancel_token: CancelToken | None = None,
     ) -> Replies:
@@ -141,7 +141,7 @@ class HttpTransport:
     def _exchange(
         self,
         request: Request,
-        image_payload: ImagePayload | None,
+        image_payload: Payload | None,
         timeout_s: float,
         cancelled: Callable[[], bool],
     ) -> Replies:
@@ -207,7 +207,7 @@ class HttpTransport:
             self._http().delete(f"/v1/requests/{request.id}", headers=headers, timeout=2.0)
 
     def _attempt(
-        self, request: Request, image_payload: ImagePayload | None, until: float
+        self, request: Request, image_payload: Payload | None, until: float
     ) -> Iterator[Reply]:
         http = self._http()
         headers = {"X-Request-Id": request.id}

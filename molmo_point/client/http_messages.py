@@ -13,8 +13,8 @@ from molmo_point.errors import ServiceError
 from molmo_point.wire import (
     ENVELOPE,
     ErrorBody,
-    ImagePayload,
     Op,
+    Payload,
     Reply,
     Request,
     ServerInfo,
@@ -27,7 +27,7 @@ from molmo_point.wire import (
 )
 
 
-def body_of(request: Request, image_payload: ImagePayload | None) -> dict[str, Any]:
+def body_of(request: Request, image_payload: Payload | None) -> dict[str, Any]:
     """Return the arguments for httpx that carry a request: `json`, or `data` and `files` where an image goes along."""
     fields: dict[str, Any] = request.model_dump(exclude=set(ENVELOPE), exclude_none=True)
     if request.op is Op.OPEN:
@@ -39,12 +39,15 @@ def body_of(request: Request, image_payload: ImagePayload | None) -> dict[str, A
         fields["stream"] = True
     if image_payload is None:
         return {"json": fields}
-    kind = image_payload.header.encoding
+    if request.times_s:
+        fields["times_s"] = list(request.times_s)
     form = {name: json.dumps(v) if not isinstance(v, str) else v for name, v in fields.items()}
-    return {
-        "data": form,
-        "files": {"image": (f"image.{kind}", image_payload.data, f"image/{kind}")},
-    }
+    files = [
+        ("image", (f"image.{kind}", bytes(part.data), f"image/{kind}"))
+        for part in image_payload.parts
+        for kind in (part.header.encoding,)
+    ]
+    return {"data": form, "files": files}
 
 
 def streams(request: Request) -> bool:

@@ -11,7 +11,7 @@ from molmo_point.arguments import check_request
 from molmo_point.counting.tiled import count_in_tiles
 from molmo_point.errors import Busy, PointError
 from molmo_point.images import Array
-from molmo_point.pointer import ImageLike, Tiles, all_or_error
+from molmo_point.pointer import ImageLike, Images, Tiles, all_or_error
 from molmo_point.points import Pointing
 
 MAX_IN_FLIGHT = 8
@@ -27,7 +27,7 @@ class Ask(Protocol):
 
 
 def ask_many(
-    ask_one: Ask, requests: Iterable[tuple[ImageLike, str]], timeout_s: float
+    ask_one: Ask, requests: Iterable[tuple[Images, str]], timeout_s: float
 ) -> list[Pointing]:
     """Return the answers in the order of the requests, all of them within `timeout_s` seconds.
 

@@ -15,6 +15,7 @@ from molmo_point.arguments import (
     check_query,
     check_stamp,
     check_timeout,
+    one_image,
 )
 from molmo_point.client.cancellation import CancellableStream, CancelToken
 from molmo_point.client.many import MAX_IN_FLIGHT, ask_many, count_tiles
@@ -39,22 +40,24 @@ from molmo_point.defaults import (
     UNLIMITED_TIMEOUT_S,
 )
 from molmo_point.errors import Cancelled, ImageError, UsageError
-from molmo_point.pointer import ImageLike, Tiles
+from molmo_point.pointer import Images, Tiles
 from molmo_point.points import Point, Pointing, Text
 from molmo_point.wire import (
     ArrayEncoding,
-    ImagePayload,
+    JoinedPayload,
     Op,
+    Payload,
     Request,
     ServerInfo,
     error_from,
     first_problem,
-    make_image_payload,
+    make_payload,
 )
+from molmo_point.wording import counted
 
 
 class RemotePointer(Closing):
-    """A server as a `Pointer`. Safe to use from several threads.
+    """A server as a `Pointer`; several images and videos are asked about together. Safe to use from several threads.
 
     Args:
         transport: The connection.
@@ -77,6 +80,8 @@ class RemotePointer(Closing):
     """
 
     concurrency = MAX_IN_FLIGHT
+    several_images = True
+    """Several images and videos are for the server to refuse: what stands behind it may take them."""
 
     def __init__(
         self,
@@ -120,7 +125,7 @@ class RemotePointer(Closing):
 
     def point(
         self,
-        image: ImageLike,
+        image: Images,
         query: str,
         *,
         timeout_s: float | None = None,
@@ -133,7 +138,7 @@ class RemotePointer(Closing):
 
     def count(
         self,
-        image: ImageLike,
+        image: Images,
         query: str,
         *,
         tiles: Tiles = None,
@@ -143,19 +148,20 @@ class RemotePointer(Closing):
     ) -> Pointing:
         """As `Pointer.count`; tiles are cut here and travel side by side. Their merged count has no interval."""
         if check_tiles(tiles) is not None:
+            image = one_image(image)
             source = {"stamp_ns": check_stamp(stamp_ns), "frame_id": check_frame_id(frame_id)}
             budget_s = self.budget(timeout_s)
             return count_tiles(self.count, image, query, tiles, budget_s).replace(**source)
         replies = self._ask(Op.COUNT, image, query, timeout_s, stamp_ns, frame_id)
         return expect_pointing(last_reply(replies))
 
-    def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> Text:
+    def ask(self, image: Images, question: str, *, timeout_s: float | None = None) -> Text:
         """As `Pointer.ask`."""
         return expect_text(last_reply(self._ask(Op.ASK, image, question, timeout_s)))
 
     def stream(
         self,
-        image: ImageLike,
+        image: Images,
         query: str,
         *,
         timeout_s: float | None = None,
@@ -168,25 +174,25 @@ class RemotePointer(Closing):
         return CancellableStream(iter_points(replies), cancel_token)
 
     def stream_text(
-        self, image: ImageLike, question: str, *, timeout_s: float | None = None
+        self, image: Images, question: str, *, timeout_s: float | None = None
     ) -> CancellableStream[str, str]:
         """As `Pointer.stream_text`; cancelled as `stream` is."""
         cancel_token = CancelToken()
         replies = self._ask(Op.STREAM_TEXT, image, question, timeout_s, cancel_token=cancel_token)
         return CancellableStream(iter_text(replies), cancel_token)
 
-    def open(self, image: ImageLike) -> RemoteView:
+    def open(self, image: Images) -> RemoteView:
         """Have the server encode `image` once; the image is kept here too, in case the server forgets it."""
         return RemoteView(self, self.image_payload(image))
 
     def point_many(
-        self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
+        self, requests: Iterable[tuple[Images, str]], *, timeout_s: float | None = None
     ) -> list[Pointing]:
         """As `Pointer.point_many`: the questions travel side by side and the server batches them."""
         return ask_many(self.point, requests, self.budget(timeout_s))
 
     def point_each(
-        self, image: ImageLike, queries: Sequence[str], *, timeout_s: float | None = None
+        self, image: Images, queries: Sequence[str], *, timeout_s: float | None = None
     ) -> CancellableStream[Pointing, list[Pointing]]:
         """As `Pointer.point_each`: one request; cancelled as `stream` is."""
         asked, budget_s = tuple(check_queries(queries)), self.budget(timeout_s)
@@ -204,19 +210,35 @@ class RemotePointer(Closing):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._transport.url} {self._info.model or 'loading'}>"
 
-    def image_payload(self, image: ImageLike) -> ImagePayload:
-        """Make `image` ready to be sent.
+    def image_payload(self, image: Images) -> Payload:
+        """Make an image, several or a video ready to be sent.
 
         Raises:
-            ImageError: It cannot be read, or the server does not take images that large.
+            ImageError: One cannot be read, or the server does not take images that large.
+            UsageError: The server does not take so many.
         """
-        image_payload = make_image_payload(image, self._arrays)
+        image_payload = make_payload(image, self._arrays)
+        if isinstance(image_payload, JoinedPayload):
+            self._check_number(image_payload)
         size, limit = len(image_payload.data), self._info.max_message_bytes
         if size > limit:
             raise ImageError(
                 f"the image has {size:,} bytes, {self._transport.url} takes {limit:,}: scale it down, or send it as JPEG"
             )
         return image_payload
+
+    def _check_number(self, payload: JoinedPayload) -> None:
+        frames = bool(payload.times_s)
+        most = self._info.max_frames if frames else self._info.max_images
+        if len(payload.parts) <= most:
+            return
+        given = counted(len(payload.parts), "frame" if frames else "image")
+        at = f"{self._transport.url} (version {self._info.version})"
+        if self._info.max_frames == 0:
+            raise UsageError(
+                f"{at} takes one image a question, got {given}: ask about each by itself, or bring the server up to date"
+            )
+        raise UsageError(f"{at} takes at most {most} in one question, got {given}: use fewer")
 
     def budget(self, timeout_s: float | None) -> float:
         """Return the seconds that a call may take: its own timeout, or this pointer's; `MAX_TIMEOUT_S` at most."""
@@ -225,25 +247,24 @@ class RemotePointer(Closing):
             return UNLIMITED_TIMEOUT_S
         return min(max(seconds, MIN_TIMEOUT_S), MAX_TIMEOUT_S)
 
-    def request(self, op: Op, image_payload: ImagePayload | None, **fields: Any) -> Request:
+    def request(self, op: Op, image_payload: Payload | None, **fields: Any) -> Request:
         """Return a request with a new id, in this client's and this process's name.
 
         Raises:
             UsageError: A field is out of its range.
         """
-        header = image_payload.header if image_payload is not None else None
+        if image_payload is not None:
+            fields = {**fields, **image_payload.fields()}
         names = self._names.get()
         try:
-            return Request(
-                id=str(next(names.numbers)), client=names.client, op=op, image=header, **fields
-            )
+            return Request(id=str(next(names.numbers)), client=names.client, op=op, **fields)
         except ValidationError as error:
             raise UsageError(first_problem(error)) from None
 
     def exchange(
         self,
         request: Request,
-        image_payload: ImagePayload | None,
+        image_payload: Payload | None,
         timeout_s: float | None,
         cancel_token: CancelToken | None = None,
     ) -> Replies:
@@ -277,7 +298,7 @@ class RemotePointer(Closing):
     def _ask(
         self,
         op: Op,
-        image: ImageLike,
+        image: Images,
         query: str,
         timeout_s: float | None,
         stamp_ns: int | None = None,

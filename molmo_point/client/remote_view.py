@@ -18,7 +18,7 @@ from molmo_point.client.transport import Replies
 from molmo_point.closing import Closing
 from molmo_point.errors import ServiceError, UsageError
 from molmo_point.points import Point, Pointing, Text
-from molmo_point.wire import ImagePayload, Op, Request, ViewGone, ViewInfo
+from molmo_point.wire import Op, Payload, Request, ViewGone, ViewInfo
 
 if TYPE_CHECKING:
     from molmo_point.client.remote import RemotePointer
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class RemoteView(Closing):
     """An opened image on a server: a handle there, the image here for when the handle is gone."""
 
-    def __init__(self, pointer: RemotePointer, image_payload: ImagePayload) -> None:
+    def __init__(self, pointer: RemotePointer, image_payload: Payload) -> None:
         self._pointer = pointer
         self._image_payload = image_payload
         self._lock = threading.Lock()

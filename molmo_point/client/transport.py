@@ -8,7 +8,7 @@ from typing import Protocol
 from molmo_point.arguments import check_timeout
 from molmo_point.client.cancellation import CancelToken
 from molmo_point.errors import ServerGone, UsageError
-from molmo_point.wire import ImagePayload, Reply, Request, ServerInfo
+from molmo_point.wire import Payload, Reply, Request, ServerInfo
 
 Replies = Generator[Reply, None, None]
 
@@ -61,7 +61,7 @@ class Transport(Protocol):
     def exchange(
         self,
         request: Request,
-        image_payload: ImagePayload | None,
+        image_payload: Payload | None,
         timeout_s: float,
         cancel_token: CancelToken | None = None,
     ) -> Replies:

@@ -18,8 +18,8 @@ from molmo_point.defaults import SILENCE_TIMEOUT_S
 from molmo_point.errors import Cancelled, PointError, ServerGone, ServiceError, TimedOut
 from molmo_point.wire import (
     Buffer,
-    ImagePayload,
     Op,
+    Payload,
     Reply,
     Request,
     UnknownRequest,
@@ -94,7 +94,7 @@ class ZmqChannel:
     def exchange(
         self,
         request: Request,
-        image_payload: ImagePayload | None,
+        image_payload: Payload | None,
         timeout_s: float,
         cancel_token: CancelToken | None = None,
     ) -> Replies:
@@ -106,7 +106,7 @@ class ZmqChannel:
     def _cancellable(
         self,
         request: Request,
-        image_payload: ImagePayload | None,
+        image_payload: Payload | None,
         timeout_s: float,
         cancel_token: CancelToken,
     ) -> Replies:
@@ -118,7 +118,7 @@ class ZmqChannel:
     def _exchange(
         self,
         request: Request,
-        image_payload: ImagePayload | None,
+        image_payload: Payload | None,
         timeout_s: float,
         cancelled: Callable[[], bool],
     ) -> Replies:

@@ -19,7 +19,7 @@ from molmo_point.client.transport import Replies, check_gone_after
 from molmo_point.client.zmq_channel import ZmqChannel
 from molmo_point.defaults import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, SILENCE_TIMEOUT_S
 from molmo_point.errors import ServerGone, ServiceError, UsageError
-from molmo_point.wire import ImagePayload, Op, Request, ServerInfo, error_from
+from molmo_point.wire import Op, Payload, Request, ServerInfo, error_from
 from molmo_point.wire.image_payload import ArrayEncoding
 
 
@@ -90,7 +90,7 @@ class ZmqTransport:
     def exchange(
         self,
         request: Request,
-        image_payload: ImagePayload | None,
+        image_payload: Payload | None,
         timeout_s: float,
         cancel_token: CancelToken | None = None,
     ) -> Replies:

@@ -21,7 +21,7 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 from molmo_point.client.cancellation import CancelToken
 from molmo_point.client.transport import Replies
 from molmo_point.errors import Cancelled, ServerGone, TimedOut, UsageError
-from molmo_point.wire import ImagePayload, Op, Reply, Request, ServerInfo, UnknownRequest
+from molmo_point.wire import Op, Payload, Reply, Request, ServerInfo, UnknownRequest
 
 GRACE_S = 2.0
 """How much longer than a replica's deadline its last reply is waited for."""
@@ -63,7 +63,7 @@ class RayTransport:
     def exchange(
         self,
         request: Request,
-        image_payload: ImagePayload | None,
+        image_payload: Payload | None,
         timeout_s: float,
         cancel_token: CancelToken | None = None,
     ) -> Replies:
@@ -101,7 +101,7 @@ class RayTransport:
     def _attempt(
         self,
         request: Request,
-        image_payload: ImagePayload | None,
+        image_payload: Payload | None,
         until: float,
         cancel_token: CancelToken,
     ) -> Iterator[Reply]:
@@ -125,7 +125,7 @@ class RayTransport:
                     self._opened[reply.view.handle] = place
                 yield reply
 
-    def _place(self, request: Request, image_payload: ImagePayload | None) -> str:
+    def _place(self, request: Request, image_payload: Payload | None) -> str:
         """Return what Ray chooses the replica by; "" for any of them."""
         if request.op is Op.OPEN and image_payload is not None:
             return hashlib.sha1(image_payload.data, usedforsecurity=False).hexdigest()

@@ -15,7 +15,7 @@ from molmo_point.arguments import (
     check_request,
     check_stamp,
     check_timeout,
-    listed_images,
+    one_image,
 )
 from molmo_point.checkpoints.config import MolmoConfig
 from molmo_point.checkpoints.folder import read_json
@@ -170,13 +170,8 @@ class LocalPointer(Closing):
         if check_tiles(tiles) is None:
             return run_to_end(self._stream(image, query, "count", timeout_s, stamp_ns, frame_id))
         source = {"stamp_ns": check_stamp(stamp_ns), "frame_id": check_frame_id(frame_id)}
-        listed, times_s = listed_images(image)
-        if len(listed) > 1 or times_s:
-            raise UsageError(
-                "tiles are of one image: leave tiles out for several images and videos"
-            )
         pointing = count_in_tiles(
-            self.look(query), listed[0], tiles, timeout_s=check_timeout(timeout_s)
+            self.look(query), one_image(image), tiles, timeout_s=check_timeout(timeout_s)
         )
         counts = self._engine.counts
         return (counts.with_interval(pointing) if counts else pointing).replace(**source)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Hashable
 
 from molmo_point.errors import PointError
-from molmo_point.pointer import ImageLike, Kind, PreparedImage, SchedulingPointer, StepOutput
+from molmo_point.pointer import Images, Kind, PreparedImage, SchedulingPointer, StepOutput
 from molmo_point.points import Pointing
 from molmo_point.service.job import Job
 from molmo_point.service.sequential import internal_error, with_request_metadata
@@ -78,8 +78,8 @@ class ContinuousBatcher:
             close_view(self._views, job)
             return
         began = time.monotonic()
-        image: ImageLike | PreparedImage | None = job.prepared or job.image()
-        if image is None and request.image is not None:  # cancelled just now
+        image: Images | PreparedImage | None = job.prepared or job.image()
+        if image is None and job.nbytes:  # cancelled just now
             return
         if request.op is Op.OPEN:
             assert image is not None  # the dispatcher refuses others

@@ -2,8 +2,7 @@
 
 A Pointer that answers one question after the other reads small images itself, and cuts all of them: it is free when it does.
 
-A deadline that passes meanwhile is told on time by the queue. What one image may cost at most is bounded here: its pixels, and
-the number of passes that a JPEG makes over them.
+A deadline that passes meanwhile is told on time by the queue. What decoding may cost at most is bounded in `decoding_cost`.
 """
 
 from __future__ import annotations
@@ -12,61 +11,17 @@ import logging
 import threading
 
 from molmo_point.defaults import SHUTDOWN_GRACE_S
-from molmo_point.errors import ImageError, PointError
-from molmo_point.images import load_image
-from molmo_point.service.file_structure import check_png, jpeg_scans
+from molmo_point.errors import PointError
+from molmo_point.images import Array, load_image
+from molmo_point.pointer import Images
 from molmo_point.service.job import Job
 from molmo_point.service.request_queue import RequestQueue
 from molmo_point.service.sequential import internal_error
-from molmo_point.wire import ImagePayload
+from molmo_point.wire import JoinedPayload, Payload
 
 log = logging.getLogger(__name__)
 
-QUICK_PIXELS = 2_500_000
-"""Up to a Full HD frame: 15 ms for a photograph, 65 ms for noise as lossless WebP."""
-
-QUICK_FILES = frozenset({"jpeg", "png", "webp"})
-"""Formats whose size is known without a decoder."""
-
-MAX_SCANS = 64
-"""Scans of one JPEG. Cameras write 1, progressive encoders about 10."""
-
-MAX_WORK = 16
-"""Scans of a JPEG times its pixels, in units of the largest image: 5 s of one core at 50 megapixels."""
-
 THREADS = 2
-
-
-def decode_pixels(
-    image_payload: ImagePayload, size: tuple[int, int] | None, max_pixels: int
-) -> tuple[int, bool]:
-    """Return how many pixels have to be decoded, 0 for raw ones, and whether that takes little time.
-
-    Args:
-        image_payload: As it came.
-        size: (width, height) as its first bytes say, None where they do not.
-        max_pixels: Largest image.
-
-    Raises:
-        ImageError: It takes more work than any camera's image, or states two sizes.
-    """
-    encoding = image_payload.header.encoding
-    if encoding == "raw":
-        return 0, True
-    if size is None or encoding not in QUICK_FILES:
-        return max_pixels, False
-    pixels = size[0] * size[1]
-    scans = 1
-    if encoding == "jpeg":
-        most = min(MAX_SCANS, MAX_WORK * max_pixels // pixels)
-        scans = jpeg_scans(image_payload.data, most)
-        if scans > most:
-            raise ImageError(
-                f"the JPEG has more than {most} scans over its {pixels:,} pixels: save it as a baseline JPEG"
-            )
-    elif encoding == "png":
-        check_png(image_payload.data)
-    return pixels, pixels * scans <= QUICK_PIXELS
 
 
 class Decoding:
@@ -108,7 +63,7 @@ class Decoding:
             if image_payload is not None and not job.finished:
                 image = job.decoded
                 if image is None:
-                    image = load_image(image_payload.image(), max_pixels=self._max_pixels)
+                    image = load_payload(image_payload, self._max_pixels)
                 prepare = self._queue.prepare
                 if prepare is None:
                     job.decoded = image
@@ -124,3 +79,22 @@ class Decoding:
             job.fail(internal_error(error))
         finally:
             self._queue.decoded(job)
+
+
+def load_payload(payload: Payload, max_pixels: int) -> Images:
+    """Decode what came with a request: an image, a list of images or a video.
+
+    Args:
+        max_pixels: Largest width x height by the decoder's own word, of several images together.
+
+    Raises:
+        ImageError: One of them is damaged or too large.
+    """
+    if not isinstance(payload, JoinedPayload):
+        return load_image(payload.image(), max_pixels=max_pixels)
+    arrays: list[Array] = []
+    left = max_pixels
+    for part in payload.parts:
+        arrays.append(load_image(part.image(), max_pixels=left))
+        left -= arrays[-1].shape[0] * arrays[-1].shape[1]
+    return payload.of(arrays)

@@ -14,7 +14,8 @@ from molmo_point.arguments import check_queries, check_query, check_query_length
 from molmo_point.errors import PointError
 from molmo_point.pointer import Pointer
 from molmo_point.service.cameras import Cameras
-from molmo_point.service.decoding import Decoding, decode_pixels
+from molmo_point.service.decoding import Decoding
+from molmo_point.service.decoding_cost import check_payload
 from molmo_point.service.housekeeping import Housekeeping
 from molmo_point.service.job import Job, Listener, Owner, Transport, Turn
 from molmo_point.service.metrics import Metrics
@@ -25,15 +26,15 @@ from molmo_point.service.worker import Worker
 from molmo_point.wire import (
     QUESTIONS,
     Buffer,
-    ImagePayload,
     Op,
+    Payload,
     Publication,
     Reply,
     Request,
     ServerInfo,
     UnknownRequest,
     WireError,
-    check_image_payload,
+    payload_of,
 )
 
 TEXT = frozenset({Op.ASK, Op.STREAM_TEXT})
@@ -108,6 +109,8 @@ class Dispatcher:
             state=state,
             max_message_bytes=self.settings.max_message_bytes,
             max_pixels=self.settings.max_pixels,
+            max_images=self.settings.max_images,
+            max_frames=self.settings.max_frames,
             waiting=len(self._queue),
             capacity=self._queue.capacity,
             publishes=self.publish_port,
@@ -143,7 +146,7 @@ class Dispatcher:
         Raises:
             PointError: It is refused; nothing is remembered of it.
         """
-        image_payload = _image_payload(request, payload)
+        image_payload = payload_of(request, payload)
         job = Job(
             request,
             image_payload,
@@ -251,7 +254,7 @@ class Dispatcher:
         if self.cameras.claim(camera, (job.transport, job.camera_owner)):
             self.publish(Publication(camera=camera, pointing=reply.pointing))
 
-    def _check(self, request: Request, image_payload: ImagePayload | None) -> tuple[int, bool]:
+    def _check(self, request: Request, image_payload: Payload | None) -> tuple[int, bool]:
         """Refuse what cannot be answered; return `Job.decode_pixels` and `Job.quick`."""
         if request.queries:
             _check_several(request, self.settings.max_query_chars)
@@ -269,8 +272,9 @@ class Dispatcher:
             raise WireError('close needs "view", the handle of an opened image')
         if image_payload is None:
             return 0, True
-        size = check_image_payload(image_payload, self.settings.max_pixels)
-        return decode_pixels(image_payload, size, self.settings.max_pixels)
+        if request.images and request.camera is not None:
+            raise WireError("a camera's answers are about one image: leave camera out for several")
+        return check_payload(image_payload, self.settings)
 
 
 def _check_several(request: Request, max_characters: int) -> None:
@@ -280,9 +284,3 @@ def _check_several(request: Request, max_characters: int) -> None:
     if request.query or request.view is not None:
         raise WireError("queries take the place of query, and bring an image: no query or view")
     check_queries(request.queries, max_characters)
-
-
-def _image_payload(request: Request, payload: Buffer | None) -> ImagePayload | None:
-    if payload is None or request.image is None:
-        return None
-    return ImagePayload(request.image, payload)

@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import Protocol
 
 from molmo_point.errors import PointError
-from molmo_point.pointer import ImageLike, View
+from molmo_point.pointer import Images, View
 from molmo_point.service.job import Job
 from molmo_point.service.request_queue import RequestQueue
 from molmo_point.service.sequential import check_alive, internal_error
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class Opens(Protocol):
     """What opens an image."""
 
-    def open(self, image: ImageLike) -> View:
+    def open(self, image: Images) -> View:
         """As `Pointer.open`."""
 
 

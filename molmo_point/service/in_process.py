@@ -10,7 +10,7 @@ from molmo_point.client.transport import Replies
 from molmo_point.defaults import WATCH_GRACE_S
 from molmo_point.errors import TimedOut
 from molmo_point.service.dispatcher import Dispatcher
-from molmo_point.wire import ImagePayload, Reply, Request, ServerInfo
+from molmo_point.wire import Payload, Reply, Request, ServerInfo
 
 
 class InProcessTransport:
@@ -24,7 +24,7 @@ class InProcessTransport:
     def exchange(
         self,
         request: Request,
-        image_payload: ImagePayload | None,
+        image_payload: Payload | None,
         timeout_s: float,
         cancel_token: CancelToken | None = None,
     ) -> Replies:
@@ -39,7 +39,7 @@ class InProcessTransport:
         self,
         caller: str,
         request: Request,
-        image_payload: ImagePayload | None,
+        image_payload: Payload | None,
         timeout_s: float,
         cancel_token: CancelToken,
     ) -> Replies:

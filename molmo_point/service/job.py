@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from molmo_point.errors import Cancelled, PointError, TimedOut
-from molmo_point.images import Array
-from molmo_point.pointer import ImageLike, PreparedImage, View
+from molmo_point.pointer import Images, PreparedImage, View
 from molmo_point.points import Point, Pointing, Text, Timing
-from molmo_point.wire import Buffer, ImagePayload, Reply, Request, ViewInfo, error_body
+from molmo_point.wire import Buffer, Payload, Reply, Request, ViewInfo, error_body
 
 Listener = Callable[[Reply], None]
 """Takes each reply; is called from any thread and must neither block nor raise."""
@@ -35,7 +34,7 @@ class Job:
 
     Attributes:
         request: The header.
-        image_payload: The image as it came; None once the job is finished.
+        image_payload: The image, or several, as they came; None once the job is finished.
         caller: Whose request it is, within its transport: stays the same over reconnections.
         turn: Whose turn it counts for in the request queue.
         camera_owner: Who asks, as far as the ownership of a camera's name goes.
@@ -44,7 +43,8 @@ class Job:
         deadline: `time.monotonic()` after which the answer is of no use.
         cancelled: Its caller has cancelled it.
         once: Nobody can ask for it again, since its caller has no name: nothing is kept for that.
-        decode_pixels: Width x height of an image that has to be decoded, 0 for raw pixels and without one.
+        decode_pixels: Width x height of an image that has to be decoded, 0 for raw pixels and without one; of several images what
+            decoding and cutting them takes, in units of such a pixel.
         quick: Whether decoding takes so little time that a Pointer may do it itself.
         decoded: The image, decoded before the job's turn; else the Pointer gets it as it came.
         opened: The opened image of one query of several; None for a job that brings its own image or names a view.
@@ -54,7 +54,7 @@ class Job:
     def __init__(
         self,
         request: Request,
-        image_payload: ImagePayload | None,
+        image_payload: Payload | None,
         *,
         caller: str,
         transport: Transport,
@@ -76,7 +76,7 @@ class Job:
         self.once = once
         self.decode_pixels = 0
         self.quick = True
-        self.decoded: Array | None = None
+        self.decoded: Images | None = None
         self.opened: View | None = None
         self.prepared: PreparedImage | None = None
         # Kept past the answer, for as long as the reply cache has room for it.
@@ -94,7 +94,9 @@ class Job:
 
     def part(self, query: str, opened: View) -> Job:
         """Return a job for one of several queries about the image that was opened; it has the rest of this job's deadline."""
-        request = self.request.model_copy(update={"query": query, "queries": (), "image": None})
+        request = self.request.model_copy(
+            update={"query": query, "queries": (), "image": None, "images": (), "times_s": ()}
+        )
         part = Job(
             request,
             None,
@@ -108,8 +110,8 @@ class Job:
         part.arrived, part.deadline, part.opened = self.arrived, self.deadline, opened
         return part
 
-    def image(self) -> ImageLike | None:
-        """Return the image, decoded or as it came; None for a job that was cancelled just now."""
+    def image(self) -> Images | None:
+        """Return the image or images, decoded or as it came; None for a job that was cancelled just now."""
         decoded, image_payload = self.decoded, self.image_payload
         if decoded is not None:
             return decoded

@@ -1,6 +1,7 @@
 """A user's own Pointer behind the server: what it lacks is made of what it has, and what it returns is checked.
 
-`point` is enough: `count`, `stream`, `open` and `point_many` follow from it. `ask` and `stream_text` make each other.
+`point` is enough: `count`, `stream`, `open` and `point_many` follow from it. `ask` and `stream_text` make each other. Several
+images and videos reach an object that says `several_images = True`; for others they are refused.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from molmo_point.images import load_image
 from molmo_point.point_each import point_each
 from molmo_point.pointer import (
     ImageLike,
+    Images,
     PointingStream,
     PointStream,
     SchedulingPointer,
     TextStream,
+    Video,
     View,
     all_or_error,
 )
@@ -67,44 +70,50 @@ class OwnPointer:
         """Number of questions that the object answers at once, each in a thread of its own; 1 unless it says otherwise."""
         return max(1, int(getattr(self._pointer, "concurrency", 1)))
 
-    def point(self, image: ImageLike, query: str, **options: Any) -> Pointing:
-        return self._checked("point", self._pointer.point(image, query, **options))
+    def point(self, image: Images, query: str, **options: Any) -> Pointing:
+        given = self._taken(image)
+        return self._checked("point", self._pointer.point(given, query, **options))
 
-    def count(self, image: ImageLike, query: str, **options: Any) -> Pointing:
+    def count(self, image: Images, query: str, **options: Any) -> Pointing:
         own = self._own("count")
         if own is not None:
-            return self._checked("count", own(image, query, **options))
+            return self._checked("count", own(self._taken(image), query, **options))
         return self.point(image, query, **options)
 
-    def stream(self, image: ImageLike, query: str, **options: Any) -> PointStream:
+    def stream(self, image: Images, query: str, **options: Any) -> PointStream:
         own = self._own("stream")
         if own is not None:
-            return cast("PointStream", own(image, query, **options))
+            return cast("PointStream", own(self._taken(image), query, **options))
         return _points_of(self.point(image, query, **options))
 
-    def ask(self, image: ImageLike, question: str, *, timeout_s: float | None = None) -> str:
+    def ask(self, image: Images, question: str, *, timeout_s: float | None = None) -> str:
         own = self._own("ask")
         if own is not None:
-            return self._text(own(image, question, timeout_s=timeout_s))
+            return self._text(own(self._taken(image), question, timeout_s=timeout_s))
         return _drained(self._text_stream(image, question, timeout_s))
 
     def stream_text(
-        self, image: ImageLike, question: str, *, timeout_s: float | None = None
+        self, image: Images, question: str, *, timeout_s: float | None = None
     ) -> TextStream:
         if self._own("stream_text") is None:
             return _pieces_of(self.ask(image, question, timeout_s=timeout_s))
         return self._text_stream(image, question, timeout_s)
 
-    def open(self, image: ImageLike) -> View:
-        own = self._own("open")
-        return cast("View", own(image)) if own is not None else ImageView(self, load_image(image))
+    def open(self, image: Images) -> View:
+        own, given = self._own("open"), self._taken(image)
+        if own is not None:
+            return cast("View", own(given))
+        if isinstance(given, (list, Video)):
+            raise UsageError(f"{self.model} opens single images only: ask without opening")
+        return ImageView(self, load_image(given))
 
     def point_many(
-        self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
+        self, requests: Iterable[tuple[Images, str]], *, timeout_s: float | None = None
     ) -> list[Pointing]:
         own = self._own("point_many")
         if own is not None:
-            answers = own(requests, timeout_s=timeout_s)
+            given = [(self._taken(image), query) for image, query in requests]
+            answers = own(given, timeout_s=timeout_s)
             return [self._checked("point_many", answer) for answer in answers]
         timeout_s = check_timeout(timeout_s)
         until = None if timeout_s is None else time.monotonic() + timeout_s
@@ -139,11 +148,25 @@ class OwnPointer:
         method = getattr(self._pointer, name, None)
         return method if callable(method) else None
 
-    def _text_stream(self, image: ImageLike, question: str, timeout_s: float | None) -> TextStream:
+    def _taken(self, image: Images) -> Any:
+        """Return the images of a question, if the object takes as many.
+
+        Raises:
+            UsageError: Several images or a video, for an object that takes one image.
+        """
+        if isinstance(image, (list, Video)) and not getattr(
+            self._pointer, "several_images", False
+        ):
+            raise UsageError(
+                f"{self.model} takes one image a question: ask about each by itself, or serve a Molmo 2"
+            )
+        return image
+
+    def _text_stream(self, image: Images, question: str, timeout_s: float | None) -> TextStream:
         own = self._own("stream_text")
         if own is None:
             raise UsageError(f"the model {self.model!r} answers no questions in text, it points")
-        return cast("TextStream", own(image, question, timeout_s=timeout_s))
+        return cast("TextStream", own(self._taken(image), question, timeout_s=timeout_s))
 
     def _checked(self, method: str, answer: object) -> Pointing:
         if not isinstance(answer, Pointing):

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from molmo_point.errors import Busy, PointError, Superseded
-from molmo_point.pointer import ImageLike, PreparedImage
+from molmo_point.pointer import Images, PreparedImage
 from molmo_point.service.job import Job
 from molmo_point.service.turns import Turns, levels
 from molmo_point.wire import Op
 from molmo_point.wording import counted
 
-Prepare = Callable[[ImageLike], PreparedImage]
+Prepare = Callable[[Images], PreparedImage]
 
 PREPARED_AHEAD = 2
 """Images of one client that wait prepared, or under way to be: one for the model's next turn and one behind it. So frames

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from molmo_point.defaults import STREAM_GRACE_S
 from molmo_point.errors import Cancelled, PointError, QueryError, ServiceError, TimedOut
-from molmo_point.pointer import Pointer, PointStream, TextStream, View
+from molmo_point.pointer import PointStream, TextStream, View
 from molmo_point.points import Pointing, Status
 from molmo_point.service.job import Job
 from molmo_point.service.own_pointer import OwnPointer
@@ -97,7 +97,7 @@ class SequentialAnswers:
             job.fail(error)
 
 
-def answer_job(pointer: Pointer, views: Views, job: Job) -> None:
+def answer_job(pointer: OwnPointer, views: Views, job: Job) -> None:
     """Answer one job whole, or raise what stops it."""
     if answer_view_request(pointer, views, job):
         return
@@ -109,7 +109,7 @@ def answer_job(pointer: Pointer, views: Views, job: Job) -> None:
         ask_image(pointer, job)
 
 
-def answer_batch(pointer: Pointer, jobs: list[Job]) -> list[Job]:
+def answer_batch(pointer: OwnPointer, jobs: list[Job]) -> list[Job]:
     """Answer plain point questions in one batch; return those that still need an answer of their own."""
     # A job that was cancelled just now has no image any more.
     asked = [(job, image) for job in jobs if (image := job.image()) is not None]
@@ -158,7 +158,7 @@ def ask_view(view: View, job: Job) -> None:
         _run_text_stream(view.stream_text(query, timeout_s=left_s), job)
 
 
-def ask_image(pointer: Pointer, job: Job) -> None:
+def ask_image(pointer: OwnPointer, job: Job) -> None:
     """Answer a question that brings its image."""
     image = job.image()
     if image is None:  # cancelled just now

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from molmo_point.defaults import MAX_QUERY_CHARACTERS
+from molmo_point.defaults import MAX_FRAMES, MAX_IMAGES, MAX_QUERY_CHARACTERS
 from molmo_point.errors import UsageError
 
 
@@ -18,7 +18,9 @@ class Settings:
         max_batch: Questions answered together.
         max_message_bytes: Largest image frame or HTTP body. Holds a raw 4K image (25 MB) with room.
         max_queue_bytes: Images of all waiting questions together.
-        max_pixels: Largest width x height that is decoded; no Molmo sees more than a few megapixels.
+        max_pixels: Largest width x height that is decoded; no Molmo sees more than a few megapixels. Of several images together.
+        max_images: Images that one question may be about.
+        max_frames: Frames of a video that one question may be about.
         max_query_chars: Longest query.
         default_timeout_s: For questions without a deadline: every wait ends.
         max_views: Opened images kept; each holds keys and values of a whole image in the model's memory.
@@ -42,6 +44,8 @@ class Settings:
     max_message_bytes: int = 64 * 1024 * 1024
     max_queue_bytes: int = 512 * 1024 * 1024
     max_pixels: int = 50_000_000
+    max_images: int = MAX_IMAGES
+    max_frames: int = MAX_FRAMES
     decode_ahead: int = 75_000_000
     max_query_chars: int = MAX_QUERY_CHARACTERS
     default_timeout_s: float = 60.0

@@ -9,8 +9,9 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from molmo_point.pointer import Pointer, View
+from molmo_point.pointer import View
 from molmo_point.service.job import Job
+from molmo_point.service.own_pointer import OwnPointer
 from molmo_point.wire import Op, ViewGone, ViewInfo
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def _close(held: _Held) -> None:
         log.exception("closing an opened image failed")
 
 
-def answer_view_request(pointer: Pointer, views: Views, job: Job) -> bool:
+def answer_view_request(pointer: OwnPointer, views: Views, job: Job) -> bool:
     """Open or close a view; return False for a job that asks for neither."""
     request = job.request
     if request.op is Op.CLOSE:

@@ -9,6 +9,7 @@ codec          values to frames and back
 errors         exceptions to error bodies and back
 image_header   an image file's size from its first bytes
 image_payload  what a user has, made into a payload; what came in, checked
+joined_payload  several images, or a video, in one frame
 """
 
 from molmo_point.images.formats import sniff
@@ -43,6 +44,13 @@ from molmo_point.wire.image_payload import (
     check_image_payload,
     make_image_payload,
 )
+from molmo_point.wire.joined_payload import (
+    JoinedPayload,
+    Payload,
+    join_payloads,
+    make_payload,
+    payload_of,
+)
 from molmo_point.wire.messages import (
     ENVELOPE,
     QUESTIONS,
@@ -69,8 +77,10 @@ __all__ = [
     "ErrorBody",
     "ImageHeader",
     "ImagePayload",
+    "JoinedPayload",
     "NothingThere",
     "Op",
+    "Payload",
     "Publication",
     "Reply",
     "Request",
@@ -91,7 +101,10 @@ __all__ = [
     "error_body",
     "error_from",
     "first_problem",
+    "join_payloads",
     "make_image_payload",
+    "make_payload",
+    "payload_of",
     "peek_id",
     "sniff",
     "stored_size",

@@ -53,16 +53,29 @@ def decode_request(frames: Sequence[Buffer]) -> tuple[Request, Buffer | None]:
         raise WireError(f"expected a header frame and at most one image frame, got {len(frames)}")
     request = _decode(Request, frames[0], MAX_REQUEST_HEADER)
     payload = frames[1] if len(frames) == 2 else None
-    if (payload is None) != (request.image is None):
+    if (payload is None) != (request.image is None and not request.images):
         have = "without its bytes" if payload is None else "bytes without a description"
         raise WireError(f'"image" in the header and a second frame go together, got {have}')
-    if payload is not None and request.image is not None:
-        _check_payload(request.image, payload)
+    if payload is not None:
+        _check_payload(request, payload)
     return request, payload
 
 
-def _check_payload(image: ImageHeader, payload: Buffer) -> None:
+def _check_payload(request: Request, payload: Buffer) -> None:
     size = payload.nbytes if isinstance(payload, memoryview) else len(payload)
+    if request.image is not None:
+        _check_length(request.image, size)
+        return
+    lengths = [header.length or 0 for header in request.images]
+    if sum(lengths) != size:
+        raise WireError(
+            f"the lengths of {len(lengths)} images are {sum(lengths):,} bytes together, the image frame has {size:,}"
+        )
+    for header, length in zip(request.images, lengths, strict=True):
+        _check_length(header, length)
+
+
+def _check_length(image: ImageHeader, size: int) -> None:
     if image.shape is not None and size != math.prod(image.shape):
         raise WireError(
             f"shape {list(image.shape)} of uint8 is {math.prod(image.shape):,} bytes, the image frame has {size:,}"

@@ -34,6 +34,15 @@ class ImagePayload:
     header: ImageHeader
     data: Buffer
 
+    @property
+    def parts(self) -> tuple[ImagePayload, ...]:
+        """The images in it: itself."""
+        return (self,)
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a `Request` that describe it."""
+        return {"image": self.header}
+
     def image(self) -> ImageLike:
         """Return what `load_image` and every `Pointer` take, not copied: file bytes, or an (H, W, 3) or (H, W) uint8 array."""
         shape = self.header.shape

@@ -26,6 +26,11 @@ Side = Annotated[int, Field(ge=1, le=1_000_000)]
 Stamp = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """Nanoseconds, as a signed 64-bit integer."""
 
+Seconds = Annotated[float, Field(ge=0, le=1_000_000)]
+
+MOST_PARTS = 512
+"""Images or frames that a header describes; each server has lower limits of its own, which `hello` says."""
+
 
 class Op(str, Enum):
     """What a request wants."""
@@ -59,7 +64,7 @@ class Header(BaseModel):
 
 
 class ImageHeader(Header):
-    """How to read the image frame.
+    """How to read the image frame, or one image's part of it.
 
     Attributes:
         encoding: jpeg, png, webp, gif, avif, bmp, tiff, heic: a whole file. raw: pixels in rows from the top, without padding.
@@ -67,6 +72,7 @@ class ImageHeader(Header):
         shape: (height, width, 3) or (height, width); raw only.
         dtype: Always uint8; raw only.
         channels: Order of the three channels of raw pixels: rgb, or bgr as OpenCV keeps them.
+        length: Bytes of this image in a frame that holds several.
     """
 
     encoding: FileFormat | Literal["raw"]
@@ -74,6 +80,7 @@ class ImageHeader(Header):
     shape: tuple[Side, Side, Literal[3]] | tuple[Side, Side] | None = None
     dtype: Literal["uint8"] | None = None
     channels: Literal["rgb", "bgr"] = "rgb"
+    length: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _raw_says_its_shape(self) -> ImageHeader:
@@ -98,6 +105,9 @@ class Request(Header):
         timeout_s: Seconds from the arrival until the answer is of no more use. A span, not a time of day: the clocks of two
             machines differ.
         image: How to read the second frame, if there is one.
+        images: In place of `image`: how to read a second frame that holds several images, or the frames of a video, one behind
+            the other. They are asked about together.
+        times_s: Makes `images` the frames of a video: their times in seconds, ascending.
         view: Handle from an `open`, in place of an image.
         camera: Name of the camera: of its waiting frames the newest wins, and answers are published under `points/<camera>`.
         stamp_ns: The image's time stamp; passed through untouched.
@@ -115,6 +125,8 @@ class Request(Header):
     query: str = ""
     timeout_s: Annotated[float, Field(gt=0, le=MAX_TIMEOUT_S)] | None = None
     image: ImageHeader | None = None
+    images: Annotated[tuple[ImageHeader, ...], Field(max_length=MOST_PARTS)] = ()
+    times_s: Annotated[tuple[Seconds, ...], Field(max_length=MOST_PARTS)] = ()
     view: Token | None = None
     camera: Name | None = None
     stamp_ns: Stamp | None = None
@@ -123,8 +135,18 @@ class Request(Header):
     max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
     seq: Annotated[int, Field(ge=0)] = 0
 
+    @model_validator(mode="after")
+    def _one_way_to_bring_images(self) -> Request:
+        if self.image is not None and self.images:
+            raise ValueError('"image" or "images", not both')
+        if any(header.length is None for header in self.images):
+            raise ValueError('each of "images" needs its "length" in bytes')
+        if self.times_s and len(self.times_s) != len(self.images):
+            raise ValueError(f"{len(self.times_s)} times for {len(self.images)} frames")
+        return self
 
-ENVELOPE = frozenset({"v", "id", "client", "op", "image", "queries", "seq"})
+
+ENVELOPE = frozenset({"v", "id", "client", "op", "image", "images", "times_s", "queries", "seq"})
 """Fields of a request that a body over HTTP does not have: its path, its headers and the image file say them."""
 
 
@@ -158,7 +180,9 @@ class ServerInfo(Header):
         ready: Whether questions are answered now.
         state: Readiness in words: loading, ready, stuck for 31 s, stopping.
         max_message_bytes: Largest frame it takes; a larger one ends the connection.
-        max_pixels: Largest width x height it decodes.
+        max_pixels: Largest width x height it decodes; of several images together.
+        max_images: Most images that one question may be about; 1 from servers of earlier versions.
+        max_frames: Most frames of a video that one question may be about; 0 from servers of earlier versions.
         waiting: Questions in the queue, of `capacity`.
         publishes: Port of the PUB socket, or None.
         uptime_s: Seconds since it started.
@@ -171,6 +195,8 @@ class ServerInfo(Header):
     state: str
     max_message_bytes: int
     max_pixels: int
+    max_images: int = 1
+    max_frames: int = 0
     waiting: int = 0
     capacity: int = 0
     publishes: int | None = None

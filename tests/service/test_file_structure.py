@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from molmo_point.errors import ImageError
-from molmo_point.service.decoding import decode_pixels
+from molmo_point.service.decoding_cost import decode_pixels
 from molmo_point.service.file_structure import check_png, jpeg_scans
 from molmo_point.wire import ImageHeader, ImagePayload, check_image_payload
 

@@ -430,7 +430,7 @@ def test_odd_urls_are_refused(image_host: str) -> None:
 def test_the_fields_of_a_question_are_those_of_the_wire() -> None:
     """One owner: the body over HTTP has the wire's fields, the description is made of the body, the client sends all of them."""
     fields = set(Request.model_fields) - ENVELOPE
-    assert set(QuestionBody.model_fields) - {"image", "stream"} == fields
+    assert set(QuestionBody.model_fields) - {"image", "images", "times_s", "stream"} == fields
     described = openapi.POINT["openapi_extra"]["requestBody"]["content"]["multipart/form-data"]
     assert set(described["schema"]["properties"]) == fields | {"image", "stream"}
     assert described["schema"]["properties"]["stamp_ns"]["minimum"] == -(2**63)

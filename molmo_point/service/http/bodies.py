@@ -1,4 +1,4 @@
-"""Bodies of HTTP requests: JSON with an image in base64, or multipart with the image as a file; read and checked."""
+"""Bodies of HTTP requests: JSON with images in base64, or multipart with the images as files; read and checked."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ from pydantic_core import from_json
 from starlette.requests import Request as HttpRequest
 
 from molmo_point.defaults import MAX_QUERIES, MAX_QUERY_CHARACTERS, MAX_TIMEOUT_S, MAX_TOKENS
-from molmo_point.errors import ImageError, UsageError
-from molmo_point.images import decode_base64, sniff
-from molmo_point.images.formats import READABLE, other_kind
+from molmo_point.errors import UsageError
 from molmo_point.service.http.access import BODY
-from molmo_point.service.http.fetch import Fetcher
 from molmo_point.service.http.multipart import parts_of
-from molmo_point.wire import Buffer, ImageHeader, WireError
-from molmo_point.wire.messages import Name, Stamp, Token
+from molmo_point.wire import Buffer, WireError
+from molmo_point.wire.messages import MOST_PARTS, Name, Seconds, Stamp, Token
 
 MAX_VALUES = 100_000
 """Commas and brackets of one JSON body. A chat of 1000 messages has some ten thousand."""
@@ -26,25 +23,9 @@ MAX_VALUES = 100_000
 LARGE = 2
 """Bodies that are parsed, or images whose base64 is decoded, at once: each takes up to five times its size meanwhile."""
 
-FETCHES = 8
-"""Images that are fetched at once."""
 
-
-class ViewBody(BaseModel):
-    """An image to be kept open."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    image: str = Field(
-        description="base64, a data: URL, or a URL of a host that the server allows"
-    )
-
-
-_WORDS: dict[str, Any] = {"minLength": 1, "maxLength": MAX_QUERY_CHARACTERS, "pattern": r"\S"}
-
-
-class _ImageBody(BaseModel):
-    """What is asked about one image. Besides `image` and `stream`, the fields of the wire's `Request` under the same names."""
+class ImagesBody(BaseModel):
+    """What an image, several or a video are given in; alone the body of an image to be kept open."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -52,6 +33,25 @@ class _ImageBody(BaseModel):
         default=None,
         description="base64, a data: URL, or a URL of a host that the server allows; or give a view.",
     )
+    images: Annotated[list[str], Field(max_length=MOST_PARTS)] = Field(
+        default=[], description="In place of image: several, which are asked about together."
+    )
+    times_s: Annotated[list[Seconds], Field(max_length=MOST_PARTS)] = Field(
+        default=[], description="Makes the images the frames of a video: ascending seconds."
+    )
+
+    @field_validator("times_s", mode="before")
+    @classmethod
+    def _times_from_text(cls, value: object) -> object:
+        return _from_json(value, "seconds, such as [0.0, 0.5]")
+
+
+_WORDS: dict[str, Any] = {"minLength": 1, "maxLength": MAX_QUERY_CHARACTERS, "pattern": r"\S"}
+
+
+class _AskingBody(ImagesBody):
+    """What is asked. Besides images and `stream`, the fields of the wire's `Request` under the same names."""
+
     stream: bool = Field(default=False, description="Answer in server-sent events.")
     timeout_s: Annotated[float, Field(gt=0, le=MAX_TIMEOUT_S, allow_inf_nan=False)] | None = Field(
         default=None, description="Seconds; after that what is complete is the answer."
@@ -68,7 +68,7 @@ class _ImageBody(BaseModel):
     )
 
 
-class QuestionBody(_ImageBody):
+class QuestionBody(_AskingBody):
     """One question."""
 
     query: str = Field(
@@ -77,7 +77,7 @@ class QuestionBody(_ImageBody):
     view: Token | None = Field(default=None, description="Handle from POST /v1/views.")
 
 
-class QueriesBody(_ImageBody):
+class QueriesBody(_AskingBody):
     """Several queries about one image, which is encoded once; in a multipart body `queries` is the text of a JSON list."""
 
     queries: Annotated[
@@ -88,12 +88,17 @@ class QueriesBody(_ImageBody):
     @field_validator("queries", mode="before")
     @classmethod
     def _from_text(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            raise ValueError('expected a JSON list of queries, such as ["mug", "cup"]') from None
+        return _from_json(value, 'queries, such as ["mug", "cup"]')
+
+
+def _from_json(value: object, what: str) -> object:
+    """Return a list that a multipart body holds as text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError(f"expected a JSON list of {what}") from None
 
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -136,26 +141,24 @@ def content_type(http: HttpRequest) -> str:
     return http.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def read_form(http: HttpRequest) -> tuple[dict[str, Any], Buffer | None]:
-    """Return the fields of a multipart body and the bytes of its "image" file, a view of the body.
+def read_form(http: HttpRequest) -> tuple[dict[str, Any], list[Buffer]]:
+    """Return the fields of a multipart body and the bytes of its "image" files, views of the body.
 
     Raises:
         UsageError: It is not multipart, or has files under other names.
     """
     fields: dict[str, Any] = {}
-    image: Buffer | None = None
+    images: list[Buffer] = []
     for part in parts_of(http.scope[BODY], http.headers.get("content-type", "")):
         if part.is_file:
             if part.name != "image":
                 raise UsageError(f'the file must be called "image", got {part.name[:40]!r}')
-            if image is not None:
-                raise UsageError("expected one image, got several files")
-            image = part.data
+            images.append(part.data)
         elif part.name in fields:
             raise UsageError(f"the field {part.name[:40]!r} comes twice")
         else:
             fields[part.name] = part.text()
-    return fields, image
+    return fields, images
 
 
 def check(model: type[Body], fields: dict[str, Any]) -> Body:
@@ -172,51 +175,12 @@ def check(model: type[Body], fields: dict[str, Any]) -> Body:
         raise UsageError(f"{place[:80]}: {detail['msg']}") from None
 
 
-async def image_bytes(
-    http: HttpRequest, text: str, fetcher: Fetcher, timeout_s: float | None = None
-) -> bytes:
-    """Return the bytes behind a data: URL, an allowed http(s) URL, or bare base64.
-
-    Args:
-        http: The request.
-        text: One of the three.
-        fetcher: Fetches URLs.
-        timeout_s: The caller's deadline, which a fetch must keep, too.
-
-    Raises:
-        ImageError: It is none of the three.
-        Refused: A URL that is not allowed.
-        TimedOut: The image's host took too long.
-    """
-    if text[:8].lower().startswith(("http://", "https://")):
-        # Threads of their own: a slow host delays only the requests that name its images.
-        return await fetcher.fetch_soon(text, limiter(http.app, "fetches", FETCHES), timeout_s)
-    if not text.isascii():  # in texts of other characters every step costs a hundred times as much
-        raise ImageError("the image's base64 is damaged: it holds characters beyond ASCII")
-    large = limiter(http.app, "large bodies", LARGE)
-    return await to_thread.run_sync(decode_base64, text, "the image", limiter=large)
-
-
 def limiter(app: Any, name: str, most: int) -> CapacityLimiter:
     """Return the application's limit for how many of one kind of work run at once."""
     limiters: dict[str, CapacityLimiter] = app.state.limiters
     if name not in limiters:
         limiters[name] = CapacityLimiter(most)
     return limiters[name]
-
-
-def header_of(data: Buffer) -> ImageHeader:
-    """Return the header for the bytes of an image file.
-
-    Raises:
-        ImageError: They are none that the server takes.
-    """
-    encoding = sniff(data)
-    if encoding is None:
-        other = other_kind(data)
-        found = f"it is {other}" if other else f"it begins {bytes(data[:8])!r}"
-        raise ImageError(f"expected an image file ({READABLE}), but {found}")
-    return ImageHeader(encoding=encoding)
 
 
 def token_header(http: HttpRequest, name: str) -> str | None:

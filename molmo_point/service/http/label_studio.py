@@ -14,7 +14,8 @@ from molmo_point.convert import to_label_studio
 from molmo_point.defaults import MAX_QUERIES
 from molmo_point.errors import ServiceError, TimedOut, UsageError
 from molmo_point.points import Pointing, Status
-from molmo_point.service.http.bodies import check, image_bytes, read_json
+from molmo_point.service.http.bodies import check, read_json
+from molmo_point.service.http.body_images import image_bytes
 from molmo_point.service.http.fetch import Fetcher
 from molmo_point.service.http.label_config import LabelConfig
 from molmo_point.service.http.submit import HttpSubmitter

@@ -14,7 +14,8 @@ from molmo_point.defaults import MAX_TOKENS
 from molmo_point.errors import PointError, ServiceError, TimedOut, UsageError
 from molmo_point.points import FinishReason, Status
 from molmo_point.service.http import openapi as docs
-from molmo_point.service.http.bodies import check, dumps, image_bytes, read_json
+from molmo_point.service.http.bodies import check, dumps, read_json
+from molmo_point.service.http.body_images import image_bytes
 from molmo_point.service.http.errors import STREAM_HEADERS, as_json
 from molmo_point.service.http.fetch import Fetcher
 from molmo_point.service.http.submit import HttpSubmitter, after_first_reply

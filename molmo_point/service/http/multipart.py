@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from python_multipart.multipart import parse_options_header
 
 from molmo_point.errors import UsageError
+from molmo_point.wire.messages import MOST_PARTS
 
-MAX_PARTS = 33
-"""Fields of a question and its image, with room."""
+MAX_PARTS = 32 + MOST_PARTS
+"""Fields of a question and its images, with room."""
 
 MAX_HEADER = 8 * 1024
 """Bytes of one part's headers."""

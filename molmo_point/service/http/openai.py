@@ -19,7 +19,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from molmo_point.errors import UsageError
 from molmo_point.points import FinishReason
 from molmo_point.service.http import openapi as docs
-from molmo_point.service.http.bodies import check, image_bytes, read_json
+from molmo_point.service.http.bodies import check, read_json
+from molmo_point.service.http.body_images import image_bytes
 from molmo_point.service.http.chat import Chat
 from molmo_point.service.http.dialects import Dialect, Prompt
 from molmo_point.service.http.errors import STREAM_HEADERS

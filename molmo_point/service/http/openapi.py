@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Path
 from pydantic import BaseModel, Field
 
-from molmo_point.service.http.bodies import QueriesBody, QuestionBody
+from molmo_point.service.http.bodies import ImagesBody, QueriesBody, QuestionBody
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAGCAIAAABxZ0isAAAAEUlEQVR4nGNwiDLFihgGWgIAWnEnzWgHfyoAAAAASUVORK5CYII="
 """A PNG of 8x6 pixels, so that every example can be sent as it stands."""
@@ -85,13 +85,28 @@ def _fields(model: type[BaseModel], *without: str) -> dict[str, Any]:
     return {name: field for name, field in fields.items() if name not in without}
 
 
-_QUESTION_FIELDS = _fields(QuestionBody, "image")
-_QUERIES_FIELDS = _fields(QueriesBody, "image")
+_QUESTION_FIELDS = _fields(QuestionBody, *ImagesBody.model_fields)
+_QUERIES_FIELDS = _fields(QueriesBody, *ImagesBody.model_fields)
 _IMAGE_TEXT = {"type": "string", "description": "base64, a data: URL, or an allowed http(s) URL"}
 _IMAGE_FILE = {
     "type": "string",
     "format": "binary",
-    "description": "JPEG, PNG, WebP, GIF, AVIF, BMP, TIFF or HEIC",
+    "description": "JPEG, PNG, WebP, GIF, AVIF, BMP, TIFF or HEIC. Several files under this name are asked about "
+    "together; with a field times_s, a JSON list of seconds, they are the frames of a video.",
+}
+_IMAGES = {
+    "image": _IMAGE_TEXT,
+    "images": {
+        "type": "array",
+        "items": _IMAGE_TEXT,
+        "minItems": 1,
+        "description": "In place of image: several, which are asked about together. Needs a model that takes several.",
+    },
+    "times_s": {
+        "type": "array",
+        "items": {"type": "number", "minimum": 0},
+        "description": "Makes the images the frames of a video: a time in seconds for each, ascending.",
+    },
 }
 
 
@@ -124,9 +139,9 @@ def _route(
 def _question(
     summary: str, query: str, *, several: bool = True, moondream: bool = False
 ) -> dict[str, Any]:
-    bodies = [_object({"image": _IMAGE_TEXT, **_QUESTION_FIELDS}, ["query"])]
+    bodies = [_object({**_IMAGES, **_QUESTION_FIELDS}, ["query"])]
     if several:
-        bodies.append(_object({"image": _IMAGE_TEXT, **_QUERIES_FIELDS}, ["queries"]))
+        bodies.append(_object({**_IMAGES, **_QUERIES_FIELDS}, ["queries"]))
     if moondream:
         bodies.append(_MOONDREAM_POINT)
     content = {
@@ -154,7 +169,7 @@ ASK = _question("Answer a question in text", "Describe this image.", several=Fal
 OPEN = _route(
     "Encode an image once, to ask about it many times",
     {
-        **_json(_object({"image": _IMAGE_TEXT}, ["image"]), {"image": PIXEL}),
+        **_json(_object(_IMAGES, []), {"image": PIXEL}),
         **_form(_object({"image": _IMAGE_FILE}, ["image"])),
     },
 )

@@ -15,7 +15,8 @@ from starlette.responses import JSONResponse, Response
 from molmo_point.defaults import MAX_TOKENS
 from molmo_point.errors import Busy, ServiceError, TimedOut, UsageError
 from molmo_point.points import Status
-from molmo_point.service.http.bodies import check, image_bytes, read_json
+from molmo_point.service.http.bodies import check, read_json
+from molmo_point.service.http.body_images import image_bytes
 from molmo_point.service.http.fetch import Fetcher
 from molmo_point.service.http.openai_bodies import ChatBody, question_of
 from molmo_point.service.http.submit import HttpSubmitter

@@ -23,15 +23,15 @@ from molmo_point.service.http.answers import (
     event_stream,
 )
 from molmo_point.service.http.bodies import (
+    ImagesBody,
     QueriesBody,
     QuestionBody,
-    ViewBody,
     check,
     content_type,
-    image_bytes,
     read_form,
     read_json,
 )
+from molmo_point.service.http.body_images import brought_images
 from molmo_point.service.http.fetch import Fetcher
 from molmo_point.service.http.moondream import Moondream
 from molmo_point.service.http.submit import HttpCaller, HttpSubmitter, after_first_reply
@@ -75,15 +75,17 @@ def points_router(submitter: HttpSubmitter, fetcher: Fetcher) -> APIRouter:
 
 def _question_routes(submitter: HttpSubmitter, fetcher: Fetcher) -> APIRouter:
     questions = APIRouter(tags=["points"], route_class=DirectRoute)
+    max_bytes = submitter.dispatcher.settings.max_message_bytes
     moondream = Moondream(submitter, fetcher)
 
     async def question(
-        http: HttpRequest, op: Op, stream_op: Op, sent: dict[str, Any], data: Buffer | None
+        http: HttpRequest, op: Op, stream_op: Op, sent: dict[str, Any], files: list[Buffer]
     ) -> Response:
         body = _body(sent)
-        if body.image is not None:
-            data = await image_bytes(http, body.image, fetcher, body.timeout_s)
-        fields = body.model_dump(exclude={"image", "stream"}, exclude_none=True)
+        data = await brought_images(
+            http, body, files, fetcher, max_bytes=max_bytes, timeout_s=body.timeout_s
+        )
+        fields = body.model_dump(exclude=_BROUGHT, exclude_none=True)
         if isinstance(body, QueriesBody):
             if op is Op.ASK:
                 raise UsageError("expected one query: /v1/point and /v1/count take several")
@@ -100,10 +102,10 @@ def _question_routes(submitter: HttpSubmitter, fetcher: Fetcher) -> APIRouter:
 
     @questions.post("/v1/point", response_model=PointingOut, **docs.POINT)
     async def point(http: HttpRequest) -> Response:
-        sent, data = await _fields(http)
-        if data is None and "object" in sent:
+        sent, files = await _fields(http)
+        if not files and "object" in sent:
             return await moondream.point(http, sent)
-        return await question(http, Op.POINT, Op.STREAM, sent, data)
+        return await question(http, Op.POINT, Op.STREAM, sent, files)
 
     @questions.post("/v1/count", response_model=PointingOut, **docs.COUNT)
     async def count(http: HttpRequest) -> Response:
@@ -118,14 +120,15 @@ def _question_routes(submitter: HttpSubmitter, fetcher: Fetcher) -> APIRouter:
 
 def _add_requests(router: APIRouter, submitter: HttpSubmitter, fetcher: Fetcher) -> None:
     """Add opened views and the end of a request."""
+    max_bytes = submitter.dispatcher.settings.max_message_bytes
 
     @router.post("/v1/views", response_model=ViewInfo, **docs.OPEN)
     async def open_view(http: HttpRequest) -> Any:
-        sent, data = await _fields(http)
+        sent, files = await _fields(http)
+        body = check(ImagesBody, sent)
+        data = await brought_images(http, body, files, fetcher, max_bytes=max_bytes)
         if data is None:
-            data = await image_bytes(http, check(ViewBody, sent).image, fetcher)
-        elif sent:
-            raise UsageError('expected one file called "image" and nothing else')
+            raise UsageError('expected "image", or several as "images", and nothing else')
         return (await submitter.answer(http, Op.OPEN, data)).view
 
     @router.delete("/v1/views/{handle}", response_model=Done, **docs.CLOSE)
@@ -158,23 +161,27 @@ def _add_descriptions(router: APIRouter, submitter: HttpSubmitter) -> None:
         return submitter.dispatcher.info()
 
 
-async def _fields(http: HttpRequest) -> tuple[dict[str, Any], Buffer | None]:
-    """Return the fields of a JSON body; or those of a multipart body and its image.
+_BROUGHT = {*ImagesBody.model_fields, "stream"}
+"""Fields of a question's body that the wire says in other ways."""
+
+
+async def _fields(http: HttpRequest) -> tuple[dict[str, Any], list[Buffer]]:
+    """Return the fields of a JSON body; or those of a multipart body and its images.
 
     Raises:
         UsageError: It is neither.
     """
     kind = content_type(http)
     if kind == "application/json":
-        return await read_json(http), None
+        return await read_json(http), []
     if kind != "multipart/form-data":
         raise UsageError(
             f"expected Content-Type application/json or multipart/form-data, got {kind[:80] or 'none'}"
         )
-    fields, data = read_form(http)
-    if "image" in fields:
-        raise UsageError('"image" must be a file in a multipart body')
-    return fields, data
+    fields, files = read_form(http)
+    if "image" in fields or "images" in fields:
+        raise UsageError('"image" must be a file in a multipart body, or several files')
+    return fields, files
 
 
 def _body(sent: dict[str, Any]) -> QuestionBody | QueriesBody:

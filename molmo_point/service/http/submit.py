@@ -19,9 +19,10 @@ from molmo_point.errors import ServiceError, TimedOut
 from molmo_point.markup.noun_phrase import noun_phrase
 from molmo_point.service.dispatcher import Dispatcher
 from molmo_point.service.http.access import TOKEN
-from molmo_point.service.http.bodies import header_of, token_header
+from molmo_point.service.http.bodies import token_header
+from molmo_point.service.http.body_images import Brought, header_of
 from molmo_point.service.job import Turn
-from molmo_point.wire import Buffer, Op, Reply, Request, error_from
+from molmo_point.wire import JoinedPayload, Op, Reply, Request, error_from
 
 LISTEN_S = 0.5
 """How often a waiting request checks that its caller is still connected."""
@@ -40,13 +41,15 @@ class HttpSubmitter:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self.dispatcher = dispatcher
 
-    async def answer(self, http: HttpRequest, op: Op, data: Buffer | None, **fields: Any) -> Reply:
+    async def answer(
+        self, http: HttpRequest, op: Op, data: Brought | None, **fields: Any
+    ) -> Reply:
         """Ask and return the last reply; an error reply is raised.
 
         Args:
             http: The request: its headers name the caller and the id.
             op: What is wanted.
-            data: The image file, or None.
+            data: The image file, several images, or None.
             fields: More fields of the wire request.
         """
         last: Reply | None = None
@@ -57,7 +60,7 @@ class HttpSubmitter:
         return last
 
     async def replies(
-        self, http: HttpRequest, op: Op, data: Buffer | None, **fields: Any
+        self, http: HttpRequest, op: Op, data: Brought | None, **fields: Any
     ) -> AsyncIterator[Reply]:
         """Ask and yield every reply as it comes; an error reply is raised."""
         query = fields.get("query", "")
@@ -75,13 +78,13 @@ class HttpSubmitter:
         request = Request(
             id=caller.request_id or f"r{next(_numbers)}",
             op=op,
-            image=header_of(data) if data is not None else None,
+            **_described(data),
             **fields,
         )
         mailbox = Mailbox()
         job = self.dispatcher.submit(
             request,
-            data,
+            data.data if isinstance(data, JoinedPayload) else data,
             caller=caller.name,
             transport="http",
             owner=mailbox,
@@ -102,6 +105,13 @@ class HttpSubmitter:
             # A client that named its request may come back for it over a new connection.
             if not heard_last and caller.request_id is None:
                 self.dispatcher.cancel(caller.name, request.id)
+
+
+def _described(data: Brought | None) -> dict[str, Any]:
+    """Return the fields of the wire's request that describe what was brought."""
+    if data is None:
+        return {}
+    return data.fields() if isinstance(data, JoinedPayload) else {"image": header_of(data)}
 
 
 def _as_asked(reply: Reply, query: str) -> Reply:
