@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from molmo_point.pointer import ImageLike, Pointer, Video, View
     from molmo_point.points import FinishReason, Point, Pointing, Status, Text, Timing
     from molmo_point.service.serving import serve
+    from molmo_point.video_file import read_video
 
 __version__ = "0.1.0"
 
@@ -57,6 +58,7 @@ _LAZY = {
     "load": "api",
     "connect": "api",
     "serve": "service.serving",
+    "read_video": "video_file",
     "draw": "draw",
     "from_coco": "convert",
     "from_gemini": "convert",
@@ -107,6 +109,7 @@ __all__ = [
     "from_qwen",
     "from_robopoint",
     "load",
+    "read_video",
     "serve",
     "to_coco",
     "to_csv",

@@ -41,7 +41,8 @@ class Video:
 
     Attributes:
         frames: All of one size. The models were trained with at most 2 a second and 384 in all, the last one among them.
-        times_s: Their times in seconds, ascending.
+        times_s: Their times in seconds, ascending. In the text they have one decimal, which must tell them apart; only the last
+            two frames may share it, since the last frame of a video is added to those at a regular distance.
 
     Raises:
         UsageError: No frames, not as many times, or times that do not ascend.
@@ -56,12 +57,15 @@ class Video:
             raise UsageError(
                 f"expected a time for each frame and at least one, got {len(self.frames)} frames and {len(times)} times"
             )
-        # The text has one decimal: frames that are nearer to each other would have the same name.
         names = [round(time_s, 1) for time_s in times if math.isfinite(time_s) and time_s >= 0]
-        if len(names) < len(times) or any(b <= a for a, b in itertools.pairwise(names)):
+        if len(names) < len(times) or not _ascend(times) or not _ascend(names[:-1]):
             raise UsageError(
                 f"expected times_s as ascending seconds, at least 0.1 s apart, got {times[:8]}"
             )
+
+
+def _ascend(numbers: Sequence[float]) -> bool:
+    return all(a < b for a, b in itertools.pairwise(numbers))
 
 
 Images = Union[ImageLike, Sequence[ImageLike], Video]

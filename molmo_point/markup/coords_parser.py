@@ -57,13 +57,14 @@ class Frames:
     images: int = 1
     times_s: tuple[float, ...] = ()
 
-    def index(self, name: str) -> int | None:
-        """Return which image (from 0) or frame has a name in the text, None where there is none."""
+    def index(self, name: str, behind: int = -1) -> int | None:
+        """Return which image (from 0) or frame behind another one has a name in the text, None where there is none."""
         if self.times_s:
-            names = [f"{time_s:.1f}" for time_s in self.times_s]
-            return names.index(name) if name in names else None
-        number = int(name) if name.isdecimal() and not name.startswith("0") else 0
-        return number - 1 if 1 <= number <= self.images else None
+            found = (n for n, time_s in enumerate(self.times_s) if f"{time_s:.1f}" == name)
+        else:
+            number = int(name) if name.isdecimal() and not name.startswith("0") else 0
+            found = (n for n in (number - 1,) if 0 <= n < self.images)
+        return next((n for n in found if n > behind), None)
 
     @property
     def count(self) -> int:
@@ -183,8 +184,8 @@ class CoordsParser(PointParser):
         match = _FRAME.match(self.text, self._at)
         if match is None:
             return False if _FRAME_START.fullmatch(self.text, self._at) else self._break()
-        index = self._frames.index(match[1])
-        if index is None or index <= self._frame:
+        index = self._frames.index(match[1], behind=self._frame)
+        if index is None:
             return self._break()
         self._frame, self._at, self._mode = index, match.end(), Mode.POINT
         if self._tag == "tracks":

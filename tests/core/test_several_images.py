@@ -62,6 +62,11 @@ TIMES = Frames(0, (0.5, 1.0, 2.5))
             [(0, 0.5, None, 0.1, 0.2), (2, 2.5, None, 0.3, 0.4)],
         ),
         (
+            '<points coords="1.0 1 100 200;1.0 2 300 400">x</points>',
+            Frames(0, (0.5, 1.0, 1.04)),
+            [(1, 1.0, None, 0.1, 0.2), (2, 1.04, None, 0.3, 0.4)],
+        ),
+        (
             '<tracks coords="0.5 1 100 200 3 300 400;1.0 1 110 200">x</tracks>',
             TIMES,
             [(0, 0.5, 1, 0.1, 0.2), (0, 0.5, 3, 0.3, 0.4), (1, 1.0, 1, 0.11, 0.2)],
@@ -104,7 +109,7 @@ def test_bad_input_is_refused() -> None:
         pointer.point(long, "x")
     with pytest.raises(UsageError, match="empty list"):
         pointer.point([], "x")
-    for times in ((0.0, 0.5), (0.0, 1.0, 0.5), (0.0, 0.51, 0.52), (-1.0, 0.0, 1.0)):
+    for times in ((0.0, 0.5), (0.0, 1.0, 0.5), (0.51, 0.52, 1.0), (-1.0, 0.0, 1.0)):
         with pytest.raises(UsageError):
             mp.Video(FRAMES, times)
     with pytest.raises(PointError, match="one image"):
