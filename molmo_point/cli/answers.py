@@ -102,9 +102,16 @@ class Answer:
             **_counting(pointing),
             "text": pointing.text,
             "image_size": list(pointing.image_size),
+            **_sizes(pointing),
             "model": pointing.model,
             "timing": {name: _short(value) for name, value in timing.items()},
         }
+
+
+def _sizes(pointing: Pointing) -> dict[str, Any]:
+    """Return what only answers about several images have."""
+    sizes = [list(size) for size in pointing.image_sizes]
+    return {"image_sizes": sizes} if sizes else {}
 
 
 def _counting(pointing: Pointing) -> dict[str, Any]:

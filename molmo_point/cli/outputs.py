@@ -70,6 +70,21 @@ class AnnotatedOutputs:
         """The file or the folder."""
         return self._file or self._folder or Path()
 
+    def write_each(self, images: Sequence[InputImage], pointing: Pointing) -> None:
+        """Draw a pointing about several images, or about the frames of a video: into each image its own points.
+
+        Raises:
+            DrawingFailed, ImageError: As `write`.
+        """
+        from molmo_point.points import Status
+
+        for number, image in enumerate(images):
+            points = tuple(p for p in pointing.points if p.image_index == number)
+            status = pointing.status
+            if status is Status.FOUND and not points:
+                status = Status.NOT_FOUND
+            self.write(image, pointing.replace(points=points, status=status))
+
     def write(self, image: InputImage, pointing: Pointing) -> Path:
         """Draw one pointing; return the file that was written.
 

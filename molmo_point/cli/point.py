@@ -20,6 +20,7 @@ from molmo_point.cli.model_options import (
     with_model_options,
 )
 from molmo_point.cli.outputs import AnnotatedOutputs
+from molmo_point.cli.together import Sampling, ask_together, is_one_question
 from molmo_point.cli.words import split_arguments
 from molmo_point.wording import counted
 
@@ -59,6 +60,22 @@ Overwrite = Annotated[
     ),
 ]
 
+Together = Annotated[
+    bool,
+    typer.Option(
+        "--together",
+        help="One question about all images: each point says in which it lies. Needs a Molmo 2.",
+    ),
+]
+Fps = Annotated[
+    float | None,
+    typer.Option("--fps", help="Of a video: most frames a second. Default 2, as in training."),
+]
+Frames = Annotated[
+    int | None,
+    typer.Option("--frames", help="Of a video: most frames. Default 384, or what a server takes."),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -77,6 +94,9 @@ def point(
     out: Out = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    together: Together = False,
+    fps: Fps = None,
+    frames: Frames = None,
 ) -> None:
     """Point to everything that fits: molmo-point point table.png "the red mug".
 
@@ -85,9 +105,21 @@ def point(
     molmo-point point table.jpg "mugs, pens" --json
     molmo-point point photos/ mugs --connect http://gpu:8000 --out drawn/
     curl -sL https://example.org/table.jpg | molmo-point point - "red mug"
+    molmo-point point left.png right.png "boxes" --together --model molmo2-4b
+    molmo-point point clip.mp4 "the ball" --frames 64 --model molmo2-4b
     """
     shown = Shown(as_json, quiet, out, overwrite)
-    ask_images("point", words, query, where, shown, recursive=recursive, timeout_s=timeout)
+    ask_images(
+        "point",
+        words,
+        query,
+        where,
+        shown,
+        recursive=recursive,
+        timeout_s=timeout,
+        together=together,
+        sampling=Sampling(fps, frames),
+    )
 
 
 def ask_images(
@@ -100,14 +132,23 @@ def ask_images(
     recursive: bool,
     timeout_s: float | None,
     tiles: Tiles = None,
+    together: bool = False,
+    sampling: Sampling | None = None,
 ) -> None:
-    """Ask every query about every image, print the answers and draw them; leave with the exit code."""
+    """Ask every query about every image, print the answers and draw them; leave with the exit code.
+
+    Args:
+        together: Ask about all images in one question.
+        sampling: Of a video, which is asked about in one question, too; None where videos are no input.
+    """
     from molmo_point.arguments import check_query
     from molmo_point.images import load_image
 
     names, queries = split_arguments(words, query or (), "query")
     queries = [check_query(text) for text in queries]
     found = collect_images(names, recursive=recursive)
+    if sampling is not None and is_one_question(found, together, sampling):
+        ask_together(found, queries, where, shown, sampling, timeout_s=timeout_s)
     outputs = (
         None
         if shown.out is None

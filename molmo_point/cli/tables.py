@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from molmo_point.points import Pointing
+    from molmo_point.points import Point, Pointing
 
 PIPE_WIDTH = 200
 """Columns where stdout is not a terminal."""
@@ -56,14 +56,29 @@ def print_points(pointing: Pointing, name: str) -> None:
 
     title = f"{name}: {pointing.count} × {pointing.query}{_TROUBLE.get(pointing.status.value, '')}"
     typer.echo(title)
+    where = _where(pointing)
     rows = []
     for point in pointing.points:
-        px, py = point.pixel(*pointing.image_size)
+        px, py = point.pixel(*pointing.size_of(point))
         score = "" if point.score is None else f"{100 * point.score:.0f} %"
         places = (f"{point.x:.3f}", f"{point.y:.3f}", f"{px:.1f}", f"{py:.1f}")
-        rows.append((str(point.index + 1), *places, score, point.label))
+        first = (str(point.index + 1), *(value(point) for value in where.values()))
+        rows.append((*first, *places, score, point.label))
     if rows:
-        print_rows(POINT_COLUMNS, rows)
+        columns = [Column(title, right=True) for title in where]
+        print_rows((POINT_COLUMNS[0], *columns, *POINT_COLUMNS[1:]), rows)
+
+
+def _where(pointing: Pointing) -> dict[str, Callable[[Point], str]]:
+    """Return the columns that say in which image or frame a point lies, and on which object; none for one image."""
+    columns: dict[str, Callable[[Point], str]] = {}
+    if len(pointing.image_sizes) > 1:
+        columns["image"] = lambda point: str(point.image_index + 1)
+    if any(point.time_s is not None for point in pointing.points):
+        columns["s"] = lambda point: "" if point.time_s is None else f"{point.time_s:.1f}"
+    if any(point.track is not None for point in pointing.points):
+        columns["track"] = lambda point: "" if point.track is None else str(point.track)
+    return columns
 
 
 def print_rows(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
