@@ -202,6 +202,8 @@ class Asking:
 
 def remarks(answer: Answer, kind: str) -> list[str]:
     """Return what a user must know about an answer besides its points."""
+    from molmo_point.markup.order import first_out_of_order
+
     pointing = answer.pointing
     assert pointing is not None
     found = []
@@ -222,6 +224,10 @@ def remarks(answer: Answer, kind: str) -> list[str]:
     if pointing.count_agrees is False:
         found.append(
             f"the model wrote {pointing.stated_count} and pointed to {pointing.count}; the points count"
+        )
+    if (index := first_out_of_order(pointing)) is not None:
+        found.append(
+            f"point {index + 1} is out of the order that this model was trained with: it may have lost its place, check the points"
         )
     if pointing.tiling is not None and pointing.tiling.agrees is False:
         found.append(

@@ -2,6 +2,7 @@
 
 In `<points coords="1 1 224 806 2 364 973">red mug</points>` only the digits of coordinates carry information: blanks, ordinals
 and the closing are forced, the query predicts the label, and whether another point follows is a choice between two continuations.
+Points come sorted by x, then y: no number is smaller than the one before it, which fixes its first digits or leaves few of them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ _COORDS = re.compile(r'<points(?: alt="[^"]*")? coords="1 ([0-9 ]*)$')
 _CLOSED = re.compile(r'<points(?: alt="[^"]*")? coords="1 ([0-9 ]+)"([^"]*)$')
 _OPENING = '<points coords="1 1 '
 _DIGITS = 3
+_TRIED = 2
+"""First digits that are drafted of a number behind a smaller one."""
 
 
 def coords_continuations(
@@ -28,7 +31,7 @@ def coords_continuations(
         return None if started is None else remainders(started, text)
     coords = _COORDS.search(text)
     if coords is not None:
-        return _inside(coords[1].split(" "), label, text)
+        return _inside(coords[1].split(" "), label, text, whole_numbers=whole_numbers)
     closed = _CLOSED.search(text)
     if closed is not None:
         total = _total(text, (closed[1].count(" ") + 1) // 3)
@@ -39,18 +42,37 @@ def coords_continuations(
     return remainders([_OPENING], "<points" + last)
 
 
-def _inside(words: list[str], label: str, text: str) -> list[str]:
+def _inside(words: list[str], label: str, text: str, *, whole_numbers: bool) -> list[str]:
     """Return what may follow numbers within coords; the last of them may be unfinished."""
     points, part = divmod(len(words) - 1, 3)
     last = words[-1]
+    # Where a number is one token, its first digits are none.
+    before = "" if whole_numbers or not points else words[3 * points - 2]
     if part == 0:
-        return remainders([f"{points + 1} "], last)
+        return remainders([f"{points + 1} {digit}" for digit in _next_digits("", before)], last)
     if len(last) < _DIGITS:
-        return []
+        if part == 2:
+            same_x = before == words[-2]
+            before = words[3 * points - 1] if before and same_x else ""
+        return [digit for digit in _next_digits(last, before) if digit]
     if part == 1:
         return [" "]
     # Another point is likelier than the end.
-    return [f" {points + 2} ", f'">{label}</points>{_total(text, points + 1)}']
+    following = "" if whole_numbers else words[-2]
+    further = [f" {points + 2} {digit}" for digit in _next_digits("", following)]
+    return [*further, f'">{label}</points>{_total(text, points + 1)}']
+
+
+def _next_digits(start: str, least: str) -> list[str]:
+    """Return digits that may follow the start of a number that is not smaller than `least`, the likeliest first.
+
+    [""] where too little is known of it.
+    """
+    if len(least) != _DIGITS or not least.startswith(start) or len(start) == _DIGITS:
+        return [""]
+    first = int(least[len(start)])
+    # The next one is often near.
+    return [str(digit) for digit in range(first, min(10, first + _TRIED))]
 
 
 def _total(text: str, count: int) -> str:

@@ -168,9 +168,13 @@ def test_continuations() -> None:
     assert coords_continuations("<points co", "point", "mug") == ['ords="1 1 ']
     assert coords_continuations(f"{opening}22", "point", "mug") == []
     assert coords_continuations(f"{opening}224", "point", "mug") == [" "]
-    assert coords_continuations(f"{opening}224 806", "point", "mug") == [" 2 ", '">mug</points>']
-    assert coords_continuations(f"{opening}224 806 ", "point", "mug") == ["2 "]
-    assert coords_continuations(f"{opening}224 806 2", "point", "mug") == [" "]
+    assert coords_continuations(f"{opening}224 806", "point", "mug") == [
+        " 2 2",
+        " 2 3",
+        '">mug</points>',
+    ]
+    assert coords_continuations(f"{opening}224 806 ", "point", "mug") == ["2 2", "2 3"]
+    assert coords_continuations(f"{opening}224 806 2", "point", "mug") == [" 2", " 3"]
     counted = f'Counting the {opening}224 806 2 300 400">mug</points>'
     assert coords_continuations(counted, "count", "mug") == [" shows a total of 2."]
     assert coords_continuations(counted[:-2], "count", "mug") == ["s> shows a total of 2."]
