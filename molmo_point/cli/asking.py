@@ -227,7 +227,7 @@ def remarks(answer: Answer, kind: str) -> list[str]:
         )
     if (index := first_out_of_order(pointing)) is not None:
         found.append(
-            f"point {index + 1} is out of the order that this model was trained with: it may have lost its place, check the points"
+            f"point {index + 1} is out of the order that this model learned: it may have lost its place, check the points"
         )
     if pointing.tiling is not None and pointing.tiling.agrees is False:
         found.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from molmo_point.preprocess.inputs import image_prefix
 from molmo_point.preprocess.prompt import prompt_tokens
 from molmo_point.preprocess.tiling import choose_tiling
 from molmo_point.preprocess.tokenizer import SpecialIds, Tokenizer
+from molmo_point.preprocess.visual_input import images_input
 from molmo_point.preprocess.windows import WindowedCrops, crop_stretched, patch_numbers
 
 GOLDEN = Path(__file__).parents[1] / "golden/molmo2"
@@ -126,19 +128,31 @@ def test_a_single_colour_stays_itself(width: int, height: int) -> None:
 CHATS = json.loads((GOLDEN / "format/chat_cases.json").read_text())["cases"]
 
 
+IMAGES = re.compile(r"^(?:(?:Image [0-9]+)?<\|image\|>)+|^<\|video\|>")
+ANSWER = "<|im_start|>assistant\n"
+NOT_ASKED = [8, 9, 16, 17]
+"""Cases of an earlier answer and of subtitles: a `Pointer` asks one question about images (docs/molmo2.md 3.4)."""
+
+
 def single_questions() -> list[tuple[str, str]]:
-    """Cases with one question, at most one image and no style: what a `Pointer` asks."""
+    """Cases with one question about images or a video: what a `Pointer` asks, and the text behind the images."""
     found = []
-    for case in CHATS:
-        message, *others = case["messages"]
+    for number, case in enumerate(CHATS):
+        if number in NOT_ASKED:
+            assert len(case["messages"]) > 1
+            continue
+        (message,) = case["messages"]
         content = message["content"]
         items = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        kinds = [item["type"] for item in items]
-        plain = not any("style" in item for item in items)
-        single = not others and case["add_generation_prompt"] and plain
-        if single and kinds.count("image") <= 1 and "video" not in kinds:
-            question = " ".join(item["text"] for item in items if item["type"] == "text")
-            found.append((question, case["text"].removeprefix("<|image|>")))
+        # A style of training is a word in front of the question; pointing has none.
+        styles = [
+            f"{item['style']}: " for item in items if item.get("style", "pointing") != "pointing"
+        ]
+        question = " ".join(item["text"] for item in items if item["type"] == "text")
+        text = IMAGES.sub("", case["text"])
+        if not case["add_generation_prompt"]:
+            text += ANSWER  # always asked for
+        found.append(("".join(styles) + question, text))
     return found
 
 
@@ -155,8 +169,19 @@ def test_prompt_is_that_of_the_chat_template(model: str, question: str, text: st
     assert "".join(pieces) == text
 
 
-def test_there_are_single_questions() -> None:
-    assert len(single_questions()) == 4
+def test_all_but_four_cases_are_single_questions() -> None:
+    assert len(CHATS) == 20
+    assert len(single_questions()) == 16
+
+
+def test_words_between_images_are_those_of_the_chat_template() -> None:
+    tokenizer = Tokenizer(GOLDEN / "models/tiny2-q")
+    images = [np.zeros((20, 20, 3), np.uint8)] * 3
+    ids = images_input(images, CONFIG, tokenizer).input_ids
+    special = tokenizer.special
+    words = tokenizer.decode([i for i in ids[1:].tolist() if i not in special.visual])
+    assert CHATS[4]["text"].startswith("Image 1<|image|>Image 2<|image|>Image 3<|image|>")
+    assert words == "Image 1Image 2Image 3"
 
 
 def test_a_question_holds_no_control_tokens() -> None:
