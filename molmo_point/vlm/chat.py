@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from molmo_point.client.http_session import ERRORS, failure, httpx, open_session
@@ -21,40 +20,10 @@ from molmo_point.errors import (
     UsageError,
 )
 from molmo_point.points import FinishReason
+from molmo_point.vlm.reply import Exchange, Reply, Token
 
 _SHOWN = 200
 """Characters of a server's error message that are repeated."""
-
-
-@dataclass(frozen=True)
-class Token:
-    """A token of the answer.
-
-    Attributes:
-        text: What it adds to the answer.
-        logprob: Natural logarithm of its probability.
-    """
-
-    text: str
-    logprob: float
-
-
-@dataclass
-class Reply:
-    """What has come of an answer.
-
-    Attributes:
-        text: All pieces so far.
-        tokens: With log-probabilities, where the server sends them; empty otherwise.
-        finish_reason: Why it ended; None while it goes on, or where the server did not say.
-        prompt_tokens, new_tokens: As the server counts them, 0 where it does not.
-    """
-
-    text: str = ""
-    tokens: list[Token] = field(default_factory=list)
-    finish_reason: FinishReason | None = None
-    prompt_tokens: int = 0
-    new_tokens: int = 0
 
 
 class ChatServer:
@@ -88,7 +57,7 @@ class ChatServer:
                 f"expected the list of models of an OpenAI-compatible server at {self.url}/models, got something else"
             ) from error
 
-    def complete(self, body: Mapping[str, Any], timeout_s: float) -> Generator[str, None, Reply]:
+    def complete(self, body: Mapping[str, Any], timeout_s: float) -> Exchange:
         """Send a question; yield each piece of text; return everything.
 
         A deadline that passes after the first piece ends the answer with the reason `timeout`.

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from molmo_point.points import Pointing
-from molmo_point.vlm.chat import Token
+from molmo_point.vlm.reply import Token
 
 Span = tuple[int, int]
 
