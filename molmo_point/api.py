@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from molmo_point.errors import UsageError
 from molmo_point.install import import_failure
 
 if TYPE_CHECKING:
+    import torch
     from torch.distributed.device_mesh import DeviceMesh
 
     from molmo_point.engine.local import LocalPointer
     from molmo_point.pointer import Pointer
+    from molmo_point.transformers_backend import TransformersPointer
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+BACKENDS = ("molmo", "transformers")
+"""What runs a model: the engine of this package, or transformers' own implementation of it."""
+
+
+@overload
+def load(
+    name: str | Path = "nano",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    quantize: str | None = None,
+    mesh: DeviceMesh | None = None,
+    adapter: str | Path | None = None,
+    backend: Literal["molmo"] = "molmo",
+    **options: Any,
+) -> LocalPointer: ...
+
+
+@overload
+def load(
+    name: str | Path,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    backend: Literal["transformers"],
+    **options: Any,
+) -> TransformersPointer: ...
 
 
 def load(
@@ -25,8 +57,9 @@ def load(
     quantize: str | None = None,
     mesh: DeviceMesh | None = None,
     adapter: str | Path | None = None,
+    backend: str = "molmo",
     **options: Any,
-) -> LocalPointer:
+) -> LocalPointer | TransformersPointer:
     """Load a model into this process.
 
     Args:
@@ -37,7 +70,10 @@ def load(
         mesh: Processes (of `torchrun`) that share the model; all must make the same calls in the same order.
         adapter: Folder of a LoRA adapter for this model, as `molmo-point finetune` or peft writes it; merged into the weights as
             they are read. Scores of an adapted model are not calibrated.
-        options: Fields of `molmo_point.engine.options.EngineOptions`.
+        backend: "molmo", the engine of this package, or "transformers": any vision-language model that transformers implements
+            (Qwen-VL, Molmo 2), without covariances, absence probabilities, quantize, mesh and adapter.
+        options: Fields of `molmo_point.engine.options.EngineOptions`; for transformers, `markup` and `max_new_tokens` of
+            `molmo_point.transformers_backend.load`.
 
     Raises:
         ModelNotFound, CheckpointError, DownloadError, MissingExtra, UsageError; ModelFailed where it does not fit into memory.
@@ -48,25 +84,40 @@ def load(
         raise import_failure(
             error, "torch", "engine", "Running a model in this process"
         ) from error
-    from molmo_point.checkpoints.hub import resolve
-    from molmo_point.engine.engine import EngineOptions
-    from molmo_point.engine.failures import is_out_of_memory, out_of_memory
-    from molmo_point.engine.local import LocalPointer
     from molmo_point.model.devices import find_device
 
     if not isinstance(name, (str, Path)) or not str(name).strip():
         raise UsageError(f"expected the model's name or folder, got {name!r}")
     if dtype not in DTYPES:
         raise UsageError(f"expected dtype to be one of {', '.join(DTYPES)}, got {dtype!r}")
-    unknown = set(options) - set(EngineOptions.__dataclass_fields__)
-    if unknown:
-        raise UsageError(
-            f"unknown option {', '.join(sorted(unknown))}: expected {', '.join(EngineOptions.__dataclass_fields__)}"
-        )
+    if backend not in BACKENDS:
+        raise UsageError(f"expected backend to be one of {', '.join(BACKENDS)}, got {backend!r}")
     where = find_device(device)
     kind = getattr(torch, "bfloat16" if where.type == "cuda" else "float32")
     if dtype != "auto":
         kind = getattr(torch, dtype)
+    if backend == "transformers":
+        if quantize is not None or mesh is not None or adapter is not None:
+            raise UsageError("quantize, mesh and adapter are for backend='molmo': leave them out")
+        return _load_transformers(name, where, kind, options)
+    return _load_molmo(name, where, kind, quantize, mesh, adapter, options)
+
+
+def _load_molmo(
+    name: str | Path,
+    where: torch.device,
+    kind: torch.dtype,
+    quantize: str | None,
+    mesh: DeviceMesh | None,
+    adapter: str | Path | None,
+    options: dict[str, Any],
+) -> LocalPointer:
+    from molmo_point.checkpoints.hub import resolve
+    from molmo_point.engine.engine import EngineOptions
+    from molmo_point.engine.failures import is_out_of_memory, out_of_memory
+    from molmo_point.engine.local import LocalPointer
+
+    _check_options(options, EngineOptions.__dataclass_fields__)
     engine_options = EngineOptions(**options)
     if quantize is not None:
         from molmo_point.model.quantize import check_scheme
@@ -89,6 +140,31 @@ def load(
         if is_out_of_memory(error):
             raise out_of_memory(error) from error
         raise
+
+
+def _load_transformers(
+    name: str | Path, where: torch.device, kind: torch.dtype, options: dict[str, Any]
+) -> TransformersPointer:
+    _check_options(options, ("markup", "max_new_tokens"))
+    try:
+        from molmo_point import transformers_backend
+    except ImportError as error:
+        raise import_failure(
+            error, "transformers", "transformers", "backend='transformers'"
+        ) from error
+    return transformers_backend.load(name, device=where, dtype=kind, **options)
+
+
+def _check_options(given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse options that nobody reads.
+
+    Raises:
+        UsageError: Some of the given names are not known.
+    """
+    expected = list(known)
+    unknown = sorted(set(given) - set(expected))
+    if unknown:
+        raise UsageError(f"unknown option {', '.join(unknown)}: expected {', '.join(expected)}")
 
 
 def write_quantized(
