@@ -86,16 +86,20 @@ def from_gemini(answer: Answer, query: str, image_size: tuple[int, int]) -> Poin
     return _pointing(_entries(answer, "Gemini"), place, query, image_size, "gemini", answer)
 
 
-def to_qwen(pointing: Pointing, *, seen_size: tuple[int, int] | None = None) -> list[Json]:
+def to_qwen(
+    pointing: Pointing, *, seen_size: tuple[int, int] | None = None, boxes: bool = False
+) -> list[Json]:
     """Return `[{"point_2d": [x, y], "label": "mug"}, ...]` with integers, as Qwen-VL answers.
 
     Args:
         seen_size: As in `from_qwen`.
+        boxes: Write `"bbox_2d": [x, y, x, y]`, boxes without extent, for readers that know boxes alone.
     """
     width, height = (GEMINI_SCALE, GEMINI_SCALE) if seen_size is None else size_of(seen_size)
+    key, times = ("bbox_2d", 2) if boxes else ("point_2d", 1)
     return [
         {
-            "point_2d": [round(point.x * width), round(point.y * height)],
+            key: [round(point.x * width), round(point.y * height)] * times,
             "label": point.label or pointing.query,
         }
         for point in pointing.points

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from molmo_point.convert import (
     from_gemini,
+    from_molmo,
+    from_molmo2,
     from_moondream,
     from_perceptron,
     from_point_tags,
@@ -26,11 +28,9 @@ from molmo_point.markup import (
     MarkupParser,
     PointParser,
     count_prompt,
-    guess_label,
     point_prompt,
 )
 from molmo_point.points import Pointing, Status
-from molmo_point.repeats import Repeats
 
 Size = tuple[int, int]
 Reader = Callable[[str, str, Size, Size], Pointing]
@@ -63,25 +63,6 @@ def _asking(instruction: str) -> Callable[[str], str]:
     return lambda query: instruction.format(query=query.strip())
 
 
-def _with(parser: type[PointParser]) -> Reader:
-    def read(text: str, query: str, size: Size, sent: Size) -> Pointing:
-        parsed = parser.parse(text, label=guess_label(query))
-        repeats = Repeats(calibrated=False)
-        for point in parsed.points:
-            repeats.is_new(point)
-        return Pointing(
-            query=query,
-            points=repeats.distinct(list(parsed.points)),
-            duplicates=repeats.repeated,
-            status=parsed.status,
-            stated_count=parsed.stated_count,
-            text=text,
-            image_size=size,
-        )
-
-    return read
-
-
 def _pair(key: str) -> re.Pattern[str]:
     return re.compile(rf'"{key}"\s*:\s*\[\s*({NUMBER})\s*,\s*({NUMBER})\s*\]')
 
@@ -105,14 +86,14 @@ _PER_MILLE = (
 FORMATS: dict[str, PointFormat] = {
     "molmo": PointFormat(
         point_prompt,
-        _with(MarkupParser),
+        lambda text, query, size, sent: from_molmo(text, query, size),
         re.compile(rf'\bx\d*="\s*({NUMBER})"\s+y\d*="\s*({NUMBER})"'),
         count=count_prompt,
         parser=MarkupParser,
     ),
     "molmo2": PointFormat(
         point_prompt,
-        _with(CoordsParser),
+        lambda text, query, size, sent: from_molmo2(text, query, size),
         re.compile(r"\b(\d{3}) (\d{3})\b"),
         count=count_prompt,
         parser=CoordsParser,
