@@ -53,6 +53,7 @@ COMMANDS = {
     "calibrate-scores": Command("train", (*_ENGINE, "matplotlib")),
     "calibrate-counts": Command("count", (*_ENGINE, "scipy")),
     "review": Command("count", ("fastapi", "uvicorn")),
+    "lerobot": Command("lerobot", ("pyarrow",)),
     "train": Command("train", (*_ENGINE, "matplotlib")),
     "finetune": Command("train", (*_ENGINE, "matplotlib")),
     "merge": Command("engine", _ENGINE),

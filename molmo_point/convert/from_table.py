@@ -26,8 +26,8 @@ def from_csv(
 
     Rows with the same image, query, model and stamp are one answer. Read are the columns x and y (0-1), or x_px and y_px
     (pixels); image, query, label, score, status, model, stamp_ns, width and height where they are there; others are left out. A
-    row without a place says that the image has no points, or with its status why they are not known. Standard deviations are not read: a
-    covariance has three numbers.
+    row without a place says that the image has no points, or with its status why they are not known. Standard
+    deviations are not read: a covariance has three numbers.
 
     Args:
         source: A file's path as a `Path`, the text itself, or dictionaries (`to_rows`, `csv.DictReader`).

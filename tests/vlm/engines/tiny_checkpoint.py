@@ -47,9 +47,10 @@ def main(folder: Path, image: Path) -> None:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        if float(loss) < LEARNED:
+        steps = step + 1
+        if loss.item() < LEARNED:
             break
-    print(f"step {step}: loss {float(loss):.4f}", file=sys.stderr)
+    print(f"{steps} steps: loss {loss.item():.4f}", file=sys.stderr)
     model.generation_config = transformers.GenerationConfig(eos_token_id=END, pad_token_id=256)
     model.eval().save_pretrained(folder)
     processor.save_pretrained(folder)
