@@ -78,6 +78,7 @@ _LAZY = {
     "to_moondream": "convert",
     "to_qwen": "convert",
     "to_supervision": "convert",
+    "to_supervision_detections": "convert",
     "to_fiftyone": "convert",
     "to_label_studio": "convert",
     "to_gemini": "convert",
@@ -137,6 +138,7 @@ __all__ = [
     "to_robopoint",
     "to_rows",
     "to_supervision",
+    "to_supervision_detections",
     "to_yolo_pose",
 ]
 

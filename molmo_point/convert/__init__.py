@@ -50,7 +50,11 @@ from molmo_point.convert.models import (
 from molmo_point.convert.molmo import from_molmo, from_molmo2, to_molmo, to_molmo2
 from molmo_point.convert.reading import TOLERANCE, Converted, Skipped
 from molmo_point.convert.table import to_csv, to_rows
-from molmo_point.convert.toolkits import to_fiftyone, to_supervision
+from molmo_point.convert.toolkits import (
+    to_fiftyone,
+    to_supervision,
+    to_supervision_detections,
+)
 from molmo_point.convert.yolo import from_yolo_pose, to_yolo_pose
 
 __all__ = [
@@ -86,5 +90,6 @@ __all__ = [
     "to_robopoint",
     "to_rows",
     "to_supervision",
+    "to_supervision_detections",
     "to_yolo_pose",
 ]

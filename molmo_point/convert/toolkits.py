@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from molmo_point.convert.reading import without_none
+from molmo_point.errors import UsageError
 from molmo_point.install import import_failure
 from molmo_point.points import Pointing
 
@@ -44,6 +45,46 @@ def to_supervision(pointing: Pointing) -> sv.KeyPoints:
         np.array([names.index(label) for label in labels]),
         confidence,
         data={"class_name": np.array(labels), "covariance_px": covariances},
+    )
+
+
+def to_supervision_detections(pointing: Pointing, *, box_px: float) -> sv.Detections:
+    """Return `supervision.Detections`: a box around each point, for tools that take boxes alone (trackers, zones, slicers).
+
+    The model names no extents: every box has the same size, and is cut at the image's edges. `data` holds "class_name" and
+    "point"
+    ((N, 2), pixels).
+
+    Args:
+        box_px: Sides of the boxes in pixels.
+
+    Raises:
+        UsageError: `box_px` is not above 0.
+        MissingExtra: supervision is not installed.
+    """
+    if not box_px > 0:
+        raise UsageError(f"expected box_px above 0, got {box_px!r}")
+    try:
+        import supervision as sv
+    except ImportError as error:
+        raise import_failure(
+            error, "supervision", "supervision", "to_supervision_detections"
+        ) from error
+    import numpy as np
+
+    if not pointing.points:
+        return sv.Detections.empty()
+    pixels = np.array(pointing.pixels(), np.float32).reshape(-1, 2)
+    size = np.array(pointing.image_size, np.float32)
+    corners = [np.maximum(pixels - box_px / 2, 0), np.minimum(pixels + box_px / 2, size)]
+    labels = [point.label or pointing.query for point in pointing.points]
+    names = sorted(set(labels))
+    scores = [point.score for point in pointing.points]
+    return sv.Detections(
+        xyxy=np.concatenate(corners, axis=1),
+        confidence=None if None in scores else np.array(scores, np.float32),
+        class_id=np.array([names.index(label) for label in labels]),
+        data={"class_name": np.array(labels), "point": pixels},
     )
 
 

@@ -223,3 +223,21 @@ def test_the_csv_reads_in_other_programs() -> None:
     )
     (row,) = csv.DictReader(io.StringIO(mp.to_csv(answer)))
     assert (row["x_px"], row["y_px"], row["status"]) == ("100.0", "25.0", "found")
+
+
+def test_supervision_detections_are_boxes_around_the_points() -> None:
+    sv = pytest.importorskip("supervision", reason="supervision is not installed")
+    points = (
+        Point(x=0.5, y=0.5, label="b", score=0.75),
+        Point(x=1.0, y=0.0, label="a", score=0.5),
+    )
+    answer = Pointing(query="b", points=points, status=Status.FOUND, image_size=SIZE)
+    boxes = mp.to_supervision_detections(answer, box_px=20)
+    assert boxes.xyxy.tolist() == [[90, 40, 110, 60], [190, 0, 200, 10]]
+    assert (boxes.confidence.tolist(), boxes.class_id.tolist()) == ([0.75, 0.5], [1, 0])
+    assert boxes[boxes.confidence > 0.6].data["point"].tolist() == [[100, 50]]
+    absent = answer.replace(points=(), status=Status.NOT_FOUND)
+    assert len(mp.to_supervision_detections(absent, box_px=20)) == 0
+    assert isinstance(boxes, sv.Detections)
+    with pytest.raises(UsageError, match="box_px above 0"):
+        mp.to_supervision_detections(answer, box_px=0)

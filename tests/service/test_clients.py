@@ -112,6 +112,14 @@ def test_cua(url: str, items: list[dict[str, Any]]) -> None:
         assert absent == absence
 
 
+def test_cuas_own_agent_clicks_through_our_loop(url: str, items: list[dict[str, Any]]) -> None:
+    python = environment("cua") / "bin/python"
+    *places, absent, broken = run(python, "with_cua_loop.py", url, truth.task(items))
+    assert all(near(place, item) for place, item in zip(places, items[:-1], strict=True))
+    assert absent is None
+    assert broken == "ImageError"
+
+
 @pytest.mark.parametrize("family", ["qwen3-vl", "gpt-5", "gemini"])
 def test_midscene(url: str, items: list[dict[str, Any]], family: str) -> None:
     """Boxes in thousandths, boxes in pixels, boxes with y first."""

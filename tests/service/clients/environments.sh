@@ -10,7 +10,7 @@ folder=${1:-$root/.venvs}
 
 make chat "litellm==1.110.2" "langchain-openai==1.7.4"
 make agent-s "gui-agents==0.3.2"
-make cua "cua-agent==0.9.1"
+make cua -e "$root[client]" "cua-agent==0.9.1"
 make label-studio "label-studio==1.23.2"
 if [ ! -e "$folder/midscene/.ready" ]; then
     echo "midscene: installing ..." >&2
