@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -74,7 +75,7 @@ def with_domain(
                     chain.from_iterable(own[index].values()),
                     files[index::2],
                     questions,
-                    lambda task=task: shown.advance(task),
+                    partial(shown.advance, task),
                 )
             )
     domain = fit_domain(halves[0], f"every other one of {counted(len(files), 'image')}")

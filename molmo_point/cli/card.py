@@ -96,7 +96,7 @@ def _known(model: Path) -> dict[str, str]:
     from molmo_point.train.recipe import read_recipe
 
     stage = read_recipe(model / "training.json").stages[-1]
-    styles = [mix.style for mix in stage.scenes if mix.page is mix.photographs is None]
+    styles = [mix.style for mix in stage.scenes if mix.page is None and mix.photographs is None]
     everything = tuple(k for k in all_kinds() if k.family not in ("control", "icon"))
     names = {kind.name for style in styles for kind in kinds_named(style.kinds)}
     if any(not style.kinds for style in styles):

@@ -170,6 +170,7 @@ def _item(image: InputImage, queries: tuple[str, ...]) -> Item:
     from molmo_point.count_runs.items import data_item, file_item
 
     if image.path is None:
+        assert isinstance(image.source, (str, bytes))  # collect_images reads no frames
         return data_item(image.name, image.source, queries)
     return file_item(image.name, str(image.source), queries)
 

@@ -114,8 +114,9 @@ def _rows(source: Source) -> Iterable[Json]:
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{source} cannot be read as UTF-8 text: {error}") from error
         source = text
-    rows: Iterable[Mapping[str, Any]] = source
-    if isinstance(source, str):
+    if not isinstance(source, str):
+        rows: Iterable[Mapping[str, Any]] = source
+    else:
         reader = csv.DictReader(io.StringIO(source, newline=""))
         columns = {str(name).strip().lower() for name in reader.fieldnames or ()}
         if not ({"x", "y"} <= columns or {"x_px", "y_px"} <= columns):

@@ -33,8 +33,9 @@ class ImageCalibration:
         """
         if calibration is None:
             return None
-        known = calibration.domain is not None and summary is not None
-        return cls(calibration, calibration.domain.probability(summary) if known else None)
+        if calibration.domain is None or summary is None:
+            return cls(calibration)
+        return cls(calibration, calibration.domain.probability(summary))
 
     @property
     def holds(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from typing import Generic, Protocol, TypeVar
 
@@ -147,6 +147,12 @@ class VisionLanguagePointer(Closing, ABC, Generic[Asked]):
     def open(self, image: ImageLike) -> ImageView:
         """Decode `image` once; it is encoded with each question."""
         return ImageView(self, load_image(image))
+
+    @abstractmethod
+    def point_many(
+        self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
+    ) -> list[Pointing]:
+        """As `Pointer.point_many`."""
 
     def point_each(
         self, image: ImageLike, queries: Sequence[str], *, timeout_s: float | None = None
