@@ -128,29 +128,18 @@ def count(
     """
     from molmo_point.count_runs.videos import Every
 
-    number = _tiles(tiles)
+    grid = _tiles(tiles)
     named, queries = _split(words, query)
     special = [word for word in named if is_special(word)]
-    if special and out is None:
-        raise UsageError(f"{special[0]} is counted into a folder, a row an image: add --out DIR")
     cluster = Cluster(ray, replicas, gpus)
-    if cluster.ray is not None and out is None:
-        raise UsageError(
-            "--ray counts into a folder, so that an interrupted run goes on: add --out DIR"
-        )
+    if out is None:
+        _check_without_folder(special, cluster)
     if out is None or not (special or cluster.ray or _several(named, queries)):
         # Queries of --query are taken as they are; one among the words is split at commas.
         first, asked = (named, queries) if query else (words, None)
         shown = Shown(as_json, quiet, out, overwrite)
         ask_images(
-            "count",
-            first,
-            asked,
-            where,
-            shown,
-            recursive=recursive,
-            timeout_s=timeout,
-            tiles=number,
+            "count", first, asked, where, shown, recursive=recursive, timeout_s=timeout, tiles=grid
         )
         return
     from molmo_point.cli.count_run import CountRun
@@ -158,7 +147,7 @@ def count(
     run = CountRun(
         Path(out),
         where,
-        tiles=number,
+        tiles=grid,
         timeout_s=timeout,
         jobs=jobs,
         drawings=drawings,
@@ -169,6 +158,16 @@ def count(
     step = None if every is None else Every.parse(every)
     columns = Columns(image_column, query_column)
     raise typer.Exit(run.go(named, queries, recursive, step, columns))
+
+
+def _check_without_folder(special: list[str], cluster: Cluster) -> None:
+    """Raise UsageError for what is counted into a folder only."""
+    if special:
+        raise UsageError(f"{special[0]} is counted into a folder, a row an image: add --out DIR")
+    if cluster.ray is not None:
+        raise UsageError(
+            "--ray counts into a folder, so that an interrupted run goes on: add --out DIR"
+        )
 
 
 def _split(words: list[str], query: list[str] | None) -> tuple[list[str], list[str]]:

@@ -80,34 +80,20 @@ def finetune_command(
     molmo-point finetune nano --data labels.jsonl --out runs/screws --rate 2e-3 --epochs 10
     molmo-point merge nano runs/screws/best screws
     """
+    given = dict(locals())
     from molmo_point.train.finetune_recipe import FinetuneRecipe
 
+    # Options that carry the name of a field of the recipe are that field.
+    settings = {
+        name: value for name, value in given.items() if name in FinetuneRecipe.model_fields
+    }
     own = {"vision": vision_rate, "connector": connector_rate, "decoder": decoder_rate}
     rates = {part: rate if value is None else value for part, value in own.items()}
-    settings: dict[str, Any] = {
+    settings |= {
         "base": checkpoint,
-        "method": method,
         "parts": [part.strip() for part in parts.split(",") if part.strip()],
-        "rank": rank,
         "alpha": 2.0 * rank if alpha is None else alpha,
         "rates": {part: value for part, value in rates.items() if value is not None},
-        "warmup": warmup,
-        "weight_decay": weight_decay,
-        "dropout": dropout,
-        "epochs": epochs,
-        "steps": steps,
-        "batch": batch,
-        "micro_batch": micro_batch,
-        "questions": questions,
-        "absent": absent,
-        "plain": plain,
-        "captions": captions,
-        "precision": precision,
-        "weights": weights,
-        "checkpointing": checkpointing,
-        "held_out": held_out,
-        "evaluate_every": evaluate_every,
-        "seed": seed,
     }
     recipe = _recipe(FinetuneRecipe, settings)
     made = _data(data, images, held_out_data, held_out, skip_bad)

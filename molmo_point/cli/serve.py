@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -140,25 +141,32 @@ def serve(
         insecure=insecure,
         settings=settings_type(capacity, min(max_batch, capacity), max_pixels=max_pixels),
     )
-
     cluster = Cluster(ray, replicas, gpus)
-
-    def load() -> Pointer:
-        from molmo_point import api
-
-        if cluster.ray is not None:
-            where = ModelSelection(model, device=device, dtype=dtype, quantize=quantize)
-            return cluster.start(where, max_batch=max_batch)
-
-        return api.load(
-            model,
-            device=device or "auto",
-            dtype=dtype or "auto",
-            quantize=quantize,
-            max_batch=max_batch,
-        )
-
+    load = partial(_load, model, device, dtype, quantize, max_batch, cluster)
     run_service(service_run.Service(load, options), options)
+
+
+def _load(
+    model: str,
+    device: str | None,
+    dtype: str | None,
+    quantize: str | None,
+    max_batch: int,
+    cluster: Cluster,
+) -> Pointer:
+    """Load the model into this process, or start its replicas."""
+    from molmo_point import api
+
+    if cluster.ray is not None:
+        where = ModelSelection(model, device=device, dtype=dtype, quantize=quantize)
+        return cluster.start(where, max_batch=max_batch)
+    return api.load(
+        model,
+        device=device or "auto",
+        dtype=dtype or "auto",
+        quantize=quantize,
+        max_batch=max_batch,
+    )
 
 
 def _parts() -> Any:

@@ -28,6 +28,7 @@ from molmo_point.model.checkpoint_names import (
     parameter_slices,
     spare_prefixes,
 )
+from molmo_point.model.low_bits import LowBitMatrix
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.quantize import low_bit_matrices, replace_by_low_bits
 from molmo_point.model.tensor_parallel import Shard
@@ -113,16 +114,9 @@ def load_weights(
     try:
         with torch.no_grad():
             for key, rows, tensor in read_tensors(files, wanted):
-                part = wanted[key]
                 if key in additions:
                     tensor = additions[key](tensor, rows)
-                if part.parameter in matrices:
-                    matrices[part.parameter].store(part, rows, tensor)
-                else:
-                    target = part.view(parameters[part.parameter])
-                    if rows is not None:
-                        target = target[rows]
-                    target.copy_(tensor.view(target.shape))
+                _store(tensor, rows, wanted[key], parameters, matrices)
                 done += tensor.numel()
                 if progress:
                     progress(done * dtype.itemsize, total * dtype.itemsize)
@@ -132,6 +126,23 @@ def load_weights(
         for matrix in matrices.values():
             matrix.pack()
     return model
+
+
+def _store(
+    tensor: Tensor,
+    rows: slice | None,
+    part: ParameterSlice,
+    parameters: Mapping[str, Tensor],
+    matrices: Mapping[str, LowBitMatrix],
+) -> None:
+    """Copy rows of a tensor of the files (None: all) into the network, or quantize them into its low-bit matrix."""
+    if part.parameter in matrices:
+        matrices[part.parameter].store(part, rows, tensor)
+        return
+    target = part.view(parameters[part.parameter])
+    if rows is not None:
+        target = target[rows]
+    target.copy_(tensor.view(target.shape))
 
 
 def save_weights(
