@@ -29,7 +29,7 @@ from molmo_point.engine.question import Question
 from molmo_point.engine.scheduler import Scheduler
 from molmo_point.engine.score_calibration import Floats, read_calibration
 from molmo_point.engine.view import LocalView
-from molmo_point.errors import CheckpointError, PointError, UsageError
+from molmo_point.errors import CheckpointError, ImageError, PointError, UsageError
 from molmo_point.model.adapter_folder import read_adapter
 from molmo_point.model.low_bit_folder import check_stored_scheme, load_low_bits
 from molmo_point.model.molmo import Molmo
@@ -181,6 +181,11 @@ class LocalPointer(Closing):
         return lambda images, left_s: self._many([(a, query) for a in images], "count", left_s)
 
     def ask(self, image: Images, question: str, *, timeout_s: float | None = None) -> Text:
+        if image is None:
+            raise ImageError(
+                "expected an image, got None (of a camera or a file that could not be read?); "
+                "a question without an image: stream_text(None, question)"
+            )
         return Text.of(run_to_end(self.stream_text(image, question, timeout_s=timeout_s)))
 
     def stream(

@@ -91,14 +91,15 @@ class Scheduler:
             ImageError, QueryError, UsageError, ModelFailed: As `LocalPointer.point`. The question is not added.
         """
         question = Question.now(query, kind, timeout_s, max_new_tokens)
-        if image is None:
+        if image is None and kind == "text":
             self._decode(key, self._engine.no_image(), Timing(), question)
         elif isinstance(image, LocalView):
             self._decode(key, *image.encoded(), question)
         elif isinstance(image, View):
             raise UsageError(f"expected a view opened by this pointer, got {type(image).__name__}")
         else:
-            self._add_image(key, self._prepared(image), question)
+            # None from a camera or cv2.imread is no image to point in: `_prepared` refuses it.
+            self._add_image(key, self._prepared(cast("Images | AnyPrepared", image)), question)
 
     def open(self, key: Hashable, image: Images | AnyPrepared) -> None:
         """Add an image to be opened: an output of a later step has the view. Needs a free row until then; errors as `add`."""

@@ -268,6 +268,23 @@ def test_bad_items_of_point_many_do_not_lose_the_others(
     assert whole.point_many([]) == []
 
 
+def test_none_in_the_place_of_an_image_is_refused_by_every_call(whole: LocalPointer) -> None:
+    """cv2.imread and cameras return None where they fail: no answer may be made up for it."""
+    nothing: Any = None
+    calls: list[Callable[[], object]] = [
+        lambda: whole.point(nothing, "cat"),
+        lambda: whole.count(nothing, "cat"),
+        lambda: whole.ask(nothing, "What is this?"),
+        lambda: whole.open(nothing),
+        lambda: list(whole.stream(nothing, "cat")),
+        lambda: list(whole.point_each(nothing, ["cat"])),
+        lambda: whole.point_many([(nothing, "cat")]),
+    ]
+    for call in calls:
+        with pytest.raises((ImageError, BatchError), match="None"):
+            call()
+
+
 @pytest.mark.parametrize("timeout_s", [-1.0, float("nan"), "5", True])
 def test_an_invalid_timeout_is_refused_by_every_call(whole: LocalPointer, timeout_s: Any) -> None:
     view = whole.open(SMALL)
