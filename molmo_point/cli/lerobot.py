@@ -12,6 +12,7 @@ from molmo_point.cli import EXIT_CODES
 from molmo_point.cli.model_options import (
     AsJson,
     ModelSelection,
+    Quiet,
     open_pointer,
     with_model_options,
 )
@@ -27,7 +28,7 @@ def lerobot(
     folder: Annotated[Path, typer.Argument(help="A LeRobot dataset of version 3.")],
     query: Annotated[
         list[str],
-        typer.Option("--query", "-q", help="What to point to; repeat it: asked in turn."),
+        typer.Option("--query", help="What to point to; repeat it: asked in turn."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must not exist.")],
     *,
@@ -50,9 +51,7 @@ def lerobot(
     min_score: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Leave out less certain answers.")
     ] = 0.0,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", help="No messages on stderr but errors.")
-    ] = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Annotate a LeRobot dataset: question and answer rows (style vqa) with pixels, image size and score.
@@ -61,7 +60,7 @@ def lerobot(
 
     \b
     molmo-point lerobot my_dataset --query "the red mug" --query "the gripper" --out my_dataset_pointed
-    molmo-point lerobot my_dataset -q mugs --kind bbox --box-px 40 --camera top --every 0.5 --out boxes
+    molmo-point lerobot my_dataset --query mugs --kind bbox --box-px 40 --camera top --every 0.5 --out boxes
     """
     from molmo_point.lerobot_dataset import Asking, annotate
 

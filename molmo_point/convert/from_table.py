@@ -114,9 +114,7 @@ def _rows(source: Source) -> Iterable[Json]:
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{source} cannot be read as UTF-8 text: {error}") from error
         source = text
-    if not isinstance(source, str):
-        rows: Iterable[Mapping[str, Any]] = source
-    else:
+    if isinstance(source, str):
         reader = csv.DictReader(io.StringIO(source, newline=""))
         columns = {str(name).strip().lower() for name in reader.fieldnames or ()}
         if not ({"x", "y"} <= columns or {"x_px", "y_px"} <= columns):
@@ -124,7 +122,9 @@ def _rows(source: Source) -> Iterable[Json]:
                 f"expected columns x and y (0-1) or x_px and y_px (pixels), got {sorted(columns)[:12]}; "
                 f"to_csv writes {', '.join(COLUMNS)}"
             )
-        rows = reader
+        rows: Iterable[Mapping[str, Any]] = reader
+    else:
+        rows = source
     for row in rows:
         yield {
             str(name).strip().lower(): value

@@ -5,6 +5,7 @@ The network is `molmo_point.model.Molmo`. Inputs have the names that the publish
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +20,17 @@ from molmo_point.model.molmo import Molmo
 
 _CACHE = "cache" if "cache" in CausalLMOutputWithPast.__dataclass_fields__ else "past_key_values"
 """Name of the keys and values in this version of transformers."""
+
+
+@dataclass
+class MolmoOutput(CausalLMOutputWithPast):  # type: ignore[misc]
+    """Logits, and while training the last hidden states.
+
+    Attributes:
+        last_hidden_state: [B, T, d] that the head makes logits of; trl's losses apply the head themselves. None outside training.
+    """
+
+    last_hidden_state: Tensor | None = None
 
 
 class _CacheAdapter:
@@ -82,7 +94,7 @@ class MolmoForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type: 
         logits_to_keep: int | Tensor = 0,
         past_key_values: Any = None,
         **kwargs: Any,
-    ) -> CausalLMOutputWithPast:
+    ) -> MolmoOutput:
         """Return logits, and the loss where there are labels.
 
         Args:
@@ -119,7 +131,10 @@ class MolmoForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type: 
         if labels is not None:
             rows = self.network.decoder.config.embedding_size
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=rows, **kwargs)
-        return CausalLMOutputWithPast(loss=loss, logits=logits, **{_CACHE: cache})
+        decoder = self.network.decoder
+        normed = decoder.norm(hidden) if decoder.config.norm_in_head else hidden
+        last = normed if self.training else None
+        return MolmoOutput(loss=loss, logits=logits, last_hidden_state=last, **{_CACHE: cache})
 
     def _embeddings(
         self,

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Make the environment of a real foreign engine (about 3 GB):
+# Make the environments of real foreign engines and trainers (about 3 GB each):
 #   sh tests/vlm/engines/environments.sh [FOLDER]        (default: .venvs in the repository's root)
-# tests/vlm/test_real_engines.py runs it where it finds it there, or in $MOLMO_ENGINE_ENVS.
+# The tests that use them run where they find them there, or in $MOLMO_ENGINE_ENVS.
 set -eu
 root=$(cd "$(dirname "$0")/../../.." && pwd)
 folder=${1:-$root/.venvs}
@@ -10,4 +10,6 @@ folder=${1:-$root/.venvs}
 
 # transformers' own server, and its processors of Qwen-VL and Molmo 2.
 make transformers-serve -e "$root[vision-language]" "transformers[serving]>=5.20"
+# trl on a tiny Molmo (tests/hf/test_trl.py).
+make trl -e "$root[transformers]" "trl>=1.16" peft
 echo "$folder"
