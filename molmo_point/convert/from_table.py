@@ -125,12 +125,18 @@ def _rows(source: Source) -> Iterable[Json]:
         rows: Iterable[Mapping[str, Any]] = reader
     else:
         rows = source
-    for row in rows:
-        yield {
-            str(name).strip().lower(): value
-            for name, value in row.items()
-            if name is not None and value is not None and str(value).strip() != ""
-        }
+    try:
+        yield from map(_filled, rows)
+    except csv.Error as error:
+        raise UsageError(f"expected a CSV table: {error}") from error
+
+
+def _filled(row: Mapping[str, Any]) -> Json:
+    return {
+        str(name).strip().lower(): value
+        for name, value in row.items()
+        if name is not None and value is not None and str(value).strip() != ""
+    }
 
 
 def _size(row: Json, image_size: tuple[int, int] | None) -> tuple[int, int]:

@@ -106,6 +106,9 @@ def test_a_foreign_csv_is_read_and_its_damage_reported(tmp_path: Path) -> None:
         ("x,y,width,height\n0.5,0.5,8,8\n", "column 'query', or query="),
         ("query,x,y\nmug,0.5,0.5\n", "'width' and 'height', or image_size="),
         ("query,x,y,width,height\nmug,0.5,7,8,8\n", "inside the image"),
+        pytest.param(
+            'query,x,y\n"' + "a" * 200_000 + '",1,1\n', "expected a CSV table", id="huge"
+        ),
         ("query,x,y,width,height,status\nmug,0.5,0.5,8,8,lost\n", "a status of .*, got 'lost'"),
     ],
 )
