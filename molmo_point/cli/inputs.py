@@ -11,15 +11,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from molmo_point.drawing_mark import is_our_drawing
 from molmo_point.errors import ImageError, UsageError
 from molmo_point.install import install_line
-
-if TYPE_CHECKING:
-    import numpy as np
 
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm", ".jp2",
@@ -38,11 +35,11 @@ class InputImage:
 
     Attributes:
         name: As it is told to the user: the path, "stdin" or "data URL". Bytes that are no UTF-8 are written as \\xNN.
-        source: What `load_image` takes: a path, file bytes, a data URL, or the pixels of a video's frame.
+        source: What `load_image` takes: a path, file bytes, or a data URL.
     """
 
     name: str
-    source: str | bytes | np.ndarray[Any, np.dtype[np.uint8]]
+    source: str | bytes
 
     @property
     def path(self) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
@@ -17,6 +18,7 @@ from molmo_point.errors import UsageError
 
 if TYPE_CHECKING:
     from molmo_point.engine.local import LocalPointer
+    from molmo_point.images import Array
     from molmo_point.pointer import Images, Video
 
 
@@ -82,7 +84,9 @@ def ask_together(
     with open_pointer(where, quiet=shown.quiet) as opened:
         # Of the pointers that the command line opens those take several images that can; others refuse them by name.
         pointer: LocalPointer = opened  # type: ignore[assignment]
-        given, images = _given(found.images, sampling, _most_frames(opened))
+        given, images = _given(
+            found.images, sampling, _most_frames(opened), draw=outputs is not None
+        )
         for query in queries:
             pointing = pointer.point(given, noun_phrase(query), timeout_s=timeout_s)
             answer = Answer(name, query, pointing=pointing.replace(query=query))
@@ -103,10 +107,11 @@ def _most_frames(pointer: object) -> int:
 
 
 def _given(
-    images: Sequence[InputImage], sampling: Sampling, most: int
+    images: Sequence[InputImage], sampling: Sampling, most: int, *, draw: bool
 ) -> tuple[Images, list[InputImage]]:
-    """Return what is asked about, and the images or frames to draw on."""
+    """Return what is asked about, and the images, or with `draw` the frames, to draw on."""
     from molmo_point.count_runs.videos import is_video
+    from molmo_point.images import load_image
     from molmo_point.video_file import FPS, read_video
 
     first = images[0]
@@ -115,8 +120,17 @@ def _given(
     frames = most if sampling.frames is None else sampling.frames
     fps = FPS if sampling.fps is None else sampling.fps
     video: Video = read_video(first.path, fps=fps, frames=frames)
-    drawn = [
-        InputImage(f"{first.stem}-{time_s:.2f}s", image)  # type: ignore[arg-type]
-        for image, time_s in zip(video.frames, video.times_s, strict=True)
+    frames_and_times = zip(video.frames, video.times_s, strict=True) if draw else ()
+    return video, [
+        InputImage(f"{first.stem}-{time_s:.2f}s", _png(load_image(frame)))
+        for frame, time_s in frames_and_times
     ]
-    return video, drawn
+
+
+def _png(image: Array) -> bytes:
+    """Return the bytes of an image file."""
+    from PIL import Image as Pillow
+
+    file = io.BytesIO()
+    Pillow.fromarray(image).save(file, "PNG", compress_level=1)
+    return file.getvalue()

@@ -13,8 +13,8 @@ from molmo_point.engine.drafting import remainders
 from molmo_point.markup.writer import NONE_TEXT
 from molmo_point.pointer import Kind
 
-_COORDS = re.compile(r'<points(?: alt="[^"]*")? coords="1 ([0-9 ]*)$')
-_CLOSED = re.compile(r'<points(?: alt="[^"]*")? coords="1 ([0-9 ]+)"([^"]*)$')
+_COORDS = re.compile(r'<points(?: alt="[^"]*")? coords="([0-9][0-9. ;]*)$')
+_CLOSED = re.compile(r'<points(?: alt="[^"]*")? coords="([0-9. ;]+)"([^"]*)$')
 _OPENING = '<points coords="1 1 '
 _DIGITS = 3
 _TRIED = 2
@@ -31,10 +31,13 @@ def coords_continuations(
         return None if started is None else remainders(started, text)
     coords = _COORDS.search(text)
     if coords is not None:
-        return _inside(coords[1].split(" "), label, text, whole_numbers=whole_numbers)
+        *whole, last = coords[1].split(";")
+        _, *words = last.split(" ")
+        earlier = sum(map(_points_in, whole))
+        return _inside(words, earlier, label, text, whole_numbers=whole_numbers) if words else []
     closed = _CLOSED.search(text)
     if closed is not None:
-        total = _total(text, (closed[1].count(" ") + 1) // 3)
+        total = _total(text, sum(map(_points_in, closed[1].split(";"))))
         return remainders([f">{label}</points>{total}"], closed[2]) or (
             None if kind == "text" else remainders([total], closed[2].partition("</points>")[2])
         )
@@ -42,14 +45,28 @@ def coords_continuations(
     return remainders([_OPENING], "<points" + last)
 
 
-def _inside(words: list[str], label: str, text: str, *, whole_numbers: bool) -> list[str]:
-    """Return what may follow numbers within coords; the last of them may be unfinished."""
+def _points_in(frame: str) -> int:
+    """Return how many points the text of an image or frame has: its name, then three numbers each."""
+    return frame.count(" ") // 3
+
+
+def _inside(
+    words: list[str], earlier: int, label: str, text: str, *, whole_numbers: bool
+) -> list[str]:
+    """Return what may follow numbers within coords.
+
+    Args:
+        words: Numbers of the last image or frame; the last of them may be unfinished.
+        earlier: Points in the images or frames before it.
+    """
     points, part = divmod(len(words) - 1, 3)
     last = words[-1]
     # Where a number is one token, its first digits are none.
     before = "" if whole_numbers or not points else words[3 * points - 2]
     if part == 0:
-        return remainders([f"{points + 1} {digit}" for digit in _next_digits("", before)], last)
+        return remainders(
+            [f"{earlier + points + 1} {digit}" for digit in _next_digits("", before)], last
+        )
     if len(last) < _DIGITS:
         if part == 2:
             same_x = before == words[-2]
@@ -59,8 +76,8 @@ def _inside(words: list[str], label: str, text: str, *, whole_numbers: bool) -> 
         return [" "]
     # Another point is likelier than the end.
     following = "" if whole_numbers else words[-2]
-    further = [f" {points + 2} {digit}" for digit in _next_digits("", following)]
-    return [*further, f'">{label}</points>{_total(text, points + 1)}']
+    further = [f" {earlier + points + 2} {digit}" for digit in _next_digits("", following)]
+    return [*further, f'">{label}</points>{_total(text, earlier + points + 1)}']
 
 
 def _next_digits(start: str, least: str) -> list[str]:

@@ -79,6 +79,23 @@ def test_no_number_is_smaller_than_the_one_before(written: str, drafted: list[st
     assert [text for text in found if not text.startswith('"')] == drafted
 
 
+@pytest.mark.parametrize(
+    ("coords", "drafted"),
+    [
+        ("1 1 224 806;", []),
+        ("1 1 224 806;2 ", ["2 "]),
+        ("1 1 924 806;2 2 300", [" "]),
+        ("1 1 224 806 2 300 400;4 3 950 500", [" 4 9", '">mug</points>']),
+        ("0.5 1 224 806;1.0 2 950 4", []),
+        ("0.5 1 224 806;1.0 2 950 400", [" 3 9", '">mug</points>']),
+    ],
+)
+def test_ordinals_run_on_over_images_and_frames(coords: str, drafted: list[str]) -> None:
+    assert coords_continuations(f'<points coords="{coords}', "point", "mug") == drafted
+    counted = 'Counting the <points coords="0.5 1 224 806;1.0 2 950 400">mug</points>'
+    assert coords_continuations(counted, "count", "mug") == [" shows a total of 2."]
+
+
 def without_order(
     text: str, kind: Kind, label: str, *, whole_numbers: bool = False
 ) -> list[str] | None:
