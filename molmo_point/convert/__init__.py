@@ -19,9 +19,7 @@
 | rows, CSV    | 0-1 and pixels                   | places, labels, scores  | `from_csv`          |
 
 RoboPoint, point tags, Perceptron, Molmo and YOLO pose are text; the others up to COCO are dictionaries and lists, ready for
-`json.dump`;
-FiftyOne and supervision need the package they
-are for.
+`json.dump`. FiftyOne and supervision need the package they are for.
 
 The `from_*` functions check before they read: an entry that is damaged is skipped and reported, the others are read.
 """

@@ -1,4 +1,5 @@
-"""Other vision-language models behind the `Pointer` interface: any server that speaks OpenAI's chat completions with images.
+"""Other vision-language models behind the `Pointer` interface: models that write points as text, and any server of theirs that
+speaks OpenAI's chat completions with images.
 
 formats     how each family of models writes points: the prompt, the image that its coordinates count in, the reader
 images      an image as it is sent: upright pixels, of the size whose pixels the model names
