@@ -136,9 +136,9 @@ def _data(
         _tell_skipped(held_out_data, len(read.skipped))
         held = list(read.items)
     shown = sum(len(kept) for kept, _ in training)
-    pictures = len({item.image for kept, _ in training for item in kept})
+    trained = len({item.image for kept, _ in training for item in kept})
     sys.stderr.write(
-        f"{counted(shown, 'question')} about {counted(pictures, 'image')}, held out: {counted(len(held), 'question')} about "
+        f"{counted(shown, 'question')} about {counted(trained, 'image')}, held out: {counted(len(held), 'question')} about "
         f"{counted(len({item.image for item in held}), 'image')}\n"
     )
     return FinetuneData(_mixture(training), held, score_on(held))

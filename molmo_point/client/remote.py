@@ -215,7 +215,7 @@ class RemotePointer(Closing):
 
         Raises:
             ImageError: One cannot be read, or the server does not take images that large.
-            UsageError: The server does not take so many.
+            UsageError: More images than the server takes in one question.
         """
         image_payload = make_payload(image, self._arrays)
         if isinstance(image_payload, JoinedPayload):

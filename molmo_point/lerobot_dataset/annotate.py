@@ -140,7 +140,7 @@ class _Run:
 
 
 def _chosen(table: pa.Table, every_s: float) -> list[int]:
-    """Return the rows to ask about: the first of each episode, then one every so many seconds."""
+    """Return the rows to ask about: the first of each episode, then one every `every_s` seconds."""
     chosen: list[int] = []
     episode, latest = None, 0.0
     columns = (table.column("episode_index").to_pylist(), table.column("timestamp").to_pylist())

@@ -222,7 +222,7 @@ class Run(TrainingRun[Batch]):
             return answers | dense_losses(self.network.heads, vision, batch)
 
     def evaluate_when_due(self) -> None:
-        """Evaluate and write the checkpoint, every so many seconds."""
+        """Evaluate and write the checkpoint, every `check_every_s` seconds of the recipe."""
         if time.monotonic() - self._last_check >= self.recipe.check_every_s:
             self._evaluate(self._stage)
             self._export()

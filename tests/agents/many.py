@@ -53,7 +53,7 @@ async def all_naive(
 ) -> list[bool]:
     """Run cases the naive way (`run_naive`); return for each whether it went well.
 
-    With `enough`, cases that were not begun when so many had gone wrong are left out.
+    With `enough`, cases that were not begun when that number of them had gone wrong are left out.
     """
     wrong: list[str] = []
 

@@ -148,15 +148,15 @@ def test_the_doors_ask_several_replicas_at_once(pointer: RayPointer) -> None:
 def test_a_node_that_dies_in_a_run_changes_no_row(
     cluster: Cluster, pointer: RayPointer, tmp_path: Path
 ) -> None:
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
+    photos = tmp_path / "photos"
+    photos.mkdir()
     for number, image in enumerate(images(40)):
-        Image.fromarray(image).save(pictures / f"{number:02}.png")
+        Image.fromarray(image).save(photos / f"{number:02}.png")
 
     def start(out: Path, *options: str) -> subprocess.Popen[bytes]:
         words = [
             "count",
-            str(pictures),
+            str(photos),
             "square",
             "--dtype",
             "float32",

@@ -22,7 +22,7 @@ from molmo_point.synthetic.splits import is_held_out
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 HELD_OUT_SHARE = 8
-"""One photograph in so many, by a hash of its name, is for evaluation only."""
+"""One photograph in HELD_OUT_SHARE, by a hash of its name, is for evaluation only."""
 
 SMALLEST_WINDOW = 0.4
 """Smallest share of a photograph's side that is cut out."""
