@@ -26,7 +26,8 @@ from molmo_point.evaluate.run import evaluate
 from molmo_point.pointer import Pointer
 from molmo_point.synthetic.held_out import world_examples
 from molmo_point.synthetic.scenes.scene import Style
-from molmo_point.train.finetune import FinetuneData, finetune
+from molmo_point.train.finetune import finetune
+from molmo_point.train.finetune_data import FinetuneData
 from molmo_point.train.finetune_recipe import FinetuneRecipe
 from molmo_point.train.progress import Progress
 

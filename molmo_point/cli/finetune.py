@@ -17,7 +17,7 @@ from molmo_point.wording import counted
 
 if TYPE_CHECKING:
     from molmo_point.datasets import LabelledItem
-    from molmo_point.train.finetune import FinetuneData
+    from molmo_point.train.finetune_data import FinetuneData
     from molmo_point.train.finetune_recipe import FinetuneRecipe
 
 SCORED = 200
@@ -120,7 +120,7 @@ def _data(
 ) -> FinetuneData:
     """Read the data, and split off what is held out."""
     from molmo_point.datasets import read_labelled, split_by_image
-    from molmo_point.train.finetune import FinetuneData
+    from molmo_point.train.finetune_data import FinetuneData
 
     training: list[tuple[list[LabelledItem], float | None]] = []
     held: list[LabelledItem] = []

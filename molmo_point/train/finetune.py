@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from molmo_point.checkpoints.hub import resolve
-from molmo_point.datasets import LabelledItem
 from molmo_point.errors import UsageError
-from molmo_point.model.molmo import Molmo
 from molmo_point.train.curves import FINETUNING, draw_curves
-from molmo_point.train.data_loader import TrainingStopped, load_batches
+from molmo_point.train.data_loader import load_batches
+from molmo_point.train.finetune_data import FinetuneData
 from molmo_point.train.finetune_export import export
 from molmo_point.train.finetune_network import (
     build,
@@ -32,28 +29,8 @@ from molmo_point.train.run_folder import open_finetune_folder
 from molmo_point.train.schedule import cosine_scale
 from molmo_point.train.sharding import Processes, shard
 from molmo_point.train.state import STATE_FILE, load_state, save_state
-from molmo_point.train.token_loss import AnswerLoss
+from molmo_point.train.token_loss import AnswerLoss, mean_loss
 from molmo_point.train.training_run import TrainingRun
-
-Score = Callable[[Molmo, Path], float]
-"""Returns how good a network is on held-out questions, 0-1; the folder holds its tokenizer."""
-
-Mixtures = Sequence[tuple[Sequence[LabelledItem], float]]
-
-
-@dataclass(frozen=True)
-class FinetuneData:
-    """What a run learns from.
-
-    Attributes:
-        training: Sets of items, with their weights in the mixture.
-        held_out: Items that are not trained on; empty = no evaluation.
-        score: Scores the network on held-out items; None compares checkpoints by their loss.
-    """
-
-    training: Mixtures
-    held_out: Sequence[LabelledItem] = ()
-    score: Score | None = field(default=None, compare=False)
 
 
 def finetune(
@@ -145,6 +122,10 @@ class FinetuneRun(TrainingRun[StepBatch]):
 
     def go(self, workers: int, stop_after: int | None, stop: Callable[[], bool]) -> Path:
         """Train to the end, or until it is stopped; return the folder of the best checkpoint or adapter."""
+        if self._processes.count > 1:
+            # A signal reaches the processes at different steps, and all must stop at the same one.
+            asked = stop
+            stop = lambda: self._processes.total(float(asked()), self._device) > 0  # noqa: E731
         if self.position.stage == 0:
             done, _ = self.run_steps(
                 load_batches(self._batches, self.position.batch, workers), stop_after, stop
@@ -258,9 +239,8 @@ class FinetuneRun(TrainingRun[StepBatch]):
                 writes=self._processes.is_first,
             )
 
-    @torch.no_grad()
     def held_out_loss(self) -> float:
-        """Return the mean cross entropy of the answers' tokens over all held-out images, each in the plain wording."""
+        """Return the loss on held-out images."""
         batches = LabelledBatches(
             [(self._data.held_out, 1.0)],
             self.recipe,
@@ -268,17 +248,5 @@ class FinetuneRun(TrainingRun[StepBatch]):
             self.model.config.preprocess,
             shuffled=False,
         )
-        loss = weight = 0.0
-        for step in batches.all_batches():
-            weight += step.weight
-            for part in step.parts:
-                with self.autocast():
-                    loss += float(self.network(part.to(self._device))[0])
-        if not weight:
-            raise TrainingStopped("no held-out image can be read")
-        mean = loss / weight
-        if not math.isfinite(mean):
-            raise TrainingStopped(
-                f"the loss on held-out images is {mean} at {self.where()}: lower the rates; the state saved before is whole"
-            )
-        return mean
+        with self.autocast():
+            return mean_loss(self.network, batches, self._device)

@@ -5,6 +5,7 @@ Letters: B rows, T tokens, M crops, N learned tokens, D model width, V vocabular
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -15,8 +16,9 @@ from torch.utils.checkpoint import checkpoint
 
 from molmo_point.model.molmo import Molmo
 from molmo_point.train.auxiliary_losses import embed_inputs, encode_images
+from molmo_point.train.data_loader import TrainingStopped
 from molmo_point.train.math_attention import fastest_attention
-from molmo_point.train.packed_batches import PackedBatch
+from molmo_point.train.packed_batches import LabelledBatches, PackedBatch
 from molmo_point.train.target_sequence import NO_TARGET
 
 MakeContext = Callable[[], AbstractContextManager[object]]
@@ -63,6 +65,27 @@ class AnswerLoss(nn.Module):
         right = logits.gather(1, targets[learned, None])[:, 0]
         weight = weights[learned]
         return ((normalizer - right) * weight).sum(), (normalizer.square() * weight).sum()
+
+
+@torch.no_grad()
+def mean_loss(network: AnswerLoss, batches: LabelledBatches, device: torch.device) -> float:
+    """Return the mean cross entropy of the answers' tokens over all images of a set.
+
+    Raises:
+        TrainingStopped: It is not finite, or no image can be read.
+    """
+    loss = weight = 0.0
+    for step in batches.all_batches():
+        weight += step.weight
+        for part in step.parts:
+            loss += float(network(part.to(device))[0])
+    if not weight:
+        raise TrainingStopped("no held-out image can be read")
+    if not math.isfinite(loss):
+        raise TrainingStopped(
+            f"the loss on held-out images is {loss}: lower the rates; the state saved before is whole"
+        )
+    return loss / weight
 
 
 class _Checkpointed:

@@ -30,7 +30,8 @@ from molmo_point.errors import UsageError
 from molmo_point.model.weights import load_weights
 from molmo_point.train import finetune as module
 from molmo_point.train.data_loader import TrainingStopped
-from molmo_point.train.finetune import FinetuneData, FinetuneRun, finetune
+from molmo_point.train.finetune import FinetuneRun, finetune
+from molmo_point.train.finetune_data import FinetuneData
 from molmo_point.train.finetune_recipe import FinetuneRecipe
 from molmo_point.train.packed_batches import LabelledBatches
 from molmo_point.train.progress import Progress
