@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -194,6 +195,11 @@ def run_service(service: Service, options: ServeOptions) -> None:
             typer.echo("warning     --insecure: everybody who can connect is served", err=True)
 
     until_stopped(service, say, lambda: typer.echo("stopping", err=True))
+    if service.dispatcher.worker.alive:
+        # A thread inside torch, loading or stuck, cannot be stopped, and Python's own end may abort beside it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _tokens(path: Path | None) -> tuple[str, ...]:

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 IDLE_S = 1.0
 """How often an idle worker looks for views to close and for the request to stop."""
 
+LOADING_S = 0.5
+"""How long a model that is being loaded is waited for at the end: large ones take minutes, and it answers nothing yet."""
+
 
 class Answers(Protocol):
     """A way to answer jobs, from the worker's thread: `admit` takes them, `step` works on all of them."""
@@ -104,6 +107,11 @@ class Worker:
         """Refuse the waiting jobs, finish the running ones, free the model; returns after at most `timeout_s` seconds."""
         self._stopping.set()
         self._queue.close(stopping_error)
+        if self._thread.is_alive() and not self._loaded and self.failure is None:
+            self._thread.join(min(timeout_s, LOADING_S))
+            if self._thread.is_alive() and not self._loaded:
+                log.info("the model is still being loaded: that is left behind")
+                return
         if self._thread.is_alive():
             self._thread.join(timeout_s)
             if self._thread.is_alive():

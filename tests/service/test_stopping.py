@@ -85,6 +85,31 @@ def test_a_body_that_never_ends_is_refused_with_advice(start: Start) -> None:
     assert b"the server is stopping: send the request again" in heard
 
 
+LOADING = """
+import threading, molmo_point.cli.serve as serve
+from molmo_point.service.run import ServeOptions, Service
+options = ServeOptions(zmq="tcp://127.0.0.1:*", publish=None, http=None)
+def load():
+    print("loading", flush=True)
+    threading.Event().wait(60)
+serve.run_service(Service(load, options), options)
+print("not reached")
+"""
+
+
+def test_a_server_that_still_loads_its_model_stops_at_once() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", LOADING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "loading\n"
+        server.terminate()
+        rest, errors = server.communicate(timeout=30)
+    assert server.returncode == 0
+    assert rest == ""
+    assert errors.rstrip().endswith("stopping")  # no error, no traceback
+
+
 def test_the_end_of_a_command_collects_no_garbage() -> None:
     """Python's last collections would walk all objects of torch, for most of a second."""
     program = (
