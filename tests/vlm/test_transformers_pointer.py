@@ -254,7 +254,7 @@ def test_a_missing_torchvision_is_named(tmp_path: Path) -> None:
 def test_options_of_one_backend_are_refused_by_the_other() -> None:
     with pytest.raises(UsageError, match="backend to be one of molmo, transformers, got 'vllm'"):
         mp.load("nano", backend="vllm")  # type: ignore[call-overload]
-    with pytest.raises(UsageError, match="quantize and mesh are for backend='molmo'"):
+    with pytest.raises(UsageError, match="quantize, mesh and adapter are for backend='molmo'"):
         mp.load("nano", backend="transformers", quantize="int8")  # type: ignore[call-overload]
     with pytest.raises(UsageError, match="unknown option drafts: expected markup, max_new_tokens"):
         mp.load("nano", backend="transformers", drafts=True)
