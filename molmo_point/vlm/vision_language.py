@@ -46,7 +46,7 @@ Asked = TypeVar("Asked", bound=Question)
 
 
 class VisionLanguagePointer(Closing, ABC, Generic[Asked]):
-    """A vision-language model behind the `Pointer` interface, but for `point_many` and the looks of tiles.
+    """A vision-language model behind the `Pointer` interface.
 
     Args:
         model: Its name.
@@ -86,6 +86,12 @@ class VisionLanguagePointer(Closing, ABC, Generic[Asked]):
         self, image: ImageLike, query: str, tiles: Tiles, timeout_s: float | None
     ) -> Pointing:
         """Count in tiles of an image."""
+
+    @abstractmethod
+    def point_many(
+        self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
+    ) -> list[Pointing]:
+        """As `Pointer.point_many`."""
 
     def point(
         self,
