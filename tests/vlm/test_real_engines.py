@@ -26,6 +26,7 @@ from molmo_point.errors import ModelNotFound, PointError, ServerGone, UsageError
 from molmo_point.points import FinishReason, Status
 
 ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = Path(__file__).parent / "engines"
 ENVIRONMENTS = Path(os.environ.get("MOLMO_ENGINE_ENVS") or ROOT / ".venvs").resolve()
 MOLMO2 = ROOT / "tests/golden/molmo2"
 MOLMO2_CHAT = (
@@ -54,9 +55,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(python: Path, module: str, *arguments: object) -> str:
+def run(python: Path, script: str, *arguments: object) -> str:
     done = subprocess.run(
-        [str(python), "-m", module, *map(str, arguments)],
+        [str(python), str(SCRIPTS / script), *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -70,7 +71,7 @@ def run(python: Path, module: str, *arguments: object) -> str:
 @pytest.fixture(scope="module")
 def checkpoint(python: Path, image: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model") / "tiny-qwen2.5-vl"
-    run(python, "tests.vlm.engines.tiny_checkpoint", folder, image)
+    run(python, "tiny_checkpoint.py", folder, image)
     return folder
 
 
@@ -146,7 +147,7 @@ def test_errors_of_a_real_server(server: str, image: Path) -> None:
 
 def test_the_same_checkpoint_in_this_package(python: Path, checkpoint: Path, image: Path) -> None:
     """transformers' own processor, torchvision's resampling: the server's answers, with scores."""
-    out = run(python, "tests.vlm.engines.ask_in_process", checkpoint, image, "point", "mug", "dog")
+    out = run(python, "ask_in_process.py", checkpoint, image, "point", "mug", "dog")
     found, absent = json.loads(out.splitlines()[-1])
     (point,) = found["points"]
     assert (point["x"], point["y"], found["status"]) == (0.5, 0.25, "found")
@@ -162,7 +163,7 @@ def test_molmo2_of_transformers_writes_the_golden_tokens(python: Path, tmp_path:
     golden: dict[str, Any] = np.load(folder / "golden.npz")
     tokens = golden["img1_640x480/greedy24"].tolist()
     out = run(
-        python, "tests.vlm.engines.ask_in_process", folder, MOLMO2 / "images/img1_640x480.png",
+        python, "ask_in_process.py", folder, MOLMO2 / "images/img1_640x480.png",
         "ask", "Point to the red circle",
     )  # fmt: skip
     (text,) = json.loads(out.splitlines()[-1])

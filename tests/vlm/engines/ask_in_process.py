@@ -1,6 +1,6 @@
 """Ask a model through `load(..., backend="transformers")`; print a JSON list of answers.
 
-python -m tests.vlm.engines.ask_in_process FOLDER IMAGE (point|ask) QUERY...
+python ask_in_process.py FOLDER IMAGE (point|ask) QUERY...
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Write a tiny Qwen2.5-VL checkpoint that has learned two answers by heart, for a real server to run.
 
-    python -m tests.vlm.engines.tiny_checkpoint FOLDER IMAGE
+    python tiny_checkpoint.py FOLDER IMAGE
 
 About IMAGE, the prompt of the format `qwen2.5` for "mug" is answered with a point at pixel (56, 14) of the resized image, that
 for "dog" with `[]`, everything else with whatever comes.
@@ -17,7 +17,10 @@ from PIL import Image
 from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
 
 from molmo_point.vlm import FORMATS
-from tests.vlm.tiny_qwen import END, network, tokenizer
+
+# By file: `tests` is also the name of a package that others install.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tiny_qwen import END, network, tokenizer
 
 ANSWERS = {"mug": '[{"point_2d": [56, 14], "label": "mug"}]', "dog": "[]"}
 MOST_STEPS = 300
