@@ -154,12 +154,6 @@ class VisionLanguagePointer(Closing, ABC, Generic[Asked]):
         """Decode `image` once; it is encoded with each question."""
         return ImageView(self, load_image(image))
 
-    @abstractmethod
-    def point_many(
-        self, requests: Iterable[tuple[ImageLike, str]], *, timeout_s: float | None = None
-    ) -> list[Pointing]:
-        """As `Pointer.point_many`."""
-
     def point_each(
         self, image: ImageLike, queries: Sequence[str], *, timeout_s: float | None = None
     ) -> PointingStream:
