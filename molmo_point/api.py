@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from molmo_point.pointer import Pointer
     from molmo_point.transformers_backend import TransformersPointer
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
-
 
 BACKENDS = ("molmo", "transformers")
 """What runs a model: the engine of this package, or transformers' own implementation of it."""
@@ -65,7 +63,9 @@ def load(
     Args:
         name: "nano" (shipped in the package), a name of `molmo-point models`, a hub repository, or a checkpoint folder.
         device: "auto" (CUDA if available, else Apple's MPS, else CPU), or an available torch device such as "cuda:1".
-        dtype: "auto" (bfloat16 on CUDA, float32 elsewhere), "float32", "bfloat16" or "float16".
+        dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 on CUDA; on a CPU that computes in bfloat16, too, but for the
+            decoders of small models (`nano`), which stay float32; float32 elsewhere. The environment variable MOLMO_POINT_DTYPE
+            says what "auto" is.
         quantize: None, "int8" or "int4"; applies to the decoder, vision tower and connector keep their type.
         mesh: Processes (of `torchrun`) that share the model; all must make the same calls in the same order.
         adapter: Folder of a LoRA adapter for this model, as `molmo-point finetune` or peft writes it; merged into the weights as
@@ -85,6 +85,7 @@ def load(
             error, "torch", "engine", "Running a model in this process"
         ) from error
     from molmo_point.model.devices import find_device
+    from molmo_point.model.weight_types import DTYPES
 
     if not isinstance(name, (str, Path)) or not str(name).strip():
         raise UsageError(f"expected the model's name or folder, got {name!r}")
@@ -93,29 +94,34 @@ def load(
     if backend not in BACKENDS:
         raise UsageError(f"expected backend to be one of {', '.join(BACKENDS)}, got {backend!r}")
     where = find_device(device)
-    kind = getattr(torch, "bfloat16" if where.type == "cuda" else "float32")
-    if dtype != "auto":
-        kind = getattr(torch, dtype)
     if backend == "transformers":
         if quantize is not None or mesh is not None or adapter is not None:
             raise UsageError("quantize, mesh and adapter are for backend='molmo': leave them out")
+        kind = getattr(torch, "bfloat16" if where.type == "cuda" else "float32")
+        if dtype != "auto":
+            kind = getattr(torch, dtype)
         return _load_transformers(name, where, kind, options)
-    return _load_molmo(name, where, kind, quantize, mesh, adapter, options)
+    return _load_molmo(name, where, dtype, quantize, mesh, adapter, options)
 
 
 def _load_molmo(
     name: str | Path,
     where: torch.device,
-    kind: torch.dtype,
+    dtype: str,
     quantize: str | None,
     mesh: DeviceMesh | None,
     adapter: str | Path | None,
     options: dict[str, Any],
 ) -> LocalPointer:
+    from molmo_point.checkpoints.config import MolmoConfig
+    from molmo_point.checkpoints.folder import read_json
     from molmo_point.checkpoints.hub import resolve
+    from molmo_point.checkpoints.low_bit_format import stored_scheme
     from molmo_point.engine.engine import EngineOptions
     from molmo_point.engine.failures import is_out_of_memory, out_of_memory
+    from molmo_point.engine.load_engine import load_engine
     from molmo_point.engine.local import LocalPointer
+    from molmo_point.model.weight_types import choose_types
 
     _check_options(options, EngineOptions.__dataclass_fields__)
     engine_options = EngineOptions(**options)
@@ -124,18 +130,28 @@ def _load_molmo(
 
         check_scheme(quantize)
     folder = resolve(name)
+    stored = stored_scheme(read_json(folder / "config.json"))
+    types = choose_types(
+        dtype,
+        where,
+        MolmoConfig.from_folder(folder),
+        stored or quantize,
+        shards=1 if mesh is None else mesh.size(),
+    )
     label = str(name) if not Path(str(name)).is_dir() else folder.resolve().name
     try:
-        return LocalPointer.from_folder(
+        engine = load_engine(
             folder,
             label,
             device=where,
-            dtype=kind,
+            dtype=types.decoder,
+            vision_dtype=types.vision,
             options=engine_options,
             mesh=mesh,
             scheme=quantize,
             adapter=adapter,
         )
+        return LocalPointer(engine)
     except Exception as error:
         if is_out_of_memory(error):
             raise out_of_memory(error) from error
@@ -193,6 +209,7 @@ def write_quantized(
     from molmo_point.checkpoints.low_bit_format import stored_scheme
     from molmo_point.model.low_bit_folder import refuse_existing, save_low_bits
     from molmo_point.model.quantize import check_scheme
+    from molmo_point.model.weight_types import DTYPES
     from molmo_point.model.weights import load_weights
 
     check_scheme(scheme)

@@ -10,7 +10,7 @@ from typing import cast
 
 from molmo_point.defaults import MAX_QUERIES, MAX_QUERY_CHARACTERS
 from molmo_point.errors import QueryError, UsageError
-from molmo_point.pointer import ImageLike, Images, Video
+from molmo_point.pointer import Detail, ImageLike, Images, Video
 
 
 def check_query_length(query: str, max_characters: int = MAX_QUERY_CHARACTERS) -> None:
@@ -81,6 +81,21 @@ def check_timeout(timeout_s: object) -> float | None:
     if not seconds >= 0:
         raise UsageError(f"expected timeout_s of at least 0 seconds or None, got {seconds}")
     return None if math.isinf(seconds) else seconds
+
+
+def check_detail(detail: object) -> Detail:
+    """Return how finely an image is to be looked at.
+
+    Raises:
+        UsageError: Neither "auto", "low" nor a number of crops of at least 1.
+    """
+    if isinstance(detail, str) and detail in ("auto", "low"):
+        return cast(Detail, detail)
+    if isinstance(detail, int) and not isinstance(detail, bool) and detail >= 1:
+        return detail
+    raise UsageError(
+        f"expected detail as 'auto', 'low' or a number of crops of at least 1, got {detail!r}"
+    )
 
 
 def check_stamp(stamp_ns: object) -> int | None:

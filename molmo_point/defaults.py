@@ -32,6 +32,9 @@ MAX_IMAGES = 12
 MAX_FRAMES = 128
 """Most frames of a video in one request, a minute at 2 a second. Each becomes a crop of 1.7 MB."""
 
+MAX_CROPS = 1000
+"""Largest `detail` of a request; no model has that many crops."""
+
 MAX_TOKENS = 1_000_000
 """Largest limit of an answer's tokens that a request may name: clients send any large number for "no limit"."""
 

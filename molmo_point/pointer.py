@@ -74,6 +74,10 @@ Images = Union[ImageLike, Sequence[ImageLike], Video]
 Kind = Literal["point", "count", "text"]
 """Point to things, count them by pointing, or answer in free text."""
 
+Detail = Union[int, Literal["auto", "low"]]
+"""How finely an image is looked at: "auto" as the model was trained, "low" for the global crop alone, or at most so many crops in
+all, the global one included, and never more than in training. Fewer crops take less time and lose small things."""
+
 Tiles = Union[int, Literal["auto"], None]
 """Number of tiles, "auto" for what the first look asks for, or None for one look at the whole image."""
 
@@ -299,6 +303,7 @@ class Scheduler(Protocol):
         kind: Kind = "point",
         timeout_s: float | None = None,
         max_new_tokens: int | None = None,
+        detail: Detail | None = None,
     ) -> None:
         """Add a question; needs a free row. No pass of the model is made.
 
@@ -310,12 +315,15 @@ class Scheduler(Protocol):
             kind: How to answer.
             timeout_s: Budget in seconds; None for no limit.
             max_new_tokens: Longest answer in tokens; None for the pointer's own limit, which holds in any case.
+            detail: Of an image that is not prepared yet; passed on only where a question has one.
 
         Raises:
             ImageError, QueryError, UsageError: As `Pointer.point`. The question is not added.
         """
 
-    def open(self, key: Hashable, image: Images | PreparedImage) -> None:
+    def open(
+        self, key: Hashable, image: Images | PreparedImage, *, detail: Detail | None = None
+    ) -> None:
         """Add an image to be opened; needs a free row until the step whose output has the view. Arguments and errors as `add`."""
 
     def cancel(self, key: Hashable) -> None:
@@ -332,8 +340,11 @@ class SchedulingPointer(Pointer, Protocol):
     def open(self, image: Images) -> View:
         """As `Pointer.open`, also of several images and of videos where the model takes them."""
 
-    def prepare(self, image: Images) -> PreparedImage:
+    def prepare(self, image: Images, *, detail: Detail | None = None) -> PreparedImage:
         """Decode an image and cut it into crops, without the model; from any thread.
+
+        Args:
+            detail: Passed on only where a question has one; None = the pointer's own.
 
         Raises:
             ImageError: Not an image.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -147,6 +147,7 @@ class Timing(BaseModel):
         new_tokens: Tokens of the answer, the end token included.
         forward_passes: Decoder passes after the prefill.
         crops: Number of crops that the vision tower encoded for this answer.
+        detail: How finely the image was looked at: "auto" as in training, "low" the global crop alone, or at most so many crops.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -161,6 +162,7 @@ class Timing(BaseModel):
     new_tokens: int = 0
     forward_passes: int = 0
     crops: int = 0
+    detail: Union[int, Literal["auto", "low"]] = "auto"
 
 
 class Tiling(BaseModel):

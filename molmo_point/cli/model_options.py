@@ -66,13 +66,22 @@ Device = Annotated[
 Dtype = Annotated[
     str | None,
     typer.Option(
-        help="auto (default: bfloat16 on CUDA, else float32), float32, bfloat16, float16.",
+        help="auto (default: bfloat16 where the device computes in it; docs/models.md), float32, bfloat16, float16.",
         rich_help_panel="Model",
     ),
 ]
 Quantize = Annotated[
     str | None,
     typer.Option(help="int8 or int4: a half or a quarter of the memory.", rich_help_panel="Model"),
+]
+DetailOption = Annotated[
+    str | None,
+    typer.Option(
+        "--detail",
+        help="How finely images are looked at: auto (default: as in training), low (the global crop alone: fastest, loses "
+        "small things), or the largest number of crops.",
+        rich_help_panel="Model",
+    ),
 ]
 Timeout = Annotated[
     float | None,
@@ -97,9 +106,10 @@ class ModelSelection:
     device: str | None = None
     dtype: str | None = None
     quantize: str | None = None
+    detail: str | None = None
 
     def __post_init__(self) -> None:
-        for field in ("model", "connect", "token", "device", "dtype", "quantize"):
+        for field in ("model", "connect", "token", "device", "dtype", "quantize", "detail"):
             if getattr(self, field) == "":
                 if _typed(field):
                     raise UsageError(f"--{field} is empty (a variable that is not set?)")
@@ -129,11 +139,29 @@ class ModelSelection:
             name: What the pointer calls itself. A checkpoint that was trained on keeps its name, so its files count, too.
         """
         if self.connect is not None:
-            return [self.connect, name]
+            return [self.connect, name, *self._detail_identity()]
         from molmo_point.checkpoints.folder import fingerprint
         from molmo_point.checkpoints.hub import resolve
 
-        return [name, fingerprint(resolve(self.model or "nano")), self.dtype, self.quantize]
+        found = [name, fingerprint(resolve(self.model or "nano")), self.dtype, self.quantize]
+        return found + self._detail_identity()
+
+    def _detail_identity(self) -> list[str | None]:
+        return [] if self.detail in (None, "auto") else [f"detail {self.detail}"]
+
+
+def detail_option(text: str | None) -> dict[str, Any]:
+    """Return the option `detail` of `load` and `connect` that a user typed; nothing where he did not.
+
+    Raises:
+        UsageError: Neither a word nor a number.
+    """
+    from molmo_point.arguments import check_detail
+
+    if text is None:
+        return {}
+    number = text.isascii() and text.isdigit()
+    return {"detail": check_detail(int(text) if number else text)}
 
 
 def _typed(name: str) -> bool:
@@ -150,12 +178,13 @@ _OPTIONS: dict[str, Any] = {
     "device": Device,
     "dtype": Dtype,
     "quantize": Quantize,
+    "detail": DetailOption,
 }
 """The fields of `ModelSelection`, as options."""
 
 
 def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command for Typer whose keyword `where`, a `ModelSelection`, comes from the options --model to --quantize."""
+    """Return a command for Typer whose keyword `where`, a `ModelSelection`, comes from the options --model to --detail."""
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
@@ -216,6 +245,7 @@ def _load(where: ModelSelection) -> Pointer:
             device=where.device or "auto",
             dtype=where.dtype or "auto",
             quantize=where.quantize,
+            **detail_option(where.detail),
         )
     except MissingExtra as error:
         raise UsageError(f"{error}; or ask a server with --connect") from error
@@ -240,7 +270,7 @@ def _connect(where: ModelSelection) -> Pointer:
     from molmo_point import api
 
     url = where.connect or ""
-    options: dict[str, object] = {}
+    options: dict[str, object] = {**detail_option(where.detail)}
     for name, scheme in (("key", "tcp"), ("token", "http")):
         value = getattr(where, name)
         if value is None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molmo_point.cli.memory import fits
 from molmo_point.cli.model_options import AsJson
 from molmo_point.cli.tables import Column, print_rows
 from molmo_point.errors import ModelNotFound
+from molmo_point.machine_memory import fits
 
 if TYPE_CHECKING:
     from molmo_point.checkpoints.catalog import CatalogEntry

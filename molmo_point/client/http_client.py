@@ -25,6 +25,7 @@ from molmo_point.client.remote import RemotePointer
 from molmo_point.client.transport import Replies, check_gone_after, next_server_missing
 from molmo_point.defaults import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, SILENCE_TIMEOUT_S
 from molmo_point.errors import Cancelled, TimedOut, UsageError
+from molmo_point.pointer import Detail
 from molmo_point.wire import (
     ArrayEncoding,
     Op,
@@ -79,6 +80,7 @@ class HttpPointer(RemotePointer):
         token: str | None = None,
         arrays: ArrayEncoding = "png",
         camera: str | None = None,
+        detail: Detail | None = None,
         gone_after_s: float = SILENCE_TIMEOUT_S,
     ) -> None:
         # HTTP bodies are files; pixels would need a description of their own.
@@ -89,6 +91,7 @@ class HttpPointer(RemotePointer):
             connect_timeout_s=connect_timeout_s,
             arrays=arrays,
             camera=camera,
+            detail=detail,
             again={"token": token, "gone_after_s": gone_after_s},
         )
 

@@ -31,7 +31,7 @@ def body_of(request: Request, image_payload: Payload | None) -> dict[str, Any]:
     """Return the arguments for httpx that carry a request: `json`, or `data` and `files` where an image goes along."""
     fields: dict[str, Any] = request.model_dump(exclude=set(ENVELOPE), exclude_none=True)
     if request.op is Op.OPEN:
-        fields = {}
+        fields = {} if request.detail is None else {"detail": request.detail}
     if request.queries:
         del fields["query"]
         fields["queries"] = list(request.queries)

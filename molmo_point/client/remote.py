@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from molmo_point.arguments import (
+    check_detail,
     check_frame_id,
     check_queries,
     check_query,
@@ -19,6 +21,7 @@ from molmo_point.arguments import (
 )
 from molmo_point.client.cancellation import CancellableStream, CancelToken
 from molmo_point.client.many import MAX_IN_FLIGHT, ask_many, count_tiles
+from molmo_point.client.outgoing import outgoing_payload
 from molmo_point.client.per_process import PerProcess
 from molmo_point.client.remote_view import RemoteView
 from molmo_point.client.replies import (
@@ -39,21 +42,18 @@ from molmo_point.defaults import (
     MIN_TIMEOUT_S,
     UNLIMITED_TIMEOUT_S,
 )
-from molmo_point.errors import Cancelled, ImageError, UsageError
-from molmo_point.pointer import Images, Tiles
+from molmo_point.errors import Cancelled, UsageError
+from molmo_point.pointer import Detail, Images, Tiles
 from molmo_point.points import Point, Pointing, Text
 from molmo_point.wire import (
     ArrayEncoding,
-    JoinedPayload,
     Op,
     Payload,
     Request,
     ServerInfo,
     error_from,
     first_problem,
-    make_payload,
 )
-from molmo_point.wording import counted
 
 
 class RemotePointer(Closing):
@@ -66,6 +66,7 @@ class RemotePointer(Closing):
         arrays: How images that are not JPEG, PNG or WebP files are sent.
         camera: Name of this client's camera: of its waiting frames the newest wins (the others raise `Superseded`), and answers
             are published under `points/<camera>`.
+        detail: How finely images are looked at where a call does not say; None leaves it to the server.
         again: Further arguments of the constructor of a subclass that takes an address: with them a pickled pointer (for a
             spawned process) connects again where it is unpickled. They may hold a token: such a pickle is a secret.
 
@@ -91,6 +92,7 @@ class RemotePointer(Closing):
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         arrays: ArrayEncoding = "raw",
         camera: str | None = None,
+        detail: Detail | None = None,
         again: dict[str, Any] | None = None,
     ) -> None:
         self._transport = transport
@@ -102,6 +104,7 @@ class RemotePointer(Closing):
             )
         self._arrays: ArrayEncoding = arrays
         self._camera = camera
+        self._detail = None if detail is None else check_detail(detail)
         self._again = again
         self._names = PerProcess(_Names)
         self.request(Op.HELLO, None, camera=camera)  # raises here if the camera's name is none
@@ -131,9 +134,10 @@ class RemotePointer(Closing):
         timeout_s: float | None = None,
         stamp_ns: int | None = None,
         frame_id: str | None = None,
+        detail: Detail | None = None,
     ) -> Pointing:
         """As `Pointer.point`."""
-        replies = self._ask(Op.POINT, image, query, timeout_s, stamp_ns, frame_id)
+        replies = self._ask(Op.POINT, image, query, timeout_s, detail, stamp_ns, frame_id)
         return expect_pointing(last_reply(replies))
 
     def count(
@@ -145,19 +149,28 @@ class RemotePointer(Closing):
         timeout_s: float | None = None,
         stamp_ns: int | None = None,
         frame_id: str | None = None,
+        detail: Detail | None = None,
     ) -> Pointing:
         """As `Pointer.count`; tiles are cut here and travel side by side. Their merged count has no interval."""
         if check_tiles(tiles) is not None:
             image = one_image(image)
             source = {"stamp_ns": check_stamp(stamp_ns), "frame_id": check_frame_id(frame_id)}
             budget_s = self.budget(timeout_s)
-            return count_tiles(self.count, image, query, tiles, budget_s).replace(**source)
-        replies = self._ask(Op.COUNT, image, query, timeout_s, stamp_ns, frame_id)
+            count = partial(self.count, detail=detail)
+            return count_tiles(count, image, query, tiles, budget_s).replace(**source)
+        replies = self._ask(Op.COUNT, image, query, timeout_s, detail, stamp_ns, frame_id)
         return expect_pointing(last_reply(replies))
 
-    def ask(self, image: Images, question: str, *, timeout_s: float | None = None) -> Text:
+    def ask(
+        self,
+        image: Images,
+        question: str,
+        *,
+        timeout_s: float | None = None,
+        detail: Detail | None = None,
+    ) -> Text:
         """As `Pointer.ask`."""
-        return expect_text(last_reply(self._ask(Op.ASK, image, question, timeout_s)))
+        return expect_text(last_reply(self._ask(Op.ASK, image, question, timeout_s, detail)))
 
     def stream(
         self,
@@ -167,38 +180,61 @@ class RemotePointer(Closing):
         timeout_s: float | None = None,
         stamp_ns: int | None = None,
         frame_id: str | None = None,
+        detail: Detail | None = None,
     ) -> CancellableStream[Point, Pointing]:
         """As `Pointer.stream`; closing the stream cancels the request, and so does its `cancel`, from any thread."""
         cancel_token = CancelToken()
-        replies = self._ask(Op.STREAM, image, query, timeout_s, stamp_ns, frame_id, cancel_token)
+        source = stamp_ns, frame_id
+        replies = self._ask(Op.STREAM, image, query, timeout_s, detail, *source, cancel_token)
         return CancellableStream(iter_points(replies), cancel_token)
 
     def stream_text(
-        self, image: Images, question: str, *, timeout_s: float | None = None
+        self,
+        image: Images,
+        question: str,
+        *,
+        timeout_s: float | None = None,
+        detail: Detail | None = None,
     ) -> CancellableStream[str, str]:
         """As `Pointer.stream_text`; cancelled as `stream` is."""
         cancel_token = CancelToken()
-        replies = self._ask(Op.STREAM_TEXT, image, question, timeout_s, cancel_token=cancel_token)
+        replies = self._ask(
+            Op.STREAM_TEXT, image, question, timeout_s, detail, cancel_token=cancel_token
+        )
         return CancellableStream(iter_text(replies), cancel_token)
 
-    def open(self, image: Images) -> RemoteView:
+    def open(self, image: Images, *, detail: Detail | None = None) -> RemoteView:
         """Have the server encode `image` once; the image is kept here too, in case the server forgets it."""
-        return RemoteView(self, self.image_payload(image))
+        return RemoteView(self, self.image_payload(image), self.detail(detail))
 
     def point_many(
-        self, requests: Iterable[tuple[Images, str]], *, timeout_s: float | None = None
+        self,
+        requests: Iterable[tuple[Images, str]],
+        *,
+        timeout_s: float | None = None,
+        detail: Detail | None = None,
     ) -> list[Pointing]:
         """As `Pointer.point_many`: the questions travel side by side and the server batches them."""
-        return ask_many(self.point, requests, self.budget(timeout_s))
+        return ask_many(partial(self.point, detail=detail), requests, self.budget(timeout_s))
 
     def point_each(
-        self, image: Images, queries: Sequence[str], *, timeout_s: float | None = None
+        self,
+        image: Images,
+        queries: Sequence[str],
+        *,
+        timeout_s: float | None = None,
+        detail: Detail | None = None,
     ) -> CancellableStream[Pointing, list[Pointing]]:
         """As `Pointer.point_each`: one request; cancelled as `stream` is."""
         asked, budget_s = tuple(check_queries(queries)), self.budget(timeout_s)
         payload, cancel_token = self.image_payload(image), CancelToken()
         request = self.request(
-            Op.POINT, payload, queries=asked, timeout_s=budget_s, camera=self._camera
+            Op.POINT,
+            payload,
+            queries=asked,
+            timeout_s=budget_s,
+            camera=self._camera,
+            detail=self.detail(detail),
         )
         replies = self.exchange(request, payload, budget_s, cancel_token)
         return CancellableStream(iter_pointings(replies), cancel_token)
@@ -211,34 +247,16 @@ class RemotePointer(Closing):
         return f"<{type(self).__name__} {self._transport.url} {self._info.model or 'loading'}>"
 
     def image_payload(self, image: Images) -> Payload:
-        """Make an image, several or a video ready to be sent.
+        """Make an image, several or a video ready to be sent. Raises as `outgoing_payload`."""
+        return outgoing_payload(image, self._arrays, self._info, self._transport.url)
+
+    def detail(self, detail: Detail | None) -> Detail | None:
+        """Return how finely a call has its image looked at: its own word, or this pointer's; None = the server's.
 
         Raises:
-            ImageError: One cannot be read, or the server does not take images that large.
-            UsageError: More images than the server takes in one question.
+            UsageError: It is none.
         """
-        image_payload = make_payload(image, self._arrays)
-        if isinstance(image_payload, JoinedPayload):
-            self._check_number(image_payload)
-        size, limit = len(image_payload.data), self._info.max_message_bytes
-        if size > limit:
-            raise ImageError(
-                f"the image has {size:,} bytes, {self._transport.url} takes {limit:,}: scale it down, or send it as JPEG"
-            )
-        return image_payload
-
-    def _check_number(self, payload: JoinedPayload) -> None:
-        frames = bool(payload.times_s)
-        most = self._info.max_frames if frames else self._info.max_images
-        if len(payload.parts) <= most:
-            return
-        given = counted(len(payload.parts), "frame" if frames else "image")
-        at = f"{self._transport.url} (version {self._info.version})"
-        if self._info.max_frames == 0:
-            raise UsageError(
-                f"{at} takes one image a question, got {given}: ask about each by itself, or bring the server up to date"
-            )
-        raise UsageError(f"{at} takes at most {most} in one question, got {given}: use fewer")
+        return self._detail if detail is None else check_detail(detail)
 
     def budget(self, timeout_s: float | None) -> float:
         """Return the seconds that a call may take: its own timeout, or this pointer's; `MAX_TIMEOUT_S` at most."""
@@ -292,6 +310,7 @@ class RemotePointer(Closing):
             "timeout_s": self._timeout_s,
             "arrays": self._arrays,
             "camera": self._camera,
+            "detail": self._detail,
         }
         return _connect_again, (type(self), self._transport.url, options)
 
@@ -301,13 +320,18 @@ class RemotePointer(Closing):
         image: Images,
         query: str,
         timeout_s: float | None,
+        detail: Detail | None,
         stamp_ns: int | None = None,
         frame_id: str | None = None,
         cancel_token: CancelToken | None = None,
     ) -> Replies:
         """Check everything that can be checked here, now; the replies come as they are read."""
         check_query(query)
-        fields = {"stamp_ns": check_stamp(stamp_ns), "frame_id": check_frame_id(frame_id)}
+        fields = {
+            "stamp_ns": check_stamp(stamp_ns),
+            "frame_id": check_frame_id(frame_id),
+            "detail": self.detail(detail),
+        }
         budget_s = self.budget(timeout_s)
         image_payload = self.image_payload(image)
         request = self.request(

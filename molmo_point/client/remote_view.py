@@ -17,6 +17,7 @@ from molmo_point.client.replies import (
 from molmo_point.client.transport import Replies
 from molmo_point.closing import Closing
 from molmo_point.errors import ServiceError, UsageError
+from molmo_point.pointer import Detail
 from molmo_point.points import Point, Pointing, Text
 from molmo_point.wire import Op, Payload, Request, ViewGone, ViewInfo
 
@@ -27,9 +28,12 @@ if TYPE_CHECKING:
 class RemoteView(Closing):
     """An opened image on a server: a handle there, the image here for when the handle is gone."""
 
-    def __init__(self, pointer: RemotePointer, image_payload: Payload) -> None:
+    def __init__(
+        self, pointer: RemotePointer, image_payload: Payload, detail: Detail | None = None
+    ) -> None:
         self._pointer = pointer
         self._image_payload = image_payload
+        self._detail = detail
         self._lock = threading.Lock()
         self._info: ViewInfo | None = self._open(None)
         self._size = self._info.image_size
@@ -84,7 +88,9 @@ class RemoteView(Closing):
         return self._pointer.request(Op.CLOSE, None, view=info.handle)
 
     def _open(self, timeout_s: float | None) -> ViewInfo:
-        request = self._pointer.request(Op.OPEN, self._image_payload, timeout_s=timeout_s)
+        request = self._pointer.request(
+            Op.OPEN, self._image_payload, timeout_s=timeout_s, detail=self._detail
+        )
         reply = last_reply(self._pointer.exchange(request, self._image_payload, timeout_s))
         if reply.view is None:
             raise ServiceError(f"expected a view, the server answered with {reply.type}")

@@ -19,6 +19,7 @@ from molmo_point.client.transport import Replies, check_gone_after
 from molmo_point.client.zmq_channel import ZmqChannel
 from molmo_point.defaults import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, SILENCE_TIMEOUT_S
 from molmo_point.errors import ServerGone, ServiceError, UsageError
+from molmo_point.pointer import Detail
 from molmo_point.wire import Op, Payload, Request, ServerInfo, error_from
 from molmo_point.wire.image_payload import ArrayEncoding
 
@@ -52,6 +53,7 @@ class ZmqPointer(RemotePointer):
         key: Union[str, os.PathLike[str], None] = None,
         arrays: ArrayEncoding = "raw",
         camera: str | None = None,
+        detail: Detail | None = None,
         gone_after_s: float = SILENCE_TIMEOUT_S,
     ) -> None:
         transport = ZmqTransport(url, read_key(key) if key is not None else None, gone_after_s)
@@ -61,6 +63,7 @@ class ZmqPointer(RemotePointer):
             connect_timeout_s=connect_timeout_s,
             arrays=arrays,
             camera=camera,
+            detail=detail,
             again={"key": key, "gone_after_s": gone_after_s},
         )
 

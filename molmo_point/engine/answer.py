@@ -16,6 +16,7 @@ from molmo_point.engine.generate import Step
 from molmo_point.engine.point_language import Confidence
 from molmo_point.engine.score_calibration import Floats
 from molmo_point.markup import PointParser
+from molmo_point.pointer import Detail
 from molmo_point.points import FinishReason, Point, Pointing, Text, Timing
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.repeats import Repeats
@@ -87,11 +88,14 @@ class TextAnswer:
 
     Args:
         prompt_tokens: Length of the decoder's input, image tokens included.
+        detail: How finely the image was looked at.
     """
 
-    def __init__(self, tokenizer: Tokenizer, prompt_tokens: int = 0) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, prompt_tokens: int = 0, detail: Detail = "auto"
+    ) -> None:
         self.detokenizer = Detokenizer(tokenizer)
-        self._prompt_tokens = prompt_tokens
+        self._prompt_tokens, self._detail = prompt_tokens, detail
         self._tokens = 0
         self._stop = tokenizer.special.end
 
@@ -104,7 +108,9 @@ class TextAnswer:
     def finish(self, reason: FinishReason) -> tuple[list[str], Text]:
         """Return the last piece, if there is one, and the whole text without outer blanks."""
         rest = self.detokenizer.finish()
-        timing = Timing(prompt_tokens=self._prompt_tokens, new_tokens=self._tokens)
+        timing = Timing(
+            prompt_tokens=self._prompt_tokens, new_tokens=self._tokens, detail=self._detail
+        )
         return [rest] if rest else [], Text(self.detokenizer.text.strip(), reason, timing)
 
 

@@ -14,6 +14,7 @@ from molmo_point.engine.prepared_image import PreparedImage
 from molmo_point.errors import ModelFailed
 from molmo_point.model.kv_cache import KVCache
 from molmo_point.model.point_heads import PatchKeys
+from molmo_point.pointer import Detail
 from molmo_point.points import Timing
 from molmo_point.preprocess.arrays import Floats
 from molmo_point.preprocess.patch_places import PatchPlaces
@@ -31,6 +32,7 @@ class EncodedImage:
         patches, places: Keys of the patches that MolmoPoint points at, and where they lie; None in other models.
         times_s: Times of a video's frames in seconds; () for images.
         summary: What a calibration's domain is judged by [2 D], see `summarize`; None without an image.
+        detail: How finely it was looked at.
     """
 
     image_sizes: tuple[tuple[int, int], ...]
@@ -39,6 +41,7 @@ class EncodedImage:
     places: PatchPlaces | None = None
     times_s: tuple[float, ...] = ()
     summary: Vector | None = None
+    detail: Detail = "auto"
 
     @property
     def image_size(self) -> tuple[int, int]:

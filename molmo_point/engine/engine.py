@@ -15,15 +15,15 @@ from typing import TypeVar
 
 import torch
 
-from molmo_point.arguments import listed_images
+from molmo_point.arguments import check_detail, listed_images
 from molmo_point.counting.interval import CountCalibration
 from molmo_point.engine.answer import Answer, PointAnswer, TextAnswer, TimingRecorder
 from molmo_point.engine.batch import BatchDecoder, BatchEntry
+from molmo_point.engine.batch_size import batch_size
 from molmo_point.engine.crop_threads import CropThreads
 from molmo_point.engine.encoded_image import AnyImage, EncodedImage
 from molmo_point.engine.failures import with_memory
 from molmo_point.engine.generate import (
-    MAX_DRAFT,
     DecodeState,
     Drafter,
     Limits,
@@ -40,12 +40,12 @@ from molmo_point.engine.prepared_image import PreparedImage
 from molmo_point.engine.question import Question
 from molmo_point.engine.request import PointRequest, Request, TextRequest
 from molmo_point.engine.score_calibration import Calibration
-from molmo_point.errors import ModelFailed, QueryError, UsageError
+from molmo_point.errors import ModelFailed, UsageError
 from molmo_point.images import load_image
 from molmo_point.markup import count_prompt, guess_label, point_prompt
 from molmo_point.model.molmo import Molmo
 from molmo_point.point_map import PointMap
-from molmo_point.pointer import Images
+from molmo_point.pointer import Detail, Images
 from molmo_point.points import FinishReason, Pointing, Status, Text, Timing
 from molmo_point.preprocess.inputs import check_length
 from molmo_point.preprocess.prompt import prompt_tokens
@@ -103,15 +103,20 @@ class Engine:
             low_as_high=options.point_decoding == "as_trained",
         )
 
-    def prepare(self, images: Images) -> AnyImage:
-        """Return the images decoded and cut into crops, or encoded if they are cached, without the model. Raises as `encode`."""
+    def prepare(self, images: Images, detail: Detail | None = None) -> AnyImage:
+        """Return the images decoded and cut into crops, or encoded if they are cached, without the model. Raises as `encode`.
+
+        Args:
+            detail: How finely they are looked at; None = `EngineOptions.detail`.
+        """
         self._check_process()
+        finely = self.options.detail if detail is None else check_detail(detail)
         listed, times_s = listed_images(images)
         arrays = with_memory(lambda: [load_image(image) for image in listed], self.free)
-        return with_memory(lambda: self.encoder.prepare(arrays, times_s), self.free)
+        return with_memory(lambda: self.encoder.prepare(arrays, times_s, finely), self.free)
 
-    def encode(self, images: Images) -> tuple[EncodedImage, Timing]:
-        """Return the encoded images, and the time spent on them now: little if they were cached.
+    def encode(self, images: Images, detail: Detail | None = None) -> tuple[EncodedImage, Timing]:
+        """Return the encoded images, and the time spent on them now: little if they were cached. Arguments as `prepare`.
 
         Raises:
             ImageError: Not an image.
@@ -120,7 +125,7 @@ class Engine:
             UsageError: This process was forked from the one that loaded the model, or the model takes no such images.
         """
         start = time.perf_counter()
-        prepared = self.prepare(images)
+        prepared = self.prepare(images, detail)
         preprocessed = time.perf_counter() - start
         if isinstance(prepared, EncodedImage):
             return prepared, Timing(preprocess_s=preprocessed)
@@ -146,7 +151,9 @@ class Engine:
         label = guess_label(question.query)
         prompt = self._prompt(question)
         state = self._decode_state(image, prompt, question, label)
-        timing = timing.model_copy(update={"prompt_tokens": image.tokens + len(prompt)})
+        timing = timing.model_copy(
+            update={"prompt_tokens": image.tokens + len(prompt), "detail": image.detail}
+        )
         blank = self._blank(image, question)
         calibration = ImageCalibration.of(self._calibration, image.summary)
         answer = PointAnswer(
@@ -164,7 +171,9 @@ class Engine:
         """Return a request for free text. Raises as `prepare_points`."""
         prompt = self._prompt(question)
         state = self._decode_state(image, prompt, question, label="")
-        return Request(image, state, TextAnswer(self.tokenizer, image.tokens + len(prompt)))
+        return Request(
+            image, state, TextAnswer(self.tokenizer, image.tokens + len(prompt), image.detail)
+        )
 
     def count_tokens(self, image: PreparedImage, question: Question) -> int:
         """Return how many tokens an image and a question take.
@@ -180,7 +189,7 @@ class Engine:
         """Return the answer to a question whose deadline passed before its image was encoded."""
         if question.kind == "text":
             return Text("", FinishReason.TIMEOUT)
-        timing = Timing(total_s=time.perf_counter() - question.started)
+        timing = Timing(total_s=time.perf_counter() - question.started, detail=image.detail)
         return self._blank(image, question).replace(timing=timing)
 
     def point_map(self, image: EncodedImage, query: str) -> PointMap:
@@ -235,7 +244,7 @@ class Engine:
             ModelFailed: Not even one row fits the memory.
         """
         self._check_process()
-        max_rows, capacity = self._batch_size()
+        max_rows, capacity = batch_size(self.model.config, self.options, self.model.dtype)
         rows = min(rows, max_rows)
         while True:
             make = functools.partial(
@@ -339,22 +348,3 @@ class Engine:
             drafter=drafter,
             choice=self._language.choice(image),
         )
-
-    def _batch_size(self) -> tuple[int, int]:
-        """Return (rows, tokens a row) of the largest batch.
-
-        Raises:
-            QueryError: Not even one row fits `batch_cache_bytes`; with the numbers.
-        """
-        sizes, options = self.model.config.decoder, self.options
-        # A query of 4000 characters takes about 1000 tokens.
-        prefix = self.model.config.preprocess.most_image_tokens
-        capacity = min(sizes.max_positions, prefix + 1040 + options.max_new_tokens) + MAX_DRAFT
-        token_bytes = 2 * sizes.layers * sizes.kv_width * self.model.dtype.itemsize
-        rows = min(options.max_batch, options.batch_cache_bytes // (capacity * token_bytes))
-        if rows < 1:
-            raise QueryError(
-                f"one answer of {capacity} tokens takes {capacity * token_bytes:,} bytes of keys and values, "
-                f"batch_cache_bytes is {options.batch_cache_bytes:,}: raise it"
-            )
-        return rows, capacity

@@ -30,6 +30,7 @@ from molmo_point.images import Array
 from molmo_point.model.kv_cache import KVCache
 from molmo_point.model.layers import block_mask
 from molmo_point.model.molmo import Molmo
+from molmo_point.pointer import Detail
 from molmo_point.points import Timing
 from molmo_point.preprocess.arrays import Bools
 from molmo_point.preprocess.inputs import text_prefix
@@ -71,22 +72,25 @@ class ImageEncoder:
         self.images: ByteBudgetCache[EncodedImage] = ByteBudgetCache(image_bytes)
         self.crops: ByteBudgetCache[Tensor] = ByteBudgetCache(crop_bytes)
 
-    def prepare(self, images: Sequence[Array], times_s: Sequence[float] = ()) -> AnyImage:
+    def prepare(
+        self, images: Sequence[Array], times_s: Sequence[float] = (), detail: Detail = "auto"
+    ) -> AnyImage:
         """Return the images cut into crops, or encoded if they are cached.
 
         Args:
             images: (H, W, 3) uint8 RGB, one or several, or the frames of a video.
             times_s: Times of the frames in seconds; () = images.
+            detail: How finely they are looked at.
 
         Raises:
             QueryError: They take more tokens than the model holds.
-            UsageError: The model takes one image, no videos, or not that many of them.
+            UsageError: As `prepare_images`.
         """
-        key = images_key(images, times_s)
+        key = images_key(images, times_s, detail)
         known = self.images.get(key)
         if known is not None:
             return known
-        return prepare_images(images, times_s, key, self._model.config, self._tokenizer)
+        return prepare_images(images, times_s, key, self._model.config, self._tokenizer, detail)
 
     def begin(self, prepared: PreparedImage) -> EncodedImage | ImageInProgress:
         """Return the encoded image if it was encoded since it was prepared, otherwise the state of its stages."""
@@ -154,12 +158,12 @@ class ImageEncoder:
         start = time.perf_counter()
         model = self._model
         crops = np.stack([wanted[key].crop(key) for key in keys])
-        results = self._vision(torch.from_numpy(crops).to(model.device, model.dtype))
+        results = self._vision(torch.from_numpy(crops).to(model.device, model.vision_dtype))
         seen: dict[bytes, Tensor | ModelFailed] = {}
         for key, result, largest in zip(keys, results, results.amax((1, 2)).cpu(), strict=True):
             try:
                 # Checked before anything is cached.
-                check_finite(largest, model.dtype)
+                check_finite(largest, model.vision_dtype)
             except ModelFailed as failure:
                 seen[key] = failure
                 continue
@@ -249,6 +253,7 @@ class ImageEncoder:
             places,
             prepared.times_s,
             _summary(prepared, embedded.pooled),
+            prepared.detail,
         )
 
     def _read(self, x: Tensor, in_block: Bools, cache: KVCache) -> Tensor:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import torch
 
 from molmo_point.arguments import (
     check_frame_id,
@@ -17,27 +14,19 @@ from molmo_point.arguments import (
     check_timeout,
     one_image,
 )
-from molmo_point.checkpoints.config import MolmoConfig
-from molmo_point.checkpoints.folder import read_json
-from molmo_point.checkpoints.low_bit_format import stored_scheme
 from molmo_point.closing import Closing
-from molmo_point.counting.interval import read_count_calibration
 from molmo_point.counting.tiled import Look, check_tiles, count_in_tiles
 from molmo_point.engine.encoded_image import AnyImage
-from molmo_point.engine.engine import Engine, EngineOptions
+from molmo_point.engine.engine import Engine
 from molmo_point.engine.question import Question
 from molmo_point.engine.scheduler import Scheduler
-from molmo_point.engine.score_calibration import Floats, read_calibration
+from molmo_point.engine.score_calibration import Floats
 from molmo_point.engine.view import LocalView
-from molmo_point.errors import CheckpointError, ImageError, PointError, UsageError
-from molmo_point.model.adapter_folder import read_adapter
-from molmo_point.model.low_bit_folder import check_stored_scheme, load_low_bits
+from molmo_point.errors import ImageError, PointError
 from molmo_point.model.molmo import Molmo
-from molmo_point.model.tensor_parallel import Shard, apply_tensor_parallel
-from molmo_point.model.weights import Progress, load_weights
-from molmo_point.model.weights_digest import weights_digest
 from molmo_point.point_map import PointMap
 from molmo_point.pointer import (
+    Detail,
     ImageLike,
     Images,
     Kind,
@@ -50,86 +39,19 @@ from molmo_point.pointer import (
     run_to_end,
 )
 from molmo_point.points import Pointing, Text
-from molmo_point.preprocess.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from torch.distributed.device_mesh import DeviceMesh
+    pass
 
 
 class LocalPointer(Closing):
-    """A model in this process. Made by `molmo_point.load`."""
+    """A model in this process. Made by `molmo_point.load`.
+
+    `detail` of a question says how finely its image is looked at; None = `EngineOptions.detail`.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-
-    @classmethod
-    def from_folder(
-        cls,
-        folder: Path,
-        name: str,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        options: EngineOptions | None = None,
-        progress: Progress | None = None,
-        mesh: DeviceMesh | None = None,
-        scheme: str | None = None,
-        adapter: str | Path | None = None,
-    ) -> LocalPointer:
-        """Load a checkpoint folder, or with `mesh` this process's shard of it.
-
-        Args:
-            scheme: Quantize the decoder while it is read; a folder of low-bit weights is loaded as it was written.
-            adapter: Folder of a LoRA adapter, merged into the weights while they are read.
-
-        Raises:
-            CheckpointError: The folder is not a complete Molmo checkpoint.
-            UsageError: The folder holds low-bit weights of another scheme, or those of a model that is to be split or adapted.
-        """
-        config = MolmoConfig.from_folder(folder)
-        tokenizer = Tokenizer(folder)
-        _check_vocabulary(config, tokenizer, folder)
-        shard = None if mesh is None else Shard(mesh.get_local_rank(), mesh.size())
-        stored = stored_scheme(read_json(folder / "config.json"))
-        if stored is not None:
-            if adapter is not None:
-                raise UsageError(
-                    f"{folder} holds {stored} weights, to which no adapter can be added: give the original checkpoint, with "
-                    f"quantize={stored!r} if it is to have few bits"
-                )
-            check_stored_scheme(folder, stored, scheme, is_split=mesh is not None)
-            model = load_low_bits(folder, config, stored, device=device, dtype=dtype)
-        else:
-            model = load_weights(
-                folder,
-                config,
-                device=device,
-                dtype=dtype,
-                progress=progress,
-                shard=shard,
-                scheme=scheme,
-                adapter=None if adapter is None else read_adapter(adapter),
-            )
-        if mesh is not None:
-            model = apply_tensor_parallel(model, mesh)
-        options = options or EngineOptions()
-        calibration = counts = None
-        # An adapted model has other scores than the one that the calibration was fitted to.
-        if options.calibrated and adapter is None:
-            calibration = read_calibration(folder, config.decoder.d_model, weights_digest(model))
-            # Intervals are computed from calibrated scores.
-            counts = read_count_calibration(folder) if calibration else None
-        return cls(
-            Engine(
-                model,
-                tokenizer,
-                name,
-                options,
-                calibration,
-                counts=counts,
-                shared=mesh is not None,
-            )
-        )
 
     @property
     def model(self) -> str:
@@ -153,8 +75,11 @@ class LocalPointer(Closing):
         timeout_s: float | None = None,
         stamp_ns: int | None = None,
         frame_id: str | None = None,
+        detail: Detail | None = None,
     ) -> Pointing:
-        return run_to_end(self._stream(image, query, "point", timeout_s, stamp_ns, frame_id))
+        return run_to_end(
+            self._stream(image, query, "point", timeout_s, stamp_ns, frame_id, detail)
+        )
 
     def count(
         self,
@@ -165,28 +90,42 @@ class LocalPointer(Closing):
         timeout_s: float | None = None,
         stamp_ns: int | None = None,
         frame_id: str | None = None,
+        detail: Detail | None = None,
     ) -> Pointing:
         """As `Pointer.count`; the tiles are decoded in one batch."""
         if check_tiles(tiles) is None:
-            return run_to_end(self._stream(image, query, "count", timeout_s, stamp_ns, frame_id))
+            return run_to_end(
+                self._stream(image, query, "count", timeout_s, stamp_ns, frame_id, detail)
+            )
         source = {"stamp_ns": check_stamp(stamp_ns), "frame_id": check_frame_id(frame_id)}
         pointing = count_in_tiles(
-            self.look(query), one_image(image), tiles, timeout_s=check_timeout(timeout_s)
+            self.look(query, detail), one_image(image), tiles, timeout_s=check_timeout(timeout_s)
         )
         counts = self._engine.counts
         return (counts.with_interval(pointing) if counts else pointing).replace(**source)
 
-    def look(self, query: str) -> Look:
+    def look(self, query: str, detail: Detail | None = None) -> Look:
         """Return a function that counts in several images, decoded in one batch."""
-        return lambda images, left_s: self._many([(a, query) for a in images], "count", left_s)
+        return lambda images, left_s: self._many(
+            [(array, query) for array in images], "count", left_s, detail
+        )
 
-    def ask(self, image: Images, question: str, *, timeout_s: float | None = None) -> Text:
+    def ask(
+        self,
+        image: Images,
+        question: str,
+        *,
+        timeout_s: float | None = None,
+        detail: Detail | None = None,
+    ) -> Text:
         if image is None:
             raise ImageError(
                 "expected an image, got None (of a camera or a file that could not be read?); "
                 "a question without an image: stream_text(None, question)"
             )
-        return Text.of(run_to_end(self.stream_text(image, question, timeout_s=timeout_s)))
+        return Text.of(
+            run_to_end(self.stream_text(image, question, timeout_s=timeout_s, detail=detail))
+        )
 
     def stream(
         self,
@@ -196,23 +135,33 @@ class LocalPointer(Closing):
         timeout_s: float | None = None,
         stamp_ns: int | None = None,
         frame_id: str | None = None,
+        detail: Detail | None = None,
     ) -> PointStream:
-        return self._stream(image, query, "point", timeout_s, stamp_ns, frame_id)
+        return self._stream(image, query, "point", timeout_s, stamp_ns, frame_id, detail)
 
     def stream_text(
-        self, image: Images | None, question: str, *, timeout_s: float | None = None
+        self,
+        image: Images | None,
+        question: str,
+        *,
+        timeout_s: float | None = None,
+        detail: Detail | None = None,
     ) -> TextStream:
         """Answer in pieces; `image` may be None for a question without an image."""
         engine = self._engine
         asked = Question.now(question, "text", timeout_s)
-        encoded = engine.no_image() if image is None else engine.encode(image)[0]
+        encoded = engine.no_image() if image is None else engine.encode(image, detail)[0]
         return (yield from engine.stream(engine.prepare_text(encoded, asked)))
 
-    def open(self, image: Images) -> LocalView:
-        return LocalView(self._engine, *self._engine.encode(image))
+    def open(self, image: Images, *, detail: Detail | None = None) -> LocalView:
+        return LocalView(self._engine, *self._engine.encode(image, detail))
 
     def point_many(
-        self, requests: Iterable[tuple[Images, str]], *, timeout_s: float | None = None
+        self,
+        requests: Iterable[tuple[Images, str]],
+        *,
+        timeout_s: float | None = None,
+        detail: Detail | None = None,
     ) -> list[Pointing]:
         """Point in many images, up to `max_batch` answers side by side.
 
@@ -221,13 +170,17 @@ class LocalPointer(Closing):
         Raises:
             BatchError: Some requests failed; all others were answered.
         """
-        return self._many(requests, "point", check_timeout(timeout_s))
+        return self._many(requests, "point", check_timeout(timeout_s), detail)
 
     def _many(
-        self, requests: Iterable[tuple[Images | View, str]], kind: Kind, timeout_s: float | None
+        self,
+        requests: Iterable[tuple[Images | View, str]],
+        kind: Kind,
+        timeout_s: float | None,
+        detail: Detail | None = None,
     ) -> list[Pointing]:
         """Answer as `point_many` does, by pointing or by counting."""
-        done = dict(self._answers(requests, timeout_s, kind))
+        done = dict(self._answers(requests, timeout_s, kind, detail))
         return all_or_error([done[key] for key in range(len(done))])
 
     def _answers(
@@ -235,6 +188,7 @@ class LocalPointer(Closing):
         requests: Iterable[tuple[Images | View, str]],
         timeout_s: float | None,
         kind: Kind = "point",
+        detail: Detail | None = None,
     ) -> Iterator[tuple[Hashable, Pointing | PointError]]:
         """Yield (index, answer or what stopped it) of each request, in the order in which they are answered."""
         timeout_s = check_timeout(timeout_s)
@@ -246,7 +200,8 @@ class LocalPointer(Closing):
                 key, request = following
                 try:
                     image, query = check_request(request, key)
-                    scheduler.add(key, image, query, kind=kind, timeout_s=_left(deadline))
+                    left_s = _left(deadline)
+                    scheduler.add(key, image, query, kind=kind, timeout_s=left_s, detail=detail)
                 except PointError as error:
                     yield key, error
             if not scheduler.has_work:
@@ -258,11 +213,16 @@ class LocalPointer(Closing):
                     yield output.key, output.result
 
     def point_each(
-        self, image: ImageLike, queries: Sequence[str], *, timeout_s: float | None = None
+        self,
+        image: ImageLike,
+        queries: Sequence[str],
+        *,
+        timeout_s: float | None = None,
+        detail: Detail | None = None,
     ) -> PointingStream:
         """As `Pointer.point_each`; up to `max_batch` queries are answered side by side."""
         asked = check_queries(queries)
-        with self.open(image) as view:
+        with self.open(image, detail=detail) as view:
             together = self._answers([(view, query) for query in asked], timeout_s)
             results: list[Pointing | PointError] = []
             done: dict[Hashable, Pointing | PointError] = {}
@@ -295,13 +255,13 @@ class LocalPointer(Closing):
         """
         return self._engine.point_map(*self._engine.encode(image)[:1], query)
 
-    def prepare(self, image: Images) -> AnyImage:
+    def prepare(self, image: Images, *, detail: Detail | None = None) -> AnyImage:
         """Decode an image and cut it into crops, for `Scheduler.add`; from any thread. A known image is returned encoded.
 
         Raises:
             ImageError: Not an image.
         """
-        return self._engine.prepare(image)
+        return self._engine.prepare(image, detail)
 
     def scheduler(self) -> Scheduler:
         """Return a scheduler for a server's loop: many questions at once, which join at any time."""
@@ -318,35 +278,15 @@ class LocalPointer(Closing):
         timeout_s: float | None,
         stamp_ns: int | None,
         frame_id: str | None,
+        detail: Detail | None,
     ) -> PointStream:
         # Checked before the image is encoded, which takes longest.
         question = Question.now(query, kind, timeout_s)
         source = {"stamp_ns": check_stamp(stamp_ns), "frame_id": check_frame_id(frame_id)}
-        request = self._engine.prepare_points(*self._engine.encode(image), question)
+        request = self._engine.prepare_points(*self._engine.encode(image, detail), question)
         pointing = yield from self._engine.stream(request)
         return pointing.replace(**source)
 
 
 def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - time.perf_counter())
-
-
-def _check_vocabulary(config: MolmoConfig, tokenizer: Tokenizer, folder: Path) -> None:
-    """Refuse a tokenizer whose ids the network lacks, or whose end of text differs from config.json."""
-    sizes, special = config.decoder, tokenizer.special
-    rows = sizes.embedding_size + sizes.new_embedding_size
-    if config.points and (special.point is None or tokenizer.first_choice != rows):
-        raise CheckpointError(
-            f"the tokenizer in {folder} calls a first choice of patches {tokenizer.first_choice}, the network {rows}: they do "
-            "not belong together"
-        )
-    if tokenizer.largest_id >= rows or special.end >= sizes.embedding_size:
-        raise CheckpointError(
-            f"the tokenizer in {folder} has ids up to {tokenizer.largest_id} and ends texts with {special.end}, the "
-            f"network reads {rows} ids and writes {sizes.embedding_size}: they do not belong together"
-        )
-    if config.end_tokens and special.end not in config.end_tokens:
-        raise CheckpointError(
-            f"config.json in {folder} ends answers with eos_token_id = {list(config.end_tokens)}, this network's do with "
-            f"{special.end}: a model that was trained with another chat format cannot be run here"
-        )

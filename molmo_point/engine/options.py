@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from molmo_point.arguments import check_detail
 from molmo_point.engine.patch_choice import POINT_DECODINGS, PointDecoding
 from molmo_point.errors import UsageError
+from molmo_point.pointer import Detail
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """Options of an engine. Only `point_decoding`, and a short `max_new_tokens`, which cuts it, change the points of an answer.
+    """Options of an engine. Only `point_decoding`, `detail`, and a short `max_new_tokens`, which
+    cuts it, change the points of an answer.
 
     Attributes:
         max_new_tokens: Longest answer in tokens. A point takes 17 to 19 with tokenizers that write one token a digit, so 768 hold
@@ -25,6 +28,7 @@ class EngineOptions:
             decoded beside new images wait for one such batch at most.
         prefix_chunk: Most image tokens that run through the decoder at once, between two passes of other answers. Models whose
             image tokens see each other (Molmo 2) read an image whole.
+        detail: How finely images are looked at where a question does not say: "auto", "low", or at most so many crops.
         cuda_graphs: Decode in passes of a few fixed shapes that are recorded once and replayed. Saves kernel launches on CUDA; on
             other devices it only pads.
         point_decoding: How MolmoPoint chooses points: "as_exported", as the code published with its weights, or "as_trained", as
@@ -40,6 +44,7 @@ class EngineOptions:
     crop_cache_bytes: int = 256 * 1024**2
     vision_batch: int = 4
     prefix_chunk: int = 256
+    detail: Detail = "auto"
     cuda_graphs: bool = False
     calibrated: bool = True
     point_decoding: PointDecoding = "as_exported"
@@ -54,6 +59,7 @@ class EngineOptions:
         for name in ("drafts", "cuda_graphs", "calibrated"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"expected {name} as True or False, got {getattr(self, name)!r}")
+        check_detail(self.detail)
         if self.point_decoding not in POINT_DECODINGS:
             raise UsageError(
                 f"expected point_decoding to be one of {', '.join(POINT_DECODINGS)}, got {self.point_decoding!r}"

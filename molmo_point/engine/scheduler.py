@@ -26,7 +26,7 @@ from molmo_point.engine.question import Question
 from molmo_point.engine.request import PointRequest, TextRequest
 from molmo_point.engine.view import LocalView
 from molmo_point.errors import ModelFailed, UsageError
-from molmo_point.pointer import Images, Kind, StepOutput, View
+from molmo_point.pointer import Detail, Images, Kind, StepOutput, View
 from molmo_point.pointer import PreparedImage as AnyPrepared
 from molmo_point.points import Point, Pointing, Text, Timing
 
@@ -77,6 +77,7 @@ class Scheduler:
         kind: Kind = "point",
         timeout_s: float | None = None,
         max_new_tokens: int | None = None,
+        detail: Detail | None = None,
     ) -> None:
         """Add a question; needs a free row. No pass of the model is made (without an image: one over a single token).
 
@@ -86,6 +87,7 @@ class Scheduler:
                 an image.
             kind: "point", "count", or "text" for a free question.
             max_new_tokens: Longest answer in tokens; the engine's own limit holds in any case.
+            detail: Of an image that is not prepared yet; None = the engine's own.
 
         Raises:
             ImageError, QueryError, UsageError, ModelFailed: As `LocalPointer.point`. The question is not added.
@@ -99,11 +101,14 @@ class Scheduler:
             raise UsageError(f"expected a view opened by this pointer, got {type(image).__name__}")
         else:
             # None from a camera or cv2.imread is no image to point in: `_prepared` refuses it.
-            self._add_image(key, self._prepared(cast("Images | AnyPrepared", image)), question)
+            prepared = self._prepared(cast("Images | AnyPrepared", image), detail)
+            self._add_image(key, prepared, question)
 
-    def open(self, key: Hashable, image: Images | AnyPrepared) -> None:
+    def open(
+        self, key: Hashable, image: Images | AnyPrepared, *, detail: Detail | None = None
+    ) -> None:
         """Add an image to be opened: an output of a later step has the view. Needs a free row until then; errors as `add`."""
-        self._add_image(key, self._prepared(image), None)
+        self._add_image(key, self._prepared(image, detail), None)
 
     def cancel(self, key: Hashable) -> None:
         """Cancel a question and free its row. One that has left is no error."""
@@ -134,10 +139,10 @@ class Scheduler:
     def _work(self) -> Waiting:
         return Waiting(self._images.crops, self._images.tokens, len(self._questions))
 
-    def _prepared(self, image: Images | AnyPrepared) -> AnyImage:
+    def _prepared(self, image: Images | AnyPrepared, detail: Detail | None) -> AnyImage:
         if isinstance(image, (PreparedImage, EncodedImage)):
             return image
-        return self._engine.prepare(cast("Images", image))
+        return self._engine.prepare(cast("Images", image), detail)
 
     def _add_image(self, key: Hashable, prepared: AnyImage, question: Question | None) -> None:
         if isinstance(prepared, PreparedImage):

@@ -107,7 +107,13 @@ def save_low_bits(model: Molmo, source: Path, out: Path) -> None:
 
 
 def load_low_bits(
-    folder: Path, config: MolmoConfig, scheme: str, *, device: torch.device, dtype: torch.dtype
+    folder: Path,
+    config: MolmoConfig,
+    scheme: str,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    vision_dtype: torch.dtype | None = None,
 ) -> Molmo:
     """Load a folder of low-bit weights.
 
@@ -121,7 +127,7 @@ def load_low_bits(
     files = find_tensors(folder)
     with torch.device("meta"):
         model = replace_by_low_bits(Molmo(config).eval().requires_grad_(False), scheme)
-    model = model.to_types(dtype)
+    model = model.to_types(dtype, vision_dtype)
     expected = _tensors(model)
     problems = [f"{key} is missing" for key in expected if key not in files]
     problems += [f"{key} is unknown" for key in files if key not in expected]

@@ -35,17 +35,29 @@ class Molmo(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the weights and activations."""
+        """Type of the decoder's weights and activations."""
         return self.decoder.norm.weight.dtype
+
+    @property
+    def vision_dtype(self) -> torch.dtype:
+        """Type of the vision tower and the connector."""
+        return self.vision.patch_embedding.weight.dtype
 
     @property
     def device(self) -> torch.device:
         """Device of the weights."""
         return self.decoder.norm.weight.device
 
-    def to_types(self, dtype: torch.dtype) -> Molmo:
-        """Cast the parameters; what is small and chooses between near locations stays float32. Return the model."""
+    def to_types(self, dtype: torch.dtype, vision_dtype: torch.dtype | None = None) -> Molmo:
+        """Cast the parameters; what is small and chooses between near locations stays float32. Return the model.
+
+        Args:
+            vision_dtype: Of the vision tower and the connector; None = `dtype`.
+        """
         self.to(dtype)
+        if vision_dtype is not None:
+            self.vision.to(vision_dtype)
+            self.connector.to(vision_dtype)
         if self.points is not None:
             # Its margins are small, too: locations are chosen from states that are not normed.
             self.points.float()
@@ -60,7 +72,7 @@ class Molmo(nn.Module):
         Returns:
             [n, tokens per crop, d_model], or of a stretched image [image tokens, d_model].
         """
-        features = self.vision(crops.to(self.device, self.dtype))
+        features = self.vision(crops.to(self.device, self.vision_dtype))
         return self.connector(features, pooling.to(self.device))
 
     def embed(

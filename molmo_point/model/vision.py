@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from molmo_point.checkpoints.config import VisionConfig
+from molmo_point.model.vision_attention import attend
 
 
 class LayerNorm(nn.LayerNorm):
@@ -41,9 +42,7 @@ class VisionBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # x: [n, P, W] float32, with a class token 1 + P
         q, k, v = self.qkv(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1)).unbind(2)
-        attended = F.scaled_dot_product_attention(
-            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-        )
+        attended = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         x = x + self.attention_out(attended.transpose(1, 2).flatten(2))
         hidden = self.mlp_in(self.mlp_norm(x))
         if self.kind == "clip":
@@ -53,7 +52,10 @@ class VisionBlock(nn.Module):
 
 def quick_gelu(x: Tensor) -> Tensor:
     """OpenAI CLIP's activation: x * sigmoid(1.702 x)."""
-    return x * torch.sigmoid(1.702 * x)
+    scaled = 1.702 * x
+    if torch.is_grad_enabled():
+        return x * torch.sigmoid(scaled)
+    return scaled.sigmoid_().mul_(x)
 
 
 class VisionTower(nn.Module):

@@ -65,6 +65,7 @@ def load_weights(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    vision_dtype: torch.dtype | None = None,
     progress: Progress | None = None,
     shard: Shard | None = None,
     scheme: str | None = None,
@@ -75,13 +76,14 @@ def load_weights(
 
     Args:
         folder: Holds model.safetensors, or shards with model.safetensors.index.json.
+        vision_dtype: Of the vision tower and the connector; None = `dtype`.
         scheme: Quantize the decoder (`quantize.SCHEMES`): what is read is quantized and dropped, the full weights are never held.
         shard: This process's shard of a model that is split over several processes; only its part of the files is read.
         adapter: Low-rank matrices that are added to the weights while they are read.
         packed: Reorder low-bit codes for this device's kernels; False leaves them in the order of files.
 
     Returns:
-        The network in evaluation mode, without gradients, on `device` in `dtype`.
+        The network in evaluation mode, without gradients, on `device` in these types.
 
     Raises:
         CheckpointError: Missing, unknown or misshapen tensors (all are listed); quantized, damaged, missing or pickled weights.
@@ -106,7 +108,7 @@ def load_weights(
             model = Molmo(shard.config(config)).eval().requires_grad_(False)
     if scheme is not None:
         replace_by_low_bits(model, scheme)
-    model = model.to_types(dtype).to_empty(device=device)
+    model = model.to_types(dtype, vision_dtype).to_empty(device=device)
     parameters = dict(model.named_parameters())
     matrices = low_bit_matrices(model)
     total = sum(math.prod(files[key].shape) for key in wanted)

@@ -30,8 +30,8 @@ class ImageCrops:
         masks: [n, G*G] float32, share of each patch that is image and not padding. Row k is used with crop k but describes
             crop k + 1, and the last row is -1: the released weights were trained that way (molmo.md 3.6).
         token_index: [n, T*T] int32, position of each pooled patch among the image tokens (0 = first `<im_start>`), or UNUSED.
-        grid: (R, C).
-        placement: Position of the image on the high-resolution canvas.
+        grid: (R, C); (0, 0) for the global crop alone.
+        placement: Position of the image on the high-resolution canvas; on the global crop where there is nothing else.
     """
 
     crops: Floats
@@ -51,14 +51,19 @@ def cut_image(image: NDArray[np.uint8], config: PreprocessConfig) -> ImageCrops 
     return crop_stretched(image, config) if config.stretched else crop_image(image, config)
 
 
-def crop_image(image: NDArray[np.uint8], config: PreprocessConfig) -> ImageCrops:
+def crop_image(
+    image: NDArray[np.uint8], config: PreprocessConfig, most: int | None = None
+) -> ImageCrops:
     """Return the global crop and the high-resolution crops of an image.
 
     Args:
         image: (H, W, 3) uint8 RGB.
+        most: Largest number of high-resolution crops; None, and any larger number, for that of the training.
     """
+    if most == 0:
+        return _global_crop(image, config)
     height, width = image.shape[:2]
-    rows, columns = choose_tiling(width, height, config)
+    rows, columns = choose_tiling(width, height, config, most)
     # Resizing divides by the standard deviation; `_patches` subtracts the mean, also from black margins.
     red, green, blue = (1 / (255 * deviation) for deviation in config.std)
     gain = red, green, blue
@@ -75,6 +80,16 @@ def crop_image(image: NDArray[np.uint8], config: PreprocessConfig) -> ImageCrops
     flat = crops.reshape(len(crops), grid * grid, -1)
     masks = _masks(where, rows, columns, config)
     return ImageCrops(flat, masks, token_index(rows, columns, config), (rows, columns), where)
+
+
+def _global_crop(image: NDArray[np.uint8], config: PreprocessConfig) -> ImageCrops:
+    """Return the global crop alone. Its mask is that of the last crop in training: unknown."""
+    red, green, blue = (1 / (255 * deviation) for deviation in config.std)
+    low, where = letterbox(image, config.crop_size, config.crop_size, (red, green, blue))
+    patches = config.grid_size**2
+    crops = _patches(low, config).reshape(1, patches, -1)
+    masks = np.full((1, patches), -1, np.float32)
+    return ImageCrops(crops, masks, _global_index(config).reshape(1, -1), (0, 0), where)
 
 
 def canvas_size(rows: int, columns: int, config: PreprocessConfig) -> tuple[int, int]:
@@ -100,8 +115,7 @@ def token_index(rows: int, columns: int, config: PreprocessConfig) -> Ints:
     before, after = (margin // config.pool_size for margin in config.margins)
     step = side - before - after
     cell = np.arange(side)
-    # Global crop: <im_start>, then rows of `side` tokens closed by <im_col>.
-    low = 1 + (side + 1) * cell[:, None] + cell[None, :]
+    low = _global_index(config)
     _, row_length = token_grid(rows, columns, config)
     first = low.size + side + 2 + 1
     index = np.full((1 + rows * columns, side, side), UNUSED, np.int32)
@@ -118,6 +132,12 @@ def token_index(rows: int, columns: int, config: PreprocessConfig) -> Ints:
             kept = v_kept[:, None] & u_kept[None, :]
             index[1 + row * columns + column] = np.where(kept, tokens, UNUSED)
     return index.reshape(len(index), -1)
+
+
+def _global_index(config: PreprocessConfig) -> Ints:
+    """Return the image token of each pooled patch of the global crop [T, T]: <im_start>, then rows closed by <im_col>."""
+    cell = np.arange(config.token_grid, dtype=np.int32)
+    return (1 + (config.token_grid + 1) * cell[:, None] + cell[None, :]).astype(np.int32)
 
 
 def _kept(position: int, count: int, side: int, before: int, after: int) -> Bools:

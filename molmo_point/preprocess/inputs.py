@@ -35,14 +35,10 @@ def image_prefix(
     if isinstance(crops, WindowedCrops):
         return _windowed_prefix(crops, config, special)
     side = config.token_grid
-    height, width = token_grid(*crops.grid, config)
-    ids = np.concatenate(
-        [
-            np.array([special.begin], np.int32),
-            _block(side, side, special),
-            _block(height, width, special),
-        ]
-    )
+    blocks = [np.array([special.begin], np.int32), _block(side, side, special)]
+    if any(crops.grid):
+        blocks.append(_block(*token_grid(*crops.grid, config), special))
+    ids = np.concatenate(blocks)
     index = np.where(crops.token_index >= 0, crops.token_index + 1, crops.token_index)
     return Prefix(ids, index.astype(np.int32))
 
@@ -63,7 +59,8 @@ def windowed_tokens(crops: WindowedCrops, config: PreprocessConfig, special: Spe
     if config.low_token and special.low_image_patch is not None:
         patch = special.low_image_patch
     low = [special.low_image_start, *[patch] * (rows * columns), special.image_end]
-    return np.concatenate([np.array(low, np.int32), _block(*crops.high, special)])
+    tokens: Ints = np.array(low, np.int32)
+    return np.concatenate([tokens, _block(*crops.high, special)]) if any(crops.grid) else tokens
 
 
 def patch_positions(ids: Ints, special: SpecialIds) -> Ints:

@@ -7,7 +7,9 @@ import numpy as np
 from molmo_point.checkpoints.config import PreprocessConfig
 
 
-def choose_tiling(width: int, height: int, config: PreprocessConfig) -> tuple[int, int]:
+def choose_tiling(
+    width: int, height: int, config: PreprocessConfig, most: int | None = None
+) -> tuple[int, int]:
     """Return the grid of crops whose canvas fits the image best.
 
     It is the smallest grid that does not shrink the image or, if all do, the one that shrinks it least. Computed in float32, so
@@ -15,11 +17,13 @@ def choose_tiling(width: int, height: int, config: PreprocessConfig) -> tuple[in
 
     Args:
         width, height: Size of the image in pixels.
+        most: Largest number of crops of the grid, at least 1; None for `config.max_crops`, which it never exceeds.
 
     Returns:
         (rows, columns), rows * columns <= config.max_crops.
     """
-    candidates = np.array(_candidates(config.max_crops), dtype=np.float32)
+    largest = config.max_crops if most is None else min(most, config.max_crops)
+    candidates = np.array(_candidates(largest), dtype=np.float32)
     room = np.array([height - config.margin_size, width - config.margin_size], dtype=np.float32)
     # A side equal to the margins divides by zero (+inf), a smaller one gives a negative scale, as in the reference.
     with np.errstate(divide="ignore"):

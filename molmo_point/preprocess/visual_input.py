@@ -12,6 +12,7 @@ import numpy as np
 
 from molmo_point.checkpoints.config import PreprocessConfig
 from molmo_point.errors import UsageError
+from molmo_point.pointer import Detail
 from molmo_point.preprocess.arrays import Bools, Bytes, Floats, Ints
 from molmo_point.preprocess.crops import crop_image
 from molmo_point.preprocess.inputs import image_prefix, patch_positions, windowed_tokens
@@ -49,24 +50,28 @@ class VisualInput:
 
 
 def images_input(
-    images: Sequence[Bytes], config: PreprocessConfig, tokenizer: Tokenizer
+    images: Sequence[Bytes],
+    config: PreprocessConfig,
+    tokenizer: Tokenizer,
+    detail: Detail = "auto",
 ) -> VisualInput:
     """Return the input of one or more images.
 
     Args:
         images: Each (H, W, 3) uint8 RGB.
+        detail: How finely each is looked at.
 
     Raises:
         UsageError: Several images for a model of the first generation, which was trained with one.
     """
     special = tokenizer.special
     if config.stretched:
-        return _stretched_input(images, config, tokenizer)
+        return _stretched_input(images, config, tokenizer, fine_crops(detail))
     if len(images) != 1:
         raise UsageError(
             f"this model takes one image a question, got {len(images)}: ask about each by itself, or load a Molmo 2"
         )
-    crops = crop_image(images[0], config)
+    crops = crop_image(images[0], config, fine_crops(detail))
     prefix = image_prefix(crops, config, special)
     ids = prefix.input_ids
     return VisualInput(
@@ -74,21 +79,29 @@ def images_input(
     )
 
 
+def fine_crops(detail: Detail) -> int | None:
+    """Return the largest number of crops beside the global one; None = as many as in training."""
+    if detail == "auto":
+        return None
+    return 0 if detail == "low" else detail - 1
+
+
 def _stretched_input(
-    images: Sequence[Bytes], config: PreprocessConfig, tokenizer: Tokenizer
+    images: Sequence[Bytes], config: PreprocessConfig, tokenizer: Tokenizer, most: int | None
 ) -> VisualInput:
     special, patches = tokenizer.special, config.grid_size**2
     ids: list[Ints] = [np.array([special.begin], np.int32)]
     crops, windows, grids = [], [], []
     first = 0
     for number, image in enumerate(images, start=1):
-        cut = crop_stretched(image, config)
+        cut = crop_stretched(image, config, most)
         if len(images) > 1:
             ids.append(np.array(tokenizer.encode(f"Image {number}"), np.int32))
         ids.append(windowed_tokens(cut, config, special))
         crops.append(cut.crops)
         windows.append(np.where(cut.windows >= 0, cut.windows + first, cut.windows))
-        grids.append(patch_numbers(*cut.grid, config) + np.int32(first))
+        shown = patch_numbers(*cut.grid, config) if any(cut.grid) else _whole_crop(config)
+        grids.append(shown + np.int32(first))
         first += len(cut.crops) * patches
     return _joined(crops, windows, ids, grids, special)
 
@@ -113,15 +126,20 @@ def frames_input(
     start, end = special.frame
     ids: list[Ints] = [np.array([special.begin], np.int32)]
     windows, grids = [], []
-    side, patches = config.grid_size, config.grid_size**2
+    patches = config.grid_size**2
     for index, time_s in enumerate(times_s):
         words = tokenizer.encode(f"{' ' if index else ''}{time_s:.1f} ")
         tokens = [*words, start, *[special.image_patch] * len(own), end]
         ids.append(np.array(tokens, np.int32))
         windows.append(np.where(own >= 0, own + index * patches, own))
-        numbers = np.arange(patches, dtype=np.int32).reshape(side, side)
-        grids.append(numbers + np.int32(index * patches))
+        grids.append(_whole_crop(config) + np.int32(index * patches))
     return _joined([crops], windows, ids, grids, special)
+
+
+def _whole_crop(config: PreprocessConfig) -> Ints:
+    """Return which patch of a crop shows each place of it: of a frame, or of a low-resolution view that stands alone."""
+    side = config.grid_size
+    return np.arange(side * side, dtype=np.int32).reshape(side, side)
 
 
 def _joined(

@@ -26,7 +26,7 @@ class WindowedCrops:
     Attributes:
         crops: [n, G*G, patch*patch*3] float32, normalised; the low-resolution view first, then the grid in raster order.
         windows: [P, pool*pool] int32, the patches of each image token, numbered over all crops, or NO_PATCH.
-        grid: (R, C).
+        grid: (R, C); (0, 0) for the low-resolution view alone.
         low, high: (rows, columns) of image tokens of the low-resolution view and of the whole canvas; P of both together.
     """
 
@@ -42,14 +42,19 @@ class WindowedCrops:
         return self.windows
 
 
-def crop_stretched(image: Bytes, config: PreprocessConfig) -> WindowedCrops:
+def crop_stretched(
+    image: Bytes, config: PreprocessConfig, most: int | None = None
+) -> WindowedCrops:
     """Stretch an image to the low-resolution view and to the canvas, and cut the canvas into overlapping crops.
 
     Args:
         image: (H, W, 3) uint8 RGB.
+        most: Largest number of crops of the canvas; 0 for no canvas, None and any larger number for that of the training.
     """
+    if most == 0:
+        return _low_view(image, config)
     height, width = image.shape[:2]
-    rows, columns = choose_tiling(width, height, config)
+    rows, columns = choose_tiling(width, height, config, most)
     side, step, grid = config.crop_size, config.window_patches, config.grid_size
     canvas_width = config.window_size * columns + config.margin_size
     canvas_height = config.window_size * rows + config.margin_size
@@ -66,6 +71,17 @@ def crop_stretched(image: Bytes, config: PreprocessConfig) -> WindowedCrops:
         grid=(rows, columns),
         low=(low.shape[0], low.shape[1]),
         high=(high.shape[0], high.shape[1]),
+    )
+
+
+def _low_view(image: Bytes, config: PreprocessConfig) -> WindowedCrops:
+    side = -(-config.grid_size // config.pool_size)
+    return WindowedCrops(
+        crops=crop_frames([image], config),
+        windows=frame_windows(config),
+        grid=(0, 0),
+        low=(side, side),
+        high=(0, 0),
     )
 
 

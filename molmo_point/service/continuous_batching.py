@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Hashable
+from typing import Any
 
 from molmo_point.errors import PointError
 from molmo_point.pointer import Images, Kind, PreparedImage, SchedulingPointer, StepOutput
 from molmo_point.points import Pointing
+from molmo_point.service.fan_out import Opened
 from molmo_point.service.job import Job
 from molmo_point.service.sequential import internal_error, with_request_metadata
 from molmo_point.service.views import Views, close_view, keep_view
@@ -45,6 +47,8 @@ class ContinuousBatcher:
         self._views = views
         self._on_batch = on_batch
         self._began: dict[Hashable, tuple[Job, float]] = {}
+        # What takes the view of a job whose image is opened for it.
+        self._opened: dict[Hashable, Opened] = {}
 
     @property
     def free_rows(self) -> int:
@@ -72,6 +76,15 @@ class ContinuousBatcher:
                 log.exception("admitting %s %r failed", job.request.op, job.request.query[:80])
                 job.fail(internal_error(error))
 
+    def open_image(self, job: Job, opened: Opened) -> None:
+        """Have the image of a job opened in the scheduler's stages; as `fan_out.Opens`."""
+        image: Images | PreparedImage | None = job.prepared or job.image()
+        if image is None:  # cancelled just now
+            return
+        self._scheduler.open(job, image, **job.detail)
+        self._began[job], self._opened[job] = (job, time.monotonic()), opened
+        job.decoded = job.prepared = None  # the scheduler has what it needs of it
+
     def _admit(self, job: Job) -> None:
         request = job.request
         if request.op is Op.CLOSE:
@@ -84,15 +97,17 @@ class ContinuousBatcher:
         if request.op is Op.OPEN:
             assert image is not None  # the dispatcher refuses others
             self._views.make_room()
-            self._scheduler.open(job, image)
+            self._scheduler.open(job, image, **job.detail)
         else:
             view = job.opened
             if view is None and request.view is not None:
                 view = self._views.get(request.view)
             kind, left_s = KINDS[request.op], max(0.0, job.left_s())
-            limit = {} if request.max_tokens is None else {"max_new_tokens": request.max_tokens}
+            limits: dict[str, Any] = dict(job.detail)
+            if request.max_tokens is not None:
+                limits["max_new_tokens"] = request.max_tokens
             self._scheduler.add(
-                job, view or image, request.query, kind=kind, timeout_s=left_s, **limit
+                job, view or image, request.query, kind=kind, timeout_s=left_s, **limits
             )
         job.decoded = job.prepared = None  # the scheduler has what it needs of it
         self._began[job] = job, began
@@ -101,11 +116,12 @@ class ContinuousBatcher:
     def step(self) -> None:
         """Do one piece of work and send its outputs; cancelled jobs leave before it, in whatever stage they are."""
         for job, _ in list(self._began.values()):
-            if job.request.op is Op.OPEN and job.left_s() <= 0:
+            if (job.request.op is Op.OPEN or job in self._opened) and job.left_s() <= 0:
                 job.expire()
             if job.finished or job.cancelled:
                 self._scheduler.cancel(job)
                 del self._began[job]
+                self._opened.pop(job, None)
         if not self.has_work:
             return
         for output in self._scheduler.step():
@@ -121,10 +137,13 @@ class ContinuousBatcher:
         if not output.last:
             return
         del self._began[output.key]
+        opened = self._opened.pop(output.key, None)
         if output.error is not None:
             job.fail(output.error)
         elif isinstance(output.result, Pointing):
             job.pointing(with_request_metadata(output.result, job, began))
+        elif output.view is not None and opened is not None:
+            opened(job, output.view)
         elif output.view is not None:
             keep_view(self._views, output.view, job)
         elif output.result is not None:
@@ -143,3 +162,4 @@ class ContinuousBatcher:
             self._scheduler.cancel(job)
             job.fail(error)
         self._began.clear()
+        self._opened.clear()

@@ -68,7 +68,7 @@ class Decoding:
                 if prepare is None:
                     job.decoded = image
                 else:
-                    job.prepared = prepare(image)
+                    job.prepared = prepare(image, **job.detail)
                     job.decoded = None
         except PointError as error:
             self._queue.remove(job)

@@ -266,6 +266,10 @@ class Dispatcher:
                 raise WireError(f"{request.op} needs an image or an opened view, one of them")
             if without and not (request.op in TEXT and self.worker.takes_text):
                 raise WireError(f"{request.op} needs an image or an opened view, one of them")
+            if request.view is not None and request.detail is not None:
+                raise WireError(
+                    "detail is chosen when an image is opened: leave it out beside a view"
+                )
         elif request.op is Op.OPEN and image_payload is None:
             raise WireError("open needs an image")
         elif request.op is Op.CLOSE and request.view is None:

@@ -1,4 +1,4 @@
-"""Several queries of one image: the image is opened once, and each query waits in the request queue as a job of its own.
+"""Several queries of one image: it is opened once, in the stages of all images, and each query then waits as a job of its own.
 
 The parent job answers with one reply for each query, in the order of the queries, and `done` at the end. A query that failed has
 an error reply which is not the last one; the others are answered.
@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from itertools import takewhile
 from typing import Protocol
 
 from molmo_point.errors import PointError
-from molmo_point.pointer import Images, View
+from molmo_point.pointer import View
 from molmo_point.service.job import Job
 from molmo_point.service.request_queue import RequestQueue
 from molmo_point.service.sequential import check_alive, internal_error
@@ -22,27 +23,40 @@ from molmo_point.wire import Reply, UnknownRequest, error_from
 log = logging.getLogger(__name__)
 
 
-class Opens(Protocol):
-    """What opens an image."""
+Opened = Callable[[Job, View], None]
+"""Takes the view of a job's image."""
 
-    def open(self, image: Images) -> View:
-        """As `Pointer.open`."""
+
+class Opens(Protocol):
+    """What opens the image of a job."""
+
+    @property
+    def free_rows(self) -> int:
+        """Number of images that can be begun now."""
+
+    def open_image(self, job: Job, opened: Opened) -> None:
+        """Have the image of a job opened, now or beside other work, then call `opened`; or fail the job.
+
+        Raises:
+            PointError: The image cannot be opened, and will not be.
+        """
 
 
 class FanOut:
     """The jobs of several queries that are under way. Belongs to the worker's thread alone.
 
     Args:
-        pointer: Opens the images.
+        answers: Opens the images.
         queue: Where the queries wait.
         most: Images that are open for such jobs at once; further jobs wait for one to be closed.
     """
 
-    def __init__(self, pointer: Opens, queue: RequestQueue, most: int) -> None:
-        self._pointer = pointer
+    def __init__(self, answers: Opens, queue: RequestQueue, most: int) -> None:
+        self._answers = answers
         self._queue = queue
         self._most = most
         self._waiting: deque[Job] = deque()
+        self._opening: list[Job] = []
         self._open: list[_Parts] = []
 
     def take(self, job: Job) -> bool:
@@ -58,31 +72,40 @@ class FanOut:
         for parts in [parts for parts in self._open if parts.job.finished]:
             self._open.remove(parts)
             _close(parts.view)
+        self._opening = [job for job in self._opening if not (job.finished or job.cancelled)]
         self._waiting = deque(job for job in self._waiting if check_alive(job))
-        while self._waiting and len(self._open) < self._most:
+        while self._waiting and self._has_room:
             self._begin(self._waiting.popleft())
+
+    @property
+    def _has_room(self) -> bool:
+        held = len(self._open) + len(self._opening)
+        return held < self._most and self._answers.free_rows > 0
 
     def close(self, error: PointError) -> None:
         """Fail what is not answered and close the images."""
-        for job in [*self._waiting, *(parts.job for parts in self._open)]:
+        for job in [*self._waiting, *self._opening, *(parts.job for parts in self._open)]:
             job.fail(error)
         self._waiting.clear()
         self.sweep()
 
     def _begin(self, job: Job) -> None:
-        image = job.image()
-        if image is None:  # cancelled just now
-            return
+        self._opening.append(job)
         try:
-            view = self._pointer.open(image)
+            self._answers.open_image(job, self._opened)
         except PointError as error:
             job.fail(error)
-            return
         except Exception as error:
             log.exception("opening the image of %d queries failed", len(job.request.queries))
             job.fail(internal_error(error))
-            return
+
+    def _opened(self, job: Job, view: View) -> None:
+        """Ask the queries about an image that is open now."""
+        self._opening.remove(job)
         job.decoded = job.prepared = None  # the view has what is needed of them
+        if job.finished or job.cancelled:
+            _close(view)
+            return
         parts = _Parts(job, view, self._queue)
         self._open.append(parts)
         self._queue.put_parts(parts.jobs)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from molmo_point.errors import Cancelled, PointError, TimedOut
-from molmo_point.pointer import Images, PreparedImage, View
+from molmo_point.pointer import Detail, Images, PreparedImage, View
 from molmo_point.points import Point, Pointing, Text, Timing
 from molmo_point.wire import Buffer, Payload, Reply, Request, ViewInfo, error_body
 
@@ -109,6 +109,11 @@ class Job:
         )
         part.arrived, part.deadline, part.opened = self.arrived, self.deadline, opened
         return part
+
+    @property
+    def detail(self) -> dict[str, Detail]:
+        """The argument `detail` for what looks at the image; nothing where the request leaves it to the Pointer."""
+        return {} if self.request.detail is None else {"detail": self.request.detail}
 
     def image(self) -> Images | None:
         """Return the image or images, decoded or as it came; None for a job that was cancelled just now."""

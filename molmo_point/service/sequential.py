@@ -68,6 +68,12 @@ class SequentialAnswers:
         """Take the jobs of the next step."""
         self._jobs = jobs
 
+    def open_image(self, job: Job, opened: Callable[[Job, View], None]) -> None:
+        """Open the image of a job at once; as `fan_out.Opens`."""
+        image = job.image()
+        if image is not None:  # cancelled just now
+            opened(job, self._pointer.open(image))
+
     def step(self) -> None:
         """Answer the admitted jobs whole."""
         left, self._jobs = self._jobs, []

@@ -17,7 +17,7 @@ from molmo_point.errors import PointError, ServiceError
 from molmo_point.pointer import Pointer, SchedulingPointer
 from molmo_point.service.concurrent import ConcurrentAnswers
 from molmo_point.service.continuous_batching import ContinuousBatcher
-from molmo_point.service.fan_out import FanOut
+from molmo_point.service.fan_out import FanOut, Opened
 from molmo_point.service.job import Job
 from molmo_point.service.own_pointer import OwnPointer, complete
 from molmo_point.service.request_queue import RequestQueue
@@ -51,6 +51,9 @@ class Answers(Protocol):
 
     def fits(self, job: Job) -> bool:
         """Return whether a job should be admitted now; others stay in the queue, which may serve another client first."""
+
+    def open_image(self, job: Job, opened: Opened) -> None:
+        """As `fan_out.Opens`."""
 
     def admit(self, jobs: list[Job]) -> None:
         """Begin to answer jobs, or fail them."""
@@ -145,7 +148,7 @@ class Worker:
             pointer = complete(self._load())
             self.model = pointer.model
             answers = self._answers(pointer)
-            fan_out = FanOut(pointer, self._queue, self._settings.max_views)
+            fan_out = FanOut(answers, self._queue, self._settings.max_views)
         except Exception as error:
             # An error of ours says all there is to say; `Service.run` raises it. Of others the log keeps the traceback.
             if not isinstance(error, PointError):

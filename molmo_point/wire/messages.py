@@ -7,11 +7,11 @@ Unknown fields are ignored when reading: a newer peer of the same protocol versi
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from molmo_point.defaults import MAX_QUERIES, MAX_TIMEOUT_S, MAX_TOKENS
+from molmo_point.defaults import MAX_CROPS, MAX_QUERIES, MAX_TIMEOUT_S, MAX_TOKENS
 from molmo_point.images.formats import FileFormat
 from molmo_point.points import FinishReason, Point, Pointing, Timing
 
@@ -115,6 +115,8 @@ class Request(Header):
         queries: For `point` and `count`, in place of `query`: several about one image. Each is answered by a `pointing`, or an
             `error` that is not the last reply, in their order; `done` follows. For `watch`: what to look for in every frame.
         max_tokens: Longest answer in tokens, where the model can be told; the server's own limit holds in any case.
+        detail: How finely the image is looked at, where the model can be told: "auto" as in training, "low" the global crop
+            alone, or at most so many crops; `timing` says what was done. By default the server's own choice.
         seq: For `again`: the number of the first reply that is missing.
     """
 
@@ -133,6 +135,7 @@ class Request(Header):
     frame_id: Annotated[str, Field(max_length=256)] | None = None
     queries: Annotated[tuple[str, ...], Field(max_length=MAX_QUERIES)] = ()
     max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
+    detail: Union[Annotated[int, Field(ge=1, le=MAX_CROPS)], Literal["auto", "low"]] | None = None
     seq: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")

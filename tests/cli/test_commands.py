@@ -124,7 +124,7 @@ def test_models(run: Run) -> None:
 def test_models_that_fit(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def fitting(gigabytes: float | None) -> dict[str, list[str]]:
         total = None if gigabytes is None else int(gigabytes * 1e9)
-        monkeypatch.setattr("molmo_point.cli.memory.machine_bytes", lambda: total)
+        monkeypatch.setattr("molmo_point.machine_memory.machine_bytes", lambda: total)
         rows = [json.loads(line) for line in run("models", "--json").out.splitlines()]
         return {row["name"]: [d for d, fit in row["fits"].items() if fit] for row in rows}
 
@@ -140,7 +140,7 @@ def test_models_that_fit(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_memory_is_the_containers_where_that_is_less(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from molmo_point.cli import memory
+    from molmo_point import machine_memory as memory
 
     limit = tmp_path / "memory.max"
     monkeypatch.setattr(memory, "_CGROUPS", (limit, tmp_path / "gone"))

@@ -96,6 +96,29 @@ def test_the_model_encodes_the_image_once(connect: Any) -> None:
     assert sum(a.timing.crops for a in answers) == alone[0].timing.crops > 0
 
 
+def test_the_image_goes_through_the_stages(
+    connect: Any, image: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut beside the model, seen and read in pieces: nothing of it is done whole in the model's thread."""
+    nano = mp.load("nano")
+    threads: list[str] = []
+    prepare = nano.engine.encoder.prepare
+
+    def noted(*arguments: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return prepare(*arguments)
+
+    def whole(*_: Any, **__: Any) -> Any:
+        raise AssertionError("the image was encoded whole")
+
+    monkeypatch.setattr(nano.engine.encoder, "prepare", noted)
+    monkeypatch.setattr(nano.engine.encoder, "encode", whole)
+    with connect(lambda: nano) as pointer:
+        answers = list(pointer.point_each(image, ["star", "moon"], timeout_s=60))
+    assert [a.query for a in answers] == ["star", "moon"]
+    assert [name.startswith("molmo-decode") for name in threads] == [True]
+
+
 def test_locally_the_image_is_encoded_once_too() -> None:
     nano = mp.load("nano", max_batch=2)
     image = np.random.default_rng(1).integers(0, 255, (60, 80, 3), dtype=np.uint8)

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from molmo_point.checkpoints.config import MolmoConfig
+from molmo_point.engine.load_engine import load_engine
 from molmo_point.engine.local import LocalPointer
 from molmo_point.errors import UsageError
 from molmo_point.synthetic.pages.draw import PageStyle
@@ -46,9 +47,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory, make_recipe: MakeRecipe) 
 
 
 def test_a_run_leaves_a_model_that_loads_and_answers(finished: Path) -> None:
-    pointer = LocalPointer.from_folder(
+    engine = load_engine(
         finished / "checkpoint", "tiny", device=torch.device("cpu"), dtype=torch.float32
     )
+    pointer = LocalPointer(engine)
     import numpy as np
 
     pointing = pointer.point(np.zeros((48, 64, 3), np.uint8), "dog")

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, Union
 
 from anyio import CapacityLimiter, to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import from_json
 from starlette.requests import Request as HttpRequest
 
-from molmo_point.defaults import MAX_QUERIES, MAX_QUERY_CHARACTERS, MAX_TIMEOUT_S, MAX_TOKENS
+from molmo_point.defaults import (
+    MAX_CROPS,
+    MAX_QUERIES,
+    MAX_QUERY_CHARACTERS,
+    MAX_TIMEOUT_S,
+    MAX_TOKENS,
+)
 from molmo_point.errors import UsageError
 from molmo_point.service.http.access import BODY
 from molmo_point.service.http.multipart import parts_of
@@ -38,6 +44,13 @@ class ImagesBody(BaseModel):
     )
     times_s: Annotated[list[Seconds], Field(max_length=MOST_PARTS)] = Field(
         default=[], description="Makes the images the frames of a video: ascending seconds."
+    )
+
+    detail: Union[Annotated[int, Field(ge=1, le=MAX_CROPS)], Literal["auto", "low"]] | None = (
+        Field(
+            default=None,
+            description="auto, low (the global crop alone), or the largest number of crops; not with a view.",
+        )
     )
 
     @field_validator("times_s", mode="before")

@@ -26,7 +26,13 @@ from molmo_point.service.http.dialects import Dialect, Prompt
 from molmo_point.service.http.errors import STREAM_HEADERS
 from molmo_point.service.http.fetch import Fetcher
 from molmo_point.service.http.model_names import ModelNames
-from molmo_point.service.http.openai_bodies import ChatBody, check_fields, question_of, system_of
+from molmo_point.service.http.openai_bodies import (
+    ChatBody,
+    check_fields,
+    detail_of,
+    question_of,
+    system_of,
+)
 from molmo_point.service.http.submit import HttpSubmitter, after_first_reply
 from molmo_point.wire import Buffer, Op, Reply
 
@@ -61,10 +67,11 @@ def openai_router(submitter: HttpSubmitter, fetcher: Fetcher, names: ModelNames)
         answer = Chat(body.model, counts_usage=body.counts_usage)
         if dialect is not None:
             prompt = Prompt(system_of(body), question)
-            replies = _in_dialect(submitter, http, data, dialect, prompt)
+            replies = _in_dialect(submitter, http, data, dialect, prompt, **_finely(body))
         else:
             op = Op.STREAM_TEXT if body.stream else Op.ASK
-            replies = submitter.replies(http, op, data, query=question, **_limited(body))
+            limits = {**_limited(body), **_finely(body)}
+            replies = submitter.replies(http, op, data, query=question, **limits)
         if body.stream:
             return StreamingResponse(
                 answer.chunks(await after_first_reply(replies)),
@@ -81,18 +88,24 @@ def _limited(body: ChatBody) -> dict[str, Any]:
     return {} if body.longest is None else {"max_tokens": body.longest}
 
 
+def _finely(body: ChatBody) -> dict[str, Any]:
+    detail = detail_of(body)
+    return {} if detail is None else {"detail": detail}
+
+
 async def _in_dialect(
     submitter: HttpSubmitter,
     http: HttpRequest,
     data: Buffer | None,
     dialect: Dialect,
     prompt: Prompt,
+    **fields: Any,
 ) -> AsyncIterator[Reply]:
     """Point to the query of a prompt, and yield the answer as one piece of text and as the whole text.
 
     A limit of tokens does not hold here: it is meant for the dialect's few tokens, not for the model's markup.
     """
-    reply = await submitter.answer(http, Op.POINT, data, query=dialect.query(prompt))
+    reply = await submitter.answer(http, Op.POINT, data, query=dialect.query(prompt), **fields)
     assert reply.pointing is not None
     text = dialect.answer(prompt, reply.pointing)
     yield Reply(id=reply.id, seq=0, last=False, type="piece", text=text)

@@ -99,6 +99,20 @@ def system_of(body: ChatBody) -> str:
     return "\n".join(text for text in texts if text)
 
 
+def detail_of(body: ChatBody) -> Literal["low"] | None:
+    """Return "low" where the newest image has it; OpenAI's other words ("high", "auto") leave the choice to the server."""
+    contents = [message.content for message in body.messages if message.role == "user"]
+    for content in reversed(contents):
+        parts = content if isinstance(content, list) else [content]
+        images = [part for part in parts if _read(part)[0] == "image"]
+        if images:
+            said = images[-1].get("detail")
+            inner = images[-1].get("image_url")
+            said = inner.get("detail", said) if isinstance(inner, dict) else said
+            return "low" if said == "low" else None
+    return None
+
+
 def question_of(body: ChatBody) -> tuple[str, str | None]:
     """Return the text of the last user message, and the newest image's URL (or base64), None where there is none.
 

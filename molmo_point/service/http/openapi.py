@@ -76,7 +76,8 @@ def _fields(model: type[BaseModel], *without: str) -> dict[str, Any]:
     fields = {}
     for name, field in described.items():
         kinds: list[dict[str, Any]] = field.get("anyOf", [])
-        kind = next((kind for kind in kinds if kind.get("type") != "null"), {})
+        others = [kind for kind in kinds if kind.get("type") != "null"]
+        kind = {"anyOf": others} if len(others) > 1 else next(iter(others), {})
         kept = {
             key: value for key, value in field.items() if key not in ("anyOf", "title", "default")
         }
@@ -85,8 +86,10 @@ def _fields(model: type[BaseModel], *without: str) -> dict[str, Any]:
     return {name: field for name, field in fields.items() if name not in without}
 
 
-_QUESTION_FIELDS = _fields(QuestionBody, *ImagesBody.model_fields)
-_QUERIES_FIELDS = _fields(QueriesBody, *ImagesBody.model_fields)
+_BROUGHT = [name for name in ImagesBody.model_fields if name != "detail"]
+_QUESTION_FIELDS = _fields(QuestionBody, *_BROUGHT)
+_QUERIES_FIELDS = _fields(QueriesBody, *_BROUGHT)
+_DETAIL = {"detail": _QUESTION_FIELDS["detail"]}
 _IMAGE_TEXT = {"type": "string", "description": "base64, a data: URL, or an allowed http(s) URL"}
 _IMAGE_FILE = {
     "type": "string",
@@ -169,8 +172,8 @@ ASK = _question("Answer a question in text", "Describe this image.", several=Fal
 OPEN = _route(
     "Encode an image once, to ask about it many times",
     {
-        **_json(_object(_IMAGES, []), {"image": PIXEL}),
-        **_form(_object({"image": _IMAGE_FILE}, ["image"])),
+        **_json(_object({**_IMAGES, **_DETAIL}, []), {"image": PIXEL}),
+        **_form(_object({"image": _IMAGE_FILE, **_DETAIL}, ["image"])),
     },
 )
 CLOSE = _route("Forget an opened image")

@@ -129,7 +129,8 @@ def _add_requests(router: APIRouter, submitter: HttpSubmitter, fetcher: Fetcher)
         data = await brought_images(http, body, files, fetcher, max_bytes=max_bytes)
         if data is None:
             raise UsageError('expected "image", or several as "images", and nothing else')
-        return (await submitter.answer(http, Op.OPEN, data)).view
+        fields = body.model_dump(include={"detail"}, exclude_none=True)
+        return (await submitter.answer(http, Op.OPEN, data, **fields)).view
 
     @router.delete("/v1/views/{handle}", response_model=Done, **docs.CLOSE)
     async def close_view(http: HttpRequest, handle: docs.Handle) -> Done:
