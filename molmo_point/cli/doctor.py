@@ -70,7 +70,7 @@ def doctor(
     if where.connect is not None:
         parts = [_system, lambda: checks.server(where)]
     elif point:
-        parts.append(checks.nano)
+        parts += [checks.speed, checks.nano]
     found: list[Check] = []
     with spinner("looking around", quiet=quiet):
         for part in parts:

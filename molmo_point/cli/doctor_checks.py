@@ -130,6 +130,19 @@ def ports() -> list[Check]:
     return found
 
 
+def speed() -> list[Check]:
+    """Measure memory and arithmetic of the CPU for some seconds."""
+    try:
+        from molmo_point.model.machine_speed import KINDS, measure_bandwidth, measure_products
+    except ImportError:
+        return []
+    rates = [
+        f"{measure_products(kind).operations / 1e9:.0f} GFLOP/s in {kind}" for kind in KINDS[:2]
+    ]
+    found = f"reads {measure_bandwidth() / 1e9:.0f} GB/s, {', '.join(rates)}"
+    return [Check("cpu", "ok", found, "molmo-point models --fit says what that means")]
+
+
 def nano() -> list[Check]:
     """Load the model in the package and point with it, as every user would."""
     from molmo_point import api

@@ -27,6 +27,14 @@ def models(
     name: Annotated[
         str | None, typer.Argument(help="Of one model: say what it can be asked.")
     ] = None,
+    fit: Annotated[
+        bool,
+        typer.Option(
+            "--fit",
+            help="Measure this machine for some seconds; for each model and type: download, memory, whether it fits now, "
+            "expected seconds to read an image and to answer one point, on the CPU.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the models: hub name, parameters, memory of the weights, licence, whether they fit and are here.
@@ -37,11 +45,17 @@ def models(
     \b
     molmo-point models          # all of them
     molmo-point models nano     # what nano knows
+    molmo-point models --fit    # what this machine can run, and how fast
     """
     from molmo_point.checkpoints.catalog import CATALOG
 
     if name is not None:
         _print_capabilities(name, as_json)
+        return
+    if fit:
+        from molmo_point.cli.fit import print_fit
+
+        print_fit(as_json=as_json)
         return
     rows = [_row(entry.sized()) for entry in CATALOG]
     if as_json:
