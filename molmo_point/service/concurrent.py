@@ -7,9 +7,10 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from molmo_point.errors import PointError
+from molmo_point.service.fan_out import Opened
 from molmo_point.service.job import Job
 from molmo_point.service.own_pointer import OwnPointer
-from molmo_point.service.sequential import answer_job, check_alive, internal_error
+from molmo_point.service.sequential import answer_job, check_alive, internal_error, open_now
 from molmo_point.service.views import Views, close_view
 from molmo_point.wire import Op
 
@@ -53,6 +54,10 @@ class ConcurrentAnswers:
     def fits(self, job: Job) -> bool:
         """Return True: no job makes another one wait."""
         return True
+
+    def open_image(self, job: Job, opened: Opened) -> None:
+        """As `fan_out.Opens`, at once."""
+        open_now(self._pointer, job, opened)
 
     def admit(self, jobs: list[Job]) -> None:
         """Begin to answer jobs."""

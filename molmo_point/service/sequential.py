@@ -69,10 +69,8 @@ class SequentialAnswers:
         self._jobs = jobs
 
     def open_image(self, job: Job, opened: Callable[[Job, View], None]) -> None:
-        """Open the image of a job at once; as `fan_out.Opens`."""
-        image = job.image()
-        if image is not None:  # cancelled just now
-            opened(job, self._pointer.open(image))
+        """As `fan_out.Opens`, at once."""
+        open_now(self._pointer, job, opened)
 
     def step(self) -> None:
         """Answer the admitted jobs whole."""
@@ -113,6 +111,13 @@ def answer_job(pointer: OwnPointer, views: Views, job: Job) -> None:
         ask_view(views.get(job.request.view), job)
     else:
         ask_image(pointer, job)
+
+
+def open_now(pointer: OwnPointer, job: Job, opened: Callable[[Job, View], None]) -> None:
+    """Open the image of a job, and call `opened`."""
+    image = job.image()
+    if image is not None:  # cancelled just now
+        opened(job, pointer.open(image))
 
 
 def answer_batch(pointer: OwnPointer, jobs: list[Job]) -> list[Job]:

@@ -31,7 +31,7 @@ LARGE = 2
 
 
 class ImagesBody(BaseModel):
-    """What an image, several or a video are given in; alone the body of an image to be kept open."""
+    """What an image, several or a video are given in."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -46,13 +46,6 @@ class ImagesBody(BaseModel):
         default=[], description="Makes the images the frames of a video: ascending seconds."
     )
 
-    detail: Union[Annotated[int, Field(ge=1, le=MAX_CROPS)], Literal["auto", "low"]] | None = (
-        Field(
-            default=None,
-            description="auto, low (the global crop alone), or the largest number of crops; not with a view.",
-        )
-    )
-
     @field_validator("times_s", mode="before")
     @classmethod
     def _times_from_text(cls, value: object) -> object:
@@ -62,7 +55,18 @@ class ImagesBody(BaseModel):
 _WORDS: dict[str, Any] = {"minLength": 1, "maxLength": MAX_QUERY_CHARACTERS, "pattern": r"\S"}
 
 
-class _AskingBody(ImagesBody):
+class ViewBody(ImagesBody):
+    """An image, several or a video to be kept open."""
+
+    detail: Union[Annotated[int, Field(ge=1, le=MAX_CROPS)], Literal["auto", "low"]] | None = (
+        Field(
+            default=None,
+            description="auto, low (the global crop alone), or the largest number of crops; not with a view.",
+        )
+    )
+
+
+class _AskingBody(ViewBody):
     """What is asked. Besides images and `stream`, the fields of the wire's `Request` under the same names."""
 
     stream: bool = Field(default=False, description="Answer in server-sent events.")

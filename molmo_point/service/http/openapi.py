@@ -86,9 +86,8 @@ def _fields(model: type[BaseModel], *without: str) -> dict[str, Any]:
     return {name: field for name, field in fields.items() if name not in without}
 
 
-_BROUGHT = [name for name in ImagesBody.model_fields if name != "detail"]
-_QUESTION_FIELDS = _fields(QuestionBody, *_BROUGHT)
-_QUERIES_FIELDS = _fields(QueriesBody, *_BROUGHT)
+_QUESTION_FIELDS = _fields(QuestionBody, *ImagesBody.model_fields)
+_QUERIES_FIELDS = _fields(QueriesBody, *ImagesBody.model_fields)
 _DETAIL = {"detail": _QUESTION_FIELDS["detail"]}
 _IMAGE_TEXT = {"type": "string", "description": "base64, a data: URL, or an allowed http(s) URL"}
 _IMAGE_FILE = {

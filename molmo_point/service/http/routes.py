@@ -26,6 +26,7 @@ from molmo_point.service.http.bodies import (
     ImagesBody,
     QueriesBody,
     QuestionBody,
+    ViewBody,
     check,
     content_type,
     read_form,
@@ -125,7 +126,7 @@ def _add_requests(router: APIRouter, submitter: HttpSubmitter, fetcher: Fetcher)
     @router.post("/v1/views", response_model=ViewInfo, **docs.OPEN)
     async def open_view(http: HttpRequest) -> Any:
         sent, files = await _fields(http)
-        body = check(ImagesBody, sent)
+        body = check(ViewBody, sent)
         data = await brought_images(http, body, files, fetcher, max_bytes=max_bytes)
         if data is None:
             raise UsageError('expected "image", or several as "images", and nothing else')
