@@ -127,6 +127,7 @@ def test_a_real_server_points_and_says_what_is_not_there(server: str, image: Pat
 def test_a_real_server_that_stops_at_a_limit_is_heard(server: str, image: Path) -> None:
     with mp.connect(server, timeout_s=120, max_tokens=12) as pointer:
         cut = pointer.point(image, "mug")
+    with mp.connect(server, timeout_s=120, max_tokens=1) as pointer:
         text = pointer.ask(image, "What is this?")
     assert (cut.status, cut.points) == (Status.TRUNCATED, ())
     assert text.finish_reason is FinishReason.LENGTH  # type: ignore[attr-defined]
