@@ -75,7 +75,7 @@ Kind = Literal["point", "count", "text"]
 """Point to things, count them by pointing, or answer in free text."""
 
 Detail = Union[int, Literal["auto", "low"]]
-"""How finely an image is looked at: "auto" as the model was trained, "low" for the global crop alone, or at most so many crops in
+"""How finely an image is looked at: "auto" as the model was trained, "low" for the global crop alone, or at most N crops in
 all, the global one included, and never more than in training. Fewer crops take less time and lose small things."""
 
 Tiles = Union[int, Literal["auto"], None]

@@ -147,7 +147,7 @@ class Timing(BaseModel):
         new_tokens: Tokens of the answer, the end token included.
         forward_passes: Decoder passes after the prefill.
         crops: Number of crops that the vision tower encoded for this answer.
-        detail: How finely the image was looked at: "auto" as in training, "low" the global crop alone, or at most so many crops.
+        detail: How finely the image was looked at: "auto" as in training, "low" the global crop alone, or at most N crops.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -19,7 +19,7 @@ def outgoing_payload(
 
     Raises:
         ImageError: One cannot be read, or the server does not take images that large.
-        UsageError: The server does not take so many.
+        UsageError: More images than the server takes in one question.
     """
     payload = make_payload(image, arrays)
     if isinstance(payload, JoinedPayload):

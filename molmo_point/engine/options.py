@@ -28,7 +28,7 @@ class EngineOptions:
             decoded beside new images wait for one such batch at most.
         prefix_chunk: Most image tokens that run through the decoder at once, between two passes of other answers. Models whose
             image tokens see each other (Molmo 2) read an image whole.
-        detail: How finely images are looked at where a question does not say: "auto", "low", or at most so many crops.
+        detail: How finely images are looked at where a question does not say: "auto", "low", or at most N crops.
         cuda_graphs: Decode in passes of a few fixed shapes that are recorded once and replayed. Saves kernel launches on CUDA; on
             other devices it only pads.
         point_decoding: How MolmoPoint chooses points: "as_exported", as the code published with its weights, or "as_trained", as

@@ -118,7 +118,7 @@ def expected_time(config: MolmoConfig, kind: str, speeds: dict[str, ProductSpeed
 
 
 def _touched(model: Molmo, tokens: int) -> float:
-    """Return the weights of the decoder's blocks that a pass over so many tokens reads.
+    """Return the weights of the decoder's blocks that a pass over that number of tokens reads.
 
     Of a mixture each token takes some experts: different ones, as if drawn at random.
     """

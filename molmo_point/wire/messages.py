@@ -116,7 +116,7 @@ class Request(Header):
             `error` that is not the last reply, in their order; `done` follows. For `watch`: what to look for in every frame.
         max_tokens: Longest answer in tokens, where the model can be told; the server's own limit holds in any case.
         detail: How finely the image is looked at, where the model can be told: "auto" as in training, "low" the global crop
-            alone, or at most so many crops; `timing` says what was done. By default the server's own choice.
+            alone, or at most N crops; `timing` says what was done. By default the server's own choice.
         seq: For `again`: the number of the first reply that is missing.
     """
 

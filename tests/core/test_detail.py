@@ -43,7 +43,7 @@ def nano() -> LocalPointer:
 @pytest.mark.parametrize("name", FOLDERS)
 @pytest.mark.parametrize("size", [(900, 700), (2000, 300)])
 def test_crops_and_tokens(name: str, size: tuple[int, int]) -> None:
-    """At most so many crops; "low" is the beginning of the whole: the same first crop, the same first tokens."""
+    """At most the given number of crops; "low" is the beginning of the whole: the same first crop, the same first tokens."""
     image = noise(*size)
     whole = given(name, image, "auto")
     for detail in (2, 3, 5):
