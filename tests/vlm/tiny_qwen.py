@@ -99,7 +99,9 @@ class Script:
         index = min(self._step, len(self._tokens) - 1)
         share = self._probabilities.get(index, 0.5)
         rest = math.log((1 - share) / (logits.shape[-1] - 1))
-        logits[:, -1, :] = rest
-        logits[:, -1, self._tokens[index]] = math.log(share)
+        # Logits have no fixed level: probabilities come by normalizing.
+        level = 3.0 + index % 2
+        logits[:, -1, :] = level + rest
+        logits[:, -1, self._tokens[index]] = level + math.log(share)
         self._step += 1
         return output
