@@ -155,13 +155,16 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(
 
 
 def run_and_kill(run: Callable[[], object], started: Path, delay_s: float) -> None:
-    """Run in a process of its own; kill it `delay_s` after a file has appeared."""
+    """Run in a process of its own; kill it `delay_s` after it has written a file."""
+    before = started.stat().st_mtime_ns if started.exists() else 0
     child = os.fork()
     if child == 0:
         run()
         os._exit(0)
     deadline = time.monotonic() + 60
-    while not started.exists() and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        if started.exists() and started.stat().st_mtime_ns != before:
+            break
         time.sleep(0.01)
     time.sleep(delay_s)
     os.kill(child, signal.SIGKILL)
@@ -181,7 +184,7 @@ def test_a_killed_run_ends_with_the_same_weights(
     state = broken / "state.safetensors"
     for _ in range(3):
         run = functools.partial(finetune, recipe, data_of(items), broken, workers=0)
-        run_and_kill(run, state, draw.uniform(0, 0.5))
+        run_and_kill(run, state, draw.uniform(0, 0.3))
     assert state.exists()
     finetune(recipe, data_of(items), broken, workers=0)
     assert_same(whole, broken)
