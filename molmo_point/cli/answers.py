@@ -104,7 +104,10 @@ class Answer:
             "image_size": list(pointing.image_size),
             **_sizes(pointing),
             "model": pointing.model,
-            "timing": {name: _short(value) for name, value in timing.items()},
+            "timing": {
+                name: _short(value) if isinstance(value, float) else value
+                for name, value in timing.items()
+            },
         }
 
 
