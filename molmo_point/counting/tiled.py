@@ -189,8 +189,11 @@ def _status(answers: Sequence[Pointing], count: int) -> Status:
 
 
 def _timing(answers: Sequence[Pointing], total_s: float) -> Timing:
+    """Return the sums of the looks, which all have the same detail."""
     summed = {
         name: sum(getattr(answer.timing, name) for answer in answers)
         for name in Timing.model_fields
+        if name != "detail"
     }
-    return Timing.model_validate({**summed, "total_s": total_s})
+    detail = answers[0].timing.detail if answers else Timing().detail
+    return Timing.model_validate({**summed, "detail": detail, "total_s": total_s})

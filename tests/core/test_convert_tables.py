@@ -6,6 +6,7 @@ import csv
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -187,11 +188,13 @@ def test_molmo_text_round_trips(pointing: Pointing) -> None:
         back = read(write(pointing), pointing.query, pointing.image_size)
         assert (back.status, back.image_size) == (pointing.status, pointing.image_size)
         assert {point.label for point in back.points} <= {pointing.query}
-        ordered = sorted(places_of(pointing), key=lambda place: [round(v * 1000) for v in place])
-        got = sorted(places_of(back))
-        assert len(got) == len(ordered)
-        for one, other in zip(got, sorted(ordered), strict=True):
-            assert one == pytest.approx(other, abs=6e-3)
+        left = list(places_of(pointing))
+        assert len(places_of(back)) == len(left)
+        for one in places_of(back):
+            # By distance: rounding may change the order of points that are nearly level.
+            near = min(left, key=lambda other: max(abs(np.subtract(one, other))))
+            assert one == pytest.approx(near, abs=6e-3)
+            left.remove(near)
 
 
 def test_molmo_text_that_cannot_be() -> None:

@@ -241,7 +241,7 @@ def test_loading_what_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise FULL
 
-    monkeypatch.setattr("molmo_point.engine.local.load_weights", full)
+    monkeypatch.setattr("molmo_point.engine.load_engine.load_weights", full)
     with pytest.raises(ModelFailed, match="out of memory"):
         tiny()
 

@@ -13,6 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 import molmo_point
+import molmo_point.api
 from molmo_point.cli import eval as eval_command
 from molmo_point.cli import train as train_command
 from molmo_point.cli.card import write_card
@@ -71,7 +72,7 @@ def test_a_perfect_pointer_scores_one(app: typer.Typer, monkeypatch: pytest.Monk
     for example in scene_examples(0, 4, 3, STYLE):
         truth[np.asarray(example.image).tobytes(), example.query] = right_points(example)
     fake = FakePointer(lambda image, query: truth[image.tobytes(), query])
-    monkeypatch.setattr(molmo_point, "load", lambda _name: fake)
+    monkeypatch.setattr(molmo_point.api, "load", lambda _name: fake)
     result = CliRunner().invoke(app, ["eval", "--pictures", "4", "--questions", "3", "--json"])
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
@@ -84,7 +85,7 @@ def test_a_perfect_pointer_scores_one(app: typer.Typer, monkeypatch: pytest.Monk
 def test_a_blind_pointer_finds_nothing(
     app: typer.Typer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(molmo_point, "connect", lambda _url: FakePointer())
+    monkeypatch.setattr(molmo_point.api, "connect", lambda _url: FakePointer())
     out = tmp_path / "report.json"
     arguments = ["eval", "--model", "tcp://nowhere:1", "--pictures", "3", "--out", str(out)]
     result = CliRunner().invoke(app, arguments)
@@ -135,7 +136,7 @@ def test_the_table_is_written_with_a_report_for_each_world(
     app: typer.Typer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fake = perfect_pointer("things", 4)
-    monkeypatch.setattr(molmo_point, "load", lambda _name: fake)
+    monkeypatch.setattr(molmo_point.api, "load", lambda _name: fake)
     arguments = ["eval", "--pictures", "4", "--questions", "3", "--world", "things"]
     result = CliRunner().invoke(app, [*arguments, "--table", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
@@ -152,7 +153,7 @@ def test_pages_by_chromium_can_be_asked_about(
     if not any(map(shutil.which, NAMES)):
         pytest.skip(f"no Chromium (looked for {', '.join(NAMES)})")
     fake = perfect_pointer("pages-unseen", 2)
-    monkeypatch.setattr(molmo_point, "load", lambda _name: fake)
+    monkeypatch.setattr(molmo_point.api, "load", lambda _name: fake)
     arguments = [
         "eval",
         "--pictures",

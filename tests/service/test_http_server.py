@@ -436,7 +436,7 @@ def test_the_fields_of_a_question_are_those_of_the_wire() -> None:
     assert described["schema"]["properties"]["stamp_ns"]["minimum"] == -(2**63)
     whole = Request(
         id="1", op=Op.STREAM, query="mug", view="v", timeout_s=1.5, camera="front", stamp_ns=7, frame_id="cam",
-        max_tokens=9,
+        max_tokens=9, detail="low",
     )  # fmt: skip
     assert set(body_of(whole, None)["json"]) == fields | {"stream"}
 

@@ -22,9 +22,9 @@ from molmo_point.synthetic.scenes.photographs import (
 from molmo_point.synthetic.scenes.questions import QuestionStyle
 from molmo_point.synthetic.splits import held_out_seed
 from molmo_point.train.collate import collate
-from molmo_point.train.data_loader import SampleGenerator
 from molmo_point.train.losses import LossWeights
 from molmo_point.train.recipe import MixtureEntry, Rates, StageRecipe
+from molmo_point.train.scene_batches import SampleGenerator
 
 
 @pytest.fixture(scope="module")
