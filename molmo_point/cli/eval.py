@@ -1,4 +1,4 @@
-"""`molmo-point eval`: accuracy of a model or a server on held-out images that are rendered on the spot."""
+"""`molmo-point eval`: accuracy of a model or a server on labelled images, or on held-out images that are rendered on the spot."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molmo_point.atomic_write import write_atomic
+from molmo_point.cli.eval_data import read_data, report_of, show_report
 from molmo_point.cli.progress import bar
 from molmo_point.defaults import HTTP_PORT, ZMQ_PORT
 from molmo_point.errors import UsageError
@@ -24,47 +25,68 @@ IMAGES_FACTOR = {"counting": 2, "icons": 4}
 """Test sets that get more images: few of theirs hold many things of a kind, or an icon."""
 
 
+Data = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Labelled images: JSON Lines (.jsonl), COCO or Label Studio's export (.json), a table of points (.csv). "
+        "Without it, images are drawn.",
+        show_default=False,
+    ),
+]
+ImagesFolder = Annotated[
+    Path | None,
+    typer.Option("--images", help="With DATA: folder of the images; by default that of the file."),
+]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="With DATA: leave out entries that cannot be used.")
+]
+Connect = Annotated[
+    str | None,
+    typer.Option(help=f"Ask a server: tcp://HOST:{ZMQ_PORT} or http://HOST:{HTTP_PORT}."),
+]
+Recipe = Annotated[
+    str,
+    typer.Option(help="Recipe (a name or a JSON file) whose last stage says what 'scenes' draws."),
+]
+World = Annotated[
+    str,
+    typer.Option(
+        "--world",
+        "--worlds",
+        help=f"Held-out test set: {', '.join(WORLDS)}. Pages need Chromium. With --table several, separated by commas.",
+    ),
+]
+TableFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="Run every test set (or those of --world); write table.json, table.md and a report of each into this folder."
+    ),
+]
+Card = Annotated[Path | None, typer.Option(help="With --table: write the model's card here, too.")]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("eval")(evaluate_command)
 
 
 def evaluate_command(
+    data: Data = None,
     model: Annotated[
         str,
         typer.Option("--model", "-m", help="Model name, folder, or the address of a server."),
     ] = "nano",
-    connect: Annotated[
-        str | None,
-        typer.Option(help=f"Ask a server: tcp://HOST:{ZMQ_PORT} or http://HOST:{HTTP_PORT}."),
-    ] = None,
+    images_folder: ImagesFolder = None,
+    skip_bad: SkipBad = False,
+    connect: Connect = None,
     images: Annotated[
         int, typer.Option("--pictures", min=1, help="Images; 500 give +-2 %.")
     ] = 100,
     questions: Annotated[int, typer.Option(min=1, help="Questions about each image.")] = 4,
-    recipe: Annotated[
-        str,
-        typer.Option(
-            help="Recipe (a name or a JSON file) whose last stage says what 'scenes' draws."
-        ),
-    ] = "nano",
-    world: Annotated[
-        str,
-        typer.Option(
-            "--world",
-            "--worlds",
-            help=f"Held-out test set: {', '.join(WORLDS)}. Pages need Chromium. With --table several, separated by commas.",
-        ),
-    ] = "scenes",
-    table: Annotated[
-        Path | None,
-        typer.Option(
-            help="Run every test set (or those of --world); write table.json, table.md and a report of each into this folder."
-        ),
-    ] = None,
-    card: Annotated[
-        Path | None, typer.Option(help="With --table: write the model's card here, too.")
-    ] = None,
+    recipe: Recipe = "nano",
+    world: World = "scenes",
+    table: TableFolder = None,
+    card: Card = None,
     first: Annotated[int, typer.Option(min=0, help="Number of the first held-out image.")] = 0,
     timeout_s: Annotated[
         float, typer.Option("--timeout", "--timeout-s", help="Seconds for each question.")
@@ -74,7 +96,16 @@ def evaluate_command(
         Path | None, typer.Option("--out", "-o", help="Write the report as JSON here, too.")
     ] = None,
 ) -> None:
-    """Ask questions with known answers about held-out images, and score the points."""
+    """Ask questions with known answers, and score the points.
+
+    About labelled images of yours (DATA), or about held-out images that are drawn. A point is right on the object's box, or,
+    where only points are labelled, within 0.05 of the image's sides of one; each object counts once.
+
+    \b
+    molmo-point eval shelf.jsonl --model molmo-7b-d
+    molmo-point eval annotations.json --images photos/ --connect tcp://gpu:5555 --out report.json
+    molmo-point eval --pictures 500
+    """
     from molmo_point.api import open_pointer
     from molmo_point.train.recipe import find_recipe
 
@@ -82,6 +113,10 @@ def evaluate_command(
         raise UsageError("--card is written from a table: add --table FOLDER")
     model = connect or model
     pointer = open_pointer(model)
+    if data is not None:
+        labelled = read_data(data, images_folder, skip_bad)
+        show_report(report_of(pointer, labelled, timeout_s), as_json, out)
+        return
     style = find_recipe(recipe).stages[-1].scenes[-1].style
     plan = EvalPlan(images, questions, first, timeout_s, style)
     if table is not None:
@@ -93,11 +128,7 @@ def evaluate_command(
 
             write_card(resolve(model), table, card)
         return
-    report = plan.report(pointer, world)
-    text = report.model_dump_json(indent=1)
-    if out is not None:
-        write_atomic(out, text + "\n")
-    typer.echo(text if as_json else report.table())
+    show_report(plan.report(pointer, world), as_json, out)
 
 
 @dataclass(frozen=True)

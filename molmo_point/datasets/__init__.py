@@ -2,7 +2,10 @@
 
 labelled    one question with its answer, and where it came from
 json_lines  JSON Lines
+converted   what converters read of foreign files, as questions
 coco        COCO keypoints and boxes
+label_studio  Label Studio's export
+points_table  tables with a row for each point
 read        any of them, with what cannot be read named; a split into training and held-out images
 regions     labelled points as regions, for scoring
 """

@@ -7,13 +7,13 @@ them: "left eye of person".
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from molmo_point.convert import Skipped, from_coco
-from molmo_point.datasets.image_size import ImageSizes
-from molmo_point.datasets.labelled import LabelledData, LabelledItem
+from molmo_point.datasets.converted import labelled_data
+from molmo_point.datasets.labelled import LabelledData
 from molmo_point.errors import UsageError
 
 
@@ -35,29 +35,9 @@ def read_coco(path: Path, images: Path | None = None) -> LabelledData:
         raise UsageError(f"the data {path} cannot be read: {error}") from error
     nameless = _nameless(dataset)
     converted = from_coco(_known_only(dataset, nameless), boxes=True, keypoint_names=True)
-    skipped = [*nameless.values(), *converted.skipped]
     folder = path.parent if images is None else images
-    sizes, items = ImageSizes(), []
-    for pointing in converted:
-        name = pointing.frame_id or ""
-        try:
-            if sizes.of(folder / name) != pointing.image_size:
-                raise UsageError(
-                    f"the annotations are for {pointing.image_size[0]}x{pointing.image_size[1]} pixels, the image has "
-                    f"{'x'.join(map(str, sizes.of(folder / name)))}"
-                )
-        except UsageError as error:
-            skipped.append(Skipped(name, "-", str(error)))
-            continue
-        by_label: dict[str, list[tuple[float, float]]] = defaultdict(list)
-        for point in pointing.points:
-            by_label[point.label].append((point.x, point.y))
-        for label, points in by_label.items():
-            source = f"{path.name}:{name}"
-            items.append(
-                LabelledItem(folder / name, label, tuple(points), category=label, source=source)
-            )
-    return LabelledData(tuple(items), tuple(skipped))
+    skipped = [*nameless.values(), *converted.skipped]
+    return labelled_data(converted, skipped, path.name, lambda name: folder / name, empty=False)
 
 
 def _nameless(dataset: Any) -> dict[Any, Skipped]:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from molmo_point.datasets.coco import read_coco
 from molmo_point.datasets.json_lines import read_json_lines
+from molmo_point.datasets.label_studio import is_export, read_label_studio
 from molmo_point.datasets.labelled import LabelledData, LabelledItem
+from molmo_point.datasets.points_table import read_points_table
 from molmo_point.errors import UsageError
 
 
 def read_labelled(
     path: Path, *, images: Path | None = None, skip_bad: bool = False
 ) -> LabelledData:
-    """Read labelled data: .json is a COCO annotation file, everything else JSON Lines.
+    """Read labelled data: .json is a COCO annotation file or Label Studio's export, .csv a table of points, else JSON Lines.
 
     Args:
-        images: Folder of a COCO file's images; None = that of the file.
+        images: Folder of the images of a COCO file, an export or a table; None = that of the file.
         skip_bad: Leave out entries that cannot be used; they are in `skipped`.
 
     Raises:
@@ -27,13 +30,23 @@ def read_labelled(
     """
     if path.is_dir():
         raise UsageError(
-            f"{path} is a folder: expected a file, JSON Lines (.jsonl) or COCO annotations (.json)"
+            f"{path} is a folder: expected a file: JSON Lines (.jsonl), COCO annotations or Label Studio's export (.json), or a "
+            "table of points (.csv)"
         )
-    if path.suffix.lower() == ".json":
-        data = read_coco(path, images)
-    else:
-        data = read_json_lines(path)
-    return data.checked(path, skip_bad=skip_bad)
+    return _reader(path)(path, images).checked(path, skip_bad=skip_bad)
+
+
+def _reader(path: Path) -> Callable[[Path, Path | None], LabelledData]:
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        return read_points_table
+    if suffix != ".json":
+        return lambda path, images: read_json_lines(path)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return read_coco  # which says what is wrong with the file
+    return read_label_studio if is_export(value) else read_coco
 
 
 def split_by_image(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from molmo_point.datasets.labelled import LabelledItem
 from molmo_point.examples import Box, Example, Region
@@ -35,10 +36,13 @@ class Disc:
 
 def labelled_examples(items: Sequence[LabelledItem]) -> Iterator[Example]:
     """Yield the questions that are answered with points, in order; successive ones of an image share its object."""
+    image: Path | bytes | None = None
     for item in items:
         if item.mode == "text":
             continue
+        if item.image != image:
+            image = item.image
         regions: list[Region] = [Box(*box) for box in item.boxes]
         if not regions:
             regions = [Disc(x, y) for x, y in item.points]
-        yield Example(item.image, item.query, regions, item.mode, item.category)
+        yield Example(image, item.query, regions, item.mode, item.category)
