@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molmo_point.atomic_write import write_atomic
-from molmo_point.cli.eval_data import read_data, report_of, show_report
 from molmo_point.cli.progress import bar
 from molmo_point.defaults import HTTP_PORT, ZMQ_PORT
 from molmo_point.errors import UsageError
@@ -107,6 +106,7 @@ def evaluate_command(
     molmo-point eval --pictures 500
     """
     from molmo_point.api import open_pointer
+    from molmo_point.cli.eval_data import read_data, report_of, show_report
     from molmo_point.train.recipe import find_recipe
 
     if card is not None and table is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -83,6 +84,14 @@ DetailOption = Annotated[
         rich_help_panel="Model",
     ),
 ]
+AdapterOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--adapter",
+        help="Folder of a LoRA adapter for the model, as molmo-point finetune or peft writes it.",
+        rich_help_panel="Model",
+    ),
+]
 Timeout = Annotated[
     float | None,
     typer.Option(
@@ -107,6 +116,7 @@ class ModelSelection:
     dtype: str | None = None
     quantize: str | None = None
     detail: str | None = None
+    adapter: Path | None = None
 
     def __post_init__(self) -> None:
         for field in ("model", "connect", "token", "device", "dtype", "quantize", "detail"):
@@ -114,7 +124,10 @@ class ModelSelection:
                 if _typed(field):
                     raise UsageError(f"--{field} is empty (a variable that is not set?)")
                 object.__setattr__(self, field, None)
-        here = {"model": self.model, "device": self.device, "dtype": self.dtype, "quantize": self.quantize}  # fmt: skip
+        here: dict[str, object] = {
+            name: getattr(self, name)
+            for name in ("model", "device", "dtype", "quantize", "adapter")
+        }
         if (self.connect or "").lower().startswith(OPENAI):
             # Such a server may have several models.
             del here["model"]
@@ -144,10 +157,34 @@ class ModelSelection:
         from molmo_point.checkpoints.hub import resolve
 
         found = [name, fingerprint(resolve(self.model or "nano")), self.dtype, self.quantize]
+        if self.adapter is not None:
+            found.append(f"adapter {_digest(self.adapter)}")
         return found + self._detail_identity()
+
+    def load_options(self) -> dict[str, Any]:
+        """Return the keyword arguments of `molmo_point.load`.
+
+        Raises:
+            UsageError: `detail` is neither a word nor a number.
+        """
+        adapter = {} if self.adapter is None else {"adapter": self.adapter}
+        return {
+            "device": self.device or "auto",
+            "dtype": self.dtype or "auto",
+            "quantize": self.quantize,
+            **adapter,
+            **detail_option(self.detail),
+        }
 
     def _detail_identity(self) -> list[str | None]:
         return [] if self.detail in (None, "auto") else [f"detail {self.detail}"]
+
+
+def _digest(folder: Path) -> str:
+    """Return what changes with a folder's files: their names, sizes and times."""
+    states = [(path.name, path.stat()) for path in sorted(folder.glob("*")) if path.is_file()]
+    files = repr([(name, state.st_size, state.st_mtime_ns) for name, state in states])
+    return hashlib.blake2b(files.encode(), digest_size=16).hexdigest()
 
 
 def detail_option(text: str | None) -> dict[str, Any]:
@@ -179,6 +216,7 @@ _OPTIONS: dict[str, Any] = {
     "dtype": Dtype,
     "quantize": Quantize,
     "detail": DetailOption,
+    "adapter": AdapterOption,
 }
 """The fields of `ModelSelection`, as options."""
 
@@ -240,13 +278,7 @@ def _load(where: ModelSelection) -> Pointer:
 
     _refuse_missing_folder(where.model or "nano")
     try:
-        return api.load(
-            where.model or "nano",
-            device=where.device or "auto",
-            dtype=where.dtype or "auto",
-            quantize=where.quantize,
-            **detail_option(where.detail),
-        )
+        return api.load(where.model or "nano", **where.load_options())
     except MissingExtra as error:
         raise UsageError(f"{error}; or ask a server with --connect") from error
 

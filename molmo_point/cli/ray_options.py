@@ -90,13 +90,7 @@ class Cluster:
             from molmo_point.cluster.replica import Load
         except ImportError as error:
             raise import_failure(error, "ray", "ray", "a model on a Ray cluster") from error
-        load = Load(
-            where.model or "nano",
-            where.device or "auto",
-            where.dtype or "auto",
-            where.quantize,
-            max_batch,
-        )
+        load = Load(where.model or "nano", where.load_options(), max_batch)
         assert self.ray is not None
         return RayPointer(
             ClusterOptions(self.ray, (fewest, most), gpus=self.gpus, load=load, name=name)

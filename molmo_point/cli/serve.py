@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molmo_point.cli.model_options import DetailOption, ModelSelection, detail_option
+from molmo_point.cli.model_options import AdapterOption, DetailOption, ModelSelection
 from molmo_point.cli.ray_options import Cluster, Gpus, Ray, Replicas
 from molmo_point.defaults import HTTP_ADDRESS, ZMQ_ADDRESS
 from molmo_point.errors import UsageError
@@ -109,6 +109,7 @@ def serve(
     dtype: Dtype = None,
     quantize: Quantize = None,
     detail: DetailOption = None,
+    adapter: AdapterOption = None,
     capacity: Annotated[int, typer.Option(help="Questions that wait; then 'busy'.", min=1)] = 64,
     max_batch: Annotated[int, typer.Option(help="Questions answered together.", min=1)] = 8,
     max_pixels: Annotated[
@@ -124,7 +125,10 @@ def serve(
     Binds to this machine alone unless told otherwise. Ctrl-C or SIGTERM stops it cleanly.
     """
     service_run, settings_type, names_type = _parts()
-    detail_option(detail)  # refused before anything is started
+    where = ModelSelection(
+        model, device=device, dtype=dtype, quantize=quantize, detail=detail, adapter=adapter
+    )
+    where.load_options()  # refused before anything is started
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -145,33 +149,17 @@ def serve(
         settings=settings_type(capacity, min(max_batch, capacity), max_pixels=max_pixels),
     )
     cluster = Cluster(ray, replicas, gpus)
-    load = partial(_load, model, device, dtype, quantize, detail, max_batch, cluster)
+    load = partial(_load, where, max_batch, cluster)
     run_service(service_run.Service(load, options), options)
 
 
-def _load(
-    model: str,
-    device: str | None,
-    dtype: str | None,
-    quantize: str | None,
-    detail: str | None,
-    max_batch: int,
-    cluster: Cluster,
-) -> Pointer:
+def _load(where: ModelSelection, max_batch: int, cluster: Cluster) -> Pointer:
     """Load the model into this process, or start its replicas."""
     from molmo_point import api
 
     if cluster.ray is not None:
-        where = ModelSelection(model, device=device, dtype=dtype, quantize=quantize, detail=detail)
         return cluster.start(where, max_batch=max_batch)
-    return api.load(
-        model,
-        device=device or "auto",
-        dtype=dtype or "auto",
-        quantize=quantize,
-        max_batch=max_batch,
-        **detail_option(detail),
-    )
+    return api.load(where.model or "nano", max_batch=max_batch, **where.load_options())
 
 
 def _parts() -> Any:

@@ -143,7 +143,7 @@ def _start(options: ClusterOptions, name: str) -> serve.handle.DeploymentHandle:
     """Start the application and wait for its first replica."""
     gpus = options.gpus
     if gpus is None:
-        gpus = float(options.load.device.startswith("cuda"))
+        gpus = float(str(options.load.options.get("device")).startswith("cuda"))
     fewest, most = options.replicas
     room = options.load.max_batch
     # Further questions wait in the client's queue, from where another replica can take them.

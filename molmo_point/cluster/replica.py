@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from ray import serve
 
@@ -23,12 +24,16 @@ OPENED = 64
 
 @dataclass(frozen=True)
 class Load:
-    """How a replica loads its model; fields as the arguments of `molmo_point.load`. A folder must be there on every machine."""
+    """How a replica loads its model.
+
+    Attributes:
+        model: Name or folder, which must be there on every machine.
+        options: Keyword arguments of `molmo_point.load`.
+        max_batch: Questions answered together.
+    """
 
     model: str = "nano"
-    device: str = "auto"
-    dtype: str = "auto"
-    quantize: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     max_batch: int = 8
 
 
@@ -44,13 +49,7 @@ class Replica:
 
     def __init__(self, load: Load) -> None:
         def load_model() -> Pointer:
-            return api.load(
-                load.model,
-                device=load.device,
-                dtype=load.dtype,
-                quantize=load.quantize,
-                max_batch=load.max_batch,
-            )
+            return api.load(load.model, max_batch=load.max_batch, **load.options)
 
         self._dispatcher = Dispatcher(load_model, Settings(max_batch=load.max_batch))
         self._dispatcher.start()

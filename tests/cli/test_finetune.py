@@ -47,6 +47,14 @@ def test_labels_become_an_adapter_and_that_a_checkpoint(
     assert json.loads(merged.out) == {"folder": str(tmp_path / "merged"), "tensors": 50}
     asked = run("point", labels.parent / "0.png", "mug", "--model", tmp_path / "merged", "--json")
     assert asked.code in (0, 1, 3)
+    image = labels.parent / "0.png"
+    adapted = run("point", image, "mug", "--model", TWIN, "--adapter", out / "best", "--json")
+    answers = [json.loads(text.out)["text"] for text in (asked, adapted)]
+    assert (
+        answers[0]
+        == answers[1]
+        != json.loads(run("point", image, "mug", "--model", TWIN, "--json").out)["text"]
+    )
     refused = run("point", labels.parent / "0.png", "mug", "--model", out / "best")
     assert refused.code == 2
     assert "molmo-point merge" in refused.err

@@ -27,7 +27,7 @@ from molmo_point.cluster.pointer import ClusterOptions, RayPointer  # noqa: E402
 from molmo_point.cluster.replica import Load  # noqa: E402
 
 pytestmark = pytest.mark.timeout(600)
-NANO = Load("nano", device="cpu", dtype="float32")
+NANO = Load("nano", {"device": "cpu", "dtype": "float32"})
 
 
 @pytest.fixture(scope="module")
