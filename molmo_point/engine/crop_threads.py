@@ -32,7 +32,7 @@ class CropThreads:
 
     def __call__(self, crops: Tensor) -> Tensor:
         """Return the features of crops; shapes as of `VisionTower.forward`."""
-        parts = min(self._cores, torch.get_num_threads(), len(crops))
+        parts = min(self._cores, len(crops))
         if crops.device.type != "cpu" or parts == 1:
             return self._run(crops)
         return torch.cat(list(self._pool.map(self._run, crops.tensor_split(parts))))

@@ -20,6 +20,7 @@ from molmo_point.engine.encoded_image import AnyImage, EncodedImage, ImageInProg
 from molmo_point.engine.engine import Engine
 from molmo_point.engine.failures import as_point_error
 from molmo_point.engine.image_stages import ImageStages
+from molmo_point.engine.pass_threads import PassThreads
 from molmo_point.engine.policy import Policy, Stage, Waiting
 from molmo_point.engine.prepared_image import PreparedImage
 from molmo_point.engine.question import Question
@@ -47,6 +48,7 @@ class Scheduler:
         self._decoder = engine.make_batch_decoder(engine.options.max_batch)
         self._images = ImageStages(engine)
         self._policy = Policy(engine.options.vision_batch)
+        self._threads = PassThreads(engine.model)
         self._waiting: dict[Hashable, _WaitsForImage] = {}
         self._questions: dict[Hashable, tuple[BatchEntry, PointRequest | TextRequest]] = {}
         # Views of images that were known when they were to be opened.
@@ -124,6 +126,10 @@ class Scheduler:
 
     def step(self) -> list[StepOutput]:
         """Do one piece of work, the one that the policy chooses."""
+        with self._threads.limited():
+            return self._step()
+
+    def _step(self) -> list[StepOutput]:
         outputs = [StepOutput(key, view=view) for key, view in self._opened.items()]
         self._opened.clear()
         outputs += self._expired()
