@@ -326,7 +326,8 @@ def test_a_run_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> None:
 
     def count(folder: Path) -> None:
         with Journal(folder, {"queries": ["cups", "pens"]}) as journal:
-            pointer = FakePointer(bright, delay_s=0.002)
+            # 0.48 s in all: more than the kills wait together, so that most of them find it running.
+            pointer = FakePointer(bright, delay_s=0.012)
             done = list(Counter(pointer, journal, jobs=3, draw=False).run(items))
             journal.sort(entry.key for one in done for entry in one.entries)
 
