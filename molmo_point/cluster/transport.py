@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -21,13 +22,16 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 from molmo_point.client.cancellation import CancelToken
 from molmo_point.client.transport import Replies
 from molmo_point.errors import Cancelled, ServerGone, TimedOut, UsageError
-from molmo_point.wire import Op, Payload, Reply, Request, ServerInfo, UnknownRequest
+from molmo_point.wire import Op, Payload, Reply, Request, ServerInfo, UnknownRequest, ViewGone
 
 GRACE_S = 2.0
 """How much longer than a replica's deadline its last reply is waited for."""
 
 RETRY_S = 0.5
 """Between two attempts; Ray needs seconds to start a replica in the place of one that died."""
+
+ROUTING_S = 3.0
+"""How long a question about an opened image is repeated: Ray takes about a second to learn which replica has it."""
 
 LOST = (RayActorError, ReplicaUnavailableError, BackPressureError)
 """A replica died, left, or had no room: another one is asked."""
@@ -45,6 +49,7 @@ class RayTransport:
         self._handle = handle
         self.url = url
         self._closed = False
+        self._attempts = itertools.count()
         # Handle of an opened image -> what Ray knows the replica that has it by.
         self._opened: dict[str, str] = {}
 
@@ -70,12 +75,15 @@ class RayTransport:
         """As `Transport.exchange`. When a replica dies another one is asked, and replies heard before are skipped."""
         cancel_token = cancel_token or CancelToken()
         until = time.monotonic() + timeout_s + GRACE_S
+        routed_by = min(until, time.monotonic() + ROUTING_S) - RETRY_S
         expected = 0
         while True:
             try:
                 for reply in self._attempt(request, image_payload, until, cancel_token):
                     if reply.seq < expected:
                         continue
+                    if self._went_astray(request, reply) and time.monotonic() < routed_by:
+                        raise UnknownRequest("another replica has the opened image")
                     expected = reply.seq + 1
                     yield reply
                     if reply.last:
@@ -111,14 +119,16 @@ class RayTransport:
         handle = self._handle.options(stream=True, multiplexed_model_id=place)
         payload = None if image_payload is None else bytes(image_payload.data)
         left_s = max(0.1, until - GRACE_S - time.monotonic())
-        header = request.model_copy(update={"timeout_s": left_s}).model_dump_json().encode()
+        # A name of its own for each attempt: under one name a replica takes another time limit for another question.
+        named = {"id": f"{request.id}.{next(self._attempts)}", "timeout_s": left_s}
+        header = request.model_copy(update=named).model_dump_json().encode()
         answers = handle.exchange.remote(header, payload, request.client or "ray")
         with ExitStack() as stack:
             stack.callback(answers.cancel)
             stack.enter_context(cancel_token.on_cancel(answers.cancel))
             stack.enter_context(_Deadline(answers, until))
             for answer in answers:
-                reply = Reply.model_validate_json(answer)
+                reply = Reply.model_validate_json(answer).model_copy(update={"id": request.id})
                 if reply.error is not None and reply.error.kind == UnknownRequest.kind:
                     raise UnknownRequest("the replica is stopping")
                 if reply.view is not None:
@@ -132,6 +142,11 @@ class RayTransport:
         if request.op is Op.CLOSE:
             return self._opened.pop(request.view or "", "")
         return self._opened.get(request.view or "", "")
+
+    def _went_astray(self, request: Request, reply: Reply) -> bool:
+        """Whether a question about an image that was opened here came to a replica that does not have it."""
+        gone = reply.error is not None and reply.error.kind == ViewGone.kind
+        return gone and request.view in self._opened
 
     def _gone(self, error: Exception) -> ServerGone:
         reason = str(error).strip().splitlines()
