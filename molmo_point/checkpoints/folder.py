@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,13 @@ def weight_files(folder: Path) -> list[str]:
     return names
 
 
-def fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path, weights: Iterable[str] | None = None) -> str:
     """Return 32 hex digits that change with a checkpoint: contents of its small files, sizes and times of its weights.
 
     For answers that are kept between runs: a checkpoint that was trained on keeps its name.
+
+    Args:
+        weights: Names of the files of weights; None = those of a checkpoint.
 
     Raises:
         CheckpointError: The index is damaged.
@@ -94,7 +98,7 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for path in sorted(folder.glob("*.json")):
         digest.update(repr((path.name, path.read_bytes())).encode())
-    for name in weight_files(folder):
+    for name in weight_files(folder) if weights is None else weights:
         state = (folder / name).stat()
         digest.update(repr((name, state.st_size, state.st_mtime_ns)).encode())
     return digest.hexdigest()

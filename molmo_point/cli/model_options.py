@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -158,7 +157,8 @@ class ModelSelection:
 
         found = [name, fingerprint(resolve(self.model or "nano")), self.dtype, self.quantize]
         if self.adapter is not None:
-            found.append(f"adapter {_digest(self.adapter)}")
+            weights = sorted(path.name for path in self.adapter.glob("*.safetensors"))
+            found.append(f"adapter {fingerprint(self.adapter, weights)}")
         return found + self._detail_identity()
 
     def load_options(self) -> dict[str, Any]:
@@ -178,13 +178,6 @@ class ModelSelection:
 
     def _detail_identity(self) -> list[str | None]:
         return [] if self.detail in (None, "auto") else [f"detail {self.detail}"]
-
-
-def _digest(folder: Path) -> str:
-    """Return what changes with a folder's files: their names, sizes and times."""
-    states = [(path.name, path.stat()) for path in sorted(folder.glob("*")) if path.is_file()]
-    files = repr([(name, state.st_size, state.st_mtime_ns) for name, state in states])
-    return hashlib.blake2b(files.encode(), digest_size=16).hexdigest()
 
 
 def detail_option(text: str | None) -> dict[str, Any]:

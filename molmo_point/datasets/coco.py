@@ -6,7 +6,6 @@ them: "left eye of person".
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,25 +13,22 @@ from typing import Any
 from molmo_point.convert import Skipped, from_coco
 from molmo_point.datasets.converted import labelled_data
 from molmo_point.datasets.labelled import LabelledData
-from molmo_point.errors import UsageError
 
 
-def read_coco(path: Path, images: Path | None = None) -> LabelledData:
-    """Read a COCO annotation file.
+def coco_items(dataset: object, path: Path, images: Path | None = None) -> LabelledData:
+    """Return the questions of a COCO annotation file.
 
     Args:
+        dataset: The JSON in it.
+        path: The file.
         images: Folder of the images; None = that of the file.
 
     Returns:
         The items, and the annotations that cannot be used, by their ids.
 
     Raises:
-        UsageError: The file cannot be read, or is no COCO data set.
+        UsageError: It is no COCO data set.
     """
-    try:
-        dataset = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"the data {path} cannot be read: {error}") from error
     nameless = _nameless(dataset)
     converted = from_coco(_known_only(dataset, nameless), boxes=True, keypoint_names=True)
     folder = path.parent if images is None else images

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from molmo_point.convert import Skipped, from_label_studio
@@ -28,23 +28,18 @@ def is_export(value: object) -> bool:
     )
 
 
-def read_label_studio(path: Path, images: Path | None = None) -> LabelledData:
-    """Read an export.
+def label_studio_items(tasks: Any, path: Path, images: Path | None = None) -> LabelledData:
+    """Return the questions of an export.
 
     Args:
+        tasks: The JSON in it, see `is_export`.
+        path: The file.
         images: Folder of the images; None = that of the file. A task's image is looked for there by the path that its address
             ends with, then by its name alone, also without the digits that Label Studio puts before the names of uploads.
 
     Returns:
         The items, and the annotations that cannot be used.
-
-    Raises:
-        UsageError: The file cannot be read, or is no export.
     """
-    try:
-        tasks = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"the data {path} cannot be read: {error}") from error
     folder = path.parent if images is None else images
     pointings: list[Pointing] = []
     skipped: list[Skipped] = []

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from molmo_point.datasets.coco import read_coco
+from molmo_point.datasets.coco import coco_items
 from molmo_point.datasets.json_lines import read_json_lines
-from molmo_point.datasets.label_studio import is_export, read_label_studio
+from molmo_point.datasets.label_studio import is_export, label_studio_items
 from molmo_point.datasets.labelled import LabelledData, LabelledItem
 from molmo_point.datasets.points_table import read_points_table
 from molmo_point.errors import UsageError
@@ -33,20 +33,20 @@ def read_labelled(
             f"{path} is a folder: expected a file: JSON Lines (.jsonl), COCO annotations or Label Studio's export (.json), or a "
             "table of points (.csv)"
         )
-    return _reader(path)(path, images).checked(path, skip_bad=skip_bad)
+    return _read(path, images).checked(path, skip_bad=skip_bad)
 
 
-def _reader(path: Path) -> Callable[[Path, Path | None], LabelledData]:
+def _read(path: Path, images: Path | None) -> LabelledData:
     suffix = path.suffix.lower()
     if suffix == ".csv":
-        return read_points_table
+        return read_points_table(path, images)
     if suffix != ".json":
-        return lambda path, images: read_json_lines(path)
+        return read_json_lines(path)
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return read_coco  # which says what is wrong with the file
-    return read_label_studio if is_export(value) else read_coco
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"the data {path} cannot be read: {error}") from error
+    return (label_studio_items if is_export(value) else coco_items)(value, path, images)
 
 
 def split_by_image(

@@ -27,7 +27,7 @@ class PassThreads:
     """
 
     def __init__(self, model: Molmo) -> None:
-        weights = sum(p.nbytes for name, p in model.named_parameters() if not _is_vision(name))
+        weights = sum(parameter.nbytes for parameter in model.decoder.parameters())
         self._single = model.device.type == "cpu" and weights <= SMALL_BYTES
 
     @contextmanager
@@ -43,7 +43,3 @@ class PassThreads:
             yield
         finally:
             torch.set_num_threads(before)
-
-
-def _is_vision(name: str) -> bool:
-    return name.startswith(("vision", "connector"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
@@ -10,11 +9,9 @@ from molmo_point.errors import PointError
 from molmo_point.service.fan_out import Opened
 from molmo_point.service.job import Job
 from molmo_point.service.own_pointer import OwnPointer
-from molmo_point.service.sequential import answer_job, check_alive, internal_error, open_now
+from molmo_point.service.sequential import answer_job, open_now
 from molmo_point.service.views import Views, close_view
 from molmo_point.wire import Op
-
-log = logging.getLogger(__name__)
 
 STEP_S = 1.0
 """How long a step waits at most for one of the running jobs."""
@@ -66,7 +63,7 @@ class ConcurrentAnswers:
                 # At once: a question that names the closed image afterwards is refused.
                 close_view(self._views, job)
                 continue
-            self._running[self._pool.submit(self._answer, job)] = job
+            self._running[self._pool.submit(answer_job, self._pointer, self._views, job)] = job
             self._on_batch(len(self._running))
 
     def step(self) -> None:
@@ -84,14 +81,3 @@ class ConcurrentAnswers:
         for future, job in self._running.items():
             if not future.done():
                 job.fail(error)
-
-    def _answer(self, job: Job) -> None:
-        if not check_alive(job):
-            return
-        try:
-            answer_job(self._pointer, self._views, job)
-        except PointError as error:
-            job.fail(error)
-        except Exception as error:
-            log.exception("answering %s %r failed", job.request.op, job.request.query[:80])
-            job.fail(internal_error(error))

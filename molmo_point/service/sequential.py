@@ -79,15 +79,7 @@ class SequentialAnswers:
         if together > 1:
             left = answer_batch(self._pointer, left)
         for job in left:
-            if not check_alive(job):
-                continue
-            try:
-                answer_job(self._pointer, self._views, job)
-            except PointError as error:
-                job.fail(error)
-            except Exception as error:
-                log.exception("answering %s %r failed", job.request.op, job.request.query[:80])
-                job.fail(internal_error(error))
+            answer_job(self._pointer, self._views, job)
         self._on_batch(together)
 
     def finish(self, grace_s: float, refusal: Callable[[], PointError]) -> None:
@@ -102,7 +94,19 @@ class SequentialAnswers:
 
 
 def answer_job(pointer: OwnPointer, views: Views, job: Job) -> None:
-    """Answer one job whole, or raise what stops it."""
+    """Answer one job whole, or fail it with what stops it; nothing is done for one that needs no answer any more."""
+    if not check_alive(job):
+        return
+    try:
+        _answer_job(pointer, views, job)
+    except PointError as error:
+        job.fail(error)
+    except Exception as error:
+        log.exception("answering %s %r failed", job.request.op, job.request.query[:80])
+        job.fail(internal_error(error))
+
+
+def _answer_job(pointer: OwnPointer, views: Views, job: Job) -> None:
     if answer_view_request(pointer, views, job):
         return
     if job.opened is not None:

@@ -13,13 +13,11 @@ from molmo_point.engine.pass_threads import PassThreads
 
 
 def model(decoder: int, vision: int = 0, device: str = "cpu") -> Any:
-    parameters = {
-        "decoder.blocks": torch.empty(decoder, dtype=torch.uint8),
-        "vision.blocks": torch.empty(vision, dtype=torch.uint8),
-    }
-    return SimpleNamespace(
-        named_parameters=lambda: parameters.items(), device=torch.device(device)
-    )
+    parts = [
+        SimpleNamespace(parameters=lambda size=size: [torch.empty(size, dtype=torch.uint8)])
+        for size in (decoder, vision)
+    ]
+    return SimpleNamespace(decoder=parts[0], vision=parts[1], device=torch.device(device))
 
 
 @pytest.fixture
