@@ -191,14 +191,14 @@ class ImageEncoder:
                 cache.length, min(prepared.tokens, cache.length + self._tokens_per_chunk)
             )
         try:
-            hidden = self._read(embedded.prefix[:, chunk], prepared.visual.in_block, cache)
+            states = self._read(embedded.prefix[:, chunk], prepared.visual.in_block, cache)
         except ModelFailed as failure:
             image.failure = failure
             return
         # Kept only when the pass is complete: it may be repeated where memory runs out.
         image.embedded, image.cache = embedded, cache
         if self._model.points is not None:
-            image.hidden.append(hidden)
+            image.hidden.append(states)
         if chunk.stop == prepared.tokens:
             image.encoded = self._encoded(image, embedded, cache)
             self.images.put(prepared.key, image.encoded, image.encoded.nbytes)
@@ -263,17 +263,21 @@ class ImageEncoder:
             in_block: Of the whole prefix, the tokens of images; where they see each other, all are read at once.
 
         Returns:
-            Their hidden states [1, T, D].
+            [1, T, D], their hidden states where the keys of patches are made of them, elsewhere what the last block read.
         """
         length, decoder = x.shape[1], self._model.decoder
         positions = cache.length + torch.arange(length, device=x.device)[None]
         mask = None
         if decoder.config.image_block:
             mask = block_mask(torch.from_numpy(in_block).to(x.device))
-        hidden: Tensor = decoder(x, positions, mask=mask, cache=cache)
-        check_finite(hidden.amax(), self._model.dtype)
+        # Later tokens read the keys and values of these, nothing else; what the last block makes of them is work for nothing.
+        keys_only = self._model.points is None
+        states: Tensor = decoder(x, positions, mask=mask, cache=cache, keys_only=keys_only)
+        new = slice(cache.length, cache.length + length)
+        written = [kept[-1, :, :, new].amax() for kept in (cache.keys, cache.values)]
+        check_finite(torch.stack([states.amax(), *written]).amax(), self._model.dtype)
         cache.keep(range(length))
-        return hidden
+        return states
 
 
 def _summary(prepared: PreparedImage, pooled: Tensor) -> Vector:

@@ -5,7 +5,7 @@ Letters: B batch, T new tokens, S all tokens, D model width, V rows of the outpu
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -116,6 +116,16 @@ class DecoderBlock(nn.Module):
         x = x + self.attention(self.attention_norm(x), rotary, mask, cache, layer)
         return x + self.ffn(self.ffn_norm(x))
 
+    def write_keys(
+        self, x: Tensor, rotary: tuple[Tensor, Tensor], cache: Cache, layer: int
+    ) -> None:
+        """Write the keys and values of x [B, T, D] float32, and compute nothing else."""
+        normed = (
+            x.to(self.attention_norm.weight.dtype) if self.norm_after else self.attention_norm(x)
+        )
+        _, k, v = self.attention.project(normed, rotary)
+        cache.append(layer, k, v)
+
 
 class Decoder(nn.Module):
     """Maps embeddings to hidden states; `logits` maps chosen hidden states to scores of the vocabulary."""
@@ -141,6 +151,7 @@ class Decoder(nn.Module):
         *,
         mask: Tensor | None = None,
         cache: Cache | None = None,
+        keys_only: bool = False,
     ) -> Tensor:
         """Run the blocks over new tokens.
 
@@ -149,9 +160,11 @@ class Decoder(nn.Module):
             positions: [B, T] or [1, T] integer positions.
             mask: [B or 1, 1, T, S] bool, True where a token may attend; None = causal, the new tokens are the last.
             cache: Keys and values of earlier tokens; those of the new tokens are written behind them (see `keep`).
+            keys_only: Nobody needs the hidden states, only the cache: the last block writes keys and values, nothing else.
 
         Returns:
-            [B, T, D] as `logits` takes it: after the last norm, except where that belongs to the head (MolmoPoint).
+            [B, T, D] as `logits` takes it: after the last norm, except where that belongs to the head (MolmoPoint). With
+            `keys_only` what the last block reads.
         """
         config = self.config
         plain = stretched = rotary_table(positions, config.head_dim, config.rope_theta)
@@ -161,6 +174,9 @@ class Decoder(nn.Module):
         with fastest_kernel(x, self.norm.weight):
             for layer, block in enumerate(self.blocks):
                 rotary = stretched if layer in config.yarn_layers else plain
+                if keys_only and cache is not None and layer == config.layers - 1:
+                    cast("DecoderBlock", block).write_keys(x, rotary, cache, layer)
+                    return x
                 x = block(x, rotary, mask, cache, layer)
         return x if config.norm_in_head else self.norm(x)
 
