@@ -106,6 +106,50 @@ def test_a_foreign_file_without_a_summary_is_read_where_its_records_are_plain(
         assert recording.foreign == {"/strange": "json"}
 
 
+@pytest.mark.parametrize("statistics", [True, False])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        JSON,
+        ("protobuf", "protobuf", b"\x0a\xff\xfe\x00"),
+        ("ros1", "ros1msg", b"uint8 x"),
+        None,
+    ],
+    ids=str,
+)
+def test_channels_that_only_the_chunks_name_are_found_there(
+    types: RosTypes, tmp_path: Path, plain: Any, extra: Any, statistics: Any
+) -> None:
+    options = {"repeat_channels": False, "repeat_schemas": False, "use_statistics": statistics}
+    other = foreign(plain, tmp_path / "other.mcap", "", extra, **options)
+    with Recording(other, types) as recording:
+        assert recording.foreign == ({"/strange": extra[0]} if extra else {})
+    summary = answer(types, Task(other, tmp_path / "out.mcap", "/camera/image", "ball"))
+    assert (summary.images, summary.placed) == (10, 10)
+
+
+@pytest.mark.parametrize("summary", [True, False])
+@pytest.mark.parametrize(
+    ("encoding", "schema", "data"),
+    [("json", "jsonschema", b"{}"), ("protobuf", "protobuf", b"\xff"), ("ros1", "ros1msg", b"")],
+)
+def test_a_file_without_anything_of_ros_2_says_what_it_holds(
+    types: RosTypes, tmp_path: Path, encoding: Any, schema: Any, data: Any, summary: Any
+) -> None:
+    with (tmp_path / "x.mcap").open("wb") as target:
+        made = writer.Writer(target, repeat_channels=summary, repeat_schemas=summary)
+        made.start(profile="ros1", library="other tool")
+        line = made.register_channel(
+            "/image", encoding, made.register_schema("my.Image", schema, data)
+        )
+        made.add_message(line, 5, b"{}", 5)
+        made.finish()
+    with pytest.raises(
+        BagError, match=f"--image /image: .* found it in the encoding '{encoding}'"
+    ):
+        answer(types, Task(tmp_path / "x.mcap", tmp_path / "out.mcap", "/image", "ball"))
+
+
 def test_a_topic_in_another_encoding_is_named_where_it_is_asked_for(
     types: RosTypes, tmp_path: Path, plain: Any
 ) -> None:

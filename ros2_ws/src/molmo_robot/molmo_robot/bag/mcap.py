@@ -1,8 +1,9 @@
 """`TolerantReader`: rosbags' reader for recordings that hold more than ROS 2 messages.
 
 An MCAP file may carry JSON, Protobuf or ROS 1 beside ROS 2, and a file of another tool may name no profile at all. rosbags gives
-up on the first foreign schema. Here the file is read through a few changed bytes: foreign records become records of an unknown
-kind, which every MCAP reader passes over, and the profile becomes that of ROS 2. The file itself is not touched.
+up on the first foreign schema. Here the file is read through a few changed bytes: foreign records of its summary become records
+of an unknown kind, which every MCAP reader passes over, and the profile becomes that of ROS 2. Where the summary does not name
+the channels, the data are scanned without what is foreign. The file itself is not touched.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rosbags.rosbag2.reader import DirectoryReader, Reader
-from rosbags.rosbag2.storage_mcap import McapReader
+from rosbags.rosbag2.storage_mcap import McapReader, decompress
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
 
 MAGIC = b"\x89MCAP0\r\n"
 FOOTER_BYTES = 37
+MESSAGE_HEAD_BYTES = 22
 HEADER, SCHEMA, CHANNEL, MESSAGE, CHUNK = 0x01, 0x03, 0x04, 0x05, 0x06
 UNKNOWN = b"\x7f"
 """An opcode below 0x80 that the format leaves free: readers must skip unknown opcodes."""
@@ -29,55 +31,54 @@ ROS2_MESSAGES = ("cdr",)
 
 
 class Foreign:
-    """The foreign content of an MCAP file, and the byte changes that hide it.
+    """Tells the foreign schemas and channels of an MCAP file from those of ROS 2.
 
     Attributes:
-        topics: {topic: how its messages are encoded}.
-        changes: {offset in the file: bytes to read there instead}.
+        topics: {topic: how its messages are encoded} of what is foreign.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self) -> None:
         self.topics: dict[str, str] = {}
-        self.changes: dict[int, bytes] = {}
-        # The reader reports damage.
-        with path.open("rb") as file, contextlib.suppress(struct.error):
-            if file.read(len(MAGIC)) == MAGIC:
-                self._look(file)
+        self._schemas: dict[int, str] = {}
 
-    def _look(self, file: BinaryIO) -> None:
+    def holds(self, kind: int, content: bytes) -> bool:
+        """Whether a record is a foreign one; records of schemas come before those of their channels."""
+        if kind == SCHEMA:
+            (number,) = struct.unpack_from("<H", content)
+            _, encoding = _texts(content[2:], 2)
+            if encoding not in ROS2_SCHEMAS:
+                self._schemas[number] = encoding
+                return True
+        elif kind == CHANNEL:
+            (schema,) = struct.unpack_from("<H", content, 2)
+            topic, encoding = _texts(content[4:], 2)
+            if schema in self._schemas or encoding not in ROS2_MESSAGES:
+                self.topics[topic] = encoding or self._schemas.get(schema, "unknown")
+                return True
+        return False
+
+
+def _changes(path: Path, foreign: Foreign) -> dict[int, bytes]:
+    """{offset in the file: bytes to read there instead}: the profile of ROS 2, no foreign record in the summary."""
+    changes: dict[int, bytes] = {}
+    # The reader reports damage.
+    with path.open("rb") as file, contextlib.suppress(struct.error):
+        if file.read(len(MAGIC)) != MAGIC:
+            return changes
         size = file.seek(0, io.SEEK_END)
-        begin = len(MAGIC)
-        header = next(_records(file, begin, size), None)
+        header = next(_records(file, len(MAGIC), size), None)
         if header is None or header[1] != HEADER:
-            return
+            return changes
         at, _, content = header
         if content[4:8] != b"ros2" or struct.unpack_from("<I", content)[0] != 4:
-            self.changes[at + 9] = struct.pack("<I", 4) + b"ros2"
+            changes[at + 9] = struct.pack("<I", 4) + b"ros2"
         file.seek(max(0, size - FOOTER_BYTES) + 9)
         (summary,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
-        for start, end in ((summary, size - FOOTER_BYTES), (begin, summary or size)):
-            if 0 < start < end and self._hide(_records(file, start, end)):
-                return
-
-    def _hide(self, records: Iterator[tuple[int, int, bytes]]) -> bool:
-        """Hide the foreign schemas and channels; return whether there is any channel."""
-        foreign: dict[int, str] = {}
-        channels = False
-        for at, kind, content in records:
-            if kind == SCHEMA:
-                (number,) = struct.unpack_from("<H", content)
-                _, encoding = _texts(content[2:], 2)
-                if encoding not in ROS2_SCHEMAS:
-                    foreign[number] = encoding
-                    self.changes[at] = UNKNOWN
-            elif kind == CHANNEL:
-                channels = True
-                (schema,) = struct.unpack_from("<H", content, 2)
-                topic, encoding = _texts(content[4:], 2)
-                if schema in foreign or encoding not in ROS2_MESSAGES:
-                    self.topics[topic] = encoding or foreign.get(schema, "unknown")
-                    self.changes[at] = UNKNOWN
-        return channels
+        if summary:
+            for at, kind, content in _records(file, summary, size - FOOTER_BYTES):
+                if foreign.holds(kind, content):
+                    changes[at] = UNKNOWN
+    return changes
 
 
 def _records(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, bytes]]:
@@ -94,6 +95,29 @@ def _records(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, b
         if wanted and len(content) < size:
             return
         yield at, kind, content
+        at += 9 + size
+
+
+def _unpacked(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Yield (opcode, content) of the schemas, channels and messages between two offsets, also of those in chunks.
+
+    Of messages, what stands before their data.
+    """
+    at = start
+    while at + 9 <= end:
+        file.seek(at)
+        kind, size = struct.unpack("<BQ", file.read(9))
+        if kind == CHUNK:
+            chunk = file.read(size)
+            unpacked_size, crc = struct.unpack_from("<QI", chunk, 16)
+            (compression,) = _texts(chunk[28:], 1)
+            packed = chunk[28 + 4 + len(compression) + 8 :]
+            inside = decompress(packed, compression, unpacked_size, crc)
+            yield from _unpacked(io.BytesIO(inside), 0, len(inside))
+        elif kind in (SCHEMA, CHANNEL):
+            yield kind, file.read(size)
+        elif kind == MESSAGE:
+            yield kind, file.read(min(size, MESSAGE_HEAD_BYTES))
         at += 9 + size
 
 
@@ -144,15 +168,40 @@ class TolerantMcap(McapReader):
 
     def __init__(self, path: Any) -> None:
         super().__init__(path)
-        self.foreign: dict[str, str] = {}
+        self._foreign = Foreign()
+
+    @property
+    def foreign(self) -> dict[str, str]:
+        """{topic: encoding} of what is not ROS 2; known once the file is open."""
+        return self._foreign.topics
 
     def open(self) -> None:
         """Open the file."""
-        found = Foreign(Path(str(self.path)))
-        self.foreign = found.topics
-        changed: Any = _ChangedPath(Path(str(self.path)), found.changes)
+        path = Path(str(self.path))
+        changed: Any = _ChangedPath(path, _changes(path, self._foreign))
         self.path = changed
         super().open()
+
+    def read_index(self) -> None:
+        """Read the summary; where it names no channel, the data do."""
+        super().read_index()
+        if self.statistics is None and not self.channels:
+            self.meta_scan()
+
+    def meta_scan(self) -> None:
+        """Find the channels in the data themselves: rosbags' own scan, over a copy without data and without what is foreign."""
+        file: Any = self.bio
+        kept = io.BytesIO()
+        for kind, content in _unpacked(file, self.data_start, self.data_end):
+            if not self._foreign.holds(kind, content):
+                kept.write(struct.pack("<BQ", kind, len(content)) + content)
+        state = self.data_start, self.data_end
+        self.bio, self.data_start, self.data_end = kept, 0, kept.tell()
+        try:
+            super().meta_scan()
+        finally:
+            self.bio = file
+            self.data_start, self.data_end = state
 
 
 _FILES: Mapping[str, Any] = {"mcap": TolerantMcap, "sqlite3": Sqlite3Reader}
