@@ -90,6 +90,50 @@ def test_a_publisher_whose_clock_was_set_back_starts_anew_and_the_others_keep_th
     assert x_of(buffer, "map", "odom", 110) == 0.0
 
 
+def test_one_transform_from_the_future_costs_nothing_of_what_was_said_before(tf: Any) -> None:
+    buffer = TransformBuffer(cache_s=5.0)
+    for i in range(50):
+        buffer.add(tf(("odom", "base", 100 + i / 50, i)))
+    buffer.add(tf(("odom", "base", 3700, -1.0)))
+    assert x_of(buffer, "odom", "base", 100.5) == pytest.approx(25.0)
+    for i in range(50, 75):
+        assert not buffer.add(tf(("odom", "base", 100 + i / 50, i)))
+    assert x_of(buffer, "odom", "base", 100.5) == pytest.approx(25.0)
+    assert x_of(buffer, "odom", "base", 101.4) == pytest.approx(70.0)
+    with pytest.raises(ExtrapolationError, match="after its last pose"):
+        x_of(buffer, "odom", "base", 102.0)
+
+
+def test_a_publisher_whose_clock_is_wrong_is_named(tf: Any) -> None:
+    buffer = TransformBuffer(cache_s=5.0)
+    for i in range(20):
+        buffer.add(tf(("odom", "base", 100 + i / 50, i)))
+    assert not buffer.conflicts(["base"])
+    for i in range(20, 40):
+        buffer.add(tf(("odom", "base", 3700 + i / 50, i)))
+        buffer.add(tf(("odom", "base", 100 + i / 50, i)))
+    (words,) = buffer.conflicts(["base"])
+    assert words.startswith("'base' also comes on /tf with stamps 3600.0 s behind its newest ones")
+
+
+@pytest.mark.parametrize(
+    ("parent", "x", "expected"),
+    [
+        ("base", 1.0, ""),
+        ("base", 1.05, "'cam' came on /tf_static with two poses, 50.0 mm and 0.00 degrees apart"),
+        ("gripper", 1.0, "'cam' came on /tf_static in 'base' and then in 'gripper'"),
+    ],
+)
+def test_a_frame_that_is_fixed_twice_is_named(tf: Any, parent: Any, x: Any, expected: Any) -> None:
+    buffer = TransformBuffer()
+    buffer.add(tf(("base", "cam", 0, 1.0)), static=True)
+    buffer.add(tf((parent, "cam", 0, x)), static=True)
+    found = buffer.conflicts(["cam"])
+    assert len(found) == bool(expected)
+    assert "".join(found).startswith(expected)
+    assert x_of(buffer, parent, "cam", 5.0) == x
+
+
 def test_a_loop_elsewhere_does_not_matter_and_one_on_the_way_is_named(tf: Any) -> None:
     buffer = TransformBuffer()
     buffer.add(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 
 from molmo_calibration import FrameError, PoseTrack, Transform
 
@@ -10,6 +11,9 @@ from molmo_robot.stamped_buffer import JUMP_NS
 
 SET_BACK_NS = 300_000_000
 """Stamps this far behind the newest one, with nothing newer in between, mean that the publisher's clock was set back."""
+
+STRAYS = 2
+"""Poses ahead of all others that cost none of those: one message of a clock that is wrong ends nothing."""
 
 STILL = 1e-6
 """Metres and radians: poses closer than this are equal."""
@@ -27,6 +31,8 @@ class Track:
         self.stamps: list[int] = []
         self._poses: list[Transform] = []
         self._behind: list[tuple[int, Transform]] = []
+        self._too_old = 0
+        self._too_old_by_ns = 0
 
     @property
     def newest(self) -> Transform:
@@ -38,6 +44,16 @@ class Track:
         """The newest stamp."""
         return self.stamps[-1]
 
+    @property
+    def present_ns(self) -> int:
+        """The newest stamp that some others confirm: the cache reaches back from here."""
+        return self.stamps[-1 - min(STRAYS, len(self.stamps) - 1)]
+
+    @property
+    def too_old_s(self) -> float:
+        """How far the poses that keep coming too late for the cache lag behind, in seconds; 0 where there are none."""
+        return self._too_old_by_ns / 1e9 if self._too_old > STRAYS else 0.0
+
     def add(self, stamp_ns: int, pose: Transform) -> bool:
         """Keep a pose.
 
@@ -46,10 +62,20 @@ class Track:
         """
         if self._set_back(stamp_ns, pose):
             behind, self._behind = self._behind, []
+            kept = bisect.bisect_right(self.stamps, stamp_ns)
+            strays = len(self.stamps) - kept <= STRAYS and self.stamps[0] < behind[0][0]
+            if strays:
+                del self.stamps[kept:], self._poses[kept:]
+                self._insert(stamp_ns, pose)
+                return False
             self.stamps, self._poses = [s for s, _ in behind], [p for _, p in behind]
+            self._too_old = 0
             return True
-        if not self.stamps or stamp_ns >= self.stamps[-1] - self._cache_ns:
+        if not self.stamps or stamp_ns >= self.present_ns - self._cache_ns:
             self._insert(stamp_ns, pose)
+        else:
+            self._too_old += 1
+            self._too_old_by_ns = self.stamps[-1] - stamp_ns
         return False
 
     def covers(self, stamp_ns: int) -> bool:
@@ -75,7 +101,8 @@ class Track:
         if not self._behind or stamp_ns > self._behind[-1][0]:
             self._behind.append((stamp_ns, pose))
         # A slow publisher beside a lagging one must have had time to publish before its track is dropped.
-        period_ns = self.stamps[-1] - self.stamps[-2] if len(self.stamps) > 1 else 0
+        gap_ns = self.stamps[-1] - self.stamps[-2] if len(self.stamps) > 1 else 0
+        period_ns = gap_ns if gap_ns <= self._cache_ns else 0
         return self._behind[-1][0] - self._behind[0][0] > max(SET_BACK_NS, 2 * period_ns)
 
     def _insert(self, stamp_ns: int, pose: Transform) -> None:
@@ -85,9 +112,14 @@ class Track:
             return
         self.stamps.insert(at, stamp_ns)
         self._poses.insert(at, pose)
-        drop = bisect.bisect_left(self.stamps, self.stamps[-1] - self._cache_ns)
+        drop = bisect.bisect_left(self.stamps, self.present_ns - self._cache_ns)
         del self.stamps[:drop]
         del self._poses[:drop]
+
+
+def _equal(one: Transform, other: Transform) -> bool:
+    """Whether two poses have one parent and are the same."""
+    return one.to_frame == other.to_frame and max(one.difference(other)) < STILL
 
 
 class Edge:
@@ -97,10 +129,13 @@ class Edge:
         self.child = child
         self._cache_ns = cache_ns
         self._fixed: Transform | None = None
+        self._fixed_before: Transform | None = None
         self._tracks: dict[str, Track] = {}
 
     def fix(self, pose: Transform) -> None:
-        """Take a pose of /tf_static."""
+        """Take a pose of /tf_static; as in tf2, it replaces the one before."""
+        if self._fixed is not None and not _equal(self._fixed, pose):
+            self._fixed_before = self._fixed
         self._fixed = pose
 
     def move(self, stamp_ns: int, pose: Transform) -> bool:
@@ -109,11 +144,10 @@ class Edge:
         if track is None:
             track = self._tracks[pose.to_frame] = Track(self._cache_ns)
         jumped = track.add(stamp_ns, pose)
-        newest_ns = max(t.newest_ns for t in self._tracks.values())
         if jumped:
             self._tracks = {pose.to_frame: track}
         else:
-            oldest_ns = newest_ns - self._cache_ns
+            oldest_ns = max(t.present_ns for t in self._tracks.values()) - self._cache_ns
             self._tracks = {p: t for p, t in self._tracks.items() if t.newest_ns >= oldest_ns}
         return jumped
 
@@ -137,18 +171,38 @@ class Edge:
         """The contradiction between two publishers of this frame; empty where they agree."""
         if len(self._tracks) > 1:
             return self._two_parents()
-        if self._fixed is None:
-            return ""
         track = self._moves()
-        if track is None:
-            return ""
-        fixed, moving = self._fixed, track.newest
-        if fixed.to_frame == moving.to_frame and max(fixed.difference(moving)) < STILL:
+        if self._fixed is not None and track is not None:
+            return self._fixed_and_moving(self._fixed, track.newest)
+        if track is not None:
+            return self._two_clocks(track)
+        return self._fixed_twice()
+
+    def _fixed_and_moving(self, fixed: Transform, moving: Transform) -> str:
+        if _equal(fixed, moving):
             return ""
         return (
             f"{self.child!r} is published on /tf_static (in {fixed.to_frame!r}) and, otherwise, on /tf (in "
             f"{moving.to_frame!r}); /tf is taken: one of the two publishers must go"
         )
+
+    def _two_clocks(self, track: Track) -> str:
+        if not track.too_old_s:
+            return ""
+        return (
+            f"{self.child!r} also comes on /tf with stamps {track.too_old_s:.1f} s behind its newest ones, which are too old to "
+            "be used: a second publisher of it, or a computer whose clock is wrong"
+        )
+
+    def _fixed_twice(self) -> str:
+        before, now = self._fixed_before, self._fixed
+        if before is None or now is None:
+            return ""
+        parents = f"in {before.to_frame!r} and then in {now.to_frame!r}"
+        if before.to_frame == now.to_frame:
+            apart_m, apart_rad = before.difference(now)
+            parents = f"with two poses, {apart_m * 1e3:.1f} mm and {math.degrees(apart_rad):.2f} degrees apart"
+        return f"{self.child!r} came on /tf_static {parents}; the later one is taken: is there a second publisher?"
 
     def parent(self, stamp_ns: int) -> str:
         """Return the parent at a time; where none is known at that time, the newest one."""
