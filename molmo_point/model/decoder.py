@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from molmo_point.checkpoints.config import DecoderConfig
-from molmo_point.model.cpu_kernel import fastest_kernel
+from molmo_point.model.cpu_kernel import Linear, fastest_kernel
 from molmo_point.model.kv_cache import KVCache
 from molmo_point.model.layers import RMSNorm, apply_rotary, attention, rotary_table
 from molmo_point.model.mixture import MixtureOfExperts
@@ -32,8 +32,8 @@ class Attention(nn.Module):
         super().__init__()
         self.sizes = (config.query_width, config.kv_width, config.kv_width)
         self.head_dim = config.head_dim
-        self.qkv = nn.Linear(config.d_model, sum(self.sizes), bias=config.qkv_bias)
-        self.out = nn.Linear(config.query_width, config.d_model, bias=False)
+        self.qkv = Linear(config.d_model, sum(self.sizes), bias=config.qkv_bias)
+        self.out = Linear(config.query_width, config.d_model, bias=False)
         self.norm_heads = config.norm_heads
         widths = config.query_width, config.kv_width
         if config.norm_heads:
@@ -76,8 +76,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
-        self.up_gate = nn.Linear(config.d_model, 2 * config.ffn_width, bias=False)
-        self.down = nn.Linear(config.ffn_width, config.d_model, bias=False)
+        self.up_gate = Linear(config.d_model, 2 * config.ffn_width, bias=False)
+        self.down = Linear(config.ffn_width, config.d_model, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         # x: [B, T, D]
@@ -142,7 +142,7 @@ class Decoder(nn.Module):
         self.embedding = nn.Embedding(rows, config.d_model, _weight=initial)
         self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.d_model, config.norm_eps)
-        self.head = nn.Linear(config.d_model, config.embedding_size, bias=False)
+        self.head = Linear(config.d_model, config.embedding_size, bias=False)
 
     def forward(
         self,
