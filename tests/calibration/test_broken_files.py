@@ -170,6 +170,40 @@ class TestBroken:
             with pytest.raises(CameraFileError, match=words):
                 load_transform(path)
 
+    def test_a_camera_file_of_another_kind_says_which_kinds_are_read(
+        self, tmp_path: pathlib.Path
+    ) -> None:
+        (tmp_path / "nerf.json").write_text('{"fl_x": 600, "fl_y": 600, "w": 640, "h": 480}')
+        with pytest.raises(
+            CameraFileError, match="it has: fl_x, fl_y, w, h; cameras are read from ROS"
+        ):
+            load_camera(tmp_path / "nerf.json")
+
+    def test_transforms_of_ros2_topic_echo(self, tmp_path: pathlib.Path) -> None:
+        stamped = (
+            "header:\n  stamp:\n    sec: 0\n    nanosec: 0\n  frame_id: {parent}\n"
+            "child_frame_id: {child}\ntransform:\n"
+            "  translation:\n    x: 0.1\n    y: 0.2\n    z: 0.3\n"
+            "  rotation:\n    x: 0.0\n    y: 0.0\n    z: 0.6\n    w: 0.8\n"
+        )
+        one = stamped.format(parent="base", child="camera")
+        inside = "- " + one.replace("\n", "\n  ").rstrip() + "\n"
+        for text in (one + "---\n", f"transforms:\n{inside}---\n"):
+            (tmp_path / "tf.yaml").write_text(text)
+            found = load_transform(tmp_path / "tf.yaml")
+            assert (found.to_frame, found.from_frame) == ("base", "camera")
+            np.testing.assert_allclose(found.apply([1, 0, 0]), [0.1 + 0.28, 0.2 + 0.96, 0.3])
+        (tmp_path / "tf.yaml").write_text(
+            f"transforms:\n{inside}{inside.replace('camera', 'lidar')}---\n"
+        )
+        with pytest.raises(
+            CameraFileError, match="it holds 'camera' in 'base', 'lidar' in 'base'"
+        ):
+            load_transform(tmp_path / "tf.yaml")
+        (tmp_path / "tf.yaml").write_text(one.replace("w: 0.8", "w: 0.1"))
+        with pytest.raises(CameraFileError, match="'camera' in 'base': quaternion"):
+            load_transform(tmp_path / "tf.yaml")
+
     def test_hand_eye_files(self, tmp_path: pathlib.Path) -> None:
         path = tmp_path / "poses.json"
         good = {"translation": [0, 0, 1], "quaternion_xyzw": [0, 0, 0, 1]}

@@ -91,6 +91,7 @@ class TestEncodings:
         ("change", "words"),
         [
             ({"encoding": "rgb8"}, "is this the colour image"),
+            ({"encoding": "16SC1"}, "64FC1, got '16SC1'$"),
             ({"step": 1}, "rows of at least 4 bytes, got step 1"),
             ({"data": b"1234"}, "and 4 bytes"),
             ({"width": 0}, "a 0 x 2 image"),

@@ -284,6 +284,18 @@ class TestCounts:
             with pytest.raises((InvalidArgumentError, NotCalibratedError)):
                 camera_from_message(message, rectified=rectified)
 
+    @pytest.mark.parametrize("lens", [[0, 0, 0, 26018.0], [0, 0, 1e8, 0, 0], [0, 0, -300.0, 0]])
+    def test_a_lens_that_folds_at_its_centre_has_no_rays(self, lens: list[float]) -> None:
+        camera = Camera(640, 480, np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]]), np.array(lens), "plumb_bob")  # fmt: skip
+        assert np.isnan(camera.ray([[0, 0], [330, 250]])).all()
+        assert np.isnan(camera.project([0.1, 0.1, 1.0])).all()
+
+    @pytest.mark.parametrize("value", [1e10, -1e308, 4.7e200])
+    @pytest.mark.parametrize("model", ["plumb_bob", "rational_polynomial", "equidistant"])
+    def test_a_coefficient_of_no_lens_is_refused(self, model: str, value: float) -> None:
+        with pytest.raises(InvalidArgumentError, match="was the memory of the message ever set"):
+            check_distortion(model, [0.1, value, 0, 0])
+
     @pytest.mark.parametrize(
         "name", ["PLUMB_BOB", "Plumb Bob", "plumb-bob", "radtan", "Brown Conrady"]
     )

@@ -295,6 +295,43 @@ def test_readings_of_another_unit_get_a_hint_and_the_parameter_mends_it(
     assert ask(**{"camera.depth_scale": scale}).status is PositionStatus.OK
 
 
+@pytest.mark.parametrize(
+    ("encoding", "value", "scale", "words"),
+    [
+        (
+            "16UC1",
+            65535,
+            0.0,
+            "are 65535, the largest number of 16 bits: such cameras mean no reading",
+        ),
+        (
+            "16UC1",
+            30000,
+            0.0,
+            "30 m: if they are tenths of a millimetre, set depth_scale to 0.0001",
+        ),
+        (
+            "16UC1",
+            800,
+            1.0,
+            "800 m: if they are millimetres, set depth_scale to 0.001, if centimetres",
+        ),
+        ("32FC1", 0.05, 0.0, "are nearer than 0.0500 m"),
+    ],
+)
+def test_the_hint_names_only_units_that_would_help(
+    scene: Scene, encoding: str, value: Any, scale: float, words: Any
+) -> None:
+    kind = np.float32 if encoding == "32FC1" else np.uint16
+    array = np.full((HEIGHT, WIDTH), value, kind)
+    session, buffer, stamp = ready(scene, **{"camera.depth_scale": scale})
+    buffer.add_depth(scene.image_message(stamp, array, encoding, kind().itemsize * WIDTH))
+    message = position(session).message
+    assert words in message
+    taken = {0.001: "millimetres", 1.0: "metres"}[scale or (0.001 if kind is np.uint16 else 1.0)]
+    assert f"they are {taken}" not in message
+
+
 def test_a_scale_counts_for_floats_of_64_bits_too(scene: Scene) -> None:
     session, buffer, stamp = ready(scene, **{"camera.depth_scale": 0.001})
     buffer.add_depth(

@@ -100,10 +100,22 @@ def test_another_cameras_image_gets_no_depth_of_a_realsense(launched: Any) -> No
     assert values == {"camera.image_topic": "/zed/left/image"}
 
 
-def test_transforms_below_a_namespace(launched: Any) -> None:
-    _, _, values, node = launched(params_file="m.yaml", tf_namespace="/robot1", namespace="robot1")
+@pytest.mark.parametrize("above", ["/robot1", "robot1", "/robot1/"])
+def test_transforms_below_a_namespace(launched: Any, above: Any) -> None:
+    _, _, values, node = launched(params_file="m.yaml", tf_namespace=above, namespace="robot1")
     assert values == {"tf_topic": "/robot1/tf", "tf_static_topic": "/robot1/tf_static"}
     assert node.options["namespace"] == "robot1"
+
+
+@pytest.mark.parametrize(("word", "truth"), [("True", True), ("off", False), ("ture", None)])
+def test_the_time_of_a_simulation_is_asked_for_in_words_that_are_known(
+    launched: Any, word: Any, truth: Any
+) -> None:
+    if truth is None:
+        with pytest.raises(ValueError, match="use_sim_time: expected true or false, got 'ture'"):
+            launched(use_sim_time=word)
+    else:
+        assert launched(use_sim_time=word)[2]["use_sim_time"] is truth
 
 
 def test_every_argument_sets_a_parameter_that_exists(launched: Any) -> None:

@@ -80,6 +80,8 @@ def test_a_parameter_file_is_typed_by_the_parameter(line: Any, read: Any) -> Non
         ({"tf_topic": ""}, "tf_topic: expected a topic"),
         ({"tf_topic": "/tf "}, "tf_topic: expected a topic without blanks, got '/tf '"),
         ({"camera.depth_topic": "a b"}, "camera.depth_topic: expected a topic without blanks"),
+        ({"tf_topic": "/robot1/tf/"}, "tf_topic: expected a topic without an empty part"),
+        ({"camera.image_topic": "//image"}, "image_topic: expected a topic without an empty part"),
         ({"camera.depth_registered": "perhaps"}, "one of auto, true, false, got 'perhaps'"),
     ],
 )  # fmt: skip

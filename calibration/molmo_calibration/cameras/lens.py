@@ -30,6 +30,9 @@ COEFFICIENT_COUNTS = {
 # k1, k2, p1, p2: fewer are no lens of any model here.
 _FEWEST = 4
 
+# Fits without corners at the rim reach a million; far beyond, memory was read that nobody wrote.
+_LARGEST = 1e9
+
 _ALIASES = {
     "": "none",
     "radtan": "plumb_bob",
@@ -113,13 +116,18 @@ def check_distortion(model: str, coefficients: ArrayLike) -> FloatArray:
     they are left out where a driver pads, and added where it stops early.
 
     Raises:
-        InvalidArgumentError: unknown model, wrong number of coefficients, or not finite.
+        InvalidArgumentError: unknown model, wrong number of coefficients, not finite, or too large.
     """
     if model not in MODELS:
         raise InvalidArgumentError(f"model must be one of {', '.join(MODELS)}, got {model!r}")
     values = as_finite(np.asarray(coefficients, dtype=np.float64).reshape(-1), "distortion", (-1,))
     if model == "none" and not values.any():
         return np.empty(0)
+    if np.abs(values).max(initial=0.0) > _LARGEST:
+        raise InvalidArgumentError(
+            f"distortion holds {values[np.abs(values).argmax()]:.3g}: no lens has such a coefficient; was the memory of "
+            "the message ever set?"
+        )
     fitting = _fitting(values, COEFFICIENT_COUNTS[model])
     if fitting is None or (model == "equidistant" and len(values) < 4):
         counts = " or ".join(str(n) for n in COEFFICIENT_COUNTS[model])

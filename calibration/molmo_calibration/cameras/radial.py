@@ -87,6 +87,9 @@ def inverse_scale(
     scale = np.polyval(numerator[::-1], s) / np.polyval(denominator[::-1], s)
     squared = (r * scale) ** 2
     farthest = float(squared[-1])
+    if not 0.0 < farthest < np.inf:
+        # A lens that folds at its centre: no ray beside the axis, nothing to fit.
+        return np.ones(1), 0.0
     # Fitted on 0..1, where powers are of one size, and stretched afterwards.
     powers = np.vander(squared / farthest, _GUESS_DEGREE + 1, increasing=True)
     coefficients = np.linalg.lstsq(powers, 1.0 / scale, rcond=None)[0]

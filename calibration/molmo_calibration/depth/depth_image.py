@@ -21,6 +21,9 @@ MILLIMETRE = 1e-3
 # mono16 is how rosbag and image_transport name the same 16 bits.
 _ENCODINGS = {"16uc1": np.uint16, "mono16": np.uint16, "32fc1": np.float32, "64fc1": np.float64}
 
+# Parts of the names of encodings that show colour or grey, not depth.
+_COLOUR = ("rgb", "bgr", "yuv", "yuy", "uyvy", "bayer", "nv12", "nv21", "mono8", "8uc")
+
 
 @dataclass(frozen=True, eq=False)
 class DepthImage:
@@ -111,9 +114,10 @@ def depth_from_bytes(
     """
     kind = _ENCODINGS.get(str(encoding).lower())
     if kind is None:
+        colour = any(word in str(encoding).lower() for word in _COLOUR)
         raise InvalidArgumentError(
-            f"depth encoding must be 16UC1, mono16, 32FC1 or 64FC1, got {encoding!r}; "
-            "is this the colour image?"
+            f"depth encoding must be 16UC1, mono16, 32FC1 or 64FC1, got {encoding!r}"
+            + ("; is this the colour image?" if colour else "")
         )
     item = np.dtype(kind).newbyteorder(">" if big_endian else "<")
     row = width * item.itemsize

@@ -116,9 +116,14 @@ def _camera_from_mapping(data: dict[str, Any], name: str | None, source: str) ->
             raise CameraFileError(
                 f"{source}: a field of the camera_info holds something else than numbers: {error}"
             ) from error
+    if not _KEYS & set(data):
+        raise CameraFileError(
+            f"{source} must have the key 'camera_matrix', it has: {', '.join(map(str, data)) or 'nothing'}; {_READ}"
+        )
     return camera_from_dict(data, source)
 
 
+_KEYS = {"camera_matrix", "distortion_coefficients", "distortion_model", "image_width"}
 _READ = "cameras are read from ROS (camera_info YAML, `ros2 topic echo`, .ini), Kalibr, OpenCV and RealSense files"
 _ARCHIVES = ("PK\x03\x04", "\x89PNG")
 

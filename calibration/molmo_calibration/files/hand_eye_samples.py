@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from molmo_calibration.calibrate.hand_eye import SETUPS, HandEyeSample
-from molmo_calibration.errors import CalibrationError, CameraFileError, InvalidArgumentError
-from molmo_calibration.files.file_fields import entry, list_entry, number_entry
-from molmo_calibration.files.transform_files import transform_entry
+from molmo_calibration.errors import CameraFileError, InvalidArgumentError
+from molmo_calibration.files.file_fields import entry, list_entry
+from molmo_calibration.files.transform_files import message_transform, transform_entry
 from molmo_calibration.geometry.transforms import Transform
 
 __all__ = ["agreed", "read_samples"]
@@ -114,15 +114,4 @@ def _easy(
 
 
 def _message(sample: Any, key: str, source: str) -> Transform:
-    """A `geometry_msgs/Transform` with numbers by name."""
-    data, where = entry(sample, key, source), f"{source}, {key}"
-    shift = _numbers(entry(data, "translation", where), "xyz", where)
-    turn = _numbers(entry(data, "rotation", where), "xyzw", where)
-    try:
-        return Transform.from_quaternion(turn, shift)
-    except CalibrationError as error:
-        raise CameraFileError(f"{where}: {error}") from error
-
-
-def _numbers(data: Any, names: str, source: str) -> list[float]:
-    return [number_entry(data, name, source) for name in names]
+    return message_transform(entry(sample, key, source), f"{source}, {key}")

@@ -32,6 +32,8 @@ ARGUMENTS = {
 }
 """Each is empty unless it is given: `ros2 launch` takes no empty arguments, so that the two can be told apart."""
 
+TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
 # Parameter: the launch argument that sets it.
 TEXTS = {
     "server_endpoint": "server_endpoint",
@@ -58,11 +60,20 @@ def overrides(given):
         if given[name]:
             values[parameter] = "" if given[name] == "none" else given[name]
     if given["tf_namespace"]:
-        above = given["tf_namespace"].rstrip("/")
+        # From the root, with and without a slash before it: below `namespace` it would be there twice.
+        above = f"/{given['tf_namespace'].strip('/')}".rstrip("/")
         values.update(tf_topic=f"{above}/tf", tf_static_topic=f"{above}/tf_static")
     if given["use_sim_time"]:
-        values["use_sim_time"] = given["use_sim_time"].lower() in ("true", "1", "yes", "on")
+        values["use_sim_time"] = truth("use_sim_time", given["use_sim_time"])
     return values
+
+
+def truth(name, text):
+    """Read the text of an argument that is true or false; any other text is an error."""
+    word = text.strip().lower()
+    if word not in TRUE + FALSE:
+        raise ValueError(f"{name}: expected true or false, got {text!r}")
+    return word in TRUE
 
 
 def node(context):

@@ -123,6 +123,10 @@ def _check_together(settings: Settings) -> None:
     for name, topic in topics.items():
         if any(character.isspace() for character in topic):
             raise ParameterError(f"{name}: expected a topic without blanks, got {topic!r}")
+        if topic.endswith("/") or "//" in topic:
+            raise ParameterError(
+                f"{name}: expected a topic without an empty part between or after its slashes, got {topic!r}"
+            )
     for name in ("tf_topic", "tf_static_topic"):
         if not getattr(settings, name):
             raise ParameterError(f"{name}: expected a topic, got an empty name")

@@ -20,7 +20,7 @@ from molmo_calibration import (
 from molmo_robot.codes import PositionStatus
 from molmo_robot.errors import MessageError
 from molmo_robot.positions.camera_info import camera_from
-from molmo_robot.positions.depth_units import depth_of, unit_hint
+from molmo_robot.positions.depth_units import depth_of, unit_hint, unit_of
 from molmo_robot.ros_types import CameraInfoMessage
 from molmo_robot.settings import CameraSettings, Settings
 from molmo_robot.stamps import SECOND_NS
@@ -49,6 +49,7 @@ class DepthReader:
         camera: Of the image.
         settings: Limits, strategy, noise.
         topic: Of the depth image, for messages.
+        unit: Metres that one of its numbers was taken for.
         depth_camera: Of the depth image, where it is not registered to the image.
         camera_from_depth: With it.
     """
@@ -57,6 +58,7 @@ class DepthReader:
     camera: Camera
     settings: Settings
     topic: str
+    unit: float
     depth_camera: Camera | None = None
     camera_from_depth: Transform | None = None
 
@@ -75,6 +77,7 @@ class DepthReader:
             return Problem(PositionStatus.INVALID_DEPTH, str(error))
         except CalibrationError as error:
             return Problem(PositionStatus.INVALID_DEPTH, f"{topic}: {error}")
+        unit = unit_of(message, snapshot.camera)
         own = _own_camera(snapshot, depth, camera)
         if isinstance(own, Problem):
             return own
@@ -86,13 +89,13 @@ class DepthReader:
                     f"(or a fraction of it), got {depth.size[0]}x{depth.size[1]}: use the driver's aligned depth, "
                     "or name depth_info_topic",
                 )
-            return cls(depth, camera, settings, topic)
+            return cls(depth, camera, settings, topic, unit)
         across = snapshot.camera_from_depth
         if not isinstance(across, Transform):
             return across or Problem(
                 PositionStatus.NO_TRANSFORM, f"{topic}: its frame is not known"
             )
-        return cls(depth, camera, settings, topic, own, across)
+        return cls(depth, camera, settings, topic, unit, own, across)
 
     def position(self, uv: FloatArray, covariance: FloatArray, target: Transform) -> Position:
         """Return where a pixel is.
@@ -122,7 +125,8 @@ class DepthReader:
         lifted = lift(self.camera, uv, found, covariance, noise)
         if not lifted.ok:
             status, words = _STATUS[lifted.status]
-            hint = unit_hint(self.depth) if status is PositionStatus.OUT_OF_RANGE else ""
+            outside = status is PositionStatus.OUT_OF_RANGE
+            hint = unit_hint(self.depth, self.unit) if outside else ""
             return Position(
                 status,
                 depth_samples=found.samples,
