@@ -50,7 +50,7 @@ class RayTransport:
         self.url = url
         self._closed = False
         self._attempts = itertools.count()
-        # Handle of an opened image -> what Ray knows the replica that has it by.
+        # Handle of an opened image -> what Ray knows the replica that has it by; until it is closed or known to be gone.
         self._opened: dict[str, str] = {}
 
     def hello(self, timeout_s: float) -> ServerInfo:
@@ -82,8 +82,11 @@ class RayTransport:
                 for reply in self._attempt(request, image_payload, until, cancel_token):
                     if reply.seq < expected:
                         continue
-                    if self._went_astray(request, reply) and time.monotonic() < routed_by:
-                        raise UnknownRequest("another replica has the opened image")
+                    if _is_view_gone(reply) and request.view in self._opened:
+                        if time.monotonic() < routed_by:
+                            raise UnknownRequest("another replica has the opened image")
+                        # Its replica died, or has closed it: the caller opens the image again, under another handle.
+                        self._opened.pop(request.view, None)
                     expected = reply.seq + 1
                     yield reply
                     if reply.last:
@@ -143,17 +146,16 @@ class RayTransport:
             return self._opened.pop(request.view or "", "")
         return self._opened.get(request.view or "", "")
 
-    def _went_astray(self, request: Request, reply: Reply) -> bool:
-        """Whether a question about an image that was opened here came to a replica that does not have it."""
-        gone = reply.error is not None and reply.error.kind == ViewGone.kind
-        return gone and request.view in self._opened
-
     def _gone(self, error: Exception) -> ServerGone:
         reason = str(error).strip().splitlines()
         return ServerGone(
             f"no replica of {self.url} answers ({type(error).__name__}: {reason[-1] if reason else ''}): see `serve status` "
             "and the logs of Ray on the machine of the replica"
         )
+
+
+def _is_view_gone(reply: Reply) -> bool:
+    return reply.error is not None and reply.error.kind == ViewGone.kind
 
 
 class _Deadline:

@@ -40,6 +40,7 @@ def serve_review(folder: Path, port: int, ready: Callable[[str], None]) -> None:
     ready(f"http://{HTTP_HOST}:{bound.getsockname()[1]}/")
     config = uvicorn.Config(
         build_app(review),
+        log_config=None,
         log_level="warning",
         access_log=False,
         lifespan="off",

@@ -104,6 +104,9 @@ def test_an_opened_image_is_opened_again_when_its_replica_dies(pointer: RayPoint
         for replica in replicas():
             kill(replica)
             assert places(view.point("square")) == before
+        # Of each image that was opened the last handle is known, not those of replicas that died.
+        assert len(pointer._transport._opened) == 1
+    assert not pointer._transport._opened
 
 
 def test_a_replica_that_dies_under_many_clients_loses_and_doubles_nothing(

@@ -18,6 +18,7 @@ from molmo_point.errors import PointError, UsageError
 from molmo_point.service.run import Service
 from molmo_point.testing import FakePointer
 from molmo_point.wire import Op
+from tests.service.addresses import address
 
 Start = Callable[..., Service]
 NOISE = np.random.default_rng(0).integers(0, 255, (300, 420, 3), dtype=np.uint8)
@@ -39,10 +40,7 @@ def test_remote_answers_are_those_of_the_model(
     start: Start, nano: LocalPointer, door: str
 ) -> None:
     service = start(lambda: nano, http=True)
-    assert service.zmq is not None
-    assert service.http is not None
-    address = service.zmq.address if door == "zmq" else service.http.url
-    with mp.connect(address, timeout_s=60) as pointer:
+    with mp.connect(address(service, door), timeout_s=60) as pointer:
         for detail in ("low", 2):
             expected = nano.point(NOISE, "star", detail=detail)
             answers = [pointer.point(NOISE, "star", detail=detail)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import logging
 import socket
 import struct
 import threading
@@ -462,3 +463,15 @@ def test_the_openapi_description_has_both_bodies_and_examples_that_work(http: An
         assert client.post(path, json=example).status_code == 200, path
     for path in ("/v1/point", "/v1/count", "/v1/ask", "/v1/views"):
         assert "multipart/form-data" in posts[path]["requestBody"]["content"]
+
+
+def test_the_logging_of_the_process_stays_as_its_owner_set_it(http: Any) -> None:
+    log = logging.getLogger("uvicorn")
+    own = logging.NullHandler()
+    log.addHandler(own)
+    try:
+        assert http().get("/healthz").status_code == 200
+        assert log.handlers == [own]
+        assert log.propagate
+    finally:
+        log.removeHandler(own)

@@ -17,8 +17,7 @@ from molmo_point.errors import ServerGone
 from molmo_point.images import Array
 from molmo_point.service.run import ServeOptions, Service
 from molmo_point.testing import FakePointer
-
-pytest.importorskip("httpx", reason="the extra 'client' is not installed")
+from tests.service.addresses import address
 
 Start = Callable[..., Service]
 
@@ -28,11 +27,8 @@ def test_a_server_that_said_it_stops_is_waited_for_longer_than_a_silent_one(
     start: Start, transport: str, gate: Any, image: Array
 ) -> None:
     first = start(gate, http=True)
-    assert first.zmq is not None
-    assert first.http is not None
-    url = first.zmq.address if transport == "zmq" else first.http.url
     with (
-        connect(url, gone_after_s=0.5, timeout_s=60.0) as pointer,
+        connect(address(first, transport), gone_after_s=0.5, timeout_s=60.0) as pointer,
         ThreadPoolExecutor(2) as pool,
     ):
         begun = pool.submit(pointer.count, image, "begun")
@@ -48,7 +44,9 @@ def test_a_server_that_said_it_stops_is_waited_for_longer_than_a_silent_one(
         second = Service(
             lambda: FakePointer({"mug": [(0.25, 0.5)]}),
             ServeOptions(
-                zmq=first.zmq.address, publish=None, http=("127.0.0.1", _port(first.http.url))
+                zmq=address(first, "zmq"),
+                publish=None,
+                http=("127.0.0.1", _port(address(first, "http"))),
             ),
         )
         with second:

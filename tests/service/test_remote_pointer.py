@@ -29,6 +29,7 @@ from molmo_point.images import Array
 from molmo_point.pointer import Pointer, View
 from molmo_point.points import Point, Pointing, Status, Timing
 from molmo_point.testing import FakePointer
+from tests.service.addresses import address
 
 Connect = Callable[..., RemotePointer]
 
@@ -50,11 +51,8 @@ def transport(request: pytest.FixtureRequest, start: Callable[..., Any]) -> Iter
     opened: list[RemotePointer] = []
 
     def begin(pointer: Pointer, *, limits: dict[str, Any] | None = None, **options: Any) -> Any:
-        if kind == "http":
-            pytest.importorskip("httpx", reason="the extra 'client' is not installed")
         service = start(pointer, zmq=kind == "zmq", http=kind == "http", limits=limits)
-        url = service.zmq.address if kind == "zmq" else service.http.url
-        opened.append(connect(url, **options))
+        opened.append(connect(address(service, kind), **options))
         opened[-1].service = service  # type: ignore[attr-defined]
         return opened[-1]
 

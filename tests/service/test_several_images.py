@@ -30,6 +30,7 @@ from molmo_point.wire import (
     make_payload,
     payload_of,
 )
+from tests.service.addresses import address
 
 Start = Callable[..., Service]
 GOLDEN = Path(__file__).parents[1] / "golden/molmo2"
@@ -47,9 +48,7 @@ def local() -> LocalPointer:
 def connect(request: Any, start: Start) -> Callable[..., Any]:
     def begin(pointer: Any, **options: Any) -> Any:
         service = start(pointer, http=True, **options)
-        assert service.zmq is not None
-        assert service.http is not None
-        return mp.connect(service.zmq.address if request.param == "zmq" else service.http.url)
+        return mp.connect(address(service, request.param))
 
     return begin
 

@@ -21,6 +21,7 @@ from molmo_point.service.http.openapi import PIXEL
 from molmo_point.service.run import Service
 from molmo_point.testing import FakePointer
 from molmo_point.wire import Op, Request, make_image_payload
+from tests.service.addresses import address
 
 Start = Callable[..., Service]
 WHERE = {"mug": [(0.25, 0.5)], "cup": [(0.5, 0.5), (0.75, 0.5)], "pen": []}
@@ -49,9 +50,7 @@ class Spy:
 def connect(request: Any, start: Start) -> Callable[[Any], Any]:
     def begin(pointer: Any, **options: Any) -> Any:
         service = start(pointer, http=True, **options)
-        assert service.zmq is not None
-        assert service.http is not None
-        pointer = mp.connect(service.zmq.address if request.param == "zmq" else service.http.url)
+        pointer = mp.connect(address(service, request.param))
         pointer.service = service  # type: ignore[attr-defined]
         return pointer
 

@@ -18,6 +18,7 @@ from molmo_point.client import connect
 from molmo_point.errors import PointError, ServerGone
 from molmo_point.images import Array
 from molmo_point.service.run import Service
+from tests.service.addresses import address
 
 Start = Callable[..., Service]
 
@@ -35,9 +36,7 @@ def test_a_late_question_is_told_and_nobody_takes_over(
     start: Start, gate: Any, image: Array, transport: str
 ) -> None:
     service = start(gate, http=True)
-    assert service.zmq is not None
-    assert service.http is not None
-    url = service.zmq.address if transport == "zmq" else service.http.url
+    url = address(service, transport)
     with connect(url) as first, connect(url) as late:
         running = threading.Thread(target=lambda: first.point(image, "mug"))
         running.start()

@@ -65,6 +65,8 @@ class HttpServer:
             ws="none",
             # Who is behind a proxy is the proxy's word, and any program of this machine could be the proxy.
             proxy_headers=False,
+            # The process's logging stays as its owner has set it: uvicorn's own settings would replace handlers.
+            log_config=None,
             log_level="warning",
             access_log=False,
             lifespan="off",
