@@ -14,6 +14,7 @@ from molmo_agents.outcome import Outcome
 from molmo_agents.overlay import overlay
 from molmo_agents.playwright_types import Json
 from molmo_point.errors import UsageError
+from molmo_point.text_files import json_lines, read_text
 
 __all__ = ["Journal", "read_steps"]
 
@@ -83,7 +84,7 @@ def read_verdicts(folder: str | Path) -> dict[int, tuple[bool, str]]:
     if not path.is_file():
         return {}
     verdicts: dict[int, tuple[bool, str]] = {}
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in json_lines(read_text(path)):
         try:
             entry = json.loads(line)
             verdicts[int(entry["step"])] = (entry["good"] is True, str(entry["wanted"]))
@@ -104,7 +105,7 @@ def read_steps(folder: str | Path) -> list[Json]:
     if not path.is_file():
         raise UsageError(f"there is no journal in {folder}: expected {path.name} there")
     steps: list[Json] = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in json_lines(read_text(path)):
         try:
             entry = json.loads(line)
             Outcome.model_validate(entry["outcome"])

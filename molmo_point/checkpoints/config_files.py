@@ -261,7 +261,7 @@ def rope_theta(keys: NetworkKeys) -> float:
 def _refuse_quantized(config: Mapping[str, Any]) -> None:
     if stored_scheme(config) is not None:
         return
-    for key in ("quantization_config", "compression_config"):
+    for key in ("quantization_config", "compression_config", "quantization"):
         settings = config.get(key)
         if not settings:
             continue

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from molmo_point.errors import CheckpointError
+from molmo_point.text_files import read_text
 
 EXPECTED = "expected the folder of a Molmo checkpoint (config.json, tokenizer.json, *.safetensors)"
 
@@ -37,7 +38,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         refuse_pointer(path)
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent} has no {path.name}: {EXPECTED}") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -73,15 +74,13 @@ def weight_files(folder: Path) -> list[str]:
     index = folder / "model.safetensors.index.json"
     if not index.exists():
         return ["model.safetensors"]
-    try:
-        names = sorted(set(read_json(index)["weight_map"].values()))
-        if not names or any(
-            not isinstance(name, str) or Path(name).name != name for name in names
-        ):
-            raise KeyError("weight_map")
-    except (KeyError, AttributeError, TypeError) as error:
-        raise CheckpointError(f"{index} is damaged: {error!r}; download it again") from error
-    return names
+    weight_map = read_json(index).get("weight_map")
+    names = list(weight_map.values()) if isinstance(weight_map, dict) else []
+    if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
+        raise CheckpointError(
+            f"{index} is damaged: expected 'weight_map' with the file in this folder that holds each tensor; download it again"
+        )
+    return sorted(set(names))
 
 
 def fingerprint(folder: Path, weights: Iterable[str] | None = None) -> str:

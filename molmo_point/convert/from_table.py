@@ -6,13 +6,13 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, Union
 
 from molmo_point.convert.reading import Converted, Findings, Json, side, size_of
 from molmo_point.convert.table import COLUMNS
 from molmo_point.errors import UsageError
 from molmo_point.points import Pointing, Status
+from molmo_point.text_files import read_text
 
 Source = Union[str, "os.PathLike[str]", Iterable[Mapping[str, Any]]]
 
@@ -110,9 +110,11 @@ def _rows(source: Source) -> Iterable[Json]:
     """Yield rows with lower-case column names and without the fields that are empty."""
     if isinstance(source, os.PathLike):
         try:
-            text = Path(source).read_text(encoding="utf-8-sig")
+            text = read_text(source)
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{source} cannot be read as UTF-8 text: {error}") from error
+            raise UsageError(
+                f"{source} cannot be read as UTF-8 or UTF-16 text: {error}"
+            ) from error
         source = text
     if isinstance(source, str):
         reader = csv.DictReader(io.StringIO(source, newline=""))

@@ -26,6 +26,7 @@ from molmo_point.convert.reading import inside
 from molmo_point.datasets.image_size import ImageSizes
 from molmo_point.datasets.labelled import LabelledData, LabelledItem, Mode
 from molmo_point.errors import UsageError
+from molmo_point.text_files import json_lines, read_text
 
 
 class _Normalized(BaseModel):
@@ -84,13 +85,9 @@ def read_json_lines(path: Path) -> LabelledData:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        return json_lines(read_text(path))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the data {path} cannot be read: {error}") from error
-    # Not splitlines: JSON may hold other line breaks of Unicode inside its strings.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, line
 
 
 def _reason(error: Exception) -> str:

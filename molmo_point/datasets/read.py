@@ -13,6 +13,7 @@ from molmo_point.datasets.label_studio import is_export, label_studio_items
 from molmo_point.datasets.labelled import LabelledData, LabelledItem
 from molmo_point.datasets.points_table import read_points_table
 from molmo_point.errors import UsageError
+from molmo_point.text_files import read_text
 
 
 def read_labelled(
@@ -43,7 +44,7 @@ def _read(path: Path, images: Path | None) -> LabelledData:
     if suffix != ".json":
         return read_json_lines(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"the data {path} cannot be read: {error}") from error
     return (label_studio_items if is_export(value) else coco_items)(value, path, images)

@@ -17,6 +17,7 @@ from molmo_point.errors import UsageError
 from molmo_point.examples import Example
 from molmo_point.images import load_image
 from molmo_point.points import Pointing
+from molmo_point.text_files import json_lines, read_text
 
 ANSWERS_FILE = "answers.jsonl"
 
@@ -41,10 +42,10 @@ class AnswerCache:
         self._known: dict[str, Answered] = {}
         self._asked: Counter[str] = Counter()
         try:
-            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+            lines = list(json_lines(read_text(path))) if path.exists() else []
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"the saved answers {path} cannot be read: {error}") from error
-        for line in lines:
+        for _, line in lines:
             try:
                 fields = json.loads(line)
                 states = [_unpacked(state) for state in fields["states"]]

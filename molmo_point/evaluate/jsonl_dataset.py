@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from molmo_point.errors import ImageError, UsageError
 from molmo_point.examples import Box, Example
 from molmo_point.images import Array, load_image
+from molmo_point.text_files import json_lines, read_text
 
 
 class _Line(BaseModel):
@@ -37,15 +38,13 @@ def read_jsonl_dataset(path: Path) -> Iterator[Example]:
         ImageError: An image cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = list(json_lines(read_text(path)))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the questions {path} cannot be read: {error}") from error
     name, image = "", None
-    if not any(text.strip() for text in lines):
+    if not lines:
         raise UsageError(f"the questions {path} are empty: expected one JSON object a line")
-    for number, text in enumerate(lines, 1):
-        if not text.strip():
-            continue
+    for number, text in lines:
         line = _parse(path, number, text)
         if image is None or line.image != name:
             try:

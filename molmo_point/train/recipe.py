@@ -20,6 +20,7 @@ from molmo_point.synthetic.pages.questions import PageQuestions
 from molmo_point.synthetic.scenes.photographs import PhotographStyle
 from molmo_point.synthetic.scenes.questions import QuestionStyle
 from molmo_point.synthetic.scenes.scene import Style
+from molmo_point.text_files import read_text
 from molmo_point.train.losses import LossWeights
 
 
@@ -196,7 +197,7 @@ def read_recipe(path: str | Path) -> Recipe:
     """
     path = Path(path)
     try:
-        return Recipe.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return Recipe.model_validate(json.loads(read_text(path)))
     except OSError as error:
         raise UsageError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
     except ValidationError as error:

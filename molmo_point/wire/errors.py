@@ -67,9 +67,9 @@ _ADVICE: dict[type[PointError], str] = {
     ServerGone: "check that the server runs and the address is right",
     ModelNotFound: "check the model's name",
     CheckpointError: "check the files of the model",
-    ModelFailed: "ask again in a moment, or about a smaller image",
+    ModelFailed: "if memory ran out, ask again in a moment or about a smaller image; else load the model as the message says",
     MarkupError: "check the points",
-    UsageError: "mend the request",
+    UsageError: "correct the request",
     ServiceError: "look into the server's log",
 }
 _CLASSES: dict[str, type[PointError]] = {cls.kind: cls for cls in _ADVICE}

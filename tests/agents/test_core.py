@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from molmo_agents import (
     AsyncWebPointer,
     Box,
+    Journal,
     Outcome,
     Policy,
     PolicyError,
@@ -27,6 +28,7 @@ from molmo_agents.adapters import computer
 from molmo_agents.drivers.steps import CallPage, RunBlocking, Sleep
 from molmo_agents.errors import FlowError
 from molmo_agents.flows.flow import load_flow, parse_flow
+from molmo_agents.journal import read_steps, read_verdicts
 from molmo_agents.labels import same_name
 from molmo_agents.masker import SecretRedactor
 from molmo_agents.mcp.tools import TOOLS, tool_of, verb_tools
@@ -272,6 +274,15 @@ def test_outcomes_survive_json() -> None:
     assert Outcome.model_validate_json(outcome.model_dump_json()) == outcome
     assert outcome.ok
     assert not outcome.with_(expectation=False).ok
+
+
+def test_a_journal_is_read_whatever_the_page_calls_its_things(tmp_path: Path) -> None:
+    said = "Buy\u2028now\u0085caf\u00e9"
+    journal = Journal(tmp_path)
+    journal.write(Outcome(verb="click", query=said, status=Status.ABSENT))
+    journal.judge(False, said)
+    assert [step["outcome"]["query"] for step in read_steps(tmp_path)] == [said]
+    assert read_verdicts(tmp_path) == {1: (False, said)}
 
 
 @pytest.mark.parametrize(

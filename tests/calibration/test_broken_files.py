@@ -120,6 +120,16 @@ class TestBroken:
         with pytest.raises(CameraFileError, match=words):
             load_camera(tmp_path / name)
 
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+    def test_answers_as_windows_writes_them(
+        self, encoding: str, cameras: dict[str, Camera], tmp_path: pathlib.Path
+    ) -> None:
+        point = {"x": 0.5, "y": 0.25, "label": "mug\u2028cup"}
+        answer = {"image_size": [640, 480], "points": [point], "frame_id": "a"}
+        lines = json.dumps(answer, ensure_ascii=False) + "\r\n"
+        (tmp_path / "points.jsonl").write_bytes((2 * lines).encode(encoding))
+        assert len(load_pointing(tmp_path / "points.jsonl", cameras["none"])) == 2
+
     def test_no_file(self, tmp_path: pathlib.Path) -> None:
         with pytest.raises(CameraFileError, match="cannot read"):
             load_camera(tmp_path / "nothing.yaml")

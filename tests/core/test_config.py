@@ -216,6 +216,12 @@ def test_quantized_checkpoints_are_named_and_the_way_out_too(
     assert "quantize='int8'" in message
 
 
+def test_weights_that_mlx_quantized_are_named() -> None:
+    message = refusal(quantization={"bits": 4, "group_size": 64})
+    assert "these weights are quantized" in message
+    assert "quantize='int8'" in message
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

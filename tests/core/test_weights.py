@@ -197,6 +197,10 @@ def index_of_nothing(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": 5}}')
 
 
+def index_without_files(folder: Path) -> None:
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {}}')
+
+
 def missing_key(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     del config["rope_theta"]
@@ -219,7 +223,8 @@ def missing_key(folder: Path) -> None:
         (integers, "att_proj.weight I8"),
         (gptq, "quantized"),
         (scale_beside, "quantized .*weight_scale_inv"),
-        (index_of_nothing, "is damaged"),
+        (index_of_nothing, "is damaged: expected 'weight_map'"),
+        (index_without_files, "is damaged: expected 'weight_map'"),
     ],
 )
 def test_damaged_folders_say_what_is_wrong(folder: Path, damage, words: str) -> None:  # type: ignore[no-untyped-def]

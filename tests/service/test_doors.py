@@ -102,6 +102,8 @@ def test_a_model_that_failed_is_a_reason_to_ask_again(client: Any) -> None:
     )
     assert (answer.status_code, answer.json()["error"]["kind"]) == (503, "model_failed")
     assert answer.headers["retry-after"]
+    # Damaged weights stay damaged, whatever the size of the image.
+    assert answer.json()["error"]["advice"].startswith("if memory ran out, ")
 
 
 def question(*contents: Any) -> tuple[str, str | None]:

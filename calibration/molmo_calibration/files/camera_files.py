@@ -136,14 +136,23 @@ class _Fields:
             setattr(self, str(key), _Fields(value) if isinstance(value, Mapping) else value)
 
 
+def decoded(data: bytes) -> str:
+    """The text of a file: UTF-8, or UTF-16 with a byte order mark, which Windows PowerShell writes.
+
+    Raises:
+        UnicodeDecodeError: another encoding.
+    """
+    return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+
+
 def _text(path: Path) -> str:
-    """The text of a file: UTF-8, what Windows PowerShell writes (UTF-16), or an older encoding in names and comments."""
+    """The text of a file: UTF-8, UTF-16, or an older encoding in names and comments."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise CameraFileError(f"cannot read {path}: {error.strerror}") from error
     try:
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        text = decoded(data)
     except UnicodeDecodeError:
         text = data.decode("latin-1")
     if "\0" in text or text[:4] in _ARCHIVES:

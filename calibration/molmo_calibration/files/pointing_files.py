@@ -23,7 +23,7 @@ from molmo_calibration.depth.depth_image import DepthImage
 from molmo_calibration.depth.noise import ConstantNoise
 from molmo_calibration.depth.strategies import DEFAULT_STRATEGY, DepthOptions
 from molmo_calibration.errors import CameraFileError, FrameError, InvalidArgumentError
-from molmo_calibration.files.camera_files import load_mapping
+from molmo_calibration.files.camera_files import decoded, load_mapping
 from molmo_calibration.files.file_fields import list_entry, matrix_entry, number_entry
 from molmo_calibration.geometry.transforms import Transform
 from molmo_calibration.lifting.lifting import lift
@@ -111,7 +111,11 @@ def load_pointing(
     if Path(path).suffix in (".yaml", ".yml"):
         return _points(load_mapping(path), source, camera)
     try:
-        text = sys.stdin.read() if str(path) == "-" else Path(path).read_text(encoding="utf-8")
+        text = (
+            sys.stdin.read().lstrip("\ufeff")
+            if str(path) == "-"
+            else decoded(Path(path).read_bytes())
+        )
     except (OSError, UnicodeDecodeError) as error:
         raise CameraFileError(f"cannot read {source}: {error}") from error
     answers = _answers(text, source)
@@ -134,7 +138,7 @@ def _answers(text: str, source: str) -> list[tuple[str, dict[str, Any]]]:
         found = [(source, json.loads(text))]
     except (json.JSONDecodeError, RecursionError) as error:
         lines = [
-            (f"{source}, line {n}", x) for n, x in enumerate(text.splitlines(), 1) if x.strip()
+            (f"{source}, line {n}", x) for n, x in enumerate(text.split("\n"), 1) if x.strip()
         ]
         try:
             found = [(where, json.loads(line)) for where, line in lines]
