@@ -32,9 +32,9 @@ BEGINNING = 7
 OWN = frozenset(["status", "verb", "kind", "in_shadow", "timings", "artefacts"])
 """Fields of an outcome that hold words of ours."""
 
-_SEPARATORS = frozenset("-_./,:()'’·•|")
 _CODE = re.compile(
     r"(?P<bytes>(?:%[0-9a-fA-F]{2})+)|%u(?P<escape>[0-9a-fA-F]{4})|\\u(?P<json>[0-9a-fA-F]{4})"
+    r"|\\x(?P<hex>[0-9a-fA-F]{2})|\\u\{(?P<point>[0-9a-fA-F]{1,6})\}"
     r"|(?P<entity>&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});)|\\(?P<plain>[\"\\/])|(?P<blank>\+)"
 )
 Span = tuple[int, int]
@@ -54,7 +54,7 @@ class SecretRedactor:
             form
             for value in values
             if len(folded := fold(value)[0]) >= SHORT
-            for form in (folded, *_encoded(value))
+            for form in (folded, folded[::-1], *_encoded(value))
         ]
 
     def __bool__(self) -> bool:
@@ -114,7 +114,7 @@ class SecretRedactor:
         for exact in self._exact:
             found += [
                 (view[1][match.start()][0], view[1][match.end() - 1][1])
-                for match in re.finditer(re.escape(exact), view[0])
+                for match in re.finditer(re.escape(exact), view[0], _case(exact))
             ]
         folded, origin = fold(*view)
         for form in self._forms:
@@ -124,7 +124,7 @@ class SecretRedactor:
 
 
 def fold(text: str, origin: list[Span] | None = None) -> Mapped:
-    """Return text without case, accents' compositions, blanks, separators and invisible characters.
+    """Return text without case, accents, blanks, punctuation, signs and invisible characters.
 
     >>> fold("4111 2222-3333")[0]
     '411122223333'
@@ -132,10 +132,10 @@ def fold(text: str, origin: list[Span] | None = None) -> Mapped:
     letters: list[str] = []
     places: list[Span] = []
     for index, char in enumerate(text):
-        if char in _SEPARATORS or char.isspace():
-            continue
         for part in unicodedata.normalize("NFKD", char).casefold():
-            if part.isspace() or unicodedata.category(part) in ("Mn", "Cf", "Cc", "Pd"):
+            kind = unicodedata.category(part)
+            if kind[0] in "ZMCP" or (kind[0] == "S" and kind != "So"):
+                # Blanks, marks, invisible characters, punctuation, signs; an emoji is a letter.
                 continue
             letters.append(part)
             places.append(origin[index] if origin is not None else (index, index + 1))
@@ -145,7 +145,8 @@ def fold(text: str, origin: list[Span] | None = None) -> Mapped:
 def _encoded(value: str) -> list[str]:
     """The folded forms in which nothing of the value itself is left: base64 at each of its three alignments, and hex."""
     raw = value.encode()
-    forms = [raw.hex(), base64.b64encode(raw).decode().rstrip("=")]
+    codes = "".join(str(ord(char)) for char in value)
+    forms = [raw.hex(), codes, _base64(raw), _base64(value.encode("utf-16-le"))]
     for shift in range(3):
         coded = base64.b64encode(b"\0" * shift + raw).decode()
         # What the neighbours share a character with is not the secret's own.
@@ -153,6 +154,15 @@ def _encoded(value: str) -> list[str]:
         own = own if (shift + len(raw)) % 3 == 0 else own[:-1]
         forms += [own, own.replace("+", "-").replace("/", "_")]
     return [folded for form in forms if len(folded := fold(form)[0]) > SHORT]
+
+
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode().rstrip("=")
+
+
+def _case(value: str) -> re.RegexFlag:
+    """A value of very few letters is found as it is written only."""
+    return re.IGNORECASE if len(value) >= SHORT else re.RegexFlag(0)
 
 
 def _stretches(form: str, text: str) -> list[Span]:
@@ -204,8 +214,9 @@ def _plain(match: re.Match[str]) -> str:
         except UnicodeDecodeError:
             # JavaScript's escape() writes Latin-1.
             return raw.decode("latin-1")
-    if kind in ("escape", "json"):
-        return chr(int(found, 16))
+    if kind in ("escape", "json", "hex", "point"):
+        code = int(found, 16)
+        return chr(code) if code <= 0x10FFFF else ""
     if kind == "entity":
         return html.unescape(found)
     return " " if kind == "blank" else found

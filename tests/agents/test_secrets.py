@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import unicodedata
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,21 @@ WRITTEN = {
     "html": html.escape(VALUE).replace("!", "&#33;"),
     "cut": VALUE[:9],
     "hex": VALUE.encode().hex(),
+    "stars between the letters": "*".join(VALUE),
+    "full width": "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in VALUE),
+    "decomposed": unicodedata.normalize("NFD", VALUE),
+    "backwards": VALUE[::-1],
+    "codes": " ".join(str(ord(c)) for c in VALUE),
+    "hex with colons": ":".join(f"{byte:02x}" for byte in VALUE.encode()),
+    "JavaScript's escapes": "".join(f"\\u{{{ord(c):x}}}" for c in VALUE),
+    "Python's escapes": "".join(f"\\x{ord(c):02x}" for c in VALUE),
+    "base64 of UTF-16": base64.b64encode(VALUE.encode("utf-16-le")).decode().rstrip("="),
 }
+
+
+def test_signs_alone_hide_no_secret_of_few_letters() -> None:
+    redactor = SecretRedactor(["p@$$!", "?!"])
+    assert redactor.text("P@$$! ps ?! a!b") == f"{HIDDEN} ps {HIDDEN} a!b"
 
 
 @pytest.mark.parametrize("form", WRITTEN)
@@ -123,6 +138,9 @@ SHOWN = """
 <input id=place><input type=button id=value value=x><select id=list><option>x</select>
 <img id=alt width=200 height=24 src=/none.png><svg width=300 height=30><text id=svg y=24 font-size=20></text></svg>
 <canvas id=canvas width=200 height=30></canvas>
+<bdo id=back dir=rtl style="display:block;text-align:left"></bdo>
+<p id=turned style="display:inline-flex;flex-direction:row-reverse"></p>
+<p><ruby id=ruby></ruby></p>
 <iframe id=inner width=300 height=50 srcdoc='<p id=o style="font-size:20px">'></iframe>
 <script>
 customElements.define('x-closed', class extends HTMLElement { constructor() { super();
@@ -132,6 +150,9 @@ i.oninput = () => { const v = i.value;
   text.textContent = 'Hello ' + v; upper.textContent = v.toUpperCase(); attr.dataset.v = v; place.placeholder = v;
   value.value = v;
   spans.innerHTML = [...v].map((c) => '<span>' + c + '</span>').join('<wbr>'); groups.textContent = v.replace(/(.{4})/g, '$1 ');
+  back.textContent = [...v].reverse().join('');
+  turned.innerHTML = [...v].reverse().map((c) => '<span>' + c + '</span>').join('');
+  ruby.innerHTML = [...v].map((c) => c + '<rt>x</rt>').join('');
   list.options[0].text = v; alt.alt = v; svg.textContent = v; inner.contentDocument.querySelector('p').textContent = v;
   const c = canvas.getContext('2d'); c.font = '20px sans-serif'; c.fillText(v, 0, 24); };
 </script>"""
@@ -148,6 +169,9 @@ PLACES = [
     "alt",
     "svg",
     "canvas",
+    "back",
+    "turned",
+    "ruby",
     "inner",
 ]
 RECT = "(e) => { const r = e.getBoundingClientRect(); return [r.left, r.top, r.width, r.height] }"
@@ -211,6 +235,38 @@ def test_a_closed_shadow_root_hides_nothing_from_the_mask(page: Any, site: Site)
     assert screenshot is not None
     x, y, _, height = page.evaluate(f"({RECT})(inner.firstChild)")
     assert black(load_image(screenshot.image), [x, y, 90, height]) > 0.9
+
+
+@pytest.mark.browser
+def test_a_frame_in_a_closed_shadow_root_hides_nothing_from_the_mask(
+    page: Any, site: Site
+) -> None:
+    body = """<input id=i data-q=field><x-closed style='display:block'></x-closed><script>
+    customElements.define('x-closed', class extends HTMLElement { constructor() { super();
+      window.inner = this.attachShadow({ mode: 'closed' });
+      inner.innerHTML = '<iframe style="width:200px;height:60px" srcdoc="<p style=font-size:24px;margin:0>x">'; } });
+    i.oninput = () => inner.firstChild.contentDocument.querySelector('p').textContent = i.value</script>"""
+    web = session(page, site, body)
+    assert web.type("field", secret="pin").ok
+    screenshot = web.look().screenshot
+    assert screenshot is not None
+    x, y, _, _ = page.evaluate(f"({RECT})(inner.firstChild)")
+    assert black(load_image(screenshot.image), [x + 10, y + 10, 90, 28]) > 0.9
+
+
+@pytest.mark.browser
+def test_a_view_transition_shows_no_secret_on_its_way(page: Any, site: Site) -> None:
+    body = """<style>::view-transition-old(root) { animation: go 20s linear forwards }
+    @keyframes go { from { transform: translate(200px, 200px) } to { transform: translate(210px, 200px) } }</style>
+    <input id=i data-q=field style='color:#fff'><p id=o style='color:#f0f;font-size:24px'></p>
+    <script>i.oninput = () => o.textContent = i.value</script>"""
+    web = session(page, site, body)
+    assert web.type("field", secret="pin").ok
+    page.evaluate("async () => { await document.startViewTransition(() => {}).ready }")
+    screenshot = web.look().screenshot
+    assert screenshot is not None
+    image = load_image(screenshot.image).astype(np.int16)
+    assert not ((image[..., 0] > 200) & (image[..., 1] < 60) & (image[..., 2] > 200)).any()
 
 
 @pytest.mark.browser

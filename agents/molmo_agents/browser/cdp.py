@@ -9,6 +9,7 @@ only. `hit_path` crosses both.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from molmo_agents.browser.documents import WORLD, FrameIds, IsolatedWorld, WorldLost, probe_source
@@ -35,6 +36,10 @@ class IsolatedWorlds:
         self._main: IsolatedWorld | None = None
         self._session: CdpSession | None = None
         self._frames = FrameIds()
+        self._parents: dict[str, str] = {}
+        """Frame -> frame around it, of the latest look, within the processes that were asked."""
+        self.in_the_open: set[tuple[str, str]] = set()
+        """(document's frame, frame): known to be in no closed shadow root of that document."""
         self.told: list[tuple[str, str]] = []
         """(document, event) of each guarded event, as it happened: it outlives the document."""
 
@@ -94,6 +99,7 @@ class IsolatedWorlds:
             return self._main
         tree = yield from self.send(self.session, "Page.getFrameTree")
         self._frames.add_tree(tree["frameTree"])
+        self._parents = dict(_parents(tree["frameTree"]))
         frame = tree["frameTree"]["frame"]
         self._main = yield from self._world(self.session, frame["id"], frame.get("loaderId", ""))
         return self._main
@@ -165,6 +171,11 @@ class IsolatedWorlds:
     def has(self, frame_id: str) -> bool:
         """Return whether a frame belongs or belonged to this page, by the events received so far."""
         return frame_id in self._frames
+
+    def within(self, world: IsolatedWorld) -> list[str]:
+        """Return the frames that may lie in a document: its own by the latest look, and all that have a process of their own."""
+        own = [child for child, parent in self._parents.items() if parent == world.frame_id]
+        return [*own, *(frame for frame in self._foreign if frame != world.frame_id)]
 
     def find(self, frame_id: str) -> Steps[bool]:
         """Like `has`, but queries the browser about an unknown frame: events of different sessions may arrive out of order."""
@@ -305,3 +316,9 @@ class IsolatedWorlds:
         self._frames.end(event["frameId"])
         for key in [key for key in self._contexts if key[1] == event["frameId"]]:
             del self._contexts[key]
+
+
+def _parents(tree: Json) -> Iterator[tuple[str, str]]:
+    for child in tree.get("childFrames", ()):
+        yield child["frame"]["id"], tree["frame"]["id"]
+        yield from _parents(child)

@@ -15,6 +15,7 @@ WORLD = "molmo-agents"
 PROBES = (
     "dom",
     "names",
+    "acts",
     "forms",
     "hit",
     "press",

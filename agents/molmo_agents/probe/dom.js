@@ -25,9 +25,9 @@
   };
   const E = Element.prototype, N = Node.prototype;
   const D = (M.dom = {
-    tag: of(E, "localName"), attr: of(E, "getAttribute"), has: of(E, "hasAttribute"), matches: of(E, "matches"), closest: of(E, "closest"),
+    tag: of(E, "localName"), attr: of(E, "getAttribute"), attributes: of(E, "attributes"), has: of(E, "hasAttribute"), matches: of(E, "matches"), closest: of(E, "closest"),
     rect: of(E, "getBoundingClientRect"), rects: of(E, "getClientRects"), all: of(E, "querySelectorAll"), shadow: of(E, "shadowRoot"),
-    parent: of(N, "parentElement"), root: of(N, "getRootNode"), connected: of(N, "isConnected"), nodes: of(N, "childNodes"),
+    parent: of(N, "parentElement"), root: of(N, "getRootNode"), connected: of(N, "isConnected"), holds: of(N, "contains"), nodes: of(N, "childNodes"),
     slot: of(E, "assignedSlot"), textContent: of(N, "textContent"), elements: of(HTMLFormElement.prototype, "elements"), body: () => documentBody(document),
     active: (root) => (root instanceof Document ? documentActive(root) : root.activeElement),
   });

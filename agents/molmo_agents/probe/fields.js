@@ -14,17 +14,24 @@
   // The field that typing began in, and those it handed on to.
   const begun = () => {
     const target = fieldOf(M.target);
-    if (!M.typed || M.typed.target !== target) M.typed = { target, chain: [target], last: null };
+    if (!M.typed || M.typed.target !== target) { M.typed = { target, chain: [target], last: null }; remember(target); }
     return M.typed;
   };
   const field = (M.field = () => { const { chain } = begun(); return chain[chain.length - 1]; });
   M.beginTyping = () => { M.typed = null; remember(field()); watchLeaving(); return true; };
   // What is typed goes into another element than the one that was pressed.
   M.typeInto = (e) => { M.typed = { target: fieldOf(M.target), chain: [e], last: null }; remember(e); };
-  const remember = (e) => { const r = rect(e); M.typed.last = { tag: D.tag(e), type: e.type || "", name: D.attr(e, "name") || "", x: r.left, y: r.top }; };
+  const remember = (e) => { const r = rect(e); M.typed.last = { tag: D.tag(e), type: e.type || "", name: D.attr(e, "name") || "", x: r.left, y: r.top, id: D.attr(e, "id") || "" }; };
 
   // A page that redraws its form after each key puts another field in the same place.
   const successor = (to) => { const l = M.typed.last, r = rect(to); return l && D.tag(to) === l.tag && (to.type || "") === l.type && (D.attr(to, "name") || "") === l.name && near(r.left, l.x, 3) && near(r.top, l.y, 3); };
+  // The element, or the one that a redrawn page shows in its stead, focused or not: in its place, or the only one of its name.
+  const shownFor = (e) => {
+    const l = M.typed.last;
+    if (D.connected(e) || !l) return e;
+    const alike = [...M.deep(D.tag(e))].filter((one) => (one.type || "") === l.type && (D.attr(one, "name") || "") === l.name && (D.attr(one, "id") || "") === l.id);
+    return alike.find(successor) || (alike.length === 1 && (l.name || l.id) ? alike[0] : e);
+  };
   // One value in several boxes (a code, a date, a card number): the box is full, and the next one in the row is an empty one of its kind.
   const segment = (from, to) => {
     if (D.tag(from) !== "input" || D.tag(to) !== "input" || from.type !== to.type || !from.value || to.value) return false;
@@ -53,8 +60,8 @@
     const { chain } = begun();
     const last = field();
     if (!D.connected(last)) onward();
-    const e = field();
-    return { value: M.valueOf(e), held: chain.map((one) => text(one) || "").join(""), focused: D.connected(e) && focused(e), connected: D.connected(e), split: chain.length > 1 };
+    const e = field(), shown = shownFor(e);
+    return { value: M.valueOf(shown), held: chain.map((one) => text(one === e ? shown : one) || "").join(""), focused: D.connected(e) && focused(e), connected: D.connected(e), split: chain.length > 1 };
   };
 
   // Fields that act when they are left. Not left by itself is one whose page answers what is typed: leaving it would shut a list of
@@ -85,7 +92,7 @@
 
   // What the Enter key would do now: typing may have changed the form's buttons.
   M.enterFacts = () => M.formFacts(field());
-  M.chosenNow = (indexes) => { const e = field(); return D.connected(e) && D.tag(e) === "select" ? indexes.every((i) => e.options[i] && e.options[i].selected) : null; };
+  M.chosenNow = (indexes) => { const e = shownFor(field()); return D.connected(e) && D.tag(e) === "select" ? indexes.every((i) => e.options[i] && e.options[i].selected) : null; };
 
   const select = (e) => {
     if (e.select && D.tag(e) !== "select") return e.select();

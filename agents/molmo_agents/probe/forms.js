@@ -38,13 +38,15 @@
   M.formFacts = (e) => {
     const none = { form_texts: [], form_password: false, form_card: false, form_method: "", action: "" };
     const f = formOf(e);
-    if (!f) return { ...none, form_texts: D.matches(e, "input,textarea,[contenteditable],[role=textbox],[role=combobox],[role=searchbox]") ? beside(e).flatMap((b) => textsOf(b)) : [] };
+    // What a screen keyboard calls Enter here.
+    const enter = D.attr(e, "enterkeyhint") === "send" ? ["send"] : [];
+    if (!f) return { ...none, form_texts: D.matches(e, "input,textarea,[contenteditable],[role=textbox],[role=combobox],[role=searchbox]") ? [...enter, ...beside(e).flatMap((b) => textsOf(b))] : [] };
     // A form's own list leaves its image buttons out.
     const fields = [...D.elements(f), ...[...D.all(f, "input[type=image]")].filter((i) => i.form === f)];
     for (const i of document.querySelectorAll("input[type=image][form]")) if (i.form === f && !fields.includes(i)) fields.push(i);
     const action = submits(e) && D.attr(e, "formaction") ? D.attr(e, "formaction") : D.attr(f, "action");
     return {
-      form_texts: fields.filter(submits).flatMap((b) => textsOf(b)),
+      form_texts: [...enter, ...fields.filter(submits).flatMap((b) => textsOf(b))],
       form_password: fields.some((i) => i.type === "password" && i.value),
       form_card: fields.some((i) => /^cc-|card.?num|cvc|cvv/i.test((i.autocomplete || "") + " " + (i.name || ""))),
       form_method: (submits(e) && D.attr(e, "formmethod")) || D.attr(f, "method") || "",
@@ -53,7 +55,7 @@
   };
   const textsOf = (b) => { const words = M.wordsOf(b); return [M.nameOf(b, "native", words), words[0], ...words[1]].filter(Boolean); };
 
-  // What a yes is bound to beside the element: the values that its form sends, and the prices that stand nearest to it.
+  // What a yes is bound to beside the element: the values that its form sends, the prices that stand nearest to it, and what it acts on.
   const digest = (text) => { let n = 5381; for (const c of text) n = ((n * 33) ^ c.codePointAt(0)) >>> 0; return n.toString(36); };
   const LEVELS = 12;
   M.terms = (e = M.target) => {
@@ -61,7 +63,7 @@
     const values = f ? [...D.elements(f)].map((i) => [i.name, i.value, i.checked]) : [];
     let prices = [];
     for (let up = e, level = 0; up && level < LEVELS && !prices.length; up = M.parentOf(up), level += 1) prices = M.pricesIn(M.wordsOf(up)[0]);
-    return { sends: f ? digest(JSON.stringify(values)) : "", prices: prices.join(" ") };
+    return { sends: f ? digest(JSON.stringify(values)) : "", prices: prices.join(" "), acts: M.actsOn(e).map(digest) };
   };
 
   // All that a yes is bound to in the element itself, and all that must not have changed between the look and the press.

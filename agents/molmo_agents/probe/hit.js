@@ -67,7 +67,7 @@
     for (let r = D.root(e); r instanceof ShadowRoot; r = D.root(r.host)) shadow = shadow === "closed" ? shadow : r.mode;
     const given = [name, M.clean(D.attr(e, "title")), M.clean(D.attr(e, "aria-label")), M.clean(D.attr(e, "alt")),
       control.type === "submit" || control.type === "button" ? M.clean(control.value) : ""].filter(Boolean);
-    const texts = [...new Set([...given, words[0], ...words[1], M.wordsOf(leaf)[0], ...M.describedAs(e)].filter(Boolean))];
+    const texts = [...new Set([...given, words[0], ...words[1], M.wordsOf(leaf)[0], ...M.describedAs(e), ...M.commandsOf(e)].filter(Boolean))];
     return {
       tag: D.tag(e), role: M.roleOf(e), kind, name, visible: words[0],
       texts, names: name ? [...given, words[0]].filter(Boolean) : given,
@@ -93,7 +93,7 @@
     const facts = { looked: M.looked, full: M.seen.size > MANY, seen: Boolean(before), same: false, drift: false, hidden: Boolean(before) && before.hidden, aimed: M.aimed === e ? M.aimedBy : "" };
     if (!before) return facts;
     const sign = M.signOf(e), shift = EDGES.map((k) => Math.abs(before.box[k] - now[k]));
-    facts.same = before.sign === sign && before.cls === D.attr(e, "class") && shift.every((v) => v <= 1);
+    facts.same = before.sign === sign && before.cls === D.attr(e, "class") && shift.every((v) => v <= 1) && M.sameRow(before);
     const breath = Math.max(4, 0.15 * Math.max(now.width, now.height));
     facts.drift = M.calm(before.sign) === M.calm(sign) && shift.every((v) => v <= breath) && M.boxesOf(e).some((r) => M.holds(r, x, y));
     return facts;
@@ -188,7 +188,8 @@
   M.roots = () => {
     const found = [];
     for (let e = M.leaf, up = 0; e; e = parentOf(e), up += 1) {
-      const r = M.wholeOf(e), top = e === D.body() || e === document.documentElement || (up > 0 && D.parent(e) === D.body() && !painted(e));
+      const r = M.wholeOf(e), component = D.tag(e).includes("-") && r.width < 0.5 * innerWidth && r.height < 0.25 * innerHeight;
+      const top = e === D.body() || e === document.documentElement || (up > 0 && D.parent(e) === D.body() && !painted(e) && !component);
       found.push(top || r.width * r.height > 0.5 * innerWidth * innerHeight);
     }
     return found;
@@ -212,7 +213,15 @@
       else M.seen.set(e, { sign: M.signOf(e), cls: D.attr(e, "class"), box: box(r), hidden: hiddenNow(e, r) });
       if (M.seen.size > MANY) break;
     }
+    M.rememberRows(M.seen);
     return { state: M.state(), frames: M.frames.map((e) => inside(e, 0, 0)), masks: M.masks(canvases) };
+  };
+  // A frame in a closed shadow root, which no query finds. {} where it is not shown.
+  M.addFrame = (e) => {
+    const r = D.rect(e);
+    if (r.bottom < 0 || r.right < 0 || r.top > innerHeight || r.left > innerWidth || !r.width || !r.height) return {};
+    M.seen.set(e, { sign: "", cls: "", box: box(r) });
+    return { index: M.frames.push(e) - 1, inside: inside(e, 0, 0) };
   };
   // Something else lies over its middle: then the screenshot need not show it at all.
   const hiddenNow = (e, r) => {

@@ -69,7 +69,7 @@
     if (tag === "img" || tag === "area" || (tag === "input" && e.type === "image")) return " " + (D.attr(e, "alt") || "") + " ";
     if (tag === "input") return PRESSED.has(e.type) ? e.value : "";
     if (tag === "textarea" || tag === "select") return "";
-    if (tag === "svg") { const title = D.all(e, "title")[0]; return " " + (title ? D.textContent(title) : "") + " " + svgText(e); }
+    if (tag === "svg") { const title = D.all(e, "title")[0]; return ` ${title ? D.textContent(title) : ""} ${symbolTitle(e)} ${svgText(e)} `; }
     const root = D.shadow(e);
     const given = tag === "slot" ? e.assignedNodes() : [];
     let text = generated(e, "::before");
@@ -81,6 +81,13 @@
     if (style.direction === "rtl" && style.unicodeBidi.includes("override")) text = backwards(text);
     return /^(inline|contents|ruby)/.test(style.display) && tag !== "br" ? text : ` ${text} `;
   };
+  // An icon from a sheet of symbols is called as its symbol is.
+  const symbolTitle = (e) => [...D.all(e, "use")].map((use) => {
+    const id = (D.attr(use, "href") || use.getAttributeNS("http://www.w3.org/1999/xlink", "href") || "").replace(/^#/, "");
+    const symbol = id && D.root(use).getElementById ? D.root(use).getElementById(id) : null;
+    const title = symbol && D.all(symbol, "title")[0];
+    return title ? D.textContent(title) : "";
+  }).join(" ");
   const svgText = (e) => [...D.all(e, "text")].map((t) => D.textContent(t)).join(" ");
   // Returns [what is shown, what is only said or shown on hovering].
   M.wordsOf = (e) => {
@@ -105,6 +112,10 @@
     return found;
   };
 
+  // What an element is told to do in attributes that are words: `command`, Rails' data-method, htmx.
+  M.commandsOf = (e) => [D.attr(e, "command"), D.attr(e, "data-method"), D.has(e, "hx-delete") ? "delete" : ""]
+    .filter(Boolean).map((text) => clean(text.replace(/([a-z])([A-Z])/g, "$1 $2").replace(/[-_]+/g, " ")));
+
   // What is said of an element besides its name.
   M.describedAs = (e) => [textOf(e, "aria-describedby"), clean(D.attr(e, "aria-description"))].filter(Boolean);
 
@@ -126,7 +137,7 @@
 
   // Quick to make for thousands of elements: two of them differ where a person would read something else.
   M.signOf = (e) => {
-    const text = e.value !== undefined && typeof e.value === "string" && PRESSED.has(e.type) ? e.value : e.innerText === undefined || typeof e.innerText !== "string" ? D.textContent(e) : e.innerText;
+    const text = D.tag(e) === "input" && PRESSED.has(e.type) ? e.value : e.innerText === undefined || typeof e.innerText !== "string" ? D.textContent(e) : e.innerText;
     return clean([D.attr(e, "aria-label"), text, D.attr(e, "title"), D.attr(e, "alt"), D.attr(e, "href"), M.generated(e)].join("\n"));
   };
 

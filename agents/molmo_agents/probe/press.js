@@ -81,7 +81,8 @@
     const now = M.meaningOf(guard.target, guard.kind);
     if (!guard.terms) return M.calm(now) !== M.calm(guard.meaning);
     const terms = M.terms(guard.target);
-    return now !== guard.meaning || terms.sends !== guard.terms.sends || (guard.terms.prices !== null && terms.prices !== guard.terms.prices);
+    return now !== guard.meaning || terms.sends !== guard.terms.sends || (guard.terms.prices !== null && terms.prices !== guard.terms.prices)
+      || !guard.terms.acts.every((one) => terms.acts.includes(one));
   };
   M.guardHeir = (old, now) => {
     if (!guard || guard.terms || guard.down || guard.target !== old) return;

@@ -19,6 +19,9 @@ from molmo_agents.screen import Box
 MARGIN = 300.0
 """Texts so far outside of the viewport, CSS px, are still read: what begins there may end inside."""
 
+LINE = 4.0
+"""Texts whose middles and heights differ by less than about this, CSS px, are in one line."""
+
 Layouts = dict[CdpSession, dict[str, Json]]
 """CDP session -> frame -> its document's layout, so that frames of one process are asked for once."""
 
@@ -51,7 +54,20 @@ def painted(
     boxes = _found(pieces, masker)
     # One field per character, with labels between them.
     boxes += _found([piece for piece in pieces if piece.field], masker)
+    # Letters in another order than in the tree: readings over them, reversed or placed one by one.
+    boxes += _found(_as_seen(pieces), masker)
     return list(dict.fromkeys(boxes))
+
+
+def _as_seen(pieces: list[Piece]) -> list[Piece]:
+    """Return the pieces line by line as they are painted: those of about one height and one middle, from left to right."""
+    rows: dict[tuple[int, int], list[Piece]] = {}
+    for piece in pieces:
+        middle = piece.box.y + piece.box.height / 2
+        rows.setdefault((round(middle / LINE), round(piece.box.height / LINE)), []).append(piece)
+    return [
+        piece for key in sorted(rows) for piece in sorted(rows[key], key=lambda one: one.box.x)
+    ]
 
 
 def _found(pieces: list[Piece], masker: SecretRedactor) -> list[Box]:

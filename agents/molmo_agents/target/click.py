@@ -86,7 +86,9 @@ def press(s: Session, p: OutcomeBuilder, query: Query, how: ClickOptions) -> Ste
         yield from _same_held(s, how)
         check_address(s, target)
         p.fields["playwright"] = how.line(p.place)
-        if agreed is not None and (yield from agreement(s, target, agreed.risks)) != agreed:
+        if agreed is not None and not agreed.holds_for(
+            (yield from agreement(s, target, agreed.risks))
+        ):
             raise VerbFailed(
                 Status.UNSTABLE,
                 f"what was agreed to is now {called(target.hit.raw)[:160]!r}: nothing was pressed",
@@ -235,7 +237,11 @@ def _arm(s: Session, target: AcquiredTarget, guard: Guard) -> Steps[str]:
     if not guard.keys and target.hit.raw["kind"]:
         how |= {"meaning": confirmed_identity(target.hit.raw), "kind": target.hit.raw["kind"]}
         if guard.agreed is not None:
-            how["terms"] = {"sends": guard.agreed.sends, "prices": guard.agreed.prices}
+            how["terms"] = {
+                "sends": guard.agreed.sends,
+                "prices": guard.agreed.prices,
+                "acts": sorted(guard.agreed.acts),
+            }
     armed = yield from s.worlds.run(leaf.world, "(how) => molmo.arm(molmo.target, how)", how)
     return str(armed["document"])
 

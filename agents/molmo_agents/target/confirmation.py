@@ -43,19 +43,31 @@ class Agreement:
         meaning: What the element said; see `confirmed_identity`.
         sends: Digest of the values that its form sends; "" where it sends none.
         prices: The prices that stand nearest to it; None where the action costs nothing.
+        acts: Digests of what it acts on: the attributes that say what a press does, the words of its row or card.
     """
 
     risks: frozenset[str]
     meaning: str
     sends: str
     prices: str | None
+    acts: frozenset[str]
+
+    def holds_for(self, now: Agreement) -> bool:
+        """Whether it is the same action `now`; a row may have got further words and attributes."""
+        return replace(now, acts=self.acts) == self and self.acts <= now.acts
 
 
 def agreement(s: Session, target: AcquiredTarget, risks: frozenset[str]) -> Steps[Agreement]:
     """Return what a yes to these risks of `target`, as it is now, is bound to."""
     terms = yield from s.worlds.ask(target.resolved.leaf.world, "terms")
     prices = str(terms["prices"]) if risks & MONEY else None
-    return Agreement(risks, confirmed_identity(target.hit.raw), str(terms["sends"]), prices)
+    return Agreement(
+        risks,
+        confirmed_identity(target.hit.raw),
+        str(terms["sends"]),
+        prices,
+        frozenset(map(str, terms["acts"])),
+    )
 
 
 def confirm_risk(
@@ -102,7 +114,7 @@ def confirm_risk(
     if (
         now.hit.nothing
         or not is_same_element(now)
-        or (yield from agreement(s, now, risks)) != asked
+        or not asked.holds_for((yield from agreement(s, now, risks)))
     ):
         raise VerbFailed(
             Status.UNSTABLE, "the element changed while it was asked about: nothing was pressed"

@@ -61,7 +61,7 @@ def hover_still(
     verdict = verdicts.check_actionable(now.hit, verb, expect_name)
     if verdict is not None:
         raise VerbFailed(*verdict)
-    if agreed is not None and (yield from agreement(s, here, agreed.risks)) != agreed:
+    if agreed is not None and not agreed.holds_for((yield from agreement(s, here, agreed.risks))):
         raise VerbFailed(Status.UNSTABLE, changed_since(target, here))
     return here if says_the_same(target, here, verb) else None
 
@@ -80,7 +80,7 @@ def changed_since(before: AcquiredTarget, now: AcquiredTarget) -> str:
     """Say what an element that was agreed to has become."""
     was, became = (one.hit.raw["visible"] or one.hit.raw["name"] for one in (before, now))
     if was == became:
-        return "what it sends, or the price beside it, is no longer what was agreed to: nothing was pressed"
+        return "what it sends, does or stands beside (its row, a price) is no longer what was agreed to: nothing was pressed"
     return f"it said {was[:160]!r} when it was agreed to, and now {became[:160]!r}: nothing was pressed"
 
 

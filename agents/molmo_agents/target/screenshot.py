@@ -17,6 +17,7 @@ from molmo_agents.playwright_types import Json
 from molmo_agents.screen import Box, Screenshot
 from molmo_agents.session import Session
 from molmo_agents.target.blackout import Layouts, painted, strips
+from molmo_agents.target.closed_frames import add_closed_frames
 from molmo_point.errors import UsageError
 from molmo_point.images import load_image
 
@@ -28,6 +29,9 @@ MAX_SECRET_FRAMES = 200
 
 SAME_LOOKS = 3
 """Further looks at where secrets are, around the screenshot; one of them comes before it."""
+
+TRANSITION_S = 1.5
+"""How long a screenshot waits for the end of a view transition on a page that was given a secret; then all of it is black."""
 
 PIXEL_WINDOW = 48.0
 """Side of the square around a point whose pixels must not have changed, CSS px."""
@@ -52,6 +56,9 @@ def take_screenshot(
     s.looks += 1
     yield from s.worlds.tidy()
     main = yield from s.worlds.main()
+    if s.given:
+        wait = TRANSITION_S
+        yield from s.worlds.ask(main, "transitionsOver", wait * 1000, more_s=wait)
     state, documents, masks = yield from _snapshot(s, main)
     whole = Box(0, 0, float(state["viewport"][0]), float(state["viewport"][1]))
     if region is None and scale != 1:
@@ -282,17 +289,30 @@ def _frames(
 ) -> Steps[list[tuple[IsolatedWorld, Place]]]:
     """Return the documents in the frames that a document shows."""
     found: list[tuple[IsolatedWorld, Place]] = []
-    if not frames:
-        return found
     try:
-        boxes = yield from s.worlds.ask(world, "frameBoxes")
-        for index, (inner, box) in enumerate(zip(frames, boxes, strict=True)):
-            child = yield from s.worlds.child(world, f"molmo.frames[{index}]")
-            if child is not None:
-                found.append((child, place.inner(inner, Box(**box))))
+        listed = list(enumerate(frames))
+        if frames:
+            found += yield from _opened(s, world, place, listed)
+        seen = frozenset(child.frame_id for child, _ in found)
+        closed = yield from add_closed_frames(s, world, seen)
+        if closed:
+            found += yield from _opened(s, world, place, closed)
     except WorldLost:
         # The document is going; what it shows is gone with it.
         pass
+    return found
+
+
+def _opened(
+    s: Session, world: IsolatedWorld, place: Place, frames: list[tuple[int, Json]]
+) -> Steps[list[tuple[IsolatedWorld, Place]]]:
+    """Return the documents in frames of a document, given by index in `molmo.frames` and `molmo.inside`."""
+    found: list[tuple[IsolatedWorld, Place]] = []
+    boxes = yield from s.worlds.ask(world, "frameBoxes")
+    for index, inner in frames:
+        child = yield from s.worlds.child(world, f"molmo.frames[{index}]")
+        if child is not None:
+            found.append((child, place.inner(inner, Box(**boxes[index]))))
     return found
 
 

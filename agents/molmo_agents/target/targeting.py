@@ -289,14 +289,14 @@ def _zoom(
 
 
 def locator_of(s: Session, resolved: HitPath) -> Steps[Locator | None]:
-    """Build a locator that finds the element again without a model, or None."""
+    """Hold on to the element, and build a locator that finds it again without a model, or None."""
+    made = yield from s.worlds.ask(resolved.leaf.world, "chosen")
     frames: list[str] = []
     for link in resolved.links[:-1]:
         names = yield from s.worlds.run(link.world, "() => molmo.selectors(molmo.target)")
         if not names:
             return None
         frames.append(str(names[0]))
-    made = yield from s.worlds.ask(resolved.leaf.world, "chosen")
     if made is None or not (made["css"] or made["role"]):
         return None
     return Locator(frames=tuple(frames), **made)

@@ -1,7 +1,7 @@
 """Whether a field holds what was meant, though the page may write it in its own way: (555) 123-4567 for 5551234567.
 
-A page may change case, blanks and signs between letters and digits. It may not add, drop or replace a letter or a digit;
-and a decimal sign is no mere sign: 12,5 is not 125.
+A page may change case, blanks and signs between letters and digits. It may not add, drop or replace a letter, a digit or an
+emoji; and a decimal sign is no mere sign: 12,5 is not 125.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def _plain(text: str) -> str:
 
 
 def _letters(text: str) -> str:
-    return "".join(c for c in unicodedata.normalize("NFKC", text).casefold() if c.isalnum())
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(c for c in folded if c.isalnum() or unicodedata.category(c) == "So")
 
 
 def _readings(text: str) -> frozenset[float]:

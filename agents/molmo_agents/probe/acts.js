@@ -1,0 +1,62 @@
+// What a press acts on besides the element's own words: the row or card it stands in, and the attributes that say what it does.
+(() => {
+  const M = globalThis.molmo;
+  if (!M || M.rowOf) return;
+  const D = M.dom;
+  const ROW_TEXT = 200, ROW_LEVELS = 8;
+
+  // The record an element belongs to: the largest part of the page around it that is short and holds no other element of the same
+  // kind that says the same (the Delete buttons of a list). `alike`: those others, where they are known already.
+  M.rowOf = (e, alike) => {
+    const sign = alike ? "" : M.signOf(e), tag = D.tag(e);
+    const another = (up) => (alike ? alike.some((o) => D.holds(up, o)) : [...D.all(up, tag)].some((o) => o !== e && !D.holds(e, o) && M.signOf(o) === sign));
+    const long = (up) => D.textContent(up).length > 4 * ROW_TEXT || M.clean(D.textContent(up)).length > ROW_TEXT;
+    let row = e;
+    for (let up = M.parentOf(e), level = 0; up && up !== D.body() && level < ROW_LEVELS; up = M.parentOf(up), level += 1) {
+      if (alike ? another(up) || long(up) : long(up) || another(up)) break;
+      row = up;
+    }
+    return row;
+  };
+
+  // The words of a row: not a clock, not a time that runs.
+  const CLOCK = /^\W*\d+(:\d+)+\W*$/, NUMBER = /^\W*\d+\W*$/, UNIT = /^(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)\b/i;
+  const wordsIn = (text) => {
+    const words = text.split(" ");
+    return words.filter((w, i) => w && !CLOCK.test(w) && !(NUMBER.test(w) && UNIT.test(words[i + 1] || "")));
+  };
+
+  // Controls that say the same are told apart by their rows: a list that recycles its elements moves its people, not its buttons.
+  M.rememberRows = (seen) => {
+    const groups = new Map();
+    for (const [e, entry] of seen) if (entry.sign) groups.has(entry.sign) ? groups.get(entry.sign).push(e) : groups.set(entry.sign, [e]);
+    for (const group of groups.values()) {
+      if (group.length < 2) continue;
+      group.forEach((e, i) => {
+        const row = M.rowOf(e, [group[i - 1], group[i + 1]].filter(Boolean));
+        if (row !== e) Object.assign(seen.get(e), { row, words: rowWords(row) });
+      });
+    }
+  };
+  const rowWords = (row) => wordsIn(M.clean(D.textContent(row))).join(" ");
+  M.sameRow = (entry) => !entry.row || (D.connected(entry.row) && rowWords(entry.row) === entry.words);
+
+  // Attributes of the element that decide what a press does; one that comes is as much another action as one that changes.
+  const DECIDES = ["command", "commandfor", "popovertarget", "popovertargetaction", "onclick", "onmousedown", "onpointerdown", "name", "value", "formaction", "form"];
+  // Attributes that scripts read when they handle a press, there and on the row around; not those that say how things look now.
+  const READ = /^(data-|hx-|phx-|wire:|x-on:|v-on:|@|ng-|jsaction|action|id$)/;
+  const LOOKS = /state|hover|focus|active|press|open|side|align|tooltip|theme|status|highlight|visible|load|anim|ripple|title|placement|floating|popper|original/;
+  const attributes = (e) => [...D.attributes(e)].filter((a) => READ.test(a.name) && !LOOKS.test(a.name));
+
+  // Everything of this that must still be there when the press comes, as a list: words and attributes may be added to a row.
+  M.actsOn = (e) => {
+    const control = M.controlOf(e), row = M.rowOf(e), found = [];
+    for (const name of DECIDES) found.push(`${name}=${D.attr(control, name) === null ? "" : D.attr(control, name)}`);
+    for (let up = e, level = 0; up; up = M.parentOf(up), level += 1) {
+      for (const a of attributes(up)) found.push(`${level}.${a.name}=${a.value}`);
+      if (up === row) break;
+    }
+    if (row !== e) found.push(...wordsIn(M.wordsOf(row)[0]).map((w) => "word " + w));
+    return [...new Set(found)];
+  };
+})();
