@@ -45,7 +45,7 @@
   const DECIDES = ["command", "commandfor", "popovertarget", "popovertargetaction", "onclick", "onmousedown", "onpointerdown", "name", "value", "formaction", "form"];
   // Attributes that scripts read when they handle a press, there and on the row around; not those that say how things look now.
   const READ = /^(data-|hx-|phx-|wire:|x-on:|v-on:|@|ng-|jsaction|action|id$)/;
-  const LOOKS = /state|hover|focus|active|press|open|side|align|tooltip|theme|status|highlight|visible|load|anim|ripple|title|placement|floating|popper|original/;
+  const LOOKS = /state|hover|focus|active|press|open|side|align|tooltip|theme|status|highlight|visible|load|anim|ripple|title|time|count|tick|scroll|progress|placement|floating|popper|original/;
   const attributes = (e) => [...D.attributes(e)].filter((a) => READ.test(a.name) && !LOOKS.test(a.name));
 
   // Everything of this that must still be there when the press comes, as a list: words and attributes may be added to a row.
