@@ -1,6 +1,9 @@
 """Time and memory of an answer at the published sizes, with random weights, on this machine's device.
 
-    python -m benchmarks.full_size [molmo-7b-d molmoe-1b molmo-72b:int8 ...] [--device cuda] [--layers N]
+    python -m benchmarks.full_size [molmo-7b-d molmoe-1b molmo-72b:int8 ...] [--device cuda|cpu] [--layers N]
+
+On the CPU each model is loaded from files of the published layout, in bfloat16, int8 and int4 unless one is named, and measured
+in a process of its own (`full_size_cpu`): memory, the image by stage, the answer plain and drafted. On CUDA it is made in place:
 
 Answers are scripted (one point, one token for each digit); the network computes every pass. For each model: encoding an image
 of 13 crops; the answer plain, drafted, and both with CUDA graphs; the share of the memory bandwidth measured in the same run;
@@ -11,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.full_size_cpu import run
 from benchmarks.report import hardware, table
 from benchmarks.scripted import ScriptedDecodeState
 from molmo_point.checkpoints.catalog import CATALOG
@@ -32,6 +37,7 @@ from molmo_point.preprocess.tokenizer import Tokenizer
 TOKENIZER = Path(__file__).parents[1] / "tests" / "golden" / "models" / "tiny-d"
 ANSWER = ' <point x="63.5" y="44.0" alt="mug">mug</point>'
 SPREAD = 0.02
+DEFAULT = ["molmo-7b-d", "molmo-7b-o", "molmoe-1b", "molmo-72b:int8"]
 
 
 def build(name: str, scheme: str, device: torch.device, layers: int | None) -> Molmo:
@@ -148,12 +154,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    default = ["molmo-7b-d", "molmo-7b-o", "molmoe-1b", "molmo-72b:int8"]
-    parser.add_argument("models", nargs="*", default=default)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--layers", type=int)
+    parser.add_argument("models", nargs="*")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--layers", type=int, help="Fewer decoder layers than the model has.")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--crops", default="1,13", help="CPU: of the images, 1 or 13.")
+    parser.add_argument(
+        "--files", default="bfloat16", help="CPU: types of the files, with commas."
+    )
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "full_size")
+    parser.add_argument(
+        "--load-only", action="store_true", help="CPU: time and memory of loading."
+    )
     arguments = parser.parse_args()
+    if arguments.device == "cpu":
+        run(arguments.models or ["molmoe-1b", "molmo-7b-d"], arguments)
+        return
+    arguments.models = arguments.models or DEFAULT
     print(hardware())
     device = torch.device(arguments.device)
     rows = []

@@ -1,4 +1,4 @@
-"""`molmo-point bench compare`: compare the answers of a model with those of its low-bit or half-precision version."""
+"""`molmo-point bench`: compare a model with its low-bit or half-precision version, by its answers and by its logits."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ def register(app: typer.Typer) -> None:
     bench = typer.Typer(help="Measure a model on this machine.", no_args_is_help=True)
     bench.callback()(_bench)
     bench.command("compare")(compare)
+    bench.command("drift")(drift)
     app.add_typer(bench, name="bench")
 
 
@@ -70,6 +71,62 @@ def compare(
     table.add_row("weights", " against ".join(f"{size / 1e6:.1f} MB" for size in sizes))
     table.add_row("time", " against ".join(f"{seconds:.1f} s" for seconds in result.seconds))
     print_table(table)
+
+
+def drift(
+    model: Annotated[str, typer.Option("--model", "-m", help="Name or folder.")] = "nano",
+    quantize: Annotated[
+        str, typer.Option(help="Of the version compared with: int8, int4 or none.")
+    ] = "int8",
+    dtype: Annotated[
+        str, typer.Option(help="Of both, unless --quantize none: then of the second.")
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="Of both.")] = "auto",
+    images: Annotated[
+        int, typer.Option("--pictures", min=1, help="Held-out scenes to ask about.")
+    ] = 20,
+    tokens: Annotated[int, typer.Option(min=1, help="Of each answer, at most.")] = 32,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Compare the logits of a model and its low-bit version behind the same tokens, and their points.
+
+    The first version answers, both read its answers token by token: how often they choose the same token, and how far apart
+    their logits are.
+    """
+    import json
+    from dataclasses import asdict
+
+    from molmo_point import api
+    from molmo_point.engine.local import LocalPointer
+    from molmo_point.evaluate.compare_models import compare_models
+    from molmo_point.evaluate.drift import logit_drift
+    from molmo_point.synthetic.held_out import scene_examples
+    from molmo_point.train.recipe import find_recipe
+
+    low = None if quantize == "none" else quantize
+    types = {} if low is None else {"dtype": dtype}
+    first = api.load(model, device=device, max_new_tokens=tokens, **types)
+    second = api.load(model, device=device, dtype=dtype, quantize=low, max_new_tokens=tokens)
+    assert isinstance(first, LocalPointer)
+    assert isinstance(second, LocalPointer)
+    style = find_recipe("nano").stages[-1].scenes[-1].style
+    examples = scene_examples(0, images, 2, style)
+    questions = [(e.image, e.query) for e in examples if e.mode == "point"]
+    logits = logit_drift(first.engine, second.engine, questions, tokens=tokens)
+    points = compare_models(first, second, questions)
+    if as_json:
+        typer.echo(json.dumps({"logits": asdict(logits), "points": asdict(points)}))
+        return
+    share = logits.same_tokens / logits.tokens
+    typer.echo(
+        f"{model} against {quantize}, {dtype}: the same token at {logits.same_tokens} of {logits.tokens} positions "
+        f"({share:.1%}); largest difference of a position's logits: median {logits.median_difference:.3g}, 99th percentile "
+        f"{logits.p99_difference:.3g}, largest {logits.largest_difference:.3g}, at a standard deviation of {logits.spread:.3g}"
+    )
+    typer.echo(
+        f"points: {points.same_points} of {points.questions} answers exactly the same; distance in % of the diagonal: median "
+        f"{points.median_percent:.2f}, 99th percentile {points.p99_percent:.2f}, largest {points.largest_percent:.2f}"
+    )
 
 
 def _weight_bytes(pointer: object) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from molmo_point.checkpoints.config import MolmoConfig
-from molmo_point.engine.generate import MAX_DRAFT
+from molmo_point.engine.draft_tree import MAX_DRAFT
 from molmo_point.engine.options import EngineOptions
 from molmo_point.errors import QueryError
 

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+MAX_DRAFT = 48
+"""Largest draft of a pass, in tokens: a label with its closing tag and the start of another point fit."""
+
 ROOT = -1
 """Parent of a token that follows the accepted text directly."""
 

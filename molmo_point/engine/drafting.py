@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from molmo_point.engine.detokenize import Detokenizer
+from molmo_point.engine.draft_tree import MAX_DRAFT
+from molmo_point.engine.draft_width import DraftWidth
 from molmo_point.markup.writer import NONE_TEXT
 from molmo_point.pointer import Kind
 from molmo_point.preprocess.tokenizer import Tokenizer
@@ -42,6 +44,7 @@ class GrammarDrafter:
         continuations: Of the grammar in which the model writes points.
         label: The label that the model will probably give its points.
         prompt: Token ids of the prompt, which free text often repeats.
+        width: Decides which drafts pay; None = all continuations, no digits.
     """
 
     def __init__(
@@ -51,7 +54,10 @@ class GrammarDrafter:
         label: str,
         prompt: Sequence[int],
         continuations: Continuations,
+        width: DraftWidth | None = None,
     ) -> None:
+        self.width = width
+        self._prompt = len(prompt)
         self._continuations = continuations
         self._kind = kind
         self._label = label
@@ -71,8 +77,19 @@ class GrammarDrafter:
         )
         if texts is None:
             lookup = self._lookup.propose()
+            if self.width is not None:
+                lookup = lookup[: self.width.repeated_tokens(len(lookup))]
             return [lookup] if lookup else []
-        return [list(self.encode(text)) for text in texts]
+        if not texts and self.width is not None:
+            texts = _next_digits(self._stream.text, whole_numbers=self._whole_numbers)
+        return self.paying([list(self.encode(text)) for text in texts], tokens)
+
+    def paying(self, drafts: list[list[int]], tokens: Sequence[int]) -> list[list[int]]:
+        """Return the drafts that pay behind the answer so far."""
+        if self.width is None:
+            return drafts
+        before = 1 if tokens else self._prompt
+        return self.width.chosen(drafts, before=before, max_tokens=MAX_DRAFT)
 
     @property
     def text(self) -> str:
@@ -113,6 +130,14 @@ def continuations(
     if total:
         return remainders([total], text[text.rfind(">") + 1 :])
     return None if kind == "text" else []
+
+
+def _next_digits(text: str, *, whole_numbers: bool) -> list[str]:
+    """Return every second digit of a number with the decimal point behind it: each spares the pass that writes the point."""
+    number = _OPEN_NUMBER.search(text)
+    if number is None or whole_numbers or number[4] or len(number[3]) != 1:
+        return []
+    return [f"{digit}." for digit in range(10)]
 
 
 def _opening(text: str, kind: Kind) -> list[str]:

@@ -21,6 +21,7 @@ from molmo_point.engine.answer import Answer, PointAnswer, TextAnswer, TimingRec
 from molmo_point.engine.batch import BatchDecoder, BatchEntry
 from molmo_point.engine.batch_size import batch_size
 from molmo_point.engine.crop_threads import CropThreads
+from molmo_point.engine.draft_width import DraftWidth
 from molmo_point.engine.encoded_image import AnyImage, EncodedImage
 from molmo_point.engine.failures import with_memory
 from molmo_point.engine.generate import (
@@ -279,6 +280,11 @@ class Engine:
             torch.cuda.empty_cache()
         return held > 0
 
+    @functools.cached_property
+    def draft_width(self) -> DraftWidth | None:
+        """Which drafts pay. Processes that share a model must make the same passes, and would measure different times."""
+        return None if self._shared else DraftWidth.of(self.model)
+
     def _check_process(self) -> None:
         """Refuse to run in a forked process: torch's threads do not exist there, and a pass would wait for them endlessly.
 
@@ -340,7 +346,7 @@ class Engine:
         longest = min(longest, self.options.max_new_tokens, positions - length - len(prompt))
         drafter: Drafter = NoDraft()
         if self.options.drafts:
-            drafter = self._language.drafter(image, question.kind, label, prompt)
+            drafter = self._language.drafter(image, question.kind, label, prompt, self.draft_width)
         return DecodeState(
             prompt,
             stop=self.tokenizer.special.end,

@@ -15,16 +15,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from molmo_point.engine.draft_tree import DraftTree, PassInput
+from molmo_point.engine.draft_tree import MAX_DRAFT, DraftTree, PassInput
 from molmo_point.engine.failures import with_memory
 from molmo_point.engine.patch_choice import PatchChoice
 from molmo_point.engine.token_choice import GreedyChoice, TokenChoice
 from molmo_point.model.kv_cache import KVCache
 from molmo_point.model.molmo import Molmo
 from molmo_point.points import FinishReason
-
-MAX_DRAFT = 48
-"""Largest draft of a pass, in tokens: a label with its closing tag and the start of another point fit."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +132,11 @@ class DecodeState:
     def pending(self) -> int:
         """Number of accepted tokens that were not read yet: at first those of the prompt."""
         return len(self._pending)
+
+    @property
+    def pending_tokens(self) -> tuple[int, ...]:
+        """The accepted tokens that were not read yet."""
+        return tuple(self._pending)
 
     @property
     def max_total_tokens(self) -> int:

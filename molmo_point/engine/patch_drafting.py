@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from molmo_point.engine.draft_width import DraftWidth
 from molmo_point.engine.drafting import GrammarDrafter, remainders
 from molmo_point.engine.patch_choice import ChoiceIds
 from molmo_point.markup.writer import NONE_TEXT
@@ -27,6 +28,7 @@ class PatchDrafter:
         label, prompt: As in `GrammarDrafter`.
         ids: Of the image's choices.
         windows: [P][C] patch numbers, -1 = none.
+        width: As in `GrammarDrafter`.
     """
 
     def __init__(
@@ -37,8 +39,9 @@ class PatchDrafter:
         prompt: Sequence[int],
         ids: ChoiceIds,
         windows: Sequence[Sequence[int]],
+        width: DraftWidth | None = None,
     ) -> None:
-        self._text = GrammarDrafter(tokenizer, kind, label, prompt, patch_continuations)
+        self._text = GrammarDrafter(tokenizer, kind, label, prompt, patch_continuations, width)
         self._label, self._ids, self._windows = label, ids, windows
         self._points = 0
         self._read = 0
@@ -53,7 +56,8 @@ class PatchDrafter:
             return texts
         if ids.is_patch(tokens[-1]):
             window = self._windows[tokens[-1] - ids.patch]
-            return [[ids.part + part] for part, patch in enumerate(window) if patch >= 0]
+            parts = [[ids.part + part] for part, patch in enumerate(window) if patch >= 0]
+            return self._text.paying(parts, tokens)
         if ids.is_part(tokens[-1]):
             return []
         closing = self._text.encode(_closing(self._text.text, self._label, self._points))

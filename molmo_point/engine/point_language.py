@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from molmo_point.engine.draft_width import DraftWidth
 from molmo_point.engine.drafting import GrammarDrafter
 from molmo_point.engine.encoded_image import EncodedImage
 from molmo_point.engine.generate import Drafter, Step
@@ -48,7 +49,12 @@ class PointLanguage(Protocol):
         """Return the rule by which tokens are chosen."""
 
     def drafter(
-        self, image: EncodedImage, kind: Kind, label: str, prompt: Sequence[int]
+        self,
+        image: EncodedImage,
+        kind: Kind,
+        label: str,
+        prompt: Sequence[int],
+        width: DraftWidth | None = None,
     ) -> Drafter:
         """Return what drafts an answer; arguments as of `GrammarDrafter`."""
 
@@ -76,9 +82,15 @@ class WrittenPoints:
         return GreedyChoice()
 
     def drafter(
-        self, image: EncodedImage, kind: Kind, label: str, prompt: Sequence[int]
+        self,
+        image: EncodedImage,
+        kind: Kind,
+        label: str,
+        prompt: Sequence[int],
+        width: DraftWidth | None = None,
     ) -> Drafter:
-        return GrammarDrafter(self._tokenizer, kind, label, prompt, self._grammar.continuations)
+        follow = self._grammar.continuations
+        return GrammarDrafter(self._tokenizer, kind, label, prompt, follow, width)
 
     def parser(self, image: EncodedImage, label: str) -> PointParser:
         return self._grammar.parser(label, frames_of(image))
@@ -100,10 +112,16 @@ class ChosenPatches:
         return PatchChooser(self._model, self._special, image.patches, self._decoding)
 
     def drafter(
-        self, image: EncodedImage, kind: Kind, label: str, prompt: Sequence[int]
+        self,
+        image: EncodedImage,
+        kind: Kind,
+        label: str,
+        prompt: Sequence[int],
+        width: DraftWidth | None = None,
     ) -> Drafter:
         windows = image.patches.windows.tolist() if image.patches else []
-        return PatchDrafter(self._tokenizer, kind, label, prompt, self._ids(image), windows)
+        ids = self._ids(image)
+        return PatchDrafter(self._tokenizer, kind, label, prompt, ids, windows, width)
 
     def parser(self, image: EncodedImage, label: str) -> PointParser:
         assert image.places is not None
