@@ -95,6 +95,9 @@ class Example:
         regions: Regions of the matching objects; empty = nothing matches.
         mode: "point" or "count".
         group: Its group in the report, e.g. "synonym".
+        source: Where it came from, e.g. "labels.jsonl:12"; empty for a drawn one.
+        count: Number of matching objects where `regions` has not one for each: none at all, or one of all together. None =
+            the number of regions.
     """
 
     image: ImageLike
@@ -102,6 +105,13 @@ class Example:
     regions: Sequence[Region]
     mode: Literal["point", "count"] = "point"
     group: str = ""
+    source: str = ""
+    count: int | None = None
+
+    @property
+    def things(self) -> int:
+        """Number of matching objects."""
+        return len(self.regions) if self.count is None else self.count
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:

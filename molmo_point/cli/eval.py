@@ -27,8 +27,8 @@ IMAGES_FACTOR = {"counting": 2, "icons": 4}
 Data = Annotated[
     Path | None,
     typer.Argument(
-        help="Labelled images: JSON Lines (.jsonl), COCO or Label Studio's export (.json), a table of points (.csv). "
-        "Without it, images are drawn.",
+        help="Labelled images: JSON Lines (.jsonl), COCO or Label Studio's export (.json), a table of points (.csv), or a "
+        "benchmark as its owner publishes it (file or folder, see --layout). Without it, images are drawn.",
         show_default=False,
     ),
 ]
@@ -38,6 +38,16 @@ ImagesFolder = Annotated[
 ]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="With DATA: leave out entries that cannot be used.")
+]
+LayoutName = Annotated[
+    str | None,
+    typer.Option(
+        "--layout",
+        help="With DATA: its layout, found out by default: coco, countbenchqa, json-lines, label-studio, pixmo-count, "
+        "pixmo-points, point-bench, refspatial, robospatial, screenspot, screenspot-pro, screenspot-v2, table, tallyqa, "
+        "where2place, yolo-pose.",
+        show_default=False,
+    ),
 ]
 Connect = Annotated[
     str | None,
@@ -77,6 +87,7 @@ def evaluate_command(
     ] = "nano",
     images_folder: ImagesFolder = None,
     skip_bad: SkipBad = False,
+    layout: LayoutName = None,
     connect: Connect = None,
     images: Annotated[
         int, typer.Option("--pictures", min=1, help="Images; 500 give +-2 %.")
@@ -114,7 +125,7 @@ def evaluate_command(
     model = connect or model
     pointer = open_pointer(model)
     if data is not None:
-        labelled = read_data(data, images_folder, skip_bad)
+        labelled = read_data(data, images_folder, skip_bad, layout)
         show_report(report_of(pointer, labelled, timeout_s), as_json, out)
         return
     style = find_recipe(recipe).stages[-1].scenes[-1].style

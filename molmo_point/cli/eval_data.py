@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from molmo_point.pointer import Pointer
 
 
-def read_data(path: Path, images: Path | None, skip_bad: bool) -> LabelledData:
+def read_data(
+    path: Path, images: Path | None, skip_bad: bool, layout: str | None = None
+) -> LabelledData:
     """Read labelled images, and say on stderr what is left out. Arguments and errors as of `read_labelled`."""
-    data = read_labelled(path, images=images, skip_bad=skip_bad)
+    data = read_labelled(path, images=images, skip_bad=skip_bad, layout=layout)
     if data.skipped:
         sys.stderr.write(f"{path}: {summary(data.skipped)}\n")
     return data

@@ -126,7 +126,7 @@ def _data(
     held: list[LabelledItem] = []
     for given in paths:
         path, weight = _weighted(given)
-        read = read_labelled(path, images=images, skip_bad=skip_bad)
+        read = read_labelled(path, images=images, skip_bad=skip_bad).to_learn_from(path)
         _tell_skipped(path, len(read.skipped))
         kept, others = split_by_image(read.items, 0.0 if held_out_data else share)
         training.append((kept, weight))

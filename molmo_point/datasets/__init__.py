@@ -6,8 +6,11 @@ converted   what converters read of foreign files, as questions
 coco        COCO keypoints and boxes
 label_studio  Label Studio's export
 points_table  tables with a row for each point
+layouts     those of published benchmarks; how data are told apart
+masks       masks of objects, and COCO's run lengths
 read        any of them, with what cannot be read named; a split into training and held-out images
 regions     labelled points as regions, for scoring
+manifest    what was read: numbers of items, checksums
 """
 
 from molmo_point.datasets.labelled import BadEntries, LabelledData, LabelledItem

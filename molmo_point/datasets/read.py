@@ -3,51 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from molmo_point.datasets.coco import coco_items
-from molmo_point.datasets.json_lines import read_json_lines
-from molmo_point.datasets.label_studio import is_export, label_studio_items
 from molmo_point.datasets.labelled import LabelledData, LabelledItem
-from molmo_point.datasets.points_table import read_points_table
+from molmo_point.datasets.layouts.layout import Opened
+from molmo_point.datasets.layouts.table import find_layout
 from molmo_point.errors import UsageError
-from molmo_point.text_files import read_text
 
 
 def read_labelled(
-    path: Path, *, images: Path | None = None, skip_bad: bool = False
+    path: Path, *, images: Path | None = None, skip_bad: bool = False, layout: str | None = None
 ) -> LabelledData:
-    """Read labelled data: .json is a COCO annotation file or Label Studio's export, .csv a table of points, else JSON Lines.
+    """Read labelled data in any layout of `layouts.table`; nothing is downloaded.
 
     Args:
-        images: Folder of the images of a COCO file, an export or a table; None = that of the file.
+        path: A file, or the folder of a benchmark.
+        images: Folder of the images; None = that of the data. JSON Lines name theirs relative to the file.
         skip_bad: Leave out entries that cannot be used; they are in `skipped`.
+        layout: Name of the layout; None finds out.
 
     Raises:
         BadEntries: There are entries that cannot be used and `skip_bad` is off.
-        UsageError: The file cannot be read, or holds nothing that can be used.
+        UsageError: The data cannot be read, have no known layout, or hold nothing that can be used.
     """
-    if path.is_dir():
-        raise UsageError(
-            f"{path} is a folder: expected a file: JSON Lines (.jsonl), COCO annotations or Label Studio's export (.json), or a "
-            "table of points (.csv)"
-        )
-    return _read(path, images).checked(path, skip_bad=skip_bad)
-
-
-def _read(path: Path, images: Path | None) -> LabelledData:
-    suffix = path.suffix.lower()
-    if suffix == ".csv":
-        return read_points_table(path, images)
-    if suffix != ".json":
-        return read_json_lines(path)
-    try:
-        value = json.loads(read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"the data {path} cannot be read: {error}") from error
-    return (label_studio_items if is_export(value) else coco_items)(value, path, images)
+    data = Opened(path)
+    found = find_layout(data, layout)
+    read = found.read(data, images)
+    named = replace(read, layout=found.name, files=read.files or (path,))
+    return named.checked(path, skip_bad=skip_bad)
 
 
 def split_by_image(

@@ -123,3 +123,10 @@ def test_a_size_that_differs_is_named(folder: Path) -> None:
     Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(folder / "photos" / "a.png")
     with pytest.raises(UsageError, match="for 80x40 pixels, the image has 40x40"):
         read_labelled(write(folder, "table"), images=folder / "photos")
+
+
+def test_the_layouts_of_the_help_are_those_that_are_read() -> None:
+    from molmo_point.cli.reference import reference
+    from molmo_point.datasets.layouts.table import LAYOUTS
+
+    assert f"found out by default: {', '.join(sorted(LAYOUTS))}." in reference()
