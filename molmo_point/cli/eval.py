@@ -24,12 +24,30 @@ IMAGES_FACTOR = {"counting": 2, "icons": 4}
 """Test sets that get more images: few of theirs hold many things of a kind, or an icon."""
 
 
+COMPARE = "compare"
+"""In the place of DATA: two reports follow."""
+
 Data = Annotated[
     Path | None,
     typer.Argument(
         help="Labelled images: JSON Lines (.jsonl), COCO or Label Studio's export (.json), a table of points (.csv), or a "
         "benchmark as its owner publishes it (file or folder, see --layout). Without it, images are drawn.",
         show_default=False,
+    ),
+]
+Reports = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="[REPORTS]...",
+        help="After the word compare instead of DATA: two reports (JSON) to compare question by question.",
+        show_default=False,
+    ),
+]
+ReportFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        help="With DATA: write report.html (tables, plots, worst cases) and its twin report.json into this folder.",
     ),
 ]
 ImagesFolder = Annotated[
@@ -81,6 +99,7 @@ def register(app: typer.Typer) -> None:
 
 def evaluate_command(
     data: Data = None,
+    reports: Reports = None,
     model: Annotated[
         str,
         typer.Option("--model", "-m", help="Model name, folder, or the address of a server."),
@@ -88,6 +107,7 @@ def evaluate_command(
     images_folder: ImagesFolder = None,
     skip_bad: SkipBad = False,
     layout: LayoutName = None,
+    report: ReportFolder = None,
     connect: Connect = None,
     images: Annotated[
         int, typer.Option("--pictures", min=1, help="Images; 500 give +-2 %.")
@@ -114,20 +134,28 @@ def evaluate_command(
     \b
     molmo-point eval shelf.jsonl --model molmo-7b-d
     molmo-point eval annotations.json --images photos/ --connect tcp://gpu:5555 --out report.json
+    molmo-point eval PointBench/ --model molmo-7b-d --report reports/7b-d
+    molmo-point eval compare reports/7b-d/report.json reports/7b-d-int8/report.json
     molmo-point eval --pictures 500
     """
     from molmo_point.api import open_pointer
-    from molmo_point.cli.eval_data import read_data, report_of, show_report
-    from molmo_point.train.recipe import find_recipe
+    from molmo_point.cli.eval_data import evaluate_data, read_data, show_comparison, show_report
 
+    if reports or str(data) == COMPARE:
+        show_comparison(data, reports or [], as_json, out)
+        return
     if card is not None and table is None:
         raise UsageError("--card is written from a table: add --table FOLDER")
     model = connect or model
     pointer = open_pointer(model)
     if data is not None:
-        labelled = read_data(data, images_folder, skip_bad, layout)
-        show_report(report_of(pointer, labelled, timeout_s), as_json, out)
+        made = evaluate_data(
+            pointer, read_data(data, images_folder, skip_bad, layout), data, timeout_s, report
+        )
+        show_report(made, as_json, out)
         return
+    from molmo_point.train.recipe import find_recipe
+
     style = find_recipe(recipe).stages[-1].scenes[-1].style
     plan = EvalPlan(images, questions, first, timeout_s, style)
     if table is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,9 @@ from molmo_point.errors import UsageError
 from molmo_point.wording import counted
 
 if TYPE_CHECKING:
+    from molmo_point.evaluate.data_report import DataReport
     from molmo_point.evaluate.report import Report
+    from molmo_point.examples import Example
     from molmo_point.pointer import Pointer
 
 
@@ -31,14 +34,25 @@ def read_data(
     return data
 
 
-def report_of(pointer: Pointer, data: LabelledData, timeout_s: float) -> Report:
-    """Ask every question that points answer, with a progress bar on stderr.
+def evaluate_data(
+    pointer: Pointer, data: LabelledData, path: Path, timeout_s: float, folder: Path | None
+) -> DataReport:
+    """Ask every question that points answer, with a progress bar on stderr, and let the scorers of its layout judge.
+
+    Args:
+        data, path: What was read, and from where.
+        folder: Write the page and its JSON twin here, too.
 
     Raises:
         UsageError: There is none.
     """
+    from molmo_point.datasets.manifest import manifest
+    from molmo_point.evaluate.data_report import data_report
     from molmo_point.evaluate.run import evaluate
+    from molmo_point.evaluate.scorers.table import scorers_for
 
+    read = manifest(path, data)
+    sys.stderr.write(f"{read}\n")
     examples = list(labelled_examples(data.items))
     left = len(data.items) - len(examples)
     if not examples:
@@ -49,9 +63,49 @@ def report_of(pointer: Pointer, data: LabelledData, timeout_s: float) -> Report:
         sys.stderr.write(f"{counted(left, 'answer')} in words not scored\n")
     with bar() as shown:
         task = shown.add_task("questions", total=len(examples))
-        return evaluate(
-            pointer, examples, timeout_s=timeout_s, progress=lambda _: shown.advance(task)
+        report = evaluate(
+            pointer,
+            examples,
+            timeout_s=timeout_s,
+            scorers=scorers_for(data.layout),
+            progress=lambda _: shown.advance(task),
         )
+    made = data_report(report, read, scorers_for(data.layout))
+    if folder is not None:
+        _write_page(made, folder, examples)
+    return made
+
+
+def _write_page(report: DataReport, folder: Path, examples: Sequence[Example]) -> None:
+    from molmo_point.evaluate.report_page import report_page
+
+    images = {(example.source, example.query): example.image for example in examples}
+    page = report_page(report, lambda outcome: images.get((outcome.source, outcome.query)))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "report.json", report.model_dump_json(indent=1) + "\n")
+    write_atomic(folder / "report.html", page)
+    sys.stderr.write(f"wrote {folder / 'report.html'} and {folder / 'report.json'}\n")
+
+
+def show_comparison(
+    word: Path | None, paths: Sequence[Path], as_json: bool, out: Path | None
+) -> None:
+    """Print how two reports differ, and write it as JSON to `out`.
+
+    Raises:
+        UsageError: Not the word compare and two reports.
+    """
+    from molmo_point.evaluate.compare_reports import compare_reports, read_report
+
+    if str(word) != "compare" or len(paths) != 2:
+        raise UsageError(
+            "expected one DATA, or the word compare and two reports: molmo-point eval compare A.json B.json"
+        )
+    comparison = compare_reports(*(read_report(path) for path in paths))
+    text = comparison.model_dump_json(indent=1)
+    if out is not None:
+        write_atomic(out, text + "\n")
+    typer.echo(text if as_json else comparison.table())
 
 
 def show_report(report: Report, as_json: bool, out: Path | None) -> None:

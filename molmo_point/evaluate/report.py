@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from molmo_point.evaluate.scores import Counts, Proportion, f1_interval, proportion
-from molmo_point.points import Status
+from molmo_point.points import Point, Status
 from molmo_point.wording import counted
 
 COUNT_RANGES = ((1, 5), (6, 15), (16, 40))
@@ -20,6 +20,17 @@ class Outcome(BaseModel):
         things, points, hits: Number of things asked for, of points in the answer, and of points matched to a thing, see `match`.
         error: The exception raised instead of an answer, or "". An error counts as a wrong answer.
         seconds: Time of the answer; for the first question about an image, encoding included.
+        source: Where the question came from, e.g. "labels.jsonl:12"; empty for a drawn one.
+        located: Whether it is known where each of the things is; else only the number counts.
+        image: The image's file where it is one.
+        image_size: (width, height) in pixels; (0, 0) after an error.
+        answer: The points.
+        on_thing: For each point whether it lies on a thing.
+        offsets: For each point the way to the center of the nearest of the things it lies on, `norm`; None for a miss.
+        centers: Of the things, `norm`, as far as they are known.
+        text: The model's raw text.
+        absent_probability: See `Pointing`.
+        judged: What each scorer says: its values by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +45,17 @@ class Outcome(BaseModel):
     stated_count: int | None = None
     error: str = ""
     seconds: float = 0.0
+    source: str = ""
+    located: bool = True
+    image: str = ""
+    image_size: tuple[int, int] = (0, 0)
+    answer: tuple[Point, ...] = ()
+    on_thing: tuple[bool, ...] = ()
+    offsets: tuple[tuple[float, float] | None, ...] = ()
+    centers: tuple[tuple[float, float], ...] = ()
+    text: str = ""
+    absent_probability: float | None = None
+    judged: dict[str, dict[str, float]] = {}
 
     @property
     def counts(self) -> Counts:
@@ -49,7 +71,8 @@ class Score(BaseModel):
         f1: Pooled over the points and things of questions about present things; None without such questions.
         f1_low, f1_high: Its 95 % bootstrap interval.
         precision, recall: Of the same points and things.
-        perfect: Questions answered with exactly one point on each thing, or with none where all are absent.
+        perfect: Questions answered with exactly one point on each thing, or with none where all are absent. Where it is not known
+            where things are, with as many points.
         absent: Questions about absent things, answered "none".
         denied: Questions about present things, answered "none".
         counts: Exactly right counts, by the true number ("1-5"), over questions for a count.
@@ -126,8 +149,9 @@ def score(outcomes: Sequence[Outcome]) -> Score:
     """Return the score of some outcomes."""
     present = [o for o in outcomes if o.things]
     absent = [o for o in outcomes if not o.things]
-    total = sum((o.counts for o in present), Counts())
-    low, high = f1_interval([o.counts for o in present])
+    located = [o for o in present if o.located]
+    total = sum((o.counts for o in located), Counts())
+    low, high = f1_interval([o.counts for o in located])
     return Score(
         questions=len(outcomes),
         errors=sum(bool(o.error) for o in outcomes),
@@ -136,7 +160,7 @@ def score(outcomes: Sequence[Outcome]) -> Score:
         f1_high=high,
         precision=proportion(total.hits, total.points),
         recall=proportion(total.hits, total.things),
-        perfect=proportion(sum(_perfect(o) for o in outcomes), len(outcomes)),
+        perfect=proportion(sum(perfect(o) for o in outcomes), len(outcomes)),
         absent=proportion(sum(o.status is Status.NOT_FOUND for o in absent), len(absent)),
         denied=proportion(sum(o.status is Status.NOT_FOUND for o in present), len(present)),
         counts=_counts(present),
@@ -153,10 +177,13 @@ def _counts(present: Sequence[Outcome]) -> dict[str, Proportion]:
     return counts
 
 
-def _perfect(outcome: Outcome) -> bool:
+def perfect(outcome: Outcome) -> bool:
+    """Return whether an answer is right in full: see `Score.perfect`."""
     if not outcome.things:
         return outcome.status is Status.NOT_FOUND
-    return outcome.hits == outcome.points == outcome.things and not outcome.error
+    if outcome.error or outcome.points != outcome.things:
+        return False
+    return outcome.hits == outcome.things or not outcome.located
 
 
 def report(model: str, pictures: int, outcomes: Sequence[Outcome]) -> Report:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from molmo_point.errors import PointError, UsageError
 from molmo_point.evaluate.report import Outcome, Report, report
-from molmo_point.evaluate.scores import match
+from molmo_point.evaluate.scorers.scorer import Scorer
+from molmo_point.evaluate.scores import match, offset_to
 from molmo_point.examples import Example
 from molmo_point.pointer import Pointer, View
 from molmo_point.points import Pointing
@@ -18,6 +20,7 @@ def evaluate(
     dataset: Iterable[Example],
     *,
     timeout_s: float | None = 60.0,
+    scorers: Sequence[Scorer] = (),
     progress: Callable[[Outcome], None] | None = None,
 ) -> Report:
     """Ask every question of a data set.
@@ -26,8 +29,9 @@ def evaluate(
     Every other exception is a bug and is raised.
 
     Args:
-                dataset: Examples, consumed one by one. Examples of one image that follow each other share its encoding.
+        dataset: Examples, consumed one by one. Examples of one image that follow each other share its encoding.
         timeout_s: For each question; None waits without limit.
+        scorers: Judge every answer, too.
         progress: Called after each question.
 
     Raises:
@@ -47,7 +51,7 @@ def evaluate(
                 images += 1
                 view, failure, opening = _open(pointer, example)
                 shown = example.image
-            outcome = _ask(view, failure, example, timeout_s, opening)
+            outcome = _ask(view, failure, example, timeout_s, opening, scorers)
             opening = 0.0
             outcomes.append(outcome)
             if progress is not None:
@@ -75,6 +79,7 @@ def _ask(
     example: Example,
     timeout_s: float | None,
     opening_s: float,
+    scorers: Sequence[Scorer],
 ) -> Outcome:
     start = time.perf_counter()
     pointing: Pointing | None = None
@@ -89,8 +94,17 @@ def _ask(
         "query": example.query,
         "mode": example.mode,
         "group": example.group,
-        "things": len(example.regions),
+        "things": example.things,
         "seconds": seconds,
+        "source": example.source,
+        "located": example.count is None or example.count == len(example.regions),
+        "image": str(example.image) if isinstance(example.image, (str, Path)) else "",
+        "centers": tuple(region.center for region in example.regions),
+        "judged": {
+            scorer.name: dict(values)
+            for scorer in scorers
+            if (values := scorer.judge(example, pointing)) is not None
+        },
     }
     if pointing is None:
         return Outcome.model_validate({**common, "error": f"{type(failure).__name__}: {failure}"})
@@ -101,5 +115,13 @@ def _ask(
             "hits": match(pointing.points, example.regions),
             "status": pointing.status,
             "stated_count": pointing.stated_count,
+            "image_size": pointing.image_size,
+            "answer": pointing.points,
+            "offsets": (
+                offsets := [offset_to(point, example.regions) for point in pointing.points]
+            ),
+            "on_thing": [offset is not None for offset in offsets],
+            "text": pointing.text,
+            "absent_probability": pointing.absent_probability,
         }
     )

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from molmo_point.engine.local import LocalPointer
 from molmo_point.engine.score_calibration import Calibration, Floats, RawConfidence
 from molmo_point.evaluate.answer_cache import AnswerCache
+from molmo_point.evaluate.scores import offset_to
 from molmo_point.examples import Example, Region
 from molmo_point.pointer import Pointer
 from molmo_point.points import Point, Pointing
@@ -102,6 +102,9 @@ def collect(
 
 def _answer(pointer: Pointer, example: Example) -> tuple[Pointing, list[Floats | None]]:
     """Return the answer, and the hidden features of each point where the model runs in this process."""
+    # Here: measuring, and asking a server, need no torch.
+    from molmo_point.engine.local import LocalPointer
+
     if isinstance(pointer, LocalPointer):
         return pointer.point_with_features(example.image, example.query, kind=example.mode)
     ask = pointer.count if example.mode == "count" else pointer.point
@@ -122,12 +125,10 @@ def _judge(point: Point, regions: Sequence[Region]) -> PointSample:
     assert point.covariance is not None
     assert point.score is not None
     xx, _, yy = point.covariance
-    on = [region for region in regions if region.contains(point.x, point.y)]
-    offset = None
-    if on:
-        offsets = [(x - point.x, y - point.y) for x, y in (region.center for region in on)]
-        offset = min(offsets, key=lambda pair: math.hypot(*pair))
-    return PointSample(point.score, (xx, yy), bool(on), offset, position=(point.x, point.y))
+    offset = offset_to(point, regions)
+    return PointSample(
+        point.score, (xx, yy), offset is not None, offset, position=(point.x, point.y)
+    )
 
 
 def apply(calibration: Calibration, samples: Samples) -> Samples:

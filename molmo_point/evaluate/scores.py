@@ -86,6 +86,15 @@ def match(points: Sequence[Point], regions: Sequence[Region]) -> int:
     return sum(place(point, set()) for point in range(len(points)))
 
 
+def offset_to(point: Point, regions: Sequence[Region]) -> tuple[float, float] | None:
+    """Return the way from a point to the center of the nearest of the regions that it lies on, `norm`; None where it
+    is on none.
+    """
+    centers = [region.center for region in regions if region.contains(point.x, point.y)]
+    offsets = [(x - point.x, y - point.y) for x, y in centers]
+    return min(offsets, key=lambda pair: math.hypot(*pair), default=None)
+
+
 @dataclass(frozen=True)
 class Counts:
     """Numbers of hits, points and things."""

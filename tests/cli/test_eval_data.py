@@ -130,3 +130,29 @@ def test_the_layouts_of_the_help_are_those_that_are_read() -> None:
     from molmo_point.datasets.layouts.table import LAYOUTS
 
     assert f"found out by default: {', '.join(sorted(LAYOUTS))}." in reference()
+
+
+def test_a_benchmark_gives_a_page_its_twin_and_a_comparison(
+    folder: Path, stage: Stage, run: Run
+) -> None:
+    from tests.datasets.benchmarks import CENTRES, refspatial
+
+    path = refspatial(folder / "bench")
+    for name, answer in (("a", CENTRES[:1]), ("b", [(0.01, 0.99)])):
+        stage.pointer = FakePointer({"the mugs": answer})
+        ran = run("eval", path, "--json", "--report", folder / name)
+        assert ran.code == 0, ran.err
+        assert "refspatial, 1 items about 1 images, sha256 " in ran.err
+        assert json.loads(ran.out) == json.loads((folder / name / "report.json").read_text())
+        assert "<svg" in (folder / name / "report.html").read_text()
+    compared = run("eval", "compare", folder / "a" / "report.json", folder / "b" / "report.json")
+    assert "refspatial-roborefer fraction" in compared.out
+    assert "McNemar" in compared.out
+    assert run("eval", "compare", folder / "a" / "report.json").code == 2
+    assert "expected one DATA, or the word compare" in run("eval", path, folder / "a").err
+
+
+def test_two_files_of_reports_need_the_word(folder: Path, run: Run) -> None:
+    ran = run("eval", write(folder, "jsonl"), folder / "a.json")
+    assert ran.code == 2
+    assert "the word compare and two reports" in ran.err

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.evaluate.reference_scoring import (
+from molmo_point.evaluate.scorers.ai2_text import (
     extract_points,
     is_valid_format,
     points_from_point_count,

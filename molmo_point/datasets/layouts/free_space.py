@@ -3,14 +3,16 @@
 As the owners' code reads them:
 
     Point-Bench       pointarena/pointarena, model_evaluator.py (dcd82f2): data.json with image_filename, user_input,
-                      category, count, mask_filename; images/<category>/, masks/<category>/, or the data set's selected_images.zip and
+                      category, count, mask_filename; images/<category>/, masks/<category>/, or the data set's
+                      selected_images.zip and
                       selected_masks.zip; a pixel of a mask counts where it is above 127
     Where2Place       wentaoyuan/RoboPoint, robopoint/eval/summarize_vqa.py (adbee8d): point_questions.jsonl, images/,
                       masks/NN.jpg by the number of the question; as Parquet: huggingface.co/datasets/FlagEval/Where2Place
     RefSpatial-Bench  Zhoues/RoboRefer, Evaluation/ (d97a995): <Location|Placement|Unseen>/question.json with rgb_path, mask_path,
                       object, prompt; as Parquet: huggingface.co/datasets/BAAI/RefSpatial-Bench; a pixel counts above 0
     RoboSpatial-Home  chanhee-luke/RoboSpatial-Eval, download_benchmark.py (19f04a5): annotations.json with img, question,
-                      answer (a polygon as text, or yes and no), category; as Parquet: huggingface.co/datasets/chanhee-luke/RoboSpatial-Home
+                      answer (a polygon as text, or yes and no), category; as Parquet:
+                      huggingface.co/datasets/chanhee-luke/RoboSpatial-Home
 """
 
 from __future__ import annotations

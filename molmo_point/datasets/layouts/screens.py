@@ -8,7 +8,8 @@ As the owners' code reads them; boxes differ:
     ScreenSpot-v2   allenai/molmo2, olmo/data/academic_image_datasets.py (`ScreenSpotV2`), of OS-Copilot/ScreenSpot-v2:
                     screenspot_<...>_v2.json, images in screenspotv2_image/, boxes as in ScreenSpot's JSON
     ScreenSpot-Pro  likaixin2000/ScreenSpot-Pro-GUI-Grounding, eval_screenspot_pro.py (bd8bbbb): annotations/*.json with
-                    img_filename, img_size, bbox [left, top, right, bottom] in pixels, instruction, application, group, ui_type; images/.
+                    img_filename, img_size, bbox [left, top, right, bottom] in pixels, instruction, application, group,
+                    ui_type; images/.
                     An entry with "gt_type": "negative" asks for what is not there
 """
 

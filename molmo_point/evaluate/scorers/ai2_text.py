@@ -1,5 +1,5 @@
-"""The reference implementation's answer parser and pointing metric, bugs included; held to the golden data in
-tests/golden/points.
+"""How Ai2's code of the first Molmo reads points and counts from text, and its pointing metric, faults included (allenai/molmo,
+olmo/eval/evaluators.py); tests hold it to golden data of that code.
 
 It documents where `molmo_point.markup`, the parser of the product, differs: the reference reads points pass by pass instead of in
 text order, reads `Click(...)` twice, matches prose such as 'step2=640,480', and cannot read the count of 'There are none.'
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+
+from molmo_point.install import import_failure
 
 Pixels = list[tuple[float, float]]
 """(x, y) in continuous pixels of the image."""
@@ -144,25 +145,49 @@ def score_pointing(
         width, height: Size of the image in pixels.
     """
     predicted = extract_points(text, width, height)
-    if not truth:
-        score = 0.0 if predicted else 1.0
-        return PointingScore(score, score, score)
-    if not predicted or not is_valid_format(text):
-        return PointingScore(0.0, 0.0, 0.0)
+    if not truth or not predicted or not is_valid_format(text):
+        return pointing_score(0, len(predicted) if not truth else 0, len(truth))
     costs = [[math.dist(point, target) for target in truth] for point in predicted]
     hits = sum(
-        _hits(predicted[row], masks[column])
-        for row, column in zip(*linear_sum_assignment(costs), strict=True)
+        hits_mask(predicted[row], masks[column])
+        for row, column in zip(*assignment(costs), strict=True)
     )
-    precision, recall = hits / len(predicted), hits / len(truth)
-    if hits == 0:
-        return PointingScore(precision, recall, 0.0)
+    return pointing_score(hits, len(predicted), len(truth))
+
+
+def pointing_score(hits: int, points: int, truth: int) -> PointingScore:
+    """Return the score of one image.
+
+    Args:
+        hits: Number of points that are right; points: Of all; truth: Of labelled points, where none are, no point is right.
+    """
+    if not truth:
+        score = 0.0 if points else 1.0
+        return PointingScore(score, score, score)
+    if not hits:
+        return PointingScore(0.0, 0.0, 0.0)
+    precision, recall = hits / points, hits / truth
     return PointingScore(
         precision, recall, 2.0 * precision * recall / (precision + recall + 1e-10)
     )
 
 
-def _hits(point: tuple[float, float], mask: np.ndarray[Any, Any]) -> bool:
+def hits_mask(point: tuple[float, float], mask: np.ndarray[Any, Any]) -> bool:
+    """Return whether the nearest pixel (halves to even) of a point (x, y) in pixels is set in a mask (H, W)."""
     column, row = round(point[0]), round(point[1])
     inside = 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]
     return bool(inside and mask[row, column])
+
+
+def assignment(costs: Sequence[Sequence[float]]) -> tuple[Sequence[int], Sequence[int]]:
+    """Return rows and columns of the assignment with the smallest sum.
+
+    Raises:
+        MissingExtra: scipy is not installed.
+    """
+    try:
+        from scipy.optimize import linear_sum_assignment
+    except ImportError as error:
+        raise import_failure(error, "scipy", "count", "Scoring points by assignment") from error
+    rows, columns = linear_sum_assignment(costs)
+    return rows.tolist(), columns.tolist()
