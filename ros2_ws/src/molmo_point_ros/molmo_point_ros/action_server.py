@@ -26,6 +26,29 @@ default of 15 minutes holds 5 GB of a client that sends images of 640x480 along 
 INACTIVE = Outcome(Code.CANCELED, "the node is not active: activate it first")
 
 
+def goal_identity(handle: Any) -> str:
+    """Return the id of a goal as hexadecimal digits."""
+    return bytes(bytearray(handle.goal_id.uuid)).hex()
+
+
+def accepted(node: PointNode, query: str) -> GoalResponse:
+    """Accept a goal while the node is active."""
+    if node.session is None:
+        node.get_logger().warning(f"goal {query!r} rejected: {INACTIVE.message}")
+        return GoalResponse.REJECT
+    return GoalResponse.ACCEPT
+
+
+def end_goal(handle: Any, code: Code) -> None:
+    """Tell rclpy how a goal ended."""
+    if code is Code.CANCELED and handle.is_cancel_requested:
+        handle.canceled()
+    elif code in DONE:
+        handle.succeed()
+    else:
+        handle.abort()
+
+
 class PointServers:
     """Created when the node is configured; requests are refused unless it is active."""
 
@@ -39,7 +62,7 @@ class PointServers:
             "~/point",
             self._execute,
             callback_group=group,
-            goal_callback=self._on_goal,
+            goal_callback=lambda goal: accepted(node, goal.query),
             cancel_callback=lambda goal: CancelResponse.ACCEPT,
             result_timeout=RESULT_KEPT_S,
         )
@@ -58,31 +81,19 @@ class PointServers:
         for service in self._services:
             self._node.destroy_service(service)
 
-    def _on_goal(self, goal: PointRequestMessage) -> GoalResponse:
-        if self._node.session is None:
-            self._node.get_logger().warning(f"goal {goal.query!r} rejected: {INACTIVE.message}")
-            return GoalResponse.REJECT
-        return GoalResponse.ACCEPT
-
     def _execute(self, handle: Any) -> PointResultMessage:
         session = self._node.session
-        identity = bytes(bytearray(handle.goal_id.uuid)).hex()
         outcome = INACTIVE
         if session is not None:
             outcome = session.point(
-                request_of(handle.request, identity),
+                request_of(handle.request, goal_identity(handle)),
                 cancelled=lambda: bool(handle.is_cancel_requested),
                 progress=lambda stage, before, partial: handle.publish_feedback(
                     fill_feedback(make, self._action_type.Feedback(), stage, before, partial)
                 ),
             )
         result = fill(make, self._action_type.Result(), outcome)
-        if outcome.code is Code.CANCELED and handle.is_cancel_requested:
-            handle.canceled()
-        elif outcome.code in DONE:
-            handle.succeed()
-        else:
-            handle.abort()
+        end_goal(handle, outcome.code)
         self._publish(outcome)
         return result
 

@@ -10,12 +10,15 @@ from typing import Any
 
 from molmo_robot.continuous_pointing import ContinuousPointing, MakeTracker
 from molmo_robot.diagnostics import diagnostics
+from molmo_robot.image_groups import GroupOutcome
+from molmo_robot.images_questions import ImagesQuestions
+from molmo_robot.messages.image_groups import images_answer
 from molmo_robot.model_call import StreamingPointer
 from molmo_robot.qos import Qos
 from molmo_robot.ros_types import Message
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
-from molmo_robot.topics import LIVE_OUTPUTS, Input, inputs, results
+from molmo_robot.topics import IMAGES_ANSWERS, PUBLISHED, Input, inputs, results
 from molmo_robot.types import Answer, Request
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import JumpThreshold
@@ -25,6 +28,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 from molmo_point.errors import PointError, ServiceError
 from molmo_point_ros.action_server import PointServers
+from molmo_point_ros.images_servers import ImagesServers
 from molmo_point_ros.rclpy_types import make, message_class, quiet_about_qos
 from molmo_point_ros.ros_parameters import NodeParameters
 
@@ -57,7 +61,7 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
         self._pointer: StreamingPointer | None = None
         self._result_publishers: dict[str, Any] = {}
         self._diagnostics: Any = None
-        self._servers: PointServers | None = None
+        self._servers: tuple[PointServers | ImagesServers, ...] = ()
         self._subscriptions_made: list[object] = []
         self._timer: object = None
         self._jump: Any = None
@@ -117,14 +121,14 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
                 raise
             self.get_logger().warning(f"{error}; requests are MODEL_ERROR until it answers")
         self._pointer = pointer
-        for output in LIVE_OUTPUTS:
+        for output in PUBLISHED:
             self._result_publishers[output.name] = self.create_lifecycle_publisher(
                 message_class(output.type_name), f"~/{output.name}", profile(output.qos)
             )
         self._diagnostics = self.create_lifecycle_publisher(
             message_class("diagnostic_msgs/msg/DiagnosticArray"), "/diagnostics", 10
         )
-        self._servers = PointServers(self)
+        self._servers = (PointServers(self), ImagesServers(self))
 
     def _activate(self) -> None:
         assert self._pointer is not None
@@ -134,7 +138,10 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
         continuous = ContinuousPointing(
             session, self.publish, self._make_tracker if settings.follow else None
         )
-        self._subscriptions_made = [self._subscribe(i) for i in inputs(session, continuous)]
+        images = ImagesQuestions(session, self.publish_images)
+        self._subscriptions_made = [
+            self._subscribe(i) for i in inputs(session, continuous, images.offer)
+        ]
         threshold = JumpThreshold(
             min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True
         )
@@ -170,9 +177,9 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
     def free(self) -> None:
         """Free everything; also where the middleware is gone and no transition is possible any more."""
         self._deactivate()
-        if self._servers is not None:
-            self._servers.destroy()
-            self._servers = None
+        for servers in self._servers:
+            servers.destroy()
+        self._servers = ()
         for publisher in (*self._result_publishers.values(), self._diagnostics):
             if publisher is not None:
                 self.destroy_lifecycle_publisher(publisher)
@@ -214,6 +221,12 @@ class PointNode(LifecycleNode):  # type: ignore[misc]
             publisher = self._result_publishers.get(output.name)
             if publisher is not None:
                 publisher.publish(message)
+
+    def publish_images(self, outcome: GroupOutcome) -> None:
+        """Publish how a question about several images ended; called from any thread."""
+        publisher = self._result_publishers.get(IMAGES_ANSWERS.name)
+        if publisher is not None:
+            publisher.publish(images_answer(make, outcome))
 
     def _diagnose(self) -> None:
         session = self.session

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from molmo_point.points import Pointing
+import dataclasses
+
+from molmo_point.points import Pointing, Status
+from molmo_robot.image_groups import GroupAnswer, ImageGroup, ImagesRequest
 from molmo_robot.positions.locate import PositionEstimator
 from molmo_robot.result_codes import best_points
 from molmo_robot.settings import Settings
 from molmo_robot.snapshot import SnapshotBuilder
-from molmo_robot.types import Answer, Request, Snapshot
+from molmo_robot.types import Answer, LocatedPoint, Request, Snapshot
 
 
 class AnswerBuilder:
@@ -73,3 +76,66 @@ class AnswerBuilder:
             evidence_stamp_ns=snapshot.stamp_ns,
             request_id=request.request_id,
         )
+
+    def build_group(
+        self,
+        group: ImageGroup,
+        pointing: Pointing,
+        request: ImagesRequest,
+        settings: Settings,
+        *,
+        inference_s: float = 0.0,
+    ) -> GroupAnswer:
+        """Return the answer to a question about several images: every point in its own image, positions at that image's stamp.
+
+        Args:
+            group: The images.
+            pointing: In norm of the images as published.
+            request: What was asked.
+            settings: The parameters.
+            inference_s: Seconds the model took.
+        """
+        pointing = best_points(pointing, request.max_points)
+        located: dict[int, LocatedPoint] = {}
+        frames = []
+        for number, snapshot in enumerate(group.snapshots):
+            places, of_image, tracks = _in_image(pointing, number, snapshot)
+            # Frames of a video are old: what belongs to their stamps has come, or does not come any more.
+            waits = not group.is_video or number == len(group.snapshots) - 1
+            patience = settings if waits else dataclasses.replace(settings, tf_timeout_s=0.0)
+            if request.compute_position and places:
+                snapshot = self._snapshots.complete(snapshot, patience)
+                points = self._positions.locate(snapshot, of_image, patience, tracks)
+            else:
+                points = self._positions.in_pixels(snapshot, of_image, tracks)
+            located.update(zip(places, points, strict=True))
+            frames.append(snapshot.target_frame if request.compute_position else "")
+        return GroupAnswer(
+            group=group,
+            pointing=pointing,
+            points=tuple(located[n] for n in range(len(pointing.points))),
+            position_frames=tuple(frames),
+            inference_s=inference_s,
+        )
+
+    def partial_group(
+        self, group: ImageGroup, pointing: Pointing, settings: Settings
+    ) -> GroupAnswer:
+        """Return the points so far, in pixels only."""
+        in_pixels = ImagesRequest(pointing.query, compute_position=False)
+        return self.build_group(group, pointing, in_pixels, settings)
+
+
+def _in_image(
+    pointing: Pointing, number: int, snapshot: Snapshot
+) -> tuple[list[int], Pointing, tuple[int, ...]]:
+    """Return the points that lie in one of several images: their places in the answer, an answer of them alone, their tracks."""
+    places = [n for n, point in enumerate(pointing.points) if point.image_index == number]
+    points = tuple(pointing.points[n] for n in places)
+    alone = pointing.replace(
+        points=points,
+        status=Status.FOUND if points else Status.NOT_FOUND,
+        image_size=snapshot.image_size,
+        image_sizes=(),
+    )
+    return places, alone, tuple(-1 if p.track is None else p.track for p in points)

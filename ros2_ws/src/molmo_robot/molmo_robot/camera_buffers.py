@@ -34,10 +34,20 @@ class Counts:
 
 
 class CameraBuffer:
-    """Buffers of one camera. Thread-safe: subscriptions write, requests read and wait."""
+    """Buffers of one camera. Thread-safe: subscriptions write, requests read and wait.
 
-    def __init__(self, settings: CameraSettings) -> None:
+    Args:
+        settings: Of the camera.
+        video_frames: Frames kept for questions about a video; 0 keeps none.
+        video_period_s: Seconds between two of them at least.
+    """
+
+    def __init__(
+        self, settings: CameraSettings, video_frames: int = 0, video_period_s: float = 0.5
+    ) -> None:
         self.settings = settings
+        self._frames: StampedBuffer[AnyImage] = StampedBuffer(max(1, video_frames))
+        self._frame_period_ns = round(video_period_s * SECOND_NS) if video_frames else None
         self.counts = Counts()
         self._images: StampedBuffer[AnyImage] = StampedBuffer(IMAGES_KEPT)
         self._depths: StampedBuffer[AnyImage] = StampedBuffer(DEPTHS_KEPT, DEPTH_KEPT_S)
@@ -60,8 +70,22 @@ class CameraBuffer:
             if self._images.add(stamp_ns, message):
                 self.counts.jumps += 1
                 self._depths.clear()
+                self._frames.clear()
+            self._keep_frame(stamp_ns, message)
             self._arrived.notify_all()
         return stamp_ns
+
+    def _keep_frame(self, stamp_ns: int, message: AnyImage) -> None:
+        """Keep an image for videos, if it is late enough after the one before."""
+        if self._frame_period_ns is None:
+            return
+        last = self._frames.newest()
+        if last is None or stamp_ns >= last[0] + self._frame_period_ns:
+            self._frames.add(stamp_ns, message)
+
+    def frames_before(self, stamp_ns: int, count: int) -> list[tuple[int, AnyImage]]:
+        """Return (stamp, message) of the last `count` frames of the video older than a stamp, the oldest first."""
+        return self._frames.before(stamp_ns, count)
 
     def add_depth(self, message: AnyImage) -> None:
         """Keep a depth image."""
@@ -103,6 +127,7 @@ class CameraBuffer:
         with self._arrived:
             self._images.clear()
             self._depths.clear()
+            self._frames.clear()
 
     def wait_image(
         self,

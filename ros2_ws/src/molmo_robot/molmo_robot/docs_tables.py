@@ -15,7 +15,7 @@ from molmo_robot.parameters import CAMERA_PARAMETERS, NODE_PARAMETERS, Parameter
 from molmo_robot.qos import Qos
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
-from molmo_robot.topics import OUTPUTS, SERVICES, inputs
+from molmo_robot.topics import IMAGES_ANSWERS, OUTPUTS, SERVICES, inputs
 
 
 def yaml_text() -> str:
@@ -51,12 +51,16 @@ def _limits(parameter: Parameter) -> str:
 def markdown_text() -> str:
     """Return the tables of topics, services and parameters."""
     session = Session(Settings.of(_everything()), FakePointer())
-    heard = inputs(session, ContinuousPointing(session, lambda answer: None))
+    continuous = ContinuousPointing(session, lambda answer: None)
+    heard = inputs(session, continuous, lambda message: None)
     parts = [
         _table(
             "Published topics",
             ("topic", "type", "QoS", "what it says"),
-            ((f"`~/{o.name}`", f"`{o.type_name}`", _qos(o.qos), o.text) for o in OUTPUTS),
+            (
+                (f"`~/{o.name}`", f"`{o.type_name}`", _qos(o.qos), o.text)
+                for o in (*OUTPUTS, IMAGES_ANSWERS)
+            ),
         ),
         _table(
             "Subscribed topics",

@@ -8,6 +8,7 @@ import time
 
 from molmo_point.errors import PointError, ServiceError
 from molmo_robot.codes import PositionStatus
+from molmo_robot.image_groups import GroupAnswer
 from molmo_robot.types import Answer
 
 _NUMBER = re.compile(r"\d+")
@@ -42,7 +43,7 @@ class Health:
             same = known is not None and _NUMBER.sub("", known[1]) == _NUMBER.sub("", message)
             return known is None or not same or now - known[0] > PROBLEM_S
 
-    def answered(self, answer: Answer) -> None:
+    def answered(self, answer: Answer | GroupAnswer) -> None:
         """Count an answer."""
         with self._lock:
             self.answers += 1

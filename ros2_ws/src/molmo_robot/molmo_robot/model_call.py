@@ -7,14 +7,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol, Union
+from typing import Any, Protocol, Union
 
 from molmo_point.errors import PointError
-from molmo_point.images import Array
 from molmo_point.pointer import PointStream
 from molmo_point.points import Point, Pointing, Status
 from molmo_robot.errors import DeadlinePassed, QueueFull, RequestCancelled
-from molmo_robot.types import Snapshot
 
 GRACE_S = 0.5
 """A model that runs out of its time answers `truncated`; this is how long that answer may be in transit."""
@@ -23,6 +21,29 @@ POLL_S = 0.02
 """How often a waiting request checks for cancellation, seconds; far below the 0.2 s that a client notices."""
 
 Event = Union[Point, Pointing, PointError]
+
+
+class Shown(Protocol):
+    """What a question is about: a `Snapshot`, or an `ImageGroup` of several."""
+
+    @property
+    def upright(self) -> Any:
+        """What the model sees: an image, several, or a `Video`."""
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """(width, height) in pixels of it, of several images of the first."""
+
+    @property
+    def stamp_ns(self) -> int:
+        """Stamp of the newest image."""
+
+    @property
+    def frame_id(self) -> str:
+        """Optical frame of the first image."""
+
+    def as_published(self, pointing: Pointing) -> Pointing:
+        """Return an answer about `upright` in norm of the images as published."""
 
 
 class StreamingPointer(Protocol):
@@ -34,14 +55,14 @@ class StreamingPointer(Protocol):
 
     def stream(
         self,
-        image: Array,
+        image: Any,
         query: str,
         *,
         timeout_s: float | None = None,
         stamp_ns: int | None = None,
         frame_id: str | None = None,
     ) -> PointStream:
-        """As `Pointer.stream`."""
+        """As `Pointer.stream`; some take several images and videos, too, the others refuse them."""
 
     def close(self) -> None:
         """As `Pointer.close`."""
@@ -106,7 +127,7 @@ class QueueSlot:
 
 def call_model(
     pointer: StreamingPointer,
-    snapshot: Snapshot,
+    shown: Shown,
     query: str,
     *,
     timeout_s: float,
@@ -114,11 +135,11 @@ def call_model(
     on_partial: Callable[[Pointing], None] = lambda partial: None,
     slot: QueueSlot | None = None,
 ) -> Pointing:
-    """Ask one question about the upright image; return the answer in norm of the image as published.
+    """Ask one question about what the model is shown; return the answer in norm of the images as published.
 
     Args:
         pointer: The model.
-        snapshot: Of the image.
+        shown: The image, or several.
         query: What to point to.
         timeout_s: For the whole answer.
         cancelled: Read every `POLL_S` seconds; True cancels the question, also at the model.
@@ -130,26 +151,25 @@ def call_model(
         DeadlinePassed: No answer, not even a truncated one.
         PointError: What the pointer raised.
     """
-    call = _Call(pointer, snapshot, query, timeout_s)
+    call = _Call(pointer, shown, query, timeout_s)
     deadline = time.monotonic() + timeout_s + GRACE_S
     done = slot.hand_over() if slot else lambda: None
     so_far: list[Point] = []
 
     def on_point(point: Point) -> None:
         so_far.append(point)
-        height, width = snapshot.upright.shape[:2]
         partial = Pointing(
             query=query,
             points=tuple(so_far),
             status=Status.TRUNCATED,
-            image_size=(width, height),
+            image_size=shown.upright_size,
         )
-        on_partial(snapshot.as_published(partial))
+        on_partial(shown.as_published(partial))
 
     threading.Thread(target=call.run, args=(done,), name="molmo-point ask", daemon=True).start()
     try:
         pointing = _receive(call.events, cancelled, deadline, timeout_s, on_point)
-        return snapshot.as_published(pointing)
+        return shown.as_published(pointing)
     finally:
         call.cancel()
 
@@ -158,10 +178,10 @@ class _Call:
     """A question under way: read by one thread, cancelled by another."""
 
     def __init__(
-        self, pointer: StreamingPointer, snapshot: Snapshot, query: str, timeout_s: float
+        self, pointer: StreamingPointer, shown: Shown, query: str, timeout_s: float
     ) -> None:
         self._pointer = pointer
-        self._snapshot = snapshot
+        self._shown = shown
         self._query = query
         self._timeout_s = timeout_s
         self._cancelled = False
@@ -173,11 +193,11 @@ class _Call:
         try:
             self._read(
                 self._pointer.stream(
-                    self._snapshot.upright,
+                    self._shown.upright,
                     self._query,
                     timeout_s=self._timeout_s,
-                    stamp_ns=self._snapshot.stamp_ns,
-                    frame_id=self._snapshot.frame_id,
+                    stamp_ns=self._shown.stamp_ns,
+                    frame_id=self._shown.frame_id,
                 )
             )
         except PointError as error:

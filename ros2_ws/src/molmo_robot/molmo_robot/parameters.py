@@ -77,6 +77,8 @@ NODE_PARAMETERS = (
     Parameter("follow", True, "Carry the points of a continuous query from frame to frame between answers (needs OpenCV)."),
     Parameter("query", "", "Continuous query from the start; empty: none."),
     Parameter("max_rate_hz", 0.0, "Hz: answers a continuous query asks for at most; 0: no limit.", 0.0, 1000.0, live=True),
+    Parameter("video_frames", 8, "Frames kept of each camera for questions about a video (PointImages); 0: none.", 0, 384),
+    Parameter("video_period_s", 0.5, "Seconds between two frames of a video at least; models were trained with 0.5.", 0.2, 60.0),
 )  # fmt: skip
 
 CAMERA_PARAMETERS = (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from molmo_point.errors import UsageError
-from molmo_point.images import Array
 from molmo_point.pointer import PointStream
 from molmo_robot.model_call import StreamingPointer
 from molmo_robot.settings import Settings
@@ -38,7 +38,7 @@ class ReconnectingPointer:
 
     def stream(
         self,
-        image: Array,
+        image: Any,
         query: str,
         *,
         timeout_s: float | None = None,

@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from molmo_point.points import Pointing
 from molmo_robot.continuous_pointing import ContinuousPointing, MakeTracker
 from molmo_robot.diagnostics import diagnostics
+from molmo_robot.image_groups import GroupOutcome
+from molmo_robot.images_questions import ImagesQuestions
+from molmo_robot.messages.image_groups import images_answer
 from molmo_robot.messages.results import Make
 from molmo_robot.model_call import StreamingPointer, call_model
 from molmo_robot.ros_types import AnyImage, Message
@@ -19,10 +22,12 @@ from molmo_robot.session import Session
 from molmo_robot.settings import Settings
 from molmo_robot.snapshot import SnapshotBuilder
 from molmo_robot.topics import (
-    LIVE_OUTPUTS,
+    IMAGES_ANSWERS,
+    PUBLISHED,
     RECORDED_OUTPUTS,
     Input,
     Output,
+    PublishedTopic,
     inputs,
     results,
 )
@@ -51,7 +56,7 @@ class Robot:
         ParameterError: A parameter that cannot be used.
     """
 
-    outputs: Sequence[Output] = LIVE_OUTPUTS
+    outputs: Sequence[PublishedTopic] = PUBLISHED
     recorded_outputs: Sequence[Output] = RECORDED_OUTPUTS
 
     def __init__(
@@ -71,6 +76,7 @@ class Robot:
         self._continuous = ContinuousPointing(
             self.session, self._answered, make_tracker if self.settings.follow else None
         )
+        self._images = ImagesQuestions(self.session, self._images_answered)
 
     @property
     def snapshots(self) -> SnapshotBuilder:
@@ -89,7 +95,7 @@ class Robot:
 
     def inputs(self) -> list[Input]:
         """Return the subscriptions."""
-        return inputs(self.session, self._continuous)
+        return inputs(self.session, self._continuous, self._images.offer)
 
     def start(self, publish: Publish, watched: Callable[[str], bool]) -> None:
         """Begin the continuous query of the parameters.
@@ -150,6 +156,9 @@ class Robot:
         """Build the recorded messages of an answer as (output name, message)."""
         built = results(self._make, answer, self.settings, outputs=RECORDED_OUTPUTS)
         return [(output.name, message) for output, message in built]
+
+    def _images_answered(self, outcome: GroupOutcome) -> None:
+        self._publish(IMAGES_ANSWERS.name, images_answer(self._make, outcome))
 
     def _answered(self, answer: Answer) -> None:
         for output, message in results(self._make, answer, self.settings, watched=self._watched):

@@ -152,3 +152,29 @@ class PointFeedbackMessage(Protocol):
     stage: int
     queue_position: int
     partial: Message
+
+
+class ImagesQueryMessage(Protocol):
+    """`molmo_point_msgs/ImagesQuery`."""
+
+    query: str
+    request_id: str
+    frames: int
+    target_frame: str
+    compute_position: bool
+    max_points: int
+
+    @property
+    def cameras(self) -> Sequence[str]: ...
+    @property
+    def timeout(self) -> Time: ...
+    @property
+    def not_before(self) -> Time: ...
+
+
+class ImagesFeedbackMessage(Protocol):
+    """A feedback of `molmo_point_msgs/action/PointImages`."""
+
+    stage: int
+    queue_position: int
+    partial: Message

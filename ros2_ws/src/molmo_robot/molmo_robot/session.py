@@ -11,13 +11,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from molmo_point.errors import PointError
 from molmo_robot.answers import AnswerBuilder
 from molmo_robot.camera_buffers import CameraBuffer
 from molmo_robot.codes import CODE_OF_STATUS, Stage
 from molmo_robot.errors import MessageError, QueueFull, RequestError
+from molmo_robot.group_capture import capture_group
 from molmo_robot.health import Health
+from molmo_robot.image_groups import GroupAnswer, GroupOutcome, ImagesRequest
 from molmo_robot.model_call import QueueSlot, RequestCounter, StreamingPointer, call_model
 from molmo_robot.positions.locate import PositionEstimator
 from molmo_robot.result_codes import code_of, one_line, user_message
@@ -33,7 +36,13 @@ Progress = Callable[[Stage, int, "Answer | None"], None]
 """Called with the stage, the number of requests before this one, and the points so far."""
 
 
-def _silent(stage: Stage, before: int, partial: Answer | None) -> None:
+GroupProgress = Callable[[Stage, int, "GroupAnswer | None"], None]
+"""The same of a question about several images."""
+
+AnyAnswer = TypeVar("AnyAnswer", Answer, GroupAnswer)
+
+
+def _silent(stage: Stage, before: int, partial: object) -> None:
     """Ignore progress."""
 
 
@@ -59,7 +68,8 @@ class Session:
             settings.tf_cache_s, (settings.tf_topic, settings.tf_static_topic)
         )
         self.buffers: Mapping[str, CameraBuffer] = {
-            name: CameraBuffer(camera) for name, camera in settings.cameras.items()
+            name: CameraBuffer(camera, settings.video_frames, settings.video_period_s)
+            for name, camera in settings.cameras.items()
         }
         self.snapshots = SnapshotBuilder(self.buffers, self.transforms, clock)
         self.positions = PositionEstimator()
@@ -121,21 +131,54 @@ class Session:
             cancelled: Read many times a second; True ends the request, also at the model.
             progress: Called at every stage and with every point as it comes.
         """
+        found = self._asked(
+            request.query,
+            lambda slot: self._answer(
+                request, slot, lambda: self._closed.is_set() or cancelled(), progress
+            ),
+        )
+        if isinstance(found, PointError):
+            return Outcome(code_of(found), one_line(found))
+        pointing = found.pointing
+        return Outcome(CODE_OF_STATUS[pointing.status], user_message(pointing), found)
+
+    def point_images(
+        self,
+        request: ImagesRequest,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+        progress: GroupProgress = _silent,
+    ) -> GroupOutcome:
+        """Answer one request about several images or a video; never raises because of it. Arguments as of `point`."""
+        found = self._asked(
+            request.query,
+            lambda slot: self._answer_group(
+                request, slot, lambda: self._closed.is_set() or cancelled(), progress
+            ),
+        )
+        if isinstance(found, PointError):
+            return GroupOutcome(request, code_of(found), one_line(found))
+        pointing = found.pointing
+        return GroupOutcome(
+            request, CODE_OF_STATUS[pointing.status], user_message(pointing), found
+        )
+
+    def _asked(
+        self, query: str, answer: Callable[[QueueSlot], AnyAnswer]
+    ) -> AnyAnswer | PointError:
+        """Return the answer of a request that has found its place in the queue, or why there is none; `health` counts both."""
         try:
-            if not request.query.strip():
+            if not query.strip():
                 raise RequestError("query: expected a few words to look for, got an empty text")
             with self.counter.enter(self.settings.max_queue) as slot:
-                answer = self._answer(
-                    request, slot, lambda: self._closed.is_set() or cancelled(), progress
-                )
+                found = answer(slot)
         except (RequestError, QueueFull) as error:
-            return Outcome(error.code, one_line(error))
+            return error
         except PointError as error:
             self.health.failed(error)
-            return Outcome(code_of(error), one_line(error))
-        self.health.answered(answer)
-        pointing = answer.pointing
-        return Outcome(CODE_OF_STATUS[pointing.status], user_message(pointing), answer)
+            return error
+        self.health.answered(found)
+        return found
 
     def _answer(
         self, request: Request, slot: QueueSlot, cancelled: Callable[[], bool], progress: Progress
@@ -159,3 +202,30 @@ class Session:
         )
         took_s = time.monotonic() - start
         return self.answers.build(snapshot, pointing, request, settings, inference_s=took_s)
+
+    def _answer_group(
+        self,
+        request: ImagesRequest,
+        slot: QueueSlot,
+        cancelled: Callable[[], bool],
+        progress: GroupProgress,
+    ) -> GroupAnswer:
+        settings = self.settings
+        start = time.monotonic()
+        timeout_s = request.timeout_s or settings.request_timeout_s
+        progress(Stage.WAITING_FOR_IMAGE, slot.before, None)
+        group = capture_group(self.snapshots, request, settings, timeout_s, cancelled)
+        progress(Stage.QUEUED if slot.before else Stage.ASKING, slot.before, None)
+        pointing = call_model(
+            self.pointer,
+            group,
+            request.query,
+            timeout_s=max(0.01, timeout_s - (time.monotonic() - start)),
+            cancelled=cancelled,
+            on_partial=lambda partial: progress(
+                Stage.ASKING, 0, self.answers.partial_group(group, partial, settings)
+            ),
+            slot=slot,
+        )
+        took_s = time.monotonic() - start
+        return self.answers.build_group(group, pointing, request, settings, inference_s=took_s)

@@ -74,6 +74,8 @@ class Settings:
     follow: bool
     query: str
     max_rate_hz: float
+    video_frames: int
+    video_period_s: float
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:

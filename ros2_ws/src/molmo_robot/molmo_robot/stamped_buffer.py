@@ -86,6 +86,13 @@ class StampedBuffer(Generic[T]):
         with self._lock:
             return (self._stamps[-1], self._items[-1]) if self._stamps else None
 
+    def before(self, stamp_ns: int, count: int) -> list[tuple[int, T]]:
+        """Return (stamp, item) of the last `count` items older than a stamp, the oldest first."""
+        with self._lock:
+            end = bisect.bisect_left(self._stamps, stamp_ns)
+            start = max(0, end - count)
+            return list(zip(self._stamps[start:end], self._items[start:end], strict=True))
+
     def clear(self) -> None:
         """Drop everything."""
         with self._lock:

@@ -21,7 +21,7 @@ from molmo_robot.messages.results import (
     poses,
 )
 from molmo_robot.qos import EVENTS, LATEST, SENSOR, Qos
-from molmo_robot.ros_types import AnyImage, Message
+from molmo_robot.ros_types import AnyImage, ImagesQueryMessage, Message
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
 from molmo_robot.types import Answer, Request
@@ -31,24 +31,33 @@ DEPTHS_QUEUED = 5
 
 
 @dataclass(frozen=True)
-class Output:
-    """A result topic, `~/name`.
+class PublishedTopic:
+    """A topic with answers, `~/name`.
 
     Attributes:
         name: Under the node's name.
         type_name: `package/msg/Name`.
         qos: Its QoS.
         text: What it says, for the documentation.
-        build: Makes the message, or None where the answer has nothing for this topic.
-        watched_only: Expensive: built only while there is a subscriber.
-        recorded_only: Only in bags, not on the graph.
-        live_only: Only on the graph, not in bags: for nodes that act on it; a recording has the same with its covariance.
     """
 
     name: str
     type_name: str
     qos: Qos
     text: str
+
+
+@dataclass(frozen=True)
+class Output(PublishedTopic):
+    """A topic with what an answer about one image says.
+
+    Attributes:
+        build: Makes the message, or None where the answer has nothing for this topic.
+        watched_only: Expensive: built only while there is a subscriber.
+        recorded_only: Only in bags, not on the graph.
+        live_only: Only on the graph, not in bags: for nodes that act on it; a recording has the same with its covariance.
+    """
+
     build: Callable[[Make, Answer, Settings], Message | None]
     watched_only: bool = False
     recorded_only: bool = False
@@ -84,6 +93,14 @@ OUTPUTS = (
 LIVE_OUTPUTS = tuple(output for output in OUTPUTS if not output.recorded_only)
 RECORDED_OUTPUTS = tuple(output for output in OUTPUTS if not output.live_only)
 
+IMAGES_ANSWERS = PublishedTopic(
+    "points_in_images", "molmo_point_msgs/msg/ImagesAnswer", EVENTS,
+    "The answer to every question about several images or a video, also to one that failed.",
+)  # fmt: skip
+
+PUBLISHED: tuple[PublishedTopic, ...] = (*LIVE_OUTPUTS, IMAGES_ANSWERS)
+"""Every topic that is published on the graph."""
+
 
 @dataclass(frozen=True)
 class Service:
@@ -97,6 +114,9 @@ class Service:
 SERVICES = (
     Service("point", "molmo_point_msgs/action/Point", "Action: points stream as feedback, cancel reaches the model."),
     Service("query", "molmo_point_msgs/srv/Point", "The same in one call, for callers without action support."),
+    Service("point_images", "molmo_point_msgs/action/PointImages",
+            "Action: point in the newest images of several cameras together, or in the last frames of one as a video."),
+    Service("query_images", "molmo_point_msgs/srv/PointImages", "The same in one call."),
     Service("set_query", "molmo_point_msgs/srv/SetQuery", "Start or stop continuous pointing."),
     Service("enable", "std_srvs/srv/SetBool", "Pause (false) and resume (true) continuous pointing."),
 )  # fmt: skip
@@ -146,8 +166,18 @@ def results(
     return built
 
 
-def inputs(session: Session, continuous: ContinuousPointing) -> list[Input]:
-    """Return every subscription of a session: its cameras, the transforms and the query text."""
+def inputs(
+    session: Session,
+    continuous: ContinuousPointing,
+    images: Callable[[ImagesQueryMessage], None] | None = None,
+) -> list[Input]:
+    """Return every subscription of a session: its cameras, the transforms, the query text and, on a graph, `images`.
+
+    Args:
+        session: With its cameras.
+        continuous: The continuous query.
+        images: Takes questions about several images; None where nobody can ask them.
+    """
     found = [
         Input(session.settings.tf_topic, "tf2_msgs/msg/TFMessage", Qos(True, False, 100), "Moving transforms.",
               session.add_transforms, "moving"),
@@ -156,6 +186,18 @@ def inputs(session: Session, continuous: ContinuousPointing) -> list[Input]:
         Input("~/query_text", "std_msgs/msg/String", EVENTS, "Sets the continuous query; empty stops it.",
               lambda message: continuous.set(Request(str(message.data)), session.settings.max_rate_hz), "query"),
     ]  # fmt: skip
+    if images is not None:
+        words = "Asks about several cameras or a video; ~/points_in_images answers."
+        found.append(
+            Input(
+                "~/images_query",
+                "molmo_point_msgs/msg/ImagesQuery",
+                EVENTS,
+                words,
+                images,
+                "query",
+            )
+        )
     for name in session.buffers:
         found += _camera_inputs(session, continuous, name)
     return found

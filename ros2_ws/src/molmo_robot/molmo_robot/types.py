@@ -98,6 +98,11 @@ class Snapshot:
         """(H, W, 3) uint8 RGB as the model sees it: rotated by the camera's `rotation`."""
         return rotate_image(self.image, self.camera.rotation)
 
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """(width, height) in pixels as the model sees it."""
+        return self.upright.shape[1], self.upright.shape[0]
+
     def as_published(self, pointing: Pointing) -> Pointing:
         """Return an answer about `upright` in norm of the image as published."""
         return unrotate_points(pointing, self.camera.rotation, self.image_size)
@@ -139,7 +144,7 @@ class LocatedPoint:
         uv: (2,) pixel centres on whole numbers, of the image as published.
         uv_covariance: (2, 2) pixels squared; NaN where unknown.
         position: Where it is in space.
-        track_id: Identity under a continuous query; -1 for a single answer.
+        track_id: Identity under a continuous query or through a video; -1 for a single answer.
     """
 
     point: Point
