@@ -252,3 +252,29 @@ def test_topic_names_resolve_as_in_ros(types: RosTypes) -> None:
 
     names = [Named().absolute(topic) for topic in ("~/points", "image", "/tf")]
     assert names == ["/robot/molmo_point/points", "/robot/image", "/tf"]
+
+
+def test_a_question_about_several_frames_is_answered_on_its_own_topic(
+    camera: Any, bridge: Any, types: RosTypes
+) -> None:
+    """The bridge's pointer takes one image: one is answered, and a video is refused by the model's words; both have their id."""
+    heard = camera.listen("/molmo_point/points_in_images", "molmo_point_msgs/msg/ImagesAnswer", Qos(depth=10))  # fmt: skip
+    kind = "molmo_point_msgs/msg/ImagesQuery"
+    ask = camera.participant.writer("/molmo_point/images_query", kind, Qos(depth=10))
+    wait_for(ask.watched, 20)
+    camera.show_until(
+        lambda: camera.stamp_ns > camera.scene.start_ns + SECOND, "a second of images"
+    )
+    nothing = types.make("builtin_interfaces/msg/Time", sec=0, nanosec=0)
+    never = types.make("builtin_interfaces/msg/Duration", sec=0, nanosec=0)
+    for frames in (0, 3):
+        ask.publish(types.make(kind, query="ball", request_id=f"r{frames}", cameras=[], frames=frames, not_before=nothing,
+                               target_frame="", compute_position=False, max_points=0, timeout=never))  # fmt: skip
+    camera.show_until(lambda: {m.request_id for m in heard} >= {"r0", "r3"}, "both answers")
+    by_id = {m.request_id: m for m in heard}
+    assert (by_id["r0"].code, len(by_id["r0"].points), len(by_id["r0"].images)) == (0, 1, 1)
+    assert by_id["r0"].points[0].pointed.score != by_id["r0"].points[0].pointed.score, (
+        "NaN: not known"
+    )
+    assert (by_id["r3"].code, by_id["r3"].status, len(by_id["r3"].points)) == (6, 4, 0)
+    assert "expected" in by_id["r3"].message
