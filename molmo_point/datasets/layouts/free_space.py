@@ -34,6 +34,7 @@ from molmo_point.datasets.layouts.rows import FileFinder, Row, checked_rows, num
 from molmo_point.datasets.masks import StoredMask, read_mask
 from molmo_point.datasets.regions import Polygons
 from molmo_point.errors import UsageError
+from molmo_point.text_files import read_text
 
 File = Union[str, ImageBytes]
 
@@ -151,7 +152,7 @@ def _where2place(data: Opened, images: Path | None) -> LabelledData:
 def _numbered_questions(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield the lines of Where2Place with their masks, which are named by the number of the line."""
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+        lines = [line for line in read_text(path).split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the data {path} cannot be read: {error}") from error
     for number, line in enumerate(lines):

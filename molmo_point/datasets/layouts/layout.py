@@ -12,6 +12,7 @@ from typing import Any
 from molmo_point.datasets.labelled import LabelledData
 from molmo_point.datasets.layouts.parquet import parquet_columns
 from molmo_point.errors import UsageError
+from molmo_point.text_files import read_text
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Opened:
         path = self.path if path is None else path
         if path not in self._json:
             try:
-                self._json[path] = json.loads(path.read_text(encoding="utf-8"))
+                self._json[path] = json.loads(read_text(path))
             except (OSError, ValueError, RecursionError) as error:
                 raise UsageError(f"the data {path} cannot be read: {error}") from error
         return self._json[path]

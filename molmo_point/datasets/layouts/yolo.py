@@ -23,6 +23,7 @@ from molmo_point.datasets.layouts.rows import Row, reason
 from molmo_point.errors import UsageError
 from molmo_point.install import import_failure
 from molmo_point.points import Pointing
+from molmo_point.text_files import read_text
 
 _PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _SPLITS = ("val", "test", "train")
@@ -44,7 +45,7 @@ def _yaml(path: Path) -> Any:
     except ImportError as error:
         raise import_failure(error, "yaml", "calibration", "Reading YOLO's YAML file") from error
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(read_text(path))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"the data {path} cannot be read: {error}") from error
 
@@ -72,7 +73,7 @@ def _read(data: Opened, images: Path | None) -> LabelledData:
                 raise UsageError(f"there is no label file {label}")
             labels.append(label)
             read = from_yolo_pose(
-                label.read_text(encoding="utf-8"),
+                read_text(label),
                 described.names,
                 ImageSizes().of(image),
                 kpt_shape=described.kpt_shape,
