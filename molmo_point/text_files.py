@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 
-def read_text(path: str | Path) -> str:
+def read_text(path: str | os.PathLike[str]) -> str:
     """Return the text of a file with line breaks as "\\n".
 
     UTF-8 with or without a byte order mark, or UTF-16 with one: Windows PowerShell 5 writes that for `> file`.

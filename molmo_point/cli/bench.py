@@ -104,8 +104,8 @@ def drift(
     from molmo_point.train.recipe import find_recipe
 
     low = None if quantize == "none" else quantize
-    types = {} if low is None else {"dtype": dtype}
-    first = api.load(model, device=device, max_new_tokens=tokens, **types)
+    kind = "auto" if low is None else dtype
+    first = api.load(model, device=device, dtype=kind, max_new_tokens=tokens)
     second = api.load(model, device=device, dtype=dtype, quantize=low, max_new_tokens=tokens)
     assert isinstance(first, LocalPointer)
     assert isinstance(second, LocalPointer)

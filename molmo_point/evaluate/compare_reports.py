@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -175,7 +176,8 @@ def _keyed(outcomes: Sequence[Outcome]) -> dict[tuple[str, str, str, int], Outco
     keyed = {}
     for outcome in outcomes:
         same = outcome.source, outcome.query, outcome.mode
-        keyed[(*same, seen[same])] = outcome
+        place = (*same, seen[same])
+        keyed[place] = outcome
         seen[same] += 1
     return keyed
 
@@ -192,9 +194,11 @@ def _differences(pairs: Sequence[Pair]) -> Iterator[Difference]:
     for scorer, name in names:
         judged = [pair for pair in pairs if all(name in o.judged.get(scorer, {}) for o in pair)]
         if judged:
-            yield _difference(
-                f"{scorer} {name}", judged, lambda o, s=scorer, n=name: o.judged[s][n]
-            )  # type: ignore[misc]
+            yield _difference(f"{scorer} {name}", judged, partial(_judged, scorer, name))
+
+
+def _judged(scorer: str, name: str, outcome: Outcome) -> float:
+    return outcome.judged[scorer][name]
 
 
 def _difference(name: str, pairs: Sequence[Pair], value: Callable[[Outcome], float]) -> Difference:
