@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from molmo_agents.browser.documents import IsolatedWorld, WorldLost
+from molmo_agents.defaults import TRANSITION_S
 from molmo_agents.drivers.steps import Steps, pause
 from molmo_agents.errors import PageGone
 from molmo_agents.playwright_types import Json
@@ -29,9 +30,6 @@ MAX_SECRET_FRAMES = 200
 
 SAME_LOOKS = 3
 """Further looks at where secrets are, around the screenshot; one of them comes before it."""
-
-TRANSITION_S = 1.5
-"""How long a screenshot waits for the end of a view transition on a page that was given a secret; then all of it is black."""
 
 PIXEL_WINDOW = 48.0
 """Side of the square around a point whose pixels must not have changed, CSS px."""
