@@ -161,13 +161,17 @@ def evaluate_command(
     if table is not None:
         worlds = WORLDS if world in ("scenes", "all") else tuple(world.split(","))
         typer.echo(_write_table(pointer, worlds, plan, table))
-        if card is not None:
-            from molmo_point.checkpoints.hub import resolve
-            from molmo_point.cli.card import write_card
-
-            write_card(resolve(model), table, card)
+        _write_card(model, table, card)
         return
     show_report(plan.report(pointer, world), as_json, out)
+
+
+def _write_card(model: str, table: Path, card: Path | None) -> None:
+    if card is not None:
+        from molmo_point.checkpoints.hub import resolve
+        from molmo_point.cli.card import write_card
+
+        write_card(resolve(model), table, card)
 
 
 @dataclass(frozen=True)
