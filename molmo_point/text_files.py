@@ -8,18 +8,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
-    """Return the text of a file with line breaks as "\\n".
+def to_utf8(data: bytes) -> bytes:
+    """Return a text file's bytes as UTF-8 without a byte order mark.
 
-    UTF-8 with or without a byte order mark, or UTF-16 with one: Windows PowerShell 5 writes that for `> file`.
+    UTF-16 with such a mark is converted: Windows PowerShell 5 writes it for `> file`. Other bytes are returned as they are.
+
+    Raises:
+        UnicodeDecodeError: Damaged UTF-16 (a ValueError).
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16").encode()
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
+def read_text(path: str | os.PathLike[str], errors: str = "strict") -> str:
+    """Return the text of a file in UTF-8 or UTF-16, with line breaks as "\\n".
+
+    Args:
+        errors: As of `bytes.decode`.
 
     Raises:
         OSError: The file cannot be read.
         UnicodeDecodeError: Another encoding (a ValueError).
     """
-    data = Path(path).read_bytes()
-    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    text = data.decode("utf-16" if utf16 else "utf-8-sig")
+    text = to_utf8(Path(path).read_bytes()).decode("utf-8", errors)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

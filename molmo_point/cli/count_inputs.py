@@ -16,6 +16,7 @@ from molmo_point.cli.inputs import (
     videos_in,
 )
 from molmo_point.errors import ImageError, UsageError
+from molmo_point.text_files import read_text
 
 if TYPE_CHECKING:
     from molmo_point.count_runs.items import Item, Key
@@ -183,8 +184,10 @@ def _needed(queries: tuple[str, ...], name: str) -> tuple[str, ...]:
 
 def _lines(path: str) -> list[str]:
     try:
-        text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError as error:
-        raise UsageError(f"the list {printable(path)} cannot be read: {error.strerror}") from error
-    lines = (line.strip() for line in text.splitlines())
+        text = read_text(path, errors="surrogateescape")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"the list {printable(path)} cannot be read: {reason}") from error
+    # Not splitlines: names of files may contain the other line breaks of Unicode.
+    lines = (line.strip() for line in text.split("\n"))
     return [line for line in lines if line and not line.startswith("#")]

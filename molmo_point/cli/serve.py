@@ -18,6 +18,7 @@ from molmo_point.errors import UsageError
 from molmo_point.install import import_failure
 from molmo_point.service.bind_check import host_port as _host_port
 from molmo_point.service.bind_check import next_port as _next_port
+from molmo_point.text_files import read_text
 
 if TYPE_CHECKING:
     from molmo_point.pointer import Pointer
@@ -198,7 +199,7 @@ def _tokens(path: Path | None) -> tuple[str, ...]:
     found = []
     if path is not None:
         try:
-            lines = path.read_text().splitlines()
+            lines = read_text(path).splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"--token-file {path} cannot be read: {error}") from error
         found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]

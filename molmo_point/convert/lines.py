@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from molmo_point.convert.reading import Converted, Findings
 from molmo_point.errors import UsageError
 from molmo_point.points import Point, Pointing
+from molmo_point.text_files import to_utf8
 
 Lines = Union[str, bytes, "os.PathLike[str]", Iterable[Union[str, bytes]]]
 
@@ -61,12 +62,17 @@ def _name(source: Lines) -> str:
 def _lines(source: Lines) -> Iterable[str | bytes]:
     if isinstance(source, os.PathLike):
         try:
-            return Path(source).read_bytes().split(b"\n")
+            return _lines(Path(source).read_bytes())
         except OSError as error:
             raise UsageError(f"{source} cannot be read: {error.strerror}") from error
-    if isinstance(source, (str, bytes)):
-        # Not splitlines: JSON may hold other line breaks of Unicode inside its strings.
-        return source.split("\n") if isinstance(source, str) else source.split(b"\n")
+    # Not splitlines: JSON may hold other line breaks of Unicode inside its strings.
+    if isinstance(source, str):
+        return source.removeprefix("\ufeff").split("\n")
+    if isinstance(source, bytes):
+        try:
+            return to_utf8(source).split(b"\n")
+        except UnicodeDecodeError as error:
+            raise UsageError(f"expected text in UTF-8 or UTF-16: {error}") from error
     return source
 
 

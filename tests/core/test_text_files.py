@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from molmo_point.checkpoints.folder import read_json
-from molmo_point.convert import from_csv
+from molmo_point.cli.count_inputs import _lines
+from molmo_point.convert import from_csv, from_jsonl
 from molmo_point.datasets import read_labelled
 from molmo_point.evaluate.jsonl_dataset import read_jsonl_dataset
 from molmo_point.text_files import json_lines, read_text
@@ -72,6 +73,30 @@ def test_a_json_file_of_labels(write: Callable[[str, str], Path]) -> None:
     }
     path = write("coco.json", json.dumps(content, ensure_ascii=False))
     assert [item.query for item in read_labelled(path).items] == ["café"]
+
+
+def test_answers_of_the_command_line(write: Callable[[str, str], Path]) -> None:
+    answer = {"image": "a.png", "query": QUERY, "status": "not_found", "image_size": [80, 40]}
+    line = json.dumps(answer, ensure_ascii=False)
+    path = write("points.jsonl", f"{line}\n{line}\n")
+    for source in (path, path.read_bytes()):
+        answers = from_jsonl(source)
+        assert [pointing.query for pointing in answers] == [QUERY, QUERY]
+        assert not answers.skipped
+    assert [pointing.query for pointing in from_jsonl("\ufeff" + line)] == [QUERY]
+
+
+def test_a_damaged_line_of_answers_loses_no_other(tmp_path: Path) -> None:
+    line = b'{"query": "mug", "status": "not_found", "image_size": [80, 40]}\n'
+    (tmp_path / "points.jsonl").write_bytes(line + b'{"query": "caf\xe9"}\n' + line)
+    answers = from_jsonl(tmp_path / "points.jsonl")
+    assert len(answers) == 2
+    assert [entry.annotation for entry in answers.skipped] == ["2"]
+
+
+def test_a_list_of_images(write: Callable[[str, str], Path]) -> None:
+    path = write("list.txt", "a\u2028b.png\n# no image\n\ncafé.png\n")
+    assert _lines(str(path)) == ["a\u2028b.png", "café.png"]
 
 
 def test_a_table_and_a_configuration(write: Callable[[str, str], Path]) -> None:

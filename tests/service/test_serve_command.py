@@ -118,9 +118,12 @@ def test_wrong_options_are_the_users_mistake(arguments: list[str], words: str) -
         raise done.exception
 
 
-def test_tokens_come_from_a_file_and_the_environment(tmp_path: Path, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tokens_come_from_a_file_and_the_environment(
+    tmp_path: Path, monkeypatch: Any, encoding: str
+) -> None:
     path = tmp_path / "tokens"
-    path.write_text("# who\nfirst\n\n second \n")
+    path.write_bytes("first\n# who\n\n second \n".encode(encoding))
     monkeypatch.setenv("MOLMO_POINT_TOKEN", "third")
     assert serve._tokens(path) == ("first", "second", "third")
     path.write_text("# nobody\n")
