@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from molmo_robot.dds.types import RosTypes
 from recordings import decoded
-from robot_scene import find_ball
+from robot_scene import SECOND, find_ball
 from test_bag_time import drive, write
 
 from molmo_point.errors import UsageError
@@ -137,6 +137,36 @@ def test_images_that_cannot_be_read_are_not_nothing_found(types: RosTypes, comma
     code, result, words = command(events)
     assert (code, result["points"], len(result["failures"])) == (1, 0, 10)
     assert "image 0: /camera/image: expected an encoding" in words
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_calibration_that_cannot_be_read_costs_no_answer(
+    types: RosTypes, command: Any, late: Any
+) -> None:
+    events = drive(types)
+    (log_ns, topic, info) = next(e for e in events if e[1] == "/camera/camera_info")
+    cut = types.to_cdr(info, "sensor_msgs/msg/CameraInfo")[:30]
+    events.append((log_ns + (SECOND // 2 if late else -1), topic, cut))
+    code, result, words = command(events)
+    assert (code, result["placed"]) == (0, 10)
+    (warning,) = result["warnings"]
+    assert "1 calibration could not be read, the first: " in warning
+    assert "/camera/camera_info (sensor_msgs/msg/CameraInfo)" in warning
+    assert warning in words
+
+
+@pytest.mark.parametrize("lacks", ["stamp", "frame_id"])
+def test_images_without_a_stamp_or_a_frame_are_named(
+    types: RosTypes, command: Any, lacks: Any
+) -> None:
+    events = drive(types)
+    for _, topic, message in events:
+        if topic == "/camera/image" and lacks == "stamp":
+            message.header.stamp.sec = message.header.stamp.nanosec = 0
+        elif topic == "/camera/image":
+            message.header.frame_id = ""
+    _, result, _ = command(events, **{"--depth": None})
+    assert any(f"the image carries no {lacks}" in reason for reason in result["unplaced"]), result
 
 
 @pytest.mark.parametrize("status", [Status.TRUNCATED, Status.MALFORMED])

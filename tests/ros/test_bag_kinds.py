@@ -277,6 +277,35 @@ def test_a_file_of_magic_and_little_else_is_damaged_and_not_a_traceback(
         Recording(tmp_path / "x.mcap", types)
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "advice"),
+    [
+        ("metadata.yaml", b"", "ros2 bag reindex"),
+        ("metadata.yaml", b"a: [1", "ros2 bag reindex"),
+        ("in.mcap", None, "each file can be given alone"),
+    ],
+)
+def test_a_folder_whose_metadata_does_not_fit_says_how_to_mend_it(
+    types: RosTypes, tmp_path: Path, plain: Any, name: Any, data: Any, advice: Any
+) -> None:
+    file = tmp_path / "in" / name
+    if data is None:
+        file.rename(file.with_name("renamed.mcap"))
+    else:
+        file.write_bytes(data)
+    with pytest.raises(BagError, match=advice):
+        Recording(tmp_path / "in", types)
+
+
+@pytest.mark.parametrize(("name", "advice"), [("x.bag", "rosbag reindex"), ("x.bag.active", "rename it")])  # fmt: skip
+def test_a_ros_1_bag_that_was_cut_short_says_how_to_mend_it(
+    types: RosTypes, tmp_path: Path, name: Any, advice: Any
+) -> None:
+    (tmp_path / name).write_bytes(b"#ROSBAG V2.0\n" + b"\0" * 20)
+    with pytest.raises(BagError, match=advice):
+        Recording(tmp_path / name, types)
+
+
 def test_the_middle_of_a_recording_can_be_read_twice_at_once(types: RosTypes, plain: Any) -> None:
     with Recording(plain, types) as recording:
         again = recording.again()

@@ -25,13 +25,15 @@ KINDS = {
 
 
 def write(types: RosTypes, path: Path, events: Any, storage: str = "mcap") -> Any:
-    """Write (log time, topic, message) events."""
+    """Write (log time, topic, message) events; a message may be bytes."""
     from rosbags.rosbag2 import StoragePlugin, Writer
 
     with Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()]) as writer:
         lines = {t: writer.add_connection(t, k, typestore=types.store) for t, k in KINDS.items()}
         for log_ns, topic, message in sorted(events, key=lambda event: event[0]):
-            writer.write(lines[topic], log_ns, types.to_cdr(message, KINDS[topic]))
+            raw = isinstance(message, bytes)
+            data = message if raw else types.to_cdr(message, KINDS[topic])
+            writer.write(lines[topic], log_ns, data)
     return path
 
 

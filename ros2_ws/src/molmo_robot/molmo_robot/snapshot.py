@@ -174,10 +174,12 @@ class SnapshotBuilder:
         try:
             return self._transforms.wait(target, source, stamp_ns, left_s)
         except FrameError as error:
+            lacks = "frame_id" if not source else "stamp" if not stamp_ns else ""
+            hint = f"; the image carries no {lacks}: let the driver set it" if lacks else ""
             return Problem(
                 PositionStatus.NO_TRANSFORM,
                 f"{self._transforms.topics[0]}: expected {target!r} from {source!r} at the image's stamp {stamp_ns} ns: "
-                f"{error}",
+                f"{error}{hint}",
             )
 
 

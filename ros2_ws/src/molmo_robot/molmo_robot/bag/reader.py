@@ -200,6 +200,12 @@ def _advice(path: Path, words: str) -> str:
     """Return the command that repairs a recording, where one can."""
     if path.is_dir() and not (path / "metadata.yaml").exists():
         return "; `ros2 bag reindex` writes the metadata.yaml that is missing"
+    if path.is_dir() and any(word in words for word in ("metadata", "files are missing")):
+        return "; `ros2 bag reindex` writes a metadata.yaml of the files that are there, and each file can be given alone"
+    if path.suffix == ".active":
+        return "; `rosbag reindex` ends a recording that was cut short: rename it to .bag before"
+    if path.suffix == ".bag":
+        return "; `rosbag reindex` mends a recording that was cut short"
     files = sorted(path.glob("*.mcap")) if path.is_dir() else [path]
     if words.startswith("Chunk") or any(f.suffix == ".mcap" and _is_cut(f) for f in files):
         return "; a recording that was cut short is mended by `mcap recover` or `ros2 bag reindex`"

@@ -39,6 +39,7 @@ class Run:
         self._progress = progress
         self._done = self._resumed = self._points = self._placed = 0
         self._failures: list[str] = []
+        self._unread: list[str] = []
         self._unplaced: Counter[str] = Counter()
         self._reasons: dict[str, str] = {}
 
@@ -67,9 +68,17 @@ class Run:
                     self._done += 1
                     self._progress(self._done, len(chosen))
             elif source is not None and source.role == "info":
-                self._hand_over(source, connection, data)
+                try:
+                    self._hand_over(source, connection, data)
+                except BagError as error:
+                    self._unread.append(str(error))
 
     def summary(self, warnings: list[str]) -> Summary:
+        if self._unread:
+            warnings = [
+                *warnings,
+                f"{counted(len(self._unread), 'calibration')} could not be read, the first: {self._unread[0]}",
+            ]
         return Summary(
             self._done,
             self._resumed,
@@ -92,15 +101,19 @@ class Run:
                 self._hand_over(sources[connection.topic], connection, data)
         seen: set[str] = set()
         infos = [t for t, s in sources.items() if s.role == "info"]
+        for connection in self._recording.connections:
+            if connection.topic in infos:
+                check_type(connection, sources[connection.topic])
         for connection, _, data in self._recording.messages(infos):
             if connection.topic not in seen:
-                seen.add(connection.topic)
-                self._hand_over(sources[connection.topic], connection, data)
+                # One that cannot be decoded is named where it is passed.
+                with contextlib.suppress(BagError):
+                    self._hand_over(sources[connection.topic], connection, data)
+                    seen.add(connection.topic)
             if len(seen) == len(infos):
                 break
 
     def _hand_over(self, source: Input, connection: Any, data: bytes) -> None:
-        check_type(connection, source)
         source.receive(self._recording.decode(connection, data))
 
     def _answer(self, place: int, connection: Any, data: bytes, ahead: Lookahead) -> Answer | None:
