@@ -58,10 +58,10 @@ class DataReport(Report):
         for scored in self.scored.values():
             average = "mean of categories" if scored.average == "categories" else "mean of items"
             lines.append(
-                f"{scored.scorer:26} {scored.main:9} {scored.published or '-'!s} ({average})"
+                f"{scored.scorer:26} {scored.main:14} {scored.published or '-'!s} ({average})"
             )
             lines += [
-                f"{'':26} {name:9} {value}"
+                f"{'':26} {name:14} {value}"
                 for name, value in scored.micro.items()
                 if name != scored.main
             ]

@@ -23,6 +23,9 @@ WORST = 12
 SIDE = 300
 """Longest side of a drawn case, in pixels."""
 
+SLACK = 1e-6
+"""Less than this below 1 is right: Ai2's F1 has a small number in its denominator."""
+
 ImageOf = Callable[[Outcome], "ImageLike | None"]
 """Returns the image of an outcome, or None where it is gone."""
 
@@ -173,7 +176,7 @@ def _cases(report: DataReport, image_of: ImageOf) -> str:
     first = next(iter(report.scored.values()), None)
     main = ("", "") if first is None else (first.scorer, first.main)
     ranked = sorted(report.outcomes, key=lambda o: badness(o, *main), reverse=True)
-    wrong = [outcome for outcome in ranked if badness(outcome, *main)[0] > 0][:WORST]
+    wrong = [outcome for outcome in ranked if badness(outcome, *main)[0] > SLACK][:WORST]
     if not wrong:
         return "<p>None: every answer is right.</p>"
     note = '<p class="note">Rings: where things are. Dots: the answer, blue on a thing, red elsewhere.</p>'
