@@ -15,7 +15,7 @@ from molmo_point.errors import UsageError
 from molmo_point.evaluate.compare_models import distance_percent, places
 from molmo_point.evaluate.data_report import DataReport
 from molmo_point.evaluate.report import Outcome, Report, perfect
-from molmo_point.evaluate.scorers.summary import Mean, mean, resampled
+from molmo_point.evaluate.scorers.summary import ROUNDING, Mean, mean, resampled, right_or_wrong
 from molmo_point.wording import counted
 
 PERFECT = "perfect answers"
@@ -204,8 +204,9 @@ def _judged(scorer: str, name: str, outcome: Outcome) -> float:
 def _difference(name: str, pairs: Sequence[Pair], value: Callable[[Outcome], float]) -> Difference:
     table = np.array([[value(outcome) for outcome in pair] for pair in pairs])
     change = table[:, 1] - table[:, 0]
+    change[np.abs(change) < ROUNDING] = 0.0
     low, high = np.percentile(resampled(change.tolist()), [2.5, 97.5])
-    binary = bool(np.isin(table, (0.0, 1.0)).all())
+    binary = right_or_wrong(table.ravel().tolist())
     lost, won = int((change < 0).sum()), int((change > 0).sum())
     order = [int(at) for at in np.argsort(change, kind="stable") if change[at]]
     shown = [

@@ -13,7 +13,7 @@ from molmo_point.errors import PointError
 from molmo_point.evaluate.data_report import DataReport
 from molmo_point.evaluate.plots_svg import bars, counts, marks, reliability
 from molmo_point.evaluate.report import Outcome, perfect
-from molmo_point.evaluate.scorers.summary import Scored
+from molmo_point.evaluate.scorers.summary import ROUNDING, Scored
 from molmo_point.images import load_image
 from molmo_point.pointer import ImageLike
 
@@ -22,9 +22,6 @@ WORST = 12
 
 SIDE = 300
 """Longest side of a drawn case, in pixels."""
-
-SLACK = 1e-6
-"""Less than this below 1 is right: Ai2's F1 has a small number in its denominator."""
 
 ImageOf = Callable[[Outcome], "ImageLike | None"]
 """Returns the image of an outcome, or None where it is gone."""
@@ -37,7 +34,7 @@ h1 { font-size: 22px } h2 { font-size: 18px; margin-top: 32px }
 table { border-collapse: collapse; margin: 8px 0 } th, td { text-align: left; padding: 3px 14px 3px 0; vertical-align: top;
   border-bottom: 1px solid #e5e7eb } td.n { font-variant-numeric: tabular-nums; white-space: nowrap }
 code { font-size: 13px; overflow-wrap: anywhere } .cases, .plots { display: flex; flex-wrap: wrap; gap: 18px }
-figure { margin: 0; max-width: 300px } figcaption { font-size: 13px; overflow-wrap: anywhere }
+figure { margin: 0 } .cases figure { max-width: 300px } figcaption { font-size: 13px; overflow-wrap: anywhere }
 .photo { position: relative; line-height: 0 }
 .photo svg { position: absolute; left: 0; top: 0 } .note { color: #4b5563; font-size: 13px }
 """
@@ -176,7 +173,7 @@ def _cases(report: DataReport, image_of: ImageOf) -> str:
     first = next(iter(report.scored.values()), None)
     main = ("", "") if first is None else (first.scorer, first.main)
     ranked = sorted(report.outcomes, key=lambda o: badness(o, *main), reverse=True)
-    wrong = [outcome for outcome in ranked if badness(outcome, *main)[0] > SLACK][:WORST]
+    wrong = [outcome for outcome in ranked if badness(outcome, *main)[0] > ROUNDING][:WORST]
     if not wrong:
         return "<p>None: every answer is right.</p>"
     note = '<p class="note">Rings: where things are. Dots: the answer, blue on a thing, red elsewhere.</p>'

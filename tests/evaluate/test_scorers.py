@@ -198,6 +198,11 @@ def test_published_numbers_are_means_of_items_or_of_categories() -> None:
     assert scored.macro is not None
     assert scored.macro.value == 0.5
     assert scored.categories["a"].low == pytest.approx(0.4385, abs=1e-4)  # Wilson, 3 of 3
+    assert (scored.macro.low, scored.macro.high) == pytest.approx((0.2192, 0.8967), abs=1e-4)
+    nothing = summarize(find_scorer("point-bench-pointarena"), [("a", {"correct": 0.0})] * 6)
+    assert nothing.macro is not None
+    assert nothing.macro.high == pytest.approx(0.3903, abs=1e-4)  # Wilson, 0 of 6
+    assert mean([1 - 5e-11] * 6).low == pytest.approx(1 - 0.3903, abs=1e-4)
     fractions = mean([0.0, 0.5, 1.0] * 30)
     assert fractions.value == 0.5
     assert fractions.low == pytest.approx(0.5 - 1.96 * 0.408 / 90**0.5, abs=0.01)

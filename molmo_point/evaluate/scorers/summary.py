@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -45,7 +46,7 @@ class Scored(BaseModel):
         scorer, source, definition, main, average: See `Scorer`.
         published: The number as the owner publishes it: the main value, averaged as `average` says; None without items.
         micro: Means of each value over all items.
-        macro: Mean over the categories of their means, with a bootstrap interval within categories.
+        macro: Mean over the categories of their means.
         categories: Means of the main value, by category.
     """
 
@@ -62,10 +63,19 @@ class Scored(BaseModel):
     categories: dict[str, Mean]
 
 
+ROUNDING = 1e-6
+"""A value this near to 0 or 1 is 0 or 1: Ai2's F1 has a small number in its denominator."""
+
+
+def right_or_wrong(values: Sequence[float]) -> bool:
+    """Return whether all values are 0 or 1."""
+    return all(min(abs(value), abs(1 - value)) < ROUNDING for value in values)
+
+
 def mean(values: Sequence[float]) -> Mean:
     """Return the mean of at least one value with its interval."""
-    if all(value in (0.0, 1.0) for value in values):
-        share = proportion(int(sum(values)), len(values))
+    if right_or_wrong(values):
+        share = proportion(round(sum(values)), len(values))
         return Mean(
             value=sum(values) / len(values), low=share.low, high=share.high, items=len(values)
         )
@@ -88,12 +98,18 @@ def resampled(
     return np.concatenate(parts)
 
 
-def macro_mean(groups: Sequence[Sequence[float]]) -> Mean:
-    """Return the mean of the means of at least one group; values are resampled within groups."""
-    draws = np.mean([resampled(values, seed) for seed, values in enumerate(groups)], axis=0)
-    low, high = np.percentile(draws, [2.5, 97.5])
-    value = float(np.mean([np.mean(values) for values in groups]))
-    return Mean(value=value, low=float(low), high=float(high), items=sum(map(len, groups)))
+def macro_mean(means: Sequence[Mean]) -> Mean:
+    """Return the mean of the means of at least one category.
+
+    Its interval is made of theirs by the method of variance estimates recovery (Zou and Donner 2008): unlike a bootstrap it holds
+    where every value of a category is 0 or 1.
+    """
+    value = float(np.mean([each.value for each in means]))
+    below = math.sqrt(sum((each.value - each.low) ** 2 for each in means)) / len(means)
+    above = math.sqrt(sum((each.high - each.value) ** 2 for each in means)) / len(means)
+    return Mean(
+        value=value, low=value - below, high=value + above, items=sum(each.items for each in means)
+    )
 
 
 def summarize(scorer: Scorer, judged: Sequence[tuple[str, Values]]) -> Scored:
@@ -109,7 +125,8 @@ def summarize(scorer: Scorer, judged: Sequence[tuple[str, Values]]) -> Scored:
             values[name].append(value)
         groups[category or "all"].append(each[scorer.main])
     micro = {name: mean(each) for name, each in values.items()}
-    macro = macro_mean(list(groups.values())) if groups else None
+    categories = {name: mean(each) for name, each in sorted(groups.items())}
+    macro = macro_mean(list(categories.values())) if categories else None
     return Scored(
         scorer=scorer.name,
         source=scorer.source,
@@ -119,5 +136,5 @@ def summarize(scorer: Scorer, judged: Sequence[tuple[str, Values]]) -> Scored:
         published=micro.get(scorer.main) if scorer.average == "items" else macro,
         micro=micro,
         macro=macro,
-        categories={name: mean(each) for name, each in sorted(groups.items())},
+        categories=categories,
     )
