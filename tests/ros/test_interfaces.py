@@ -142,6 +142,12 @@ def test_constants_are_the_enumerations_of_the_code() -> None:
     assert {k: everything[k] for k in Code.__members__} == {c.name: c.value for c in Code}
     assert {k: everything[k] for k in Stage.__members__} == {s.name: s.value for s in Stage}
     assert constants("srv/Point.srv") == {c.name: c.value for c in Code}
+    several = constants("msg/ImagesAnswer.msg")
+    assert several == {c.name: c.value for c in Code} | {
+        f"STATUS_{name}": number for name, number in statuses.items()
+    }
+    stages = constants("action/PointImages.action")
+    assert stages == {s.name: s.value for s in Stage}
 
 
 @pytest.mark.parametrize("path", sorted(NODE.glob("launch/*.py")), ids=lambda p: p.name)

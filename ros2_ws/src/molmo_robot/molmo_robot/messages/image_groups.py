@@ -72,8 +72,8 @@ def fill_images_feedback(
     """Write progress into a feedback of `PointImages.action`, and return it."""
     feedback.stage = int(stage)
     feedback.queue_position = before
-    code = Code.TRUNCATED if partial else Code.TIMED_OUT
-    feedback.partial = images_answer(make, GroupOutcome(request, code, answer=partial))
+    outcome = GroupOutcome(request, Code.TRUNCATED, answer=partial)
+    feedback.partial = images_answer(make, outcome)
     return feedback
 
 
