@@ -46,8 +46,12 @@ class Track:
 
     @property
     def present_ns(self) -> int:
-        """The newest stamp that some others confirm: the cache reaches back from here."""
-        return self.stamps[-1 - min(STRAYS, len(self.stamps) - 1)]
+        """The newest stamp that is not ahead of all others by more than the cache holds: the cache reaches back from here."""
+        for ahead in range(min(STRAYS, len(self.stamps) - 1), 0, -1):
+            before_ns, stamp_ns = self.stamps[-ahead - 1], self.stamps[-ahead]
+            if stamp_ns - before_ns > self._cache_ns:
+                return before_ns
+        return self.stamps[-1]
 
     @property
     def too_old_s(self) -> float:
