@@ -128,8 +128,8 @@ def evaluate_command(
 ) -> None:
     """Ask questions with known answers, and score the points.
 
-    About labelled images of yours (DATA), or about held-out images that are drawn. A point is right on the object's box, or,
-    where only points are labelled, within 0.05 of the image's sides of one; each object counts once.
+    About labelled images (DATA), or held-out images that are drawn. A point is right on the object's region, or, where only
+    points are labelled, within 0.05 of the image's sides of one; each object counts once.
 
     \b
     molmo-point eval shelf.jsonl --model molmo-7b-d
