@@ -7,7 +7,7 @@ division by zero.
 
 from __future__ import annotations
 
-from typing import Any, Union
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +28,9 @@ __all__ = [
     "symmetric",
 ]
 
-FloatArray = npt.NDArray[np.floating[Any]]
+FloatArray: TypeAlias = "npt.NDArray[np.floating[Any]]"
 BoolArray = npt.NDArray[np.bool_]
-ArrayLike = Union[npt.ArrayLike, FloatArray]
+ArrayLike: TypeAlias = "npt.ArrayLike | FloatArray"
 
 _SYMMETRY_TOLERANCE = 1e-6
 

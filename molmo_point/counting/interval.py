@@ -11,9 +11,9 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from molmo_point.counting.spacing import median_spacing
@@ -27,7 +27,7 @@ LEVEL = 0.9
 ALONE = 0.5
 """Spacing of answers with fewer than two points, as a share of the image's longer side."""
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
+Floats = NDArray[np.float64]
 
 
 class CountModel(BaseModel):

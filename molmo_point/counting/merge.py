@@ -14,16 +14,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molmo_point.counting.grid import OVERLAP, Size, Tile
 from molmo_point.counting.spacing import median_spacing
 from molmo_point.install import import_failure
 from molmo_point.points import Point, Pointing
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
+Floats = NDArray[np.float64]
 
 UNKNOWN_DEVIATION = 0.01
 """Standard deviation of a point without covariance, as a share of its tile's side."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molmo_point.counting.interval import LEVEL, CountModel, shortest_interval
 from molmo_point.errors import UsageError
@@ -26,7 +26,7 @@ PRIOR_WEIGHT = 0.2
 LEVELS = np.linspace(0.6, 0.995, 80)
 """Probability masses that are tried for the interval."""
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ import sys
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from molmo_point.images.levels import to_eight_bits, top_of
 
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Bytes = NDArray[np.uint8]
 
 _DEEP = re.compile(r"(RGB[AX]?|LA);16([BLN])$")
 _NATIVE = "L" if sys.byteorder == "little" else "B"

@@ -19,6 +19,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 LEFT_OUT = 0.005
 """Share of the pixels that is left out at each end before black and white are chosen."""
@@ -26,7 +27,7 @@ LEFT_OUT = 0.005
 WHITES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 FLOAT_WHITES = (1.0, 100.0, *WHITES)
 
-Grey = np.ndarray[Any, np.dtype[Any]]
+Grey = NDArray[Any]
 
 
 def to_eight_bits(values: Grey) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -11,6 +11,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from molmo_point.errors import ImageError, PointError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 MAX_PIXELS = 100_000_000
 """Refuse larger images before decoding them: 100 megapixels are 300 MB of RGB, and no Molmo sees more than 6 of them."""
 
-Array = np.ndarray[Any, np.dtype[np.uint8]]
+Array = NDArray[np.uint8]
 
 _ORIENTATION = 0x0112
 _TURNS = {

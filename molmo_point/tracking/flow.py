@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molmo_point.tracking.frame import LEVELS, Bools, Floats, Frame
 from molmo_point.tracking.opencv import cv2
@@ -72,7 +73,7 @@ NEAR_PX = 4.0
 CERTAIN = 0.9
 """Correlation from which a patch's place has no more than its own small error; below, the place grows uncertain."""
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
+Ints = NDArray[np.int64]
 
 
 class FlowTracks:

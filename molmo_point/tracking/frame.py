@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molmo_point.tracking.opencv import cv2
 
-Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
+Floats: TypeAlias = "NDArray[np.floating[Any]]"
+Bools = NDArray[np.bool_]
 
 LEVELS = 4
 """Of the pyramid: patches are looked at in full, half, quarter or eighth resolution, the finest that has texture."""

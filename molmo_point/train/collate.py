@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from molmo_point.synthetic.letter_classes import SLOTS
 from molmo_point.train.batches import (
@@ -22,7 +23,7 @@ from molmo_point.train.target_sequence import NO_TARGET, POINT_END, TargetSequen
 from molmo_point.train.vocabulary import NUMBERS
 from molmo_point.train.words import NO_WORD, WORDS
 
-Array = np.ndarray[Any, Any]
+Array = NDArray[Any]
 Shape = tuple[int, int]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molmo_point.checkpoints.config import PreprocessConfig
 from molmo_point.preprocess.crops import ImageCrops
@@ -12,7 +13,7 @@ from molmo_point.preprocess.resize import Placement, place
 from molmo_point.synthetic.letter_classes import CLASSES
 from molmo_point.synthetic.scenes.scene import Scene
 
-Flags = np.ndarray[Any, np.dtype[np.bool_]]
+Flags = NDArray[np.bool_]
 
 MIN_HEIGHT = 6.0
 """Height in pixels, after the image is resized to its crops, below which letters are not learned."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molmo_point.synthetic.scenes.questions import Question
 from molmo_point.train.sample import ImageSample
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
+Floats = NDArray[np.float64]
 
 P_WHEN_PRESENT = 0.5
 """Probability of a negative for a question about something present; every question about something absent has one."""

@@ -8,12 +8,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from molmo_point.preprocess.arrays import Floats, Ints
 from molmo_point.train.batches import ModelInputs
 
-Array = np.ndarray[Any, Any]
+Array = NDArray[Any]
 Shape = tuple[int, int]
 
 

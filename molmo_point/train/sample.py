@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molmo_point.checkpoints.config import PreprocessConfig
 from molmo_point.preprocess.crops import canvas_size, crop_image, token_grid
@@ -23,9 +24,9 @@ from molmo_point.synthetic.scenes.scene import NOTHING, Scene
 from molmo_point.train.letters import letters_in_patches
 from molmo_point.train.words import NO_WORD, WORDS, words_in_cells
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Ints = np.ndarray[Any, np.dtype[np.int32]]
-Flags = np.ndarray[Any, np.dtype[np.bool_]]
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+Flags = NDArray[np.bool_]
 
 NO_PATCH = -2
 """In `ImageSample.token_things`: this token of the prefix is not an image token."""

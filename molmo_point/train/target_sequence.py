@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molmo_point.markup import format_points
 from molmo_point.preprocess.prompt import format_prompt
@@ -17,8 +18,8 @@ from molmo_point.synthetic.letter_classes import letter_targets
 from molmo_point.synthetic.scenes.questions import Question
 from molmo_point.train.vocabulary import opening_tokens
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Ints = np.ndarray[Any, np.dtype[np.int32]]
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
 
 NO_TARGET = -1
 """In `TargetSequence.targets`: the token after this one is not learned."""

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molmo_point.preprocess.resize import Placement
 from molmo_point.synthetic.pages.labels import word_classes
 from molmo_point.synthetic.scenes.scene import Scene, Writing
 from molmo_point.train.letters import MIN_HEIGHT
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Ints = np.ndarray[Any, np.dtype[np.int32]]
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
 
 WORDS = 4
 """Largest number of words learned at a token: those with the largest area."""

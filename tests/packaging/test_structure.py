@@ -107,3 +107,19 @@ def test_files_and_functions_stay_readable() -> None:
                     if length > 70:
                         long.append(f"{path.relative_to(ROOT)}:{node.name}: {length} lines")
     assert long == []
+
+
+def test_no_module_needs_more_of_numpy_than_its_floor_has() -> None:
+    """numpy 1.21 cannot subscript its own types when a module is loaded: aliases are `NDArray[...]`, or text."""
+    found = []
+    for package in (*PACKAGES, "ros2_ws/src"):
+        for path in (ROOT / package).rglob("*.py"):
+            for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(statement, ast.Assign):
+                    found += [
+                        f"{path.relative_to(ROOT)}:{node.lineno}"
+                        for node in ast.walk(statement.value)
+                        if isinstance(node, ast.Subscript)
+                        and ast.unparse(node.value) in ("np.ndarray", "np.dtype", "np.floating")
+                    ]
+    assert found == []

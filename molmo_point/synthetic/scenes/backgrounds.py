@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from importlib import resources
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
+Floats = NDArray[np.float32]
 HELD_OUT = "held_out_"
 """Prefix of photographs that are used in evaluation scenes only (photos/README.md)."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from molmo_point.errors import UsageError
@@ -16,7 +17,7 @@ from molmo_point.synthetic.scenes.kinds import COLOURS, Kind, all_kinds, kinds_n
 from molmo_point.synthetic.scenes.sprites import PATTERNS, Sprite, sprite
 from molmo_point.synthetic.splits import is_held_out
 
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Bytes = NDArray[np.uint8]
 NOTHING = -1
 
 
