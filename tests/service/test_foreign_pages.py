@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -72,6 +73,20 @@ def test_a_foreign_page_is_not_answered(client: Any, headers: dict[str, str]) ->
     ) == 0  # fmt: skip
 
 
+def test_no_second_header_speaks_for_the_first(client: Any) -> None:
+    asking = client()
+    own = str(asking.base_url)
+    for name, good, bad in (
+        ("Origin", own, "http://evil.example"),
+        ("Sec-Fetch-Site", "none", "cross-site"),
+    ):
+        for values in ((good, bad), (bad, good)):
+            headers = [(name, value) for value in values]
+            assert asking.post("/v1/point", json=BODY, headers=headers).status_code == 403, values
+        headers = [(name, good), (name, good)]
+        assert asking.post("/v1/point", json=BODY, headers=headers).status_code == 200
+
+
 def test_the_own_page_programs_and_links_are_answered(client: Any) -> None:
     asking = client()
     own = {"Origin": str(asking.base_url), "Sec-Fetch-Site": "same-origin"}
@@ -89,6 +104,24 @@ def test_json_must_be_said_to_be_json(client: Any, path: str) -> None:
         response = client().post(path, content=json.dumps(BODY), headers={"Content-Type": kind})
         assert response.status_code == 400
         assert "expected Content-Type application/json" in response.json()["error"]["message"]
+
+
+def test_json_as_other_programs_write_it(client: Any) -> None:
+    asking = client()
+    body = json.dumps(BODY).encode()
+    kind = {"Content-Type": "application/json"}
+    marked = asking.post("/v1/point", content=b"\xef\xbb\xbf" + body, headers=kind)
+    assert marked.json()["count"] == 1
+    packed = gzip.compress(body)
+    refused = asking.post(
+        "/v1/point", content=packed, headers={**kind, "Content-Encoding": "gzip"}
+    )
+    assert refused.status_code == 415
+    assert "expected a body as it is" in refused.json()["error"]["message"]
+    plain = asking.post(
+        "/v1/point", content=body, headers={**kind, "Content-Encoding": "identity"}
+    )
+    assert plain.json()["count"] == 1
 
 
 def test_an_allowed_origin_may_ask_and_read(client: Any) -> None:

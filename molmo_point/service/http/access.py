@@ -133,6 +133,12 @@ class AccessMiddleware:
         self, headers: Headers, scope: Scope, receive: Receive, send: Send
     ) -> Response | None:
         """Read the body within its limits and run the application with it; return a refusal instead where it breaks one."""
+        coding = headers.get("content-encoding", "").strip().lower()
+        if coding not in ("", "identity"):
+            return error_response(
+                UsageError(f"expected a body as it is, got Content-Encoding {coding[:80]}"),
+                status=415,
+            )
         announced = headers.get("content-length", "0")
         if announced.isdigit() and int(announced[:12]) > self._max_body:
             return self._too_large()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import Annotated, Any, Literal, TypeVar, Union
 
@@ -145,6 +146,8 @@ def _parse(data: bytearray) -> Any:
     values = sum(data.count(mark) for mark in (b",", b"[", b"{"))
     if values > MAX_VALUES:
         raise UsageError(f"the body holds about {values:,} values, the limit is {MAX_VALUES:,}")
+    if data.startswith(codecs.BOM_UTF8):  # PowerShell and .NET write one
+        del data[: len(codecs.BOM_UTF8)]
     try:
         value = from_json(data, allow_inf_nan=False)
     except ValueError as error:

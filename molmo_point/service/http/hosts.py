@@ -10,8 +10,8 @@ from starlette.datastructures import Headers
 from molmo_point.errors import UsageError
 from molmo_point.service.bind_check import is_loopback
 
-_OWN_SITE = (None, "same-origin", "none")
-"""Values of Sec-Fetch-Site: no browser, this server's own page, the user himself (address bar, bookmark)."""
+_OWN_SITE = ("same-origin", "none")
+"""Values of Sec-Fetch-Site: this server's own page, the user himself (address bar, bookmark). Programs send none."""
 
 
 def checked_origin(text: str) -> str:
@@ -70,10 +70,11 @@ class Hosts:
             method: GET and HEAD change nothing, and their answers cannot be read by a page of another origin.
             origins: As `checked_origin` returns them.
         """
-        origin = headers.get("origin")
-        if origin is not None:
-            return origin in origins or self._same(origin, headers.get("host", ""))
-        return method in ("GET", "HEAD") or headers.get("sec-fetch-site") in _OWN_SITE
+        named, host = headers.getlist("origin"), headers.get("host", "")
+        if named:
+            return all(origin in origins or self._same(origin, host) for origin in named)
+        sites = headers.getlist("sec-fetch-site")
+        return method in ("GET", "HEAD") or all(site in _OWN_SITE for site in sites)
 
     def _same(self, origin: str, host: str) -> bool:
         try:
