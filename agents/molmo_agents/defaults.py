@@ -58,6 +58,3 @@ KEY_SETTLES_S = 0.1
 
 MCP_IDLE_S = 1800.0
 """Time without a call after which the browser of an MCP client is closed."""
-
-TRANSITION_S = 1.5
-"""How long a screenshot waits for the end of a view transition on a page that was given a secret; then all of it is black."""

@@ -255,21 +255,6 @@ def test_a_frame_in_a_closed_shadow_root_hides_nothing_from_the_mask(
 
 
 @pytest.mark.browser
-def test_a_view_transition_shows_no_secret_on_its_way(page: Any, site: Site) -> None:
-    body = """<style>::view-transition-old(root) { animation: go 20s linear forwards }
-    @keyframes go { from { transform: translate(200px, 200px) } to { transform: translate(210px, 200px) } }</style>
-    <input id=i data-q=field style='color:#fff'><p id=o style='color:#f0f;font-size:24px'></p>
-    <script>i.oninput = () => o.textContent = i.value</script>"""
-    web = session(page, site, body)
-    assert web.type("field", secret="pin").ok
-    page.evaluate("async () => { await document.startViewTransition(() => {}).ready }")
-    screenshot = web.look().screenshot
-    assert screenshot is not None
-    image = load_image(screenshot.image).astype(np.int16)
-    assert not ((image[..., 0] > 200) & (image[..., 1] < 60) & (image[..., 2] > 200)).any()
-
-
-@pytest.mark.browser
 def test_moving_text_is_never_seen(page: Any, site: Site) -> None:
     body = """<input id=i data-q=field style='color:#fff'>
     <p id=o style='position:absolute;top:200px;color:#f0f;font-size:24px'></p>

@@ -3,7 +3,7 @@
 (() => {
   const M = globalThis.molmo;
   if (!M || M.conceal) return;
-  const D = M.dom, concealed = new Set();
+  const concealed = new Set();
   const box = (e) => { const r = e.getBoundingClientRect(); return { x: r.left, y: r.top, width: r.width, height: r.height }; };
   const all = function* (selector, root = document) {
     yield* root.querySelectorAll(selector);
@@ -13,17 +13,8 @@
   // The field last hit holds a secret from now on. Kept here too, since one in a closed shadow root is found no other way.
   M.conceal = () => { const e = M.field(); if (e) concealed.add(e); return Boolean(e); };
 
-  // A view transition paints images of the page as it was, anywhere.
-  const moving = () => { try { return D.matches(document.documentElement, ":active-view-transition"); } catch (error) { return false; } };
-  M.transitionsOver = (ms) => new Promise((resolve) => {
-    const end = performance.now() + ms;
-    const step = () => (moving() && performance.now() < end ? setTimeout(step, 50) : resolve(true));
-    step();
-  });
-
   M.masks = (canvases) => {
     const boxes = [];
-    if (canvases && moving()) boxes.push({ x: 0, y: 0, width: innerWidth, height: innerHeight });
     for (const e of all("input[type=password i]")) if (e.value) boxes.push(box(e));
     for (const e of concealed) if (e.isConnected) boxes.push(box(e)); else concealed.delete(e);
     if (canvases) for (const e of all("canvas")) boxes.push(box(e));

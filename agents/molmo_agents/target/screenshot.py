@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from molmo_agents.browser.documents import IsolatedWorld, WorldLost
-from molmo_agents.defaults import TRANSITION_S
 from molmo_agents.drivers.steps import Steps, pause
 from molmo_agents.errors import PageGone
 from molmo_agents.playwright_types import Json
@@ -54,9 +53,6 @@ def take_screenshot(
     s.looks += 1
     yield from s.worlds.tidy()
     main = yield from s.worlds.main()
-    if s.given:
-        wait = TRANSITION_S
-        yield from s.worlds.ask(main, "transitionsOver", wait * 1000, more_s=wait)
     state, documents, masks = yield from _snapshot(s, main)
     whole = Box(0, 0, float(state["viewport"][0]), float(state["viewport"][1]))
     if region is None and scale != 1:
