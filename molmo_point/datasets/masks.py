@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from molmo_point.errors import UsageError
 
-Mask2D = np.ndarray[Any, np.dtype[np.bool_]]
+Mask2D = NDArray[np.bool_]
 """(H, W) bool, row 0 at the top."""
 
 

@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molmo_point.evaluate.scorers.scorer import Scorer, Values, answered, mask_of, wrong_format
 from molmo_point.examples import Example
 from molmo_point.points import Pointing
 
-Levels = np.ndarray[Any, Any]
+Levels = NDArray[Any]
 """(H, W): 0-1, or bool."""
 
 COUNTING = "counting"
