@@ -10,6 +10,8 @@ import typer
 
 from molmo_point.cli import FAILED
 from molmo_point.cli.signals import INTERRUPTED, catch_signals
+from molmo_point.cli.threads import limit_threads
+from molmo_point.errors import UsageError
 
 if TYPE_CHECKING:
     from molmo_point.train.recipe import Recipe
@@ -44,6 +46,13 @@ def train_command(
             help="Threads of the training process. On a CPU, two runs of one thread each finish sooner than one with two.",
         ),
     ] = 1,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="Matrix products in float32 or bfloat16, or auto: what this machine is fastest in. Default: the recipe's.",
+            show_default=False,
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(min=1, help="Save and stop after this many steps. Default: run to the end."),
@@ -54,17 +63,20 @@ def train_command(
     Ctrl+C and SIGTERM save the state after the current step and stop; the same command resumes. Exit codes: 0 trained to the end,
     1 stopped by --steps, 130 stopped by a signal, 2 a mistake on the command line or in a file.
     """
-    from molmo_point.train.recipe import find_recipe
-
-    chosen = find_recipe(recipe)
-    run = folder or Path("runs") / chosen.name
-    sys.stderr.write(_plan(chosen, run))
-    import torch
-
+    limit_threads(threads)
     from molmo_point.train.loop import train
     from molmo_point.train.progress import Progress
+    from molmo_point.train.recipe import PRECISIONS, find_recipe
 
-    torch.set_num_threads(threads)
+    chosen = find_recipe(recipe)
+    if precision is not None:
+        if precision not in PRECISIONS:
+            raise UsageError(
+                f"--precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}"
+            )
+        chosen = chosen.model_copy(update={"precision": precision})
+    run = folder or Path("runs") / chosen.name
+    sys.stderr.write(_plan(chosen, run))
     with catch_signals() as stop:
         checkpoint = train(
             chosen,

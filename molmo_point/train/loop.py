@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from molmo_point.model.cpu_features import computes_in_bfloat16
 from molmo_point.model.molmo import Molmo
 from molmo_point.preprocess.tokenizer import Tokenizer
 from molmo_point.synthetic.pages.labels import label_forms
@@ -64,9 +65,19 @@ def train(
         UsageError: The folder belongs to another recipe, or is damaged.
         TrainingStopped: Disk full, a worker died, the loss is not finite, too many images failed to render.
     """
-    run = Run(recipe, Path(folder), torch.device(device), workers, progress or Progress(None))
+    on = torch.device(device)
+    recipe = recipe.model_copy(update={"precision": fastest_precision(recipe.precision, on)})
+    run = Run(recipe, Path(folder), on, workers, progress or Progress(None))
     run.go(steps, stop)
     return run.folder / "checkpoint"
+
+
+def fastest_precision(asked: str, device: torch.device) -> str:
+    """Return "float32" or "bfloat16": what is asked for, or for "auto" what this machine computes fastest in."""
+    if asked != "auto":
+        return asked
+    fast = device.type != "cpu" or computes_in_bfloat16()
+    return "bfloat16" if fast else "float32"
 
 
 class Run(TrainingRun[Batch]):

@@ -23,6 +23,8 @@ from molmo_point.synthetic.scenes.scene import Style
 from molmo_point.text_files import read_text
 from molmo_point.train.losses import LossWeights
 
+PRECISIONS = ("auto", "float32", "bfloat16")
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -129,6 +131,7 @@ class StageRecipe(_Part):
         questions: Questions packed behind an image.
         samples, cpu_seconds: The stage ends when either budget is used up; at least one must be given.
         cached: Images of a "decoder" stage.
+        reuse: Times that each image is used, with other questions each time, see `ReusedScenes`.
         warmup: Share of the budget over which the rates rise linearly from 0.
         decay: Share of the budget, at its end, over which the rates fall linearly to `floor` times their peak.
         cut: Probability that an answer ends after its coordinates.
@@ -144,6 +147,7 @@ class StageRecipe(_Part):
     samples: int | None = Field(default=None, ge=1)
     cpu_seconds: float | None = Field(default=None, gt=0)
     cached: int = Field(default=3000, ge=1)
+    reuse: int = Field(default=1, ge=1)
     rates: Rates
     warmup: float = Field(default=0.03, ge=0, le=1)
     decay: float = Field(default=0.4, ge=0, le=1)
@@ -165,7 +169,8 @@ class Recipe(_Part):
         start: Warm start instead of random weights: the folder of a run or of a checkpoint, or a model's name. See `warm_start`.
         seed: Decides the initial weights and the images.
         precision: "bfloat16" computes matrix products in bfloat16; weights and optimizer stay float32. On a CPU without bfloat16
-            instructions (AVX512-BF16, AMX) "float32" is several times faster.
+            instructions (AVX512-BF16, AMX) "float32" is several times faster. "auto" chooses by the machine; the run's
+            recipe.json holds what was chosen.
         save_every_s: Seconds between two saved states.
         check_every_s: Seconds between two evaluations on held-out images.
         check_pictures: Images of an evaluation.
@@ -174,7 +179,7 @@ class Recipe(_Part):
     name: str
     start: str | None = None
     seed: int = Field(default=0, ge=0)
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     model: ModelRecipe = ModelRecipe()
     stages: tuple[StageRecipe, ...] = Field(min_length=1)
     save_every_s: float = Field(default=120, ge=0)

@@ -23,6 +23,7 @@ from molmo_point.train.data_loader import LoadedBatch
 from molmo_point.train.negatives import hard_negatives
 from molmo_point.train.recipe import MixtureEntry, StageRecipe
 from molmo_point.train.sample import ImageSample, build_image_sample
+from molmo_point.train.scene_reuse import ReusedScenes
 from molmo_point.train.target_sequence import AnswerWriter, TargetSequence
 
 
@@ -51,6 +52,7 @@ class SampleGenerator:
         self._writer = AnswerWriter(self.tokenizer, cut=stage.cut)
         self._browser: PageBrowser | None = None
         self._bounds = np.cumsum([entry.weight for entry in stage.scenes])
+        self._scenes = ReusedScenes(self.scene, 1 if held_out else stage.reuse)
 
     def scene(self, index: int) -> Scene:
         """Render scene `index` of the stage."""
@@ -110,9 +112,9 @@ class SampleGenerator:
 
     def sample(self, index: int) -> tuple[ImageSample, list[TargetSequence]]:
         """Return image `index` with its answers."""
-        scene = self.scene(index)
+        scene, use = self._scenes.at(index)
         image = self.image(scene)
-        return image, self.answers(scene, image)
+        return image, self.answers(scene, image, use)
 
     def batch(self, number: int) -> LoadedBatch[Batch]:
         """Return batch `number`. An image that fails to render is left out and counted."""
