@@ -36,6 +36,14 @@ DomainOnly = Annotated[
         help="With --foreign: keep the rest of the calibration that is beside the model's weights.",
     ),
 ]
+MeasureDomain = Annotated[
+    bool,
+    typer.Option(
+        "--measure-domain",
+        help="With --foreign: fit nothing, and measure the domain that is beside the model's weights on all images of the "
+        "folder, which should be others than those it was fitted on, and on own ones that no fit uses.",
+    ),
+]
 Halves = tuple[dict[str, Iterable["Example"]], dict[str, Iterable["Example"]]]
 """Examples to fit on and to measure on, by test set; no image is in both."""
 
@@ -80,7 +88,7 @@ def with_domain(
             )
     domain = fit_domain(halves[0], f"every other one of {counted(len(files), 'image')}")
     fitted = calibration.model_copy(update={"domain": domain})
-    typer.echo(_table(measure_domain(fitted, halves[1])))
+    typer.echo(_table(measure_domain(fitted, halves[1]), "the other half"))
     return fitted
 
 
@@ -110,6 +118,48 @@ def write_domain(model: str, own: Halves, foreign: Path | None, questions: int, 
     typer.echo(f"written: {out / FILE}", err=True)
 
 
+def measure_stored(
+    model: str, own: dict[str, Iterable[Example]], foreign: Path | None, questions: int
+) -> DomainQuality:
+    """Print and return how well the domain beside a model's weights tells own from foreign images.
+
+    Args:
+        own: Examples of own images that it was not fitted on, by test set.
+        foreign: Folder of foreign images that it was not fitted on.
+        questions: About each of them.
+
+    Raises:
+        UsageError: There is no `foreign`, or no domain.
+    """
+    from molmo_point.api import load
+    from molmo_point.checkpoints.hub import resolve
+    from molmo_point.engine.local import LocalPointer
+    from molmo_point.engine.score_calibration import FILE, read_calibration
+    from molmo_point.evaluate.domain_samples import collect_domain
+    from molmo_point.evaluate.fit_domain import measure_domain
+
+    if foreign is None:
+        raise UsageError(
+            "--measure-domain needs --foreign, a folder of images it was not fitted on"
+        )
+    pointer = load(model, calibrated=False)
+    if not isinstance(pointer, LocalPointer):
+        raise UsageError("a domain is measured with a model in this process")
+    folder = resolve(model)
+    calibration = read_calibration(folder, pointer.network.config.decoder.d_model)
+    if calibration is None or calibration.domain is None:
+        raise UsageError(f"{folder} has no {FILE} with a domain: fit one without --measure-domain")
+    files = foreign_files(foreign)
+    with bar() as shown:
+        task = shown.add_task("domain, images", total=None)
+        images = chain.from_iterable(own.values())
+        advance = partial(shown.advance, task)
+        samples = collect_domain(pointer, images, files, questions, advance)
+    quality = measure_domain(calibration, samples)
+    typer.echo(_table(quality, f"{len(samples.own)} own and {len(files)} foreign images"))
+    return quality
+
+
 def digest(pointer: Pointer) -> str:
     """Return the digest of a model's weights; "" where it is not in this process."""
     from molmo_point.engine.local import LocalPointer
@@ -130,10 +180,10 @@ def foreign_files(folder: Path) -> list[str]:
     return sorted(str(image.source) for image in found.images)
 
 
-def _table(quality: DomainQuality) -> str:
+def _table(quality: DomainQuality, measured_on: str) -> str:
     return "\n".join(
         [
-            "| domain, measured on the other half | |",
+            f"| domain, measured on {measured_on} | |",
             "|---|---|",
             f"| AUROC, own against foreign images | {quality.auroc:.4f} |",
             f"| own images that count as foreign | {quality.own_outside} |",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molmo_point.atomic_write import write_atomic
-from molmo_point.cli.calibrate_domain import DomainOnly, Foreign, Halves
+from molmo_point.cli.calibrate_domain import DomainOnly, Foreign, Halves, MeasureDomain
 from molmo_point.cli.model_options import ModelSelection
 from molmo_point.cli.progress import bar
 from molmo_point.errors import UsageError
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 FIRST = 30_000
 """Number of the first image, far from those of `molmo-point eval`: calibration must not be measured on what it was fitted on."""
+
+UNFITTED = FIRST + 20_000
+"""Number of the first image of --measure-domain, far from those that calibrations are fitted on."""
 
 MIXTURE = ",".join(world for world in WORLDS if world != "crowds")
 """The default test sets; the many points of crowds would outweigh all others."""
@@ -76,6 +79,7 @@ def calibrate_scores(
     questions: Annotated[int, typer.Option(min=1, help="Questions about each image.")] = 4,
     foreign: Foreign = None,
     domain_only: DomainOnly = False,
+    measure_domain: MeasureDomain = False,
     out: Annotated[
         Path,
         typer.Option(
@@ -90,7 +94,12 @@ def calibrate_scores(
     things and 20 about present ones, everything is fitted. (`molmo-calibrate` calibrates cameras.)
     """
     from molmo_point.api import load
-    from molmo_point.cli.calibrate_domain import digest, with_domain, write_domain
+    from molmo_point.cli.calibrate_domain import (
+        digest,
+        measure_stored,
+        with_domain,
+        write_domain,
+    )
     from molmo_point.evaluate.answer_cache import ANSWERS_FILE, AnswerCache
     from molmo_point.evaluate.score_quality import joined
 
@@ -98,6 +107,10 @@ def calibrate_scores(
         """Return the images alone, for the domain."""
         return _own(examples) if examples else _rendered(worlds.split(","), images, 1)
 
+    if measure_domain:
+        own = _own(examples) if examples else _rendered(worlds.split(","), images, 1, UNFITTED)
+        measure_stored(model, own[0], foreign, questions)
+        return
     if domain_only:
         write_domain(model, domain_images(), foreign, questions, out)
         return
@@ -207,8 +220,8 @@ def _own(path: Path) -> Halves:
     return {OWN: chain(*by_image[::2])}, {OWN: chain(*by_image[1::2])}
 
 
-def _rendered(worlds: list[str], images: int, questions: int) -> Halves:
-    """Return held-out images of each test set, the first half and the second."""
+def _rendered(worlds: list[str], images: int, questions: int, start: int = FIRST) -> Halves:
+    """Return held-out images of each test set from number `start`, the first half and the second."""
     from molmo_point.train.recipe import find_recipe
 
     style = find_recipe("nano").stages[-1].scenes[-1].style
@@ -220,7 +233,7 @@ def _rendered(worlds: list[str], images: int, questions: int) -> Halves:
         }
 
     half = images // 2
-    return examples(FIRST, half), examples(FIRST + half, images - half)
+    return examples(start, half), examples(start + half, images - half)
 
 
 def _table(raw: Quality, calibrated: Quality, each: Mapping[str, Quality]) -> str:

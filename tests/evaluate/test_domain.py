@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from molmo_point.checkpoints.catalog import NANO_FOLDER
+from molmo_point.cli.calibrate_domain import measure_stored
+from molmo_point.engine import score_calibration
 from molmo_point.engine.encoded_image import summarize
 from molmo_point.engine.image_calibration import ImageCalibration
 from molmo_point.engine.score_calibration import Calibration, RawConfidence, read_calibration
 from molmo_point.errors import CheckpointError, UsageError
+from molmo_point.evaluate import domain_samples
 from molmo_point.evaluate.domain_samples import LONGEST, PARTS, cut_parts
 from molmo_point.evaluate.fit_domain import (
     DomainSamples,
@@ -123,3 +127,32 @@ def test_parts_keep_the_shape_of_the_image_and_no_size_tells_them() -> None:
         height, width = part.shape[:2]
         assert width in LONGEST
         assert width / height == pytest.approx(3, rel=0.02)
+
+
+def test_a_stored_domain_is_measured_on_other_images_as_they_are(
+    calibration: Calibration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
+    asked: list[list[str]] = []
+
+    def collect(_pointer: object, _own: object, foreign: list[str], *_: object) -> DomainSamples:
+        asked.append(foreign)
+        return samples(1)
+
+    monkeypatch.setattr(domain_samples, "collect_domain", collect)
+    monkeypatch.setattr(score_calibration, "read_calibration", lambda *_: calibration)
+    quality = measure_stored("nano", {}, tmp_path, 1)
+    # The same numbers as by hand: nothing is fitted to what is measured on.
+    assert quality == measure_domain(calibration, samples(1))
+    assert asked == [[str(tmp_path / "one.png")]]
+    assert "measured on 80 own and 1 foreign images" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["one.png"]
+    with pytest.raises(UsageError, match="--foreign"):
+        measure_stored("nano", {}, None, 1)
+    without = calibration.model_copy(update={"domain": None})
+    monkeypatch.setattr(score_calibration, "read_calibration", lambda *_: without)
+    with pytest.raises(UsageError, match="fit one without --measure-domain"):
+        measure_stored("nano", {}, tmp_path, 1)
