@@ -12,7 +12,7 @@ import typer
 from molmo_point.cli import FAILED
 from molmo_point.cli import finetune_options as options
 from molmo_point.cli.signals import INTERRUPTED, catch_signals
-from molmo_point.cli.threads import limit_threads
+from molmo_point.cli.threads import one_blas_thread
 from molmo_point.errors import UsageError
 from molmo_point.wording import counted
 
@@ -82,7 +82,7 @@ def finetune_command(
     molmo-point merge nano runs/screws/best screws
     """
     given = dict(locals())
-    limit_threads(threads)
+    one_blas_thread()
     from molmo_point.train.finetune_recipe import FinetuneRecipe
 
     # Options that carry the name of a field of the recipe are that field.
@@ -99,7 +99,7 @@ def finetune_command(
     }
     recipe = _recipe(FinetuneRecipe, settings)
     made = _data(data, images, held_out_data, held_out, skip_bad)
-    _run(recipe, made, out, (device, workers), stop_after)
+    _run(recipe, made, out, (device, workers, threads), stop_after)
 
 
 def _recipe(kind: type[FinetuneRecipe], settings: dict[str, Any]) -> FinetuneRecipe:
@@ -203,15 +203,18 @@ def _run(
     recipe: FinetuneRecipe,
     data: FinetuneData,
     out: Path,
-    machine: tuple[str, int],
+    machine: tuple[str, int, int],
     stop_after: int | None,
 ) -> None:
+    import torch
+
     from molmo_point.train.finetune import finetune
     from molmo_point.train.progress import Progress
     from molmo_point.train.sharding import join_processes
     from molmo_point.train.state import read_position
 
-    device, workers = machine
+    device, workers, threads = machine
+    torch.set_num_threads(threads)
     processes = join_processes(device)
     with catch_signals() as stop:
         best = finetune(

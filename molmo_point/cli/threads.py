@@ -1,4 +1,4 @@
-"""How many threads a command that trains computes with."""
+"""Threads of numpy in a command that trains."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 """Environment variable that numpy's BLAS reads when it is loaded."""
 
 
-def limit_threads(threads: int) -> None:
-    """Set torch's threads, and numpy's to one unless the environment says otherwise; called before either is imported.
+def one_blas_thread() -> None:
+    """Let numpy compute products in one thread, unless the environment says otherwise; called before numpy is imported.
 
-    numpy's products are those of narrow blocks in which images are resized, in the processes that make batches. Two threads of
-    such a product wait for each other, spinning: beside other work an image costs many times the CPU time.
+    The products are those of narrow blocks in which images are resized, in the processes that make batches. Two threads of such a
+    product wait for each other, spinning: beside other work an image costs several times the CPU time.
     """
     os.environ.setdefault(BLAS_THREADS, "1")
-    import torch
-
-    torch.set_num_threads(threads)

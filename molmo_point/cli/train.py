@@ -10,7 +10,7 @@ import typer
 
 from molmo_point.cli import FAILED
 from molmo_point.cli.signals import INTERRUPTED, catch_signals
-from molmo_point.cli.threads import limit_threads
+from molmo_point.cli.threads import one_blas_thread
 from molmo_point.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ def train_command(
     Ctrl+C and SIGTERM save the state after the current step and stop; the same command resumes. Exit codes: 0 trained to the end,
     1 stopped by --steps, 130 stopped by a signal, 2 a mistake on the command line or in a file.
     """
-    limit_threads(threads)
-    from molmo_point.train.loop import train
-    from molmo_point.train.progress import Progress
+    one_blas_thread()
     from molmo_point.train.recipe import PRECISIONS, find_recipe
 
     chosen = find_recipe(recipe)
@@ -77,6 +75,12 @@ def train_command(
         chosen = chosen.model_copy(update={"precision": precision})
     run = folder or Path("runs") / chosen.name
     sys.stderr.write(_plan(chosen, run))
+    import torch
+
+    from molmo_point.train.loop import train
+    from molmo_point.train.progress import Progress
+
+    torch.set_num_threads(threads)
     with catch_signals() as stop:
         checkpoint = train(
             chosen,

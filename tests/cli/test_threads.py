@@ -31,11 +31,9 @@ def test_a_command_that_trains_computes_numpys_products_in_one_thread() -> None:
     many = threads("")
     if many == 1:
         pytest.skip("numpy's products use one thread here in any case")
-    # torch is left out: it has threads of its own.
     limit = (
-        "import sys, types; sys.modules['torch'] = types.SimpleNamespace(set_num_threads=print);"
-        "from molmo_point.cli.train import limit_threads; assert 'numpy' not in sys.modules;"
-        "sys.stdout = sys.stderr; limit_threads(3); sys.stdout = sys.__stdout__; "
+        "import sys; from molmo_point.cli.train import one_blas_thread; assert 'numpy' not in sys.modules;"
+        "one_blas_thread(); "
     )
     assert threads(limit) == 1
     # Who says otherwise is heard.
