@@ -49,7 +49,7 @@ def test_absent_questions_and_look_alikes_are_counted() -> None:
     assert alike is not None
     assert (absent.right, absent.total) == (2, 3)
     assert (alike.right, alike.total) == (1, 2)
-    assert row(table, "absent right").floor == 0.75
+    assert row(table, "absent right").floor == 0.82
 
 
 def test_scenes_have_f1_absence_and_denials() -> None:
