@@ -94,27 +94,15 @@ def calibrate_scores(
     things and 20 about present ones, everything is fitted. (`molmo-calibrate` calibrates cameras.)
     """
     from molmo_point.api import load
-    from molmo_point.cli.calibrate_domain import (
-        digest,
-        measure_stored,
-        with_domain,
-        write_domain,
-    )
+    from molmo_point.cli.calibrate_domain import digest, with_domain
     from molmo_point.evaluate.answer_cache import ANSWERS_FILE, AnswerCache
     from molmo_point.evaluate.score_quality import joined
 
-    def domain_images() -> Halves:
-        """Return the images alone, for the domain."""
-        return _own(examples) if examples else _rendered(worlds.split(","), images, 1)
-
-    if measure_domain:
-        own = _own(examples) if examples else _rendered(worlds.split(","), images, 1, UNFITTED)
-        measure_stored(model, own[0], foreign, questions)
+    if measure_domain or domain_only:
+        own = _halves(examples, worlds, images, 1, UNFITTED if measure_domain else FIRST)
+        _only_domain(model, own, foreign, questions, None if measure_domain else out)
         return
-    if domain_only:
-        write_domain(model, domain_images(), foreign, questions, out)
-        return
-    halves = _own(examples) if examples else _rendered(worlds.split(","), images, questions)
+    halves = _halves(examples, worlds, images, questions)
     totals = _announce(halves) if examples else dict.fromkeys(halves[0], images // 2)
     if not examples:
         total = images * len(halves[0])
@@ -131,8 +119,30 @@ def calibrate_scores(
     calibration = _fitted(joined(first.values()), f"every other one of {source}")
     calibration = calibration.model_copy(update={"weights": digest(pointer)})
     if foreign is not None:
-        calibration = with_domain(calibration, pointer, domain_images(), foreign, questions)
+        own = _halves(examples, worlds, images, 1)
+        calibration = with_domain(calibration, pointer, own, foreign, questions)
     _write(calibration, second, out)
+
+
+def _halves(
+    examples: Path | None, worlds: str, images: int, questions: int, start: int = FIRST
+) -> Halves:
+    """Return the user's examples, or drawn ones from number `start`: the first half and the second."""
+    if examples:
+        return _own(examples)
+    return _rendered(worlds.split(","), images, questions, start)
+
+
+def _only_domain(
+    model: str, own: Halves, foreign: Path | None, questions: int, out: Path | None
+) -> None:
+    """Fit the domain and write it to `out`; None measures the stored one."""
+    from molmo_point.cli.calibrate_domain import measure_stored, write_domain
+
+    if out is None:
+        measure_stored(model, own[0], foreign, questions)
+    else:
+        write_domain(model, own, foreign, questions, out)
 
 
 def _fitted(samples: Samples, measured_on: str) -> Calibration:

@@ -64,15 +64,7 @@ def train_command(
     1 stopped by --steps, 130 stopped by a signal, 2 a mistake on the command line or in a file.
     """
     one_blas_thread()
-    from molmo_point.train.recipe import PRECISIONS, find_recipe
-
-    chosen = find_recipe(recipe)
-    if precision is not None:
-        if precision not in PRECISIONS:
-            raise UsageError(
-                f"--precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}"
-            )
-        chosen = chosen.model_copy(update={"precision": precision})
+    chosen = _recipe(recipe, precision)
     run = folder or Path("runs") / chosen.name
     sys.stderr.write(_plan(chosen, run))
     import torch
@@ -98,6 +90,24 @@ def train_command(
     if not whole:
         sys.stderr.write(_stopped(run, checkpoint))
         raise typer.Exit(INTERRUPTED if interrupted else FAILED)
+
+
+def _recipe(name: str, precision: str | None) -> Recipe:
+    """Return a recipe, with another precision where one is given.
+
+    Raises:
+        UsageError: There is no such recipe or precision.
+    """
+    from molmo_point.train.recipe import PRECISIONS, find_recipe
+
+    chosen = find_recipe(name)
+    if precision is None:
+        return chosen
+    if precision not in PRECISIONS:
+        raise UsageError(
+            f"--precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}"
+        )
+    return chosen.model_copy(update={"precision": precision})
 
 
 def _plan(recipe: Recipe, run: Path) -> str:

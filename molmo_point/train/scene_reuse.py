@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import dataclasses
 import zlib
 from collections.abc import Callable
 
@@ -17,6 +17,23 @@ FAST = 1
 """zlib's level: pages are mostly flat, and shrink well at the fastest one."""
 
 
+class _Packed:
+    """A scene whose image and owner map are compressed."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._shape = scene.owner.shape
+        self._image = zlib.compress(scene.image.tobytes(), FAST)
+        self._owner = zlib.compress(scene.owner.tobytes(), FAST)
+        nothing = np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), np.int16)
+        self._rest = dataclasses.replace(scene, image=nothing[0], owner=nothing[1])
+
+    def scene(self) -> Scene:
+        """Return an equal scene."""
+        image = np.frombuffer(zlib.decompress(self._image), np.uint8).reshape(*self._shape, 3)
+        owner = np.frombuffer(zlib.decompress(self._owner), np.int16).reshape(self._shape)
+        return dataclasses.replace(self._rest, image=image.copy(), owner=owner.copy())
+
+
 class ReusedScenes:
     """Gives scene after scene, each `reuse` times; the index alone decides which one.
 
@@ -29,7 +46,7 @@ class ReusedScenes:
     def __init__(self, draw: Callable[[int], Scene], reuse: int) -> None:
         self._draw = draw
         self._reuse = reuse
-        self._kept: dict[int, bytes] = {}
+        self._kept: dict[int, _Packed] = {}
         self._block = 0
 
     def at(self, index: int) -> tuple[Scene, int]:
@@ -42,11 +59,10 @@ class ReusedScenes:
             self._kept.clear()
         kept = self._kept.get(number)
         if kept is not None:
-            scene: Scene = pickle.loads(zlib.decompress(kept))
-            return scene, use
+            return kept.scene(), use
         scene = self._draw(number)
         if use < self._reuse - 1:
-            self._kept[number] = zlib.compress(pickle.dumps(scene), FAST)
+            self._kept[number] = _Packed(scene)
         return scene, use
 
 

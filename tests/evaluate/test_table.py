@@ -104,6 +104,8 @@ def test_markdown_has_a_line_a_row_and_json_comes_back() -> None:
     )
     lines = table.markdown().splitlines()
     assert len(lines) == 2 + len(table.rows)
-    assert "| icons | click inside | 1/1 = 100.0% [20.7%, 100.0%] | measured | 0.60 |" in lines[-1]
+    assert (
+        "| icons | click inside | 1/1 = 100.0% [20.7%, 100.0%] | 0.45 | 0.70 | goal |" in lines[-1]
+    )
     assert Table.model_validate_json(table.model_dump_json()) == table
     assert table.questions == {"things": 2, "icons": 1}

@@ -397,7 +397,7 @@ def test_bfloat16_has_the_losses_of_float32_and_leaves_weights_in_float32(
         init_decoder(run.network, run._tokenizer, recipe.model)
         found = run._losses(recipe.stages[stage], batch)
         found.total(recipe.stages[stage].losses).backward()  # type: ignore[no-untyped-call]
-        losses.append({name: float(part) for name, part in found.parts.items()})
+        losses.append({name: float(part.detach()) for name, part in found.parts.items()})
         weights = list(run.model.parameters())
         assert {weight.dtype for weight in weights} == {torch.float32}
         gradients.append(torch.cat([w.grad.flatten() for w in weights if w.grad is not None]))
