@@ -21,8 +21,6 @@ EXECUTABLE = (
 )
 """`ros2 run molmo_point_ros point_node --ros-args`, of these sources."""
 
-SHELL = ("node", "action_server", "ros_parameters", "rclpy_types", "point_node", "point_client")
-
 
 @contextlib.contextmanager
 def alone() -> Iterator[Any]:
@@ -56,11 +54,12 @@ def world() -> Iterator[Any]:
 
 def _forget_shell() -> None:
     package = sys.modules.get("molmo_point_ros")
-    for name in SHELL:
-        sys.modules.pop(f"molmo_point_ros.{name}", None)
+    prefix = "molmo_point_ros."
+    for module in [name for name in sys.modules if name.startswith(prefix)]:
+        del sys.modules[module]
         # `from molmo_point_ros import node` looks here first.
-        if hasattr(package, name):
-            delattr(package, name)
+        if hasattr(package, module.removeprefix(prefix)):
+            delattr(package, module.removeprefix(prefix))
 
 
 @contextlib.contextmanager

@@ -29,6 +29,8 @@ CHILD = Path(__file__).parent / "bridge_child.py"
 DOMAIN = 1 + os.getpid() % 230
 PARAMETERS = {
     "query": "ball",
+    # The scene's clock began at another time than this machine's.
+    "max_image_age_s": 0.0,
     "camera.reliability": "reliable",
     "target_frame": "odom",
     "camera.image_topic": "/camera/image",

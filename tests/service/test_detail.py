@@ -59,7 +59,7 @@ def test_remote_answers_are_those_of_the_model(
         request = pointer.request(Op.POINT, None, query="star", view=info.handle, detail="low")
         with pytest.raises(PointError, match="detail is chosen when an image is opened"):
             list(pointer.exchange(request, None, 10))
-    with mp.connect(address, timeout_s=60, detail="low") as pointer:
+    with mp.connect(address(service, door), timeout_s=60, detail="low") as pointer:
         assert pointer.point(NOISE, "star").timing.detail == "low"
         assert pointer.point(NOISE, "star", detail="auto").timing.detail == "auto"
 
