@@ -25,7 +25,7 @@ from molmo_point.errors import UsageError
 from molmo_point.evaluate.report import Report
 from molmo_point.evaluate.run import evaluate
 from molmo_point.evaluate.scores import Proportion, proportion
-from molmo_point.evaluate.table import Row, Table, make_table
+from molmo_point.evaluate.table import Table, make_table, measured
 from molmo_point.examples import Example
 from molmo_point.pointer import Pointer
 from molmo_point.synthetic.held_out import PAGES, SCENES, WORLDS, world_examples
@@ -150,7 +150,7 @@ def _print(tables: dict[str, Table], wins: dict[str, Proportion]) -> None:
     rows: list[list[str]] = []
     for row in zip(*(made.rows for made in tables.values()), strict=True):
         bounds = (_bound(row[0].floor), _bound(row[0].goal))
-        rows.append([row[0].world, row[0].what, *map(_value, row), *bounds])
+        rows.append([row[0].world, row[0].what, *map(measured, row), *bounds])
     if wins:
         rates = [str(wins[name]) for name in tables]
         rows.append(
@@ -163,12 +163,6 @@ def _print(tables: dict[str, Table], wins: dict[str, Proportion]) -> None:
             ]
         )
     table(hardware(), ["test set", "measure", *tables, "floor", "goal"], rows)
-
-
-def _value(row: Row) -> str:
-    if row.rate is not None:
-        return str(row.rate)
-    return "-" if row.f1 is None else f"{row.f1:.3f} [{row.low:.3f}, {row.high:.3f}]"
 
 
 def _bound(value: float | None) -> str:

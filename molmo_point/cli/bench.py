@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from molmo_point.pointer import ImageLike
+
+
+Model = Annotated[str, typer.Option("--model", "-m", help="Name or folder.")]
+Quantize = Annotated[str, typer.Option(help="Of the version compared with: int8, int4 or none.")]
+Device = Annotated[str, typer.Option(help="Of both.")]
+Images = Annotated[int, typer.Option("--pictures", min=1, help="Held-out scenes to ask about.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -21,18 +32,14 @@ def _bench() -> None:
 
 
 def compare(
-    model: Annotated[str, typer.Option("--model", "-m", help="Name or folder.")] = "nano",
-    quantize: Annotated[
-        str, typer.Option(help="Of the version compared with: int8, int4 or none.")
-    ] = "int8",
+    model: Model = "nano",
+    quantize: Quantize = "int8",
     dtype: Annotated[
         str, typer.Option(help="Of the version compared with: auto, bfloat16, ...")
     ] = "auto",
-    device: Annotated[str, typer.Option(help="Of both.")] = "auto",
-    images: Annotated[
-        int, typer.Option("--pictures", min=1, help="Held-out scenes to ask about.")
-    ] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    device: Device = "auto",
+    images: Images = 50,
+    as_json: AsJson = False,
 ) -> None:
     """Compare a model with its low-bit or half-precision version, answer by answer, on the same held-out scenes."""
     import json
@@ -43,16 +50,11 @@ def compare(
     from molmo_point import api
     from molmo_point.cli.tables import print_table
     from molmo_point.evaluate.compare_models import compare_models
-    from molmo_point.synthetic.held_out import scene_examples
-    from molmo_point.train.recipe import find_recipe
 
     first = api.load(model, device=device)
     low = None if quantize == "none" else quantize
     second = api.load(model, device=device, dtype=dtype, quantize=low)
-    style = find_recipe("nano").stages[-1].scenes[-1].style
-    examples = scene_examples(0, images, 2, style)
-    questions = ((e.image, e.query) for e in examples if e.mode == "point")
-    result = compare_models(first, second, questions)
+    result = compare_models(first, second, _questions(images))
     if as_json:
         typer.echo(json.dumps(asdict(result)))
         return
@@ -74,19 +76,15 @@ def compare(
 
 
 def drift(
-    model: Annotated[str, typer.Option("--model", "-m", help="Name or folder.")] = "nano",
-    quantize: Annotated[
-        str, typer.Option(help="Of the version compared with: int8, int4 or none.")
-    ] = "int8",
+    model: Model = "nano",
+    quantize: Quantize = "int8",
     dtype: Annotated[
         str, typer.Option(help="Of both, unless --quantize none: then of the second.")
     ] = "auto",
-    device: Annotated[str, typer.Option(help="Of both.")] = "auto",
-    images: Annotated[
-        int, typer.Option("--pictures", min=1, help="Held-out scenes to ask about.")
-    ] = 20,
+    device: Device = "auto",
+    images: Images = 20,
     tokens: Annotated[int, typer.Option(min=1, help="Of each answer, at most.")] = 32,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare the logits of a model and its low-bit version behind the same tokens, and their points.
 
@@ -100,8 +98,6 @@ def drift(
     from molmo_point.engine.local import LocalPointer
     from molmo_point.evaluate.compare_models import compare_models
     from molmo_point.evaluate.drift import logit_drift
-    from molmo_point.synthetic.held_out import scene_examples
-    from molmo_point.train.recipe import find_recipe
 
     low = None if quantize == "none" else quantize
     kind = "auto" if low is None else dtype
@@ -109,9 +105,7 @@ def drift(
     second = api.load(model, device=device, dtype=dtype, quantize=low, max_new_tokens=tokens)
     assert isinstance(first, LocalPointer)
     assert isinstance(second, LocalPointer)
-    style = find_recipe("nano").stages[-1].scenes[-1].style
-    examples = scene_examples(0, images, 2, style)
-    questions = [(e.image, e.query) for e in examples if e.mode == "point"]
+    questions = list(_questions(images))
     logits = logit_drift(first.engine, second.engine, questions, tokens=tokens)
     points = compare_models(first, second, questions)
     if as_json:
@@ -142,3 +136,14 @@ def _weight_bytes(pointer: object) -> int:
         ]
         total += sum(part.numel() * part.element_size() for part in packed or [parameter])
     return total
+
+
+def _questions(images: int) -> Iterator[tuple[ImageLike, str]]:
+    """Yield what is asked about held-out scenes: (image, query)."""
+    from molmo_point.synthetic.held_out import scene_examples
+    from molmo_point.train.recipe import find_recipe
+
+    style = find_recipe("nano").stages[-1].scenes[-1].style
+    for example in scene_examples(0, images, 2, style):
+        if example.mode == "point":
+            yield example.image, example.query

@@ -24,9 +24,6 @@ IMAGES_FACTOR = {"counting": 2, "icons": 4}
 """Test sets that get more images: few of theirs hold many things of a kind, or an icon."""
 
 
-COMPARE = "compare"
-"""In the place of DATA: two reports follow."""
-
 Data = Annotated[
     Path | None,
     typer.Argument(
@@ -139,20 +136,19 @@ def evaluate_command(
     molmo-point eval --pictures 500
     """
     from molmo_point.api import open_pointer
-    from molmo_point.cli.eval_data import evaluate_data, read_data, show_comparison, show_report
+    from molmo_point.cli import eval_data
 
-    if reports or str(data) == COMPARE:
-        show_comparison(data, reports or [], as_json, out)
+    if reports or str(data) == eval_data.COMPARE:
+        eval_data.show_comparison(data, reports or [], as_json, out)
         return
     if card is not None and table is None:
         raise UsageError("--card is written from a table: add --table FOLDER")
     model = connect or model
     pointer = open_pointer(model)
     if data is not None:
-        made = evaluate_data(
-            pointer, read_data(data, images_folder, skip_bad, layout), data, timeout_s, report
-        )
-        show_report(made, as_json, out)
+        labelled = eval_data.read_data(data, images_folder, skip_bad, layout)
+        made = eval_data.evaluate_data(pointer, labelled, data, timeout_s, report)
+        eval_data.show_report(made, as_json, out)
         return
     from molmo_point.train.recipe import find_recipe
 
@@ -163,7 +159,7 @@ def evaluate_command(
         typer.echo(_write_table(pointer, worlds, plan, table))
         _write_card(model, table, card)
         return
-    show_report(plan.report(pointer, world), as_json, out)
+    eval_data.show_report(plan.report(pointer, world), as_json, out)
 
 
 def _write_card(model: str, table: Path, card: Path | None) -> None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from molmo_point.examples import Example
     from molmo_point.pointer import Pointer
 
+COMPARE = "compare"
+"""In the place of DATA: two reports follow."""
+
 
 def read_data(
     path: Path, images: Path | None, skip_bad: bool, layout: str | None = None
@@ -97,7 +100,7 @@ def show_comparison(
     """
     from molmo_point.evaluate.compare_reports import compare_reports, read_report
 
-    if str(word) != "compare" or len(paths) != 2:
+    if str(word) != COMPARE or len(paths) != 2:
         raise UsageError(
             "expected one DATA, or the word compare and two reports: molmo-point eval compare A.json B.json"
         )

@@ -74,7 +74,7 @@ class Table(BaseModel):
         """Return the table as Markdown."""
         lines = ["| test set | measure | | floor | goal | reached |", "|---|---|---|---|---|---|"]
         lines += [
-            f"| {row.world} | {row.what} | {_number(row)} | {_bound(row.floor)} | {_bound(row.goal)} | {row.reached} |"
+            f"| {row.world} | {row.what} | {measured(row)} | {_bound(row.floor)} | {_bound(row.goal)} | {row.reached} |"
             for row in self.rows
         ]
         return "\n".join(lines) + "\n"
@@ -179,7 +179,8 @@ def _crowds(outcomes: Sequence[Outcome]) -> Iterable[Row]:
     yield Row(world="crowds", what="count within a tenth, 16-40 things", rate=near)
 
 
-def _number(row: Row) -> str:
+def measured(row: Row) -> str:
+    """Return the rate or the F1 score of a row with its interval, "-" where there is neither."""
     if row.rate is not None:
         return str(row.rate)
     return "-" if row.f1 is None else f"{row.f1:.3f} [{row.low:.3f}, {row.high:.3f}]"

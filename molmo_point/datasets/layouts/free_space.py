@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Union
 
@@ -264,10 +264,6 @@ _REF_SPATIAL = ("rgb_path", "mask_path", "object")
 _ROBO_SPATIAL = ("img", "question", "answer")
 
 
-def _has(*columns: str) -> Callable[[Opened], bool]:
-    return lambda data: set(columns) <= data.columns
-
-
 POINT_BENCH = Layout(
     "point-bench",
     "Point-Bench of PointArena (data.json, images and masks as folders or archives)",
@@ -280,7 +276,7 @@ WHERE2PLACE = Layout(
     "Where2Place (point_questions.jsonl with folders, or Parquet)",
     "https://huggingface.co/datasets/wentao-yuan/where2place",
     lambda data: (
-        bool(data.files("point_questions.jsonl")) or (_has("question", "image", "mask")(data))
+        bool(data.files("point_questions.jsonl")) or {"question", "image", "mask"} <= data.columns
     ),
     _where2place,
 )
@@ -288,7 +284,7 @@ REF_SPATIAL = Layout(
     "refspatial",
     "RefSpatial-Bench (question.json with folders, or Parquet)",
     "https://huggingface.co/datasets/BAAI/RefSpatial-Bench",
-    lambda data: _has("object", "image", "mask")(data) or bool(_ref_spatial_tables(data)),
+    lambda data: {"object", "image", "mask"} <= data.columns or bool(_ref_spatial_tables(data)),
     _ref_spatial,
 )
 ROBO_SPATIAL = Layout(
@@ -296,7 +292,7 @@ ROBO_SPATIAL = Layout(
     "RoboSpatial-Home, its questions about free space (annotations.json with images, or Parquet)",
     "https://huggingface.co/datasets/chanhee-luke/RoboSpatial-Home",
     lambda data: (
-        _has("img", "question", "answer")(data) or bool(data.lists("*.json", *_ROBO_SPATIAL))
+        {"img", "question", "answer"} <= data.columns or bool(data.lists("*.json", *_ROBO_SPATIAL))
     ),
     _robo_spatial,
 )
