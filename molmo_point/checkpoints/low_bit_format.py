@@ -14,6 +14,7 @@ KEY = "quantization_config"
 METHOD = "molmo-point"
 VERSION = 1
 SCHEMES = ("int8", "int4")
+"""The schemes that a folder or `quantize=` can name."""
 
 
 def quantization_config(scheme: str) -> dict[str, Any]:

@@ -76,14 +76,21 @@ def from_gemini(answer: Answer, query: str, image_size: tuple[int, int]) -> Poin
     """
 
     def place(item: Json) -> tuple[float, float, str]:
-        if "point" not in item and "box_2d" in item:
-            y0, x0, y1, x1 = _numbers(item, "box_2d", "yxyx", "Gemini")
-            y, x = (y0 + y1) / 2, (x0 + x1) / 2
-        else:
-            y, x = _numbers(item, "point", "yx", "Gemini")
+        y, x = _point_or_middle(item, "point", "box_2d", "yx", "Gemini")
         return x / GEMINI_SCALE, y / GEMINI_SCALE, _label(item, query)
 
     return _pointing(_entries(answer, "Gemini"), place, query, image_size, "gemini", answer)
+
+
+def _point_or_middle(
+    item: Json, point: str, box: str, axes: str, owner: str
+) -> tuple[float, float]:
+    """Return a point in the order of `axes`: the value of the key `point`, else the middle of the box under the key `box`."""
+    if point not in item and box in item:
+        first, second, last_first, last_second = _numbers(item, box, axes * 2, owner)
+        return (first + last_first) / 2, (second + last_second) / 2
+    first, second = _numbers(item, point, axes, owner)
+    return first, second
 
 
 def to_qwen(
@@ -125,11 +132,7 @@ def from_qwen(
     width, height = (GEMINI_SCALE, GEMINI_SCALE) if seen_size is None else size_of(seen_size)
 
     def place(item: Json) -> tuple[float, float, str]:
-        if "point_2d" not in item and "bbox_2d" in item:
-            x0, y0, x1, y1 = _numbers(item, "bbox_2d", "xyxy", "Qwen")
-            x, y = (x0 + x1) / 2, (y0 + y1) / 2
-        else:
-            x, y = _numbers(item, "point_2d", "xy", "Qwen")
+        x, y = _point_or_middle(item, "point_2d", "bbox_2d", "xy", "Qwen")
         return x / width, y / height, _label(item, query)
 
     return _pointing(_entries(answer, "Qwen"), place, query, image_size, "qwen", answer)

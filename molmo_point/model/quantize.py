@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from molmo_point.checkpoints import low_bit_format
 from molmo_point.errors import UsageError
 from molmo_point.model.decoder import DecoderBlock
 from molmo_point.model.low_bits import (
@@ -21,7 +22,10 @@ from molmo_point.model.low_bits import (
 from molmo_point.model.mixture import MixtureOfExperts
 from molmo_point.model.molmo import Molmo
 
-SCHEMES: dict[str, type[LowBitMatrix]] = {"int8": Int8Matrix, "int4": Int4Matrix}
+SCHEMES: dict[str, type[LowBitMatrix]] = dict(
+    zip(low_bit_format.SCHEMES, (Int8Matrix, Int4Matrix), strict=True)
+)
+"""The matrix of each scheme."""
 
 
 def check_scheme(scheme: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from molmo_point.defaults import STREAM_GRACE_S
 from molmo_point.errors import Cancelled, PointError, QueryError, ServiceError, TimedOut
@@ -157,20 +159,21 @@ def _hand_out(jobs: list[Job], pointings: Sequence[Pointing], began: float) -> l
     return again
 
 
+@dataclass(frozen=True)
+class _Methods:
+    """What answers the questions about one image, without the image as an argument."""
+
+    point: Callable[..., Pointing]
+    count: Callable[..., Pointing]
+    ask: Callable[..., str]
+    stream: Callable[..., PointStream]
+    stream_text: Callable[..., TextStream]
+
+
 def ask_view(view: View, job: Job) -> None:
     """Answer a question about an opened image."""
-    op, query, left_s = job.request.op, job.request.query, max(0.0, job.left_s())
-    began = time.monotonic()
-    if op is Op.POINT:
-        job.pointing(with_request_metadata(view.point(query, timeout_s=left_s), job, began))
-    elif op is Op.COUNT:
-        job.pointing(with_request_metadata(view.count(query, timeout_s=left_s), job, began))
-    elif op is Op.ASK:
-        job.text(view.ask(query, timeout_s=left_s))
-    elif op is Op.STREAM:
-        _run_point_stream(view.stream(query, timeout_s=left_s), job, began)
-    else:
-        _run_text_stream(view.stream_text(query, timeout_s=left_s), job)
+    methods = _Methods(view.point, view.count, view.ask, view.stream, view.stream_text)
+    _ask(methods, job)
 
 
 def ask_image(pointer: OwnPointer, job: Job) -> None:
@@ -178,22 +181,28 @@ def ask_image(pointer: OwnPointer, job: Job) -> None:
     image = job.image()
     if image is None:  # cancelled just now
         return
+    methods = _Methods(
+        partial(pointer.point, image),
+        partial(pointer.count, image),
+        partial(pointer.ask, image),
+        partial(pointer.stream, image),
+        partial(pointer.stream_text, image),
+    )
+    _ask(methods, job)
+
+
+def _ask(methods: _Methods, job: Job) -> None:
     op, query, left_s = job.request.op, job.request.query, max(0.0, job.left_s())
     began = time.monotonic()
-    if op is Op.POINT:
-        job.pointing(
-            with_request_metadata(pointer.point(image, query, timeout_s=left_s), job, began)
-        )
-    elif op is Op.COUNT:
-        job.pointing(
-            with_request_metadata(pointer.count(image, query, timeout_s=left_s), job, began)
-        )
+    if op is Op.POINT or op is Op.COUNT:
+        answer = methods.point if op is Op.POINT else methods.count
+        job.pointing(with_request_metadata(answer(query, timeout_s=left_s), job, began))
     elif op is Op.ASK:
-        job.text(pointer.ask(image, query, timeout_s=left_s))
+        job.text(methods.ask(query, timeout_s=left_s))
     elif op is Op.STREAM:
-        _run_point_stream(pointer.stream(image, query, timeout_s=left_s), job, began)
+        _run_point_stream(methods.stream(query, timeout_s=left_s), job, began)
     elif op is Op.STREAM_TEXT:
-        _run_text_stream(pointer.stream_text(image, query, timeout_s=left_s), job)
+        _run_text_stream(methods.stream_text(query, timeout_s=left_s), job)
     else:
         raise QueryError(f"{op} is not a question")
 

@@ -11,9 +11,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from molmo_point.errors import PointError
+from molmo_point.points import Pointing
 from molmo_robot.answers import AnswerBuilder
 from molmo_robot.camera_buffers import CameraBuffer
 from molmo_robot.codes import CODE_OF_STATUS, Stage
@@ -21,7 +23,7 @@ from molmo_robot.errors import MessageError, QueueFull, RequestError
 from molmo_robot.group_capture import capture_group
 from molmo_robot.health import Health
 from molmo_robot.image_groups import GroupAnswer, GroupOutcome, ImagesRequest
-from molmo_robot.model_call import QueueSlot, RequestCounter, StreamingPointer, call_model
+from molmo_robot.model_call import QueueSlot, RequestCounter, Shown, StreamingPointer, call_model
 from molmo_robot.positions.locate import PositionEstimator
 from molmo_robot.result_codes import code_of, one_line, user_message
 from molmo_robot.ros_types import AnyImage, TFMessage
@@ -40,6 +42,22 @@ GroupProgress = Callable[[Stage, int, "GroupAnswer | None"], None]
 """The same of a question about several images."""
 
 AnyAnswer = TypeVar("AnyAnswer", Answer, GroupAnswer)
+Captured = TypeVar("Captured", bound=Shown)
+
+
+@dataclass(frozen=True)
+class _Steps(Generic[Captured, AnyAnswer]):
+    """What differs between a request about one image and one about several.
+
+    Attributes:
+        capture: From the time limit in seconds to what the model is shown.
+        partial: An answer of the points so far.
+        build: The answer, of the pointing and the seconds that it took.
+    """
+
+    capture: Callable[[float], Captured]
+    partial: Callable[[Captured, Pointing], AnyAnswer]
+    build: Callable[[Captured, Pointing, float], AnyAnswer]
 
 
 def _silent(stage: Stage, before: int, partial: object) -> None:
@@ -183,25 +201,17 @@ class Session:
     def _answer(
         self, request: Request, slot: QueueSlot, cancelled: Callable[[], bool], progress: Progress
     ) -> Answer:
-        settings = self.settings
-        start = time.monotonic()
-        timeout_s = request.timeout_s or settings.request_timeout_s
-        progress(Stage.WAITING_FOR_IMAGE, slot.before, None)
-        snapshot = self.snapshots.capture(request, settings, timeout_s, cancelled)
-        progress(Stage.QUEUED if slot.before else Stage.ASKING, slot.before, None)
-        pointing = call_model(
-            self.pointer,
-            snapshot,
-            request.query,
-            timeout_s=max(0.01, timeout_s - (time.monotonic() - start)),
-            cancelled=cancelled,
-            on_partial=lambda partial: progress(
-                Stage.ASKING, 0, self.answers.partial(snapshot, partial, request)
+        settings, answers = self.settings, self.answers
+        steps = _Steps(
+            capture=lambda timeout_s: self.snapshots.capture(
+                request, settings, timeout_s, cancelled
             ),
-            slot=slot,
+            partial=lambda snapshot, points: answers.partial(snapshot, points, request),
+            build=lambda snapshot, pointing, took_s: answers.build(
+                snapshot, pointing, request, settings, inference_s=took_s
+            ),
         )
-        took_s = time.monotonic() - start
-        return self.answers.build(snapshot, pointing, request, settings, inference_s=took_s)
+        return self._run(request, steps, slot, cancelled, progress)
 
     def _answer_group(
         self,
@@ -210,22 +220,39 @@ class Session:
         cancelled: Callable[[], bool],
         progress: GroupProgress,
     ) -> GroupAnswer:
-        settings = self.settings
+        settings, answers = self.settings, self.answers
+        steps = _Steps(
+            capture=lambda timeout_s: capture_group(
+                self.snapshots, request, settings, timeout_s, cancelled
+            ),
+            partial=lambda group, points: answers.partial_group(group, points, settings),
+            build=lambda group, pointing, took_s: answers.build_group(
+                group, pointing, request, settings, inference_s=took_s
+            ),
+        )
+        return self._run(request, steps, slot, cancelled, progress)
+
+    def _run(
+        self,
+        request: Request | ImagesRequest,
+        steps: _Steps[Captured, AnyAnswer],
+        slot: QueueSlot,
+        cancelled: Callable[[], bool],
+        progress: Callable[[Stage, int, AnyAnswer | None], None],
+    ) -> AnyAnswer:
+        """Capture, ask the model, build the answer, all within the request's time limit."""
         start = time.monotonic()
-        timeout_s = request.timeout_s or settings.request_timeout_s
+        timeout_s = request.timeout_s or self.settings.request_timeout_s
         progress(Stage.WAITING_FOR_IMAGE, slot.before, None)
-        group = capture_group(self.snapshots, request, settings, timeout_s, cancelled)
+        captured = steps.capture(timeout_s)
         progress(Stage.QUEUED if slot.before else Stage.ASKING, slot.before, None)
         pointing = call_model(
             self.pointer,
-            group,
+            captured,
             request.query,
             timeout_s=max(0.01, timeout_s - (time.monotonic() - start)),
             cancelled=cancelled,
-            on_partial=lambda partial: progress(
-                Stage.ASKING, 0, self.answers.partial_group(group, partial, settings)
-            ),
+            on_partial=lambda points: progress(Stage.ASKING, 0, steps.partial(captured, points)),
             slot=slot,
         )
-        took_s = time.monotonic() - start
-        return self.answers.build_group(group, pointing, request, settings, inference_s=took_s)
+        return steps.build(captured, pointing, time.monotonic() - start)
