@@ -104,7 +104,7 @@ def best(rounds: int, work: Callable[[], object]) -> Times:
 
 
 def picture(crops: int) -> np.ndarray[Any, Any]:
-    """Return an image of noise that is cut into so many crops, the global one included."""
+    """Return an image of noise that is cut into a given number of crops, the global one included."""
     size = {1: (336, 336), 13: (1080, 1920)}[crops]
     return np.random.default_rng(crops).integers(0, 255, (*size, 3), dtype=np.uint8)
 

@@ -2,7 +2,7 @@
 
 Simulated arms, 2 mrad and 1 mm of noise on every axis, in the arm's poses, the board's, or both; the
 share of runs whose 90 % region (chi² of 6 or 3 degrees) holds the true transform, and a point 0.6 m
-in front of the camera moved by it; and median translation errors beside Park's closed form.
+in front of the camera moved by it; and median translation errors compared with Park's closed form.
 
     python -m benchmarks.hand_eye_coverage [--runs 200] [--poses 6 8 10 12 15 30]
 """

@@ -1,4 +1,4 @@
-"""Products with low-bit matrices beside bfloat16, by the number of rows: python -m benchmarks.low_bits [rows columns]
+"""Products with low-bit matrices compared with bfloat16, by the number of rows: python -m benchmarks.low_bits [rows columns]
 
 One thread, one matrix after another of a set that is larger than the processor's cache; medians of
 the thread's CPU time in ms, which other work on the machine changes little.

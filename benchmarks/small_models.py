@@ -1,4 +1,4 @@
-"""The package's small models beside each other on the held-out test sets: shares with Wilson intervals, floors and goals.
+"""The package's small models side by side on the held-out test sets: shares with Wilson intervals, floors and goals.
 
     python -m benchmarks.small_models nano nano-ui --pictures 260
     python -m benchmarks.small_models nano runs/nano-ui/checkpoint --worlds pages,pages-640 --miniwob 50 --out tables

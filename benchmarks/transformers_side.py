@@ -272,7 +272,7 @@ def report(runs: dict[str, list[Run]], title: str, answer: int) -> None:
     equal = sum(a == b for a, b in zip(*said, strict=False))
     rows.append((f"same best token, of {len(said[1])}", equal, "", ""))
     columns = ("stage", "ours", "transformers", "ratio")
-    table(f"Beside transformers' Molmo 2, {title}, ms", columns, rows)
+    table(f"Compared with transformers' Molmo 2, {title}, ms", columns, rows)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from molmo_point.cli import EXIT_CODES
+from molmo_point.cli.exit_codes import EXIT_CODES
 from molmo_point.cli.model_options import (
     AsJson,
     ModelSelection,

@@ -36,7 +36,7 @@ class PassCost:
 
     Attributes:
         widths: Numbers of tokens, ascending from 1.
-        times: Of a pass over so many, in passes over one; not descending.
+        times: Of a pass over that many tokens, in passes over one; not descending.
     """
 
     widths: tuple[int, ...]

@@ -60,7 +60,7 @@ class Settings:
     stuck_after_s: float = 60.0
 
     def memory_bound(self) -> int:
-        """Return how many bytes requests can make the process hold at most, beside the model's own and ZeroMQ's buffers.
+        """Return how many bytes requests can make the process hold at most, in addition to the model's own and ZeroMQ's buffers.
 
         Bodies that arrive over HTTP; questions that wait; two bodies of JSON that are being read (text of four bytes a character,
         and what is decoded from it); images that are being decoded (11 bytes a pixel), wait decoded, and are in use (3 bytes);

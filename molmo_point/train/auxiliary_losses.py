@@ -22,13 +22,13 @@ TARGET_RMS = 0.6
 """Root mean square that image embeddings are held near; those of words begin with 0.3."""
 
 BACKGROUND_WEIGHT = 0.25
-"""Weight of a background token beside one that shows a thing: most tokens are background and would dominate the loss."""
+"""Weight of a background token relative to one that shows a thing: most tokens are background and would dominate the loss."""
 
 UNKNOWN_WEIGHT = 0.2
-"""Weight of a word without a class of its own beside one that has a class: half of all words share that one class."""
+"""Weight of a word without a class of its own relative to one that has a class: half of all words share that one class."""
 
 LETTER_WEIGHT = 5.0
-"""Weight of a letter that a patch shows beside one that it does not: fewer than one in twenty are shown."""
+"""Weight of a letter that a patch shows relative to one that it does not: fewer than one in twenty are shown."""
 
 MIN_WORD_SHARE = 0.25
 """Share of a token's text that a word needs to count as right in the log."""

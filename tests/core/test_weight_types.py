@@ -1,4 +1,4 @@
-"""What dtype="auto" means on which processor, what does not fit into memory, and vision in bfloat16 beside a float32 decoder."""
+"""What dtype="auto" means on which processor, what does not fit into memory, and vision in bfloat16 with a float32 decoder."""
 
 from __future__ import annotations
 

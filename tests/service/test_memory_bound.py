@@ -1,4 +1,4 @@
-"""What requests can make a server hold: each bomb beside the bound that docs/service.md states, in a small server."""
+"""What requests can make a server hold: each bomb compared with the bound that docs/service.md states, in a small server."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class AccessMiddleware:
         max_body: Bytes of one body.
         max_bodies: Bytes of all bodies that are being received or worked on.
         hosts: The names this server answers to.
-        origins: Whose web pages may ask, beside its own.
+        origins: Whose web pages may ask, in addition to its own.
         arrivals: The bodies that are being received.
     """
 

@@ -1,4 +1,4 @@
-"""Refusals over HTTP: one body for everybody, with the fields that OpenAI's clients look for beside ours."""
+"""Refusals over HTTP: one body for everybody, with the fields that OpenAI's clients look for, and our own."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from molmo_point_ros.node import PointNode
 
 RETRY_S = 5.0
 SPARE_THREADS = 4
-"""Beside the requests that wait for the model: sensors, diagnostics, goal and cancel handling, services."""
+"""Besides the requests that wait for the model: sensors, diagnostics, goal and cancel handling, services."""
 
 THREADS = int(find("max_queue", ()).high or 0) + SPARE_THREADS
 """As many as `max_queue` may ever be set to; the executor starts them as they are needed."""

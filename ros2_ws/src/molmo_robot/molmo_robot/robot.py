@@ -85,7 +85,7 @@ class Robot:
 
     @property
     def frames(self) -> tuple[str, ...]:
-        """Frames of the parameters that positions depend on, beside those of the messages."""
+        """Frames of the parameters that positions depend on, in addition to those of the messages."""
         names = (self.settings.target_frame, self.settings.plane_frame)
         return tuple(name.lstrip("/") for name in names if name)
 

@@ -128,7 +128,7 @@ class Lookahead:
         index: Its stamps.
         shots: The chosen images, in log order.
         sources: Subscriptions of the robot, by topic.
-        frames: What positions are asked for in, beside the frames of the messages.
+        frames: What positions are asked for in, in addition to the frames of the messages.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """`TolerantReader`: rosbags' reader for recordings that hold more than ROS 2 messages.
 
-An MCAP file may carry JSON, Protobuf or ROS 1 beside ROS 2, and a file of another tool may name no profile at all. rosbags gives
+An MCAP file may carry JSON, Protobuf or ROS 1 besides ROS 2, and a file of another tool may name no profile at all. rosbags gives
 up on the first foreign schema. Here the file is read through a few changed bytes: foreign records of its summary become records
 of an unknown kind, which every MCAP reader passes over, and the profile becomes that of ROS 2. Where the summary does not name
 the channels, the data are scanned without what is foreign. The file itself is not touched.

@@ -76,7 +76,7 @@ class Recording(Closing):
 
     @property
     def foreign(self) -> dict[str, str]:
-        """{topic: encoding} of what the file holds beside ROS 2 messages (JSON, Protobuf, ...)."""
+        """{topic: encoding} of what the file holds besides ROS 2 messages (JSON, Protobuf, ...)."""
         return dict(self._reader.foreign)
 
     @property
