@@ -19,7 +19,7 @@ import numpy as np
 import zmq
 
 from molmo_point.client.zmq_client import ZmqPointer
-from molmo_point.pointer import ImageLike
+from molmo_point.image_like import ImageLike
 from molmo_point.points import Point, Pointing, Status
 from molmo_point.service.dispatcher import Dispatcher
 from molmo_point.service.zmq.server import ZmqServer

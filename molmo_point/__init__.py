@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     )
     from molmo_point.draw import draw
     from molmo_point.errors import PointError
+    from molmo_point.image_like import ImageLike
     from molmo_point.point_map import PointMap
-    from molmo_point.pointer import ImageLike, Pointer, Video, View
+    from molmo_point.pointer import Pointer, Video, View
     from molmo_point.points import FinishReason, Point, Pointing, Status, Text, Timing
     from molmo_point.service.serving import serve
     from molmo_point.video_file import read_video
@@ -44,7 +45,7 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "PointError": "errors",
-    "ImageLike": "pointer",
+    "ImageLike": "image_like",
     "PointMap": "point_map",
     "Video": "pointer",
     "Pointer": "pointer",

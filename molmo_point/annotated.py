@@ -13,7 +13,7 @@ from molmo_point.points import Point, Pointing, Status
 if TYPE_CHECKING:
     from PIL import Image
 
-    from molmo_point.pointer import ImageLike
+    from molmo_point.image_like import ImageLike
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 LONGEST_SIDE = 2048

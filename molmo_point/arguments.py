@@ -10,7 +10,8 @@ from typing import cast
 
 from molmo_point.defaults import MAX_QUERIES, MAX_QUERY_CHARACTERS
 from molmo_point.errors import QueryError, UsageError
-from molmo_point.pointer import Detail, ImageLike, Images, Video
+from molmo_point.image_like import ImageLike
+from molmo_point.pointer import Detail, Images, Video
 
 
 def check_query_length(query: str, max_characters: int = MAX_QUERY_CHARACTERS) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from molmo_point.errors import UsageError
-from molmo_point.pointer import ImageLike
+from molmo_point.image_like import ImageLike
 
 MODES = ("point", "count")
 

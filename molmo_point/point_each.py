@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from molmo_point.arguments import check_queries, check_timeout
 from molmo_point.errors import PointError
-from molmo_point.pointer import ImageLike, Pointer, PointingStream, all_or_error
+from molmo_point.image_like import ImageLike
+from molmo_point.pointer import Pointer, PointingStream, all_or_error
 from molmo_point.points import Pointing
 
 

@@ -8,31 +8,19 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Generator, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, Union, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, Union, runtime_checkable
 
 from molmo_point.errors import BatchError, PointError, UsageError
+from molmo_point.image_like import ImageLike
 from molmo_point.points import Point, Pointing, Text
 
 if TYPE_CHECKING:
-    import numpy as np
-    import PIL.Image
+    pass
 
 Result = TypeVar("Result")
-
-ImageLike = Union[
-    str,
-    "os.PathLike[str]",
-    bytes,
-    bytearray,
-    memoryview,
-    "PIL.Image.Image",
-    "np.ndarray[Any, Any]",
-]
-"""A path, the bytes of a PNG or JPEG (or any file Pillow reads), a PIL image, or an (H, W, 3) uint8 RGB array."""
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from molmo_point.arguments import (
 )
 from molmo_point.counting.tiled import check_tiles, count_in_tiles
 from molmo_point.errors import PointError
+from molmo_point.image_like import ImageLike
 from molmo_point.image_view import ImageView
 from molmo_point.images import Array, load_image
 from molmo_point.point_each import point_each
 from molmo_point.pointer import (
-    ImageLike,
     PointingStream,
     PointStream,
     TextStream,

@@ -14,15 +14,9 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
+from molmo_point.cli.exit_codes import FAILED, FOUND, MISTAKE, NOTHING
 from molmo_point.errors import PointError, UsageError
 from molmo_point.install import import_failure
-
-FOUND, FAILED, MISTAKE, NOTHING = 0, 1, 2, 3
-
-EXIT_CODES = (
-    "Exit codes: 0 found or done; 1 failed, or an answer is incomplete; "
-    "2 a mistake on the command line or in a file; 3 nothing there."
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_UP, Context
 from typing import TYPE_CHECKING, Any
 
-from molmo_point.cli import FAILED, FOUND, MISTAKE, NOTHING
+from molmo_point.cli.exit_codes import FAILED, FOUND, MISTAKE, NOTHING
 from molmo_point.errors import PointError, UsageError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from molmo_point.cli import EXIT_CODES
+from molmo_point.cli.exit_codes import EXIT_CODES
 from molmo_point.cli.model_options import TYPED
 from molmo_point.errors import BrokenInstall, MissingExtra
 from molmo_point.install import import_failure, missing

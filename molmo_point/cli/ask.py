@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molmo_point.cli import EXIT_CODES, FAILED, FOUND, MISTAKE, NOTHING
 from molmo_point.cli.asking import report_skipped
+from molmo_point.cli.exit_codes import EXIT_CODES, FAILED, FOUND, MISTAKE, NOTHING
 from molmo_point.cli.inputs import InputImage, collect_images
 from molmo_point.cli.model_options import (
     AsJson,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from molmo_point.pointer import ImageLike
+    from molmo_point.image_like import ImageLike
 
 
 Model = Annotated[str, typer.Option("--model", "-m", help="Name or folder.")]

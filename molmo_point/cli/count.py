@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molmo_point.cli import EXIT_CODES
 from molmo_point.cli.asking import Shown
 from molmo_point.cli.count_inputs import Columns, is_list, is_special, is_table_name
+from molmo_point.cli.exit_codes import EXIT_CODES
 from molmo_point.cli.model_options import (
     AsJson,
     ModelSelection,

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from molmo_point.cli import FAILED
 from molmo_point.cli.answers import Answer, worst_code
 from molmo_point.cli.asking import Asking, complain, report_skipped
 from molmo_point.cli.count_inputs import Columns, Counting, collect_counting
+from molmo_point.cli.exit_codes import FAILED
 from molmo_point.cli.inputs import CollectedImages
 from molmo_point.cli.model_options import ModelSelection, open_pointer
 from molmo_point.cli.progress import bar

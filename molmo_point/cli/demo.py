@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from molmo_point.cli import FAILED
+from molmo_point.cli.exit_codes import FAILED
 from molmo_point.cli.inputs import InputImage
 from molmo_point.cli.model_options import ModelSelection, Quiet, open_pointer
 from molmo_point.cli.outputs import AnnotatedOutputs

@@ -6,32 +6,16 @@ import json
 import platform
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from molmo_point.cli import FAILED, FOUND
+from molmo_point.cli.doctor_check import Check
+from molmo_point.cli.exit_codes import FAILED, FOUND
 from molmo_point.cli.model_options import AsJson, Connect, Key, ModelSelection, Quiet, Token
 from molmo_point.cli.progress import spinner
 from molmo_point.cli.tables import Column, print_rows
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the report.
-
-    Attributes:
-        name: What was looked at.
-        state: "ok"; "missing" (something optional is not there); "failed" (something that should work does not).
-        detail: What was found.
-        advice: What to type; empty where there is nothing to do.
-    """
-
-    name: str
-    state: str
-    detail: str
-    advice: str = ""
 
 
 def register(app: typer.Typer) -> None:

@@ -10,7 +10,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from molmo_point.cli.doctor import Check
+from molmo_point.cli.doctor_check import Check
 from molmo_point.defaults import HTTP_PORT, ZMQ_PORT
 from molmo_point.install import install_line
 

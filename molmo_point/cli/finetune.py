@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from molmo_point.cli import FAILED
 from molmo_point.cli import finetune_options as options
+from molmo_point.cli.exit_codes import FAILED
 from molmo_point.cli.signals import INTERRUPTED, catch_signals
 from molmo_point.cli.threads import one_blas_thread
 from molmo_point.errors import UsageError

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molmo_point.cli import EXIT_CODES, FAILED
 from molmo_point.cli.answers import overall_code
 from molmo_point.cli.asking import Asking, Shown, report_skipped
+from molmo_point.cli.exit_codes import EXIT_CODES, FAILED
 from molmo_point.cli.inputs import collect_images
 from molmo_point.cli.model_options import (
     AsJson,

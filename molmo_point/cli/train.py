@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molmo_point.cli import FAILED
+from molmo_point.cli.exit_codes import FAILED
 from molmo_point.cli.signals import INTERRUPTED, catch_signals
 from molmo_point.cli.threads import one_blas_thread
 from molmo_point.errors import UsageError

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molmo_point.cli import FAILED
+from molmo_point.cli.exit_codes import FAILED
 from molmo_point.cli.model_options import (
     AsJson,
     ModelSelection,

@@ -10,8 +10,9 @@ from typing import Protocol
 from molmo_point.arguments import check_request
 from molmo_point.counting.tiled import count_in_tiles
 from molmo_point.errors import Busy, PointError
+from molmo_point.image_like import ImageLike
 from molmo_point.images import Array
-from molmo_point.pointer import ImageLike, Images, Tiles, all_or_error
+from molmo_point.pointer import Images, Tiles, all_or_error
 from molmo_point.points import Pointing
 
 MAX_IN_FLIGHT = 8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from molmo_point.arguments import check_query
 from molmo_point.client.cancellation import CancellableStream, CancelToken
@@ -21,17 +21,33 @@ from molmo_point.pointer import Detail
 from molmo_point.points import Point, Pointing, Text
 from molmo_point.wire import Op, Payload, Request, ViewGone, ViewInfo
 
-if TYPE_CHECKING:
-    from molmo_point.client.remote import RemotePointer
+
+class Connection(Protocol):
+    """What a view asks its server through."""
+
+    def budget(self, timeout_s: float | None) -> float:
+        """Return the time limit of a request in seconds."""
+
+    def request(self, op: Op, image_payload: Payload | None, **fields: Any) -> Request:
+        """Build a request with an id of its own."""
+
+    def exchange(
+        self,
+        request: Request,
+        image_payload: Payload | None,
+        timeout_s: float | None,
+        cancel_token: CancelToken | None = None,
+    ) -> Replies:
+        """Send a request; yield its replies."""
 
 
 class RemoteView(Closing):
     """An opened image on a server: a handle there, the image here for when the handle is gone."""
 
     def __init__(
-        self, pointer: RemotePointer, image_payload: Payload, detail: Detail | None = None
+        self, connection: Connection, image_payload: Payload, detail: Detail | None = None
     ) -> None:
-        self._pointer = pointer
+        self._connection = connection
         self._image_payload = image_payload
         self._detail = detail
         self._lock = threading.Lock()
@@ -77,7 +93,7 @@ class RemoteView(Closing):
             info, self._info = self._info, None
         if info is not None:
             try:
-                last_reply(self._pointer.exchange(self._close_request(info), None, 5.0))
+                last_reply(self._connection.exchange(self._close_request(info), None, 5.0))
             except ServiceError:
                 return
 
@@ -85,13 +101,13 @@ class RemoteView(Closing):
         raise UsageError("an opened view belongs to its process: open the image in the other one")
 
     def _close_request(self, info: ViewInfo) -> Request:
-        return self._pointer.request(Op.CLOSE, None, view=info.handle)
+        return self._connection.request(Op.CLOSE, None, view=info.handle)
 
     def _open(self, timeout_s: float | None) -> ViewInfo:
-        request = self._pointer.request(
+        request = self._connection.request(
             Op.OPEN, self._image_payload, timeout_s=timeout_s, detail=self._detail
         )
-        reply = last_reply(self._pointer.exchange(request, self._image_payload, timeout_s))
+        reply = last_reply(self._connection.exchange(request, self._image_payload, timeout_s))
         if reply.view is None:
             raise ServiceError(f"expected a view, the server answered with {reply.type}")
         return reply.view
@@ -109,17 +125,17 @@ class RemoteView(Closing):
         self, op: Op, query: str, timeout_s: float | None, cancel_token: CancelToken | None = None
     ) -> Replies:
         check_query(query)
-        budget_s = self._pointer.budget(timeout_s)
+        budget_s = self._connection.budget(timeout_s)
         return self._replies(op, query, budget_s, cancel_token)
 
     def _replies(
         self, op: Op, query: str, timeout_s: float, cancel_token: CancelToken | None
     ) -> Replies:
         def ask(handle: str) -> Replies:
-            request = self._pointer.request(
+            request = self._connection.request(
                 op, None, query=query, view=handle, timeout_s=timeout_s
             )
-            return self._pointer.exchange(request, None, timeout_s, cancel_token)
+            return self._connection.exchange(request, None, timeout_s, cancel_token)
 
         handle = self._handle(None, timeout_s)
         try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from molmo_point.errors import ImageError
-from molmo_point.pointer import ImageLike
+from molmo_point.image_like import ImageLike
 
 Key = tuple[str, int, str]
 """(identity of the file, number of the frame or -1, query): what a row is known by."""

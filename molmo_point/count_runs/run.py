@@ -14,8 +14,9 @@ from molmo_point.count_runs.items import Item
 from molmo_point.count_runs.journal import Entry, Journal, entry_of
 from molmo_point.drawing_mark import is_our_drawing
 from molmo_point.errors import OF_ONE_REQUEST, ImageError, PointError
+from molmo_point.image_like import ImageLike
 from molmo_point.markup.noun_phrase import noun_phrase
-from molmo_point.pointer import ImageLike, Pointer, Tiles
+from molmo_point.pointer import Pointer, Tiles
 from molmo_point.points import Pointing
 
 IMAGES_FOLDER = "images"

@@ -12,8 +12,9 @@ from molmo_point.counting.grid import Tile, most_tiles, shape_for, split
 from molmo_point.counting.merge import merge
 from molmo_point.counting.spacing import median_spacing
 from molmo_point.errors import BatchError, PointError, UsageError
+from molmo_point.image_like import ImageLike
 from molmo_point.images import Array, load_image
-from molmo_point.pointer import ImageLike, Tiles
+from molmo_point.pointer import Tiles
 from molmo_point.points import Pointing, Status, Tiling, Timing
 
 Look = Callable[[Sequence[Array], Union[float, None]], list[Pointing]]

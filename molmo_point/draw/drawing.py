@@ -16,9 +16,9 @@ from molmo_point.draw.layout import Box
 from molmo_point.draw.marks import MANY, SIGMAS_95, Marks, draw_ellipses, draw_marks
 from molmo_point.draw.shapes import Colour
 from molmo_point.draw.style import Style
+from molmo_point.image_like import ImageLike
 from molmo_point.images import load_image
 from molmo_point.point_map import PointMap
-from molmo_point.pointer import ImageLike
 from molmo_point.points import Pointing, Status
 
 __all__ = ["PALETTE", "SIGMAS_95", "draw"]

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from molmo_point.engine.draft_tree import MAX_DRAFT, DraftTree, PassInput
 from molmo_point.engine.failures import with_memory
-from molmo_point.engine.patch_choice import PatchChoice
-from molmo_point.engine.token_choice import GreedyChoice, TokenChoice
+from molmo_point.engine.token_choice import GreedyChoice, PatchChoice, TokenChoice
 from molmo_point.model.kv_cache import KVCache
 from molmo_point.model.molmo import Molmo
 from molmo_point.points import FinishReason

@@ -23,11 +23,11 @@ from molmo_point.engine.scheduler import Scheduler
 from molmo_point.engine.score_calibration import Floats
 from molmo_point.engine.view import LocalView
 from molmo_point.errors import ImageError, PointError
+from molmo_point.image_like import ImageLike
 from molmo_point.model.molmo import Molmo
 from molmo_point.point_map import PointMap
 from molmo_point.pointer import (
     Detail,
-    ImageLike,
     Images,
     Kind,
     PointingStream,

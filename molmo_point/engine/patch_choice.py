@@ -10,14 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from molmo_point.engine.draft_tree import ROOT, DraftTree
 from molmo_point.engine.failures import check_finite
-from molmo_point.engine.token_choice import Accepted
+from molmo_point.engine.token_choice import Accepted, Floats, PatchChoice
 from molmo_point.model.molmo import Molmo
 from molmo_point.model.point_heads import LOCATIONS, PatchKeys
 
@@ -25,7 +23,6 @@ PointDecoding = Literal["as_exported", "as_trained"]
 """The released export and the training code decode differently in three places (molmo2.md 7.4)."""
 POINT_DECODINGS = get_args(PointDecoding)
 
-Floats = NDArray[np.float64]
 _MASKED = -1e5
 """Score of what the training code masks: where all is masked, its choice is the first."""
 
@@ -58,19 +55,6 @@ class ChoiceIds:
     def is_part(self, token: int) -> bool:
         """Whether a token is a patch of a window."""
         return self.part <= token < self.location
-
-
-@dataclass(frozen=True, eq=False)
-class PatchChoice:
-    """The probabilities of one choice.
-
-    Attributes:
-        probabilities: Patches and "no more points" [P + 1], patches of a window [C], or locations [9]; they add up to 1.
-        pointed: Probability that a point follows at all, where a patch is chosen; else 1.
-    """
-
-    probabilities: Floats
-    pointed: float = 1.0
 
 
 class PatchChooser:

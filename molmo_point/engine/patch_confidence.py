@@ -16,8 +16,9 @@ from torch import Tensor
 
 from molmo_point.engine.generate import Step
 from molmo_point.engine.image_calibration import AnyCalibration
-from molmo_point.engine.patch_choice import ChoiceIds, PatchChoice
+from molmo_point.engine.patch_choice import ChoiceIds
 from molmo_point.engine.score_calibration import Floats, RawConfidence
+from molmo_point.engine.token_choice import PatchChoice
 from molmo_point.engine.uncertainty import AbsencePath, Span, share_near, tokens_of
 from molmo_point.points import Point
 from molmo_point.preprocess.patch_places import THIRD, PatchPlaces

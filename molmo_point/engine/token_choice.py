@@ -8,15 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from molmo_point.engine.draft_tree import DraftTree
 from molmo_point.engine.failures import check_finite
 
-if TYPE_CHECKING:
-    from molmo_point.engine.patch_choice import PatchChoice
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class PatchChoice:
+    """The probabilities of one choice.
+
+    Attributes:
+        probabilities: Patches and "no more points" [P + 1], patches of a window [C], or locations [9]; they add up to 1.
+        pointed: Probability that a point follows at all, where a patch is chosen; else 1.
+    """
+
+    probabilities: Floats
+    pointed: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from molmo_point.errors import UsageError
-from molmo_point.pointer import ImageLike, Pointer
+from molmo_point.image_like import ImageLike
+from molmo_point.pointer import Pointer
 from molmo_point.points import Point
 
 

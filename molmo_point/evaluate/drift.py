@@ -16,7 +16,7 @@ from torch import Tensor
 from molmo_point.engine.engine import Engine
 from molmo_point.engine.question import Question
 from molmo_point.errors import UsageError
-from molmo_point.pointer import ImageLike
+from molmo_point.image_like import ImageLike
 
 
 @dataclass(frozen=True)

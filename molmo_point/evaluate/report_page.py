@@ -14,8 +14,8 @@ from molmo_point.evaluate.data_report import DataReport
 from molmo_point.evaluate.plots_svg import bars, counts, marks, reliability
 from molmo_point.evaluate.report import Outcome, perfect
 from molmo_point.evaluate.scorers.summary import ROUNDING, Scored
+from molmo_point.image_like import ImageLike
 from molmo_point.images import load_image
-from molmo_point.pointer import ImageLike
 
 WORST = 12
 """Cases that are drawn."""

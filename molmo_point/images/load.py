@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import io
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from molmo_point.errors import ImageError, PointError
+from molmo_point.image_like import ImageLike
 from molmo_point.images.deep_colour import is_dark, is_deep, joined, keep_lower_bytes
 from molmo_point.images.formats import PILLOW_FORMATS, READABLE, other_kind, sniff
 from molmo_point.images.levels import to_eight_bits
@@ -22,9 +23,6 @@ from molmo_point.images.png_chunks import without_metadata
 from molmo_point.images.source import file_bytes
 from molmo_point.images.tiff_pages import seek_full_page
 from molmo_point.install import import_failure
-
-if TYPE_CHECKING:
-    from molmo_point.pointer import ImageLike
 
 MAX_PIXELS = 100_000_000
 """Refuse larger images before decoding them: 100 megapixels are 300 MB of RGB, and no Molmo sees more than 6 of them."""

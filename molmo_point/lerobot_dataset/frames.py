@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molmo_point.errors import UsageError
+from molmo_point.image_like import ImageLike
 from molmo_point.install import import_failure
 from molmo_point.lerobot_dataset.layout import Dataset, Video
-from molmo_point.pointer import ImageLike
 
 if TYPE_CHECKING:
     import pyarrow as pa

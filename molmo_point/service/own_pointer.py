@@ -12,11 +12,11 @@ from typing import Any, cast
 
 from molmo_point.arguments import check_request, check_timeout
 from molmo_point.errors import PointError, ServiceError, UsageError
+from molmo_point.image_like import ImageLike
 from molmo_point.image_view import ImageView
 from molmo_point.images import load_image
 from molmo_point.point_each import point_each
 from molmo_point.pointer import (
-    ImageLike,
     Images,
     PointingStream,
     PointStream,

@@ -14,8 +14,9 @@ from molmo_point.arguments import check_request
 from molmo_point.counting.tiled import count_in_tiles
 from molmo_point.engine.detokenize import Detokenizer
 from molmo_point.errors import PointError, QueryError, UsageError
+from molmo_point.image_like import ImageLike
 from molmo_point.images import Array, load_image
-from molmo_point.pointer import ImageLike, Tiles, all_or_error
+from molmo_point.pointer import Tiles, all_or_error
 from molmo_point.points import Pointing
 from molmo_point.transformers_backend.generation import generate
 from molmo_point.vlm.formats import PointFormat

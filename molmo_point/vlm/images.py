@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 
 from PIL import Image
 
+from molmo_point.image_like import ImageLike
 from molmo_point.images import load_image
-from molmo_point.pointer import ImageLike
 from molmo_point.wire import make_image_payload
 
 Encoding = Literal["png", "jpeg"]

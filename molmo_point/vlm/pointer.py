@@ -10,7 +10,8 @@ from molmo_point.client.address import http_address
 from molmo_point.client.many import ask_many, count_tiles
 from molmo_point.defaults import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, OPENAI
 from molmo_point.errors import ModelNotFound, UsageError
-from molmo_point.pointer import ImageLike, Tiles
+from molmo_point.image_like import ImageLike
+from molmo_point.pointer import Tiles
 from molmo_point.points import Pointing
 from molmo_point.vlm.chat import ChatServer, image_part
 from molmo_point.vlm.formats import PointFormat, format_for

@@ -11,12 +11,12 @@ from typing import Generic, Protocol, TypeVar
 from molmo_point.arguments import check_frame_id, check_query, check_stamp, check_timeout
 from molmo_point.closing import Closing
 from molmo_point.counting.tiled import check_tiles
+from molmo_point.image_like import ImageLike
 from molmo_point.image_view import ImageView
 from molmo_point.images import load_image
 from molmo_point.markup import PointParser
 from molmo_point.point_each import point_each
 from molmo_point.pointer import (
-    ImageLike,
     PointingStream,
     PointStream,
     TextStream,

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from molmo_point.errors import ImageError
+from molmo_point.image_like import ImageLike
 from molmo_point.images import FileFormat, decode_file, file_bytes, load_image, sniff
-from molmo_point.pointer import ImageLike
 from molmo_point.wire.codec import Buffer
 from molmo_point.wire.image_header import stored_size
 from molmo_point.wire.messages import ImageHeader

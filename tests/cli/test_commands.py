@@ -15,8 +15,8 @@ import pytest
 import typer
 from PIL import Image
 
-from molmo_point import __version__, cli
-from molmo_point.cli import app, doctor_checks
+from molmo_point import __version__
+from molmo_point.cli import app, doctor_checks, exit_codes
 from molmo_point.install import install_line
 from molmo_point.testing import FakePointer
 
@@ -255,4 +255,9 @@ def test_doctor_fails_when_nano_does(run: Run, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_exit_codes_are_the_published_ones() -> None:
-    assert (cli.FOUND, cli.FAILED, cli.MISTAKE, cli.NOTHING) == (0, 1, 2, 3)
+    assert (exit_codes.FOUND, exit_codes.FAILED, exit_codes.MISTAKE, exit_codes.NOTHING) == (
+        0,
+        1,
+        2,
+        3,
+    )

@@ -17,7 +17,8 @@ from PIL import Image
 
 from molmo_point import Point, PointError, Pointing, Status
 from molmo_point.errors import ServerGone
-from molmo_point.pointer import ImageLike, TextStream
+from molmo_point.image_like import ImageLike
+from molmo_point.pointer import TextStream
 from molmo_point.testing import FakePointer
 
 if TYPE_CHECKING:

@@ -20,10 +20,11 @@ from molmo_point.engine.batch import BatchEntry
 from molmo_point.engine.encoded_image import EncodedImage
 from molmo_point.engine.generate import DecodeState, Limits, NoDraft, Step
 from molmo_point.engine.local import LocalPointer
-from molmo_point.engine.patch_choice import ChoiceIds, PatchChoice, PatchChooser
+from molmo_point.engine.patch_choice import ChoiceIds, PatchChooser
 from molmo_point.engine.patch_confidence import PatchConfidence
 from molmo_point.engine.patch_drafting import PatchDrafter
 from molmo_point.engine.point_language import frames_of
+from molmo_point.engine.token_choice import PatchChoice
 from molmo_point.errors import CheckpointError, UsageError
 from molmo_point.markup import Frames, PatchParser
 from molmo_point.model.weights import parameter_count

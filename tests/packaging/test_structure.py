@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import grimp
 import pytest
 
 from molmo_point.install import install_line
@@ -63,6 +65,21 @@ def test_import_contracts() -> None:
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_no_circle_of_imports() -> None:
+    """Imports for types and inside functions count; the packages' own `__init__`, which name everything for users, do not."""
+    roots = ("molmo_point", "molmo_agents", "molmo_calibration", "molmo_robot", "molmo_point_ros")
+    graph = grimp.build_graph(*roots, exclude_type_checking_imports=False)
+    imports = {
+        name: graph.find_modules_directly_imported_by(name) - {name} for name in graph.modules
+    }
+    assert len(imports) > 700
+    order = graphlib.TopologicalSorter({name: imports[name] for name in imports.keys() - roots})
+    try:
+        order.prepare()
+    except graphlib.CycleError as circle:
+        pytest.fail(f"a circle of imports: {' <- '.join(circle.args[1])}")
 
 
 def test_wheel_holds_the_packages_and_the_model(tmp_path: Path) -> None:

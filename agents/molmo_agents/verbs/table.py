@@ -5,13 +5,11 @@ Both faces are made of it; flows, tools and the policy's check read it. A new ve
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import TypeVar
 
-from molmo_agents.drivers.steps import Steps
-from molmo_agents.outcome import Outcome
-from molmo_agents.session import Session, VerbNames
+from molmo_agents.session import VerbNames
 from molmo_agents.verbs import arguments, readers
-from molmo_agents.verbs.verb import Field, Verb
+from molmo_agents.verbs.verb import Face, Field, Verb
 
 R = TypeVar("R")
 
@@ -19,14 +17,8 @@ _NAME = {"name": Field("expect_name", readers.words)}
 _EXPECT = {"expect": Field("expect", readers.expectation)}
 
 
-class Verbs(Generic[R]):
+class Verbs(Face[R]):
     """Every verb as a method that returns an `Outcome`, or an awaitable of one."""
-
-    _session: Session
-
-    def _run(self, steps: Steps[Outcome]) -> R:
-        """Run the steps of one verb."""
-        raise NotImplementedError
 
     goto = Verb(arguments.goto, subject="address")
     back = Verb(arguments.back, subject="nothing")

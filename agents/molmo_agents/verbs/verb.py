@@ -5,21 +5,28 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
 from molmo_agents.drivers.steps import Steps
 from molmo_agents.outcome import Outcome
 from molmo_agents.session import Session
 from molmo_agents.verbs.readers import Reader
 
-if TYPE_CHECKING:
-    from molmo_agents.verbs.table import Verbs
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
 Subject = Literal["words", "address", "key", "nothing"]
 """What stands behind a verb in a flow: words for the model, an address, a key, or nothing."""
+
+
+class Face(Generic[R]):
+    """What verbs are methods of: a session, and how its steps are run. `R` is an `Outcome`, or an awaitable of one."""
+
+    _session: Session
+
+    def _run(self, steps: Steps[Outcome]) -> R:
+        """Run the steps of one verb."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Verb(Generic[P]):
     def __post_init__(self) -> None:
         object.__setattr__(self, "__doc__", self.function.__doc__)
 
-    def __call__(self, face: Verbs[R], *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, face: Face[R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it on a face, as a method of its class is called."""
         return face._run(self.function(face._session, *args, **kwargs))
 
@@ -73,9 +80,9 @@ class Verb(Generic[P]):
     def __get__(self, face: None, owner: object) -> Verb[P]: ...
 
     @overload
-    def __get__(self, face: Verbs[R], owner: object) -> Callable[P, R]: ...
+    def __get__(self, face: Face[R], owner: object) -> Callable[P, R]: ...
 
-    def __get__(self, face: Verbs[R] | None, owner: object) -> Verb[P] | Callable[P, R]:
+    def __get__(self, face: Face[R] | None, owner: object) -> Verb[P] | Callable[P, R]:
         if face is None:
             return self
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from molmo_robot.codes import Code
+from molmo_robot.continuous_pointing import ContinuousPointing
+from molmo_robot.image_groups import GroupOutcome
 from molmo_robot.messages.requests import continuous_request_of, fill, fill_feedback, request_of
 from molmo_robot.ros_types import PointRequestMessage, PointResultMessage, SetQueryMessage
-from molmo_robot.types import Outcome
+from molmo_robot.session import Session
+from molmo_robot.types import Answer, Outcome
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 
 from molmo_point.errors import PointError
 from molmo_point_ros.rclpy_types import make, message_class
-
-if TYPE_CHECKING:
-    from molmo_point_ros.node import PointNode
 
 DONE = (Code.SUCCEEDED, Code.NO_POINTS, Code.TRUNCATED)
 """Outcomes with an answer to act on: the goal succeeds. With every other code it is aborted, and `message` says why."""
@@ -26,12 +26,41 @@ default of 15 minutes holds 5 GB of a client that sends images of 640x480 along 
 INACTIVE = Outcome(Code.CANCELED, "the node is not active: activate it first")
 
 
+class RequestNode(Protocol):
+    """What the servers of requests need of their node: rclpy's methods, and what it does with an answer.
+
+    Attributes:
+        session: Answers requests; None while the node is not active.
+        continuous: The continuous query; None while the node is not active.
+        requests_group: The callback group in which requests run side by side.
+    """
+
+    session: Session | None
+    continuous: ContinuousPointing | None
+    requests_group: Any
+
+    def publish(self, answer: Answer) -> None:
+        """Publish an answer about one image."""
+
+    def publish_images(self, outcome: GroupOutcome) -> None:
+        """Publish how a question about several images ended."""
+
+    def create_service(self, srv_type: Any, srv_name: str, callback: Any, **options: Any) -> Any:
+        """As rclpy's node."""
+
+    def destroy_service(self, service: Any) -> bool:
+        """As rclpy's node."""
+
+    def get_logger(self) -> Any:
+        """As rclpy's node."""
+
+
 def goal_identity(handle: Any) -> str:
     """Return the id of a goal as hexadecimal digits."""
     return bytes(bytearray(handle.goal_id.uuid)).hex()
 
 
-def accepted(node: PointNode, query: str) -> GoalResponse:
+def accepted(node: RequestNode, query: str) -> GoalResponse:
     """Accept a goal while the node is active."""
     if node.session is None:
         node.get_logger().warning(f"goal {query!r} rejected: {INACTIVE.message}")
@@ -52,7 +81,7 @@ def end_goal(handle: Any, code: Code) -> None:
 class PointServers:
     """Created when the node is configured; requests are refused unless it is active."""
 
-    def __init__(self, node: PointNode) -> None:
+    def __init__(self, node: RequestNode) -> None:
         self._node = node
         self._action_type = message_class("molmo_point_msgs/action/Point")
         group = node.requests_group

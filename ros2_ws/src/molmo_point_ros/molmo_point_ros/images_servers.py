@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from molmo_robot.image_groups import GroupOutcome, ImagesRequest
 from molmo_robot.messages.image_groups import (
@@ -15,20 +15,18 @@ from rclpy.action import ActionServer, CancelResponse
 from molmo_point_ros.action_server import (
     INACTIVE,
     RESULT_KEPT_S,
+    RequestNode,
     accepted,
     end_goal,
     goal_identity,
 )
 from molmo_point_ros.rclpy_types import make, message_class
 
-if TYPE_CHECKING:
-    from molmo_point_ros.node import PointNode
-
 
 class ImagesServers:
     """Created when the node is configured; requests are refused unless it is active."""
 
-    def __init__(self, node: PointNode) -> None:
+    def __init__(self, node: RequestNode) -> None:
         self._node = node
         self._action_type = message_class("molmo_point_msgs/action/PointImages")
         self._action = ActionServer(
