@@ -1,4 +1,4 @@
-"""Decoding compared with llama.cpp: a decoder of the same shape at the same bits, the same prefix length, the same threads, in turn.
+"""Decoding compared with llama.cpp: a decoder of the same shape, the same bits, prefix length and threads, in turn.
 
     python -m benchmarks.llama_cpp_side molmoe-1b:int4 molmo-7b-d:int4 [--layers N] [--prefix 200] [--threads 2]
 

@@ -194,7 +194,11 @@ def report(
     ours, theirs = said["ours"], said["transformers"]
     equal = sum(a == b for a, b in zip(ours, theirs, strict=True))
     rows.append(("tokens equal", f"{equal} of {len(ours)}", "", ""))
-    table("Compared with transformers' generate, ms", ("stage", "ours", "transformers", "ratio"), rows)
+    table(
+        "Compared with transformers' generate, ms",
+        ("stage", "ours", "transformers", "ratio"),
+        rows,
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from molmo_point.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from molmo_point.api import connect, load
     from molmo_point.convert import (
@@ -40,8 +42,6 @@ if TYPE_CHECKING:
     from molmo_point.points import FinishReason, Point, Pointing, Status, Text, Timing
     from molmo_point.service.serving import serve
     from molmo_point.video_file import read_video
-
-__version__ = "0.1.0"
 
 _LAZY = {
     "PointError": "errors",

@@ -180,7 +180,7 @@ def _stand_in(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from molmo_point import __version__
+        from molmo_point.version import __version__
 
         typer.echo(__version__)
         raise typer.Exit(0)

@@ -68,7 +68,7 @@ def doctor(
 
 
 def _system() -> list[Check]:
-    from molmo_point import __version__
+    from molmo_point.version import __version__
 
     version = platform.python_version()
     supported = sys.version_info >= (3, 10)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-import molmo_point
 from molmo_point.arguments import check_queries, check_query, check_query_length
 from molmo_point.errors import PointError
 from molmo_point.pointer import Pointer
@@ -23,6 +22,7 @@ from molmo_point.service.reply_cache import ReplyCache
 from molmo_point.service.request_queue import IdleTask, RequestQueue
 from molmo_point.service.settings import Settings
 from molmo_point.service.worker import Worker
+from molmo_point.version import __version__
 from molmo_point.wire import (
     QUESTIONS,
     Buffer,
@@ -103,7 +103,7 @@ class Dispatcher:
         """Return what this server is and its state, at once."""
         ready, state = self.worker.state()
         return ServerInfo(
-            version=molmo_point.__version__,
+            version=__version__,
             model=self.worker.model,
             ready=ready,
             state=state,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 import zipfile
@@ -13,6 +14,7 @@ import grimp
 import pytest
 
 from molmo_point.install import install_line
+from molmo_point.version import __version__
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("molmo_point", "agents/molmo_agents", "calibration/molmo_calibration")
@@ -80,6 +82,21 @@ def test_no_circle_of_imports() -> None:
         order.prepare()
     except graphlib.CycleError as circle:
         pytest.fail(f"a circle of imports: {' <- '.join(circle.args[1])}")
+
+
+def test_one_version() -> None:
+    """colcon reads the versions of the workspace's packages as text: they are the one in `molmo_point/version.py`."""
+    texts = [*ROOT.glob("ros2_ws/src/*/package.xml"), *ROOT.glob("ros2_ws/src/*/setup.py")]
+    found = {
+        path.relative_to(ROOT).as_posix(): re.findall(
+            r'<version>(.*?)</version>|\bversion="(.*?)"', path.read_text()
+        )
+        for path in texts
+    }
+    assert len(found) == 5
+    assert {"".join(version) for versions in found.values() for version in versions[-1:]} == {
+        __version__
+    }, found
 
 
 def test_wheel_holds_the_packages_and_the_model(tmp_path: Path) -> None:

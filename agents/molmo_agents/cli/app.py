@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
-from molmo_point import __version__
 from molmo_point.errors import PointError, UsageError
 from molmo_point.install import import_failure
 from molmo_point.pointer import Pointer
+from molmo_point.version import __version__
 
 try:
     import typer

@@ -14,7 +14,6 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
-import molmo_point
 from molmo_point.checkpoints.catalog import NANO_FOLDER
 from molmo_point.errors import PointError, UsageError
 from molmo_point.service.dispatcher import Dispatcher
@@ -30,6 +29,7 @@ from molmo_point.service.http.openai import openai_router
 from molmo_point.service.http.roboml import roboml_router
 from molmo_point.service.http.routes import points_router
 from molmo_point.service.http.submit import HttpSubmitter
+from molmo_point.version import __version__
 from molmo_point.wire import ErrorBody
 
 PAGE = Path(__file__).parent / "page"
@@ -95,7 +95,7 @@ def build_app(
     origins = [checked_origin(origin) for origin in options.allow_origins]
     app = FastAPI(
         title="molmo-point",
-        version=molmo_point.__version__,
+        version=__version__,
         description="An image and a few words in, points with scores and covariances out. Coordinates are 0-1 of the upright "
         "image, origin top left, x right, y down.",
         # The documentation page would load its scripts from another host; the description itself stays at /openapi.json.

@@ -20,9 +20,9 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from anyio import CapacityLimiter, to_thread
 
-import molmo_point
 from molmo_point.errors import ImageError, Refused, TimedOut
 from molmo_point.service.http.hosts import matches
+from molmo_point.version import __version__
 
 TIMEOUT_S = 10.0
 """For one image, from the connection to its last byte; less where the question's own deadline is nearer."""
@@ -30,7 +30,7 @@ TIMEOUT_S = 10.0
 HEADERS = {
     "Accept": "image/*",
     # Hosts like Wikimedia's answer 403 to programs that do not say who they are.
-    "User-Agent": f"molmo-point/{molmo_point.__version__}",
+    "User-Agent": f"molmo-point/{__version__}",
 }
 
 

@@ -1,3 +1,1 @@
 """The ROS 2 node: parameters, topics, services and the action of rclpy around a session of `molmo_robot`."""
-
-__version__ = "0.1.0"

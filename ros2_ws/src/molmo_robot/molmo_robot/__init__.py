@@ -14,5 +14,3 @@ continuous_pointing                                          points between the 
 messages/                                                    results as messages
 bag/ · dds/ · cli/                                           recordings, DDS without ROS, commands
 """
-
-__version__ = "0.1.0"

@@ -78,8 +78,8 @@ def connect(settings: Settings) -> StreamingPointer:
         options["key"] = settings.server_key
 
     def open_connection() -> StreamingPointer:
-        import molmo_point as mp
+        from molmo_point.api import connect
 
-        return mp.connect(settings.server_endpoint, **options)
+        return connect(settings.server_endpoint, **options)
 
     return ReconnectingPointer(open_connection)

@@ -13,9 +13,9 @@ from molmo_robot.types import Answer
 
 def overlay(make: Make, answer: Answer, settings: Settings) -> Message:
     """Build the overlay; drawing is `molmo_point.draw`'s."""
-    import molmo_point as mp
+    from molmo_point.draw import draw
 
-    drawn = np.asarray(mp.draw(answer.snapshot.image, answer.pointing, min_side=1), dtype=np.uint8)
+    drawn = np.asarray(draw(answer.snapshot.image, answer.pointing, min_side=1), dtype=np.uint8)
     return image_message(make, drawn, answer.snapshot.stamp_ns, answer.snapshot.frame_id)
 
 
