@@ -70,6 +70,7 @@ def finetune_command(
     threads: options.Threads = 1,
     skip_bad: options.SkipBad = False,
     stop_after: options.StopAfter = None,
+    tensorboard: options.Tensorboard = False,
 ) -> None:
     """Fine-tune a checkpoint on labelled images; print the folder of the best adapter or checkpoint.
 
@@ -99,7 +100,7 @@ def finetune_command(
     }
     recipe = _recipe(FinetuneRecipe, settings)
     made = _data(data, images, held_out_data, held_out, skip_bad)
-    _run(recipe, made, out, (device, workers, threads), stop_after)
+    _run(recipe, made, out, (device, workers, threads), stop_after, tensorboard)
 
 
 def _recipe(kind: type[FinetuneRecipe], settings: dict[str, Any]) -> FinetuneRecipe:
@@ -205,6 +206,7 @@ def _run(
     out: Path,
     machine: tuple[str, int, int],
     stop_after: int | None,
+    tensorboard: bool,
 ) -> None:
     import torch
 
@@ -227,6 +229,7 @@ def _run(
             stop_after=stop_after,
             stop=stop,
             processes=processes,
+            tensorboard=tensorboard,
         )
         interrupted = stop()
     position = read_position(out)

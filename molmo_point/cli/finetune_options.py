@@ -97,5 +97,12 @@ SkipBad = Annotated[
     bool,
     typer.Option("--skip-bad", help="Leave out entries that cannot be used; counts them."),
 ]
+Tensorboard = Annotated[
+    bool,
+    typer.Option(
+        "--tensorboard",
+        help="Also write losses, rates and evaluations for TensorBoard, into the run's folder.",
+    ),
+]
 StopAfter = Annotated[int | None, typer.Option(min=1, help="Save and stop after this many steps.")]
 PartRate = Annotated[float | None, typer.Option(min=0, help="Instead of --rate.")]

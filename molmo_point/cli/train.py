@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molmo_point.cli.exit_codes import FAILED
+from molmo_point.cli.finetune_options import Tensorboard
 from molmo_point.cli.signals import INTERRUPTED, catch_signals
 from molmo_point.cli.threads import one_blas_thread
 from molmo_point.errors import UsageError
@@ -57,6 +58,7 @@ def train_command(
         int | None,
         typer.Option(min=1, help="Save and stop after this many steps. Default: run to the end."),
     ] = None,
+    tensorboard: Tensorboard = False,
 ) -> None:
     """Train a model; print the folder of the checkpoint, for `--model` of the other commands.
 
@@ -82,6 +84,7 @@ def train_command(
             progress=Progress(sys.stderr),
             steps=steps,
             stop=stop,
+            tensorboard=tensorboard,
         )
         interrupted = stop()
     whole = not interrupted and (steps is None or _is_finished(run, chosen))

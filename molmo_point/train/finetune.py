@@ -24,11 +24,11 @@ from molmo_point.train.finetune_network import (
 from molmo_point.train.finetune_recipe import FinetuneRecipe
 from molmo_point.train.losses import Losses
 from molmo_point.train.packed_batches import LabelledBatches, StepBatch
-from molmo_point.train.progress import Progress, append_log, drop_log_after
+from molmo_point.train.progress import Progress, drop_log_after
 from molmo_point.train.run_folder import open_finetune_folder
 from molmo_point.train.schedule import cosine_scale
 from molmo_point.train.sharding import Processes, shard
-from molmo_point.train.state import STATE_FILE, load_state, save_state
+from molmo_point.train.state import STATE_FILE, load_state
 from molmo_point.train.token_loss import AnswerLoss, mean_loss
 from molmo_point.train.training_run import TrainingRun
 
@@ -44,6 +44,7 @@ def finetune(
     stop_after: int | None = None,
     stop: Callable[[], bool] = lambda: False,
     processes: Processes = Processes(),  # noqa: B008 - frozen
+    tensorboard: bool = False,
 ) -> Path:
     """Fine-tune a checkpoint or resume an interrupted run; return the folder of the best checkpoint or adapter.
 
@@ -55,13 +56,19 @@ def finetune(
         stop_after: Save and stop after this many steps of this call; None runs to the end.
         stop: Called before every step; True saves and stops.
         processes: Of `join_processes`; several shard the network and share each batch.
+        tensorboard: Also write losses, rates and evaluations for TensorBoard, into the run's folder.
 
     Raises:
         UsageError: The checkpoint cannot be trained, the folder belongs to another run, or there is nothing to train on.
         TrainingStopped: Disk full, a worker died, loss or gradients are not finite, too many images cannot be read.
     """
-    run = FinetuneRun(recipe, data, Path(folder), torch.device(device), progress, processes)
-    return run.go(workers, stop_after, stop)
+    run = FinetuneRun(
+        recipe, data, Path(folder), torch.device(device), progress, processes, tensorboard
+    )
+    try:
+        return run.go(workers, stop_after, stop)
+    finally:
+        run.close()
 
 
 class FinetuneRun(TrainingRun[StepBatch]):
@@ -75,7 +82,9 @@ class FinetuneRun(TrainingRun[StepBatch]):
         device: torch.device,
         progress: Progress | None = None,
         processes: Processes = Processes(),  # noqa: B008 - frozen
+        tensorboard: bool = False,
     ) -> None:
+        self._processes = processes
         base = resolve(recipe.base)
         config = check_base(base)
         if recipe.batch % processes.count:
@@ -103,8 +112,9 @@ class FinetuneRun(TrainingRun[StepBatch]):
             progress if progress and processes.is_first else Progress(None),
             precision=self.recipe.precision,
             save_every_s=self.recipe.save_every_s,
+            tensorboard=tensorboard and processes.is_first,
         )
-        self._base, self._data, self._processes = base, data, processes
+        self._base, self._data = base, data
         self.model = build(base, config, self.recipe, device)
         self.network = AnswerLoss(
             self.model, checkpointing=self.recipe.checkpointing, dropout=self.recipe.dropout
@@ -143,15 +153,10 @@ class FinetuneRun(TrainingRun[StepBatch]):
         """Return what is trained."""
         return {"trained": self._trained}
 
-    def save(self) -> None:
-        """Write the state."""
-        save_state(
-            self.folder,
-            self.position,
-            self.modules(),
-            self.optimizer,
-            writes=self._processes.is_first,
-        )
+    @property
+    def writes_files(self) -> bool:
+        """Whether this is the first process."""
+        return self._processes.is_first
 
     def used_share(self) -> float:
         """Return the used share of the steps."""
@@ -219,8 +224,7 @@ class FinetuneRun(TrainingRun[StepBatch]):
             self.model.train()
         self._keep(score)
         row["best_step"] = self.position.best_batch
-        if self._processes.is_first:
-            append_log(self.folder, row)
+        self.log(row)
         self._progress.note("  ".join(f"{name} {value}" for name, value in row.items()))
 
     def _keep(self, score: float | None) -> None:

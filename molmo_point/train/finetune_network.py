@@ -62,7 +62,8 @@ def make_optimizer(model: Molmo, recipe: FinetuneRecipe, steps: int) -> torch.op
         if parameters:
             peak = recipe.rate(part)  # type: ignore[arg-type]
             warmup = recipe.warmup_steps(steps)
-            groups.append({"params": parameters, "lr": peak, "peak": peak, "warmup": warmup})
+            group = {"name": part, "params": parameters, "lr": peak, "peak": peak}
+            groups.append({**group, "warmup": warmup})
     return torch.optim.AdamW(
         groups, betas=recipe.betas, eps=recipe.epsilon, weight_decay=recipe.weight_decay
     )

@@ -27,7 +27,7 @@ from molmo_point.train.init_decoder import init_decoder, init_label_words, init_
 from molmo_point.train.init_network import build_network, init_vision
 from molmo_point.train.losses import Losses
 from molmo_point.train.math_attention import fastest_attention
-from molmo_point.train.progress import Progress
+from molmo_point.train.progress import Progress, evaluation_row
 from molmo_point.train.recipe import Recipe, StageRecipe
 from molmo_point.train.run_folder import open_run_folder
 from molmo_point.train.scene_batches import SampleGenerator
@@ -50,6 +50,7 @@ def train(
     progress: Progress | None = None,
     steps: int | None = None,
     stop: Callable[[], bool] = lambda: False,
+    tensorboard: bool = False,
 ) -> Path:
     """Train a model or resume an interrupted run; return the folder of the latest checkpoint.
 
@@ -60,6 +61,7 @@ def train(
         progress: Where to report; None is silent.
         steps: Save and stop after this many steps of this call; None runs to the end.
         stop: Called before every step; True saves and stops.
+        tensorboard: Also write losses, rates and evaluations for TensorBoard, into the run's folder.
 
     Raises:
         UsageError: The folder belongs to another recipe, or is damaged.
@@ -67,8 +69,11 @@ def train(
     """
     on = torch.device(device)
     recipe = recipe.model_copy(update={"precision": fastest_precision(recipe.precision, on)})
-    run = Run(recipe, Path(folder), on, workers, progress or Progress(None))
-    run.go(steps, stop)
+    run = Run(recipe, Path(folder), on, workers, progress or Progress(None), tensorboard)
+    try:
+        run.go(steps, stop)
+    finally:
+        run.close()
     return run.folder / "checkpoint"
 
 
@@ -84,7 +89,13 @@ class Run(TrainingRun[Batch]):
     """A run of a recipe, stage by stage."""
 
     def __init__(
-        self, recipe: Recipe, folder: Path, device: torch.device, workers: int, progress: Progress
+        self,
+        recipe: Recipe,
+        folder: Path,
+        device: torch.device,
+        workers: int,
+        progress: Progress,
+        tensorboard: bool = False,
     ) -> None:
         super().__init__(
             folder,
@@ -93,6 +104,7 @@ class Run(TrainingRun[Batch]):
             progress,
             precision=recipe.precision,
             save_every_s=recipe.save_every_s,
+            tensorboard=tensorboard,
         )
         self.recipe = recipe
         self._workers = workers
@@ -250,4 +262,6 @@ class Run(TrainingRun[Batch]):
             if batch is not None:
                 for name, value in self._losses(fresh, batch.to(self._device)).counts.items():
                     counts[name] = counts.get(name, 0.0) + value
-        self._progress.evaluated(stage, self.position, counts, self.folder)
+        row = evaluation_row(stage, self.position, counts)
+        self.log(row)
+        self._progress.evaluated(row)

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from molmo_point.atomic_write import write_atomic
 from molmo_point.train.losses import Losses
@@ -81,22 +81,8 @@ class Progress:
             self.note(f"images encoded: {done} of {total}")
             self._last = time.monotonic()
 
-    def evaluated(
-        self, stage: StageRecipe, position: TrainPosition, counts: dict[str, float], folder: Path
-    ) -> None:
-        """Print and log the accuracies on held-out images."""
-        row = {
-            "stage": stage.name,
-            "samples": position.samples,
-            "cpu_s": round(position.cpu_s + sum(position.finished_cpu_s), 1),
-            "skipped": position.skipped,
-            **{
-                name: round(counts[right] / counts[every], 4)
-                for name, (right, every) in RATIOS.items()
-                if counts.get(every)
-            },
-        }
-        append_log(folder, row)
+    def evaluated(self, row: Mapping[str, Any]) -> None:
+        """Print the accuracies on held-out images: a line of the log."""
         shown = "  ".join(f"{name} {row[name]:.1%}" for name in RATIOS if name in row)
         self.note(f"held out, {row['cpu_s']:.0f} CPU-s: {shown}")
 
@@ -104,6 +90,23 @@ class Progress:
         """Print a line."""
         if self._stream is not None:
             print(text, file=self._stream, flush=True)
+
+
+def evaluation_row(
+    stage: StageRecipe, position: TrainPosition, counts: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return the line of the log for an evaluation on held-out images."""
+    return {
+        "stage": stage.name,
+        "samples": position.samples,
+        "cpu_s": round(position.cpu_s + sum(position.finished_cpu_s), 1),
+        "skipped": position.skipped,
+        **{
+            name: round(counts[right] / counts[every], 4)
+            for name, (right, every) in RATIOS.items()
+            if counts.get(every)
+        },
+    }
 
 
 def append_log(folder: Path, row: Mapping[str, object]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from molmo_point.train.data_loader import LoadedBatch, TrainingStopped
+from molmo_point.train.event_file import EventFile
 from molmo_point.train.losses import Losses
-from molmo_point.train.progress import Progress
+from molmo_point.train.progress import Progress, append_log
 from molmo_point.train.schedule import CpuClock
 from molmo_point.train.state import TrainPosition, save_state
 from molmo_point.wording import counted
@@ -36,6 +37,7 @@ class TrainingRun(ABC, Generic[B]):
     Args:
         precision: "bfloat16" computes matrix products in bfloat16; weights, optimizer and losses stay float32.
         save_every_s: Seconds between two saved states.
+        tensorboard: Also write losses, rates and evaluations for TensorBoard.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class TrainingRun(ABC, Generic[B]):
         *,
         precision: str,
         save_every_s: float,
+        tensorboard: bool = False,
     ) -> None:
         self.folder = folder
         self.position = position
@@ -56,6 +59,12 @@ class TrainingRun(ABC, Generic[B]):
         self._precise = precision != "bfloat16"
         self._save_every_s = save_every_s
         self._last_save = time.monotonic()
+        self._events = EventFile(folder, self.images_seen) if tensorboard else None
+
+    @property
+    def images_seen(self) -> int:
+        """Images trained on, in all stages."""
+        return self.position.samples + sum(self.position.finished_samples)
 
     @abstractmethod
     def modules(self) -> dict[str, nn.Module]:
@@ -95,7 +104,28 @@ class TrainingRun(ABC, Generic[B]):
 
     def save(self) -> None:
         """Write the state."""
-        save_state(self.folder, self.position, self.modules(), self.optimizer)
+        save_state(
+            self.folder, self.position, self.modules(), self.optimizer, writes=self.writes_files
+        )
+        if self._events is not None:
+            self._events.flush()
+
+    @property
+    def writes_files(self) -> bool:
+        """Whether this process writes the files of the run; of several the first one does."""
+        return True
+
+    def log(self, row: Mapping[str, object]) -> None:
+        """Append the numbers of an evaluation to log.jsonl, and to what TensorBoard reads."""
+        if self.writes_files:
+            append_log(self.folder, row)
+        if self._events is not None:
+            self._events.evaluation(self.images_seen, row)
+
+    def close(self) -> None:
+        """Close the file that TensorBoard reads."""
+        if self._events is not None:
+            self._events.close()
 
     def run_steps(
         self, batches: Iterator[LoadedBatch[B]], steps: int | None, stop: Callable[[], bool]
@@ -138,6 +168,8 @@ class TrainingRun(ABC, Generic[B]):
             self._check_finite("gradient", nn.utils.clip_grad_norm_(parameters, CLIPPED_NORM))
         self.optimizer.step()
         self.report(parts, loaded.images)
+        if self._events is not None:
+            self._events.step(self.images_seen, parts, self.optimizer.param_groups)
 
     def _check_finite(self, what: str, value: Tensor) -> None:
         if not bool(torch.isfinite(value)):
@@ -153,6 +185,6 @@ class TrainingRun(ABC, Generic[B]):
         self.position.skipped += loaded.skipped
         self._progress.note(f"{counted(loaded.skipped, 'image')} skipped: {loaded.reason}")
         skipped = self.position.skipped
-        total = self.position.samples + sum(self.position.finished_samples) + skipped
+        total = self.images_seen + skipped
         if skipped > MIN_SKIPPED and skipped > MAX_SKIPPED * total:
             raise TrainingStopped(f"{skipped} of {total} images failed; the last: {loaded.reason}")
