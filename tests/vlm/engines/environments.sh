@@ -12,4 +12,6 @@ folder=${1:-$root/.venvs}
 make transformers-serve -e "$root[vision-language]" "transformers[serving]>=5.20"
 # trl on a tiny Molmo (tests/hf/test_trl.py).
 make trl -e "$root[transformers]" "trl>=1.16" peft
+# lmms-eval asks a small model one of its own tasks on local data (tests/evaluate/test_lmms_eval.py).
+make lmms-eval -e "$root[engine]" "lmms_eval>=0.7.3" "filelock<3.26"  # it imports filelock._api
 echo "$folder"
