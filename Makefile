@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Tests that run at the same time; right for two cores, since tests of sockets, processes and browsers mostly wait.
+WORKERS ?= 3
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
 .PHONY: demo test check format bench venv system clean
@@ -36,9 +38,9 @@ system:
 	@bash tests/install_system.sh
 
 test: venv system
-	@# Two at a time, browsers apart from the rest: those mostly wait, the rest computes.
-	@$(BIN)/python -m pytest tests/agents -n 2 --dist worksteal
-	@$(BIN)/python -m pytest --ignore tests/agents -n 2 --dist worksteal
+	@# Browsers apart from the rest: they want the processor at the moments when somebody waits for them.
+	@$(BIN)/python -m pytest tests/agents -n $(WORKERS) --dist worksteal
+	@$(BIN)/python -m pytest --ignore tests/agents -n $(WORKERS) --dist worksteal
 
 check: venv
 	$(BIN)/ruff format --check .
