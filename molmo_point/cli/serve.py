@@ -206,5 +206,6 @@ def _tokens(path: Path | None) -> tuple[str, ...]:
         if not found:
             raise UsageError(f"--token-file {path} holds no token: write one a line")
     if os.environ.get(TOKEN_VARIABLE):
-        found.append(os.environ[TOKEN_VARIABLE])
+        # Often read from a file, with the line break at its end.
+        found.append(os.environ[TOKEN_VARIABLE].strip())
     return tuple(found)
