@@ -132,6 +132,7 @@ def until_stopped(
         PointError: As `Service.run`.
     """
     stop = threading.Event()
+    service.dispatcher.worker.watched = True
     with _signals(stop), service:
         started()
         service.run(stop)
