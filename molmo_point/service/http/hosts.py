@@ -89,6 +89,7 @@ class Hosts:
 
     def __init__(self, allowed: Sequence[str] = (), *, loopback_only: bool) -> None:
         self._allowed = [checked_host(name) for name in allowed]
+        self._exact = frozenset(name for name in self._allowed if not name.startswith("*."))
         self._everybody = not loopback_only and not self._allowed
 
     def known(self, host: str) -> bool:
@@ -114,20 +115,20 @@ class Hosts:
 
     def _same(self, origin: str, host: str) -> bool:
         try:
-            parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or not parts.netloc:
-                return False
-            standard = 443 if parts.scheme == "https" else 80
-            given = urlsplit(f"//{host}")
-            if (parts.hostname, parts.port or standard) == (
-                given.hostname,
-                given.port or standard,
-            ):
-                return True
-        except ValueError:
+            page, asked = urlsplit(origin), urlsplit(f"//{host}")
+            standard = {"http": 80, "https": 443}[page.scheme]
+            page_port, asked_port = page.port or standard, asked.port
+        except (KeyError, ValueError):
             return False
-        # Behind a proxy that puts another name into Host, the browser's name is the one that was allowed.
-        return matches(parts.hostname or "", self._allowed)
+        name, own = one_spelling(page.hostname or ""), one_spelling(asked.hostname or "")
+        if name == own and page_port == (asked_port or standard):
+            return True
+        if name != own:
+            # Behind a proxy that puts another name into Host, the browser's name is the one that was allowed. A page under
+            # another name of *.example.com is another site, unless Host says nothing: it names this machine.
+            return name in self._exact or (is_loopback(own) and matches(name, self._allowed))
+        # A proxy may leave the port out of Host. One that is there says where the page is not from.
+        return asked_port is None and matches(name, self._allowed)
 
 
 def _name(host: str) -> str:
