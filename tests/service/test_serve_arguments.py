@@ -84,6 +84,7 @@ def test_a_host_that_no_request_can_name_is_refused(host: str) -> None:
         ("[FD00:0::1]", "[fd00::1]:8000"),
         ("fd00::1", "[fd00::1]"),
         ("10.0.0.5", "10.0.0.5:8000"),
+        ("robot.example", "robot.example:"),
     ],
 )
 def test_hosts_are_compared_however_they_are_written(given: str, asked: str) -> None:

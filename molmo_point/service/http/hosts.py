@@ -132,6 +132,6 @@ class Hosts:
 
 
 def _name(host: str) -> str:
-    head, _, port = host.rpartition(":")
-    name = head if port.isdigit() and head else host
+    head, colon, port = host.rpartition(":")
+    name = head if colon and head and (not port or port.isdigit()) else host
     return one_spelling(name)
