@@ -66,6 +66,26 @@ def check_queries(queries: object, max_characters: int = MAX_QUERY_CHARACTERS) -
     return checked
 
 
+def check_texts(values: object, name: str) -> tuple[str, ...]:
+    """Return a list of texts, such as tokens or host names.
+
+    Args:
+        values: The list. A text by itself is none: each of its characters would count as one.
+        name: Of the argument, for the message.
+
+    Raises:
+        UsageError: It is something else. The message does not quote it: it may be a secret.
+    """
+    if not isinstance(values, (list, tuple)):
+        raise UsageError(f"expected {name} as a list of texts, got {type(values).__name__}")
+    for value in values:
+        if not isinstance(value, str):
+            raise UsageError(
+                f"expected {name} as a list of texts, {type(value).__name__} is in it"
+            )
+    return tuple(values)
+
+
 def check_timeout(timeout_s: object) -> float | None:
     """Return a timeout in seconds, None (no limit) for None and infinity.
 

@@ -190,4 +190,6 @@ def _several(named: list[str], queries: list[str]) -> bool:
 def _tiles(text: str | None) -> Tiles:
     from molmo_point.counting.tiled import check_tiles
 
-    return check_tiles(int(text) if text is not None and text.isdigit() else text)
+    return check_tiles(
+        int(text) if text is not None and text.isascii() and text.isdigit() else text
+    )

@@ -64,7 +64,7 @@ class Cluster:
     def range(self) -> tuple[int, int]:
         """Return (fewest, most) replicas."""
         words = (self.replicas or "1").split("-")
-        if len(words) > 2 or not all(word.isdigit() for word in words):
+        if len(words) > 2 or not all(word.isascii() and word.isdigit() for word in words):
             raise UsageError(f"expected --replicas as N or MIN-MAX, got {self.replicas!r}")
         return int(words[0]), int(words[-1])
 

@@ -176,6 +176,7 @@ def _parts() -> Any:
 
 def run_service(service: Service, options: ServeOptions) -> None:
     """Run a service until SIGINT or SIGTERM; say on stderr where it is."""
+    from molmo_point.service.left_behind import left_behind
     from molmo_point.service.serving import until_stopped
 
     def say() -> None:
@@ -188,7 +189,7 @@ def run_service(service: Service, options: ServeOptions) -> None:
             typer.echo("warning     --insecure: everybody who can connect is served", err=True)
 
     until_stopped(service, say, lambda: typer.echo("stopping", err=True))
-    if service.dispatcher.worker.alive:
+    if left_behind():
         # A thread inside torch, loading or stuck, cannot be stopped, and Python's own end may abort beside it.
         sys.stdout.flush()
         sys.stderr.flush()
@@ -206,5 +207,6 @@ def _tokens(path: Path | None) -> tuple[str, ...]:
         if not found:
             raise UsageError(f"--token-file {path} holds no token: write one a line")
     if os.environ.get(TOKEN_VARIABLE):
-        found.append(os.environ[TOKEN_VARIABLE])
+        # Often read from a file, with the line break at its end.
+        found.append(os.environ[TOKEN_VARIABLE].strip())
     return tuple(found)

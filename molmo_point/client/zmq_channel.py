@@ -35,6 +35,10 @@ GRACE_S = 1.0
 """How much longer than the server's deadline its answer "truncated" is waited for."""
 
 
+LOST_S = 15
+"""After so long without an acknowledgement from the server's machine the connection is made anew."""
+
+
 class ZmqChannel:
     """A socket connected to one server. Belongs to one caller at a time.
 
@@ -62,9 +66,7 @@ class ZmqChannel:
         self._socket.ipv6 = "[" in url
         self._socket.reconnect_ivl = 50
         self._socket.reconnect_ivl_max = 1_000
-        # A network that silently drops packets leads to a reconnection instead of an endless wait.
-        self._socket.heartbeat_ivl = 5_000
-        self._socket.heartbeat_timeout = 15_000
+        _notice_lost_packets(self._socket)
         self._handshake = Handshake(self._socket, url, key)
         self._socket.connect(url)
         # Written to by the thread that cancels the request; a pair of sockets, since Windows cannot poll pipes.
@@ -227,3 +229,16 @@ class ZmqChannel:
         # A full pipe means that nobody reads; the wait for a reply finds that out.
         with contextlib.suppress(zmq.Again):
             self._socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
+
+
+def _notice_lost_packets(socket: zmq.Socket[Any]) -> None:
+    """Have a network that silently drops packets lead to a reconnection instead of an endless wait.
+
+    By TCP's means, not by ZeroMQ's heartbeats: libzmq (4.3.5 and later) aborts the whole server where it reads a heartbeat behind
+    more messages than it holds for one peer, from a peer that has closed its connection. So it went where a server had been
+    suspended (SIGSTOP, a frozen container, a laptop's lid) until its clients gave up.
+    """
+    socket.tcp_keepalive = 1
+    socket.tcp_keepalive_idle = socket.tcp_keepalive_intvl = LOST_S // 3
+    socket.tcp_keepalive_cnt = 2
+    socket.tcp_maxrt = LOST_S * 1000

@@ -131,7 +131,7 @@ def check_reachable(address: str) -> None:
         ConnectionError: Nobody listens there.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not (port.isascii() and port.isdigit()):
         return
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from molmo_point.errors import UsageError
 
+LAST_PORT = 65535
+
 
 @functools.lru_cache(maxsize=64)  # asked for every HTTP request
 def is_loopback(host: str) -> bool:
@@ -26,6 +28,8 @@ def host_of(address: str) -> str:
     Raises:
         UsageError: Not an address that ZeroMQ can bind.
     """
+    if not isinstance(address, str):
+        raise UsageError(f"expected tcp://HOST:PORT, got {type(address).__name__}")
     scheme, separator, rest = address.partition("://")
     if separator and scheme in ("ipc", "inproc") and rest:
         return "localhost"
@@ -69,17 +73,36 @@ def host_port(text: str) -> tuple[str, int]:
     Raises:
         UsageError: It is none.
     """
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65535:
-        raise UsageError(f"expected HOST:PORT for HTTP, got {text!r}")
-    return host.strip("[]"), int(port)
+    host, colon, port = text.rpartition(":") if isinstance(text, str) else ("", "", "")
+    number = _port(port)
+    if not colon or not host or "/" in host or number is None:
+        raise UsageError(f"expected HOST:PORT for HTTP, such as 127.0.0.1:8000, got {text!r}")
+    return host.strip("[]"), number
 
 
 def next_port(address: str) -> str | None:
-    """Return the address one port further: questions and publications are neighbours. None where there is no such address."""
-    place, _, port = address.rpartition(":")
-    if address.startswith("tcp://") and port == "*":
-        return address
-    if not address.startswith("tcp://") or not port.isdigit():
+    """Return the address one port further: questions and publications are neighbours. None where there is no such address.
+
+    Raises:
+        UsageError: There is no further port.
+    """
+    if not isinstance(address, str) or not address.startswith("tcp://"):
         return None
-    return f"{place}:{int(port) + 1}"
+    place, _, port = address.rpartition(":")
+    if port == "*":
+        return address
+    number = _port(port)
+    if number is None:
+        return None
+    if number == LAST_PORT:
+        raise UsageError(
+            f"there is no port after that of {address} for published answers: give --publish an address, or off"
+        )
+    return f"{place}:{number + 1}"
+
+
+def _port(text: str) -> int | None:
+    """Return a port's number, None for anything else; the digits of other scripts are none."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 5):
+        return None
+    return int(text) if int(text) <= LAST_PORT else None

@@ -117,7 +117,9 @@ class WatchedCamera:
         self._watch = CameraWatch(
             pointer, queries, camera=camera, publish=dispatcher.publish
         ).start()
-        self._thread = threading.Thread(target=self._run, name=f"camera-{camera}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name=f"molmo-camera-{camera}", daemon=True
+        )
         self._thread.start()
 
     def put(self, image_payload: ImagePayload, request: Request) -> None:

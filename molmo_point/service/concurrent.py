@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from functools import partial
 
 from molmo_point.errors import PointError
 from molmo_point.service.fan_out import Opened
 from molmo_point.service.job import Job
+from molmo_point.service.left_behind import NAME, Stopped, interrupt
 from molmo_point.service.own_pointer import OwnPointer
 from molmo_point.service.sequential import answer_job, open_now
 from molmo_point.service.views import Views, close_view
 from molmo_point.wire import Op
+
+INTERRUPT_S = 0.2
+"""How long a thread that is interrupted at the end is waited for."""
 
 STEP_S = 1.0
 """How long a step waits at most for one of the running jobs."""
@@ -34,13 +41,12 @@ class ConcurrentAnswers:
         self._views = views
         self._on_batch = on_batch
         self._threads = pointer.concurrency
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="molmo-answer")
-        self._running: dict[Future[None], Job] = {}
+        self._running: dict[Future[None], _Answering] = {}
 
     @property
     def free_rows(self) -> int:
         """Number of threads without a job."""
-        self._running = {future: job for future, job in self._running.items() if not future.done()}
+        self._running = {end: one for end, one in self._running.items() if not end.done()}
         return self._threads - len(self._running)
 
     @property
@@ -63,7 +69,9 @@ class ConcurrentAnswers:
                 # At once: a question that names the closed image afterwards is refused.
                 close_view(self._views, job)
                 continue
-            self._running[self._pool.submit(answer_job, self._pointer, self._views, job)] = job
+            answering = _Answering(job, partial(answer_job, self._pointer, self._views, job))
+            self._running[answering.end] = answering
+            answering.start()
             self._on_batch(len(self._running))
 
     def step(self) -> None:
@@ -74,10 +82,33 @@ class ConcurrentAnswers:
         """Answer the running jobs within `grace_s` seconds, then fail the rest with `refusal()`."""
         wait(self._running, timeout=grace_s)
         self.fail(refusal())
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        interrupt([one for end, one in self._running.items() if not end.done()], INTERRUPT_S)
 
     def fail(self, error: PointError) -> None:
         """Fail all running jobs; what a thread still hears is not passed on."""
-        for future, job in self._running.items():
-            if not future.done():
-                job.fail(error)
+        for end, one in self._running.items():
+            if not end.done():
+                one.job.fail(error)
+
+
+class _Answering(threading.Thread):
+    """Answers one job. No thread of a pool: Python waits for those at its end, however long they take.
+
+    Attributes:
+        job: The job.
+        end: Has its (empty) result when the thread is through.
+    """
+
+    def __init__(self, job: Job, answer: Callable[[], None]) -> None:
+        super().__init__(name=f"{NAME}answer", daemon=True)
+        self.job = job
+        self.end: Future[None] = Future()
+        self._answer = answer
+
+    def run(self) -> None:
+        """Answer the job."""
+        try:
+            with contextlib.suppress(Stopped):
+                self._answer()
+        finally:
+            self.end.set_result(None)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from molmo_point.arguments import check_queries, check_query, check_query_length
+from molmo_point.defaults import SHUTDOWN_GRACE_S
 from molmo_point.errors import PointError
 from molmo_point.pointer import Pointer
 from molmo_point.service.cameras import Cameras
@@ -21,7 +22,7 @@ from molmo_point.service.metrics import Metrics
 from molmo_point.service.reply_cache import ReplyCache
 from molmo_point.service.request_queue import IdleTask, RequestQueue
 from molmo_point.service.settings import Settings
-from molmo_point.service.worker import Worker
+from molmo_point.service.worker import Worker, stopping_error
 from molmo_point.version import __version__
 from molmo_point.wire import (
     QUESTIONS,
@@ -36,6 +37,9 @@ from molmo_point.wire import (
     WireError,
     payload_of,
 )
+
+LAST_PASS_S = 1.0
+"""For the pass of the model that is under way when the grace of `SHUTDOWN_GRACE_S` is over."""
 
 TEXT = frozenset({Op.ASK, Op.STREAM_TEXT})
 """Questions that some models answer without an image."""
@@ -89,9 +93,13 @@ class Dispatcher:
         """Whether no question is taken any more."""
         return self.worker.stopping
 
-    def stop(self, timeout_s: float = 10.0) -> None:
-        """Finish the running requests within `timeout_s` seconds; refuse waiting ones: clients ask the next server."""
+    def stop(self, timeout_s: float = SHUTDOWN_GRACE_S + LAST_PASS_S) -> None:
+        """Finish the running requests within `timeout_s` seconds; refuse all others: clients ask the next server."""
         self.worker.stop(timeout_s)
+        # Of a Pointer that cannot be interrupted: their callers hear of it while there are still sockets.
+        for job in self._cache.unfinished():
+            job.fail(stopping_error())
+        self.worker.abandon()
         self._decoding.stop()
         self._housekeeping.stop()
 

@@ -16,6 +16,7 @@ from typing import Protocol
 from molmo_point.errors import PointError
 from molmo_point.pointer import View
 from molmo_point.service.job import Job
+from molmo_point.service.left_behind import Stopped
 from molmo_point.service.request_queue import RequestQueue
 from molmo_point.service.sequential import check_alive, internal_error
 from molmo_point.wire import Reply, UnknownRequest, error_from
@@ -95,7 +96,9 @@ class FanOut:
             self._answers.open_image(job, self._opened)
         except PointError as error:
             job.fail(error)
-        except Exception as error:
+        except Stopped:
+            raise
+        except BaseException as error:
             log.exception("opening the image of %d queries failed", len(job.request.queries))
             job.fail(internal_error(error))
 

@@ -193,21 +193,23 @@ class Job:
 
     def point(self, point: Point) -> None:
         """Reply with one point of a stream."""
-        self._reply("point", last=False, point=point)
+        self._reply("point", last=False, point=_sendable_point(point))
 
     def piece(self, text: str) -> None:
         """Reply with one piece of a text stream."""
-        self._reply("piece", last=False, text=text)
+        self._reply("piece", last=False, text=_sendable(text))
 
     def pointing(self, pointing: Pointing) -> None:
         """Finish with an answer in points."""
-        self._reply("pointing", pointing=pointing)
+        self._reply("pointing", pointing=_sendable_pointing(pointing))
 
     def text(self, text: str) -> None:
         """Finish with an answer in text; a plain `str` counts as whole."""
         whole = Text.of(text)
         timing = whole.timing if whole.timing != Timing() else None
-        self._reply("text", text=str(text), finish_reason=whole.finish_reason, timing=timing)
+        self._reply(
+            "text", text=_sendable(str(text)), finish_reason=whole.finish_reason, timing=timing
+        )
 
     def parts(self, answers: Sequence[Reply], of: int) -> None:
         """Reply with the answers to the first of several queries that have not been given yet; finish after the last of them."""
@@ -229,7 +231,10 @@ class Job:
 
     def fail(self, error: PointError) -> None:
         """Finish with an error."""
-        self._reply("error", error=error_body(error))
+        body = error_body(error)
+        if not body.message.isascii():
+            body = body.model_copy(update={"message": _sendable(body.message)})
+        self._reply("error", error=body)
 
     def expire(self) -> None:
         """Finish because its deadline passed before the work began."""
@@ -254,6 +259,29 @@ class Job:
         if last:
             for hook in self._finished_hooks:
                 hook(self, reply)
+
+
+def _sendable(text: str) -> str:
+    """Return a model's text without halves of surrogate pairs, which no JSON can hold; a whole pair becomes its character.
+
+    Models that spell characters in bytes, and servers that cut their JSON, give out such halves.
+    """
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _sendable_point(point: Point) -> Point:
+    if point.label.isascii():
+        return point
+    return point.model_copy(update={"label": _sendable(point.label)})
+
+
+def _sendable_pointing(pointing: Pointing) -> Pointing:
+    if pointing.text.isascii() and all(point.label.isascii() for point in pointing.points):
+        return pointing
+    points = tuple(_sendable_point(point) for point in pointing.points)
+    return pointing.model_copy(update={"points": points, "text": _sendable(pointing.text)})
 
 
 def _equal(one: Buffer, other: Buffer) -> bool:

@@ -6,8 +6,9 @@ images and videos reach an object that says `several_images = True`; for others 
 
 from __future__ import annotations
 
+import inspect
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from molmo_point.arguments import check_request, check_timeout
@@ -28,6 +29,8 @@ from molmo_point.pointer import (
 )
 from molmo_point.points import Pointing
 
+_OF_A_VIEW = ("image_size", "point", "count", "ask", "stream", "stream_text", "close")
+
 
 def complete(pointer: object) -> SchedulingPointer | OwnPointer:
     """Return a Pointer with every method; the object itself where it has a scheduler.
@@ -41,7 +44,26 @@ def complete(pointer: object) -> SchedulingPointer | OwnPointer:
         raise UsageError(
             f"expected a Pointer: a method point(image, query, *, timeout_s, stamp_ns, frame_id), got {type(pointer).__name__}"
         )
+    _check_takes_time(pointer)
     return OwnPointer(pointer)
+
+
+def _check_takes_time(pointer: Any) -> None:
+    """Refuse a `point` that could not be called once.
+
+    Raises:
+        UsageError: It does not take what the server gives it.
+    """
+    try:
+        signature = inspect.signature(pointer.point)
+    except (TypeError, ValueError):  # of a C extension
+        return
+    try:
+        signature.bind(None, "mug", timeout_s=1.0)
+    except TypeError as error:
+        raise UsageError(
+            f"expected a method point(image, query, *, timeout_s, stamp_ns, frame_id), got point{signature}: {error}"
+        ) from None
 
 
 class OwnPointer:
@@ -68,7 +90,13 @@ class OwnPointer:
     @property
     def concurrency(self) -> int:
         """Number of questions that the object answers at once, each in a thread of its own; 1 unless it says otherwise."""
-        return max(1, int(getattr(self._pointer, "concurrency", 1)))
+        given = getattr(self._pointer, "concurrency", 1)
+        try:
+            return max(1, int(given))
+        except (TypeError, ValueError):
+            raise UsageError(
+                f"expected {self.model}.concurrency as a whole number, got {given!r}"
+            ) from None
 
     def point(self, image: Images, query: str, **options: Any) -> Pointing:
         given = self._taken(image)
@@ -83,14 +111,15 @@ class OwnPointer:
     def stream(self, image: Images, query: str, **options: Any) -> PointStream:
         own = self._own("stream")
         if own is not None:
-            return cast("PointStream", own(self._taken(image), query, **options))
+            given = own(self._taken(image), query, **options)
+            return cast("PointStream", self._iterator("stream", given))
         return _points_of(self.point(image, query, **options))
 
     def ask(self, image: Images, question: str, *, timeout_s: float | None = None) -> str:
         own = self._own("ask")
         if own is not None:
             return self._text(own(self._taken(image), question, timeout_s=timeout_s))
-        return _drained(self._text_stream(image, question, timeout_s))
+        return drained(self._text_stream(image, question, timeout_s))
 
     def stream_text(
         self, image: Images, question: str, *, timeout_s: float | None = None
@@ -102,7 +131,13 @@ class OwnPointer:
     def open(self, image: Images) -> View:
         own, given = self._own("open"), self._taken(image)
         if own is not None:
-            return cast("View", own(given))
+            view = own(given)
+            missing = [name for name in _OF_A_VIEW if not hasattr(view, name)]
+            if missing:
+                raise ServiceError(
+                    f"{self._kind}.open returned {type(view).__name__}, expected a View: it lacks {', '.join(missing)}"
+                )
+            return cast("View", view)
         if isinstance(given, (list, Video)):
             raise UsageError(f"{self.model} opens single images only: ask without opening")
         return ImageView(self, load_image(given))
@@ -135,7 +170,7 @@ class OwnPointer:
         except PointError as error:
             return error
         except Exception as error:  # of the user's own class
-            failure = ServiceError(f"{type(self._pointer).__name__}.point raised {error!r}")
+            failure = ServiceError(f"{self._kind}.point raised {error!r}")
             failure.__cause__ = error
             return failure
 
@@ -166,20 +201,31 @@ class OwnPointer:
         own = self._own("stream_text")
         if own is None:
             raise UsageError(f"the model {self.model!r} answers no questions in text, it points")
-        return cast("TextStream", own(self._taken(image), question, timeout_s=timeout_s))
+        given = own(self._taken(image), question, timeout_s=timeout_s)
+        return cast("TextStream", self._iterator("stream_text", given))
+
+    def _iterator(self, method: str, given: object) -> Iterator[object]:
+        """Return what a streaming method gave: a generator, or another iterable."""
+        if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+            raise ServiceError(
+                f"{self._kind}.{method} returned {type(given).__name__}, expected a generator"
+            )
+        return iter(given)
+
+    @property
+    def _kind(self) -> str:
+        return type(self._pointer).__name__
 
     def _checked(self, method: str, answer: object) -> Pointing:
         if not isinstance(answer, Pointing):
             raise ServiceError(
-                f"{type(self._pointer).__name__}.{method} returned {type(answer).__name__}, expected a Pointing"
+                f"{self._kind}.{method} returned {type(answer).__name__}, expected a Pointing"
             )
         return answer
 
     def _text(self, answer: object) -> str:
         if not isinstance(answer, str):
-            raise ServiceError(
-                f"{type(self._pointer).__name__}.ask returned {type(answer).__name__}, expected text"
-            )
+            raise ServiceError(f"{self._kind}.ask returned {type(answer).__name__}, expected text")
         return answer
 
 
@@ -194,9 +240,34 @@ def _pieces_of(text: str) -> TextStream:
     return text
 
 
-def _drained(stream: TextStream) -> str:
+def drained(stream: TextStream, on_piece: Callable[[str], bool] = lambda piece: True) -> str:
+    """Return the whole text of a stream: what it returns, or where it returns nothing, its pieces together.
+
+    Args:
+        stream: Is closed where `on_piece` returns False.
+        on_piece: Takes each piece, and says whether to go on.
+
+    Raises:
+        ServiceError: A piece, or the whole, is no text.
+    """
+    pieces: list[str] = []
     while True:
         try:
-            next(stream)
+            piece = next(stream)
         except StopIteration as end:
-            return cast("str", end.value)
+            whole = "".join(pieces) if end.value is None else end.value
+            return _is_text(whole, "returned")
+        pieces.append(_is_text(piece, "yielded"))
+        if not on_piece(piece):
+            close = getattr(stream, "close", None)
+            if close is not None:
+                close()
+            return ""
+
+
+def _is_text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise ServiceError(
+            f"the model's stream of text {what} {type(value).__name__}, expected text"
+        )
+    return value

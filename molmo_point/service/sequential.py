@@ -11,9 +11,10 @@ from functools import partial
 from molmo_point.defaults import STREAM_GRACE_S
 from molmo_point.errors import Cancelled, PointError, QueryError, ServiceError, TimedOut
 from molmo_point.pointer import PointStream, TextStream, View
-from molmo_point.points import Pointing, Status
+from molmo_point.points import Point, Pointing, Status
 from molmo_point.service.job import Job
-from molmo_point.service.own_pointer import OwnPointer
+from molmo_point.service.left_behind import Stopped
+from molmo_point.service.own_pointer import OwnPointer, drained
 from molmo_point.service.views import Views, answer_view_request
 from molmo_point.wire import Op
 
@@ -103,7 +104,10 @@ def answer_job(pointer: OwnPointer, views: Views, job: Job) -> None:
         _answer_job(pointer, views, job)
     except PointError as error:
         job.fail(error)
-    except Exception as error:
+    except Stopped:
+        return  # its caller was told so
+    except BaseException as error:
+        # `sys.exit` and asyncio's CancelledError in a Pointer, too: they end a question, not the thread for all others.
         log.exception("answering %s %r failed", job.request.op, job.request.query[:80])
         job.fail(internal_error(error))
 
@@ -138,7 +142,9 @@ def answer_batch(pointer: OwnPointer, jobs: list[Job]) -> list[Job]:
     pairs = [(image, job.request.query) for job, image in asked]
     try:
         pointings = pointer.point_many(pairs, timeout_s=left_s)
-    except Exception:
+    except Stopped:
+        return []
+    except BaseException:
         # One bad image or query fails the whole batch; answered one by one, the error reaches its own job.
         log.info("a batch of %d failed, answering one by one", len(jobs))
         return jobs
@@ -213,26 +219,36 @@ def _run_point_stream(stream: PointStream, job: Job, began: float) -> None:
         try:
             point = next(stream)
         except StopIteration as stop:
+            if not isinstance(stop.value, Pointing):
+                raise ServiceError(
+                    f"the model's stream of points ended with {type(stop.value).__name__}, expected that it returns a Pointing"
+                ) from None
             job.pointing(with_request_metadata(stop.value, job, began))
             return
+        if not isinstance(point, Point):
+            raise ServiceError(
+                f"the model's stream of points yielded {type(point).__name__}, expected a Point"
+            )
         if not _check_stream(job):
-            stream.close()
+            close = getattr(stream, "close", None)
+            if close is not None:
+                close()
             return
         job.point(point)
 
 
 def _run_text_stream(stream: TextStream, job: Job) -> None:
     _stop_on_cancel(stream, job)
-    while True:
-        try:
-            piece = next(stream)
-        except StopIteration as stop:
-            job.text(stop.value)
-            return
-        if not _check_stream(job):
-            stream.close()
-            return
-        job.piece(piece)
+
+    def on_piece(piece: str) -> bool:
+        wanted = _check_stream(job)
+        if wanted:
+            job.piece(piece)
+        return wanted
+
+    text = drained(stream, on_piece)
+    if not job.finished:
+        job.text(text)
 
 
 def _stop_on_cancel(stream: PointStream | TextStream, job: Job) -> None:
@@ -244,6 +260,8 @@ def _stop_on_cancel(stream: PointStream | TextStream, job: Job) -> None:
 
 def _check_stream(job: Job) -> bool:
     """Whether to go on. The deadline is first the Pointer's to honour: it answers with what is complete."""
+    if job.finished:
+        return False
     if job.cancelled:
         job.fail(Cancelled("the request was cancelled"))
         return False
@@ -267,7 +285,7 @@ def with_request_metadata(pointing: Pointing, job: Job, began: float) -> Pointin
     )
 
 
-def internal_error(error: Exception) -> ServiceError:
+def internal_error(error: BaseException) -> ServiceError:
     """Return the error that a caller gets for a failure of the server."""
     # The text of a foreign exception may hold paths or data: it goes to the log, not to the caller.
     return ServiceError(

@@ -49,9 +49,9 @@ def serve(
         pointer: An object with `point`, and of the other methods of a `Pointer` any; or a class or function that makes one, run
             in the thread that will use it; or a model's name or folder, as in `load`. All its methods are called from one thread.
             An object is not closed at the end; what was made here is.
-        zmq: tcp://HOST:PORT for questions over ZeroMQ; port * takes a free one. None for no ZeroMQ.
+        zmq: tcp://HOST:PORT for questions over ZeroMQ; port * takes a free one. None or "off" for no ZeroMQ.
         publish: The same for published answers; by default the port after that of `zmq`. "off" for none.
-        http: HOST:PORT for HTTP and the web page; port 0 takes a free one. None for no HTTP.
+        http: HOST:PORT for HTTP and the web page; port 0 takes a free one. None or "off" for no HTTP.
         curve_dir: Folder of keys for ZeroMQ (`molmo-point keys new`).
         tokens: For HTTP.
         image_hosts, inner_hosts: Hosts that images may be fetched from; whether those may be inside this network.
@@ -69,6 +69,8 @@ def serve(
         UsageError: An address is in use or open to others without keys or tokens, an unknown limit, or nothing that can point.
         PointError: The function that makes the Pointer failed.
     """
+    zmq = None if zmq == "off" else zmq
+    http = None if http == "off" else http
     options = ServeOptions(
         zmq=zmq,
         publish=None if zmq is None or publish == "off" else publish or next_port(zmq),
@@ -97,8 +99,9 @@ def _settings(limits: dict[str, Any]) -> Settings:
         raise UsageError(
             f"unknown option {', '.join(sorted(unknown))}: there are also {', '.join(Settings.__dataclass_fields__)}"
         )
-    if "capacity" in limits:
-        limits = {"max_batch": min(Settings.max_batch, limits["capacity"]), **limits}
+    capacity = limits.get("capacity")
+    if isinstance(capacity, int) and capacity > 0:
+        limits = {"max_batch": min(Settings.max_batch, capacity), **limits}
     return Settings(**limits)
 
 
@@ -129,6 +132,7 @@ def until_stopped(
         PointError: As `Service.run`.
     """
     stop = threading.Event()
+    service.dispatcher.worker.watched = True
     with _signals(stop), service:
         started()
         service.run(stop)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 
 from molmo_point.defaults import MAX_FRAMES, MAX_IMAGES, MAX_QUERY_CHARACTERS
 from molmo_point.errors import UsageError
@@ -73,9 +74,15 @@ class Settings:
         return 2 * self.max_queue_bytes + json_bodies + images + remembered
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
+        for limit in fields(self):
+            value = getattr(self, limit.name)
+            whole = isinstance(limit.default, int)
+            kinds = (int,) if whole else (int, float)
+            if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
+                number = "a whole number" if whole else "a number"
+                raise UsageError(f"expected {limit.name} as {number} above 0, got {value!r}")
             if value <= 0:
-                raise UsageError(f"expected {name} above 0, got {value}")
+                raise UsageError(f"expected {limit.name} above 0, got {value}")
         if self.max_batch > self.capacity:
             raise UsageError(
                 f"max_batch {self.max_batch} is more than the queue's capacity {self.capacity}"

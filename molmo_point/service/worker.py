@@ -6,6 +6,7 @@ other.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -19,6 +20,7 @@ from molmo_point.service.concurrent import ConcurrentAnswers
 from molmo_point.service.continuous_batching import ContinuousBatcher
 from molmo_point.service.fan_out import FanOut, Opened
 from molmo_point.service.job import Job
+from molmo_point.service.left_behind import Stopped, interrupt
 from molmo_point.service.own_pointer import OwnPointer, complete
 from molmo_point.service.request_queue import RequestQueue
 from molmo_point.service.sequential import SequentialAnswers, check_alive, internal_error
@@ -77,6 +79,12 @@ class Worker:
         settings: Limits.
         on_batch: Called with the number of jobs of each batch.
         close_pointer: Whether the Pointer is closed at the end: one that belongs to somebody else is not.
+
+    Attributes:
+        model: The Pointer's name, "" until it is loaded.
+        takes_text: Whether it answers questions without an image.
+        failure: Why it could not be loaded.
+        watched: Somebody raises `failure`; else the log says it.
     """
 
     def __init__(
@@ -101,6 +109,7 @@ class Worker:
         self.model = ""
         self.takes_text = False
         self.failure: Exception | None = None
+        self.watched = False
 
     def start(self) -> None:
         """Begin to load and then to answer."""
@@ -118,7 +127,14 @@ class Worker:
         if self._thread.is_alive():
             self._thread.join(timeout_s)
             if self._thread.is_alive():
-                log.error("the model is still running after %.0f s: it is left behind", timeout_s)
+                log.error(
+                    "the model is still running after %.0f s: that is left behind", timeout_s
+                )
+
+    def abandon(self, wait_s: float = 1.0) -> None:
+        """End the thread that is still in the Pointer after `stop`, where that is possible; waits for it for `wait_s` seconds."""
+        if self._loaded:
+            interrupt([self._thread], wait_s)
 
     @property
     def stopping(self) -> bool:
@@ -138,12 +154,18 @@ class Worker:
             return False, "stopping"
         if not self._loaded:
             return False, "loading"
+        if not self._thread.is_alive():
+            return False, "its thread has died"
         since = self._busy_since
         if since is not None and time.monotonic() - since > self._settings.stuck_after_s:
             return False, f"stuck for {time.monotonic() - since:.0f} s with one question"
         return True, "ready"
 
     def _run(self) -> None:
+        with contextlib.suppress(Stopped):
+            self._work()
+
+    def _work(self) -> None:
         try:
             pointer = complete(self._load())
             self.model = pointer.model
@@ -153,6 +175,8 @@ class Worker:
             # An error of ours says all there is to say; `Service.run` raises it. Of others the log keeps the traceback.
             if not isinstance(error, PointError):
                 log.exception("the model could not be loaded")
+            elif not self.watched:
+                log.error("the model could not be loaded: %s", error)
             self.failure = error
             self._queue.close(_no_model)
             return

@@ -257,7 +257,7 @@ def test_a_stopping_server_answers_what_it_began_and_has_the_rest_asked_again(
     stopping.join(20)
     assert not stopping.is_alive()
     names = {thread.name for thread in threading.enumerate()}
-    assert not {name for name in names if name.startswith(("molmo-", "camera-", "watch-"))}
+    assert not {name for name in names if name.startswith(("molmo-", "watch-"))}
 
 
 SERVER = """
@@ -339,6 +339,6 @@ def test_a_watched_camera_does_not_outlive_the_server(start: Start, image: Array
         socket.send_multipart([frame, bytes(image.data)])
     time.sleep(0.1)
     service.stop()
-    alive = [thread.name for thread in threading.enumerate() if thread.name.startswith(("camera-", "watch-"))]  # fmt: skip
+    alive = [thread.name for thread in threading.enumerate() if thread.name.startswith(("molmo-camera-", "watch-"))]  # fmt: skip
     assert alive == []
     context.destroy(0)

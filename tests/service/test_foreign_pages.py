@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import zmq
+from starlette.datastructures import Headers
 
 from molmo_point.client import connect
 from molmo_point.client.subscribe import subscribe
 from molmo_point.errors import UsageError
 from molmo_point.images import Array
-from molmo_point.service.http.hosts import checked_origin
+from molmo_point.service.http.hosts import Hosts, checked_origin
 from molmo_point.service.http.openapi import PIXEL
 from molmo_point.service.run import Service
 from molmo_point.testing import FakePointer
@@ -237,3 +238,40 @@ def test_a_key_is_who_the_caller_is_whatever_it_calls_itself(
     assert len({job.turn[0] for job in seen}) == len({job.camera_owner for job in seen}) == 1
     assert "key" in seen[0].turn[0]
     assert len({job.caller for job in seen}) == 2
+
+
+@pytest.mark.parametrize(
+    ("allowed", "host", "origin", "own"),
+    [
+        # One of these names is another site's.
+        (["*.example.com"], "robot.example.com", "https://evil.example.com", False),
+        (["*.example.com"], "robot.example.com", "https://robot.example.com", True),
+        (["*.example.com"], "robot.example.com:8443", "https://robot.example.com:8443", True),
+        # Another program of the same machine.
+        (["robot.example"], "robot.example:8443", "https://robot.example:9999", False),
+        (["robot.example"], "robot.example:8443", "https://robot.example", False),
+        # Proxies: without the port, and with another name in Host.
+        (["robot.example"], "robot.example", "https://robot.example:8443", True),
+        (["robot.example"], "127.0.0.1:8000", "https://robot.example", True),
+        (["*.example.com"], "localhost:8000", "https://robot.example.com", True),
+        (["robot.example", "upstream"], "upstream:8000", "https://robot.example", True),
+        (["robot.example"], "127.0.0.1:8000", "https://evil.example", False),
+        # Spellings of one name.
+        ([], "LOCALHOST.:8000", "http://localhost:8000", True),
+        ([], "[::1]:8000", "http://[0:0::1]:8000", True),
+        ([], "localhost", "http://localhost:3000", False),
+        ([], "localhost:80", "http://localhost", True),
+        ([], "localhost:8000", "http://127.0.0.1:8000", False),
+        ([], "localhost:8000", "ftp://localhost:8000", False),
+        ([], "localhost:8000", "http://localhost:port", False),
+        ([], "localhost:8000", "http:localhost:8000", False),
+        ([], "localhost:8000", "", False),
+    ],
+)
+def test_which_page_is_this_server_s_own(
+    allowed: list[str], host: str, origin: str, own: bool
+) -> None:
+    hosts = Hosts(allowed, loopback_only=True)
+    assert hosts.known(host)
+    headers = Headers({"host": host, "origin": origin})
+    assert hosts.own_page(headers, "POST", []) is own

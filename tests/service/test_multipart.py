@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from molmo_point.errors import UsageError
 from molmo_point.service.http.multipart import MAX_PARTS, parts_of
+from molmo_point.service.run import Service
 
 KIND = "multipart/form-data; boundary=x"
 
@@ -65,3 +68,30 @@ def test_parts_and_fields_are_bounded() -> None:
     ):
         with pytest.raises(UsageError, match="no boundary"):
             parts_of(bytearray(b"--x--"), kind)
+
+
+@pytest.mark.parametrize(
+    "name", ["filename=a", 'filename=""', "filename*=UTF-8''%C3%A9.png", "FILENAME* = utf-8''a"]
+)
+def test_a_file_is_known_by_any_kind_of_file_name(name: str) -> None:
+    # Older clients give only the encoded one where a name is not ASCII.
+    head = f'Content-Disposition: form-data; name="image"; {name}'
+    (part,) = parts_of(bytearray(f"--x\r\n{head}\r\n\r\n\x01\r\n--x--".encode()), KIND)
+    assert (part.name, part.is_file, bytes(part.data)) == ("image", True, b"\x01")
+
+
+def test_an_image_without_a_file_name_is_told_what_it_lacks(start: Callable[..., Service]) -> None:
+    httpx = pytest.importorskip("httpx", reason="the extra 'client' is not installed")
+    service = start(http=True)
+    assert service.http is not None
+    body = b"".join(
+        b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % part
+        for part in ((b"query", b"mug"), (b"image", b"\x89PNG\xff"))
+    )
+    answer = httpx.post(
+        f"{service.http.url}/v1/point",
+        content=body + b"--x--\r\n",
+        headers={"Content-Type": KIND},
+    )
+    assert answer.status_code == 400
+    assert '"image" must be a file' in answer.json()["error"]["message"]

@@ -17,6 +17,7 @@ import pytest
 from molmo_point.client import connect
 from molmo_point.errors import PointError, ServerGone
 from molmo_point.images import Array
+from molmo_point.service.http.openapi import PIXEL
 from molmo_point.service.run import Service
 from tests.service.addresses import address
 
@@ -120,3 +121,72 @@ def test_the_end_of_a_command_collects_no_garbage() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
     assert "frozen True" in run.stdout
+
+
+LONG = """
+import sys, time
+import molmo_point as mp
+
+class Own:
+    concurrency = int(sys.argv[1])
+
+    def point(self, image, query, **options):
+        print("asked", flush=True)
+        end = time.monotonic() + 60
+        if query == "mug":
+            time.sleep(60)
+        import torch
+        matrix = torch.rand(1500, 1500) + torch.eye(1500)
+        while time.monotonic() < end:
+            torch.linalg.inv(matrix)
+
+print("starting", flush=True)
+mp.serve(Own(), zmq="off", http="127.0.0.1:" + sys.argv[2])
+print("the end")
+"""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+    return port
+
+
+@pytest.mark.parametrize("query", ["mug", "torch"])
+@pytest.mark.parametrize("concurrency", ["1", "4"])
+def test_an_answer_that_takes_too_long_is_sent_to_the_next_server(
+    concurrency: str, query: str
+) -> None:
+    """Its caller hears so, and the process ends with 0: no thread is waited for, none is torn out of the middle of torch."""
+    httpx = pytest.importorskip("httpx", reason="the extra 'client' is not installed")
+    if query == "torch":
+        pytest.importorskip("torch", reason="the extra 'engine' is not installed")
+    port = free_port()
+    with subprocess.Popen(
+        [sys.executable, "-c", LONG, concurrency, str(port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "starting\n"
+        url = f"http://127.0.0.1:{port}"
+        with httpx.Client(timeout=30, transport=httpx.HTTPTransport(retries=6)) as idle:
+            assert idle.get(f"{url}/healthz").status_code == 200
+            heard: list[Any] = []
+
+            def ask() -> None:
+                body = {"image": PIXEL, "query": query}
+                heard.append(httpx.post(f"{url}/v1/point", json=body, timeout=60))
+
+            asking = threading.Thread(target=ask)
+            asking.start()
+            assert server.stdout.readline() == "asked\n"
+            time.sleep(1.0)
+            server.terminate()
+            rest, errors = server.communicate(timeout=45)
+            asking.join(10)
+    assert (server.returncode, rest) == (0, "the end\n"), errors
+    assert heard[0].status_code == 503
+    assert heard[0].json()["error"]["kind"] == "unknown_request"
+    assert "Traceback" not in errors

@@ -59,7 +59,7 @@ class AccessMiddleware:
         arrivals: Arrivals,
     ) -> None:
         self._app = app
-        self._tokens = [token.encode() for token in tokens]
+        self._tokens = [_spellings(token) for token in tokens]
         self._max_body = max_body
         self._max_bodies = max_bodies
         self._hosts = hosts
@@ -113,12 +113,16 @@ class AccessMiddleware:
             return None
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "basic":
-            token = _password(token)
-        elif scheme.lower() != "bearer":
-            token = headers.get("x-moondream-auth", "")
-        given = token.strip().encode()
+            given = _password(token)
+        elif scheme.lower() == "bearer":
+            given = token.strip().encode("latin-1")
+        else:
+            given = headers.get("x-moondream-auth", "").strip().encode("latin-1")
         # Every token is compared, each in constant time: the time taken says nothing about them.
-        matches = [hmac.compare_digest(given, known) for known in self._tokens]
+        matches = [
+            sum(hmac.compare_digest(given, known) for known in spellings) > 0
+            for spellings in self._tokens
+        ]
         if any(matches):
             scope[TOKEN] = matches.index(True)
             return None
@@ -133,8 +137,8 @@ class AccessMiddleware:
         self, headers: Headers, scope: Scope, receive: Receive, send: Send
     ) -> Response | None:
         """Read the body within its limits and run the application with it; return a refusal instead where it breaks one."""
-        coding = headers.get("content-encoding", "").strip().lower()
-        if coding not in ("", "identity"):
+        coding = ", ".join(headers.getlist("content-encoding")).strip().lower()
+        if any(word.strip() not in ("", "identity") for word in coding.split(",")):
             return error_response(
                 UsageError(f"expected a body as it is, got Content-Encoding {coding[:80]}"),
                 status=415,
@@ -224,8 +228,28 @@ def _after(receive: Receive) -> Callable[[], Awaitable[Message]]:
     return again
 
 
-def _password(credentials: str) -> str:
+def _password(credentials: str) -> bytes:
     """Return the password of HTTP's basic authentication: clients that know no bearer tokens send the token so."""
     with contextlib.suppress(ValueError):
-        return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
-    return ""
+        return base64.b64decode(credentials, validate=True).partition(b":")[2]
+    return b""
+
+
+def check_token(token: str) -> None:
+    """Refuse what is no secret, or cannot be sent as one.
+
+    Raises:
+        UsageError: It is empty, begins or ends with blanks, or holds line breaks; the message does not quote it.
+    """
+    if not token or token != token.strip() or not token.isprintable():
+        raise UsageError(
+            "expected each token as a word without blanks and line breaks around it, got "
+            + ("an empty one" if not token.strip() else "one with some")
+        )
+
+
+def _spellings(token: str) -> tuple[bytes, ...]:
+    """Return the bytes a token may arrive as: clients send letters beyond ASCII as UTF-8 or as Latin-1."""
+    with contextlib.suppress(UnicodeEncodeError):
+        return token.encode(), token.encode("latin-1")
+    return (token.encode(),)

@@ -14,14 +14,15 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from molmo_point.arguments import check_texts
 from molmo_point.checkpoints.catalog import NANO_FOLDER
 from molmo_point.errors import PointError, UsageError
 from molmo_point.service.dispatcher import Dispatcher
-from molmo_point.service.http.access import AccessMiddleware
+from molmo_point.service.http.access import AccessMiddleware, check_token
 from molmo_point.service.http.arrivals import Arrivals
 from molmo_point.service.http.errors import body_response, error_response
 from molmo_point.service.http.fetch import Fetcher
-from molmo_point.service.http.hosts import Hosts, checked_origin
+from molmo_point.service.http.hosts import Hosts, checked_host, checked_origin
 from molmo_point.service.http.label_studio import label_studio_router
 from molmo_point.service.http.model_names import ModelNames
 from molmo_point.service.http.moondream import moondream_router
@@ -78,6 +79,16 @@ class HttpOptions:
     allow_origins: Sequence[str] = ()
     label_studio: str | None = None
     names: ModelNames = field(default_factory=ModelNames)
+
+    def __post_init__(self) -> None:
+        for name in ("tokens", "image_hosts", "allow_hosts", "allow_origins"):
+            check_texts(getattr(self, name), name)
+        for token in self.tokens:
+            check_token(token)
+        for host in (*self.image_hosts, *self.allow_hosts):
+            checked_host(host)
+        for origin in self.allow_origins:
+            checked_origin(origin)
 
 
 def build_app(

@@ -174,6 +174,10 @@ def read_form(http: HttpRequest) -> tuple[dict[str, Any], list[Buffer]]:
             if part.name != "image":
                 raise UsageError(f'the file must be called "image", got {part.name[:40]!r}')
             images.append(part.data)
+        elif part.name in ("image", "images"):
+            raise UsageError(
+                '"image" must be a file in a multipart body, or several files: give each part a file name'
+            )
         elif part.name in fields:
             raise UsageError(f"the field {part.name[:40]!r} comes twice")
         else:
@@ -192,7 +196,8 @@ def check(model: type[Body], fields: dict[str, Any]) -> Body:
     except ValidationError as error:
         detail = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(str(part) for part in detail["loc"]) or "body"
-        raise UsageError(f"{place[:80]}: {detail['msg']}") from None
+        problem = detail["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{place[:80]}: {problem}") from None
 
 
 def limiter(app: Any, name: str, most: int) -> CapacityLimiter:

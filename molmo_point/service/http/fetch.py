@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 from anyio import CapacityLimiter, to_thread
 
 from molmo_point.errors import ImageError, Refused, TimedOut
-from molmo_point.service.http.hosts import matches
+from molmo_point.service.http.hosts import checked_host, matches, one_spelling
 from molmo_point.version import __version__
 
 TIMEOUT_S = 10.0
@@ -52,7 +52,7 @@ class Fetcher:
         inner: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._hosts = [host.lower() for host in hosts]
+        self._hosts = [checked_host(host) for host in hosts]
         self._max_bytes = max_bytes
         self._inner = inner
         self._headers = {**HEADERS, **(headers or {})}
@@ -99,7 +99,7 @@ class Fetcher:
     def _allowed(self, url: str) -> SplitResult:
         try:
             parts = urlsplit(url)
-            host = (parts.hostname or "").lower()
+            host = one_spelling(parts.hostname or "")
             known = parts.scheme in ("http", "https") and (parts.port or 80) > 0
         except ValueError:
             host, known = "", False

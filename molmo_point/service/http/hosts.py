@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import ipaddress
+import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -9,6 +12,8 @@ from starlette.datastructures import Headers
 
 from molmo_point.errors import UsageError
 from molmo_point.service.bind_check import is_loopback
+
+_NAME = re.compile(r"(\*\.)?[\w-]+(\.[\w-]+)*")
 
 _OWN_SITE = ("same-origin", "none")
 """Values of Sec-Fetch-Site: this server's own page, the user himself (address bar, bookmark). Programs send none."""
@@ -23,7 +28,9 @@ def checked_origin(text: str) -> str:
     try:
         parts = urlsplit(text)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.path in ("", "/")
-        port = f":{parts.port}" if parts.port else ""
+        # Browsers leave out the port that goes without saying.
+        standard = 443 if parts.scheme == "https" else 80
+        port = f":{parts.port}" if parts.port not in (None, standard) else ""
     except ValueError:
         good = None
     if not good:
@@ -32,6 +39,35 @@ def checked_origin(text: str) -> str:
         )
     host = parts.hostname or ""
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+
+
+@functools.lru_cache(maxsize=64)  # asked for every HTTP request
+def one_spelling(host: str) -> str:
+    """Return a host's name or IP address in the one spelling in which hosts are compared."""
+    name = host.lower().rstrip(".").strip("[]")
+    return str(ipaddress.ip_address(name)) if _is_address(name) else name
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def checked_host(text: str) -> str:
+    """Return a host name, "*.example.com" for all below one, or an IP address, as `one_spelling` does.
+
+    Raises:
+        UsageError: It is none: no name of a host would ever match it.
+    """
+    name = one_spelling(text)
+    if not (_is_address(name) or _NAME.fullmatch(name)):
+        raise UsageError(
+            f"expected the name of a host, such as robot.example or *.robot.example, without scheme and port, got {text!r}"
+        )
+    return name
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
@@ -52,7 +88,8 @@ class Hosts:
     """
 
     def __init__(self, allowed: Sequence[str] = (), *, loopback_only: bool) -> None:
-        self._allowed = [name.lower().rstrip(".") for name in allowed]
+        self._allowed = [checked_host(name) for name in allowed]
+        self._exact = frozenset(name for name in self._allowed if not name.startswith("*."))
         self._everybody = not loopback_only and not self._allowed
 
     def known(self, host: str) -> bool:
@@ -78,23 +115,23 @@ class Hosts:
 
     def _same(self, origin: str, host: str) -> bool:
         try:
-            parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or not parts.netloc:
-                return False
-            standard = 443 if parts.scheme == "https" else 80
-            given = urlsplit(f"//{host}")
-            if (parts.hostname, parts.port or standard) == (
-                given.hostname,
-                given.port or standard,
-            ):
-                return True
-        except ValueError:
+            page, asked = urlsplit(origin), urlsplit(f"//{host}")
+            standard = {"http": 80, "https": 443}[page.scheme]
+            page_port, asked_port = page.port or standard, asked.port
+        except (KeyError, ValueError):
             return False
-        # Behind a proxy that puts another name into Host, the browser's name is the one that was allowed.
-        return matches(parts.hostname or "", self._allowed)
+        name, own = one_spelling(page.hostname or ""), one_spelling(asked.hostname or "")
+        if name == own and page_port == (asked_port or standard):
+            return True
+        if name != own:
+            # Behind a proxy that puts another name into Host, the browser's name is the one that was allowed. A page under
+            # another name of *.example.com is another site, unless Host says nothing: it names this machine.
+            return name in self._exact or (is_loopback(own) and matches(name, self._allowed))
+        # A proxy may leave the port out of Host. One that is there says where the page is not from.
+        return asked_port is None and matches(name, self._allowed)
 
 
 def _name(host: str) -> str:
-    head, _, port = host.rpartition(":")
-    name = head if port.isdigit() and head else host
-    return name.lower().rstrip(".")
+    head, colon, port = host.rpartition(":")
+    name = head if colon and head and (not port or port.isdigit()) else host
+    return one_spelling(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from molmo_point.arguments import check_texts
 from molmo_point.errors import Busy, ModelNotFound
 from molmo_point.service.http.dialects import Dialect, dialect_named
 from molmo_point.service.http.dialects.table import MOLMO
@@ -25,6 +26,7 @@ class ModelNames:
     dialect: str = MOLMO
 
     def __post_init__(self) -> None:
+        check_texts(self.aliases, "aliases")
         dialect_named(self.dialect)
 
     def check(self, asked: str, model: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 
 from python_multipart.multipart import parse_options_header
@@ -21,6 +22,10 @@ MAX_BLANKS = 80
 
 MAX_FIELD = 64 * 1024
 """Bytes of a field that is no file."""
+
+
+_ENCODED_FILE_NAME = re.compile(rb";\s*filename\*\s*=", re.IGNORECASE)
+"""How some clients give names beyond ASCII (RFC 5987); python-multipart leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,8 @@ def _part(body: bytearray, begin: int, end: int) -> Part:
             if b"name" not in options:
                 break
             data = memoryview(body)[blank + 4 : max(end, blank + 4)]
-            return Part(options[b"name"].decode("utf-8", "replace"), b"filename" in options, data)
+            is_file = b"filename" in options or _ENCODED_FILE_NAME.search(value) is not None
+            return Part(options[b"name"].decode("utf-8", "replace"), is_file, data)
     raise _wrong("a part has no name")
 
 

@@ -180,10 +180,7 @@ async def _fields(http: HttpRequest) -> tuple[dict[str, Any], list[Buffer]]:
         raise UsageError(
             f"expected Content-Type application/json or multipart/form-data, got {kind[:80] or 'none'}"
         )
-    fields, files = read_form(http)
-    if "image" in fields or "images" in fields:
-        raise UsageError('"image" must be a file in a multipart body, or several files')
-    return fields, files
+    return read_form(http)
 
 
 def _body(sent: dict[str, Any]) -> QuestionBody | QueriesBody:

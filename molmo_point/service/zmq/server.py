@@ -41,8 +41,12 @@ from molmo_point.wire import (
 
 log = logging.getLogger(__name__)
 
-PEER_REQUESTS = 4
-"""Messages that ZeroMQ itself holds from one peer. The request queue is ours; this is only a buffer, and images are large."""
+PEER_REQUESTS = 16
+"""Messages that ZeroMQ itself holds from one peer. The request queue is ours; this is only a buffer, and images are large.
+
+More than a client that keeps to docs/wire.md sends before it gives up: a request, `again` each second for ten seconds, `cancel`.
+Beyond this libzmq stops reading, and aborts the process if it finds a heartbeat there once the peer has closed its connection.
+"""
 
 PEER_REPLIES = 1000
 """Replies that ZeroMQ holds for a peer that does not read; they are small, and a stream of points is one each."""
