@@ -14,17 +14,20 @@ from pathlib import Path
 
 from molmo_point.checkpoints.catalog import hub_cache
 from molmo_point.errors import DownloadError, ModelNotFound, PointError
+from molmo_point.proxies import proxy_for, without_credentials
 
 KEPT = "Whole files are kept and not fetched again."
 
 _UNREACHABLE = (
-    "is not on this machine and the hub cannot be reached at {endpoint}{proxy}: connect this machine to the network, or copy "
-    "the folder here and give its path"
+    "is not on this machine and the hub cannot be reached at {endpoint}{proxy}: {network}, or copy the folder here and give "
+    "its path"
 )
 _BROKE_OFF = (
-    "could not be fetched to its end: the connection broke off; give the same command again"
+    "could not be fetched to its end: the connection{proxy} broke off; give the same command again"
 )
-_LATE = "could not be fetched: {endpoint} did not answer in time; give the same command again"
+_LATE = (
+    "could not be fetched: {endpoint} did not answer in time{proxy}; give the same command again"
+)
 _NOT_THE_HUB = (
     "could not be fetched: what answers at {endpoint} is not the hub: open a browser and look for the login page of the network, "
     "or correct HF_ENDPOINT"
@@ -32,7 +35,9 @@ _NOT_THE_HUB = (
 _NO_ADDRESS = (
     "could not be fetched: {endpoint} is no http:// or https:// address; correct HF_ENDPOINT"
 )
-_CERTIFICATE = "could not be fetched: the certificate of {endpoint} was not accepted ({said})"
+_CERTIFICATE = (
+    "could not be fetched: the certificate of {endpoint} was not accepted{proxy} ({said})"
+)
 
 _BY_CLASS = {
     "OfflineModeIsEnabled": "is not on this machine, and HF_HUB_OFFLINE=1 forbids to fetch it: unset it, or copy the folder "
@@ -67,7 +72,7 @@ _BY_STATUS = {
     "HF_TOKEN",
     403: "may not be read with this account (403): ask its owner for access, or log in with `hf auth login`",
     404: "has files that the hub does not find (404: {said})",
-    407: "could not be fetched: the proxy wants a password (407)",
+    407: "could not be fetched: the proxy wants a password (407){proxy}",
     429: "could not be fetched: the hub takes no more requests from here for now (429); wait some minutes, or log in with "
     "`hf auth login`, which raises the limit",
 }
@@ -139,10 +144,18 @@ def _other(status: int) -> str:
 def _error(repository: str, words: str, error: BaseException, near: str = "") -> DownloadError:
     text = str(getattr(error, "server_message", None) or error) or type(error).__name__
     said = text.strip().splitlines()[0][:200].rstrip(".")
+    proxy = _proxy()
     sentence = words.format(
-        endpoint=endpoint(), said=said, kind=type(error).__name__, proxy=_proxy()
+        endpoint=endpoint(),
+        said=said,
+        kind=type(error).__name__,
+        proxy=proxy,
+        network="correct or unset that variable"
+        if proxy
+        else "connect this machine to the network",
     )
-    return DownloadError(" ".join(filter(None, (f"{repository} {sentence}.", near, KEPT))))
+    whole = " ".join(filter(None, (f"{repository} {sentence}.", near, KEPT)))
+    return DownloadError(without_credentials(whole))
 
 
 def endpoint() -> str:
@@ -151,10 +164,8 @@ def endpoint() -> str:
 
 
 def _proxy() -> str:
-    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
-        if os.environ.get(name):
-            return f" through the proxy {name}={os.environ[name]}"
-    return ""
+    setting = proxy_for(endpoint())
+    return f" through the proxy {setting}" if setting else ""
 
 
 def _private() -> str:

@@ -14,6 +14,7 @@ from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
+import huggingface_hub
 import pytest
 
 from molmo_point.checkpoints import hub
@@ -202,6 +203,12 @@ def test_an_unsupported_model_is_refused_before_its_weights(made: Hub) -> None:
     assert not made.weights_asked()
 
 
+def test_a_rule_of_generation_is_refused_before_the_weights(made: Hub) -> None:
+    made.files["generation_config.json"] = json.dumps({"suppress_tokens": [27]}).encode()
+    assert "suppress_tokens = [27]" in str(failure())
+    assert not made.weights_asked()
+
+
 def test_an_adapter_is_refused_before_its_weights(made: Hub) -> None:
     del made.files["config.json"]
     made.files["adapter_config.json"] = b'{"peft_type": "LORA"}'
@@ -307,6 +314,43 @@ def test_a_socks_proxy_without_its_package(made: Hub, monkeypatch: pytest.Monkey
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     monkeypatch.setattr(hub, "_listing", listing)
     assert re.search(r"socksio.*ALL_PROXY=socks5://127\.0\.0\.1:1", str(failure()))
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_dead_proxy_is_named_without_its_password(
+    made: Hub, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "http://me:secret@127.0.0.1:9")
+    # The library reads the environment once for each session.
+    huggingface_hub.close_session()
+    message = str(failure())
+    huggingface_hub.close_session()
+    assert (
+        f"through the proxy {name}=http://127.0.0.1:9: correct or unset that variable" in message
+    )
+    assert "secret" not in message
+    assert not made.asked
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("HTTPS_PROXY", "http://127.0.0.1:9"), ("NO_PROXY", "127.0.0.1")]
+)
+def test_a_proxy_that_is_not_used_is_not_named(
+    made: Hub, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HTTP_PROXY", "" if name == "HTTPS_PROXY" else "http://127.0.0.1:9")
+    monkeypatch.setenv(name, value)
+    message = str(failure())
+    assert "connect this machine to the network" in message
+    assert "PROXY" not in message
+
+
+def test_a_password_in_the_address_of_the_hub_is_not_shown(
+    made: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://me:secret@127.0.0.1:9")
+    assert "secret" not in str(failure())
 
 
 def test_without_a_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
