@@ -14,7 +14,7 @@ except ImportError as error:
 
 from molmo_point.client.address import is_loopback
 from molmo_point.errors import PointError, Refused, ServerGone, ServiceError, UsageError
-from molmo_point.proxies import proxy_for, without_credentials
+from molmo_point.network_settings import proxy_for, without_credentials
 
 __all__ = ["ERRORS", "failure", "httpx", "open_session", "permanent"]
 

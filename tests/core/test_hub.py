@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import shutil
+import ssl
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -316,20 +317,80 @@ def test_a_socks_proxy_without_its_package(made: Hub, monkeypatch: pytest.Monkey
     assert re.search(r"socksio.*ALL_PROXY=socks5://127\.0\.0\.1:1", str(failure()))
 
 
+@pytest.fixture
+def fresh_session() -> Iterator[None]:
+    """The library reads the environment once for each of its sessions."""
+    huggingface_hub.close_session()
+    yield
+    huggingface_hub.close_session()
+
+
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("password", ["secret", "sec ret", "s@cret"])
 def test_a_dead_proxy_is_named_without_its_password(
-    made: Hub, monkeypatch: pytest.MonkeyPatch, name: str
+    made: Hub, monkeypatch: pytest.MonkeyPatch, fresh_session: None, name: str, password: str
 ) -> None:
-    monkeypatch.setenv(name, "http://me:secret@127.0.0.1:9")
-    # The library reads the environment once for each session.
-    huggingface_hub.close_session()
+    monkeypatch.setenv(name, f"http://me:{password}@127.0.0.1:9")
     message = str(failure())
-    huggingface_hub.close_session()
     assert (
         f"through the proxy {name}=http://127.0.0.1:9: correct or unset that variable" in message
     )
-    assert "secret" not in message
+    assert "cret" not in message
     assert not made.asked
+
+
+@pytest.mark.parametrize(
+    "value", ["socks://me:secret@127.0.0.1:9", "http://me:sec/ret@127.0.0.1:9"]
+)
+def test_a_proxy_whose_address_cannot_be_used(
+    made: Hub, monkeypatch: pytest.MonkeyPatch, fresh_session: None, value: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", value)
+    message = str(failure())
+    assert re.search(r"ALL_PROXY=\w+://127\.0\.0\.1:9: that is no address of a proxy", message)
+    assert "ret" not in message.replace("correct", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("SSL_CERT_FILE", None, r"SSL_CERT_FILE=\S+ does not exist: correct or unset it"),
+        ("SSL_CERT_FILE", b"junk", r"no TLS connection .*now SSL_CERT_FILE="),
+    ],
+)
+def test_certificates_that_cannot_be_read_are_named(
+    made: Hub,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    fresh_session: None,
+    name: str,
+    content: bytes | None,
+    words: str,
+) -> None:
+    if content is not None:
+        (tmp_path / "cert.pem").write_bytes(content)
+    monkeypatch.setenv(name, str(tmp_path / "cert.pem"))
+    assert re.search(words, str(failure()))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ssl.SSLCertVerificationError(1, "self-signed"), "the certificate of .* was not accepted"),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), "no TLS connection"),
+        (PermissionError(errno.EACCES, "Permission denied"), "could not be fetched: Permission"),
+    ],
+)
+def test_what_fails_in_the_network_is_not_said_of_the_disk(
+    made: Hub, monkeypatch: pytest.MonkeyPatch, error: OSError, words: str
+) -> None:
+    def listing(_: str) -> dict[str, int]:
+        raise error
+
+    monkeypatch.setattr(hub, "_listing", listing)
+    message = str(failure())
+    assert re.search(words, message)
+    assert "cannot be written" not in message
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which proxy of the environment is used for a URL, in words that hold no password."""
+"""Proxies and certificates that the environment names, in words that hold no password."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 import re
 import urllib.request
 from urllib.parse import urlsplit
+
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Variables from which trusted certificates are taken."""
 
 _CREDENTIALS = re.compile(r"(?<=//)[^/\s'\"?#]*@")
 
@@ -24,8 +27,20 @@ def proxy_for(url: str) -> str | None:
     value = proxies[scheme]
     names = (f"{scheme}_proxy", f"{scheme}_proxy".upper())
     name = next((name for name in names if os.environ.get(name) == value), "the system's proxy")
-    shown = value if "//" in value else f"//{value}"
-    return f"{name}={without_credentials(shown).removeprefix('' if '//' in value else '//')}"
+    # A password may hold any character, so all that stands before the last @ goes.
+    before, separator, host = value.rpartition("@")
+    start, slashes, _ = before.partition("//")
+    return f"{name}={start}{slashes}{host}" if separator and slashes else f"{name}={host}"
+
+
+def certificate_settings() -> list[str]:
+    """Return the settings that name trusted certificates, such as "SSL_CERT_FILE=/etc/ssl/cert.pem"."""
+    return [f"{name}={os.environ[name]}" for name in CERTIFICATES if os.environ.get(name)]
+
+
+def broken_certificate_settings() -> list[str]:
+    """Return those of `certificate_settings` whose file or folder does not exist."""
+    return [one for one in certificate_settings() if not os.path.exists(one.partition("=")[2])]
 
 
 def without_credentials(text: str) -> str:
