@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from molmo_point.errors import PointError, UsageError
-from molmo_point.install import import_failure
+from molmo_point.install import failed_import, import_failure
 
 FOUND, FAILED, MISTAKE, NOTHING = 0, 1, 2, 3
 
@@ -80,7 +80,7 @@ def _run(words: list[str], debug: bool) -> None:
     for package in ("typer", "rich"):
         try:
             __import__(package)
-        except ImportError as error:
+        except Exception as error:
             raise import_failure(error, package, "", "The molmo-point command") from error
     from molmo_point.cli.app import COMMANDS, Command, command
 
@@ -90,9 +90,9 @@ def _run(words: list[str], debug: bool) -> None:
             if not debug and not sys.warnoptions:
                 _silence_others()
             command()(args=words, prog_name="molmo-point")
-    except ImportError as error:
-        package = (error.name or "").split(".")[0]
-        if not package or package.startswith("molmo_"):
+    except Exception as error:
+        package = None if isinstance(error, PointError) else failed_import(error)
+        if package is None:
             raise
         extra = COMMANDS.get(verb, Command("engine")).extra or "engine"
         raise import_failure(error, package, extra, f"molmo-point {verb}") from error
