@@ -91,8 +91,8 @@ def _run(words: list[str], debug: bool) -> None:
                 _silence_others()
             command()(args=words, prog_name="molmo-point")
     except Exception as error:
-        package = None if isinstance(error, PointError) else failed_import(error)
-        if package is None:
+        broken = None if isinstance(error, PointError) else failed_import(error)
+        if broken is None:
             raise
         extra = COMMANDS.get(verb, Command("engine")).extra or "engine"
-        raise import_failure(error, package, extra, f"molmo-point {verb}") from error
+        raise import_failure(error, broken, extra, f"molmo-point {verb}") from error
