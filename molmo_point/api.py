@@ -80,7 +80,7 @@ def load(
     """
     try:
         import torch
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         raise import_failure(
             error, "torch", "engine", "Running a model in this process"
         ) from error
@@ -199,7 +199,7 @@ def write_quantized(
     """
     try:
         import torch
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         raise import_failure(
             error, "torch", "engine", "Quantizing a model in this process"
         ) from error

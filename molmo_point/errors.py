@@ -92,7 +92,7 @@ class BrokenInstall(UsageError):
 
     kind = "broken_install"
 
-    def __init__(self, package: str, purpose: str, error: ImportError, install: str) -> None:
+    def __init__(self, package: str, purpose: str, error: Exception, install: str) -> None:
         super().__init__(
             f"{purpose} needs the package '{package}', which is installed but cannot be loaded ({error}): "
             f"install the system library it names, or update the package with {install} --upgrade"

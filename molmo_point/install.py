@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import traceback
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -35,12 +36,12 @@ def missing(package: str, extra: str, purpose: str) -> MissingExtra:
 
 
 def import_failure(
-    error: ImportError, package: str, extra: str, purpose: str
+    error: Exception, package: str, extra: str, purpose: str
 ) -> MissingExtra | BrokenInstall:
     """Return the error for a package that could not be imported: it is missing, or it is installed and broken.
 
     Args:
-        error: Raised by the import.
+        error: Raised by the import; not always an ImportError (torch raises OSError for a missing CUDA library).
         package: Its import name, such as "cv2".
         extra: The extra of this package that installs it.
         purpose: What needs it; the subject of the message.
@@ -50,6 +51,18 @@ def import_failure(
     if isinstance(error, ModuleNotFoundError) and error.name and _find(error.name) is None:
         return missing(error.name.split(".")[0], extra, purpose)
     return BrokenInstall(package, purpose, error, install_line(extra))
+
+
+def failed_import(error: BaseException) -> str | None:
+    """Return the package of others whose import raised `error`: what the last line of our own code imported; None if none did."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    modules = [str(frame.f_globals.get("__name__", "")).split(".")[0] for frame in frames]
+    last = max((n for n, name in enumerate(modules) if name.startswith("molmo_")), default=-1)
+    behind = frames[last + 1 :]
+    if behind and behind[0].f_code.co_name == "<module>":
+        return modules[last + 1]
+    name = (error.name or "").split(".")[0] if isinstance(error, ImportError) else ""
+    return name if name and not name.startswith("molmo_") else None
 
 
 def _find(package: str) -> object | None:

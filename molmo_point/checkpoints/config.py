@@ -18,7 +18,9 @@ from molmo_point.checkpoints.config_files import (
     ImageKeys,
     MixtureKeys,
     NetworkKeys,
+    end_ids,
     generation,
+    generation_ends,
     image_keys,
     network_keys,
     read_images,
@@ -67,7 +69,7 @@ class MolmoConfig:
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> MolmoConfig:
-        """Read config.json and preprocessor_config.json.
+        """Read config.json and preprocessor_config.json; check generation_config.json.
 
         Raises:
             CheckpointError: A file is missing or damaged, of another architecture, or has keys that are unknown, contradict each
@@ -77,7 +79,9 @@ class MolmoConfig:
         config = read_json(folder / "config.json")
         try:
             # Before the other files, which another architecture may not have.
-            if generation(config) == 2:
+            kind = generation(config)
+            generation_ends(folder)
+            if kind == 2:
                 molmo2_config.network_keys(config)
                 table = molmo2_keys.processor(config["model_type"])
                 images = read_images(folder, table, molmo2_config.image_keys)
@@ -97,13 +101,12 @@ class MolmoConfig:
         decoder = _mixture_decoder(keys) if isinstance(keys, MixtureKeys) else _dense_decoder(keys)
         preprocess = preprocess_config(image)
         _compare_crops(keys, preprocess)
-        stop = keys.eos_token_id
         return cls(
             decoder,
             projector_width=decoder.ffn_width,
             vision=_vision(keys),
             preprocess=preprocess,
-            end_tokens=tuple(stop if isinstance(stop, list) else [] if stop is None else [stop]),
+            end_tokens=end_ids(keys.eos_token_id),
         )
 
 

@@ -1,4 +1,4 @@
-"""Checked keys of config.json, preprocessor_config.json and processor_config.json.
+"""Checked keys of config.json, generation_config.json, preprocessor_config.json and processor_config.json.
 
 The released dense checkpoints and MolmoE-1B name the decoder's sizes differently: `DenseKeys`, `MixtureKeys`. `config_keys` lists
 the other keys that the files may hold.
@@ -12,7 +12,15 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from molmo_point.checkpoints.config_keys import IMAGES, NETWORK, PROCESSOR, ROPE, VISION, KeyTable
+from molmo_point.checkpoints.config_keys import (
+    GENERATION,
+    IMAGES,
+    NETWORK,
+    PROCESSOR,
+    ROPE,
+    VISION,
+    KeyTable,
+)
 from molmo_point.checkpoints.folder import read_json, weight_files
 from molmo_point.checkpoints.low_bit_format import stored_scheme
 from molmo_point.errors import CheckpointError
@@ -141,6 +149,12 @@ class ProcessorKeys(Keys):
     image_processor: dict[str, Any] | None = None
 
 
+class GenerationKeys(Keys):
+    """generation_config.json."""
+
+    eos_token_id: int | list[int] | None = None
+
+
 Read = TypeVar("Read", bound=Keys)
 
 
@@ -226,6 +240,24 @@ def read_images(
     images = nested if alone is None else alone
     assert images is not None
     return images
+
+
+def generation_ends(folder: Path) -> tuple[int, ...]:
+    """Check generation_config.json and return the ids that end an answer according to it; empty = it says nothing.
+
+    Raises:
+        CheckpointError: It has unknown keys, or rules that change greedy answers, such as suppressed tokens.
+    """
+    path = folder / "generation_config.json"
+    if not path.exists():
+        return ()
+    keys = checked(GenerationKeys, GENERATION, read_json(path), path.name)
+    return end_ids(keys.eos_token_id)
+
+
+def end_ids(stop: int | list[int] | None) -> tuple[int, ...]:
+    """Return the ids of `eos_token_id`."""
+    return tuple(stop if isinstance(stop, list) else [] if stop is None else [stop])
 
 
 def rope_theta(keys: NetworkKeys) -> float:

@@ -76,12 +76,16 @@ _LIBRARY = names(
 
 _SAMPLING = names(
     """
-    do_sample diversity_penalty early_stopping length_penalty max_length max_new_tokens min_length num_beam_groups
-    num_beams num_return_sequences output_scores remove_invalid_values return_dict_in_generate temperature top_k top_p
-    typical_p
+    assistant_confidence_threshold assistant_early_exit assistant_ensemble_weight assistant_lookbehind cache_config
+    cache_implementation compile_config continuous_batching_config disable_compile diversity_penalty do_sample early_stopping
+    epsilon_cutoff eta_cutoff is_assistant length_penalty low_memory max_cache_len max_length max_matching_ngram_size
+    max_new_tokens max_time min_p num_assistant_tokens num_assistant_tokens_schedule num_beam_groups num_beams
+    num_return_sequences output_logits output_scores prefill_chunk_size prompt_lookup_num_tokens remove_invalid_values
+    renormalize_logits return_dict_in_generate return_legacy_cache speculation_type target_lookbehind temperature top_h top_k
+    top_p typical_p use_mtp
     """
 )
-"""Sampling options of transformers. Answers here are always greedy."""
+"""Sampling, beams, limits, caches and speculation of transformers. Answers here are always greedy, with limits of their own."""
 
 _TRAINING = names(
     """
@@ -102,24 +106,42 @@ _IMPLEMENTATION = names(
 )
 """Choices of implementation, or parameters of features that `only` refuses (ALiBi, windows, soft caps)."""
 
+_NO_IDS: tuple[Any, ...] = (None, [])
+
 GENERATION_RULES: Values = {
-    "bad_words_ids": (None,),
-    "begin_suppress_tokens": (None,),
+    "bad_words_ids": _NO_IDS,
+    "begin_suppress_tokens": _NO_IDS,
+    "constraints": _NO_IDS,
+    "dola_layers": (None,),
     "encoder_no_repeat_ngram_size": (0,),
+    "encoder_repetition_penalty": (1.0,),
     "exponential_decay_length_penalty": (None,),
+    "force_words_ids": _NO_IDS,
     "forced_bos_token_id": (None,),
+    "forced_decoder_ids": _NO_IDS,
     "forced_eos_token_id": (None,),
+    "guidance_scale": (1.0,),
+    "min_length": (0,),
+    "min_new_tokens": (0,),
     "no_repeat_ngram_size": (0,),
+    "penalty_alpha": (None, 0.0),
     "repetition_penalty": (1.0,),
-    "suppress_tokens": (None,),
+    "sequence_bias": (None, [], {}),
+    "stop_strings": (None, [], "<|endoftext|>", ["<|endoftext|>"]),
+    "suppress_tokens": _NO_IDS,
+    "token_healing": (False,),
+    "watermarking_config": (None,),
 }
-"""Rules that change greedy answers."""
+"""Rules that change greedy answers, with the values at which they change nothing."""
 
 QUANTIZATION = names("quantization_config")
 """At the top of config.json: low-bit weights of our own format (`low_bit_format`); others are refused before keys are checked."""
 
 IGNORED_ANYWHERE = _LIBRARY | _SAMPLING | _TRAINING
 """Without influence wherever they stand in config.json."""
+
+GENERATION = KeyTable(only=GENERATION_RULES, ignored=IGNORED_ANYWHERE)
+"""generation_config.json."""
 
 NETWORK = KeyTable(
     only={

@@ -11,20 +11,29 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from molmo_point.checkpoints.catalog import hub_cache
 from molmo_point.errors import DownloadError, ModelNotFound, PointError
+from molmo_point.network_settings import (
+    broken_certificate_settings,
+    certificate_settings,
+    proxy_for,
+    without_credentials,
+)
 
 KEPT = "Whole files are kept and not fetched again."
 
 _UNREACHABLE = (
-    "is not on this machine and the hub cannot be reached at {endpoint}{proxy}: connect this machine to the network, or copy "
-    "the folder here and give its path"
+    "is not on this machine and the hub cannot be reached at {endpoint}{proxy}: {network}, or copy the folder here and give "
+    "its path"
 )
 _BROKE_OFF = (
-    "could not be fetched to its end: the connection broke off; give the same command again"
+    "could not be fetched to its end: the connection{proxy} broke off; give the same command again"
 )
-_LATE = "could not be fetched: {endpoint} did not answer in time; give the same command again"
+_LATE = (
+    "could not be fetched: {endpoint} did not answer in time{proxy}; give the same command again"
+)
 _NOT_THE_HUB = (
     "could not be fetched: what answers at {endpoint} is not the hub: open a browser and look for the login page of the network, "
     "or correct HF_ENDPOINT"
@@ -32,7 +41,12 @@ _NOT_THE_HUB = (
 _NO_ADDRESS = (
     "could not be fetched: {endpoint} is no http:// or https:// address; correct HF_ENDPOINT"
 )
-_CERTIFICATE = "could not be fetched: the certificate of {endpoint} was not accepted ({said})"
+_CERTIFICATE = (
+    "could not be fetched: the certificate of {endpoint} was not accepted{proxy} ({said}): name the file of its authority in "
+    "SSL_CERT_FILE{certificates}"
+)
+_TLS = "could not be fetched: no TLS connection to {endpoint} could be made{proxy} ({said}{certificates})"
+_BAD_PROXY = "could not be fetched{proxy}: that is no address of a proxy that can be used; correct or unset that variable"
 
 _BY_CLASS = {
     "OfflineModeIsEnabled": "is not on this machine, and HF_HUB_OFFLINE=1 forbids to fetch it: unset it, or copy the folder "
@@ -44,7 +58,8 @@ _BY_CLASS = {
     "InvalidURL": _NO_ADDRESS,
     "InvalidSchema": _NO_ADDRESS,
     "MissingSchema": _NO_ADDRESS,
-    "SSLError": _CERTIFICATE,
+    "SSLCertVerificationError": _CERTIFICATE,
+    "SSLError": _TLS,
     "JSONDecodeError": _NOT_THE_HUB,
     "FileMetadataError": _NOT_THE_HUB,
     "DecodingError": _NOT_THE_HUB,
@@ -67,7 +82,7 @@ _BY_STATUS = {
     "HF_TOKEN",
     403: "may not be read with this account (403): ask its owner for access, or log in with `hf auth login`",
     404: "has files that the hub does not find (404: {said})",
-    407: "could not be fetched: the proxy wants a password (407)",
+    407: "could not be fetched: the proxy wants a password (407){proxy}",
     429: "could not be fetched: the hub takes no more requests from here for now (429); wait some minutes, or log in with "
     "`hf auth login`, which raises the limit",
 }
@@ -94,24 +109,44 @@ def explained(repository: str, error: BaseException, unknown: str, near: str = "
         )
     if "RepositoryNotFoundError" in names:
         return ModelNotFound(f"{unknown}. {_private()}")
-    full = next((one for one in chain if getattr(one, "errno", None) in _DISK), None)
+    full = next(filter(_is_of_the_disk, chain), None)
     if full is not None:
         return DownloadError(_disk(repository, full))
+    gone = broken_certificate_settings()
+    if gone and "FileNotFoundError" in names:
+        return _error(
+            repository,
+            f"could not be fetched: {' and '.join(gone)} does not exist: correct or unset it",
+            error,
+        )
     if status is not None and (status in _BY_STATUS or status >= 400):
         return _error(repository, _BY_STATUS.get(status, _other(status)), error)
     # The outermost error is about the cache; the cause is at the end of the chain.
     for one in reversed(chain):
         for cls in type(one).__mro__:
             if cls.__name__ in _BY_CLASS:
-                return _error(repository, _BY_CLASS[cls.__name__], one, near)
+                words = _BY_CLASS[cls.__name__]
+                if words is _NO_ADDRESS and _proxy() and _is_address(endpoint()):
+                    words = _BAD_PROXY
+                return _error(repository, words, one, near)
+        if "proxy URL" in str(one):
+            return _error(repository, _BAD_PROXY, one)
     if "LocalEntryNotFoundError" in names:
         return _error(repository, _UNREACHABLE, error, near)
     if "Consistency check" in str(error):
         return _error(repository, _BROKE_OFF, error)
-    return _error(repository, "could not be fetched: {kind}: {said}", error, near)
+    return _error(repository, "could not be fetched{proxy}: {kind}: {said}", error, near)
 
 
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM)
+
+
+def _is_of_the_disk(error: BaseException) -> bool:
+    """Return whether the disk is full, or a file may not be written; firewalls and TLS use the same numbers, without a file."""
+    if not isinstance(error, OSError):
+        return False
+    return error.errno in _FULL or (error.errno in _FORBIDDEN and error.filename is not None)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -139,10 +174,21 @@ def _other(status: int) -> str:
 def _error(repository: str, words: str, error: BaseException, near: str = "") -> DownloadError:
     text = str(getattr(error, "server_message", None) or error) or type(error).__name__
     said = text.strip().splitlines()[0][:200].rstrip(".")
+    proxy = _proxy()
     sentence = words.format(
-        endpoint=endpoint(), said=said, kind=type(error).__name__, proxy=_proxy()
+        endpoint=endpoint(),
+        said=said,
+        kind=type(error).__name__,
+        proxy=proxy,
+        certificates=", now " + " and ".join(trusted)
+        if (trusted := certificate_settings())
+        else "",
+        network="correct or unset that variable"
+        if proxy
+        else "connect this machine to the network",
     )
-    return DownloadError(" ".join(filter(None, (f"{repository} {sentence}.", near, KEPT))))
+    whole = " ".join(filter(None, (f"{repository} {sentence}.", near, KEPT)))
+    return DownloadError(without_credentials(whole))
 
 
 def endpoint() -> str:
@@ -150,11 +196,14 @@ def endpoint() -> str:
     return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
 
 
+def _is_address(url: str) -> bool:
+    address = urlsplit(url)
+    return address.scheme in ("http", "https") and bool(address.hostname)
+
+
 def _proxy() -> str:
-    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
-        if os.environ.get(name):
-            return f" through the proxy {name}={os.environ[name]}"
-    return ""
+    setting = proxy_for(endpoint())
+    return f" through the proxy {setting}" if setting else ""
 
 
 def _private() -> str:
@@ -167,7 +216,7 @@ def _private() -> str:
 
 def _disk(repository: str, error: BaseException) -> str:
     cache = hub_cache()
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+    if getattr(error, "errno", None) in _FULL:
         return (
             f"the disk is full ({free_bytes() / 1e9:.1f} GB free at {cache}): make room for {repository}, or set HF_HOME to a "
             f"folder on another disk. {KEPT} The one that broke off was removed."

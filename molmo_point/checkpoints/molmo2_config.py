@@ -26,6 +26,7 @@ from molmo_point.checkpoints.config_files import (
     Small,
     Spreads,
     checked,
+    end_ids,
 )
 from molmo_point.checkpoints.config_sizes import (
     DecoderConfig,
@@ -168,7 +169,6 @@ def read_molmo2(config: Mapping[str, Any], image: Mapping[str, Any]) -> Molmo2Si
     adapter = checked(AdapterKeys, table, keys.adapter_config, FILE, "adapter_config.")
     vision = _vision(checked(VisionKeys, tables.VISION, tower, FILE, "vision_config."), adapter)
     _compare(adapter, vision, text.hidden_size)
-    stop = keys.eos_token_id
     points = None
     if isinstance(keys, PointNetworkKeys):
         points = PointHeadConfig(keys.patch_embed_dim, keys.token_prediction_rotary_theta)
@@ -177,7 +177,7 @@ def read_molmo2(config: Mapping[str, Any], image: Mapping[str, Any]) -> Molmo2Si
         projector_width=adapter.intermediate_size,
         vision=vision,
         preprocess=_preprocess(image_keys(image), low_token=points is not None),
-        end_tokens=tuple(stop if isinstance(stop, list) else [] if stop is None else [stop]),
+        end_tokens=end_ids(keys.eos_token_id),
         points=points,
     )
 

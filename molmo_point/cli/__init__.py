@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from molmo_point.cli.exit_codes import FAILED, FOUND, MISTAKE, NOTHING
 from molmo_point.errors import PointError, UsageError
-from molmo_point.install import import_failure
+from molmo_point.install import failed_import, import_failure
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -74,7 +74,7 @@ def _run(words: list[str], debug: bool) -> None:
     for package in ("typer", "rich"):
         try:
             __import__(package)
-        except ImportError as error:
+        except Exception as error:
             raise import_failure(error, package, "", "The molmo-point command") from error
     from molmo_point.cli.app import COMMANDS, Command, command
 
@@ -84,9 +84,9 @@ def _run(words: list[str], debug: bool) -> None:
             if not debug and not sys.warnoptions:
                 _silence_others()
             command()(args=words, prog_name="molmo-point")
-    except ImportError as error:
-        package = (error.name or "").split(".")[0]
-        if not package or package.startswith("molmo_"):
+    except Exception as error:
+        broken = None if isinstance(error, PointError) else failed_import(error)
+        if broken is None:
             raise
         extra = COMMANDS.get(verb, Command("engine")).extra or "engine"
-        raise import_failure(error, package, extra, f"molmo-point {verb}") from error
+        raise import_failure(error, broken, extra, f"molmo-point {verb}") from error

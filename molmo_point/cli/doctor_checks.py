@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from molmo_point.cli.doctor_check import Check
 from molmo_point.defaults import HTTP_PORT, ZMQ_PORT
-from molmo_point.install import install_line
+from molmo_point.errors import BrokenInstall
+from molmo_point.install import import_failure, install_line
 
 if TYPE_CHECKING:
     from molmo_point.cli.model_options import ModelSelection
@@ -85,7 +86,10 @@ def devices() -> list[Check]:
     """Say what torch can compute on."""
     try:
         import torch
-    except ImportError:
+    except (ImportError, OSError) as error:
+        failure = import_failure(error, "torch", "engine", "Running a model here")
+        if isinstance(failure, BrokenInstall):
+            return [Check("torch", "failed", str(failure))]
         advice = install_line("engine")
         return [Check("torch", "missing", "models run on a server only", advice)]
     found = [Check("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")]
@@ -134,7 +138,7 @@ def speed() -> list[Check]:
     """Measure memory and arithmetic of the CPU for some seconds."""
     try:
         from molmo_point.model.machine_speed import KINDS, measure_bandwidth, measure_products
-    except ImportError:
+    except (ImportError, OSError):
         return []
     rates = [
         f"{measure_products(kind).operations / 1e9:.0f} GFLOP/s in {kind}" for kind in KINDS[:2]

@@ -31,7 +31,7 @@ def print_fit(*, as_json: bool) -> None:
     """
     try:
         import torch
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         raise import_failure(error, "torch", "engine", "Measuring this machine") from error
     from molmo_point.machine_memory import available_bytes
     from molmo_point.model.machine_speed import KINDS, measure_bandwidth, measure_products

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import urllib.request
 from typing import Any
 
 from molmo_point.install import import_failure
@@ -15,6 +14,7 @@ except ImportError as error:
 
 from molmo_point.client.address import is_loopback
 from molmo_point.errors import PointError, Refused, ServerGone, ServiceError, UsageError
+from molmo_point.network_settings import proxy_for, without_credentials
 
 __all__ = ["ERRORS", "failure", "httpx", "open_session", "permanent"]
 
@@ -47,8 +47,8 @@ def open_session(url: str, token: str | None) -> httpx.Client:
     except (*ERRORS, ImportError, ValueError, TypeError, OSError) as error:
         names = " and ".join(_set_here()) or "proxy or certificates"
         raise UsageError(
-            f"the network settings of this environment cannot be used for {url} ({names}: {error}): correct or unset them, "
-            f"or name {address.host} in NO_PROXY"
+            f"the network settings of this environment cannot be used for {url} ({names}: "
+            f"{without_credentials(str(error))}): correct or unset them, or name {address.host} in NO_PROXY"
         ) from error
 
 
@@ -77,7 +77,7 @@ def _gone(url: str, error: Exception) -> ServerGone:
     proxy = _proxy_for(url)
     if proxy is not None:
         return ServerGone(
-            f"nobody answers at {url} through the proxy that {proxy} names ({error}): check the proxy, or name "
+            f"nobody answers at {url} through the proxy {proxy} ({error}): check the proxy, or name "
             f"{httpx.URL(url).host} in NO_PROXY to go without it"
         )
     if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadTimeout)):
@@ -90,13 +90,8 @@ def _gone(url: str, error: Exception) -> ServerGone:
 
 
 def _proxy_for(url: str) -> str | None:
-    """Return the name of the setting whose proxy is used for `url`, or None."""
-    address = httpx.URL(url)
-    if is_loopback(address.host) or urllib.request.proxy_bypass(address.host):
-        return None
-    proxies = urllib.request.getproxies()
-    scheme = next((name for name in (address.scheme, "all") if proxies.get(name)), None)
-    return f"{scheme}_proxy".upper() if scheme is not None else None
+    """Return the setting whose proxy is used for `url`, or None."""
+    return None if is_loopback(httpx.URL(url).host) else proxy_for(url)
 
 
 def _set_here() -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from molmo_point.convert.reading import (
     Converted,
@@ -124,25 +125,30 @@ def from_coco(dataset: Json, *, boxes: bool = False, keypoint_names: bool = Fals
     kinds = items(dataset, "categories", "COCO")
     categories = _names(kinds)
     keypoints = _keypoint_names(kinds) if keypoint_names else {}
-    annotations = items(dataset, "annotations", "COCO")
-    images = items(dataset, "images", "COCO")
     reports, pointings = Findings(), []
-    of_image: dict[Hashable, list[tuple[object, Json]]] = {}
-    known = {_key(image.get("id")) for image in images}
-    for position, annotation in enumerate(annotations):
+    annotations = _objects(dataset, "annotations", reports)
+    images = [image for _, image in _objects(dataset, "images", reports)]
+    of_image: dict[str, list[tuple[object, Json]]] = {}
+    known = Counter(id_text(image.get("id")) for image in images)
+    for position, annotation in annotations:
         name = annotation.get("id", position)
-        image_id = _key(annotation.get("image_id"))
-        if image_id not in known:
-            reports.note(name, f"there is no image with the id {image_id!r}")
+        image_id = id_text(annotation.get("image_id"))
+        if image_id == _NO_ID or image_id not in known:
+            reports.note(name, f"there is no image with the id {image_id}")
         of_image.setdefault(image_id, []).append((name, annotation))
     for number_, image in enumerate(images):
+        image_id = id_text(image.get("id"))
         findings = Findings(str(image.get("file_name") or f"image {image.get('id', number_)}"))
         try:
             size = side(image, "width"), side(image, "height")
         except UsageError as error:
             findings.note("-", error)
         else:
-            for name, annotation in of_image.get(_key(image.get("id")), []):
+            own = of_image.get(image_id, [])
+            if own and (known[image_id] > 1 or image_id == _NO_ID):
+                findings.skip("-", _ambiguous(image_id, known[image_id]))
+                own = []
+            for name, annotation in own:
                 _read(findings, name, annotation, (categories, keypoints), size, boxes)
             pointings.append(_pointing(findings, image, size))
         reports.skipped.extend(findings.skipped)
@@ -167,14 +173,17 @@ def _read(
     findings: Findings,
     name: object,
     annotation: Json,
-    names: tuple[Mapping[Hashable, str], Mapping[Hashable, Sequence[str]]],
+    names: tuple[Mapping[str, str], Mapping[str, Sequence[str]]],
     size: tuple[int, int],
     boxes: bool,
 ) -> None:
-    category = _key(annotation.get("category_id"))
+    category = id_text(annotation.get("category_id"))
     label, parts = names[0].get(category, ""), names[1].get(category, ())
     before = len(findings.points)
     flat = annotation.get("keypoints") or []
+    if annotation.get("iscrowd"):
+        findings.skip(name, "it is a crowd (iscrowd): how many there are is not labelled")
+        return
     if not is_list(flat) or len(flat) % 3:
         findings.skip(name, f"expected keypoints as [x, y, visibility, ...], got {str(flat)[:60]}")
         return
@@ -209,23 +218,46 @@ def _sides(box: object) -> list[tuple[Json, str]]:
     return [(values, name) for name in names]
 
 
-def _names(categories: Sequence[Json]) -> dict[Hashable, str]:
+def _names(categories: Sequence[Json]) -> dict[str, str]:
     return {
-        _key(item.get("id")): str(item.get("name") or "")
+        id_text(item.get("id")): str(item.get("name") or "")
         for item in categories
         if item.get("id") is not None
     }
 
 
-def _key(value: object) -> Hashable:
-    """Return an id as a dictionary takes it; ids of JSON may be lists by mistake."""
-    return value if isinstance(value, (int, float, str)) or value is None else repr(value)
+_NO_ID = "null"
 
 
-def _keypoint_names(categories: Sequence[Json]) -> dict[Hashable, list[str]]:
+def id_text(value: object) -> str:
+    """Return an id as text: tools write the same id as 7, 7.0 and "7" in the parts of one file."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return _NO_ID if value is None else str(value)
+
+
+def _ambiguous(image_id: str, count: int) -> str:
+    which = "has no id" if image_id == _NO_ID else f"is one of {count} with the id {image_id}"
+    return f"this image {which}: which annotations are its own is not known"
+
+
+def _objects(dataset: Json, key: str, reports: Findings) -> list[tuple[int, Json]]:
+    """Return the objects under `key` with their positions; entries that are none are reported, not fatal."""
+    found = dataset.get(key) if isinstance(dataset, Mapping) else None
+    if not is_list(found):
+        raise UsageError(
+            f"expected a list of objects as {key!r} in COCO data, got {str(found)[:80]}"
+        )
+    for position, entry in enumerate(found):
+        if not isinstance(entry, Mapping):
+            reports.note(f"{key}[{position}]", f"expected an object, got {str(entry)[:60]}")
+    return [(n, dict(entry)) for n, entry in enumerate(found) if isinstance(entry, Mapping)]
+
+
+def _keypoint_names(categories: Sequence[Json]) -> dict[str, list[str]]:
     """Return the names of the keypoints of the categories that have several."""
     return {
-        _key(item.get("id")): [str(name).replace("_", " ") for name in item["keypoints"]]
+        id_text(item.get("id")): [str(name).replace("_", " ") for name in item["keypoints"]]
         for item in categories
         if is_list(item.get("keypoints")) and len(item["keypoints"]) > 1
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from molmo_point.convert import Skipped, from_coco
+from molmo_point.convert.coco import id_text
 from molmo_point.convert.reading import inside, is_list
 from molmo_point.datasets.converted import labelled_data
 from molmo_point.datasets.image_size import ImageSizes
@@ -78,8 +79,10 @@ class _Areas:
     """
 
     def __init__(self, dataset: Json, path: Path, folder: Path) -> None:
-        self._names = {str(c.get("id")): str(c.get("name")) for c in dataset["categories"]}
-        self._images = {str(image.get("id")): image for image in dataset["images"]}
+        self._names = {id_text(c.get("id")): str(c.get("name")) for c in dataset["categories"]}
+        images = [image for image in dataset["images"] if isinstance(image, dict)]
+        self._images = {id_text(image.get("id")): image for image in images}
+        self._times = Counter(id_text(image.get("id")) for image in images)
         self._path, self._folder = path, folder
         self._sizes = ImageSizes()
 
@@ -89,13 +92,15 @@ class _Areas:
         crowds: set[tuple[str, str]] = set()
         skipped: list[Skipped] = []
         for position, annotation in enumerate(annotations):
-            image = self._images.get(str(annotation.get("image_id")))
-            place = str(annotation.get("image_id")), str(annotation.get("category_id"))
+            place = id_text(annotation.get("image_id")), id_text(annotation.get("category_id"))
+            image = self._images.get(place[0])
             name = str(annotation.get("id", position))
             file = "" if image is None else str(image.get("file_name"))
             try:
                 if image is None:
                     raise UsageError(f"there is no image with the id {place[0]}")
+                if self._times[place[0]] > 1:
+                    raise UsageError(f"{self._times[place[0]]} images have the id {place[0]}")
                 if place[1] not in self._names:
                     raise UsageError(f"there is no category with the id {place[1]}")
                 if annotation.get("iscrowd"):

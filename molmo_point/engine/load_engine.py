@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from molmo_point.checkpoints.config import MolmoConfig
+from molmo_point.checkpoints.config_files import generation_ends
 from molmo_point.checkpoints.folder import read_json
 from molmo_point.checkpoints.low_bit_format import stored_scheme
 from molmo_point.counting.interval import read_count_calibration
@@ -92,7 +93,7 @@ def load_engine(
 
 
 def _check_vocabulary(config: MolmoConfig, tokenizer: Tokenizer, folder: Path) -> None:
-    """Refuse a tokenizer whose ids the network lacks, or whose end of text differs from config.json."""
+    """Refuse a tokenizer whose ids the network lacks, or whose end of text differs from config.json or generation_config.json."""
     sizes, special = config.decoder, tokenizer.special
     rows = sizes.embedding_size + sizes.new_embedding_size
     if config.points and (special.point is None or tokenizer.first_choice != rows):
@@ -105,8 +106,10 @@ def _check_vocabulary(config: MolmoConfig, tokenizer: Tokenizer, folder: Path) -
             f"the tokenizer in {folder} has ids up to {tokenizer.largest_id} and ends texts with {special.end}, the "
             f"network reads {rows} ids and writes {sizes.embedding_size}: they do not belong together"
         )
-    if config.end_tokens and special.end not in config.end_tokens:
-        raise CheckpointError(
-            f"config.json in {folder} ends answers with eos_token_id = {list(config.end_tokens)}, this network's do with "
-            f"{special.end}: a model that was trained with another chat format cannot be run here"
-        )
+    named = {"config.json": config.end_tokens, "generation_config.json": generation_ends(folder)}
+    for file, ends in named.items():
+        if ends and special.end not in ends:
+            raise CheckpointError(
+                f"{file} in {folder} ends answers with eos_token_id = {list(ends)}, this network's do with "
+                f"{special.end}: a model that was trained with another chat format cannot be run here"
+            )

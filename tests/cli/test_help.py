@@ -172,6 +172,27 @@ def test_a_late_import_that_fails_is_one_line(
         cli.main(["point", str(photo), "mug"])
 
 
+BROKEN = {
+    "safetensors": "raise ImportError('libfoo.so.1: cannot open shared object file')",
+    "torch": "raise OSError('libcudart.so.12: cannot open shared object file')",
+    "numpy": "raise ValueError('numpy.dtype size changed, may indicate binary incompatibility')",
+    "tokenizers": "import os; os.nothing_of_that_name",
+}
+
+
+@pytest.mark.parametrize("package", BROKEN)
+def test_a_package_that_breaks_on_import_is_one_line(
+    photo: Path, tmp_path: Path, package: str
+) -> None:
+    (tmp_path / f"{package}.py").write_text(BROKEN[package])
+    line = [sys.executable, "-m", "molmo_point", "point", str(photo), "mug"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    ran = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 2
+    assert f"needs the package '{package}', which is installed but cannot be loaded" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+
+
 LIGHT = """
 import sys
 for name in ("torch", "safetensors", "tokenizers", "cv2", "fastapi", "uvicorn", "matplotlib", "huggingface_hub"):

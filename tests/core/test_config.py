@@ -13,6 +13,7 @@ import pytest
 
 from molmo_point.checkpoints.catalog import CATALOG, NANO_FOLDER
 from molmo_point.checkpoints.config import MolmoConfig
+from molmo_point.checkpoints.config_keys import GENERATION_RULES, IGNORED_ANYWHERE
 from molmo_point.errors import CheckpointError
 
 MODELS = Path(__file__).parents[1] / "golden" / "models"
@@ -289,6 +290,82 @@ def test_an_unknown_key_of_the_processor_is_refused(folder: Path) -> None:
     (folder / "processor_config.json").write_text(json.dumps({"message_format": "chatml"}))
     with pytest.raises(CheckpointError, match="message_format = 'chatml'"):
         MolmoConfig.from_folder(folder)
+
+
+def generation(folder: Path, **content: object) -> MolmoConfig:
+    (folder / "generation_config.json").write_text(json.dumps(content))
+    return MolmoConfig.from_folder(folder)
+
+
+RULES: dict[str, object] = {
+    "bad_words_ids": [[27]],
+    "begin_suppress_tokens": [220],
+    "constraints": ["x"],
+    "dola_layers": "high",
+    "encoder_no_repeat_ngram_size": 2,
+    "encoder_repetition_penalty": 1.2,
+    "exponential_decay_length_penalty": [5, 1.5],
+    "force_words_ids": [[[27]]],
+    "forced_bos_token_id": 1,
+    "forced_decoder_ids": [[1, 27]],
+    "forced_eos_token_id": 1,
+    "guidance_scale": 1.5,
+    "min_length": 5,
+    "min_new_tokens": 5,
+    "no_repeat_ngram_size": 3,
+    "penalty_alpha": 0.6,
+    "repetition_penalty": 1.05,
+    "sequence_bias": [[[27], -10.0]],
+    "stop_strings": ["</points>"],
+    "suppress_tokens": [27],
+    "token_healing": True,
+    "watermarking_config": {"bias": 2.0},
+    "some_future_rule": 3,
+}
+
+
+@pytest.mark.parametrize("key", RULES)
+def test_rules_that_change_greedy_answers_are_refused(folder: Path, key: str) -> None:
+    message = rf"generation_config\.json asks .*{key} = "
+    with pytest.raises(CheckpointError, match=message):
+        generation(folder, _from_model_config=True, **{key: RULES[key]})
+
+
+def test_every_rule_of_the_table_is_tried() -> None:
+    assert set(RULES) - {"some_future_rule"} == set(GENERATION_RULES)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"_from_model_config": True, "transformers_version": "4.43.3"},
+        {"bos_token_id": 258, "eos_token_id": [256, 257], "pad_token_id": 256},
+        {
+            "do_sample": True,
+            "temperature": 0.1,
+            "top_k": 1,
+            "top_p": 0.001,
+            "max_new_tokens": 2048,
+        },
+        {"suppress_tokens": [], "bad_words_ids": None, "min_length": 0, "repetition_penalty": 1.0},
+        {"stop_strings": "<|endoftext|>", "num_beams": 1, "cache_implementation": "static"},
+    ],
+)
+def test_what_does_not_change_greedy_answers_is_accepted(
+    folder: Path, content: dict[str, Any]
+) -> None:
+    assert generation(folder, **content) == read()
+
+
+def test_what_transformers_itself_writes_is_accepted(folder: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    options = transformers.GenerationConfig()
+    options.save_pretrained(folder)
+    written = json.loads((folder / "generation_config.json").read_text())
+    unset = {key: None for key in options.to_dict() if key not in written}
+    assert generation(folder, **written, **unset) == read()
+    known = GENERATION_RULES.keys() | IGNORED_ANYWHERE | {"eos_token_id"}
+    assert options.to_dict().keys() <= known
 
 
 def lfs(path: Path) -> None:

@@ -115,6 +115,47 @@ def test_coco_images_and_ids() -> None:
     assert nameless[0].points[0].label == ""
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [(1, "1"), ("1", 1), (1.0, 1), ("a-7", "a-7"), ([3], [3])]
+)
+def test_coco_ids_are_the_same_as_text(one: Any, other: Any) -> None:
+    images = [{**IMAGE, "id": one}]
+    kinds = [{"id": one, "name": "mug"}]
+    read = from_coco(
+        _coco({**GOOD, "image_id": other, "category_id": other}, images=images, categories=kinds)
+    )
+    assert read[0].points[0].label == "mug"
+    assert not read.skipped
+
+
+def test_annotations_that_could_belong_to_two_images_are_counted_in_none() -> None:
+    images = [IMAGE, {**IMAGE, "file_name": "b.jpg"}, {**IMAGE, "id": 2, "file_name": "c.jpg"}]
+    read = from_coco(_coco(GOOD, {**GOOD, "image_id": 2}, images=images))
+    assert [p.status for p in read] == [Status.MALFORMED, Status.MALFORMED, Status.FOUND]
+    assert "one of 2 with the id 1" in str(read.skipped[0])
+    nameless = from_coco(_coco({**GOOD, "image_id": None}, images=[{**IMAGE, "id": None}]))
+    assert nameless[0].status is Status.MALFORMED
+
+
+def test_coco_entries_that_are_no_objects_do_not_lose_the_others() -> None:
+    data = _coco(GOOD, images=[None, IMAGE, 5])
+    read = from_coco({**data, "annotations": [None, *data["annotations"]]})
+    assert [p.status for p in read] == [Status.FOUND]
+    assert [skipped.annotation for skipped in read.skipped] == [
+        "annotations[0]",
+        "images[0]",
+        "images[2]",
+    ]
+
+
+def test_a_crowd_is_no_thing() -> None:
+    crowd = {"bbox": [10, 10, 20, 40], "iscrowd": 1}
+    read = from_coco(_coco(crowd, GOOD), boxes=True)
+    assert _places(read[0]) == [(0.25, 0.2)]
+    assert read[0].status is Status.MALFORMED
+    assert "crowd" in str(read.skipped[0])
+
+
 def test_an_image_without_annotations_shows_nothing() -> None:
     (pointing,) = from_coco(_coco())
     assert pointing.status is Status.NOT_FOUND

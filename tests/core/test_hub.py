@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import shutil
+import ssl
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +15,7 @@ from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
+import huggingface_hub
 import pytest
 
 from molmo_point.checkpoints import hub
@@ -202,6 +204,12 @@ def test_an_unsupported_model_is_refused_before_its_weights(made: Hub) -> None:
     assert not made.weights_asked()
 
 
+def test_a_rule_of_generation_is_refused_before_the_weights(made: Hub) -> None:
+    made.files["generation_config.json"] = json.dumps({"suppress_tokens": [27]}).encode()
+    assert "suppress_tokens = [27]" in str(failure())
+    assert not made.weights_asked()
+
+
 def test_an_adapter_is_refused_before_its_weights(made: Hub) -> None:
     del made.files["config.json"]
     made.files["adapter_config.json"] = b'{"peft_type": "LORA"}'
@@ -307,6 +315,103 @@ def test_a_socks_proxy_without_its_package(made: Hub, monkeypatch: pytest.Monkey
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     monkeypatch.setattr(hub, "_listing", listing)
     assert re.search(r"socksio.*ALL_PROXY=socks5://127\.0\.0\.1:1", str(failure()))
+
+
+@pytest.fixture
+def fresh_session() -> Iterator[None]:
+    """The library reads the environment once for each of its sessions."""
+    huggingface_hub.close_session()
+    yield
+    huggingface_hub.close_session()
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("password", ["secret", "sec ret", "s@cret"])
+def test_a_dead_proxy_is_named_without_its_password(
+    made: Hub, monkeypatch: pytest.MonkeyPatch, fresh_session: None, name: str, password: str
+) -> None:
+    monkeypatch.setenv(name, f"http://me:{password}@127.0.0.1:9")
+    message = str(failure())
+    assert (
+        f"through the proxy {name}=http://127.0.0.1:9: correct or unset that variable" in message
+    )
+    assert "cret" not in message
+    assert not made.asked
+
+
+@pytest.mark.parametrize(
+    "value", ["socks://me:secret@127.0.0.1:9", "http://me:sec/ret@127.0.0.1:9"]
+)
+def test_a_proxy_whose_address_cannot_be_used(
+    made: Hub, monkeypatch: pytest.MonkeyPatch, fresh_session: None, value: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", value)
+    message = str(failure())
+    assert re.search(r"ALL_PROXY=\w+://127\.0\.0\.1:9: that is no address of a proxy", message)
+    assert "ret" not in message.replace("correct", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("SSL_CERT_FILE", None, r"SSL_CERT_FILE=\S+ does not exist: correct or unset it"),
+        ("SSL_CERT_FILE", b"junk", r"no TLS connection .*now SSL_CERT_FILE="),
+    ],
+)
+def test_certificates_that_cannot_be_read_are_named(
+    made: Hub,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    fresh_session: None,
+    name: str,
+    content: bytes | None,
+    words: str,
+) -> None:
+    if content is not None:
+        (tmp_path / "cert.pem").write_bytes(content)
+    monkeypatch.setenv(name, str(tmp_path / "cert.pem"))
+    assert re.search(words, str(failure()))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ssl.SSLCertVerificationError(1, "self-signed"), "the certificate of .* was not accepted"),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), "no TLS connection"),
+        (PermissionError(errno.EACCES, "Permission denied"), "could not be fetched: Permission"),
+    ],
+)
+def test_what_fails_in_the_network_is_not_said_of_the_disk(
+    made: Hub, monkeypatch: pytest.MonkeyPatch, error: OSError, words: str
+) -> None:
+    def listing(_: str) -> dict[str, int]:
+        raise error
+
+    monkeypatch.setattr(hub, "_listing", listing)
+    message = str(failure())
+    assert re.search(words, message)
+    assert "cannot be written" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("HTTPS_PROXY", "http://127.0.0.1:9"), ("NO_PROXY", "127.0.0.1")]
+)
+def test_a_proxy_that_is_not_used_is_not_named(
+    made: Hub, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HTTP_PROXY", "" if name == "HTTPS_PROXY" else "http://127.0.0.1:9")
+    monkeypatch.setenv(name, value)
+    message = str(failure())
+    assert "connect this machine to the network" in message
+    assert "PROXY" not in message
+
+
+def test_a_password_in_the_address_of_the_hub_is_not_shown(
+    made: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://me:secret@127.0.0.1:9")
+    assert "secret" not in str(failure())
 
 
 def test_without_a_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -247,11 +247,19 @@ def test_an_adapter_alone_says_what_it_is(tmp_path: Path) -> None:
             resolve(name)
 
 
-def test_a_chat_format_with_another_end_is_refused(folder: Path) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "eos_token_id": 7}))
-    with pytest.raises(CheckpointError, match=r"eos_token_id = \[7\]"):
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+def test_a_chat_format_with_another_end_is_refused(folder: Path, file: str) -> None:
+    content = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps({**content, "eos_token_id": 7}))
+    with pytest.raises(CheckpointError, match=rf"{file} .* eos_token_id = \[7\]"):
         mp.load(folder)
+    end = Tokenizer(folder).special.end
+    (folder / file).write_text(json.dumps({**content, "eos_token_id": end}))
+    assert mp.load(folder).network.config.decoder.layers
+
+
+def test_further_ends_are_accepted(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
     end = Tokenizer(folder).special.end
     (folder / "config.json").write_text(json.dumps({**config, "eos_token_id": [7, end]}))
     assert mp.load(folder).network.config.end_tokens == (7, end)

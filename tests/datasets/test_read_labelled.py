@@ -106,9 +106,24 @@ def test_coco_boxes_and_named_keypoints(folder: Path) -> None:
     }
 
 
+def test_coco_ids_of_other_types_and_entries_that_are_no_objects(folder: Path) -> None:
+    images: list[Any] = [None, {"id": "1", "file_name": "a.png", "width": 80, "height": 40}]
+    read = read_labelled(coco(folder, images=images), skip_bad=True)
+    assert {item.query for item in read.items} == {
+        "mug",
+        "left eye of person",
+        "right eye of person",
+    }
+    assert "expected an object, got None" in str(read.skipped[0])
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        (
+            {"images": [{"id": 1, "file_name": "a.png", "width": 80, "height": 40}] * 2},
+            "2 images have the id 1",
+        ),
         (
             {"categories": [{"id": 1, "name": ""}, {"id": 2, "name": "person"}]},
             "categories, annotation 1: the category has no name; 1 annotations use it",

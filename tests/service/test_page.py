@@ -249,6 +249,28 @@ def test_an_answer_that_was_cut_is_no_count(visit: Visit, photo: Path) -> None:
     assert "Cut short" in page.locator("#answers .note").inner_text()
 
 
+@pytest.mark.parametrize(("in_domain", "calibrated"), [(0.003, False), (0.9, True), (None, False)])
+def test_an_image_unlike_those_of_the_calibration_is_said_to_be(
+    visit: Visit, photo: Path, in_domain: float | None, calibrated: bool
+) -> None:
+    empty = Pointing(
+        query="cat",
+        status=Status.NOT_FOUND,
+        model="nano",
+        image_size=(320, 240),
+        in_domain=in_domain,
+        calibrated=calibrated,
+    )
+    page = visit(FakePointer({"cat": empty}))
+    show(page, photo)
+    ask(page, "cat")
+    done(page, "0 points")
+    said = page.locator("#answers").inner_text()
+    foreign = in_domain is not None and not calibrated
+    assert ("not like those that fake was trained on (0 % like them)" in said) is foreign
+    assert ("Nothing there." in said) is not foreign
+
+
 def test_answers_stay_while_the_server_is_away(visit: Visit, photo: Path) -> None:
     page = visit()
     show(page, photo)

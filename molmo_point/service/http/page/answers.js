@@ -148,7 +148,10 @@ class Entry {
 function remarks(pointing, query) {
   const notes = [];
   const points = pointing.points ?? [];
-  if (pointing.status === "not_found") notes.push({ text: "Nothing there." });
+  // The same condition as on the command line: the image is foreign to the checkpoint's calibration.
+  const foreign = pointing.in_domain != null && !pointing.calibrated;
+  if (foreign) notes.push({ text: `This image is not like those that ${pointing.model || "the model"} was trained on (${Math.round(100 * pointing.in_domain)} % like them): most answers about it are wrong. Serve one of the published models for photographs.`, kind: "warn" });
+  if (pointing.status === "not_found") notes.push({ text: foreign ? "Nothing found; that says little here." : "Nothing there." });
   if (pointing.status === "pending") notes.push({ text: "No answer yet." });
   if (pointing.status === "truncated") notes.push({ text: "Cut short: the deadline or the token limit came first. There may be more.", kind: "error" });
   if (pointing.status === "malformed") notes.push({ text: `The model's answer could not be read as points: ${pointing.text ?? ""}`, kind: "error" });
