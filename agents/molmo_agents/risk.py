@@ -55,7 +55,15 @@ _MESSAGE = re.compile(
     r"(?<![a-z])(?:message|chat|reply|comment|answer|tweet|post|nachricht|kommentar|antwort\w*|commentaire|mensaje"
     r"|comentario|messaggio|commento|mensagem|bericht|reactie)(?![a-z])"
 )
-_PRICE = re.compile(r"(?:[$€£¥₹]\s?\d|\d[\d.,]*\s?(?:[$€£¥₹]|eur\b|usd\b|gbp\b|chf\b))")
+_CODES = (
+    "eur|usd|gbp|chf|jpy|cny|rmb|inr|brl|cad|aud|nzd|sek|nok|dkk|pln|czk|huf|krw|mxn|kr|z\u0142|k[c\u010d]|euros?|dollars?|francs?"
+    "|rupees?|yen"
+)
+_SIGNS = "[$\u00a3\u00a4\u00a5\u0e3f\u20a0-\u20c0]"
+_PRICE = re.compile(
+    rf"(?:{_SIGNS}|(?<![^\W_])(?:{_CODES})(?![^\W\d_]))\s?\d|\d[\d.,]*\s?(?:{_SIGNS}|(?:{_CODES})(?![^\W\d_]))"
+)
+"""An amount with its currency, in a folded text."""
 
 
 @dataclass(frozen=True)
