@@ -29,6 +29,13 @@ Pixels = npt.NDArray[np.int16]
 WINDOW = 17.0
 """Side of the square around the point that is compared, CSS px."""
 
+WIDE_WINDOW = 241.0
+"""The same for what is no control: a place to drop things on may be blank at the point and show by its frame."""
+
+CANNOT_TELL = (
+    "it cannot be told whether {} is what is seen there: its style sheet lets nothing hide it"
+)
+
 SMALL = 0.5
 """A control that lies on another one and takes less than this share of its area is a thing on it (a cross in a field)."""
 
@@ -48,6 +55,44 @@ def hidden_by(
     s: Session, hit: HitTestResult, resolved: HitPath, x: float, y: float
 ) -> Steps[Verdict | None]:
     """Say that something else is seen at (x, y), CSS px of the viewport, than `hit`, which gets the press there; or None."""
+    label = f"<{hit.raw['tag']}> {hit.raw['name'][:160]!r}"
+    try:
+        if hit.actionable:
+            return (yield from _control_hidden(s, hit, resolved, x, y, label))
+        return (yield from _thing_hidden(s, hit, resolved, x, y, label))
+    except _StaysVisible:
+        return Status.COVERED, CANNOT_TELL.format(label)
+
+
+class _StaysVisible(Exception):
+    """An element did not get clear: the page's style sheet is stronger."""
+
+
+def _thing_hidden(
+    s: Session, hit: HitTestResult, resolved: HitPath, x: float, y: float, label: str
+) -> Steps[Verdict | None]:
+    """The same for what is no control: dragged, or dropped on. Anything may lie there, as long as it shows itself."""
+    leaf = resolved.leaf.world
+    others = yield from s.worlds.ask(leaf, "everythingAt", resolved.leaf.x, resolved.leaf.y)
+    covered = yield from _on_top(s, resolved.leaf, x, y, hit.raw["scroll"])
+    if not others and not covered:
+        return None
+    scene = yield from _scene(s, hit, resolved, x, y, WIDE_WINDOW)
+    if (yield from _shows(s, scene, [(leaf, "target")])):
+        return None
+    if others and (yield from _shows(s, scene, [(leaf, "others")])):
+        return Status.COVERED, f"{label} lies over what is seen there"
+    if not covered or not (
+        yield from _shows(s, scene, [(leaf, "target")], beneath=(leaf, "cover"))
+    ):
+        return None
+    cover = yield from s.worlds.ask(leaf, "coverName")
+    return Status.COVERED, f"{cover} is painted over {label}"
+
+
+def _control_hidden(
+    s: Session, hit: HitTestResult, resolved: HitPath, x: float, y: float, label: str
+) -> Steps[Verdict | None]:
     leaf = resolved.leaf.world
     outer = [link.world for link in resolved.links[:-1]]
     around: list[int] = []
@@ -59,7 +104,6 @@ def hidden_by(
     if not covered and not others and not any(around) and not outer:
         return None
     scene = yield from _scene(s, hit, resolved, x, y)
-    label = f"<{hit.raw['tag']}> {hit.raw['name'][:160]!r}"
     if outer and (yield from _frame_hidden(s, scene, resolved.links[0], x, y)):
         return Status.COVERED, f"{label} is in a frame that is not visible at that point"
     crowd = [(world, "others") for world, n in zip(outer, around, strict=True) if n]
@@ -108,11 +152,13 @@ def _seen_through(
     return None
 
 
-def _scene(s: Session, hit: HitTestResult, resolved: HitPath, x: float, y: float) -> Steps[_Scene]:
+def _scene(
+    s: Session, hit: HitTestResult, resolved: HitPath, x: float, y: float, side: float = WINDOW
+) -> Steps[_Scene]:
     main = yield from s.worlds.main(known=True)
     state = yield from s.worlds.ask(main, "state")
     viewport = Box(0, 0, *(float(side) for side in state["viewport"]))
-    window = Box(x - WINDOW / 2, y - WINDOW / 2, WINDOW, WINDOW).overlap(viewport)
+    window = Box(x - side / 2, y - side / 2, side, side).overlap(viewport)
     if hit.box.contains(x, y):
         # What shows beside the element says nothing about what shows through it.
         inner = window.overlap(hit.box)
@@ -159,7 +205,9 @@ def _shows(
 
 def _hide(s: Session, what: Sequence[tuple[IsolatedWorld, str | int]], how: str) -> Steps[None]:
     for world, name in what:
-        yield from s.worlds.ask(world, "hide", name, how)
+        done = yield from s.worlds.ask(world, "hide", name, how)
+        if not done:
+            raise _StaysVisible
         if world.session is not s.worlds.session:
             # Drawn by another process: its next frames must have come.
             yield from s.worlds.run(world, "() => molmo.frames2(2)")
@@ -196,12 +244,15 @@ def _on_top(
             includeUserAgentShadowDOM=False,
             ignorePointerEventsNone=True,
         )
+        top = node["backendNodeId"]
         if node.get("frameId", link.world.frame_id) != link.world.frame_id:
+            top = yield from _frame_within(s, link, node["frameId"])
+        if top is None:
             return False
         remote = yield from s.worlds.send(
             session,
             "DOM.resolveNode",
-            backendNodeId=node["backendNodeId"],
+            backendNodeId=top,
             executionContextId=link.world.context,
             objectGroup="molmo-agents",
         )
@@ -220,3 +271,21 @@ def _on_top(
         # No node there (the edge of the page), or one that is just going.
         return False
     return bool(answer["result"].get("value"))
+
+
+def _frame_within(s: Session, link: FrameHop, frame: str) -> Steps[int | None]:
+    """Return the element of the link's document that shows `frame`, directly or within other frames, or None."""
+    session = link.world.session
+    tree = (yield from s.worlds.send(session, "Page.getFrameTree"))["frameTree"]
+    parents: dict[str, str] = {}
+    waiting = [tree]
+    while waiting:
+        one = waiting.pop()
+        parents[one["frame"]["id"]] = one["frame"].get("parentId", "")
+        waiting += one.get("childFrames", ())
+    while frame and parents.get(frame) != link.world.frame_id:
+        frame = parents.get(frame, "")
+    if not frame:
+        return None
+    owner = yield from s.worlds.send(session, "DOM.getFrameOwner", frameId=frame)
+    return int(owner["backendNodeId"])
