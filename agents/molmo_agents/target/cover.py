@@ -29,8 +29,11 @@ Pixels = npt.NDArray[np.int16]
 WINDOW = 17.0
 """Side of the square around the point that is compared, CSS px."""
 
-WIDE_WINDOW = 241.0
+ZONE = 241.0
 """The same for what is no control: a place to drop things on may be blank at the point and show by its frame."""
+
+WIDE, NEAR = 48.0, 4.0
+"""A small thing on another control is looked at within `WIDE` around the point; what it draws within `NEAR` is at it. CSS px."""
 
 CANNOT_TELL = (
     "it cannot be told whether {} is what is seen there: its style sheet lets nothing hide it"
@@ -49,6 +52,8 @@ class _Scene:
     state: Json
     window: Box
     base: Pixels
+    x: float
+    y: float
 
 
 def hidden_by(
@@ -77,7 +82,7 @@ def _thing_hidden(
     covered = yield from _on_top(s, resolved.leaf, x, y, hit.raw["scroll"])
     if not others and not covered:
         return None
-    scene = yield from _scene(s, hit, resolved, x, y, WIDE_WINDOW)
+    scene = yield from _scene(s, hit, resolved, x, y, ZONE)
     if (yield from _shows(s, scene, [(leaf, "target")])):
         return None
     if others and (yield from _shows(s, scene, [(leaf, "others")])):
@@ -119,6 +124,32 @@ def _control_hidden(
     return Status.COVERED, f"{cover} is painted over {label}"
 
 
+def _drawn_around(s: Session, scene: _Scene) -> Steps[bool]:
+    """Whether the element draws something at the point, or around it as a ring does; a dot in its corner is not enough."""
+    leaf = scene.resolved.leaf.world
+    wide = Box(scene.x - WIDE / 2, scene.y - WIDE / 2, WIDE, WIDE).overlap(scene.hit.box)
+    if min(wide.width, wide.height) < 1:
+        return False
+    base = yield from _pixels(s, scene.state, wide)
+    drawn = np.zeros(base.shape[:2], bool)
+    for how in ("clear", _dark(base)):
+        try:
+            yield from _hide(s, [(leaf, "target")], how)
+            without = yield from _pixels(s, scene.state, wide)
+        finally:
+            yield from s.worlds.ask(leaf, "show")
+        if without.shape == base.shape:
+            drawn |= (np.abs(base - without) > PIXEL_STEP).any(axis=2)
+    rows, columns = np.nonzero(drawn)
+    if not len(rows):
+        return False
+    scale = base.shape[1] / wide.width
+    across, down = columns / scale - (scene.x - wide.x), rows / scale - (scene.y - wide.y)
+    if bool((np.maximum(np.abs(across), np.abs(down)) <= NEAR).any()):
+        return True
+    return bool(across.min() < 0 < across.max() and down.min() < 0 < down.max())
+
+
 def _frame_hidden(s: Session, scene: _Scene, link: FrameHop, x: float, y: float) -> Steps[bool]:
     """Whether the frame is not visible at the point, and something else is: a blank spot of a clear frame hides nothing."""
     if (yield from _shows(s, scene, [(link.world, "target")])):
@@ -132,13 +163,17 @@ def _frame_hidden(s: Session, scene: _Scene, link: FrameHop, x: float, y: float)
 def _seen_through(
     s: Session, scene: _Scene, label: str, outer: list[IsolatedWorld], around: list[int]
 ) -> Steps[Verdict | None]:
-    """Another control shows at the point: fine only where the one pressed shows as well and is a small thing upon it."""
+    """Another control shows at the point: fine only where the one pressed is a small thing upon it, drawn around the point."""
     leaf = scene.resolved.leaf.world
     area = scene.hit.whole.width * scene.hit.whole.height
     shows = yield from _shows(s, scene, [(leaf, "target")])
+    upon: bool | None = None
     for index, other in enumerate(scene.hit.raw["others"]):
-        if shows and area < SMALL * other["area"]:
-            continue
+        if area < SMALL * other["area"]:
+            if upon is None:
+                upon = yield from _drawn_around(s, scene)
+            if upon:
+                continue
         if (yield from _shows(s, scene, [(leaf, index)])):
             return (
                 Status.COVERED,
@@ -164,7 +199,7 @@ def _scene(
         inner = window.overlap(hit.box)
         window = inner if min(inner.width, inner.height) >= 1 else window
     base = yield from _pixels(s, state, window)
-    return _Scene(resolved, hit, state, window, base)
+    return _Scene(resolved, hit, state, window, base, x, y)
 
 
 def _pixels(s: Session, state: Json, window: Box) -> Steps[Pixels]:
@@ -183,8 +218,7 @@ def _shows(
     Clearing alone would miss what has the colour of its ground. `beneath` is cleared before.
     """
     worlds = {world for world, _ in what} | ({beneath[0]} if beneath else set())
-    dark = "black" if float(scene.base.mean()) > 127 else "white"
-    for how in ("clear", dark):
+    for how in ("clear", _dark(scene.base)):
         before = scene.base
         try:
             if beneath is not None:
@@ -201,6 +235,11 @@ def _shows(
         if changed(before, without):
             return True
     return False
+
+
+def _dark(base: Pixels) -> str:
+    """The shade that shows on these pixels."""
+    return "black" if float(base.mean()) > 127 else "white"
 
 
 def _hide(s: Session, what: Sequence[tuple[IsolatedWorld, str | int]], how: str) -> Steps[None]:
