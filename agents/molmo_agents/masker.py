@@ -1,13 +1,14 @@
 """Find secrets in text, in whatever form a page or an address writes them, and replace them by `<secret>`.
 
 A secret is a value in all its forms: other case, grouped by blanks or dashes, cut short by a field's maxlength, percent-encoded
-as any of the usual functions do it, escaped for JSON or HTML, in base64 or hex. Text is compared after the same folding on both
-sides, with a map back to where each folded character came from.
+as any of the usual functions do it, escaped for JSON or HTML, in base64, base32 or character codes. Text is compared
+after the same folding on both sides, with a map back to where each folded character came from.
 """
 
 from __future__ import annotations
 
 import base64
+import codecs
 import html
 import re
 import unicodedata
@@ -17,6 +18,7 @@ from typing import Any
 
 from molmo_agents.outcome import Outcome
 from molmo_agents.policy import Confirmation
+from molmo_agents.risk import LOOKALIKES
 
 HIDDEN = "<secret>"
 
@@ -124,7 +126,7 @@ class SecretRedactor:
 
 
 def fold(text: str, origin: list[Span] | None = None) -> Mapped:
-    """Return text without case, accents, blanks, punctuation, signs and invisible characters.
+    """Return text without case, accents, blanks, punctuation, signs and invisible characters, look-alike letters in Latin.
 
     >>> fold("4111 2222-3333")[0]
     '411122223333'
@@ -137,27 +139,42 @@ def fold(text: str, origin: list[Span] | None = None) -> Mapped:
             if kind[0] in "ZMCP" or (kind[0] == "S" and kind != "So"):
                 # Blanks, marks, invisible characters, punctuation, signs; an emoji is a letter.
                 continue
-            letters.append(part)
+            letters.append(part.translate(LOOKALIKES))
             places.append(origin[index] if origin is not None else (index, index + 1))
     return "".join(letters), places
 
 
 def _encoded(value: str) -> list[str]:
-    """The folded forms in which nothing of the value itself is left: base64 at each of its three alignments, and hex."""
-    raw = value.encode()
-    codes = "".join(str(ord(char)) for char in value)
-    forms = [raw.hex(), codes, _base64(raw), _base64(value.encode("utf-16-le"))]
+    """The folded forms in which nothing of the value itself is left, of the value also in one case and backwards.
+
+    Base64 (once, and twice) at each of its three alignments, base32, character codes to the usual bases, letters moved by 13;
+    each of them also backwards.
+    """
+    forms: list[str] = []
+    for text in dict.fromkeys((value, value.upper(), value.lower(), value[::-1])):
+        raw = text.encode()
+        forms += [
+            "".join(format(byte, kind) for byte in raw)
+            for kind in ("02x", "#x", "o", "03o", "08b")
+        ]
+        forms += ["".join(format(ord(char), kind) for char in text) for kind in ("d", "04x")]
+        forms += [base64.b32encode(raw).decode().rstrip("="), codecs.encode(text, "rot13")]
+        once = _aligned(raw) + _aligned(text.encode("utf-16-le"))
+        forms += once + _aligned(base64.b64encode(raw))
+    forms += [form.replace("+", "-").replace("/", "_") for form in forms]
+    folded = [fold(form)[0] for form in forms]
+    known = dict.fromkeys(form for form in folded if len(form) > SHORT)
+    return list(dict.fromkeys([*known, *(form[::-1] for form in known)]))
+
+
+def _aligned(raw: bytes) -> list[str]:
+    """Base64 of `raw` behind none, one and two other bytes; what the neighbours share a character with is not its own."""
+    found: list[str] = []
     for shift in range(3):
         coded = base64.b64encode(b"\0" * shift + raw).decode()
-        # What the neighbours share a character with is not the secret's own.
         own = coded[-(-shift * 8 // 6) :].rstrip("=")
-        own = own if (shift + len(raw)) % 3 == 0 else own[:-1]
-        forms += [own, own.replace("+", "-").replace("/", "_")]
-    return [folded for form in forms if len(folded := fold(form)[0]) > SHORT]
-
-
-def _base64(raw: bytes) -> str:
-    return base64.b64encode(raw).decode().rstrip("=")
+        found.append(own if (shift + len(raw)) % 3 == 0 else own[:-1])
+    return [base64.b64encode(raw).decode().rstrip("="), *found]
 
 
 def _case(value: str) -> re.RegexFlag:
@@ -170,6 +187,10 @@ def _stretches(form: str, text: str) -> list[Span]:
     found: list[Span] = []
     least = len(form) if len(form) < STRETCH else max(STRETCH, -(-len(form) * 3 // 5))
     first = len(form) if len(form) < STRETCH else max(BEGINNING, -(-len(form) // 2))
+    # Whatever is long enough holds one of these blocks whole: most texts are done with here.
+    block = max(1, min(first, least) // 2)
+    if not any(form[at : at + block] in text for at in range(0, len(form) - block + 1, block)):
+        return found
     for offset in range(len(form) - min(first, least) + 1):
         part = form[offset : offset + (first if offset == 0 else least)]
         if offset and len(part) < least:

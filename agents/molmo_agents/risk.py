@@ -44,7 +44,7 @@ _PATTERNS = {
 _SPELLED = re.compile(r"(?<!\S)(?:\S ){2,}\S(?!\S)")
 """Letters with a blank between each two."""
 
-_LOOKALIKES = str.maketrans(
+LOOKALIKES = str.maketrans(
     "\u0430\u0432\u0435\u0456\u0458\u043a\u043c\u043e\u0440\u0441\u0442\u0443\u0445\u0455\u0501\u0261\u04cf"
     "\u03b1\u03b5\u03b9\u03ba\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7",
     "abeijkmopctyxsdgl" + "aeikvoptux",
@@ -55,7 +55,15 @@ _MESSAGE = re.compile(
     r"(?<![a-z])(?:message|chat|reply|comment|answer|tweet|post|nachricht|kommentar|antwort\w*|commentaire|mensaje"
     r"|comentario|messaggio|commento|mensagem|bericht|reactie)(?![a-z])"
 )
-_PRICE = re.compile(r"(?:[$€£¥₹]\s?\d|\d[\d.,]*\s?(?:[$€£¥₹]|eur\b|usd\b|gbp\b|chf\b))")
+_CODES = (
+    "eur|usd|gbp|chf|jpy|cny|rmb|inr|brl|cad|aud|nzd|sek|nok|dkk|pln|czk|huf|krw|mxn|kr|z\u0142|k[c\u010d]|euros?|dollars?|francs?"
+    "|rupees?|yen"
+)
+_SIGNS = "[$\u00a3\u00a4\u00a5\u0e3f\u20a0-\u20c0]"
+_PRICE = re.compile(
+    rf"(?:{_SIGNS}|(?<![^\W_])(?:{_CODES})(?![^\W\d_]))\s?\d|\d[\d.,]*\s?(?:{_SIGNS}|(?:{_CODES})(?![^\W\d_]))"
+)
+"""An amount with its currency, in a folded text."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +142,7 @@ def risks_of(verb: str, facts: Facts) -> frozenset[str]:
 
 def _named(text: str) -> set[str]:
     """The risks that a folded text names, also in look-alike letters and letter by letter."""
-    latin = text.translate(_LOOKALIKES)
+    latin = text.translate(LOOKALIKES)
     found = {risk for risk, pattern in _PATTERNS.items() if pattern.search(latin)}
     spelled = " ".join(run.replace(" ", "") for run in _SPELLED.findall(latin))
     if spelled:

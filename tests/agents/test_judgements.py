@@ -32,6 +32,12 @@ from molmo_point.errors import UsageError
         ("4111222233334444", "4111 2222 3333 4444"),
         ("one\ntwo", "one\n\ntwo\n"),
         ("1.5.2024", "1/5/2024"),
+        ("1225", "12/25"),
+        ("12/25", "12 / 25"),
+        ("1030", "10:30"),
+        ("12-34-56", "123456"),
+        ("\u22125", "-5"),
+        ("e\u0301t\u00e9", "\u00e9te\u0301"),
     ],
 )
 def test_a_page_may_write_it_its_own_way(meant: str, held: str) -> None:
@@ -51,6 +57,20 @@ def test_a_page_may_write_it_its_own_way(meant: str, held: str) -> None:
         ("a.b@c.de", "ab@c.de"),
         ("", "left over"),
         ("!!", "??"),
+        ("1/2", "12"),
+        ("3-5", "35"),
+        ("2 - 3", "23"),
+        ("10:30", "1030"),
+        ("-5 kg", "5 kg"),
+        ("\u22125", "5"),
+        ("<5", "5"),
+        ("AB+", "AB"),
+        ("O-", "O+"),
+        ("C++", "C"),
+        ("10\u00b2", "102"),
+        ("\u00bd", "12"),
+        ("\u0915\u093f", "\u0915"),
+        ("\u0e01\u0e35\u0e48", "\u0e01"),
     ],
 )
 def test_it_may_not_change_what_it_says(meant: str, held: str) -> None:

@@ -3,18 +3,23 @@
   const M = globalThis.molmo;
   if (!M || M.rowOf) return;
   const D = M.dom;
-  const ROW_TEXT = 200, ROW_LEVELS = 8;
+  const ROW_TEXT = 200, RECORD_TEXT = 2000, ROW_LEVELS = 8;
 
-  // The record an element belongs to: the largest part of the page around it that is short and holds no other element of the same
-  // kind that says the same (the Delete buttons of a list). `alike`: those others, where they are known already.
+  // The record an element belongs to. Where others of its kind that say the same stand around (the Delete buttons of a list), they say
+  // where it ends, however long it is; otherwise it is the largest part of the page around it that is short. `alike`: those others,
+  // where they are known already.
   M.rowOf = (e, alike) => {
     const sign = alike ? "" : M.signOf(e), tag = D.tag(e);
     const another = (up) => (alike ? alike.some((o) => D.holds(up, o)) : [...D.all(up, tag)].some((o) => o !== e && !D.holds(e, o) && M.signOf(o) === sign));
-    const long = (up) => D.textContent(up).length > 4 * ROW_TEXT || M.clean(D.textContent(up)).length > ROW_TEXT;
-    let row = e;
-    for (let up = M.parentOf(e), level = 0; up && up !== D.body() && level < ROW_LEVELS; up = M.parentOf(up), level += 1) {
-      if (alike ? another(up) || long(up) : long(up) || another(up)) break;
-      row = up;
+    const lengthOf = (up) => (alike || D.textContent(up).length > 8 * RECORD_TEXT ? M.clean(D.textContent(up)) : M.wordsOf(up)[0]).length;
+    let row = e, record = e;
+    for (let up = M.parentOf(e), level = 0; up && up !== document.documentElement && level < ROW_LEVELS; up = M.parentOf(up), level += 1) {
+      if (another(up)) return record;
+      // A page whose every word fits into a row is one.
+      const length = up === D.body() && alike ? Infinity : lengthOf(up);
+      if (length > RECORD_TEXT) break;
+      record = up;
+      if (length <= ROW_TEXT) row = up;
     }
     return row;
   };
@@ -45,7 +50,7 @@
   const DECIDES = ["command", "commandfor", "popovertarget", "popovertargetaction", "onclick", "onmousedown", "onpointerdown", "name", "value", "formaction", "form"];
   // Attributes that scripts read when they handle a press, there and on the row around; not those that say how things look now.
   const READ = /^(data-|hx-|phx-|wire:|x-on:|v-on:|@|ng-|jsaction|action|id$)/;
-  const LOOKS = /state|hover|focus|active|press|open|side|align|tooltip|theme|status|highlight|visible|load|anim|ripple|title|time|count|tick|scroll|progress|placement|floating|popper|original/;
+  const LOOKS = /(^|[-_:.])(?:\w+state|(?:state|hover|focus|active|press|open|side|align|tooltip|theme|status|highlight|visible|load|anim|animat|ripple|title|time|timer|count|counter|countdown|tick|scroll|progress|placement|floating|popper|original)(?:e?d|s|ing|ion)?)([-_:.]|$)/;
   const attributes = (e) => [...D.attributes(e)].filter((a) => READ.test(a.name) && !LOOKS.test(a.name));
 
   // Everything of this that must still be there when the press comes, as a list: words and attributes may be added to a row.
@@ -56,7 +61,13 @@
       for (const a of attributes(up)) found.push(`${level}.${a.name}=${a.value}`);
       if (up === row) break;
     }
-    if (row !== e) found.push(...wordsIn(M.wordsOf(row)[0]).map((w) => "word " + w));
+    if (row !== e) {
+      const words = wordsIn(M.wordsOf(row)[0]), own = wordsIn(M.wordsOf(e)[0]);
+      const labels = [row, ...D.all(row, "[aria-label]")].map((o) => D.attr(o, "aria-label") || "");
+      found.push(...[...words, ...labels.flatMap(wordsIn)].map((w) => "word " + w));
+      // A row without words is told apart by its picture.
+      if (words.length <= own.length) for (const image of D.all(row, "img,video")) found.push("image " + (D.attr(image, "src") || D.attr(image, "poster") || ""));
+    }
     return [...new Set(found)];
   };
 })();

@@ -5,6 +5,8 @@
   const D = M.dom;
   const near = (a, b) => Math.abs(a - b) <= 2;
 
+  // All that a goal says; [] where it is gone.
+  M.goalSays = () => { const e = M.goal; if (!e || !D.connected(e)) return []; const [text, said] = M.wordsOf(e); return [text, ...said, ...M.describedAs(e)].filter(Boolean); };
   M.aimGoal = (x, y) => { const r = M.wholeOf(M.target); M.goal = M.target; M.goalAt = [x - r.left, y - r.top]; return true; };
 
   // What lies over the goal, with where it was when the pointer was last asked about it: what moved along with the pointer since

@@ -55,15 +55,35 @@
   };
   const textsOf = (b) => { const words = M.wordsOf(b); return [M.nameOf(b, "native", words), words[0], ...words[1]].filter(Boolean); };
 
-  // What a yes is bound to beside the element: the values that its form sends, the prices that stand nearest to it, and what it acts on.
+  // What a field says, as a form would send it: every chosen option, not the first alone; of editors their text.
+  const CHOICES = "input:not([type=range]),textarea,select,[contenteditable]:not([contenteditable=false]),[role=textbox],[aria-checked],[aria-pressed],[role=tab][aria-selected]";
+  const MOST_FIELDS = 200;
+  const valueOf = (i) => {
+    if (D.tag(i) === "select") return [...i.options].filter((o) => o.selected).map((o) => o.value);
+    if (i.type === "file" && i.files) return [...i.files].map((f) => [f.name, f.size]);
+    return typeof i.value === "string" && !i.isContentEditable ? i.value : i.isContentEditable ? D.textContent(i) : "";
+  };
+  const said = (i) => JSON.stringify([D.attr(i, "name"), valueOf(i), i.checked === true, D.matches(i, ":disabled"), D.attr(i, "aria-checked"), D.attr(i, "aria-pressed"), D.attr(i, "role") === "tab" && D.attr(i, "aria-selected")]);
+  // Without a form, scripts read the fields beside: those in the smallest part of the page around an element that has any.
+  const fieldsBeside = (e) => {
+    for (let up = M.parentOf(e); up; up = M.parentOf(up)) {
+      const fields = [...D.all(up, CHOICES)].filter((i) => !M.related(i, e));
+      if (fields.length) return fields.length > MOST_FIELDS ? [] : fields;
+    }
+    return [];
+  };
+
+  // What a yes is bound to beside the element: the values that its form sends, the prices that stand nearest to it, and what it acts
+  // on, the fields beside it included.
   const digest = (text) => { let n = 5381; for (const c of text) n = ((n * 33) ^ c.codePointAt(0)) >>> 0; return n.toString(36); };
   const LEVELS = 12;
   M.terms = (e = M.target) => {
-    const control = M.controlOf(e), f = submits(control) ? formOf(control) : null;
-    const values = f ? [...D.elements(f)].map((i) => [i.name, i.value, i.checked]) : [];
+    const control = M.controlOf(e), f = formOf(control);
+    const sent = f ? [...new Set([...D.elements(f), ...D.all(f, CHOICES)])].map(said) : [];
+    const beside = f ? [] : fieldsBeside(e).map((i, n) => `field ${n} ${said(i)}`);
     let prices = [];
     for (let up = e, level = 0; up && level < LEVELS && !prices.length; up = M.parentOf(up), level += 1) prices = M.pricesIn(M.wordsOf(up)[0]);
-    return { sends: f ? digest(JSON.stringify(values)) : "", prices: prices.join(" "), acts: M.actsOn(e).map(digest) };
+    return { sends: f ? digest(JSON.stringify(sent)) : "", prices: prices.join(" "), acts: [...M.actsOn(e), ...beside].map(digest) };
   };
 
   // All that a yes is bound to in the element itself, and all that must not have changed between the look and the press.

@@ -58,6 +58,13 @@
     return [...found].sort((a, b) => size(a) - size(b));
   };
 
+  // For what is no control (dragged, dropped on): everything at this place that has nothing to do with it. Returns how much there is.
+  M.everythingAt = (x, y) => {
+    const root = D.root(M.target), stack = M.stackAt(root instanceof ShadowRoot ? root : document, x, y);
+    M.others = stack.filter((e) => !M.related(e, M.target) && !cutAt(e, x, y));
+    return M.others.length;
+  };
+
   // Everything about one element that a decision may need; texts are the page's words, so they are data.
   M.describe = (e, kind, x, y, leaf) => {
     const control = M.controlOf(e), words = M.wordsOf(e), name = M.nameOf(e, kind, words);

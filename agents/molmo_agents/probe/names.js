@@ -141,7 +141,10 @@
     return clean([D.attr(e, "aria-label"), text, D.attr(e, "title"), D.attr(e, "alt"), D.attr(e, "href"), M.generated(e)].join("\n"));
   };
 
-  const AMOUNT = /[$€£¥₹]\s?\d[\d.,]*|\d[\d.,]*\s?(?:[$€£¥₹]|eur\b|usd\b|gbp\b|chf\b)/gi;
+  // The same signs and codes as in `risk.py`.
+  const CURRENCY = "(?:[$£¤¥฿\u20a0-\u20c0]|(?<![\\p{L}\\d])(?:eur|usd|gbp|chf|jpy|cny|rmb|inr|brl|cad|aud|nzd|sek|nok|dkk|pln|czk|huf|krw|mxn|kr|zł|kč|euros?|dollars?|francs?|rupees?|yen)(?!\\p{L}))";
+  const NUMBER = "\\d[\\d.,]*(?:[ '\u2019]\\d{3})*";
+  const AMOUNT = new RegExp(`${CURRENCY}\\s?${NUMBER}|${NUMBER}\\s?${CURRENCY.replace("(?<![\\p{L}\\d])", "")}`, "giu");
   M.pricesIn = (text) => text.match(AMOUNT) || [];
   // A label without the numbers that count on by themselves; a price is no such number.
   M.calm = (text) => (M.pricesIn(text).length ? text : text.replace(/\d+/g, "0"));

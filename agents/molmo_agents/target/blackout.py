@@ -15,6 +15,7 @@ from molmo_agents.drivers.steps import Steps
 from molmo_agents.masker import SecretRedactor
 from molmo_agents.playwright_types import CdpSession, Json
 from molmo_agents.screen import Box
+from molmo_agents.target.paint_copies import STYLES, PaintCopies
 
 MARGIN = 300.0
 """Texts so far outside of the viewport, CSS px, are still read: what begins there may end inside."""
@@ -33,6 +34,8 @@ class Piece:
     text: str
     box: Box
     field: bool = False
+    canvas: bool = False
+    copies: tuple[Box, ...] = ()
 
 
 def painted(
@@ -41,8 +44,9 @@ def painted(
     state: Json,
     masker: SecretRedactor,
     layouts: Layouts,
+    canvases: bool = False,
 ) -> Steps[list[Box]]:
-    """Return the boxes of a document, in CSS px of its own viewport, in which a secret is painted."""
+    """Return the boxes of a document, in CSS px of its own viewport, in which a secret is painted; with `canvases` those, too."""
     if world.session not in layouts:
         layouts[world.session] = yield from _layouts(worlds, world.session)
     layout = layouts[world.session].get(world.frame_id)
@@ -50,24 +54,43 @@ def painted(
         return []
     width, height = state["viewport"]
     near = Box(-MARGIN, -MARGIN, width + 2 * MARGIN, height + 2 * MARGIN)
-    pieces = [piece for piece in _pieces(layout, state) if _meets(piece.box, near)]
+    pieces = [
+        piece
+        for piece in _pieces(layout, state)
+        if any(_meets(box, near) for box in (piece.box, *piece.copies))
+    ]
     boxes = _found(pieces, masker)
     # One field per character, with labels between them.
     boxes += _found([piece for piece in pieces if piece.field], masker)
-    # Letters in another order than in the tree: readings over them, reversed or placed one by one.
-    boxes += _found(_as_seen(pieces), masker)
+    # Letters in another order than in the tree: readings over them, reversed or placed one by one; columns of a table.
+    for reading in _readings(pieces):
+        boxes += _found(reading, masker)
+    if canvases:
+        boxes += [piece.box for piece in pieces if piece.canvas]
     return list(dict.fromkeys(boxes))
 
 
-def _as_seen(pieces: list[Piece]) -> list[Piece]:
-    """Return the pieces line by line as they are painted: those of about one height and one middle, from left to right."""
-    rows: dict[tuple[int, int], list[Piece]] = {}
-    for piece in pieces:
-        middle = piece.box.y + piece.box.height / 2
-        rows.setdefault((round(middle / LINE), round(piece.box.height / LINE)), []).append(piece)
-    return [
-        piece for key in sorted(rows) for piece in sorted(rows[key], key=lambda one: one.box.x)
-    ]
+def _readings(pieces: list[Piece]) -> Iterator[list[Piece]]:
+    """Yield the pieces as they are painted: lines from left to right, and columns, by their left edges or middles, downwards."""
+
+    def line(box: Box) -> tuple[int, int]:
+        return round((box.y + box.height / 2) / LINE), round(box.height / LINE)
+
+    def edge(box: Box) -> tuple[int, int]:
+        return round(box.x / LINE), 0
+
+    def middle(box: Box) -> tuple[int, int]:
+        return round((box.x + box.width / 2) / LINE), 0
+
+    for place, downwards in ((line, False), (edge, True), (middle, True)):
+        groups: dict[tuple[int, int], list[Piece]] = {}
+        for piece in pieces:
+            groups.setdefault(place(piece.box), []).append(piece)
+        yield [
+            piece
+            for key in sorted(groups)
+            for piece in sorted(groups[key], key=lambda one: one.box.y if downwards else one.box.x)
+        ]
 
 
 def _found(pieces: list[Piece], masker: SecretRedactor) -> list[Box]:
@@ -80,7 +103,7 @@ def _found(pieces: list[Piece], masker: SecretRedactor) -> list[Box]:
     for begin, end in masker.spans("".join(piece.text for piece in pieces)):
         for start, piece in zip(starts, pieces, strict=True):
             if start < end and begin < start + len(piece.text):
-                boxes.append(piece.box)
+                boxes += [piece.box, *piece.copies]
     return boxes
 
 
@@ -94,7 +117,7 @@ def _meets(a: Box, b: Box) -> bool:
 
 
 def _layouts(worlds: IsolatedWorlds, session: CdpSession) -> Steps[dict[str, Json]]:
-    shot = yield from worlds.send(session, "DOMSnapshot.captureSnapshot", computedStyles=[])
+    shot = yield from worlds.send(session, "DOMSnapshot.captureSnapshot", computedStyles=STYLES)
     strings = shot["strings"]
     return {
         strings[document["frameId"]]: {**document, "strings": strings}
@@ -112,12 +135,18 @@ def _pieces(layout: Json, state: Json) -> Iterator[Piece]:
         x, y, width, height = (value / scale for value in bounds)
         return Box(x - dx / scale, y - dy / scale, width, height)
 
-    lines: dict[int, list[tuple[int, int, Box]]] = {}
+    painted_again = PaintCopies(layout)
+
+    def piece(node: int, text: str, bounds: list[float], field: bool = False) -> Piece:
+        copies = tuple(place(again) for again in painted_again.of(node, bounds))
+        return Piece(text, place(bounds), field=field, copies=copies)
+
+    lines: dict[int, list[tuple[int, int, list[float]]]] = {}
     boxes = layout["textBoxes"]
     for index, bounds, start, length in zip(
         boxes["layoutIndex"], boxes["bounds"], boxes["start"], boxes["length"], strict=True
     ):
-        lines.setdefault(index, []).append((start, start + length, place(bounds)))
+        lines.setdefault(index, []).append((start, start + length, bounds))
     values = _values(nodes, strings)
     for index, (node, text, bounds) in enumerate(
         zip(shown["nodeIndex"], shown["text"], shown["bounds"], strict=True)
@@ -125,11 +154,13 @@ def _pieces(layout: Json, state: Json) -> Iterator[Piece]:
         if text >= 0:
             # Offsets count UTF-16 units.
             units = strings[text].encode("utf-16-le", "surrogatepass")
-            for start, end, box in lines.get(index, [(0, len(units), place(bounds))]):
+            for start, end, box in lines.get(index, [(0, len(units), bounds)]):
                 part = units[2 * start : 2 * end].decode("utf-16-le", "replace")
-                yield Piece(part, box)
+                yield piece(node, part, box)
         elif node in values:
-            yield Piece(values[node], place(bounds), field=True)
+            yield piece(node, values[node], bounds, field=True)
+        elif strings[nodes["nodeName"][node]] == "CANVAS":
+            yield Piece("", place(bounds), canvas=True)
 
 
 def _scale(shown: Json, state: Json) -> float:
@@ -149,16 +180,46 @@ def _values(nodes: Json, strings: list[str]) -> dict[int, str]:
         for name, value in zip(attributes[::2], attributes[1::2], strict=True):
             if strings[name] in ("placeholder", "alt") and not values.get(node):
                 values[node] = strings[value]
-    parents, names = nodes["parentIndex"], nodes["nodeName"]
-    for node, text in enumerate(nodes["nodeValue"]):
-        owner = parents[node]
-        if text < 0 or owner < 0 or strings[names[owner]].upper() != "OPTION":
-            continue
-        while owner >= 0 and strings[names[owner]].upper() != "SELECT":
-            owner = parents[owner]
-        if owner >= 0:
-            values[owner] = values.get(owner, "") + strings[text]
+    for node, text in _drawn_elsewhere(nodes, strings):
+        values[node] = values.get(node, "") + text
     return {node: text for node, text in values.items() if text}
+
+
+def _drawn_elsewhere(nodes: Json, strings: list[str]) -> Iterator[tuple[int, str]]:
+    """Yield the texts of lists' options and groups with the list and with themselves, and of what an SVG `use` repeats."""
+    parents, names = nodes["parentIndex"], [strings[name].upper() for name in nodes["nodeName"]]
+    texts = {n: strings[t] for n, t in enumerate(nodes["nodeValue"]) if t >= 0}
+
+    def up(node: int, name: str) -> int:
+        while node >= 0 and names[node] != name:
+            node = parents[node]
+        return node
+
+    for node, text in texts.items():
+        if parents[node] >= 0 and names[parents[node]] == "OPTION":
+            yield up(node, "SELECT"), text
+    ids: dict[str, int] = {}
+    given = [
+        {strings[name]: strings[value] for name, value in zip(a[::2], a[1::2], strict=True)}
+        for a in nodes["attributes"]
+    ]
+    for node, attributes in enumerate(given):
+        ids.setdefault(attributes.get("id", ""), node)
+        if names[node] in ("OPTION", "OPTGROUP") and "label" in attributes:
+            yield node, attributes["label"]
+            yield up(node, "SELECT"), attributes["label"]
+    for node, attributes in enumerate(given):
+        named = attributes.get("href", attributes.get("xlink:href", ""))
+        source = ids.get(named[1:], -1) if names[node] == "USE" and named.startswith("#") else -1
+        if source >= 0:
+            within = (text for n, text in texts.items() if _inside(n, source, parents))
+            yield node, "".join(within)
+
+
+def _inside(node: int, outer: int, parents: list[int]) -> bool:
+    while node > outer:
+        node = parents[node]
+    return node == outer
 
 
 def strips(seen: list[list[Box]], viewport: tuple[float, float]) -> list[Box]:

@@ -30,8 +30,8 @@ def check_address(s: Session, target: AcquiredTarget) -> None:
         )
 
 
-MONEY = frozenset({"buy", "pay"})
-"""Risks of which a yes is bound to the prices beside the element, too."""
+MONEY = frozenset({"buy", "pay", "send"})
+"""Risks of which a yes is bound to the prices beside the element, too: a checkout may end with "Confirm", money is sent."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,10 @@ class Agreement:
     Attributes:
         risks: The kinds of risk that were named.
         meaning: What the element said; see `confirmed_identity`.
-        sends: Digest of the values that its form sends; "" where it sends none.
+        sends: Digest of the values of its form; "" where it has none.
         prices: The prices that stand nearest to it; None where the action costs nothing.
-        acts: Digests of what it acts on: the attributes that say what a press does, the words of its row or card.
+        acts: Digests of what it acts on: the attributes that say what a press does, the words of its row or card, and without a
+            form the fields beside it.
     """
 
     risks: frozenset[str]

@@ -238,7 +238,9 @@ def _snapshot(s: Session, main: IsolatedWorld) -> Steps[tuple[Json, list[str], l
                 shot = yield from s.worlds.ask(world, "snapshot", canvases)
             boxes = [Box(**mask) for mask in shot["masks"]]
             if s.masker:
-                boxes += yield from painted(s.worlds, world, shot["state"], s.masker, layouts)
+                boxes += yield from painted(
+                    s.worlds, world, shot["state"], s.masker, layouts, canvases
+                )
         except WorldLost:
             if world is main:
                 raise

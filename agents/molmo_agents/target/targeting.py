@@ -241,7 +241,7 @@ def _verdict(
     s: Session, found: Found, verb: str, named: Named, x: float, y: float
 ) -> Steps[verdicts.Verdict | None]:
     verdict = verdicts.check_actionable(found.hit, verb, named.expected, named.quoted)
-    if verdict is None and found.hit.actionable:
+    if verdict is None and (found.hit.actionable or verb in ("drag", "upload")):
         verdict = yield from hidden_by(s, found.hit, found.resolved, x, y)
     return verdict
 

@@ -9,12 +9,14 @@ from molmo_agents.drivers.steps import Steps, call, pause
 from molmo_agents.outcome import Outcome, Status
 from molmo_agents.playwright_types import Json
 from molmo_agents.progress import OutcomeBuilder, Query, VerbFailed, describe_query
+from molmo_agents.risk import Facts, risks_of
 from molmo_agents.screen import Screenshot
 from molmo_agents.session import Session
 from molmo_agents.target import verdicts
 from molmo_agents.target.asking import ask_model, css_points
 from molmo_agents.target.click import Guard, dispatch_guarded, led_away
-from molmo_agents.target.confirmation import confirm_risk
+from molmo_agents.target.confirmation import Agreement, confirm_risk
+from molmo_agents.target.cover import hidden_by
 from molmo_agents.target.hover import hover_still
 from molmo_agents.target.screenshot import take_screenshot, wait_until_still
 from molmo_agents.target.targeting import (
@@ -41,11 +43,12 @@ FOLLOWS = 4
 
 @dataclass
 class _Drop:
-    """What is known of the place where it ends: the goal's element, and what the end was like."""
+    """What is known of the place where it ends: the goal's element, what it said at first, and what the end was like."""
 
     found: Found
     x: float
     y: float
+    says: tuple[str, ...] = ()
     refused: str = ""
 
     @property
@@ -61,9 +64,13 @@ def drag(s: Session, p: OutcomeBuilder, source: Query, goal: Query) -> Steps[Out
     release the goal is looked at again: where something else lies there by then, the drag is called off.
     """
     target, drop = yield from _both(s, p, source, goal)
-    more = drop.found.hit.facts().texts if not drop.found.hit.nothing else ()
     # Where it is dropped decides what happens: a trash can is as risky as a delete button.
+    more = (*drop.found.hit.facts().texts, *drop.says) if not drop.found.hit.nothing else ()
     asked = yield from confirm_risk(s, p, target, "drag", describe_query(goal), more)
+    if asked is not None and (yield from _goal_says(s, drop.link)) != drop.says:
+        raise VerbFailed(
+            Status.UNSTABLE, "the goal changed while it was asked about: nothing was dragged"
+        )
     p.fields["points"] = ((target.x, target.y), (drop.x, drop.y))
     p.fields["playwright"] = (
         f"page.mouse.move({target.x:.1f}, {target.y:.1f}); page.mouse.down(); "
@@ -82,6 +89,7 @@ def drag(s: Session, p: OutcomeBuilder, source: Query, goal: Query) -> Steps[Out
         yield from call(s.page.mouse, "down")
         yield from call(s.page.mouse, "move", drop.x, drop.y, steps=DRAG_STEPS)
         yield from _find_goal(s, aimed, drop)
+        yield from _check_meaning(s, drop, asked)
         if drop.refused:
             yield from _call_off(s, aimed)
         else:
@@ -145,12 +153,16 @@ def _both(
         there = yield from hit_at(s, x, y)
         true = isinstance(goal, Point) or (yield from still_true(s, p, screenshot, x, y, there))
         if true and not there.hit.nothing:
+            hidden = yield from hidden_by(s, there.hit, there.resolved, x, y)
+            if hidden is not None:
+                raise VerbFailed(*hidden)
             yield from s.worlds.ask(
                 there.resolved.leaf.world, "aimGoal", there.resolved.leaf.x, there.resolved.leaf.y
             )
+            says = yield from _goal_says(s, there.resolved.leaf)
             again = yield from hit_at(s, target.x, target.y)
             if again.hit.raw.get("meaning") == target.hit.raw["meaning"]:
-                return with_hit(target, again), _Drop(there, x, y)
+                return with_hit(target, again), _Drop(there, x, y, says)
         if there.hit.nothing and true:
             raise VerbFailed(Status.NO_ACTIONABLE, "there is nothing at the goal")
         if p.attempts >= s.options.attempts:
@@ -195,6 +207,29 @@ def _find_goal(s: Session, aimed: AcquiredTarget, drop: _Drop) -> Steps[None]:
             return
         yield from call(s.page.mouse, "move", x, y, steps=3)
     drop.refused = "the goal kept moving while it was dragged: it was not dropped"
+
+
+def _goal_says(s: Session, link: FrameHop) -> Steps[tuple[str, ...]]:
+    try:
+        return tuple((yield from s.worlds.ask(link.world, "goalSays")))
+    except WorldLost:
+        return ()
+
+
+def _check_meaning(s: Session, drop: _Drop, agreed: Agreement | None) -> Steps[None]:
+    """Refuse the drop where the goal has become another thing: one that nobody agreed to, or a risky one."""
+    if drop.refused:
+        return
+    now = yield from _goal_says(s, drop.link)
+    if now == drop.says:
+        return
+    if agreed is not None:
+        drop.refused = "the goal says something else than was agreed to: it was not dropped"
+        return
+    before, after = (risks_of("drag", Facts(texts=texts)) for texts in (drop.says, now))
+    if after - before:
+        listed = ", ".join(sorted(after - before))
+        drop.refused = f"the goal may {listed} by now, which nobody agreed to: it was not dropped"
 
 
 def _only_carried(s: Session, drop: _Drop, same: bool) -> Steps[bool]:

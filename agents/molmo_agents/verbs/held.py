@@ -1,7 +1,8 @@
 """Whether a field holds what was meant, though the page may write it in its own way: (555) 123-4567 for 5551234567.
 
-A page may change case, blanks and signs between letters and digits. It may not add, drop or replace a letter, a digit or an
-emoji; and a decimal sign is no mere sign: 12,5 is not 125.
+A page may change case, blanks and signs between letters and digits. It may not add, drop or replace a letter with its marks,
+a digit or an emoji. Some signs are no mere signs: a decimal one (12,5 is not 125), a minus before a number, a comparison (< 5),
+what ends a word (B+, C#), and one between a few digits (1/2 is not 12; a telephone number has more of them).
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ def holds(meant: str, held: str, kind: str = "") -> bool:
     numbers = _readings(meant), _readings(held)
     if all(numbers):
         return bool(numbers[0] & numbers[1])
-    if _decimal(meant) != _decimal(held):
+    if _decimal(meant) != _decimal(held) or _signs(meant) != _signs(held):
+        return False
+    if _few(meant) and not _parted(held):
         return False
     wanted, found = _letters(meant), _letters(held)
     return bool(wanted) and wanted == found
@@ -43,8 +46,13 @@ def _plain(text: str) -> str:
 
 
 def _letters(text: str) -> str:
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(c for c in folded if c.isalnum() or unicodedata.category(c) == "So")
+    # Powers and fractions are no digits: 10\u00b2 is not 102. Marks are vowels in many scripts.
+    folded = "".join(
+        char if unicodedata.category(char) == "No" else unicodedata.normalize("NFKC", char)
+        for char in unicodedata.normalize("NFC", text)
+    )
+    kept = unicodedata.normalize("NFC", folded).casefold()
+    return "".join(c for c in kept if c.isalnum() or unicodedata.category(c) in ("So", "Mn", "Mc"))
 
 
 def _readings(text: str) -> frozenset[float]:
@@ -85,3 +93,29 @@ def _readings(text: str) -> frozenset[float]:
 def _decimal(text: str) -> bool:
     """Whether a sign between digits may be a decimal one."""
     return len(re.findall(r"\d(?=[.,]\d)", text)) == 1 and not re.search(r"[A-Za-z/]", text)
+
+
+_MINUS = str.maketrans(dict.fromkeys("\u2012\u2013\u2212\ufe63\uff0d", "-"))
+
+
+def _signs(text: str) -> list[str]:
+    """The signs that say something by themselves: a minus before a number, comparisons, and what ends a word."""
+    plain = text.translate(_MINUS)
+    return re.findall(
+        r"(?<![^\s(])-(?=[.,]?\d)|[<>\u2264\u2265\u2260\u00b1]|(?<=\w)[+#*-]+(?=\s|$)", plain
+    )
+
+
+FEW = 6
+"""Fewer digits than this are no telephone number, card or account, whose groups a page writes as it likes."""
+
+
+def _few(text: str) -> bool:
+    """Whether one sign stands between digits of which there are few: a fraction, a range, a time of day."""
+    plain = text.translate(_MINUS)
+    signs = re.findall(r"\d\s?[/:*^~-](?=\s?\d)", plain)
+    return len(signs) == 1 and sum(map(str.isdigit, plain)) < FEW
+
+
+def _parted(text: str) -> bool:
+    return bool(re.search(r"\d\s?[^\w\s]\s?\d", text))

@@ -32,8 +32,10 @@ MOVING = frozenset(
         "PageDown",
     ]
 )
-ERASING = frozenset(["Backspace", "Delete", "Control+A"])
-KEYS = PRESSING | MOVING | ERASING
+DELETING = frozenset(["Backspace", "Delete"])
+"""Keys that erase in a text field. Anywhere else pages delete by them what is chosen (a mail, a file): a risky press of it."""
+
+KEYS = PRESSING | MOVING | DELETING | frozenset(["Control+A"])
 """The keys there are. Letters are no keys but text: on some pages one of them deletes."""
 
 FOCUSED = """() => {
@@ -46,6 +48,12 @@ FOCUSED = """() => {
   return frame ? { frame, ...molmo.inside(e, 0, 0) } : { frame, x: r.left, y: r.top, width: r.width, height: r.height };
 }"""
 
+IN_FIELD = """() => {
+  const e = molmo.activeNow();
+  const editor = Boolean(e) && e.isContentEditable === true;
+  return editor || document.designMode === "on" || (Boolean(e) && ["input", "textarea"].includes(e.localName));
+}"""
+
 SAME = """() => {
   const hit = molmo.target, f = molmo.focused;
   return Boolean(hit) && (hit === f || hit.control === f || f.contains(hit));
@@ -55,11 +63,11 @@ SAME = """() => {
 def press_key(s: Session, p: OutcomeBuilder, key: str) -> Steps[Outcome]:
     """Press one of `KEYS`."""
     focused: AcquiredTarget | None = None
-    if key in PRESSING:
+    if key in PRESSING or (key in DELETING and not (yield from _in_field(s))):
         focused = yield from _focused(s)
         if focused is None:
             raise VerbFailed(
-                Status.NO_ACTIONABLE, f"{key} presses what has the focus: nothing has it"
+                Status.NO_ACTIONABLE, f"{key} acts on what has the focus: nothing has it"
             )
         check_address(s, focused)
         text = focused.hit.raw["editable"] or focused.hit.raw["control_tag"] in (
@@ -67,7 +75,9 @@ def press_key(s: Session, p: OutcomeBuilder, key: str) -> Steps[Outcome]:
             "textarea",
         )
         p.fields.update(point=(focused.x, focused.y), target=focused.hit.target())
-        yield from confirm_risk(s, p, focused, "submit" if text and key != "Space" else "click")
+        more = ("delete",) if key in DELETING else ()
+        verb = "submit" if text and key != "Space" else "click"
+        yield from confirm_risk(s, p, focused, verb, key if more else "", more)
     if s.policy.dry_run:
         return p.outcome(Status.READY, "dry run: no key was pressed")
 
@@ -87,6 +97,19 @@ def press_key(s: Session, p: OutcomeBuilder, key: str) -> Steps[Outcome]:
     status = Status.DELIVERED if done else Status.MISSED
     message = "" if done else "what has the focus did not get the key"
     return p.outcome(status, message, delivered=done, effects=effects)
+
+
+def _in_field(s: Session) -> Steps[bool]:
+    """Whether a text field has the focus, in whatever frame."""
+    world: IsolatedWorld | None = yield from s.worlds.main()
+    while world is not None:
+        if (yield from s.worlds.run(world, IN_FIELD)):
+            return True
+        place = yield from s.worlds.run(world, FOCUSED)
+        if place is None or not place["frame"]:
+            return False
+        world = yield from s.worlds.child(world, "molmo.focused")
+    return False
 
 
 def _unaimed(s: Session, key: str) -> Steps[Effects]:
