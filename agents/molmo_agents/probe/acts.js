@@ -62,7 +62,7 @@
       if (up === row) break;
     }
     if (row !== e) {
-      const words = wordsIn(M.wordsOf(row)[0]), own = wordsIn(M.wordsOf(e)[0]);
+      const words = wordsIn(M.wordsOf(row, true)[0]), own = wordsIn(M.wordsOf(e, true)[0]);
       const labels = [row, ...D.all(row, "[aria-label]")].map((o) => D.attr(o, "aria-label") || "");
       found.push(...[...words, ...labels.flatMap(wordsIn)].map((w) => "word " + w));
       // A row without words is told apart by its picture.
