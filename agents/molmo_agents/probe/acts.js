@@ -57,6 +57,8 @@
   M.actsOn = (e) => {
     const control = M.controlOf(e), row = M.rowOf(e), found = [];
     for (const name of DECIDES) found.push(`${name}=${D.attr(control, name) === null ? "" : D.attr(control, name)}`);
+    // What a list's options mean is their values.
+    if (D.tag(control) === "select") for (const o of control.options) found.push(`option ${o.value}=${o.label || o.text}`);
     for (let up = e, level = 0; up; up = M.parentOf(up), level += 1) {
       for (const a of attributes(up)) found.push(`${level}.${a.name}=${a.value}`);
       if (up === row) break;
