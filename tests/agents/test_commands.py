@@ -177,6 +177,18 @@ def test_examples(chromium: str, tmp_path: Path, name: str) -> None:
         assert "needs_confirmation" in done.stdout
 
 
+def test_an_example_that_runs_again_reports_on_itself_alone(chromium: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "agents" / "examples" / "run.py"), "mails"]
+    reports = []
+    for _ in range(2):
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        reports.append((tmp_path / "example-log" / "mails" / "report.html").read_text("utf-8"))
+    assert reports[0].count("<section") == reports[1].count("<section") > 0
+
+
 async def _talk(python: str, url: str, origin: str) -> dict[str, Any]:
     from mcp import ClientSession, StdioServerParameters
     from mcp.client.stdio import stdio_client
