@@ -53,7 +53,9 @@ def main() -> int:
     )
     parser.add_argument("name", choices=["login", "basket", "mails", "form"])
     parser.add_argument("--model", default="")
-    parser.add_argument("--log", default="example-log", help="folder for journal and report.html")
+    parser.add_argument(
+        "--log", help="folder for journal and report.html; default example-log/NAME"
+    )
     options = parser.parse_args()
     # A demonstration's password, so that the flow runs as it is; a real one never stands in a file.
     os.environ.setdefault("SHOP_PASSWORD", "tulip-42")
@@ -66,10 +68,13 @@ def main() -> int:
             page_name = {"login": "login", "basket": "shop", "mails": "mail"}[options.name]
             flow = load_flow(HERE / f"{options.name}.yaml", f"{address}/{page_name}.html")
             policy = flow.policy()
-        with WebPointer(page, pointer, policy, journal=Journal(options.log)) as web:
+        log = Path(options.log or f"example-log/{options.name}")
+        # A journal that is there already is continued; the report is about this run alone.
+        before = len(read_steps(log)) if (log / "steps.jsonl").exists() else 0
+        with WebPointer(page, pointer, policy, journal=Journal(log)) as web:
             marks.web = web
             good = fill_form(web, address) if options.name == "form" else run_flow(web, flow, say)
-    print(write_report(options.log, read_steps(options.log), f"example: {options.name}"))
+    print(write_report(log, read_steps(log)[before:], f"example: {options.name}"))
     return 0 if good else 1
 
 

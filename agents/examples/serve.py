@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 from contextlib import AbstractContextManager
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
@@ -27,4 +28,8 @@ def pages(port: int = 0) -> AbstractContextManager[str]:
 if __name__ == "__main__":
     with pages(int(sys.argv[1]) if len(sys.argv) > 1 else 8000) as address:
         print(f"{address}/login.html  (Enter ends)")
-        input()
+        try:
+            input()
+        except EOFError:
+            # No terminal: until the process is ended.
+            threading.Event().wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -111,6 +112,7 @@ def test_point_and_click(served: Site, tmp_path: Path) -> None:
         (("shot", "http://127.0.0.1:9/", "--viewport", "big"), 2, "1280x800"),
         (("shot", "http://127.0.0.1:9/", "-o", "no/such/folder/a.png"), 2, "cannot write"),
         (("shot", "http://127.0.0.1:9/", "--region", "2000,0,10,10"), 2, "does not lie"),
+        (("mcp", "--allow-origin", "http://a.example", "--http", "99999"), 2, "65535"),
         (("run", "nowhere.yaml", "--at", "0.5,0.5"), 2, "there is no flow file"),
         (("replay", "nowhere"), 2, "only what"),
         (("bench", "miniwob", "--tier", "Z", "--model", "dom"), 2, "expected tiers"),
@@ -173,6 +175,18 @@ def test_examples(chromium: str, tmp_path: Path, name: str) -> None:
         assert b"tulip-42" not in path.read_bytes()
     if name == "basket":
         assert "needs_confirmation" in done.stdout
+
+
+def test_an_example_that_runs_again_reports_on_itself_alone(chromium: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "agents" / "examples" / "run.py"), "mails"]
+    reports = []
+    for _ in range(2):
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        reports.append((tmp_path / "example-log" / "mails" / "report.html").read_text("utf-8"))
+    assert reports[0].count("<section") == reports[1].count("<section") > 0
 
 
 async def _talk(python: str, url: str, origin: str) -> dict[str, Any]:
@@ -311,3 +325,13 @@ def test_allowing_risks_is_explicit(page: Any, site: Site) -> None:
     with WebPointer(page, pointer, Policy(confirm=allow_risks(["buy"]))) as web:
         assert web.click("b").status == "delivered"
     assert AsyncWebPointer is not None
+
+
+def test_a_port_that_is_taken_is_said_so() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = web("mcp", "--allow-origin", "http://a.example", "--http", port, "--model", "none")
+    assert done.returncode == 2
+    assert "choose another port" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -302,6 +303,15 @@ def test_budgets(page: Any, site: Site) -> None:
     assert [str(web.click("ok").status) for _ in range(3)] == ["delivered", "delivered", "budget"]
     assert web.exists("ok").status == "found"
     assert page.evaluate("pressed.length") == 2
+
+
+def test_an_address_without_a_server_says_so(page: Any) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/"
+    outcome = WebPointer(page, at(), Policy(origins=(url,))).goto(url)
+    assert outcome.status == "error"
+    assert "no server answers there: start it" in outcome.message
 
 
 def test_verbs_and_origins_that_are_not_allowed(page: Any, site: Site, canary: Site) -> None:

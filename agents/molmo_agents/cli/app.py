@@ -227,7 +227,8 @@ def mcp(
         list[str] | None, typer.Option(help="Say yes to this risk without asking.")
     ] = None,
     http: Annotated[
-        int | None, typer.Option(help="Serve HTTP on this loopback port instead of stdio.")
+        int | None,
+        typer.Option(min=1, max=65535, help="Serve HTTP on this loopback port instead of stdio."),
     ] = None,
     secret: Annotated[
         list[str] | None,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import io
+import socket
 import typing
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, contextmanager
@@ -25,7 +26,7 @@ from molmo_agents.mcp.answer import Answer, one_line, words_for
 from molmo_agents.mcp.browsers import BrowserHolder, BrowserHolders
 from molmo_agents.policy import Policy
 from molmo_agents.verbs.table import NAMES
-from molmo_point.errors import PointError
+from molmo_point.errors import PointError, UsageError
 from molmo_point.install import import_failure
 from molmo_point.pointer import Pointer
 
@@ -213,6 +214,18 @@ def shrink(data: bytes) -> tuple[bytes, float]:
     return buffer.getvalue(), scale
 
 
+def _check_free(host: str, port: int) -> None:
+    """Refuse a port that another program listens on; the server itself would end without a word that the caller can read."""
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except OSError as error:
+            raise UsageError(
+                f"cannot listen on {host}:{port} ({error}): choose another port"
+            ) from None
+
+
 def serve(
     pointer: Pointer,
     policy: Policy,
@@ -221,12 +234,17 @@ def serve(
     port: int | None = None,
     files: Path | None = None,
 ) -> None:
-    """Serve on stdio, or on a loopback port; returns when the client is gone."""
+    """Serve on stdio, or on a loopback port; returns when the client is gone.
+
+    Raises:
+        UsageError: The port is taken.
+    """
     find_chromium()
     if port is None:
         build(pointer, policy, screen, files=files).run(transport="stdio")
         return
     address = {"host": "127.0.0.1", "port": port}
+    _check_free("127.0.0.1", port)
     try:
         # The first major version takes the address with the server, the second with the run.
         server = build(pointer, policy, screen, files=files, http=True, **address)

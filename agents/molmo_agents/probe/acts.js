@@ -57,12 +57,14 @@
   M.actsOn = (e) => {
     const control = M.controlOf(e), row = M.rowOf(e), found = [];
     for (const name of DECIDES) found.push(`${name}=${D.attr(control, name) === null ? "" : D.attr(control, name)}`);
+    // What a list's options mean is their values.
+    if (D.tag(control) === "select") for (const o of control.options) found.push(`option ${o.value}=${o.label || o.text}`);
     for (let up = e, level = 0; up; up = M.parentOf(up), level += 1) {
       for (const a of attributes(up)) found.push(`${level}.${a.name}=${a.value}`);
       if (up === row) break;
     }
     if (row !== e) {
-      const words = wordsIn(M.wordsOf(row)[0]), own = wordsIn(M.wordsOf(e)[0]);
+      const words = wordsIn(M.wordsOf(row, true)[0]), own = wordsIn(M.wordsOf(e, true)[0]);
       const labels = [row, ...D.all(row, "[aria-label]")].map((o) => D.attr(o, "aria-label") || "");
       found.push(...[...words, ...labels.flatMap(wordsIn)].map((w) => "word " + w));
       // A row without words is told apart by its picture.

@@ -79,7 +79,8 @@
     }
     text += generated(e, "::after");
     if (style.direction === "rtl" && style.unicodeBidi.includes("override")) text = backwards(text);
-    return /^(inline|contents|ruby)/.test(style.display) && tag !== "br" ? text : ` ${text} `;
+    const within = budget.apart ? /^(inline|contents|ruby)$/.test(style.display) : /^(inline|contents|ruby)/.test(style.display);
+    return within && tag !== "br" ? text : ` ${text} `;
   };
   // An icon from a sheet of symbols is called as its symbol is.
   const symbolTitle = (e) => [...D.all(e, "use")].map((use) => {
@@ -89,9 +90,9 @@
     return title ? D.textContent(title) : "";
   }).join(" ");
   const svgText = (e) => [...D.all(e, "text")].map((t) => D.textContent(t)).join(" ");
-  // Returns [what is shown, what is only said or shown on hovering].
-  M.wordsOf = (e) => {
-    const said = [], budget = { left: ELEMENTS };
+  // Returns [what is shown, what is only said or shown on hovering]. `apart`: boxes within a line are words of their own (two buttons).
+  M.wordsOf = (e, apart) => {
+    const said = [], budget = { left: ELEMENTS, apart };
     let text = shown(e, said, budget);
     if (budget.left <= 0) text += " " + (e.innerText === undefined ? D.textContent(e) : e.innerText);
     return [clean(text), said];

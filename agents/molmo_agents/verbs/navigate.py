@@ -87,4 +87,8 @@ def _why(record: EventRecord, error: Exception) -> str:
             "the page asks before it is left (beforeunload), and nobody said yes: "
             'allow the risk "dialog" in the policy\'s confirm callback'
         )
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    if "ERR_SOCKS_CONNECTION" in why:
+        # The browser names its own relay, which could not connect.
+        return f"no server answers there: start it, or correct the address ({why})"
+    return why
