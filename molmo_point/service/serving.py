@@ -69,8 +69,7 @@ def serve(
         UsageError: An address is in use or open to others without keys or tokens, an unknown limit, or nothing that can point.
         PointError: The function that makes the Pointer failed.
     """
-    zmq = None if zmq == "off" else zmq
-    http = None if http == "off" else http
+    zmq, http = (None if place == "off" else place for place in (zmq, http))
     options = ServeOptions(
         zmq=zmq,
         publish=None if zmq is None or publish == "off" else publish or next_port(zmq),
