@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from molmo_robot.codes import Code
-from molmo_robot.lazy_pointer import connect
+from molmo_robot.reconnecting_pointer import connect
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
 from molmo_robot.types import Request

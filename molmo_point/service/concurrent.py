@@ -17,9 +17,6 @@ from molmo_point.service.sequential import answer_job, open_now
 from molmo_point.service.views import Views, close_view
 from molmo_point.wire import Op
 
-INTERRUPT_S = 0.2
-"""How long a thread that is interrupted at the end is waited for."""
-
 STEP_S = 1.0
 """How long a step waits at most for one of the running jobs."""
 
@@ -82,7 +79,7 @@ class ConcurrentAnswers:
         """Answer the running jobs within `grace_s` seconds, then fail the rest with `refusal()`."""
         wait(self._running, timeout=grace_s)
         self.fail(refusal())
-        interrupt([one for end, one in self._running.items() if not end.done()], INTERRUPT_S)
+        interrupt([one for end, one in self._running.items() if not end.done()])
 
     def fail(self, error: PointError) -> None:
         """Fail all running jobs; what a thread still hears is not passed on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 from collections.abc import Iterable
 
@@ -10,11 +11,18 @@ NAME = "molmo-"
 """How the names of the service's threads begin."""
 
 
+INTERRUPT_S = 1.0
+"""How long a thread that is interrupted is waited for."""
+
+INSIDE_TORCH_S = 5.0
+"""The same where it may be inside torch: one call there may take seconds, and its forced end is the process's."""
+
+
 class Stopped(BaseException):
     """Ends a thread of the service in the middle of a Pointer. No `Exception`, so that a Pointer's own `except` lets it pass."""
 
 
-def interrupt(threads: Iterable[threading.Thread], wait_s: float) -> None:
+def interrupt(threads: Iterable[threading.Thread]) -> None:
     """Raise `Stopped` in threads at their next step in Python, and wait for them.
 
     One that goes on into Python's own end would be ended there by force, and the process with it (SIGABRT) where that is in the
@@ -23,8 +31,8 @@ def interrupt(threads: Iterable[threading.Thread], wait_s: float) -> None:
 
     Args:
         threads: Daemon threads, which nobody needs any more.
-        wait_s: Seconds for each of them.
     """
+    wait_s = INSIDE_TORCH_S if "torch" in sys.modules else INTERRUPT_S
     alive = [thread for thread in threads if thread.is_alive() and thread.ident is not None]
     for thread in alive:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(

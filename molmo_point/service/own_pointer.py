@@ -29,7 +29,8 @@ from molmo_point.pointer import (
 )
 from molmo_point.points import Pointing
 
-_OF_A_VIEW = ("image_size", "point", "count", "ask", "stream", "stream_text", "close")
+_OF_A_VIEW = ("image_size", "close")
+"""What every view must have; a question that one lacks is an error when it is asked."""
 
 
 def complete(pointer: object) -> SchedulingPointer | OwnPointer:
@@ -206,6 +207,8 @@ class OwnPointer:
 
     def _iterator(self, method: str, given: object) -> Iterator[object]:
         """Return what a streaming method gave: a generator, or another iterable."""
+        if hasattr(given, "__next__"):
+            return cast("Iterator[object]", given)
         if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
             raise ServiceError(
                 f"{self._kind}.{method} returned {type(given).__name__}, expected a generator"

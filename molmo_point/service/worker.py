@@ -131,10 +131,10 @@ class Worker:
                     "the model is still running after %.0f s: that is left behind", timeout_s
                 )
 
-    def abandon(self, wait_s: float = 1.0) -> None:
-        """End the thread that is still in the Pointer after `stop`, where that is possible; waits for it for `wait_s` seconds."""
+    def abandon(self) -> None:
+        """End the thread that is still in the Pointer after `stop`, where that is possible."""
         if self._loaded:
-            interrupt([self._thread], wait_s)
+            interrupt([self._thread])
 
     @property
     def stopping(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -157,3 +158,22 @@ def test_no_module_needs_more_of_numpy_than_its_floor_has() -> None:
                         and ast.unparse(node.value) in ("np.ndarray", "np.dtype", "np.floating")
                     ]
     assert found == []
+
+
+def test_what_benchmarks_and_examples_import_of_ours_is_there() -> None:
+    """No type checker reads them, and most are run by hand."""
+    missing = []
+    for folder in ("benchmarks", "examples"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if not isinstance(node, ast.ImportFrom) or node.module is None:
+                    continue
+                if not node.module.startswith(("molmo_", "benchmarks")):
+                    continue
+                try:
+                    found = importlib.util.find_spec(node.module) is not None
+                except ModuleNotFoundError:
+                    found = False
+                if not found:
+                    missing.append(f"{path.relative_to(ROOT)}:{node.lineno}: {node.module}")
+    assert missing == []

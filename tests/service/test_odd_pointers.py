@@ -89,7 +89,7 @@ def test_an_opened_image_must_be_a_view(ask: str) -> None:
 
     answer = heard(own(open=giving(None)), question)
     problem = str(answer) + "".join(str(one) for one in getattr(answer, "results", []))
-    assert "Own.open returned NoneType, expected a View: it lacks image_size, point" in problem
+    assert "Own.open returned NoneType, expected a View: it lacks image_size, close" in problem
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,23 @@ def test_a_stream_of_points_must_be_one(method: Any, problem: str) -> None:
     answer = heard(own(stream=method), lambda asking: list(asking.stream(IMAGE, "mug")))
     assert isinstance(answer, ServiceError)
     assert problem in str(answer)
+
+
+class Stream:
+    """The least that a stream can be."""
+
+    def __init__(self) -> None:
+        self.left = [mp.Point(x=0.1, y=0.2)]
+
+    def __next__(self) -> mp.Point:
+        if not self.left:
+            raise StopIteration(FOUND)
+        return self.left.pop()
+
+
+def test_a_stream_need_only_give_the_next() -> None:
+    pointer = own(stream=lambda self, *arguments, **options: Stream())
+    assert [point.x for point in heard(pointer, lambda a: list(a.stream(IMAGE, "mug")))] == [0.1]
 
 
 def test_a_stream_of_text_is_its_pieces() -> None:

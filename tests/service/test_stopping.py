@@ -136,7 +136,7 @@ class Own:
         if query == "mug":
             time.sleep(60)
         import torch
-        matrix = torch.rand(1500, 1500) + torch.eye(1500)
+        matrix = torch.rand(800, 800) + torch.eye(800)
         while time.monotonic() < end:
             torch.linalg.inv(matrix)
 
