@@ -60,7 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _complain(text: str) -> None:
     if sys.stderr is not None:
-        sys.stderr.write(f"molmo-point: {text}\n")
+        from molmo_point.cli.output import visible
+
+        shown = visible(text, keep="\n")
+        sys.stderr.write(f"molmo-point: {shown}\n")
 
 
 def _silence_others() -> None:

@@ -12,6 +12,7 @@ from decimal import ROUND_DOWN, ROUND_UP, Context
 from typing import TYPE_CHECKING, Any
 
 from molmo_point.cli.exit_codes import FAILED, FOUND, MISTAKE, NOTHING
+from molmo_point.cli.output import visible
 from molmo_point.errors import PointError, UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Answer:
         """Return `COUNT<TAB>IMAGE<TAB>STATUS`, with the query before the status where several were asked."""
         count = UNKNOWN if self.count is None else str(self.count)
         fields = [count, self.image, *([self.query] if with_query else []), self.status]
-        return "\t".join(re.sub(r"[\t\r\n]", " ", field) for field in fields)
+        return "\t".join(visible(re.sub(r"[\t\r\n]", " ", field)) for field in fields)
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields of docs/commands.md."""

@@ -19,6 +19,7 @@ from molmo_point.cli.model_options import (
     open_pointer,
     with_model_options,
 )
+from molmo_point.cli.output import visible
 from molmo_point.cli.words import split_arguments
 from molmo_point.errors import OF_ONE_REQUEST, PointError, UsageError
 
@@ -91,7 +92,7 @@ def _code(text: Text, name: str) -> int:
     if text.complete:
         return FOUND if text.strip() else NOTHING
     reason = WHY_CUT.get(text.finish_reason.value, text.finish_reason.value)
-    sys.stderr.write(f"molmo-point: {name}: the text is cut: {reason} came first\n")
+    sys.stderr.write(f"molmo-point: {visible(name)}: the text is cut: {reason} came first\n")
     return FAILED
 
 
@@ -100,7 +101,8 @@ def _failed(error: PointError, image: InputImage, question: str, as_json: bool) 
         body = {"kind": error.kind, "message": str(error)}
         line = {"image": image.name, "question": question, "text": None, "error": body}
         typer.echo(json.dumps(line, ensure_ascii=False))
-    sys.stderr.write(f"molmo-point: {error}\n")
+    shown = visible(str(error), keep="\n")
+    sys.stderr.write(f"molmo-point: {shown}\n")
     return MISTAKE if isinstance(error, UsageError) else FAILED
 
 
@@ -127,7 +129,7 @@ def _answer(
         typer.echo(json.dumps(line, ensure_ascii=False))
         return text
     if several:
-        typer.echo(f"{image.name}: ", nl=False)
+        typer.echo(visible(f"{image.name}: "), nl=False)
     stream = pointer.stream_text(image.source, question, timeout_s=timeout_s)
     began = False
     while True:

@@ -12,6 +12,7 @@ import typer
 
 from molmo_point.cli.answers import UNKNOWN, Answer, other_labels
 from molmo_point.cli.inputs import CollectedImages, InputImage
+from molmo_point.cli.output import visible
 from molmo_point.cli.outputs import AnnotatedOutputs, DrawingFailed
 from molmo_point.cli.progress import progress
 from molmo_point.defaults import MAX_QUERIES
@@ -197,7 +198,7 @@ class Asking:
 
     def _say(self, words: str) -> None:
         if not self.quiet:
-            sys.stderr.write(words + "\n")
+            sys.stderr.write(visible(words) + "\n")
 
 
 def remarks(answer: Answer, kind: str) -> list[str]:
@@ -261,9 +262,10 @@ def report_skipped(found: CollectedImages, quiet: bool) -> None:
         by_reason.setdefault(reason, []).append(name)
     for reason, names in by_reason.items():
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        sys.stderr.write(f"skipped {shown}: {reason}\n")
+        sys.stderr.write(visible(f"skipped {shown}: {reason}") + "\n")
 
 
 def complain(words: str) -> None:
     """Say on stderr what went wrong."""
-    sys.stderr.write(f"molmo-point: {words.rstrip('; ')}\n")
+    shown = visible(words.rstrip("; "), keep="\n")
+    sys.stderr.write(f"molmo-point: {shown}\n")

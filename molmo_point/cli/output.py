@@ -1,16 +1,38 @@
-"""stdout that cannot take the result: a full disk, or none at all. Neither may look like success."""
+"""What goes to the terminal: characters that must not steer it, and a stdout that cannot take the result, which must not look
+like success.
+"""
 
 from __future__ import annotations
 
 import errno
 import io
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+
+_STEERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that turn the direction of the text behind them."""
+
+
+def visible(text: str, keep: str = "") -> str:
+    """Escape control and direction characters: the name of a file or the words of a model must not steer a terminal.
+
+    Args:
+        keep: Control characters that stay, such as line breaks.
+    """
+    return "".join(
+        character.encode("unicode_escape").decode("ascii")
+        if character not in keep
+        and (unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _STEERING)
+        else character
+        for character in text
+    )
 
 
 class Stdout:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from molmo_point.cli.output import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -55,7 +57,7 @@ def print_points(pointing: Pointing, name: str) -> None:
     import typer
 
     title = f"{name}: {pointing.count} × {pointing.query}{_TROUBLE.get(pointing.status.value, '')}"
-    typer.echo(title)
+    typer.echo(visible(title))
     where = _where(pointing)
     rows = []
     for point in pointing.points:
@@ -85,6 +87,7 @@ def print_rows(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None
     """Print rows of text on stdout, as a table where it fits and as a list of `title: value` where it does not."""
     from rich.console import Console
 
+    rows = [[visible(value) for value in row] for row in rows]
     console = Console()
     if not console.is_terminal:
         console = Console(width=PIPE_WIDTH)

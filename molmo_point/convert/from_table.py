@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Union
 
@@ -15,6 +16,9 @@ from molmo_point.points import Pointing, Status
 from molmo_point.text_files import read_text
 
 Source = Union[str, "os.PathLike[str]", Iterable[Mapping[str, Any]]]
+
+_NUMBERS = frozenset(("x", "y", "x_px", "y_px", "score", "width", "height"))
+_DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*")
 
 _INCOMPLETE = (Status.TRUNCATED, Status.MALFORMED, Status.PENDING)
 
@@ -30,7 +34,8 @@ def from_csv(
     deviations are not read: a covariance has three numbers.
 
     Args:
-        source: A file's path as a `Path`, the text itself, or dictionaries (`to_rows`, `csv.DictReader`).
+        source: A file's path as a `Path`, the text itself (separated by commas, tabs, or semicolons, with which numbers may
+            have decimal commas), or dictionaries (`to_rows`, `csv.DictReader`).
         query: What the points show, where there is no such column.
         image_size: (width, height) in pixels, where there are no such columns.
 
@@ -117,20 +122,39 @@ def _rows(source: Source) -> Iterable[Json]:
             ) from error
         source = text
     if isinstance(source, str):
-        reader = csv.DictReader(io.StringIO(source, newline=""))
+        # Spreadsheets write semicolons where the comma is the decimal sign, and tabs when they are copied from.
+        header = source.lstrip().partition("\n")[0]
+        delimiter = max(",;\t", key=header.count)
+        reader = csv.DictReader(
+            io.StringIO(source.lstrip("\ufeff"), newline=""), delimiter=delimiter
+        )
         columns = {str(name).strip().lower() for name in reader.fieldnames or ()}
         if not ({"x", "y"} <= columns or {"x_px", "y_px"} <= columns):
             raise UsageError(
                 f"expected columns x and y (0-1) or x_px and y_px (pixels), got {sorted(columns)[:12]}; "
                 f"to_csv writes {', '.join(COLUMNS)}"
             )
-        rows: Iterable[Mapping[str, Any]] = reader
+        rows: Iterable[Mapping[str, Any]] = (
+            map(_decimal_points, reader) if delimiter == ";" else reader
+        )
     else:
         rows = source
     try:
         yield from map(_filled, rows)
     except csv.Error as error:
         raise UsageError(f"expected a CSV table: {error}") from error
+
+
+def _decimal_points(row: Mapping[str, Any]) -> Json:
+    """Write 1,5 as 1.5. Elsewhere than between semicolons the comma may as well stand between thousands."""
+    return {
+        name: value.replace(",", ".")
+        if str(name).strip().lower() in _NUMBERS
+        and isinstance(value, str)
+        and _DECIMAL_COMMA.fullmatch(value)
+        else value
+        for name, value in row.items()
+    }
 
 
 def _filled(row: Mapping[str, Any]) -> Json:

@@ -59,7 +59,8 @@ def from_robopoint(answer: str, query: str, image_size: tuple[int, int]) -> Poin
         UsageError: No tuple and no empty list in the answer, or none of them can be read.
     """
     found = [_Found(float(x), float(y), query) for x, y in TUPLE.findall(answer)]
-    broken = len(re.findall(r"\(\s*[-+.\d]", answer)) != len(found)
+    begun = re.findall(r"\(\s*(?:[-+.\d]|nan\b|inf)", answer, re.IGNORECASE)
+    broken = len(begun) != len(found)
     return _pointing(answer, found, broken, query, image_size, "robopoint")
 
 
@@ -111,6 +112,7 @@ def from_perceptron(answer: str, query: str, image_size: tuple[int, int]) -> Poi
     """
     found = list(_mentioned(answer, query))
     broken = len(re.findall(r"<point(?:\s|>)", answer)) != len(found)
+    broken = broken or answer.count("<collection") != answer.count("</collection>")
     return _pointing(answer, found, broken, query, image_size, "perceptron")
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Union
 
-from molmo_point.convert.reading import Findings, Json, is_list, items, number, size_of
+from molmo_point.convert.reading import Findings, Json, is_list, number, size_of
 from molmo_point.errors import UsageError
 from molmo_point.points import Pointing
 from molmo_point.repeats import Repeats
@@ -43,7 +43,12 @@ def from_moondream(answer: Json, query: str, image_size: tuple[int, int]) -> Poi
         UsageError: `answer` has another shape, or no entry of it can be read.
     """
     boxes = isinstance(answer, Mapping) and "points" not in answer and "objects" in answer
-    entries = items(answer, "objects" if boxes else "points", "Moondream")
+    key = "objects" if boxes else "points"
+    entries = answer.get(key) if isinstance(answer, Mapping) else None
+    if not is_list(entries):
+        raise UsageError(
+            f"expected a list of objects as {key!r} in Moondream data, got {str(entries)[:80]}"
+        )
 
     def place(item: Json) -> tuple[float, float, str]:
         if boxes:

@@ -22,6 +22,9 @@ from molmo_point.errors import (
 from molmo_point.points import FinishReason
 from molmo_point.vlm.reply import Exchange, Reply, Token
 
+_ANSWERS = ("choices", "error")
+"""Keys of which a whole answer has one."""
+
 _SHOWN = 200
 """Characters of a server's error message that are repeated."""
 
@@ -72,10 +75,15 @@ class ChatServer:
             with self._session.get().stream(
                 "POST", "chat/completions", json=dict(body), timeout=max(0.01, timeout_s)
             ) as response:
+                whole = "event-stream" not in response.headers.get("content-type", "")
                 if response.is_error:
                     text = response.read().decode("utf-8", "replace")
                     raise self._refusal(response.status_code, text, str(body.get("model")))
                 for event in _events(response):
+                    if whole and isinstance(event, Mapping) and not any(map(event.get, _ANSWERS)):
+                        raise ServiceError(
+                            f"{self.url} sent {str(event)[:_SHOWN]!r} in place of an answer"
+                        )
                     piece = self._take(reply, event)
                     if piece:
                         yield piece
@@ -110,14 +118,18 @@ class ChatServer:
             reply.new_tokens = _whole(usage.get("completion_tokens"))
         choices = event.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else {}
+        part = (
+            choice.get("delta") or choice.get("message") if isinstance(choice, Mapping) else None
+        )
+        piece = _content(part or {})
+        if piece is None or not isinstance(choice, Mapping):
+            raise ServiceError(f"{self.url} sent {str(event)[:_SHOWN]!r} in place of an answer")
         reason = choice.get("finish_reason")
         if reason is not None:
             reply.finish_reason = FinishReason.LENGTH if reason == "length" else FinishReason.STOP
-        part = choice.get("delta") or choice.get("message") or {}
-        piece = part.get("content") or ""
         reply.text += piece
         reply.tokens += _tokens(choice.get("logprobs"))
-        return str(piece)
+        return piece
 
     def _refusal(self, status: int, text: str, model: str) -> PointError:
         """Return the error for an HTTP status."""
@@ -153,6 +165,17 @@ def _events(response: httpx.Response) -> Iterator[object]:
         if data == "[DONE]":
             return
         yield _json(data)
+
+
+def _content(part: object) -> str | None:
+    """Return the text of a message or of a piece of one, which may be in parts; None where it has another form."""
+    content = part.get("content") if isinstance(part, Mapping) else part
+    if content is None:
+        return ""
+    if isinstance(content, list):
+        texts = [each.get("text") for each in content if isinstance(each, Mapping)]
+        content = "".join(text for text in texts if isinstance(text, str))
+    return content if isinstance(content, str) and isinstance(part, Mapping) else None
 
 
 def _json(text: str) -> object:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 from molmo_point.drawing_mark import is_our_drawing
+from molmo_point.points import Point
 from molmo_point.testing import FakePointer
 
 if TYPE_CHECKING:
@@ -114,3 +117,21 @@ def test_the_demo_replaces_no_file(
     assert ran.code == 2
     assert (tmp_path / "demo.png").read_text() == "mine"
     assert stage.opened == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such file names")
+@pytest.mark.parametrize("command", ["point", "count"])
+def test_names_and_words_do_not_steer_the_terminal(
+    run: Run, stage: Stage, photo: Path, tmp_path: Path, command: str
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("plain.png", "e\033]0;title\a\u202e.png"):
+        shutil.copy(photo, folder / name)
+    (folder / "b\033[2J.png").write_bytes(b"no image")
+    stage.pointer = FakePointer({"mug": [Point(x=0.5, y=0.5, label="m\033[31mug")]})
+    ran = run(command, folder, "mug")
+    said = ran.out + ran.err
+    assert "\\x1b]0;title\\x07\\u202e.png" in said
+    assert "b\\x1b[2J.png" in said
+    assert not {"\033", "\a", "\u202e"} & set(said)

@@ -279,6 +279,12 @@ def test_text_without_an_answer(text: str) -> None:
         from_gemini(text, "mug", SIZE)
 
 
+def test_an_entry_of_moondream_that_is_no_object_does_not_lose_the_others() -> None:
+    read = from_moondream({"points": [{"x": 0.5, "y": 0.5}, None]}, "mug", SIZE)
+    assert read.status is Status.MALFORMED
+    assert _places(read) == [(0.5, 0.5)]
+
+
 def test_one_bad_entry_of_an_answer_does_not_lose_the_others() -> None:
     answer = [{"point": [500, 250]}, {"point": [1, None]}, "mug", {"point": [1, 2000]}]
     pointing = from_gemini(answer, "mug", SIZE)

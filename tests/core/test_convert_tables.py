@@ -61,6 +61,30 @@ def test_csv_keeps_that_an_answer_is_not_whole(status: str) -> None:
     assert (back.status, back.points) == (Status(status), ())
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,label,x_px,y_px\na.jpg,mug,10.5,20\n",
+        "image;label;x_px;y_px\na.jpg;mug;10,5;20\n",
+        "image\tlabel\tx_px\ty_px\na.jpg\tmug\t10.5\t20\n",
+        '\ufeff"image";"label";"X_px";"Y_px"\r\n"a.jpg";"mug";"10,5";"20,0"\r\n',
+    ],
+)
+def test_tables_of_spreadsheets(text: str) -> None:
+    (pointing,) = mp.from_csv(text, query="mug", image_size=SIZE)
+    assert pointing.frame_id == "a.jpg"
+    assert [(p.x, p.y, p.label) for p in pointing.points] == [(0.0525, 0.2, "mug")]
+
+
+def test_a_comma_that_may_stand_between_thousands_is_not_read_as_decimal() -> None:
+    text = "image\tx_px\ty_px\na.jpg\t1,500\t20\na.jpg\t10\t20\n"
+    read = mp.from_csv(text, query="mug", image_size=SIZE)
+    assert read[0].status is Status.MALFORMED
+    assert "'1,500'" in str(read.skipped[0])
+    kept = mp.from_csv("label;x;y\n1,5;0,5;0,5\n", query="mug", image_size=SIZE)
+    assert [(p.label, p.x) for p in kept[0].points] == [("1,5", 0.5)]
+
+
 def test_a_foreign_csv_is_read_and_its_damage_reported(tmp_path: Path) -> None:
     path = tmp_path / "cells.csv"
     path.write_text(

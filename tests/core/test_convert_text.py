@@ -66,3 +66,19 @@ def test_words_in_brackets_are_no_points() -> None:
 def test_text_without_a_point_is_refused(read: Read, text: str) -> None:
     with pytest.raises(UsageError, match="expected"):
         read(text, "mug", (8, 6))
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (from_robopoint, "[(0.5, 0.5), (nan, 0.5)]"),
+        (from_robopoint, "[(0.5, 0.5), (inf, 0.5)]"),
+        (from_robopoint, "[(0.5, 0.5), (0.6, 0"),
+        (from_perceptron, "<collection> <point> (500,500) </point> "),
+    ],
+)
+def test_a_point_that_cannot_be_read_is_not_left_out_silently(read: Read, text: str) -> None:
+    pointing = read(text, "mug", (200, 100))
+    assert pointing.status is Status.MALFORMED
+    assert [(p.x, p.y) for p in pointing.points] == [(0.5, 0.5)]
+    assert pointing.text == text

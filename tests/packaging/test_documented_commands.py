@@ -90,3 +90,13 @@ def test_a_wrong_one_is_noticed() -> None:
         understand("molmo-point serve --modell nano")
     with pytest.raises(Exception, match="no command"):
         understand("molmo-web pressed page")
+
+
+def test_the_extra_brings_what_the_page_about_transformers_uses() -> None:
+    """transformers refuses `device_map` without accelerate, which it does not install by itself."""
+    page = (ROOT / "docs/transformers.md").read_text(encoding="utf-8")
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    extra = re.search(r"^transformers = \[(.*)\]$", project, re.M)
+    assert extra is not None
+    assert "device_map=" in page
+    assert '"accelerate' in extra[1]

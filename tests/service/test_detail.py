@@ -73,6 +73,12 @@ def test_bodies_over_http(start: Start, nano: LocalPointer) -> None:
         for detail in ("low", 2, "auto"):
             answer = http.post("/v1/point", json={**asked, "detail": detail}).json()
             assert answer["timing"]["detail"] == detail
+        refused = http.post("/v1/point", json={**asked, "detail": "fine"})
+        assert refused.status_code == 400
+        said = refused.json()["error"]["message"]
+        assert said.startswith("detail: ")
+        assert "valid integer" in said
+        assert "'auto' or 'low'" in said
         form = {"query": "star", "detail": "2"}
         answer = http.post("/v1/point", data=form, files={"image": ("a.png", png())}).json()
         assert answer["timing"]["detail"] == 2

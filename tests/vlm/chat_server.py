@@ -31,6 +31,7 @@ class Script:
         streams: False for a server that answers in one body.
         pause_s: Before each piece.
         status: Of every answer.
+        body: Sent as it is in the place of every answer.
         prompts: What was asked so far.
     """
 
@@ -41,6 +42,7 @@ class Script:
     streams: bool = True
     pause_s: float = 0.0
     status: int = 200
+    body: dict[str, Any] | None = None
     prompts: list[str] = field(default_factory=list)
 
 
@@ -65,6 +67,8 @@ class _Handler(BaseHTTPRequestHandler):
         head, _, data = url.partition(",")
         assert head in ("data:image/png;base64", "data:image/jpeg;base64")
         pieces = self.script.answer(decode_file(base64.b64decode(data), "sent"), prompt)
+        if self.script.body is not None:
+            return self._json(200, self.script.body)
         if not self.script.streams:
             choice = {
                 "index": 0,

@@ -228,6 +228,36 @@ def test_refusals_have_their_error(status: int, error: type[PointError], image: 
         mp.connect(url).point(image, "mug")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"choices": []},
+        {"choices": ["x"]},
+        {"choices": [{"message": "x"}]},
+        {"choices": [{"message": {"content": 5}, "finish_reason": "stop"}]},
+        {"usage": {"prompt_tokens": 3}},
+    ],
+)
+def test_a_body_without_an_answer_is_the_servers_fault(body: dict[str, Any], image: Array) -> None:
+    with (
+        serving(Script(body=body)) as url,
+        pytest.raises(ServiceError, match="in place of an ans"),
+    ):
+        mp.connect(url).point(image, "mug")
+
+
+def test_an_answer_in_parts_is_read(image: Array) -> None:
+    parts = [
+        {"type": "text", "text": '<point x="50" '},
+        {"type": "text", "text": 'y="5">m</point>'},
+    ]
+    body = {"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]}
+    with serving(Script(body=body)) as url:
+        pointing = mp.connect(url, markup="molmo").point(image, "m")
+    assert [(p.x, p.y) for p in pointing.points] == [(0.5, 0.05)]
+
+
 def test_deadlines(image: Array) -> None:
     slow = Script(answer=lambda sent, prompt: list(WRITERS["qwen3"](sent)), pause_s=0.05)
     with serving(slow) as url:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar, Union
 
 from anyio import CapacityLimiter, to_thread
@@ -194,10 +195,22 @@ def check(model: type[Body], fields: dict[str, Any]) -> Body:
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        detail = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(str(part) for part in detail["loc"]) or "body"
-        problem = detail["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{place[:80]}: {problem}") from None
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        place = _field(found[0]["loc"])
+        # A field of several types has an error for each of them.
+        said = dict.fromkeys(
+            entry["msg"].removeprefix("Value error, ")
+            for entry in found
+            if _field(entry["loc"]) == place
+        )
+        raise UsageError(f"{place[:80]}: {'; or '.join(said)}") from None
+
+
+def _field(location: Sequence[int | str]) -> str:
+    """Return a field's name in dots, without the names that pydantic gives to the types of a union ("constrained-int")."""
+    first, rest = list(map(str, location[:1])), map(str, location[1:])
+    named = [part for part in rest if part.isdecimal() or part.isidentifier()]
+    return ".".join(first + named) or "body"
 
 
 def limiter(app: Any, name: str, most: int) -> CapacityLimiter:

@@ -141,5 +141,7 @@ def _bind(host: str, port: int) -> socket.socket:
         bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
-        raise UsageError(f"cannot listen at {host}:{port}: {error.strerror or error}") from error
+        raise UsageError(
+            f"cannot listen at {host}:{port}: {error.strerror or error}; give another address for HTTP (--http HOST:PORT)"
+        ) from error
     return bound

@@ -163,7 +163,9 @@ class ZmqServer:
             socket.bind(address)
         except zmq.ZMQError as error:
             socket.close(0)
-            raise UsageError(f"cannot listen at {address}: {error.strerror}") from error
+            raise UsageError(
+                f"cannot listen at {address}: {error.strerror}; give another address for ZeroMQ (--zmq, --publish)"
+            ) from error
         shared = SharedSocket(socket, self._dispatcher.cancel_all)
         self._sockets.append(shared)
         return shared
