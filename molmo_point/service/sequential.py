@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from molmo_point.defaults import STREAM_GRACE_S
 from molmo_point.errors import Cancelled, PointError, QueryError, ServiceError, TimedOut
@@ -165,21 +165,9 @@ def _hand_out(jobs: list[Job], pointings: Sequence[Pointing], began: float) -> l
     return again
 
 
-@dataclass(frozen=True)
-class _Methods:
-    """What answers the questions about one image, without the image as an argument."""
-
-    point: Callable[..., Pointing]
-    count: Callable[..., Pointing]
-    ask: Callable[..., str]
-    stream: Callable[..., PointStream]
-    stream_text: Callable[..., TextStream]
-
-
 def ask_view(view: View, job: Job) -> None:
-    """Answer a question about an opened image."""
-    methods = _Methods(view.point, view.count, view.ask, view.stream, view.stream_text)
-    _ask(methods, job)
+    """Answer a question about an opened image. Of a view of one's own only the method that is asked for need exist."""
+    _ask(lambda name: getattr(view, name), job)
 
 
 def ask_image(pointer: OwnPointer, job: Job) -> None:
@@ -187,28 +175,22 @@ def ask_image(pointer: OwnPointer, job: Job) -> None:
     image = job.image()
     if image is None:  # cancelled just now
         return
-    methods = _Methods(
-        partial(pointer.point, image),
-        partial(pointer.count, image),
-        partial(pointer.ask, image),
-        partial(pointer.stream, image),
-        partial(pointer.stream_text, image),
-    )
-    _ask(methods, job)
+    _ask(lambda name: partial(getattr(pointer, name), image), job)
 
 
-def _ask(methods: _Methods, job: Job) -> None:
+def _ask(method: Callable[[str], Callable[..., Any]], job: Job) -> None:
+    """Answer a question with the method of that name, to which the image is no argument."""
     op, query, left_s = job.request.op, job.request.query, max(0.0, job.left_s())
     began = time.monotonic()
     if op is Op.POINT or op is Op.COUNT:
-        answer = methods.point if op is Op.POINT else methods.count
-        job.pointing(with_request_metadata(answer(query, timeout_s=left_s), job, began))
+        pointing = method(op.value)(query, timeout_s=left_s)
+        job.pointing(with_request_metadata(pointing, job, began))
     elif op is Op.ASK:
-        job.text(methods.ask(query, timeout_s=left_s))
+        job.text(method("ask")(query, timeout_s=left_s))
     elif op is Op.STREAM:
-        _run_point_stream(methods.stream(query, timeout_s=left_s), job, began)
+        _run_point_stream(method("stream")(query, timeout_s=left_s), job, began)
     elif op is Op.STREAM_TEXT:
-        _run_text_stream(methods.stream_text(query, timeout_s=left_s), job)
+        _run_text_stream(method("stream_text")(query, timeout_s=left_s), job)
     else:
         raise QueryError(f"{op} is not a question")
 
