@@ -23,9 +23,9 @@ from molmo_robot.cli.options import (
     DepthScale,
     Settings,
     TfNamespace,
-    parameters_of,
     robot_class,
     transform_topics,
+    with_settings,
 )
 
 if TYPE_CHECKING:
@@ -82,13 +82,13 @@ def bag(
     from molmo_robot.dds.types import RosTypes
 
     types = RosTypes(distro)
-    parameters = {
+    options = {
         **topics_of(image, info, depth, depth_info),
         "target_frame": target_frame,
         "camera.depth_scale": depth_scale,
-        **transform_topics(tf_namespace),
-        **parameters_of(settings),
+        **(transform_topics(tf_namespace) if tf_namespace else {}),
     }
+    parameters = with_settings(options, settings)
     parameters = {**transports(recording, parameters, types), **parameters}
     task = Task(
         recording,
