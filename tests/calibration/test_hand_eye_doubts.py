@@ -77,6 +77,30 @@ class TestUnits:
         ].replace("1001", "1000").replace("999.", "1000")
         assert judge_hand_eye(result).grade == "bad"
 
+    @pytest.mark.parametrize("setup", SETUPS)
+    @pytest.mark.parametrize("which", ["arm", "board", "both"])
+    def test_translations_that_were_never_set(self, setup: str, which: str) -> None:
+        """Poses that merely turn are consistent, and fit a camera and a board at one place."""
+        for seed in range(5):
+            given = changed(
+                samples(setup, seed),
+                scaled(0.0 if which != "board" else 1.0),
+                scaled(0.0 if which != "arm" else 1.0),
+            )
+            result = calibrate_hand_eye(given, setup)
+            assert judge_hand_eye(result).grade == "bad"
+            if which == "both":
+                assert "camera_from_board are not set" in result.doubts[0].sentence
+
+    @pytest.mark.parametrize("which", ["arm", "board"])
+    def test_half_of_the_poses_in_millimetres(self, which: str) -> None:
+        for seed in range(10):
+            given = samples("eye_in_hand", seed)
+            in_mm = changed(given[:7], **{which: scaled(1e3)})
+            result = calibrate_hand_eye(in_mm + given[7:])
+            assert judge_hand_eye(result).grade == "bad"
+            assert np.isfinite([result.spread_m, result.change_m]).all()
+
     @pytest.mark.parametrize("factor", [1.06, 0.93])
     def test_a_square_of_another_size(self, factor: float) -> None:
         result = calibrate_hand_eye(changed(samples("eye_in_hand", 1), board=scaled(factor)))
@@ -200,8 +224,16 @@ class TestOtherReadings:
         )
         assert "farther than an arm reaches" in result.doubts[0].sentence
 
-    def test_copies_of_poses(self) -> None:
+    @pytest.mark.parametrize("noise", [0.0, 1.0])
+    def test_copies_of_poses(self, noise: float) -> None:
+        """Exact ones, and those of an arm that stood still while it was recorded twice."""
+        rng = np.random.default_rng(6)
         given = samples("eye_in_hand", 5, poses=8)
-        result = calibrate_hand_eye(given + given[:7])
-        assert "7 of 15 poses are exact copies" in result.doubts[0].sentence
+
+        def again(pose: Transform) -> Transform:
+            turned = turn(rng, noise * 1e-4) @ pose.rotation
+            return Transform.from_parts(turned, pose.translation + rng.normal(0, noise * 1e-4, 3))
+
+        result = calibrate_hand_eye(given + changed(given[:7], again, again))
+        assert "7 of 15 poses are copies of others" in result.doubts[0].sentence
         assert judge_hand_eye(result).grade == "usable"

@@ -62,3 +62,19 @@ def test_normal_equations_are_those_of_the_whitened_rows() -> None:
     white = hand_eye_noise._whitened(rows, levers, shares, ratios).reshape(9, -1, 13)
     grams = hand_eye_noise._grams(rows, levers, shares, ratios)
     np.testing.assert_allclose(grams, np.swapaxes(white, 1, 2) @ white, atol=1e-10)
+
+
+def test_a_covariance_of_kilometres_and_milliradians_has_a_region() -> None:
+    """Poses in mixed units leave one direction known to metres and another to rounding."""
+    along = np.array([1e3, -2e3, 500.0, 1e-3, 2e-3, -1e-3])
+    covariance = np.outer(along, along) - 1e-12 * np.eye(6)
+    step = WeightedStep(
+        np.zeros(6),
+        covariance,
+        NoiseModel(1e-3, 2e-3, 0.5),
+        np.ones(1),
+        np.zeros((1, 6)),
+        covariance[None],
+        18.0,
+    )
+    assert np.isfinite(step.region_covariance(6, CHI_SQUARED_90)).all()

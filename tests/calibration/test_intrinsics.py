@@ -250,6 +250,32 @@ class TestKnownCameras:
         sigma = np.sqrt(np.trace(pose.covariance[:3, :3]))
         assert metres < 4 * sigma < 0.01
 
+    @pytest.mark.parametrize("apart_px", [0.0, 0.02])
+    def test_images_of_a_board_that_stood_still(self, apart_px: float) -> None:
+        """Five times four images are four: the covariance counts twenty, and the held-out ones were seen."""
+        for seed in range(4):
+            rng = np.random.default_rng(seed)
+            four = made_up(CAMERAS["plumb_bob"], 4, 0.2, rng)
+            given = [
+                Detection(
+                    d.board_points,
+                    d.pixels + rng.normal(0, apart_px, d.pixels.shape),
+                    d.image_size,
+                    f"{d.name}, take {take}",
+                )
+                for take in range(5)
+                for d in four
+            ]
+            result = calibrate_intrinsics(given)
+            assert result.repeated == tuple(d.name for d in given[4:])
+            verdict = judge_intrinsics(result)
+            assert verdict.grade != "good"
+            assert "16 of 20: view 0, take 1" in " ".join(verdict.advice)
+        moving = calibrate_intrinsics(
+            made_up(CAMERAS["plumb_bob"], 20, 0.2, np.random.default_rng(1))
+        )
+        assert not moving.repeated
+
     def test_a_bad_image_stands_out(self) -> None:
         rng = np.random.default_rng(3)
         found = made_up(CAMERAS["plumb_bob"], 15, 0.1, rng)

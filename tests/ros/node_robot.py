@@ -82,7 +82,7 @@ class Robot(Camera):
         super().show()
         session = self.node.session
         wait_for(lambda: session.buffers["camera"].newest_stamp_ns() == self.stamp_ns)
-        wait_for(lambda: session.buffers["camera"].info is not None)
+        wait_for(lambda: session.buffers["camera"].infos.newest is not None)
         wait_for(lambda: len(session.transforms.frames) >= 3)
         return self.stamp_ns
 

@@ -102,7 +102,11 @@ def test_a_missing_or_wrong_piece_is_a_status_with_a_sentence(
     buffer = session.buffers["camera"]
     stamp = buffer.newest_stamp_ns()
     if "info" in changes:
-        buffer.add_info(bad_info(scene, changes["info"]))
+        wrong = bad_info(scene, changes["info"])
+        if wrong is None:
+            buffer.infos.clear()
+        else:
+            buffer.add_info(wrong)
     if "depth" in changes:
         buffer._depths.clear()
         wrong = bad_depth(scene, changes["depth"], stamp)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -209,3 +211,46 @@ def test_a_moment_after_the_last_image_is_named(types: RosTypes, tmp_path: Path)
     summary = answer(types, task)
     assert summary.images == 1
     assert summary.warnings == ("--at 99: the last image is at 0.920 s",)
+
+
+def test_a_calibration_of_another_camera_is_in_the_summary(types: RosTypes, command: Any) -> None:
+    events = [
+        (t, topic, dataclasses.replace(m, header=dataclasses.replace(m.header, frame_id="other")))
+        if topic == "/camera/camera_info"
+        else (t, topic, m)
+        for t, topic, m in drive(types)
+    ]
+    code, result, words = command(events)
+    assert (code, result["placed"]) == (0, 10)
+    (warning,) = result["warnings"]
+    assert "the calibration is of the frame 'other'" in warning
+    assert words == f"molmo-point: {warning}"
+
+
+def test_fixed_transforms_that_contradict_each_other_are_in_the_summary(
+    types: RosTypes, command: Any
+) -> None:
+    events = drive(types)
+    at, topic, fixed = next(e for e in events if e[1] == "/tf_static")
+    moved = copy.deepcopy(fixed)
+    moved.transforms[0].transform.translation.x += 0.1
+    code, result, words = command([*events, (at + 1, topic, moved)])
+    assert code == 0
+    (warning,) = result["warnings"]
+    assert "came on /tf_static with two poses, 100.0 mm" in warning
+    assert words == f"molmo-point: {warning}"
+
+
+def test_images_of_two_cameras_on_one_topic_are_in_the_summary(
+    types: RosTypes, command: Any
+) -> None:
+    events = drive(types)
+    at, topic, image = [e for e in events if e[1] == "/camera/image"][-1]
+    other = dataclasses.replace(
+        image, header=dataclasses.replace(image.header, frame_id="other_optical")
+    )
+    _, result, _ = command([*events, (at + 1, topic, other)])
+    assert any(
+        "its images are of the frames camera_optical, other_optical" in warning
+        for warning in result["warnings"]
+    )

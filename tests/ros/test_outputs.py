@@ -67,7 +67,7 @@ def test_calibration_that_was_sent_once_before_the_node_is_heard(robot: Any) -> 
     latched = robot.publisher("sensor_msgs/msg/CameraInfo", "/camera/camera_info", latched=True)
     latched.publish(robot.scene.info())
     robot.up()
-    wait_for(lambda: robot.node.session.buffers["camera"].info is not None)
+    wait_for(lambda: robot.node.session.buffers["camera"].infos.newest is not None)
 
 
 def test_the_node_publishes_a_pose_for_nav2(robot: Any) -> None:

@@ -8,9 +8,11 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from molmo_robot.cli.options import parameters_of, transform_topics
+from molmo_robot.cli.options import parameters_of, transform_topics, with_settings
 from molmo_robot.errors import ParameterError
 from molmo_robot.settings import Settings
+
+from molmo_point.errors import UsageError
 
 
 @pytest.mark.parametrize("text", ["true", "True", "yes", "on", "1", "TRUE"])
@@ -123,3 +125,21 @@ def test_a_running_node_takes_a_bool_for_the_word(robot: Any) -> None:
     assert robot.node.set_parameters([Parameter("camera.depth_registered", value="auto")])[
         0
     ].successful
+
+
+def test_an_option_and_a_setting_of_one_parameter_agree() -> None:
+    """The option was lost without a word where --set gave another value."""
+    options: dict[str, object] = {"target_frame": "odom", "camera.depth_scale": 0.0}
+    with pytest.raises(UsageError, match=r"--set target_frame: expected the value 'odom' .*'map'"):
+        with_settings(options, ["target_frame=map"])
+    with pytest.raises(UsageError, match="--set query: expected one value, got 'a' and 'b'"):
+        with_settings(options, ["query=a", "query=b"])
+    options["camera.depth_scale"] = 0.01
+    with pytest.raises(UsageError, match=r"--set camera\.depth_scale: "):
+        with_settings(options, ["camera.depth_scale=0.02"])
+    same = with_settings(
+        options, ["target_frame=odom", "camera.depth_scale=1e-2", "tf_topic=/a/tf"]
+    )
+    settings = Settings.of(same)
+    assert (settings.target_frame, settings.camera("").depth_scale) == ("odom", 0.01)
+    assert settings.tf_topic == "/a/tf"

@@ -11,6 +11,7 @@ from molmo_calibration.calibrate.detection import Detection, check_sizes
 from molmo_calibration.calibrate.intrinsics import calibrate_intrinsics
 from molmo_calibration.calibrate.pose import board_pose, squared_errors
 from molmo_calibration.cameras.camera import Camera
+from molmo_calibration.cameras.plausible import off_centre
 from molmo_calibration.errors import DegenerateError, InvalidArgumentError
 
 __all__ = ["better_camera", "check_camera", "check_images"]
@@ -27,17 +28,13 @@ def check_camera(camera: Camera) -> tuple[str, ...]:
     findings = []
     width, height = camera.image_size
     fx, fy, _ = np.diag(camera.image_matrix)
-    cx, cy = camera.image_matrix[:2, 2]
     if not 0.9 < abs(fx / fy) < 1.1:
         findings.append(
             f"fx and fy differ by more than a tenth ({fx:.1f}, {fy:.1f}): pixels of ordinary "
             "sensors are square"
         )
-    if not (0.25 * width < cx < 0.75 * width and 0.25 * height < cy < 0.75 * height):
-        findings.append(
-            f"the centre ({cx:.1f}, {cy:.1f}) is far from the middle of {width} x {height} pixels:"
-            " was the file made for another resolution or a crop?"
-        )
+    if centre := off_centre(camera):
+        findings.append(centre)
     if not np.isfinite(camera.ray(_rim(width, height))).all():
         findings.append(
             "parts of the rim of the image have no ray: the distortion folds over inside the "

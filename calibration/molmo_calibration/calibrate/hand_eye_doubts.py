@@ -37,6 +37,10 @@ _REACH_M = 2.0
 # Below this size of error the poses are consistent, and other interpretations are not tried.
 _CONSISTENT_M = 0.005
 
+# An arm that moves by less than this between two poses stood still.
+_STILL_M = 0.001
+_STILL_RAD = np.deg2rad(0.1)
+
 
 def doubts(arms: FloatArray, boards: FloatArray, setup: str, fit: Fit) -> tuple[Doubt, ...]:
     """Likely mistakes in the poses; empty for poses that make sense.
@@ -52,7 +56,7 @@ def doubts(arms: FloatArray, boards: FloatArray, setup: str, fit: Fit) -> tuple[
     found = found or [*_other_reading(arms, boards, setup, fit.x, fit.z)]
     found = found or [*_contradictory(fit)]
     found = found or [*board_size(chain, fit), *_far_answer(setup, fit.x, fit.z)]
-    return (*found, *_repeated(arms, boards))
+    return (*found, *_repeated(arms))
 
 
 def _contradictory(fit: Fit) -> Iterator[Doubt]:
@@ -139,15 +143,18 @@ def _far_answer(setup: str, x: FloatArray, z: FloatArray) -> Iterator[Doubt]:
         )
 
 
-def _repeated(arms: FloatArray, boards: FloatArray) -> Iterator[Doubt]:
+def _repeated(arms: FloatArray) -> Iterator[Doubt]:
     """Repeated poses: they add no information, but make the covariance too small."""
-    rows = np.concatenate([arms, boards], axis=1).reshape(len(arms), -1)
-    copies = len(rows) - len(np.unique(rows.round(9), axis=0))
+    shifts = np.linalg.norm(arms[:, None, :3, 3] - arms[None, :, :3, 3], axis=2)
+    cosines = (np.einsum("iab,jab->ij", arms[:, :3, :3], arms[:, :3, :3]) - 1.0) / 2.0
+    alike = (shifts < _STILL_M) & (np.arccos(np.clip(cosines, -1.0, 1.0)) < _STILL_RAD)
+    copies = int(np.tril(alike, -1).any(axis=1).sum())
     if copies:
         yield Doubt(
             "usable",
-            f"{copies} of {len(rows)} poses are exact copies of others: they say nothing new, and "
-            "the answer is less sure than it looks; leave them out",
+            f"{copies} of {len(arms)} poses are copies of others (the arm moved by less than {_STILL_M * 1e3:.0f} mm and "
+            f"{np.rad2deg(_STILL_RAD):.1f} degrees): they say nothing new, and the answer is less sure than it looks; "
+            "leave them out",
         )
 
 

@@ -107,7 +107,7 @@ class WeightedStep:
             chi_squared: quantile of chi-squared with `count` degrees of freedom.
         """
         covariance = self.covariance[:count, :count]
-        root = np.linalg.inv(np.linalg.cholesky(covariance))
+        root = _whitening(covariance)
         parts = root @ self.covariances[:, :count, :count] @ root.T
         offsets = self.offsets[:, :count] @ root.T
         trace, length = np.trace(parts, axis1=1, axis2=2), (offsets**2).sum(axis=1)
@@ -204,6 +204,13 @@ def _solve(system: FloatArray, levers: FloatArray, grid: _Grid, freedom: float) 
         rest / freedom,
         -0.5 * (spread + freedom * np.log(rest)),
     )
+
+
+def _whitening(covariance: FloatArray) -> FloatArray:
+    """W with W C W' = 1. Variances may differ by any factor: poses in mixed units are kilometres and milliradians apart."""
+    scale = np.maximum(np.diagonal(covariance), 1e-300) ** -0.5
+    variances, axes = np.linalg.eigh(symmetric(covariance * np.outer(scale, scale)))
+    return np.asarray((axes / np.sqrt(np.maximum(variances, _RIDGE))).T * scale)
 
 
 def _left(shares: FloatArray) -> FloatArray:

@@ -35,7 +35,7 @@ _UNIT_TOLERANCE = 1.15
 # Poses in other units have to fit this many times better to be named.
 _BETTER = 3.0
 
-# Boards in hand-eye calibration are about this far from the camera, and never beyond the second.
+# Boards in hand-eye calibration are about this far from the camera, never beyond the second, never nearer than the third.
 _USUAL_M = 0.6
 _FARTHEST_M = 6.0
 _NEAREST_M = 0.02
@@ -78,8 +78,14 @@ def mixed_units(chain: Chain) -> Iterator[Doubt]:
 
 
 def same_unit(boards: FloatArray) -> Iterator[Doubt]:
-    """Arm and board in one unit that is not metres."""
+    """Arm and board in one unit that is not metres, or boards at a distance that no camera sees them at."""
     distance = _distance(boards)
+    if distance < _NEAREST_M:
+        yield Doubt(
+            "bad",
+            f"the board is {distance * 1e3:.3g} mm from the camera (median of all poses), nearer than a camera sees it: "
+            "the translations of camera_from_board are not set, or not in metres",
+        )
     if distance > _FARTHEST_M:
         off = {n: abs(np.log(distance * m / _USUAL_M)) for n, m in _METRES.items() if m < 1}
         yield Doubt(

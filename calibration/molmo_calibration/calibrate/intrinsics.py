@@ -30,6 +30,9 @@ MIN_VIEWS = 4
 _OUTLIER_SIGMAS = 4.0
 _OUTLIER_RATIO = 1.5
 
+# Corners that move by less than this between two images are of a board that stood still.
+_STILL_PX = 1.0
+
 # If all board axes are within this angle, focal length and distance cannot be separated.
 _LEAST_TILT_RAD = np.deg2rad(5.0)
 
@@ -88,6 +91,15 @@ class IntrinsicsResult:
     def outliers(self) -> tuple[str, ...]:
         """Names of images whose error stands out."""
         return tuple(view.name for view in self.views if view.outlier)
+
+    @property
+    def repeated(self) -> tuple[str, ...]:
+        """Names of images that show the board where an earlier one shows it: they say nothing new."""
+        return tuple(
+            view.name
+            for number, view in enumerate(self.views)
+            if any(_alike(view, before) for before in self.views[:number])
+        )
 
 
 def calibrate_intrinsics(
@@ -162,6 +174,14 @@ def _check_fold(views: Sequence[ViewResult], model: str) -> None:
 def _view(camera: Camera, detection: Detection, pose: Transform) -> ViewResult:
     reprojected = camera.project(pose.apply(detection.board_points))
     return ViewResult(detection.name, detection.pixels, detection.pixels - reprojected, pose)
+
+
+def _alike(one: ViewResult, other: ViewResult) -> bool:
+    """Whether two images show the board at one place."""
+    if one.pixels.shape != other.pixels.shape:
+        return False
+    squares = ((one.pixels - other.pixels) ** 2).sum(axis=1)
+    return bool(squares.mean() < _STILL_PX**2)
 
 
 def _mark_outliers(views: list[ViewResult]) -> tuple[ViewResult, ...]:

@@ -25,6 +25,11 @@ _SCATTER_DEG = (1.0, 3.0)
 _ENOUGH_POSES = 12
 _OUTLIER_SHARE = 0.3
 
+_LISTED = 5
+
+# With more copies than this among the images, those held out are no test: the fit has seen their copies.
+_REPEATED_SHARE = 0.1
+
 _ADVICE = {
     "x": "move the board further to the left and the right",
     "y": "move the board further up and down",
@@ -61,9 +66,17 @@ def judge_intrinsics(result: IntrinsicsResult) -> Verdict:
         advice.append(f"take more images ({len(result.views)} were used, aim for 20)")
     if result.outliers:
         advice.append(f"look at or remove {', '.join(result.outliers)}: the error stands out")
+    repeated = result.repeated
+    if repeated:
+        advice.append(
+            f"leave out images that show the board where another shows it ({_listed(repeated, len(result.views))}): "
+            "they say nothing new, and make the calibration look surer than it is"
+        )
     held_out = result.held_out_rms_px
     decisive = result.rms_px if np.isnan(held_out) else held_out
-    focal = float((result.sigmas[:2] / np.abs(np.diag(result.camera.matrix)[:2])).max())
+    # The covariance counts every image as new.
+    copies = float(np.sqrt(len(result.views) / (len(result.views) - len(repeated))))
+    focal = copies * float((result.sigmas[:2] / np.abs(np.diag(result.camera.matrix)[:2])).max())
     others = "" if np.isnan(held_out) else f", {held_out:.2f} px on images held out"
     facts = (
         f"the error is {result.rms_px:.2f} px{others}; the focal length is known to {focal:.2%}"
@@ -76,9 +89,17 @@ def judge_intrinsics(result: IntrinsicsResult) -> Verdict:
         )
     if decisive > _BAD_RMS_PX or focal > _BAD_FOCAL_SHARE:
         return Verdict("bad", f"do not use it: {facts}", tuple(advice))
-    if decisive > _GOOD_RMS_PX or focal > _GOOD_FOCAL_SHARE or overfit or result.outliers:
+    same = len(repeated) > _REPEATED_SHARE * len(result.views)
+    doubtful = overfit or same or result.outliers
+    if decisive > _GOOD_RMS_PX or focal > _GOOD_FOCAL_SHARE or doubtful:
         return Verdict("usable", f"usable, with care: {facts}", tuple(advice))
     return Verdict("good", f"good: {facts}", tuple(advice))
+
+
+def _listed(names: tuple[str, ...], all_images: int) -> str:
+    """Some names of images, how many there are, and of how many."""
+    more = ", ..." if len(names) > _LISTED else ""
+    return f"{len(names)} of {all_images}: {', '.join(names[:_LISTED])}{more}"
 
 
 def judge_hand_eye(result: HandEyeResult) -> Verdict:

@@ -6,6 +6,7 @@ import dataclasses
 
 from molmo_point.points import Pointing, Status
 from molmo_robot.image_groups import GroupAnswer, ImageGroup, ImagesRequest
+from molmo_robot.positions.doubts import doubts_of
 from molmo_robot.positions.locate import PositionEstimator
 from molmo_robot.result_codes import best_points
 from molmo_robot.settings import Settings
@@ -49,9 +50,11 @@ class AnswerBuilder:
         """
         if not track_ids:
             pointing = best_points(pointing, request.max_points)
+        doubts: tuple[str, ...] = ()
         if request.compute_position:
             snapshot = self._snapshots.complete(snapshot, settings)
             points = self._positions.locate(snapshot, pointing, settings, track_ids)
+            doubts = doubts_of(snapshot, points, settings)
         else:
             points = self._positions.in_pixels(snapshot, pointing, track_ids)
         return Answer(
@@ -64,6 +67,7 @@ class AnswerBuilder:
             else evidence_stamp_ns,
             request_id=request.request_id,
             inference_s=inference_s,
+            doubts=doubts,
         )
 
     def partial(self, snapshot: Snapshot, pointing: Pointing, request: Request) -> Answer:
@@ -98,6 +102,7 @@ class AnswerBuilder:
         pointing = best_points(pointing, request.max_points)
         located: dict[int, LocatedPoint] = {}
         frames = []
+        doubts: dict[str, None] = {}
         for number, snapshot in enumerate(group.snapshots):
             places, of_image, tracks = _in_image(pointing, number, snapshot)
             # Frames of a video are old: what belongs to their stamps has come, or does not come any more.
@@ -106,6 +111,7 @@ class AnswerBuilder:
             if request.compute_position and places:
                 snapshot = self._snapshots.complete(snapshot, patience)
                 points = self._positions.locate(snapshot, of_image, patience, tracks)
+                doubts.update(dict.fromkeys(doubts_of(snapshot, points, patience)))
             else:
                 points = self._positions.in_pixels(snapshot, of_image, tracks)
             located.update(zip(places, points, strict=True))
@@ -116,6 +122,7 @@ class AnswerBuilder:
             points=tuple(located[n] for n in range(len(pointing.points))),
             position_frames=tuple(frames),
             inference_s=inference_s,
+            doubts=tuple(doubts),
         )
 
     def partial_group(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from molmo_robot.calibrations import Calibrations, Turns, frame_of
 from molmo_robot.errors import NoImage
 from molmo_robot.ros_types import AnyImage, CameraInfoMessage
 from molmo_robot.settings import CameraSettings
@@ -51,18 +52,27 @@ class CameraBuffer:
         self.counts = Counts()
         self._images: StampedBuffer[AnyImage] = StampedBuffer(IMAGES_KEPT)
         self._depths: StampedBuffer[AnyImage] = StampedBuffer(DEPTHS_KEPT, DEPTH_KEPT_S)
-        self._info: CameraInfoMessage | None = None
-        self._depth_info: CameraInfoMessage | None = None
+        self.infos = Calibrations(settings.info_topic)
+        """Calibrations of the image."""
+        self.depth_infos = Calibrations(settings.depth_info_topic)
+        """Calibrations of the depth image."""
+        self._turns = Turns()
         self._arrived = threading.Condition()
         self._strays = (Strays(), Strays())
         self.stray = ""
-        """Why a message was dropped for its stamp, in words; empty where none was."""
+        """Why an image or depth image was dropped, or what is wrong with its topic, in words; empty where nothing is."""
 
     def add_image(self, message: AnyImage) -> int:
         """Keep an image; returns its stamp in nanoseconds."""
         stamp_ns = stamp_ns_of(message.header)
         with self._arrived:
             self.counts.images += 1
+            both = self._turns.both(repr(frame_of(message)))
+            if both is not None:
+                self.stray = (
+                    f"{self.settings.image_topic}: images of the frames {both} come by turns, as of two cameras: give each "
+                    "camera a topic of its own"
+                )
             if self._is_stray(
                 stamp_ns, self._strays[0], self._images.newest(), self.settings.image_topic
             ):
@@ -99,23 +109,25 @@ class CameraBuffer:
             self._depths.add(stamp_ns, message)
             self._arrived.notify_all()
 
-    def add_info(self, message: CameraInfoMessage) -> None:
-        """Keep the newest calibration of the image."""
-        self._info = message
+    def add_info(self, message: CameraInfoMessage) -> str:
+        """Keep a calibration of the image; return what is wrong with it, in words."""
+        with self._arrived:
+            return self.infos.add(message)
 
-    def add_depth_info(self, message: CameraInfoMessage) -> None:
-        """Keep the newest calibration of the depth image."""
-        self._depth_info = message
+    def add_depth_info(self, message: CameraInfoMessage) -> str:
+        """Keep a calibration of the depth image; return what is wrong with it, in words."""
+        with self._arrived:
+            return self.depth_infos.add(message)
 
-    @property
-    def info(self) -> CameraInfoMessage | None:
-        """Newest `sensor_msgs/CameraInfo` of the image, or None."""
-        return self._info
+    def info_of(self, frame: str) -> CameraInfoMessage | None:
+        """Return the `sensor_msgs/CameraInfo` of an image in a frame: the newest of its frame, else the newest of all."""
+        with self._arrived:
+            return self.infos.of(frame)
 
-    @property
-    def depth_info(self) -> CameraInfoMessage | None:
-        """Newest `sensor_msgs/CameraInfo` of the depth image, or None."""
-        return self._depth_info
+    def depth_info_of(self, frame: str) -> CameraInfoMessage | None:
+        """The same of a depth image."""
+        with self._arrived:
+            return self.depth_infos.of(frame)
 
     def newest_stamp_ns(self) -> int | None:
         """Stamp of the newest image, or None."""

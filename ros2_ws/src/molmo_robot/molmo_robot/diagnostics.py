@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from molmo_robot.messages.results import Make, header
 from molmo_robot.ros_types import Message
 from molmo_robot.session import Session
-from molmo_robot.stamps import SECOND_NS
+from molmo_robot.stamps import AHEAD_S, SECOND_NS
 
 # Levels of diagnostic_msgs/DiagnosticStatus, which are `byte` fields: rclpy wants bytes, rosbags a number.
 OK, WARN, ERROR, STALE = range(4)
@@ -72,7 +72,13 @@ def _camera(make: Make, session: Session, node: str, name: str) -> Message:
             ERROR,
             f"{buffer.settings.image_topic}: the newest image is {age_s:.1f} s old",
         )
-    elif buffer.settings.info_topic and buffer.info is None:
+    elif age_s < -AHEAD_S:
+        level, words = (
+            WARN,
+            f"{buffer.settings.image_topic}: the newest image is {-age_s:.1f} s ahead of this computer's clock: synchronize "
+            "the clocks of the camera and of this computer",
+        )
+    elif buffer.settings.info_topic and buffer.infos.newest is None:
         level, words = WARN, f"{buffer.settings.info_topic}: no camera_info has come"
     elif problem := session.health.problems().get(name):
         level, words = WARN, problem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -13,6 +14,11 @@ from molmo_robot.types import Answer
 
 _NUMBER = re.compile(r"\d+")
 
+log = logging.getLogger("molmo_point.robot")
+
+NOTED = 100
+"""Problems remembered at most."""
+
 PROBLEM_S = 30.0
 """Seconds for which a problem is shown after it was last seen."""
 
@@ -23,6 +29,7 @@ class Health:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._problems: dict[str, tuple[float, str]] = {}
+        self._noted: dict[tuple[str, str], tuple[float, str]] = {}
         self.answers = 0
         self.failures = 0
         self.transform_misses = 0
@@ -34,17 +41,30 @@ class Health:
     def note(self, kind: str, message: str) -> bool:
         """Remember a problem of some kind; return whether it is new, so that it is logged once and not at 30 Hz.
 
-        A sentence that differs from the one before in its numbers only (stamps, seconds) is not new.
+        A sentence that differs from an earlier one in its numbers only (stamps, seconds) is not new.
         """
+        key = kind, _NUMBER.sub("", message)
         with self._lock:
-            known = self._problems.get(kind)
             now = time.monotonic()
             self._problems[kind] = (now, message)
-            same = known is not None and _NUMBER.sub("", known[1]) == _NUMBER.sub("", message)
-            return known is None or not same or now - known[0] > PROBLEM_S
+            before = self._noted.pop(key, None)
+            if before is None and len(self._noted) >= NOTED:
+                del self._noted[next(iter(self._noted))]
+            self._noted[key] = (now, message if before is None else before[1])
+            return before is None or now - before[0] > PROBLEM_S
+
+    @property
+    def noted(self) -> tuple[str, ...]:
+        """Every problem since the start, each once whatever its numbers are: what a program says that ends."""
+        with self._lock:
+            return tuple(words for _, words in self._noted.values())
 
     def answered(self, answer: Answer | GroupAnswer) -> None:
-        """Count an answer."""
+        """Count an answer, and note what is doubtful about its positions."""
+        shown = answer.snapshot if isinstance(answer, Answer) else answer.group.snapshots[0]
+        for words in answer.doubts:
+            if self.note(shown.camera.name, words):
+                log.warning("%s", words)
         with self._lock:
             self.answers += 1
             self.server_problem = ""

@@ -127,6 +127,7 @@ class GroupAnswer:
         points: In the order of the answer, each located in its own image.
         position_frames: Of each image the frame of its positions; empty where none was asked for.
         inference_s: Seconds from the question to the answer.
+        doubts: Why positions that could be computed may be wrong, in words.
     """
 
     group: ImageGroup
@@ -134,6 +135,7 @@ class GroupAnswer:
     points: tuple[LocatedPoint, ...]
     position_frames: tuple[str, ...]
     inference_s: float = 0.0
+    doubts: tuple[str, ...] = ()
 
     @property
     def position_message(self) -> str:

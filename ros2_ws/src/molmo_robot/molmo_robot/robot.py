@@ -148,9 +148,16 @@ class Robot:
             else call_model(self.session.pointer, snapshot, query, timeout_s=timeout_s)
         )
         took_s = cached[1] if cached else time.monotonic() - start
-        return self.session.answers.build(
+        answer = self.session.answers.build(
             snapshot, pointing, request, self.settings, inference_s=took_s
         )
+        self.session.health.answered(answer)
+        return answer
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Every problem with messages and positions since the start, each once."""
+        return self.session.health.noted
 
     def messages(self, answer: Answer) -> list[tuple[str, Message]]:
         """Build the recorded messages of an answer as (output name, message)."""

@@ -68,10 +68,15 @@ AnyImage = Union[ImageMessage, CompressedImageMessage]
 
 
 class CameraInfoMessage(Stamped, Protocol):
-    """The size in a `sensor_msgs/CameraInfo`; `molmo_calibration` reads the rest."""
+    """Size, K and D of a `sensor_msgs/CameraInfo`; `molmo_calibration` reads the rest."""
 
     height: int
     width: int
+
+    @property
+    def k(self) -> Sequence[float]: ...
+    @property
+    def d(self) -> Sequence[float]: ...
 
 
 class Vector3(Protocol):

@@ -26,7 +26,7 @@ from molmo_robot.image_groups import GroupAnswer, GroupOutcome, ImagesRequest
 from molmo_robot.model_call import QueueSlot, RequestCounter, Shown, StreamingPointer, call_model
 from molmo_robot.positions.locate import PositionEstimator
 from molmo_robot.result_codes import code_of, one_line, user_message
-from molmo_robot.ros_types import AnyImage, TFMessage
+from molmo_robot.ros_types import AnyImage, CameraInfoMessage, TFMessage
 from molmo_robot.settings import Settings
 from molmo_robot.snapshot import SnapshotBuilder
 from molmo_robot.transform_buffer import TransformBuffer
@@ -121,6 +121,13 @@ class Session:
         stray, buffer.stray = buffer.stray, ""
         if stray and self.health.note(camera, stray):
             log.warning("%s", stray)
+
+    def add_info(self, camera: str, message: CameraInfoMessage, *, of_depth: bool = False) -> None:
+        """Take a calibration of a camera's images, or of its depth images, in."""
+        buffer = self.buffers[camera]
+        problem = buffer.add_depth_info(message) if of_depth else buffer.add_info(message)
+        if problem and self.health.note(camera, problem):
+            log.warning("%s", problem)
 
     def on_time_jump(self) -> None:
         """The clock was set back (a simulation was reset): forget everything that carries a stamp."""

@@ -20,7 +20,7 @@ from molmo_robot.messages.compressed_images import rgb_of_compressed
 from molmo_robot.messages.images import rgb_of
 from molmo_robot.ros_types import AnyImage, CompressedImageMessage, ImageMessage
 from molmo_robot.settings import Settings
-from molmo_robot.stamps import SECOND_NS, stamp_ns_of
+from molmo_robot.stamps import AHEAD_S, SECOND_NS, stamp_ns_of
 from molmo_robot.transform_buffer import TransformBuffer
 from molmo_robot.types import Problem, Request, Snapshot
 
@@ -113,18 +113,17 @@ class SnapshotBuilder:
             )
         else:
             image = rgb_of(cast(ImageMessage, message), camera.image_topic, camera.contrast)
-        info = buffer.info
+        frame_id = str(message.header.frame_id)
+        info = buffer.info_of(frame_id)
         if request.camera_info is not None and int(request.camera_info.width) > 0:
             info = request.camera_info
         target = settings.target_frame if request.target_frame is None else request.target_frame
-        frame_id = str(message.header.frame_id)
         snapshot = Snapshot(
             camera=camera,
             stamp_ns=stamp_ns_of(message.header),
             frame_id=frame_id,
             image=image,
             info=info,
-            depth_info=buffer.depth_info,
             target_frame=target.lstrip("/") or frame_id.lstrip("/"),
         )
         if depth is not None:
@@ -141,7 +140,7 @@ class SnapshotBuilder:
             tolerance_ns = round(settings.sync_tolerance_s * SECOND_NS)
             buffer = self.buffer(camera.name)
             depth = buffer.wait_depth(snapshot.stamp_ns, tolerance_ns, settings.tf_timeout_s)
-            changes.update(depth=depth, depth_info=snapshot.depth_info or buffer.depth_info)
+            changes["depth"] = depth
             if depth is None:
                 nearest_ns = buffer.nearest_depth_ns(snapshot.stamp_ns)
                 changes["nearest_depth_ns"] = (
@@ -152,6 +151,8 @@ class SnapshotBuilder:
                 snapshot.target_frame, snapshot.frame_id, snapshot.stamp_ns, deadline
             )
         depth_frame = str(depth[1].header.frame_id) if depth else ""
+        if snapshot.depth_info is None:
+            changes["depth_info"] = self.buffer(camera.name).depth_info_of(depth_frame)
         across = depth_frame and camera.depth_info_topic and camera.depth_registered != "true"
         if across and not isinstance(snapshot.camera_from_depth, Transform):
             changes["camera_from_depth"] = self._transform(
@@ -176,6 +177,9 @@ class SnapshotBuilder:
         except FrameError as error:
             lacks = "frame_id" if not source else "stamp" if not stamp_ns else ""
             hint = f"; the image carries no {lacks}: let the driver set it" if lacks else ""
+            ahead_s = (stamp_ns - self._clock()) / SECOND_NS
+            if ahead_s > AHEAD_S:
+                hint += f"; the image is {ahead_s:.1f} s ahead of this computer's clock: synchronize the two"
             return Problem(
                 PositionStatus.NO_TRANSFORM,
                 f"{self._transforms.topics[0]}: expected {target!r} from {source!r} at the image's stamp {stamp_ns} ns: "

@@ -6,6 +6,9 @@ from molmo_robot.ros_types import Header, Time
 
 SECOND_NS = 1_000_000_000
 
+AHEAD_S = 0.5
+"""Stamps further ahead of the clock than this are of another clock."""
+
 
 def stamp_ns_of(header: Header) -> int:
     """Return a `std_msgs/Header`'s stamp in nanoseconds."""

@@ -21,7 +21,7 @@ from molmo_robot.messages.results import (
     poses,
 )
 from molmo_robot.qos import EVENTS, LATEST, SENSOR, Qos
-from molmo_robot.ros_types import AnyImage, ImagesQueryMessage, Message
+from molmo_robot.ros_types import AnyImage, CameraInfoMessage, ImagesQueryMessage, Message
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
 from molmo_robot.types import Answer, Request
@@ -213,15 +213,21 @@ def _camera_inputs(session: Session, continuous: ContinuousPointing, name: str) 
         session.add_image(name, message)
         continuous.offer(name, message)
 
+    def calibration(message: CameraInfoMessage) -> None:
+        session.add_info(name, message)
+
+    def depth_calibration(message: CameraInfoMessage) -> None:
+        session.add_info(name, message, of_depth=True)
+
     images = IMAGE_TYPES[camera.image_transport == "compressed"]
     depths = IMAGE_TYPES[camera.depth_compressed]
     info = "sensor_msgs/msg/CameraInfo"
     wanted: tuple[tuple[str, str, Qos, str, Callable[[Any], None], Role], ...] = (
         (camera.image_topic, images, newest, "Images.", image, "image"),
-        (camera.info_topic, info, newest, "Calibration of the images.", buffer.add_info, "info"),
-        (camera.info_topic, info, LATEST, "The same, sent once before the node was there.", buffer.add_info, "info"),
+        (camera.info_topic, info, newest, "Calibration of the images.", calibration, "info"),
+        (camera.info_topic, info, LATEST, "The same, sent once before the node was there.", calibration, "info"),
         (camera.depth_topic, depths, queued, "Depth.", buffer.add_depth, "depth"),
-        (camera.depth_info_topic, info, newest, "Calibration of the depth.", buffer.add_depth_info, "info"),
-        (camera.depth_info_topic, info, LATEST, "The same, sent once before.", buffer.add_depth_info, "info"),
+        (camera.depth_info_topic, info, newest, "Calibration of the depth.", depth_calibration, "info"),
+        (camera.depth_info_topic, info, LATEST, "The same, sent once before.", depth_calibration, "info"),
     )  # fmt: skip
     return [Input(*found) for found in wanted if found[0]]

@@ -166,6 +166,7 @@ class Answer:
         evidence_stamp_ns: Stamp of the image the model saw.
         request_id: Of the request.
         inference_s: Seconds from the question to the answer.
+        doubts: Why positions that could be computed may be wrong, in words.
     """
 
     snapshot: Snapshot
@@ -175,6 +176,7 @@ class Answer:
     evidence_stamp_ns: int
     request_id: str = ""
     inference_s: float = 0.0
+    doubts: tuple[str, ...] = ()
 
     @property
     def position_message(self) -> str:

@@ -155,6 +155,11 @@ def _remarks(
         for at in task.selection.at_s
         if at > last_s
     ]
+    if len(index.image_frames) > 1:
+        remarks.append(
+            f"{task.image}: its images are of the frames {', '.join(sorted(index.image_frames))}: each is answered as of "
+            "its own; a topic should be of one camera"
+        )
     if index.damaged:
         remarks.append(
             f"{counted(len(index.damaged), 'message')} could not be read, the first: {index.damaged[0]}"

@@ -78,12 +78,13 @@ class Index:
         self.parents: dict[str, set[str]] = {}
         self.tracks: dict[str, Track] = {}
         self.frames: set[str] = set()
+        self.image_frames: set[str] = set()
         self.damaged: list[str] = []
         wanted = [t for t, s in sources.items() if s.role in ("depth", "moving", "fixed")]
         for connection, log_ns, data in recording.messages([image, *wanted]):
             if connection.topic == image:
                 self.images.append((stamp_of(data), log_ns))
-                self.frames.add(frame_of(data))
+                self.image_frames.add(frame_of(data))
                 continue
             source = sources[connection.topic]
             check_type(connection, source)
@@ -111,7 +112,7 @@ class Index:
     def relevant(self, frames: Collection[str]) -> set[str]:
         """Return some frames and all their ancestors."""
         found: set[str] = set()
-        waiting = [*frames, *self.frames]
+        waiting = [*frames, *self.frames, *self.image_frames]
         while waiting:
             name = waiting.pop()
             if name not in found:

@@ -74,6 +74,8 @@ class Run:
                     self._unread.append(str(error))
 
     def summary(self, warnings: list[str]) -> Summary:
+        # What cannot be read at all has been counted.
+        warnings = [*warnings, *self._robot.problems]
         if self._unread:
             warnings = [
                 *warnings,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,9 +23,9 @@ from molmo_robot.cli.options import (
     DepthScale,
     Settings,
     TfNamespace,
-    parameters_of,
     robot_class,
     transform_topics,
+    with_settings,
 )
 
 if TYPE_CHECKING:
@@ -81,13 +82,13 @@ def bag(
     from molmo_robot.dds.types import RosTypes
 
     types = RosTypes(distro)
-    parameters = {
+    options = {
         **topics_of(image, info, depth, depth_info),
         "target_frame": target_frame,
         "camera.depth_scale": depth_scale,
-        **transform_topics(tf_namespace),
-        **parameters_of(settings),
+        **(transform_topics(tf_namespace) if tf_namespace else {}),
     }
+    parameters = with_settings(options, settings)
     parameters = {**transports(recording, parameters, types), **parameters}
     task = Task(
         recording,
@@ -187,6 +188,9 @@ def run(
         viewer = RerunFile(rerun)
     columns = (TextColumn("pointing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True, quiet=quiet)
+    # The summary names these problems.
+    robot_log = logging.getLogger("molmo_point.robot")
+    robot_log.addFilter(_errors_only)
     try:
         with Progress(*columns, console=console, transient=True) as bar:
             line = bar.add_task("pointing", total=None)
@@ -198,8 +202,13 @@ def run(
                 watch=viewer.add if viewer else lambda answer, messages: None,
             )
     finally:
+        robot_log.removeFilter(_errors_only)
         if viewer is not None:
             viewer.close()
+
+
+def _errors_only(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
 
 
 def report(summary: Summary, task: Task, *, as_json: bool, asked: bool = False) -> None:

@@ -18,9 +18,9 @@ from molmo_robot.cli.options import (
     DepthScale,
     Settings,
     TfNamespace,
-    parameters_of,
     robot_class,
     transform_topics,
+    with_settings,
 )
 
 if TYPE_CHECKING:
@@ -68,18 +68,19 @@ def dds(
     quiet: Quiet = False,
 ) -> None:
     """Subscribe to camera topics over DDS and publish points, as a node that `ros2 node list` shows. Ends with Ctrl-C."""
-    parameters = {
+    options = {
         "query": query,
         "target_frame": target_frame,
         "camera.image_topic": image,
-        "camera.image_transport": "compressed" if compressed else "raw",
+        "camera.image_transport": "compressed" if compressed else "",
         "camera.info_topic": info,
         "camera.depth_topic": depth,
         "camera.depth_info_topic": depth_info,
         "camera.depth_scale": depth_scale,
-        **transform_topics(tf_namespace),
-        **parameters_of(settings),
+        **(transform_topics(tf_namespace) if tf_namespace else {}),
     }
+    parameters = with_settings(options, settings)
+    parameters["camera.image_transport"] = parameters["camera.image_transport"] or "raw"
     with open_pointer(where, quiet=quiet) as pointer:
         stopped = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):

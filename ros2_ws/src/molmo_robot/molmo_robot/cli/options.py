@@ -49,6 +49,27 @@ def robot_class() -> Any:
     return _part("robot").Robot
 
 
+def with_settings(options: dict[str, object], settings: list[str] | None) -> dict[str, object]:
+    """Return the parameters of a command's options and of its `--set` together.
+
+    Args:
+        options: Parameters by name; empty, 0 or False where the option is not given.
+        settings: Values of `--set`.
+
+    Raises:
+        UsageError: An option and `--set` give one parameter two values.
+    """
+    given = parameters_of(settings)
+    read: Callable[[object, object], object] = _part("parameter_values").read
+    for name, value in given.items():
+        if options.get(name) and read(value, options[name]) != options[name]:
+            raise UsageError(
+                f"--set {name}: expected the value {options[name]!r} that the command's own option gives, got {value!r}: "
+                "leave one of the two out"
+            )
+    return {**options, **given}
+
+
 def parameters_of(settings: list[str] | None) -> dict[str, object]:
     """Read `NAME=VALUE` options: each value is text, read by the type of its parameter.
 
@@ -61,6 +82,10 @@ def parameters_of(settings: list[str] | None) -> dict[str, object]:
         name, equals, value = setting.partition("=")
         if not equals or not name:
             raise UsageError(f"--set: expected NAME=VALUE, got {setting!r}")
+        if texts.get(name, value) != value:
+            raise UsageError(
+                f"--set {name}: expected one value, got {texts[name]!r} and {value!r}"
+            )
         texts[name] = value
     if not texts:
         return {}
