@@ -24,12 +24,10 @@
     return row;
   };
 
-  // The words of a row: not a clock, not a time that runs.
-  const CLOCK = /^\W*\d+(:\d+)+\W*$/, NUMBER = /^\W*\d+\W*$/, UNIT = /^(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)\b/i;
-  const wordsIn = (text) => {
-    const words = text.split(" ");
-    return words.filter((w, i) => w && !CLOCK.test(w) && !(NUMBER.test(w) && UNIT.test(words[i + 1] || "")));
-  };
+  // The words of a row: not a clock, not a time that runs ("9 s", "10sec", "9 / 10 sec").
+  const CLOCK = /^\W*\d+(:\d+)+\W*$/, AMOUNT = "\\d+(?:[.,]\\d+)?", UNIT = "s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?";
+  const RUNNING = new RegExp(`(?<![\\p{L}\\d.,:])${AMOUNT}(?:\\s*/\\s*${AMOUNT})?\\s?(?:${UNIT})(?![\\p{L}\\d])`, "giu");
+  const wordsIn = (text) => text.replace(RUNNING, " ").split(" ").filter((w) => w && !CLOCK.test(w));
 
   // Controls that say the same are told apart by their rows: a list that recycles its elements moves its people, not its buttons.
   M.rememberRows = (seen) => {
