@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# Tests that run at the same time; right for two cores, since tests of sockets, processes and browsers mostly wait.
-WORKERS ?= 3
+# Tests that run at the same time.
+WORKERS ?= 2
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
 .PHONY: demo test check format bench venv system clean

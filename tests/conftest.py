@@ -12,6 +12,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 # Answers must be the same on every processor; `tests/core/test_weight_types.py` says what "auto" means without this.
 os.environ.setdefault("MOLMO_POINT_DTYPE", "float32")
 
+import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 # Times say nothing on shared machines; the same examples every time keep a failure in CI reproducible on a laptop.
@@ -22,3 +23,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("default")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the lengthy tests; the order is otherwise that of the files."""
+    items.sort(key=lambda item: item.get_closest_marker("lengthy") is None)

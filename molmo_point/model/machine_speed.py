@@ -6,6 +6,7 @@ memory), and seconds that a product with many rows takes for each weight and row
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -106,8 +107,7 @@ def expected_time(config: MolmoConfig, kind: str, speeds: dict[str, ProductSpeed
     types, _ = types_of(kind)
     full = speeds["bfloat16" if types.vision is torch.bfloat16 else "float32"]
     own = speeds[kind]
-    with torch.device("meta"):
-        model = Molmo(config)
+    model = _without_weights(config)
     vision = sum(p.numel() for p in model.vision.blocks.parameters() if p.ndim > 1)
     head = model.decoder.head.weight.numel()
     crops = 1 + config.preprocess.max_crops
@@ -115,6 +115,12 @@ def expected_time(config: MolmoConfig, kind: str, speeds: dict[str, ProductSpeed
     read = _touched(model, 1) * config.preprocess.most_image_tokens * own.many_s
     answered = PASSES * (_touched(model, FEW) * own.few_s + head * full.few_s)
     return ExpectedTime(seen + read, answered)
+
+
+@functools.lru_cache(maxsize=1)  # asked for each kind of weights in turn
+def _without_weights(config: MolmoConfig) -> Molmo:
+    with torch.device("meta"):
+        return Molmo(config)
 
 
 def _touched(model: Molmo, tokens: int) -> float:

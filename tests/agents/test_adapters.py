@@ -52,6 +52,7 @@ def test_gymnasium(chromium: str) -> None:
     assert said.count("reward +1.0, done=True") == 2
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("server", ["", "mcp1"], ids=["mcp 2", "mcp 1"])
 def test_mcp_with_both_major_versions(chromium: str, server: str) -> None:
     pytest.importorskip("mcp", exc_type=ImportError)

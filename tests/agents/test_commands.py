@@ -135,6 +135,7 @@ def test_no_browser_is_one_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.lengthy
 def test_run_and_replay(served: Site, tmp_path: Path) -> None:
     """What was recorded with a pointer is done again without one, on a page that must look the same."""
     flow = tmp_path / "flow.yaml"

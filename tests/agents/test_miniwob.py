@@ -43,6 +43,7 @@ def page(browser: Any) -> Iterator[Any]:
     context.close()
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(
     "seeds", [1, pytest.param(5, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
 )
@@ -59,6 +60,7 @@ def test_every_listed_task_is_solved(pages: MiniwobPages, page: Any, seeds: int)
     assert late == {s.seed for s in again if s.success}
 
 
+@pytest.mark.lengthy
 def test_noise_and_nonsense_are_survived(pages: MiniwobPages, page: Any) -> None:
     chance = random.Random(1)
     pointers = [

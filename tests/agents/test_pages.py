@@ -79,6 +79,7 @@ def test_naive_ways_go_wrong_here(frames: int, chromium: str, tmp_path: Path) ->
     assert good.count(False) >= 5
 
 
+@pytest.mark.lengthy
 def test_pages_async(chromium: str, tmp_path: Path) -> None:
     assert in_thread(all_async(SOME, note_file(tmp_path), 1.0), 590) == {}
 

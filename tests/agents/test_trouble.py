@@ -428,6 +428,7 @@ def test_a_secret_is_not_typed_elsewhere(page: Any, site: Site) -> None:
     assert page.evaluate("i.value") == ""
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(
     "steps", [60, pytest.param(500, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
 )

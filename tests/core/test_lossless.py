@@ -46,6 +46,7 @@ def check(plain: LocalPointer, drafted: LocalPointer, images: list[np.ndarray], 
     return saved
 
 
+@pytest.mark.lengthy
 def test_nano() -> None:
     style = read_recipe(NANO / "training.json").stages[-1].scenes[0].style
     images = [draw_scene(held_out_seed(50_000 + index), style).image for index in range(30)]

@@ -49,6 +49,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(
     ("folder", "sizes"),
     [

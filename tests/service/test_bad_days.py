@@ -22,6 +22,7 @@ def soak(*arguments: str, timeout_s: float = 300.0) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.lengthy
 def test_spoilt_messages_are_survived_and_good_ones_answered_in_between() -> None:
     result = soak("mutate", "--messages", "20000")
     assert result["alive"], result

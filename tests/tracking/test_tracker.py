@@ -77,6 +77,7 @@ def measured() -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.lengthy
 def test_the_median_error_is_below_a_pixel_in_every_scene(measured: list[dict[str, Any]]) -> None:
     assert len(measured) >= 8
     for row in measured:

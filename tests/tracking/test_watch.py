@@ -166,18 +166,18 @@ def test_frames_pushed_to_a_server_come_back_as_published_points(start: Any) -> 
     stamps = itertools.count()
     with subscribe(service.zmq.publish_address, "front") as heard:
 
-        def pushed(t: int) -> Publication | None:
+        def pushed(t: int, patience: int = 50) -> Publication | None:
             """Push a frame and wait for what is published about it: one at a time, so that none takes another one's place."""
             stamp = next(stamps)
             send(f"f{stamp}", Op.FRAME, scene(t), stamp_ns=stamp)
-            for _ in range(50):
+            for _ in range(patience):
                 publication = heard.receive(timeout_s=0.2)
                 if publication is not None and publication.pointing.stamp_ns == stamp:
                     return publication
             return None  # published before the subscription had arrived
 
         def begun() -> Publication | None:
-            publication = pushed(0)
+            publication = pushed(0, patience=5)
             return publication if publication is not None and publication.tracks else None
 
         followed = [wait_for(begun, 60.0)]

@@ -200,6 +200,7 @@ for recipe, data, folder in pickle.load(open(sys.argv[1], "rb")):
 """
 
 
+@pytest.mark.lengthy
 def test_two_processes_learn_what_one_does(items: list[LabelledItem], tmp_path: Path) -> None:
     """The network sharded by torch's fully_shard over two gloo processes, the batch shared: same losses, same weights."""
     common = {"steps": 2, "evaluate_every": 1, "checkpointing": True}
@@ -210,12 +211,13 @@ def test_two_processes_learn_what_one_does(items: list[LabelledItem], tmp_path: 
     (tmp_path / "runs").write_bytes(pickle.dumps(runs))
     (tmp_path / "two.py").write_text(TWO)
     launch = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", *launch, str(tmp_path / "two.py"), str(tmp_path / "runs")],
-        check=True,
         timeout=300,
         capture_output=True,
+        text=True,
     )
+    assert done.returncode == 0, done.stderr[-5000:]
     for method, recipe in recipes.items():
         two, one = tmp_path / "two" / method, tmp_path / "one" / method
         one.parent.mkdir(exist_ok=True)
