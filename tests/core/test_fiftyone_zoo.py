@@ -12,21 +12,18 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from molmo_point.points import Pointing, Status
 from molmo_point.service.run import ServeOptions, Service
 from molmo_point.testing import FakePointer
+from tests.environments import environment
 
 ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENTS = Path(os.environ.get("MOLMO_ENGINE_ENVS") or ROOT / ".venvs").resolve()
 
 
 def test_the_zoo_loads_the_model_and_it_answers(tmp_path: Path) -> None:
-    folder = ENVIRONMENTS / "fiftyone"
-    if not (folder / ".ready").exists():
-        pytest.skip(f"no environment {folder}: see the head of this file")
+    folder = environment("fiftyone", "see the head of this file")
     shutil.copytree(ROOT / "examples/fiftyone_zoo", tmp_path / "zoo/molmo-point")
     image = tmp_path / "table.png"
     Image.fromarray(np.full((48, 64, 3), 90, np.uint8)).save(image)

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 import molmo_point as mp
+from tests.environments import environment
 
 ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENTS = Path(os.environ.get("MOLMO_ENGINE_ENVS") or ROOT / ".venvs").resolve()
 DEMO = ROOT / "molmo_point/nano/demo.png"
 
 
 def test_counting_and_free_space_tasks(tmp_path: Path) -> None:
     """The tasks judge what `nano` says itself: right where the truth is its answer, wrong where it is another one."""
-    folder = ENVIRONMENTS / "lmms-eval"
-    if not (folder / ".ready").exists():
-        pytest.skip(f"no environment {folder}: sh tests/vlm/engines/environments.sh")
+    folder = environment("lmms-eval")
     pointing = mp.load("nano", device="cpu").point(DEMO, "burgers")
     assert pointing.count > 1
     width, height = pointing.image_size

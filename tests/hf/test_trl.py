@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.environments import environment
+
 ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENTS = Path(os.environ.get("MOLMO_ENGINE_ENVS") or ROOT / ".venvs").resolve()
 GOLDEN = ROOT / "tests/golden"
 
 
 def test_supervised_fine_tuning_runs_and_learns(tmp_path: Path) -> None:
-    folder = ENVIRONMENTS / "trl"
-    if not (folder / ".ready").exists():
-        pytest.skip(f"no environment {folder}: sh tests/vlm/engines/environments.sh")
+    folder = environment("trl")
     done = subprocess.run(
         [str(folder / "bin/python"), str(Path(__file__).with_name("with_trl.py")),
          str(GOLDEN / "models/tiny-d"), str(GOLDEN / "images/img0_336x336.png"), str(tmp_path)],

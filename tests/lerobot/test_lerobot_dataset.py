@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from molmo_point.errors import UsageError
 from molmo_point.images import load_image
 from molmo_point.lerobot_dataset import Asking, annotate
 from molmo_point.points import Point, Pointing, Status
+from tests.environments import environment
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow (the extra lerobot) is not installed")
 import pyarrow.parquet as pq  # noqa: E402
@@ -30,7 +30,6 @@ import pyarrow.parquet as pq  # noqa: E402
 CAMERA = "observation.images.top"
 SCRIPT = Path(__file__).parent / "with_lerobot.py"
 ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENTS = Path(os.environ.get("MOLMO_ENGINE_ENVS") or ROOT / ".venvs").resolve()
 FRAMES = 12
 
 
@@ -239,9 +238,7 @@ def test_the_command_annotates_with_a_model(dataset: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("dtype", ["video", "image"])
 def test_lerobots_own_loader_takes_the_rows(dtype: str, tmp_path: Path) -> None:
-    python = ENVIRONMENTS / "lerobot/bin/python"
-    if not (ENVIRONMENTS / "lerobot/.ready").exists():
-        pytest.skip(f"no environment {python.parents[1]}: see the head of this file")
+    python = environment("lerobot", "see the head of this file") / "bin/python"
 
     def run(*arguments: str) -> str:
         done = subprocess.run(

@@ -21,19 +21,17 @@ import pytest
 
 import molmo_point as mp
 from molmo_point.service.run import Service
+from tests.environments import environment
 from tests.service import truth
 
 Start = Callable[..., Service]
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = Path(__file__).parent / "clients"
-ENVIRONMENTS = Path(os.environ.get("MOLMO_CLIENT_ENVS") or ROOT / ".venvs").resolve()
 
 
-def environment(name: str) -> Path:
-    folder = ENVIRONMENTS / name
-    if not (folder / ".ready").exists():
-        pytest.skip(f"no environment {folder}: sh tests/service/clients/environments.sh")
-    return folder
+def client_environment(name: str) -> Path:
+    made_by = "sh tests/service/clients/environments.sh"
+    return environment(name, made_by, "MOLMO_CLIENT_ENVS")
 
 
 def run(program: Path | str, script: str, *arguments: str) -> Any:
@@ -74,7 +72,7 @@ def items(tmp_path: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("script", ["with_litellm.py", "with_langchain.py"])
 def test_chat_libraries(start: Start, items: list[dict[str, Any]], script: str) -> None:
-    python = environment("chat") / "bin/python"
+    python = client_environment("chat") / "bin/python"
     service = start(mp.load("nano"), zmq=False, http=True, tokens=["s3cret"])
     assert service.http is not None
     data = base64.b64encode(Path(items[0]["file"]).read_bytes()).decode()
@@ -96,7 +94,7 @@ def test_chat_libraries(start: Start, items: list[dict[str, Any]], script: str) 
 
 
 def test_agent_s(url: str, items: list[dict[str, Any]]) -> None:
-    python = environment("agent-s") / "bin/python"
+    python = client_environment("agent-s") / "bin/python"
     *places, absent = run(python, "with_agent_s.py", url, truth.task(items))
     assert all(near(place, item) for place, item in zip(places, items[:-1], strict=True))
     assert absent is None
@@ -104,7 +102,7 @@ def test_agent_s(url: str, items: list[dict[str, Any]]) -> None:
 
 def test_cua(url: str, items: list[dict[str, Any]]) -> None:
     """GTA1's parser makes (0, 0) of what it cannot read: absence must be an error there."""
-    python = environment("cua") / "bin/python"
+    python = client_environment("cua") / "bin/python"
     heard = run(python, "with_cua.py", url, truth.task(items))
     for loop, absence in (("gta1", "BadRequestError"), ("holo", None), ("ui-tars", None)):
         *places, absent = heard[loop]
@@ -113,7 +111,7 @@ def test_cua(url: str, items: list[dict[str, Any]]) -> None:
 
 
 def test_cuas_own_agent_clicks_through_our_loop(url: str, items: list[dict[str, Any]]) -> None:
-    python = environment("cua") / "bin/python"
+    python = client_environment("cua") / "bin/python"
     *places, absent, broken = run(python, "with_cua_loop.py", url, truth.task(items))
     assert all(near(place, item) for place, item in zip(places, items[:-1], strict=True))
     assert absent is None
@@ -123,7 +121,7 @@ def test_cuas_own_agent_clicks_through_our_loop(url: str, items: list[dict[str, 
 @pytest.mark.parametrize("family", ["qwen3-vl", "gpt-5", "gemini"])
 def test_midscene(url: str, items: list[dict[str, Any]], family: str) -> None:
     """Boxes in thousandths, boxes in pixels, boxes with y first."""
-    folder = environment("midscene")
+    folder = client_environment("midscene")
     heard = run("node", "with_midscene.mjs", url, truth.task(items), family, str(folder))
     *found, absent = heard
     for place, item in zip(found, items[:-1], strict=True):
@@ -138,7 +136,7 @@ def test_label_studio(
     start: Start, items: list[dict[str, Any]], tmp_path: Path, monkeypatch: Any
 ) -> None:
     """Label Studio itself uploads, asks and stores; the images come out of its own storage."""
-    python = environment("label-studio") / "bin/python"
+    python = client_environment("label-studio") / "bin/python"
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "0123456789abcdef0123456789abcdef01234567")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

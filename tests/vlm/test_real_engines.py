@@ -24,10 +24,10 @@ from PIL import Image
 import molmo_point as mp
 from molmo_point.errors import ModelNotFound, PointError, ServerGone, UsageError
 from molmo_point.points import FinishReason, Status
+from tests.environments import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = Path(__file__).parent / "engines"
-ENVIRONMENTS = Path(os.environ.get("MOLMO_ENGINE_ENVS") or ROOT / ".venvs").resolve()
 MOLMO2 = ROOT / "tests/golden/molmo2"
 MOLMO2_CHAT = (
     "{% for message in messages %}{% for part in message['content'] %}{% if part['type'] == 'image' %}<|image|>{% endif %}"
@@ -40,10 +40,7 @@ MOLMO2_CHAT = (
 
 @pytest.fixture(scope="module")
 def python() -> Path:
-    folder = ENVIRONMENTS / "transformers-serve"
-    if not (folder / ".ready").exists():
-        pytest.skip(f"no environment {folder}: sh tests/vlm/engines/environments.sh")
-    return folder / "bin/python"
+    return environment("transformers-serve") / "bin/python"
 
 
 @pytest.fixture(scope="module")
