@@ -44,6 +44,7 @@ from molmo_point.engine.score_calibration import Calibration
 from molmo_point.errors import ModelFailed, UsageError
 from molmo_point.images import load_image
 from molmo_point.markup import count_prompt, guess_label, point_prompt
+from molmo_point.model.image_reader import image_reader
 from molmo_point.model.molmo import Molmo
 from molmo_point.point_map import PointMap
 from molmo_point.pointer import Detail, Images
@@ -97,6 +98,7 @@ class Engine:
             tokenizer,
             # Processes that share a model run it in one thread: its collective operations have an order.
             model.vision if shared else CropThreads(model.vision),
+            model.decoder if shared else image_reader(model),
             image_bytes=options.image_cache_bytes,
             crop_bytes=options.crop_cache_bytes,
             crops_per_batch=options.vision_batch,

@@ -27,6 +27,7 @@ from molmo_point.engine.failures import check_finite
 from molmo_point.engine.prepared_image import PreparedImage, images_key, prepare_images
 from molmo_point.errors import ModelFailed
 from molmo_point.images import Array
+from molmo_point.model.decoder import Decoder
 from molmo_point.model.kv_cache import KVCache
 from molmo_point.model.layers import block_mask
 from molmo_point.model.molmo import Molmo
@@ -43,6 +44,7 @@ class ImageEncoder:
 
     Args:
         vision: Its vision tower.
+        reader: Its decoder, as it runs image tokens (`image_reader`).
         image_bytes: Budget for the keys and values of whole images.
         crop_bytes: Budget for the vision features of single crops: where a corner of a screenshot changed, only the changed
             crops are encoded again.
@@ -56,6 +58,7 @@ class ImageEncoder:
         model: Molmo,
         tokenizer: Tokenizer,
         vision: Callable[[Tensor], Tensor],
+        reader: Decoder,
         *,
         image_bytes: int,
         crop_bytes: int,
@@ -64,6 +67,7 @@ class ImageEncoder:
         low_as_high: bool = False,
     ) -> None:
         self._model = model
+        self.reader = reader
         self._tokenizer = tokenizer
         self._low_as_high = low_as_high
         self._vision = vision
@@ -265,7 +269,7 @@ class ImageEncoder:
         Returns:
             [1, T, D], their hidden states where the keys of patches are made of them, elsewhere what the last block read.
         """
-        length, decoder = x.shape[1], self._model.decoder
+        length, decoder = x.shape[1], self.reader
         positions = cache.length + torch.arange(length, device=x.device)[None]
         mask = None
         if decoder.config.image_block:

@@ -26,3 +26,9 @@ def computes_in_bfloat16() -> bool:
     """
     has = any(cpu_capabilities().get(name, False) for name in _BFLOAT16)
     return has and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+
+
+@functools.cache
+def has_amx() -> bool:
+    """Whether the processor multiplies tiles of bfloat16 (AMX)."""
+    return computes_in_bfloat16() and cpu_capabilities().get("amx_bf16", False)

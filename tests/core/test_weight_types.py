@@ -130,10 +130,17 @@ def test_free_memory_is_the_containers_where_that_is_less(
     assert machine_memory.available_bytes() is None
 
 
+@pytest.mark.parametrize("amx", [False, True])
 @pytest.mark.parametrize("size", [(3, 4, 197, 32), (1, 2, 50, 72)])
-def test_attention_by_crops(monkeypatch: pytest.MonkeyPatch, size: tuple[int, ...]) -> None:
+def test_attention_by_crops(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, ...], *, amx: bool
+) -> None:
     """Both ways are the same attention, to within the rounding of bfloat16."""
     monkeypatch.setattr(vision_attention, "computes_in_bfloat16", lambda: True)
+    monkeypatch.setattr(vision_attention, "has_amx", lambda: amx)
+    ways: list[int] = []
+    crop = vision_attention._attend_crop
+    monkeypatch.setattr(vision_attention, "_attend_crop", lambda *x: ways.append(1) or crop(*x))
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(size, generator=generator) for _ in range(3))
     expected = F.scaled_dot_product_attention(q, k, v)
@@ -141,6 +148,7 @@ def test_attention_by_crops(monkeypatch: pytest.MonkeyPatch, size: tuple[int, ..
     found = attend(q.bfloat16(), k.bfloat16(), v.bfloat16())
     assert found.dtype is torch.bfloat16
     torch.testing.assert_close(found.float(), expected, atol=0.03, rtol=0.03)
+    assert bool(ways) != (amx and size[-1] == 32)
 
 
 def test_vision_in_bfloat16_beside_a_float32_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
