@@ -135,18 +135,19 @@ class Load:
             done = itertools.chain.from_iterable(pool.map(client, range(clients)))
             return sorted(done, key=lambda asked: asked.end)
 
-    def flood(self, images: Iterator[bytes], stop: threading.Event, waiting: int = 24) -> int:
-        """Keep questions waiting over one connection until `stop`; return the number of answers."""
-        answered = 0
+    def flood(
+        self, images: Iterator[bytes], stop: threading.Event, waiting: int = 24
+    ) -> list[float]:
+        """Keep questions waiting over one connection until `stop`; return when they were answered."""
+        answered: list[float] = []
         with connect(self._address, timeout_s=300) as pointer, ThreadPoolExecutor(waiting) as pool:
 
             def again() -> None:
-                nonlocal answered
                 while not stop.is_set():
                     with self._lock:
                         image, query = next(images), next(self._queries)
                     pointer.point(image, query)
-                    answered += 1
+                    answered.append(time.perf_counter())
 
             for future in [pool.submit(again) for _ in range(waiting)]:
                 future.result()
@@ -256,13 +257,18 @@ def fairness(loads: dict[str, Load], images: Images, seconds: float) -> None:
         with ThreadPoolExecutor(1) as pool:
             flood = pool.submit(load.flood, supply, stop)
             time.sleep(2.0)
-            beside = [a.seconds for a in load.run(1, supply, 2 * seconds)]
+            polite = load.run(1, supply, 2 * seconds)
             stop.set()
-            flood.result()
+            others = flood.result()
+        beside = [a.seconds for a in polite]
+        meanwhile = [sum(a.start < end < a.end for end in others) for a in polite]
         numbers = [percentile(values, share) for values in (alone, beside) for share in (50, 95)]
         delay = (numbers[2] - numbers[0]) / numbers[0]
-        rows.append((name, *(f"{number:.0f}" for number in numbers), f"{delay:.2f}"))
+        counts = (statistics.mean(meanwhile), max(meanwhile))
+        cells = (*(f"{n:.0f}" for n in numbers), f"{delay:.2f}", f"{counts[0]:.2f}", counts[1])
+        rows.append((name, *cells))
     columns = ("version", "alone p50", "p95", "beside a flood p50", "p95", "delay in answers")
+    columns += ("answers of the flood meanwhile, mean", "most")
     table("A polite client, times of its answers in ms", columns, rows)
 
 

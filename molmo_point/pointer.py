@@ -276,10 +276,13 @@ class Scheduler(Protocol):
     def has_work(self) -> bool:
         """Whether any question is unfinished."""
 
-    def takes(self, image: PreparedImage) -> bool:
+    def takes(self, image: PreparedImage, *, ahead: bool = False) -> bool:
         """Return whether an image can be added without waiting behind more crops than the model takes at once.
 
-        A known image always can. Others may be added all the same; their order is then that of their addition.
+        A known image always can. Others may be added all the same.
+
+        Args:
+            ahead: As for `add`.
         """
 
     def add(
@@ -292,6 +295,7 @@ class Scheduler(Protocol):
         timeout_s: float | None = None,
         max_new_tokens: int | None = None,
         detail: Detail | None = None,
+        ahead: bool = False,
     ) -> None:
         """Add a question; needs a free row. No pass of the model is made.
 
@@ -304,13 +308,19 @@ class Scheduler(Protocol):
             timeout_s: Budget in seconds; None for no limit.
             max_new_tokens: Longest answer in tokens; None for the pointer's own limit, which holds in any case.
             detail: Of an image that is not prepared yet; passed on only where a question has one.
+            ahead: Images are taken in the order of their addition; this one overtakes those that do not go ahead, each once.
 
         Raises:
             ImageError, QueryError, UsageError: As `Pointer.point`. The question is not added.
         """
 
     def open(
-        self, key: Hashable, image: Images | PreparedImage, *, detail: Detail | None = None
+        self,
+        key: Hashable,
+        image: Images | PreparedImage,
+        *,
+        detail: Detail | None = None,
+        ahead: bool = False,
     ) -> None:
         """Add an image to be opened; needs a free row until the step whose output has the view. Arguments and errors as `add`."""
 

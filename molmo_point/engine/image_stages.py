@@ -1,4 +1,8 @@
-"""Images between preparation and decoding, in the order of their addition: vision in batches, the prefix in chunks."""
+"""Images between preparation and decoding: vision in batches, the prefix in chunks.
+
+They are taken in the order of their addition, but for an image that goes ahead: it overtakes those that do not, also one that is
+half done. Each of them is overtaken once, then it keeps its place.
+"""
 
 from __future__ import annotations
 
@@ -21,18 +25,31 @@ class ImageStages:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._encoder = engine.encoder
-        self._images: list[ImageInProgress] = []
+        # The first ones keep their places, the others can be overtaken.
+        self._first: list[ImageInProgress] = []
+        self._others: list[ImageInProgress] = []
         # Most crops of a batch: fewer after memory ran out, until no image waits.
         self._batch = engine.options.vision_batch
 
-    def add(self, prepared: PreparedImage) -> EncodedImage | ImageInProgress:
-        """Add an image. One that waits already is shared; one that was encoded since it was prepared is returned encoded."""
+    def add(
+        self, prepared: PreparedImage, *, ahead: bool = False
+    ) -> EncodedImage | ImageInProgress:
+        """Add an image. One that waits already is shared; one that was encoded since it was prepared is returned encoded.
+
+        Args:
+            ahead: Put it before the images that can be overtaken.
+        """
         for image in self._images:
             if image.prepared.key == prepared.key:
                 return image
         begun = self._encoder.begin(prepared)
-        if isinstance(begun, ImageInProgress):
-            self._images.append(begun)
+        if isinstance(begun, EncodedImage):
+            return begun
+        if ahead:
+            self._first += [begun, *self._others]
+            self._others = []
+        else:
+            self._others.append(begun)
         return begun
 
     def has(self, prepared: PreparedImage) -> bool:
@@ -42,13 +59,23 @@ class ImageStages:
 
     def discard(self, image: ImageInProgress) -> None:
         """Remove an image that nobody waits for any more; what is known of its crops stays cached."""
-        if image in self._images:
-            self._images.remove(image)
+        for images in (self._first, self._others):
+            if image in images:
+                images.remove(image)
+
+    @property
+    def _images(self) -> list[ImageInProgress]:
+        return [*self._first, *self._others]
 
     @property
     def crops(self) -> int:
         """Number of crops that wait for the vision tower."""
-        return sum(len(image.unseen) for image in self._images)
+        return _unseen(self._images)
+
+    @property
+    def first_crops(self) -> int:
+        """Number of those that an image which goes ahead waits for, too."""
+        return _unseen(self._first)
 
     @property
     def tokens(self) -> int:
@@ -81,6 +108,11 @@ class ImageStages:
 
     def _leave(self) -> None:
         """Remove the images that are encoded or have failed."""
-        self._images = [i for i in self._images if i.encoded is None and i.failure is None]
+        for images in (self._first, self._others):
+            images[:] = [i for i in images if i.encoded is None and i.failure is None]
         if not self._images:
             self._batch = self._engine.options.vision_batch
+
+
+def _unseen(images: list[ImageInProgress]) -> int:
+    return sum(len(image.unseen) for image in images)

@@ -7,8 +7,8 @@ decoded. The first two are done in chunks (a batch of crops, some tokens of one 
 2. Tokens go before crops: an image that is nearly finished brings its question sooner than one that has just begun.
 3. Without answers, chunks follow each other; without images, passes do.
 
-Whose image comes next is not decided here: images are taken in the order in which they were added. A server adds one only when
-fewer crops wait than the next batch holds (`takes_image`), so that its queue has the choice up to the last moment.
+Whose image comes next is not decided here (`image_stages`). A server adds one only when fewer crops wait before it than the next
+batch holds (`takes_image`), so that its queue has the choice up to the last moment.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class Policy:
         self._after_chunk = stage in (Stage.VISION, Stage.PREFIX)
         return stage
 
-    def takes_image(self, waiting: Waiting) -> bool:
-        """Return whether another image can be added without waiting behind a whole batch of crops."""
-        return waiting.crops < self._crops_per_batch
+    def takes_image(self, crops: int) -> bool:
+        """Return whether another image can be added behind so many crops without waiting for a whole batch of them."""
+        return crops < self._crops_per_batch
 
     def _choose(self, waiting: Waiting) -> Stage | None:
         if waiting.answers and self._after_chunk:

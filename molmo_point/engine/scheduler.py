@@ -64,10 +64,11 @@ class Scheduler:
         """Whether any question is unfinished."""
         return bool(self._questions or self._waiting or self._opened)
 
-    def takes(self, image: AnyPrepared) -> bool:
+    def takes(self, image: AnyPrepared, *, ahead: bool = False) -> bool:
         """Return whether an image can be added without waiting behind more crops than the next batch holds."""
         if isinstance(image, PreparedImage) and not self._images.has(image):
-            return self._policy.takes_image(self._work())
+            before = self._images.first_crops if ahead else self._images.crops
+            return self._policy.takes_image(before)
         return True
 
     def add(
@@ -80,6 +81,7 @@ class Scheduler:
         timeout_s: float | None = None,
         max_new_tokens: int | None = None,
         detail: Detail | None = None,
+        ahead: bool = False,
     ) -> None:
         """Add a question; needs a free row. No pass of the model is made (without an image: one over a single token).
 
@@ -90,6 +92,7 @@ class Scheduler:
             kind: "point", "count", or "text" for a free question.
             max_new_tokens: Longest answer in tokens; the engine's own limit holds in any case.
             detail: Of an image that is not prepared yet; None = the engine's own.
+            ahead: Its image goes before those that do not go ahead; each of them is overtaken once.
 
         Raises:
             ImageError, QueryError, UsageError, ModelFailed: As `LocalPointer.point`. The question is not added.
@@ -104,13 +107,18 @@ class Scheduler:
         else:
             # None from a camera or cv2.imread is no image to point in: `_prepared` refuses it.
             prepared = self._prepared(cast("Images | AnyPrepared", image), detail)
-            self._add_image(key, prepared, question)
+            self._add_image(key, prepared, question, ahead=ahead)
 
     def open(
-        self, key: Hashable, image: Images | AnyPrepared, *, detail: Detail | None = None
+        self,
+        key: Hashable,
+        image: Images | AnyPrepared,
+        *,
+        detail: Detail | None = None,
+        ahead: bool = False,
     ) -> None:
-        """Add an image to be opened: an output of a later step has the view. Needs a free row until then; errors as `add`."""
-        self._add_image(key, self._prepared(image, detail), None)
+        """Add an image to be opened: an output of a later step has the view. Needs a free row until then; otherwise as `add`."""
+        self._add_image(key, self._prepared(image, detail), None, ahead=ahead)
 
     def cancel(self, key: Hashable) -> None:
         """Cancel a question and free its row. One that has left is no error."""
@@ -150,11 +158,13 @@ class Scheduler:
             return image
         return self._engine.prepare(cast("Images", image), detail)
 
-    def _add_image(self, key: Hashable, prepared: AnyImage, question: Question | None) -> None:
+    def _add_image(
+        self, key: Hashable, prepared: AnyImage, question: Question | None, *, ahead: bool
+    ) -> None:
         if isinstance(prepared, PreparedImage):
             if question is not None:
                 self._decoder.check_length(self._engine.count_tokens(prepared, question))
-            image = self._images.add(prepared)
+            image = self._images.add(prepared, ahead=ahead)
             if isinstance(image, ImageInProgress):
                 self._waiting[key] = _WaitsForImage(image, question)
                 return

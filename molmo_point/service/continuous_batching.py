@@ -63,7 +63,14 @@ class ContinuousBatcher:
     def fits(self, job: Job) -> bool:
         """Return whether a job can be admitted without waiting behind the crops of a whole batch."""
         prepared = job.prepared
-        return prepared is None or self._scheduler.takes(prepared)
+        return prepared is None or self._scheduler.takes(prepared, ahead=self._goes_ahead(job))
+
+    def _goes_ahead(self, job: Job) -> bool:
+        """Whether its image overtakes others': its caller has nothing else under way, by its name or by its connection."""
+        return not any(
+            other.turn == job.turn or other.caller == job.caller
+            for other, _ in self._began.values()
+        )
 
     def admit(self, jobs: list[Job]) -> None:
         """Add jobs to the scheduler, and answer those that open or close a view; fail what cannot be added."""
@@ -81,7 +88,7 @@ class ContinuousBatcher:
         image: Images | PreparedImage | None = job.prepared or job.image()
         if image is None:  # cancelled just now
             return
-        self._scheduler.open(job, image, **job.detail)
+        self._scheduler.open(job, image, ahead=self._goes_ahead(job), **job.detail)
         self._began[job], self._opened[job] = (job, time.monotonic()), opened
         job.decoded = job.prepared = None  # the scheduler has what it needs of it
 
@@ -97,13 +104,13 @@ class ContinuousBatcher:
         if request.op is Op.OPEN:
             assert image is not None  # the dispatcher refuses others
             self._views.make_room()
-            self._scheduler.open(job, image, **job.detail)
+            self._scheduler.open(job, image, ahead=self._goes_ahead(job), **job.detail)
         else:
             view = job.opened
             if view is None and request.view is not None:
                 view = self._views.get(request.view)
             kind, left_s = KINDS[request.op], max(0.0, job.left_s())
-            limits: dict[str, Any] = dict(job.detail)
+            limits: dict[str, Any] = {"ahead": self._goes_ahead(job), **job.detail}
             if request.max_tokens is not None:
                 limits["max_new_tokens"] = request.max_tokens
             self._scheduler.add(

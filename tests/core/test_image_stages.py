@@ -152,6 +152,32 @@ def test_an_image_is_encoded_once_for_all_that_wait_for_it(
     assert {kind for kind, _ in work.done} == {"pass"}
 
 
+def finished(scheduler: Scheduler) -> list[Any]:
+    """Work to the end; return the questions in the order in which their images were encoded."""
+    order: list[Any] = []
+    while scheduler.has_work:
+        scheduler.step()
+        order += [key for key in scheduler._questions if key not in order]
+    return order
+
+
+def test_an_image_that_goes_ahead_overtakes_each_other_once() -> None:
+    pointer = load("tiny-d", max_new_tokens=2, vision_batch=1)
+    scheduler = pointer.scheduler()
+    begun, last = pointer.prepare(noise(1)), pointer.prepare(noise(2))
+    assert scheduler.takes(begun)
+    scheduler.add("begun", begun, "cat")
+    scheduler.step()
+    assert scheduler._images.crops > 0
+    assert not scheduler.takes(last)
+    assert scheduler.takes(last, ahead=True)
+    scheduler.add("behind", last, "cat")
+    scheduler.add("ahead", pointer.prepare(noise(3)), "cat", ahead=True)
+    scheduler.add("ahead, later", pointer.prepare(noise(4)), "cat", ahead=True)
+    scheduler.open("opened", pointer.prepare(noise(5)), ahead=True)
+    assert finished(scheduler) == ["ahead", "begun", "behind", "ahead, later"]
+
+
 def in_vision(scheduler: Scheduler) -> bool:
     return scheduler._images.crops > 0
 

@@ -60,6 +60,6 @@ def test_without_answers_chunks_follow_each_other() -> None:
 
 def test_an_image_is_taken_when_the_next_batch_has_room_for_its_first_crop() -> None:
     policy = Policy(8)
-    assert policy.takes_image(Waiting(0, 900, 8))
-    assert policy.takes_image(Waiting(7, 0, 0))
-    assert not policy.takes_image(Waiting(8, 0, 0))
+    assert policy.takes_image(0)
+    assert policy.takes_image(7)
+    assert not policy.takes_image(8)

@@ -39,6 +39,7 @@ class Staged(LocalPointer):
         self.entered, self.gate = threading.Event(), threading.Event()
         self.done: list[str] = []
         self.added: list[str] = []
+        self.ahead: list[bool] = []
         self._held = held
         self.made: Scheduler | None = None
         network = pointer.network
@@ -65,6 +66,7 @@ class Staged(LocalPointer):
 
         def added(key: Any, image: Any, query: str, **others: Any) -> None:
             self.added.append(query)
+            self.ahead.append(others["ahead"])
             add(key, image, query, **others)
 
         scheduler.add = added  # type: ignore[method-assign]
@@ -221,3 +223,27 @@ def test_a_flood_is_let_in_one_image_before_somebody_else(
             question.result(WAIT_S)
     assert pointer.added.index("zebra") == 1
     assert answered <= 2  # the one that was under way, and one that overtook with fewer passes
+    ahead = dict(zip(pointer.added, pointer.ahead, strict=True))
+    assert ahead["zebra"]
+
+
+def test_callers_with_one_question_each_go_in_order(
+    start: Callable[..., Service], staged: Callable[[str], Staged]
+) -> None:
+    """Only who has something under way is overtaken."""
+    pointer = staged("vision")
+    service = start(pointer)
+    address = service.zmq.address
+    with connect(address) as one, connect(address) as other, ThreadPoolExecutor(3) as pool:
+        first = pool.submit(one.point, noise(1), "burgers", timeout_s=WAIT_S)
+        assert pointer.entered.wait(WAIT_S)
+        second = pool.submit(other.point, noise(2), "zebra", timeout_s=WAIT_S)
+        third = pool.submit(one.point, noise(3), "cat", timeout_s=WAIT_S)
+        assert eventually(
+            lambda: sum(bool(j.prepared) for j in service.dispatcher._queue._jobs) > 1
+        )
+        pointer.gate.set()
+        for question in (first, second, third):
+            question.result(WAIT_S)
+    assert pointer.added == ["burgers", "zebra", "cat"]
+    assert pointer.ahead[:2] == [True, True]
