@@ -2,7 +2,8 @@
 
 Threads of one product meet at its end. While other threads run (a server decodes images, reads sockets, has clients on the same
 machine), one of them is often not on a core, and the others wait for it, spinning. A small decoder has hundreds of products of
-microseconds: with 8 clients beside it `nano` took twice the CPU time for each answer with two threads as with one.
+microseconds: with 8 clients beside it `nano` took twice the CPU time for each answer with two threads as with one. An answer that is
+alone has them all.
 """
 
 from __future__ import annotations
@@ -31,10 +32,14 @@ class PassThreads:
         self._single = model.device.type == "cpu" and weights <= SMALL_BYTES
 
     @contextmanager
-    def limited(self) -> Iterator[None]:
-        """Within the block, this thread's products use the threads of a pass."""
+    def limited(self, *, alone: bool = False) -> Iterator[None]:
+        """Within the block, this thread's products use the threads of a pass.
+
+        Args:
+            alone: Nobody else waits for an answer.
+        """
         before = torch.get_num_threads()
-        if not self._single or before == 1:
+        if alone or not self._single or before == 1:
             yield
             return
         # The number belongs to the thread that sets it.

@@ -134,7 +134,8 @@ class Scheduler:
 
     def step(self) -> list[StepOutput]:
         """Do one piece of work, the one that the policy chooses."""
-        with self._threads.limited():
+        alone = len(self._questions) + len(self._waiting) == 1
+        with self._threads.limited(alone=alone):
             return self._step()
 
     def _step(self) -> list[StepOutput]:

@@ -38,6 +38,8 @@ def test_small_decoders_use_one_thread_and_give_the_others_back(
         with pytest.raises(RuntimeError, match="of a pass"):
             fail(PassThreads(small), seen)
         assert (seen, torch.get_num_threads()) == ([inside], 2)
+        with PassThreads(small).limited(alone=True):
+            assert torch.get_num_threads() == 2
 
 
 def fail(threads: PassThreads, seen: list[int]) -> None:
