@@ -75,9 +75,9 @@ def _weighted(values: Bytes, down: Floats, across: Floats) -> np.ndarray[Any, An
 def _axis(size_in: int, size_out: int) -> _Axis:
     one, half = np.float32(1), np.float32(0.5)
     scale = np.float32(size_in) / np.float32(size_out)
-    center = np.arange(size_out, dtype=np.float32) + half
-    # One rounding, as of a fused multiply-add.
-    place = (scale.astype(np.float64) * center - 0.5).astype(np.float32)
+    center = (np.arange(size_out, dtype=np.float32) + half).astype(np.float64)
+    # One rounding, as of a fused multiply-add. An array of float64: numpy 1 computes a float64 number times a float32 array in float32.
+    place = (float(scale) * center - 0.5).astype(np.float32)
     place = np.maximum(place, np.float32(0))
     first = np.minimum(place.astype(np.int64), size_in - 1)
     weight = np.clip(place - first.astype(np.float32), 0, one)

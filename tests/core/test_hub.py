@@ -320,9 +320,16 @@ def test_a_socks_proxy_without_its_package(made: Hub, monkeypatch: pytest.Monkey
 @pytest.fixture
 def fresh_session() -> Iterator[None]:
     """The library reads the environment once for each of its sessions."""
-    huggingface_hub.close_session()
+    _close_sessions()
     yield
-    huggingface_hub.close_session()
+    _close_sessions()
+
+
+def _close_sessions() -> None:
+    if hasattr(huggingface_hub, "close_session"):
+        huggingface_hub.close_session()
+    else:  # below huggingface_hub 1
+        huggingface_hub.utils.reset_sessions()
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
