@@ -88,7 +88,15 @@ def load_engine(
         # Intervals are computed from calibrated scores.
         counts = read_count_calibration(folder) if calibration else None
     return Engine(
-        model, tokenizer, name, options, calibration, counts=counts, shared=mesh is not None
+        model,
+        tokenizer,
+        name,
+        options,
+        calibration,
+        counts=counts,
+        shared=mesh is not None,
+        # As generate() of transformers ends answers: at each of the ids that the files name.
+        ends=frozenset((*config.end_tokens, *generation_ends(folder))) - {tokenizer.special.end},
     )
 
 
