@@ -95,9 +95,13 @@ def load_engine(
         calibration,
         counts=counts,
         shared=mesh is not None,
-        # As generate() of transformers ends answers: at each of the ids that the files name.
-        ends=frozenset((*config.end_tokens, *generation_ends(folder))) - {tokenizer.special.end},
+        ends=_further_ends(config, tokenizer, folder),
     )
+
+
+def _further_ends(config: MolmoConfig, tokenizer: Tokenizer, folder: Path) -> frozenset[int]:
+    """Return the ids that end an answer beside the tokenizer's: all that the files name, as generate() of transformers does."""
+    return frozenset((*config.end_tokens, *generation_ends(folder))) - {tokenizer.special.end}
 
 
 def _check_vocabulary(config: MolmoConfig, tokenizer: Tokenizer, folder: Path) -> None:
