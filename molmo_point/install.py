@@ -54,13 +54,23 @@ def import_failure(
 
 
 def failed_import(error: BaseException) -> str | None:
-    """Return the package of others whose import raised `error`: what the last line of our own code imported; None if none did."""
+    """Return the package of others whose import raised `error`: what the last line of our own code imported, or what a function
+    of another package did that it called; None if none did.
+    """
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     modules = [str(frame.f_globals.get("__name__", "")).split(".")[0] for frame in frames]
     last = max((n for n, name in enumerate(modules) if name.startswith("molmo_")), default=-1)
     behind = frames[last + 1 :]
     if behind and behind[0].f_code.co_name == "<module>":
         return modules[last + 1]
+    imported = [
+        name
+        for name, frame in zip(modules[last + 1 :], behind, strict=True)
+        if frame.f_code.co_name == "<module>"
+    ]
+    if imported:
+        # typer imports pydantic in its functions: not typer's own module is to be named.
+        return next((name for name in imported if name != modules[last + 1]), imported[0])
     name = (error.name or "").split(".")[0] if isinstance(error, ImportError) else ""
     return name if name and not name.startswith("molmo_") else None
 

@@ -6,9 +6,9 @@ Coordinates are `norm`: 0-1 of the original image after EXIF rotation, origin in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, KeysView, Mapping
 from enum import Enum
-from typing import Annotated, Literal, Union
+from typing import Annotated, Literal, Union, overload
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -201,6 +201,10 @@ def _short(point: Point, width: int, height: int) -> str:
 class Pointing(BaseModel):
     """The answer to a query about an image. `str` is one short line; `model_dump_json()` has all fields.
 
+    It is a collection of its points: `len`, iteration, indices and slices are those of `points`. `bool` is True where there are
+    points and False where the model says that nothing matches; it raises for an answer without points that is not complete
+    (pending, truncated, malformed), because nothing is known about those. `dict(pointing)` gives the fields.
+
     Attributes:
         query: The query as the caller wrote it.
         points: In the order of the answer.
@@ -280,6 +284,43 @@ class Pointing(BaseModel):
         )
 
     __str__ = __repr__
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __iter__(self) -> Iterator[Point]:  # type: ignore[override]
+        return iter(self.points)
+
+    @overload
+    def __getitem__(self, key: int) -> Point: ...
+    @overload
+    def __getitem__(self, key: slice) -> tuple[Point, ...]: ...
+    @overload
+    def __getitem__(self, key: str) -> object: ...
+    def __getitem__(self, key: int | slice | str) -> Point | tuple[Point, ...] | object:
+        """Return a point by its index, some by a slice, or a field by its name."""
+        if isinstance(key, str):
+            if key not in self.keys():
+                raise KeyError(key)
+            return getattr(self, key)
+        try:
+            return self.points[key]
+        except IndexError:
+            raise IndexError(
+                f"there is no point {key} in an answer with {counted(self.count, 'point')} (status {self.status})"
+            ) from None
+
+    def keys(self) -> KeysView[str]:
+        """Return the names of the fields: `dict(pointing)` calls it."""
+        return type(self).model_fields.keys()
+
+    def __bool__(self) -> bool:
+        if not self.points and self.status is not Status.NOT_FOUND:
+            raise ValueError(
+                f"an answer with status {self.status} and no points says neither that something matches nor that nothing does: "
+                "compare pointing.status instead of its truth value"
+            )
+        return bool(self.points)
 
     def best(self) -> Point | None:
         """Return the point with the highest score (the first point if there are no scores), or None if there are no points."""

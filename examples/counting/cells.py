@@ -22,7 +22,7 @@ def main() -> None:
         entries = [entry for one in counted for entry in one.entries]
         print(*write_results(journal.folder, entries))
     for entry in entries:
-        print(entry.file, entry.pointing.count if entry.pointing else entry.error)
+        print(entry.file, entry.pointing.count if entry.pointing is not None else entry.error)
 
 
 if __name__ == "__main__":

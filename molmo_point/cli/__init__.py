@@ -79,10 +79,13 @@ def _run(words: list[str], debug: bool) -> None:
             __import__(package)
         except Exception as error:
             raise import_failure(error, package, "", "The molmo-point command") from error
-    from molmo_point.cli.app import COMMANDS, Command, command
-
     verb = next((word for word in words if not word.startswith("-")), "")
+    extra = ""
     try:
+        # Inside, because it imports pydantic: a broken one is a sentence, too.
+        from molmo_point.cli.app import COMMANDS, Command, command
+
+        extra = COMMANDS.get(verb, Command("engine")).extra or "engine"
         with warnings.catch_warnings():
             if not debug and not sys.warnoptions:
                 _silence_others()
@@ -91,5 +94,4 @@ def _run(words: list[str], debug: bool) -> None:
         broken = None if isinstance(error, PointError) else failed_import(error)
         if broken is None:
             raise
-        extra = COMMANDS.get(verb, Command("engine")).extra or "engine"
-        raise import_failure(error, broken, extra, f"molmo-point {verb}") from error
+        raise import_failure(error, broken, extra, f"molmo-point {verb}".rstrip()) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,7 +70,8 @@ def ask(
 
     names, texts = split_arguments(words, [] if query is None else [query], "question")
     question = check_query(texts[0])
-    found = collect_images(names, recursive=recursive)
+    again = f"molmo-point ask - {shlex.quote(question)}"
+    found = collect_images(names, recursive=recursive, again=again)
     report_skipped(found, quiet)
     if len(found.images) == 1 and not found.several:
         load_image(found.images[0].source)

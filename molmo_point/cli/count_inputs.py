@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,7 +139,8 @@ def collect_counting(
 def _add_images(found: Counting, word: str, recursive: bool) -> None:
     videos = videos_in(word, recursive) if found.every is not None else []
     try:
-        images = collect_images([word], recursive=recursive)
+        asked = " ".join(f"--query {shlex.quote(query)}" for query in found.queries)
+        images = collect_images([word], recursive=recursive, again=f"molmo-point count - {asked}")
     except ImageError:
         if not videos:
             raise

@@ -6,6 +6,7 @@ import glob
 import importlib.util
 import os
 import re
+import shlex
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -68,10 +69,13 @@ class CollectedImages:
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
-def collect_images(words: Sequence[str], *, recursive: bool = False) -> CollectedImages:
+def collect_images(
+    words: Sequence[str], *, recursive: bool = False, again: str = "molmo-point point - QUERY"
+) -> CollectedImages:
     """Find the images that the words name.
 
     Args:
+        again: The command that reads the image from stdin instead, for the advice about an address.
         recursive: Look into the folders of folders, too. A folder that links lead to twice is read once.
 
     Raises:
@@ -81,6 +85,8 @@ def collect_images(words: Sequence[str], *, recursive: bool = False) -> Collecte
         raise UsageError("'-' may stand for one image only: stdin can be read once")
     found = CollectedImages(several=len(words) > 1)
     for word in words:
+        if is_address(word):
+            raise ImageError(_not_fetched(word, again))
         _collect_one(word, recursive, found)
     return found
 
@@ -95,8 +101,6 @@ def _collect_one(word: str, recursive: bool, found: CollectedImages) -> None:
         found.images.append(_from_stdin())
     elif word.startswith("data:"):
         found.images.append(InputImage("data URL", word))
-    elif re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", word):
-        raise ImageError(_not_fetched(word))
     else:
         try:
             _from_disk(word, recursive, found)
@@ -106,13 +110,23 @@ def _collect_one(word: str, recursive: bool, found: CollectedImages) -> None:
             raise ImageError(f"{printable(word[:200])} cannot be read: {error}") from error
 
 
-def _not_fetched(address: str) -> str:
+def is_address(word: str) -> bool:
+    """Whether a word is an address such as https://..., not a path."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", word) is not None
+
+
+def _not_fetched(address: str, again: str) -> str:
     if address.lower().startswith("file:"):
         return f"expected a path, got an address: give {unquote(urlsplit(address).path)}"
     return (
         "images are not fetched from other machines: "
-        f"curl -sL '{address[:200]}' | molmo-point point - \"the red mug\""
+        f"curl -sL {_quoted(printable(address[:200]))} | {again}"
     )
+
+
+def _quoted(text: str) -> str:
+    quoted = shlex.quote(text)
+    return quoted if quoted.startswith("'") else f"'{quoted}'"
 
 
 def _from_disk(word: str, recursive: bool, found: CollectedImages) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -146,7 +147,9 @@ def ask_images(
 
     names, queries = split_arguments(words, query or (), "query")
     queries = [check_query(text) for text in queries]
-    found = collect_images(names, recursive=recursive)
+    asked = " ".join(f"--query {shlex.quote(text)}" for text in queries)
+    again = f"molmo-point {kind} - {asked}"
+    found = collect_images(names, recursive=recursive, again=again)
     if sampling is not None and is_one_question(found, together, sampling):
         ask_together(found, queries, where, shown, sampling, timeout_s=timeout_s)
     outputs = (

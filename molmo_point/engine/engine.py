@@ -78,9 +78,10 @@ class Engine:
         *,
         counts: CountCalibration | None = None,
         shared: bool = False,
+        ends: frozenset[int] = frozenset(),
     ) -> None:
         self._process = os.getpid()
-        self._shared = shared
+        self._shared, self._ends = shared, ends
         self.model = model
         self.tokenizer = tokenizer
         self.name = name
@@ -355,4 +356,5 @@ class Engine:
             limits=Limits(longest, question.deadline),
             drafter=drafter,
             choice=self._language.choice(image),
+            ends=self._ends,
         )

@@ -77,6 +77,7 @@ class DecodeState:
     Args:
         prompt: Token ids, at least one.
         stop: Token id that ends the answer.
+        ends: Further ids that end it; `stop` stands for them in the steps.
         choice: How tokens are chosen and read; None = by the largest logit.
 
     Attributes:
@@ -91,12 +92,13 @@ class DecodeState:
         limits: Limits,
         drafter: Drafter,
         choice: TokenChoice | None = None,
+        ends: frozenset[int] = frozenset(),
     ) -> None:
         self._answer: list[int] = []
         self._pending = list(prompt)
         self._choice = choice or GreedyChoice()
         self._input = PassInput(self._pending, DraftTree(), self._pending)
-        self._stop = stop
+        self._stop, self._ends = stop, ends
         self._limits = limits
         self._drafter = drafter
         self.finish_reason: FinishReason | None = None
@@ -157,6 +159,8 @@ class DecodeState:
         """
         draft, count = self._input.draft, len(self._input.pending)
         accepted = self._choice.accept(draft, logits, hidden, self._stop)
+        if not self._ends.isdisjoint(accepted.tokens):
+            accepted = accepted.ended(self._ends, self._stop)
         tokens, path = accepted.tokens, accepted.path
         rows = [0, *(1 + node for node in path)]
         self._answer += tokens

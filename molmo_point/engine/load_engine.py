@@ -88,8 +88,20 @@ def load_engine(
         # Intervals are computed from calibrated scores.
         counts = read_count_calibration(folder) if calibration else None
     return Engine(
-        model, tokenizer, name, options, calibration, counts=counts, shared=mesh is not None
+        model,
+        tokenizer,
+        name,
+        options,
+        calibration,
+        counts=counts,
+        shared=mesh is not None,
+        ends=_further_ends(config, tokenizer, folder),
     )
+
+
+def _further_ends(config: MolmoConfig, tokenizer: Tokenizer, folder: Path) -> frozenset[int]:
+    """Return the ids that end an answer beside the tokenizer's: all that the files name, as generate() of transformers does."""
+    return frozenset((*config.end_tokens, *generation_ends(folder))) - {tokenizer.special.end}
 
 
 def _check_vocabulary(config: MolmoConfig, tokenizer: Tokenizer, folder: Path) -> None:

@@ -47,6 +47,12 @@ class Accepted:
     path: list[int]
     patches: dict[int, PatchChoice] = field(default_factory=dict)
 
+    def ended(self, ends: frozenset[int], stop: int) -> Accepted:
+        """Return the tokens up to the first of `ends`, which is there, with `stop` in its place."""
+        last = next(n for n, token in enumerate(self.tokens) if token in ends)
+        patches = {n: patch for n, patch in self.patches.items() if n < last}
+        return Accepted([*self.tokens[:last], stop], self.path[:last], patches)
+
 
 class TokenChoice(Protocol):
     """The rule of one answer. It may remember what was chosen before."""

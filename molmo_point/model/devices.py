@@ -31,17 +31,18 @@ def find_device(name: str | torch.device) -> torch.device:
         device = None
     if device is None or device.type not in _COUNTS:
         raise UsageError(
-            f"expected a device like auto, cpu, cuda, cuda:1, mps or xpu, got {str(name)!r}"
+            f"device (--device): expected auto, cpu, cuda, cuda:1, mps or xpu, got {str(name)!r}"
         )
     count = _COUNTS[device.type]()
     if not count:
         raise UsageError(
-            f"there is no {device.type} device here (asked for {str(name)!r}): take 'cpu' or 'auto'"
+            f"device (--device): there is no {device.type} device here (asked for {str(name)!r}): take 'cpu' or 'auto'"
         )
     if device.index is not None and device.index >= count:
         raise UsageError(
-            f"the {device.type} devices here are {device.type}:0 to {device.type}:{count - 1}, got {str(name)!r}"
+            f"device (--device): the {device.type} devices here are {device.type}:0 to "
+            f"{device.type}:{count - 1}, got {str(name)!r}"
             if count > 1
-            else f"the only {device.type} device here is {device.type}:0, got {str(name)!r}"
+            else f"device (--device): the only {device.type} device here is {device.type}:0, got {str(name)!r}"
         )
     return device

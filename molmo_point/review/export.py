@@ -67,7 +67,7 @@ def _csv(review: Review) -> Files:
                 "corrected_count": len(correction.points),
                 "accepted": correction.accepted,
                 "added": len(correction.points) - kept,
-                "deleted": (entry.pointing.count if entry.pointing else 0) - kept,
+                "deleted": (entry.pointing.count if entry.pointing is not None else 0) - kept,
             }
         writer.writerow(row)
     named = [pointing.replace(frame_id=name) for name, pointing in _answers(review)]
@@ -99,7 +99,9 @@ def _yolo(review: Review) -> Files:
     names = "".join(f"  {number}: {json.dumps(query)}\n" for number, query in enumerate(queries))
     settings = f"path: .\ntrain: images\nval: images\nkpt_shape: [1, 3]\nnames:\n{names}"
     sources = "".join(
-        f"{_stem(entry)}\t{_name(entry)}\n" for entry in review.entries.values() if entry.pointing
+        f"{_stem(entry)}\t{_name(entry)}\n"
+        for entry in review.entries.values()
+        if entry.pointing is not None
     )
     labels = {name: "".join(content) for name, content in lines.items()}
     return {"data.yaml": settings, "images.tsv": sources, **labels}

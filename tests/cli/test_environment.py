@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import molmo_point
 from molmo_point.errors import UsageError
 from molmo_point.testing import FakePointer
 
@@ -82,3 +86,23 @@ def test_a_folder_that_is_not_there_is_no_hub_name(
     ran = run("count", photo, "mug", "--model", "run/checkpoint")
     assert ran.code == 2
     assert "there is no folder run/checkpoint" in ran.err
+
+
+@pytest.mark.parametrize("error", ["ImportError", "OSError", "SystemError"])
+@pytest.mark.parametrize("package", ["pydantic", "numpy", "PIL", "typer", "rich"])
+def test_a_broken_package_is_one_sentence(tmp_path: Path, package: str, error: str) -> None:
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text(f"raise {error}('its core does not load')")
+    image = Path(molmo_point.__file__).parent / "nano" / "demo.png"
+    ran = subprocess.run(
+        [sys.executable, "-m", "molmo_point", "point", str(image), "burgers"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "Traceback" not in ran.stderr
+    assert f"'{package}', which is installed but cannot be loaded" in ran.stderr
+    assert "its core does not load" in ran.stderr

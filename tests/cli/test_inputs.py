@@ -147,3 +147,26 @@ def test_heic_is_asked_about_where_it_can_be_read(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     assert _why_not(str(tmp_path / "a.heic")) is None
     assert "does not begin like it" in str(_why_not(str(tmp_path / "b.heic")))
+
+
+@pytest.mark.parametrize(
+    ("words", "again"),
+    [
+        (("point", "blue cup"), "molmo-point point - --query 'blue cup'"),
+        (("count", "boats", "--query", "it's"), "molmo-point count - "),
+        (("ask", "What is $HOME?"), "molmo-point ask - 'What is $HOME?'"),
+    ],
+)
+def test_the_advice_for_an_address_asks_what_was_asked(
+    run: Run, words: tuple[str, ...], again: str
+) -> None:
+    verb, text, *more = words
+    if more:
+        ran = run(verb, "https://example.org/a b.png", "--query", text, *more)
+        assert ran.err.rstrip().endswith("""count - --query boats --query 'it'"'"'s'""")
+    else:
+        ran = run(verb, "https://example.org/a b.png", text)
+        assert ran.err.rstrip().endswith(again)
+    assert ran.code == 2
+    assert f"curl -sL 'https://example.org/a b.png' | {again}" in ran.err
+    assert "red mug" not in ran.err

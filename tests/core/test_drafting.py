@@ -186,3 +186,26 @@ def test_grammar() -> None:
     assert continuations("The sky is", "text", "") is None
     assert continuations(' <point x="63', "point", "mug") == ["."]
     assert continuations(' <point x="6', "point", "mug", whole_numbers=True) == ["."]
+
+
+@pytest.mark.parametrize("drafted", [[], [5, 6], [5, 8, 7, 7]])
+def test_further_end_tokens_end_an_answer_with_and_without_drafts(drafted: list[int]) -> None:
+    """The model writes 5, then 8, which ends answers beside 9; what it would write behind it is not accepted."""
+
+    class Guess:
+        def propose(self, tokens: Sequence[int]) -> list[list[int]]:
+            return [drafted[len(tokens) :]] if drafted else []
+
+    following = {3: 5, 5: 8, 8: 7, 6: 7, 7: 7}
+    state = DecodeState([3], stop=9, limits=Limits(20), drafter=Guess(), ends=frozenset({8, 2}))
+    written: list[int] = []
+    while pass_input := state.next_input(100):
+        rows = [*pass_input.pending[-1:], *pass_input.draft.tokens]
+        logits = torch.zeros(len(rows), 10)
+        for row, token in enumerate(rows):
+            logits[row, following[token]] = 1.0
+        step, kept = state.accept(logits, torch.zeros(len(rows), 1))
+        written += step.tokens
+        assert len(step.logits) == len(step.hidden) == len(step.tokens) == len(kept)
+    assert written == [5, 9]
+    assert state.finish_reason is FinishReason.STOP

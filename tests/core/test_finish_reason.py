@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,3 +62,17 @@ def test_a_text_that_the_model_ended_is_whole() -> None:
     text = mp.load("nano").ask(IMAGE, "Point to the zebra.")
     assert isinstance(text, Text)
     assert text.complete
+
+
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+def test_each_id_of_eos_token_id_ends_an_answer(tmp_path: Path, file: str) -> None:
+    """Every id is an end here, so that the first token of any answer is one, whichever it is."""
+    folder = shutil.copytree(TINY, tmp_path / "tiny")
+    keys = json.loads((folder / file).read_text(encoding="utf-8"))
+    keys["eos_token_id"] = list(range(keys.get("vocab_size", 300)))
+    (folder / file).write_text(json.dumps(keys), encoding="utf-8")
+    pointer = mp.load(folder, max_new_tokens=4)
+    for way, ask in WAYS.items():
+        text = ask(pointer, None)
+        assert isinstance(text, Text), way
+        assert (str(text), text.finish_reason, text.timing.new_tokens) == ("", "stop", 1), way

@@ -24,9 +24,9 @@ def test_one_thing_has_no_s() -> None:
 @pytest.mark.parametrize(
     ("count", "name", "words"),
     [
-        (1, "cpu:7", "the only cpu device here is cpu:0, got 'cpu:7'"),
-        (2, "cpu:2", "the cpu devices here are cpu:0 to cpu:1, got 'cpu:2'"),
-        (0, "cpu", "there is no cpu device here"),
+        (1, "cpu:7", "--device.*the only cpu device here is cpu:0, got 'cpu:7'"),
+        (2, "cpu:2", "--device.*the cpu devices here are cpu:0 to cpu:1, got 'cpu:2'"),
+        (0, "cpu", "--device.*there is no cpu device here"),
     ],
 )
 def test_a_device_that_is_not_there(
@@ -35,4 +35,10 @@ def test_a_device_that_is_not_there(
     number: Callable[[], int] = lambda: count  # noqa: E731
     monkeypatch.setitem(devices._COUNTS, "cpu", number)
     with pytest.raises(UsageError, match=words):
+        devices.find_device(name)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "tpu"])
+def test_an_unknown_device_names_the_option(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"--device.*expected auto, cpu.*got '{name}'"):
         devices.find_device(name)

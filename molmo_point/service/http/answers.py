@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 from pydantic import BaseModel, computed_field
 from starlette.responses import Response, StreamingResponse
@@ -65,7 +66,8 @@ def _one_of_several(reply: Reply) -> str:
 
 def _pointing(pointing: Pointing) -> str:
     # Checked when it was made: not once more.
-    return PointingOut.model_construct(**dict(pointing)).model_dump_json()
+    fields: dict[str, Any] = dict(pointing)
+    return PointingOut.model_construct(**fields).model_dump_json()
 
 
 def event_stream(replies: AsyncIterator[Reply]) -> StreamingResponse:
