@@ -190,3 +190,16 @@ def test_very_long_texts_stay_inside(visit: Visit, photo: Path) -> None:
     ask(page, "why")
     done(page, "Answered")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_an_unreadable_answer_is_shown_in_short(visit: Visit, photo: Path) -> None:
+    text = "<points " + " ".join(f'x{n}="5.4"' for n in range(400))
+    answer = Pointing(query="mug", status=Status.MALFORMED, image_size=(800, 600), text=text)
+    page = visit(FakePointer({"mug": answer}))
+    show(page, photo)
+    ask(page, "mug")
+    done(page, "Incomplete")
+    said = page.locator("#answers .note").inner_text()
+    assert text[:200] in said
+    assert len(said) < 320
+    assert f"{len(text) - 200} more characters" in said

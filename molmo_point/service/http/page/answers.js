@@ -145,6 +145,11 @@ class Entry {
   }
 }
 
+/** Characters of an unreadable answer that a note shows; Copy as JSON has the whole text. */
+const SHOWN = 200;
+
+const shortened = (text) => (text.length > SHOWN ? `${text.slice(0, SHOWN)} … (${text.length - SHOWN} more characters)` : text);
+
 function remarks(pointing, query) {
   const notes = [];
   const points = pointing.points ?? [];
@@ -154,7 +159,7 @@ function remarks(pointing, query) {
   if (pointing.status === "not_found") notes.push({ text: foreign ? "Nothing found; that says little here." : "Nothing there." });
   if (pointing.status === "pending") notes.push({ text: "No answer yet." });
   if (pointing.status === "truncated") notes.push({ text: "Cut short: the deadline or the token limit came first. There may be more.", kind: "error" });
-  if (pointing.status === "malformed") notes.push({ text: `The model's answer could not be read as points: ${pointing.text ?? ""}`, kind: "error" });
+  if (pointing.status === "malformed") notes.push({ text: `The model's answer could not be read as points: ${shortened(pointing.text ?? "")}`, kind: "error" });
   const stated = pointing.stated_count ?? points.length;
   if (stated !== points.length) notes.push({ text: `The model wrote ${stated}; ${points.length} were pointed at.`, kind: "warn" });
   if (pointing.duplicates) notes.push({ text: `${plural(pointing.duplicates, "point")} written twice, counted once.` });
