@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import subprocess
@@ -17,8 +18,10 @@ import pytest
 from molmo_point.client import connect
 from molmo_point.errors import PointError, ServerGone
 from molmo_point.images import Array
+from molmo_point.points import Point
 from molmo_point.service.http.openapi import PIXEL
 from molmo_point.service.run import Service
+from molmo_point.testing import FakePointer
 from tests.service.addresses import address
 
 Start = Callable[..., Service]
@@ -190,3 +193,42 @@ def test_an_answer_that_takes_too_long_is_sent_to_the_next_server(
     assert heard[0].status_code == 503
     assert heard[0].json()["error"]["kind"] == "unknown_request"
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("door", "stream"), [("/v1/point", True), ("/v1/point", False), ("/v1/chat/completions", True)]
+)
+def test_an_answer_that_nobody_reads_is_cut_without_a_traceback(
+    start: Start, caplog: pytest.LogCaptureFixture, door: str, stream: bool
+) -> None:
+    """The operator's log of an ordinary stop holds no exception of the server's own, and the reader's connection is reset."""
+    points = [Point(x=0.5, y=0.5, label="x" * 200)] * 20_000
+    service = start(FakePointer({"many": points}, texts={"many": "word " * 200_000}), http=True)
+    assert service.http is not None
+    place = urlsplit(service.http.url)
+    assert place.hostname is not None
+    assert place.port is not None
+    body = json.dumps(_body(door, stream)).encode()
+    head = (
+        f"POST {door} HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.socket() as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.settimeout(10)
+        reader.connect((place.hostname, place.port))
+        reader.sendall(head.encode() + body)
+        assert reader.recv(12) == b"HTTP/1.1 200"
+        time.sleep(1.0)
+        service.stop()
+        assert not service.http.alive
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+    assert "Cancel" not in caplog.text
+
+
+def _body(door: str, stream: bool) -> dict[str, Any]:
+    if door == "/v1/point":
+        return {"image": PIXEL, "query": "many", "stream": stream}
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
+    content = [{"type": "text", "text": "many"}, image]
+    return {"model": "fake", "stream": stream, "messages": [{"role": "user", "content": content}]}

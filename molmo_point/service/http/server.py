@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 import socket
 import threading
@@ -18,6 +20,12 @@ from molmo_point.service.http.arrivals import Arrivals
 from molmo_point.service.http.connections import connection_limit, limited_protocol
 
 STARTS_S = 10.0
+
+FINISH_S = 3.0
+"""Seconds that a stop gives to the answers under way; then their connections are reset."""
+
+FINISH_AND_RESET_S = 4
+"""Seconds after which uvicorn cancels the handlers that have not ended although their connections were reset."""
 
 BACKLOG = 128
 """Connections that the system holds until they are accepted."""
@@ -73,7 +81,7 @@ class HttpServer:
             server_header=False,
             backlog=BACKLOG,
             timeout_keep_alive=30,
-            timeout_graceful_shutdown=3,
+            timeout_graceful_shutdown=FINISH_AND_RESET_S,
             h11_max_incomplete_event_size=64 * 1024,
         )
         self._server = _ThreadServer(config, arrivals)
@@ -127,7 +135,24 @@ class _ThreadServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._arrivals.refuse()
-        await super().shutdown(sockets)
+        resetting = asyncio.create_task(self._reset_after(FINISH_S))
+        try:
+            await super().shutdown(sockets)
+        finally:
+            resetting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await resetting
+
+    async def _reset_after(self, finish_s: float) -> None:
+        """Reset the connections that are still open: their handlers end as for a caller that hangs up.
+
+        A handler that uvicorn cancels instead, because nobody reads its stream, leaves a traceback in the log.
+        """
+        await asyncio.sleep(finish_s)
+        for connection in list(self.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
 
 
 def _bind(host: str, port: int) -> socket.socket:
