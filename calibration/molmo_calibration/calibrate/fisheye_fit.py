@@ -19,8 +19,6 @@ from molmo_calibration.errors import CalibrationError, DegenerateError
 from molmo_calibration.geometry.rotations import cross_matrix, matrix_from_rotation_vector
 from molmo_calibration.geometry.transforms import Transform
 
-__all__ = ["fit_fisheye"]
-
 # Half fields of view along the longer side that are tried as a start, degrees.
 _HALF_FIELDS = (60.0, 75.0, 90.0, 105.0, 120.0)
 

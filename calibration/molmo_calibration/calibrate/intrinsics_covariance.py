@@ -12,8 +12,6 @@ from molmo_calibration.cameras.camera import Camera
 from molmo_calibration.geometry.rotations import cross_matrix
 from molmo_calibration.geometry.transforms import Transform
 
-__all__ = ["intrinsics_covariance"]
-
 
 def intrinsics_covariance(
     camera: Camera, detections: Sequence[Detection], poses: list[Transform], residuals: FloatArray
