@@ -240,19 +240,14 @@ def _drift(pairs: Sequence[Pair]) -> Drift:
                 distance_percent(a, b, one.image_size)
                 for a, b in zip(one.answer, other.answer, strict=True)
             ]
-    if not distances:
-        return Drift(
-            same_points=same,
-            same_count=equal,
-            median_percent=None,
-            p99_percent=None,
-            largest_percent=None,
-        )
-    median, tail = np.quantile(distances, [0.5, 0.99])
+    median = p99 = largest = None
+    if distances:
+        median, p99 = (float(value) for value in np.quantile(distances, [0.5, 0.99]))
+        largest = max(distances)
     return Drift(
         same_points=same,
         same_count=equal,
-        median_percent=float(median),
-        p99_percent=float(tail),
-        largest_percent=max(distances),
+        median_percent=median,
+        p99_percent=p99,
+        largest_percent=largest,
     )
