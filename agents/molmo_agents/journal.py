@@ -16,9 +16,6 @@ from molmo_agents.playwright_types import Json
 from molmo_point.errors import UsageError
 from molmo_point.text_files import json_lines, read_text
 
-__all__ = ["Journal", "read_steps"]
-
-
 VERDICTS = "verdicts.jsonl"
 """Beside the steps: whether each came out as its caller wanted, where somebody said so."""
 

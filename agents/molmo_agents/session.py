@@ -140,36 +140,18 @@ class Session:
         self.screenshot: Screenshot | None = None
         self.given: set[str] = set()
         """Documents of pages that a secret was typed into."""
-        self._shared = Shared(hidden=[secret.value for secret in self.policy.secrets.values()])
+        self.shared = Shared(hidden=[secret.value for secret in self.policy.secrets.values()])
         self._open = False
         self._closed = False
 
     @property
-    def actions(self) -> int:
-        """Actions used so far."""
-        return self._shared.actions
-
-    @actions.setter
-    def actions(self, count: int) -> None:
-        self._shared.actions = count
-
-    @property
-    def looks(self) -> int:
-        """Screenshots taken so far."""
-        return self._shared.looks
-
-    @looks.setter
-    def looks(self, count: int) -> None:
-        self._shared.looks = count
-
-    @property
     def masker(self) -> SecretRedactor:
         """Hides secrets in texts."""
-        return self._shared.masker
+        return self.shared.masker
 
     def join(self, other: Session) -> None:
         """Share budgets and hidden values with the session of another window of the same agent."""
-        self._shared = other._shared
+        self.shared = other.shared
 
     def open(self) -> Steps[None]:
         """Attach to the page, once."""
@@ -210,11 +192,11 @@ class Session:
         policy = self.policy
         if policy.verbs is not None and verb not in policy.verbs:
             return Status.BLOCKED_ACTION, f"the policy does not allow {verb}()"
-        if self._shared.spent_s() > policy.max_seconds:
+        if self.shared.spent_s() > policy.max_seconds:
             return Status.BUDGET, f"the policy's {policy.max_seconds:g} seconds are used up"
-        if verb not in self.verbs.read_only and self.actions >= policy.max_actions:
+        if verb not in self.verbs.read_only and self.shared.actions >= policy.max_actions:
             return Status.BUDGET, f"the policy's {policy.max_actions} actions are used up"
-        if self.looks >= policy.max_looks:
+        if self.shared.looks >= policy.max_looks:
             return Status.BUDGET, f"the policy's {policy.max_looks} looks are used up"
         if verb != "goto" and self.page.url.startswith("chrome-error:"):
             return (
@@ -232,6 +214,6 @@ class Session:
 
     def hide(self, text: str) -> None:
         """Let no screenshot, log or answer show `text` from now on."""
-        if text not in self._shared.hidden:
-            self._shared.hidden.append(text)
-            self._shared.masker = SecretRedactor(self._shared.hidden)
+        if text not in self.shared.hidden:
+            self.shared.hidden.append(text)
+            self.shared.masker = SecretRedactor(self.shared.hidden)

@@ -14,20 +14,6 @@ import numpy.typing as npt
 
 from molmo_calibration.errors import InvalidArgumentError
 
-__all__ = [
-    "ArrayLike",
-    "BoolArray",
-    "FloatArray",
-    "as_covariance",
-    "as_finite",
-    "as_points",
-    "as_positive",
-    "as_size",
-    "frozen",
-    "is_invertible",
-    "symmetric",
-]
-
 FloatArray: TypeAlias = "npt.NDArray[np.floating[Any]]"
 BoolArray = npt.NDArray[np.bool_]
 ArrayLike: TypeAlias = "npt.ArrayLike | FloatArray"

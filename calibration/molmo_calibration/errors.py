@@ -17,20 +17,6 @@ Each message says what was expected, what came, and what to do about it.
 
 from __future__ import annotations
 
-__all__ = [
-    "BoardNotFoundError",
-    "BrokenLibraryError",
-    "CalibrationError",
-    "CameraFileError",
-    "DegenerateError",
-    "ExtrapolationError",
-    "FrameError",
-    "InvalidArgumentError",
-    "MissingExtraError",
-    "NotCalibratedError",
-    "TooFewViewsError",
-]
-
 
 class CalibrationError(ValueError):
     """The input cannot be used; the root of every error of this package but one."""

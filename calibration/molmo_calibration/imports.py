@@ -17,8 +17,6 @@ from urllib.request import url2pathname
 
 from molmo_calibration.errors import BrokenLibraryError, MissingExtraError
 
-__all__ = ["import_library", "install_line", "opencv"]
-
 _DISTRIBUTION = "molmo-point"
 _LIBRARIES = {"cv2": "OpenCV", "scipy": "SciPy", "yaml": "PyYAML"}
 

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from molmo_point.counting.spacing import median_spacing
 from molmo_point.errors import CheckpointError
 from molmo_point.points import Pointing, Status
+from molmo_point.record import Record
 
 FILE = "count_calibration.json"
 LEVEL = 0.9
@@ -30,7 +31,7 @@ ALONE = 0.5
 Floats = NDArray[np.float64]
 
 
-class CountModel(BaseModel):
+class CountModel(Record, allow_inf_nan=False):
     """The distribution of the true number N = right points + missed things.
 
         P(point is right) = sigmoid(right_bias + right_score * log odds of its score + right_count * log(1 + points))
@@ -40,8 +41,6 @@ class CountModel(BaseModel):
         missed_shape: Shape of the negative binomial distribution of missed things; large = Poisson.
         level: Probability mass whose intervals covered `LEVEL` of the answers that it was fitted on.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     right_bias: float = 0.0
     right_score: float = 1.0
@@ -85,7 +84,7 @@ class CountModel(BaseModel):
         return shortest_interval(self.distribution(scores, spacing), self.level)
 
 
-class CountCalibration(BaseModel):
+class CountCalibration(Record):
     """The contents of `count_calibration.json`.
 
     Attributes:
@@ -93,8 +92,6 @@ class CountCalibration(BaseModel):
         tiles: Of answers in tiles; None where it was not fitted.
         measured_on: Description of the data of the fit.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     whole: CountModel
     tiles: CountModel | None = None

@@ -6,12 +6,11 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from molmo_point.datasets.labelled import LabelledData
+from molmo_point.record import Record
 
 
-class ReadFile(BaseModel):
+class ReadFile(Record):
     """A file that was read.
 
     Attributes:
@@ -20,14 +19,12 @@ class ReadFile(BaseModel):
         sha256: Checksum, hexadecimal.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str
     size: int
     sha256: str
 
 
-class Manifest(BaseModel):
+class Manifest(Record):
     """What was read of a data set.
 
     Attributes:
@@ -39,8 +36,6 @@ class Manifest(BaseModel):
         files: Annotation files and archives; masks and images are in `sha256` only.
         sha256: Over the checksums of all files that were read, images and masks included, sorted: independent of names.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
     layout: str

@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from molmo_point.errors import UsageError
 from molmo_point.evaluate.compare_models import distance_percent, places
 from molmo_point.evaluate.data_report import DataReport
 from molmo_point.evaluate.report import Outcome, Report, perfect
 from molmo_point.evaluate.scorers.summary import ROUNDING, Mean, mean, resampled, right_or_wrong
+from molmo_point.record import Record
 from molmo_point.wording import counted
 
 PERFECT = "perfect answers"
@@ -25,7 +26,7 @@ ITEM_COLUMNS = 5
 """Items that differ most, of each value."""
 
 
-class Difference(BaseModel):
+class Difference(Record):
     """One value of two reports, over the questions that both have.
 
     Attributes:
@@ -36,8 +37,6 @@ class Difference(BaseModel):
         p_value: Of McNemar's exact test of these two numbers, two-sided; None where values are not 0 or 1.
         most: Sources of the questions that differ most, first those that the second has worse.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     first: Mean
@@ -51,7 +50,7 @@ class Difference(BaseModel):
     most: tuple[str, ...]
 
 
-class Drift(BaseModel):
+class Drift(Record):
     """How far the points of two reports lie apart: two models can be equally good, and answer differently.
 
     Attributes:
@@ -61,8 +60,6 @@ class Drift(BaseModel):
             of the image's diagonal, over `same_count`; None where there are none.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     same_points: int
     same_count: int
     median_percent: float | None
@@ -70,7 +67,7 @@ class Drift(BaseModel):
     largest_percent: float | None
 
 
-class Comparison(BaseModel):
+class Comparison(Record):
     """Two reports.
 
     Attributes:
@@ -79,8 +76,6 @@ class Comparison(BaseModel):
         only_first, only_second: Numbers of those that one has alone.
         same_data: Whether both read the same files; None where a report does not say what it read.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     models: tuple[str, str]
     questions: int
@@ -245,19 +240,14 @@ def _drift(pairs: Sequence[Pair]) -> Drift:
                 distance_percent(a, b, one.image_size)
                 for a, b in zip(one.answer, other.answer, strict=True)
             ]
-    if not distances:
-        return Drift(
-            same_points=same,
-            same_count=equal,
-            median_percent=None,
-            p99_percent=None,
-            largest_percent=None,
-        )
-    median, tail = np.quantile(distances, [0.5, 0.99])
+    median = p99 = largest = None
+    if distances:
+        median, p99 = (float(value) for value in np.quantile(distances, [0.5, 0.99]))
+        largest = max(distances)
     return Drift(
         same_points=same,
         same_count=equal,
-        median_percent=float(median),
-        p99_percent=float(tail),
-        largest_percent=max(distances),
+        median_percent=median,
+        p99_percent=p99,
+        largest_percent=largest,
     )

@@ -8,23 +8,20 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from pydantic import BaseModel, ConfigDict
-
 from molmo_point.datasets.manifest import Manifest
 from molmo_point.evaluate.report import Outcome, Report
 from molmo_point.evaluate.score_quality import AbsenceSample, PointSample, Samples, measure
 from molmo_point.evaluate.scorers.scorer import Scorer
 from molmo_point.evaluate.scorers.summary import Scored, summarize
+from molmo_point.record import Record
 
 
-class Calibrated(BaseModel):
+class Calibrated(Record):
     """How well scores and covariances fit, see `Quality`; a number is None where there is nothing to compute it of.
 
     Attributes:
         bins: (mean score, share of hits, points) of each filled tenth of scores.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     points: int
     misses: int

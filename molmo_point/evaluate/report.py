@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from molmo_point.evaluate.scores import Counts, Proportion, f1_interval, proportion
 from molmo_point.points import Point, Status
+from molmo_point.record import Record
 from molmo_point.wording import counted
 
 COUNT_RANGES = ((1, 5), (6, 15), (16, 40))
 
 
-class Outcome(BaseModel):
+class Outcome(Record):
     """The result of one question.
 
     Attributes:
@@ -32,8 +33,6 @@ class Outcome(BaseModel):
         absent_probability: See `Pointing`.
         judged: What each scorer says: its values by name.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     query: str
     mode: str
@@ -55,7 +54,7 @@ class Outcome(BaseModel):
     centers: tuple[tuple[float, float], ...] = ()
     text: str = ""
     absent_probability: float | None = None
-    judged: dict[str, dict[str, float]] = {}
+    judged: dict[str, dict[str, float]] = Field(default_factory=dict)
 
     @property
     def counts(self) -> Counts:
@@ -63,7 +62,7 @@ class Outcome(BaseModel):
         return Counts(self.hits, self.points, self.things)
 
 
-class Score(BaseModel):
+class Score(Record):
     """Accuracy over a set of questions.
 
     Attributes:
@@ -78,8 +77,6 @@ class Score(BaseModel):
         counts: Exactly right counts, by the true number ("1-5"), over questions for a count.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     questions: int
     errors: int
     f1: float | None
@@ -93,15 +90,13 @@ class Score(BaseModel):
     counts: dict[str, Proportion]
 
 
-class Report(BaseModel):
+class Report(Record):
     """A whole evaluation: overall, by group, and question by question.
 
     Attributes:
         pictures: Number of images.
         seconds_per_question: Mean time of a question, encoding of its image included.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     pictures: int

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from molmo_point.errors import UsageError
 from molmo_point.examples import Region
 from molmo_point.points import Point
+from molmo_point.record import Record
 
 Z95 = 1.959963984540054
 """Standard normal quantile of a 95 % interval."""
 
 
-class Proportion(BaseModel):
+class Proportion(Record):
     """A proportion with its 95 % Wilson interval.
 
     Attributes:
@@ -25,8 +25,6 @@ class Proportion(BaseModel):
         total: Number of all.
         low, high: Interval, 0-1; (0, 1) where total is 0.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     right: int
     total: int

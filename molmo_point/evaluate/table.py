@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict
-
 from molmo_point.evaluate.report import Outcome, Report
 from molmo_point.evaluate.scores import Proportion, proportion
 from molmo_point.points import Status
+from molmo_point.record import Record
 
 
-class Row(BaseModel):
+class Row(Record):
     """One row.
 
     Attributes:
@@ -22,8 +21,6 @@ class Row(BaseModel):
         floor, goal: The value required and the value aimed for; None where there is none.
         at_most: Whether less is better.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     world: str
     what: str
@@ -54,15 +51,13 @@ class Row(BaseModel):
         return "no"
 
 
-class Table(BaseModel):
+class Table(Record):
     """All rows, and the time of an answer.
 
     Attributes:
         pictures, questions: Number of images and of questions, by test set.
         seconds: Time of a question, by test set, encoding of its image included.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     rows: tuple[Row, ...]

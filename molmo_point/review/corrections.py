@@ -8,10 +8,11 @@ import os
 import threading
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from molmo_point.count_runs.items import Key
 from molmo_point.errors import PointError
+from molmo_point.record import Record
 
 FILE = "corrections.jsonl"
 
@@ -22,7 +23,7 @@ class NotSaved(PointError):
     kind = "review"
 
 
-class MarkedPoint(BaseModel):
+class MarkedPoint(Record):
     """A point as a person left it.
 
     Attributes:
@@ -30,22 +31,18 @@ class MarkedPoint(BaseModel):
         origin: Index of the model's point that it was; None for one that was added.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     x: float = Field(ge=0, le=1, allow_inf_nan=False)
     y: float = Field(ge=0, le=1, allow_inf_nan=False)
     origin: int | None = Field(default=None, ge=0)
 
 
-class Correction(BaseModel):
+class Correction(Record):
     """The state of one row after a change.
 
     Attributes:
         points: All points of the row.
         accepted: Whether the person is done with it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     points: tuple[MarkedPoint, ...]
     accepted: bool = False

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from molmo_point.model.lora import PARTS
+from molmo_point.record import Record
 
 Part = Literal["vision", "connector", "decoder"]
 
@@ -20,7 +21,7 @@ WARMUP_STEPS = 200
 """Of the second stage; shorter runs take a tenth of their steps."""
 
 
-class FinetuneRecipe(BaseModel):
+class FinetuneRecipe(Record):
     """How a checkpoint is fine-tuned; the defaults are those of Molmo's second stage where it has such a setting.
 
     Attributes:
@@ -45,8 +46,6 @@ class FinetuneRecipe(BaseModel):
         held_out: Share of the images that is not trained on.
         evaluate_every: Steps between two evaluations; None = five in a run.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     base: str
     base_print: str = ""

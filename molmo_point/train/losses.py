@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from molmo_point.record import Record
 from molmo_point.train.vocabulary import NUMBERS
 
 
-class LossWeights(BaseModel):
+class LossWeights(Record):
     """Weight of each part of the loss; the names are keys of recipes.
 
     Attributes:
@@ -29,8 +29,6 @@ class LossWeights(BaseModel):
         sure: Whether the network's points are right; see `confidence_loss`. 0 = not computed.
         softness: Standard deviation in percent of the soft labels of whole numbers.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     answer: float = 1.0
     dense: float = 0.3

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from molmo_point.checkpoints.config import (
     DecoderConfig,
@@ -15,6 +15,7 @@ from molmo_point.checkpoints.config import (
     VisionConfig,
 )
 from molmo_point.errors import UsageError
+from molmo_point.record import Record
 from molmo_point.synthetic.pages.draw import PageStyle
 from molmo_point.synthetic.pages.questions import PageQuestions
 from molmo_point.synthetic.scenes.photographs import PhotographStyle
@@ -26,11 +27,7 @@ from molmo_point.train.losses import LossWeights
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelRecipe(_Part):
+class ModelRecipe(Record):
     """Sizes of the network; the defaults are nano's. `taught_*`: the supervised attention heads."""
 
     crop_size: int = 224
@@ -96,7 +93,7 @@ class ModelRecipe(_Part):
         return MolmoConfig(decoder, self.ffn, vision, preprocess)
 
 
-class MixtureEntry(_Part):
+class MixtureEntry(Record):
     """A style of scenes, with its weight in the mixture; of pages where `page` is given, of photographs with `photographs`."""
 
     weight: float = Field(default=1.0, gt=0)
@@ -111,7 +108,7 @@ class MixtureEntry(_Part):
         return self
 
 
-class Rates(_Part):
+class Rates(Record):
     """Peak learning rates of AdamW for each part; 0 freezes it."""
 
     vision: float = 0.0
@@ -120,7 +117,7 @@ class Rates(_Part):
     heads: float = 1e-3
 
 
-class StageRecipe(_Part):
+class StageRecipe(Record):
     """One stage.
 
     Attributes:
@@ -162,7 +159,7 @@ class StageRecipe(_Part):
         return self
 
 
-class Recipe(_Part):
+class Recipe(Record):
     """A whole training run.
 
     Attributes:

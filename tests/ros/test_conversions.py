@@ -19,7 +19,8 @@ from molmo_robot.dds.types import DISTROS, RosTypes
 from molmo_robot.errors import MessageError
 from molmo_robot.image_rotation import rotate_image, unrotate_points
 from molmo_robot.messages import results
-from molmo_robot.messages.images import rgb_of, rgb_of_compressed
+from molmo_robot.messages.compressed_images import rgb_of_compressed
+from molmo_robot.messages.images import rgb_of
 from molmo_robot.messages.overlay import image_message
 from molmo_robot.settings import Settings
 from molmo_robot.stamped_buffer import JUMP_NS, StampedBuffer

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from molmo_robot.contrast import grey8
 from molmo_robot.dds.types import RosTypes
 from molmo_robot.errors import MessageError
-from molmo_robot.messages.compressed_images import ImageFormat
-from molmo_robot.messages.images import rgb_of_compressed
+from molmo_robot.messages.compressed_images import ImageFormat, rgb_of_compressed
 from molmo_robot.session import Session
 from molmo_robot.settings import Settings
 from molmo_robot.types import Request

@@ -30,8 +30,6 @@ from molmo_point.errors import PointError, UsageError
 from molmo_point.install import import_failure
 from molmo_point.pointer import Pointer
 
-__all__ = ["Answer", "build", "serve", "shrink"]
-
 MAX_SIDE = 1024
 """Longer side of screenshots sent to the client; the text beside them says the scale."""
 

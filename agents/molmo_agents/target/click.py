@@ -187,7 +187,7 @@ def dispatch_guarded(
     s: Session, p: OutcomeBuilder, target: AcquiredTarget, gesture: Gesture, guard: Guard = Guard()
 ) -> Steps[tuple[EventReport, Effects]]:
     """Run `gesture` between listeners that stop unintended events; wait for its effects and return what was seen."""
-    s.actions += 1
+    s.shared.actions += 1
     record = s.watch.begin()
     s.worlds.told.clear()
     leaf = target.resolved.leaf

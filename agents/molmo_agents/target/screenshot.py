@@ -50,7 +50,7 @@ def take_screenshot(
     Returns:
         The screenshot, with the boxes of password fields and secrets blacked out.
     """
-    s.looks += 1
+    s.shared.looks += 1
     yield from s.worlds.tidy()
     main = yield from s.worlds.main()
     state, documents, masks = yield from _snapshot(s, main)

@@ -260,7 +260,7 @@ def _zoom(
     sigma = screenshot.sigma_css(point)
     if not s.options.zoom or not verdicts.wants_zoom(hit, sigma, s.options.small_px):
         return None
-    if s.looks >= s.policy.max_looks:
+    if s.shared.looks >= s.policy.max_looks:
         return None
     target = hit.box if not hit.nothing and hit.actionable else None
     region = zoom_region((x, y), target, sigma, screenshot.viewport)

@@ -114,7 +114,7 @@ def _in_field(s: Session) -> Steps[bool]:
 
 def _unaimed(s: Session, key: str) -> Steps[Effects]:
     """Press a key that moves focus, caret or page, and say what came of it."""
-    s.actions += 1
+    s.shared.actions += 1
     record = s.watch.begin()
     url = s.page.url
     yield from call(s.page.keyboard, "press", key)

@@ -178,7 +178,7 @@ def hover(s: Session, p: OutcomeBuilder, query: Query, how: ClickOptions) -> Ste
         p.fields["playwright"] = p.place.hover()
         if s.policy.dry_run:
             return p.outcome(Status.READY, "dry run: the pointer was not moved")
-        s.actions += 1
+        s.shared.actions += 1
         with p.timed("hover"):
             still = yield from hover_still(s, target, "hover", how.expect_name)
         if still is not None:

@@ -20,7 +20,7 @@ def goto(s: Session, p: OutcomeBuilder, url: str, timeout_s: float) -> Steps[Out
         )
     if s.policy.dry_run and s.page.url not in ("", "about:blank"):
         return p.outcome(Status.READY, "dry run: the address was not opened")
-    s.actions += 1
+    s.shared.actions += 1
     record = s.watch.begin()
     limits = {"timeout": timeout_s * 1000, "timeout_s": timeout_s + 2}
     try:
@@ -37,7 +37,7 @@ def back(s: Session, p: OutcomeBuilder, timeout_s: float) -> Steps[Outcome]:
     """Go to the page before in the tab's history, where the policy allows it."""
     if s.policy.dry_run:
         return p.outcome(Status.READY, "dry run: the page was not left")
-    s.actions += 1
+    s.shared.actions += 1
     record = s.watch.begin()
     before = s.page.url
     limits = {"timeout": timeout_s * 1000, "timeout_s": timeout_s + 2}

@@ -124,7 +124,7 @@ def _wheel(s: Session, way: _Way) -> Steps[bool]:
 
 
 def _turn(s: Session, way: _Way) -> Steps[bool]:
-    s.actions += 1
+    s.shared.actions += 1
     before = yield from _view(s)
     yield from s.worlds.send(
         s.worlds.session,

@@ -12,8 +12,6 @@ from molmo_calibration.calibrate.boards import Board
 from molmo_calibration.calibrate.patterns import Rectangle, pattern_of
 from molmo_calibration.errors import InvalidArgumentError
 
-__all__ = ["PAPERS", "board_pdf", "save_board_pdf"]
-
 # Width and height in millimetres, landscape.
 PAPERS = {
     "a4": (297.0, 210.0),

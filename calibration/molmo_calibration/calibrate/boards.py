@@ -20,8 +20,6 @@ from molmo_calibration.arrays import FloatArray, as_positive
 from molmo_calibration.errors import InvalidArgumentError
 from molmo_calibration.imports import opencv
 
-__all__ = ["KINDS", "Board"]
-
 KINDS = ("chessboard", "charuco", "circles", "asymmetric_circles", "aprilgrid")
 
 APRILTAGS = "DICT_APRILTAG_36h11"

@@ -14,8 +14,6 @@ from molmo_calibration.cameras.camera import Camera
 from molmo_calibration.cameras.plausible import off_centre
 from molmo_calibration.errors import DegenerateError, InvalidArgumentError
 
-__all__ = ["better_camera", "check_camera", "check_images"]
-
 # A camera of the images' own has at least eight parameters more to fit them with.
 _ENOUGH_IMAGES = 8
 _MUCH_BETTER = 1.4

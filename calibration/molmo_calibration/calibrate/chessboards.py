@@ -18,14 +18,6 @@ from molmo_calibration.calibrate.marker_layout import (
 )
 from molmo_calibration.imports import opencv
 
-__all__ = [
-    "find_charuco",
-    "find_chessboard",
-    "unmirrored",
-    "why_no_charuco",
-    "why_no_chessboard",
-]
-
 # A view of a ChArUco board may be partial, but a pose from fewer corners than this is shaky.
 _LEAST_CORNERS = 8
 

@@ -14,8 +14,6 @@ import numpy as np
 from molmo_calibration.arrays import FloatArray
 from molmo_calibration.calibrate.detection import Detection
 
-__all__ = ["TARGETS", "Coverage", "measure_coverage"]
-
 # Cells of the coverage map, (columns, rows).
 GRID = (8, 6)
 

@@ -10,8 +10,6 @@ import numpy as np
 from molmo_calibration.arrays import FloatArray, as_points
 from molmo_calibration.errors import BoardNotFoundError, InvalidArgumentError
 
-__all__ = ["Detection", "check_sizes", "handedness"]
-
 
 @dataclass(frozen=True, eq=False)
 class Detection:

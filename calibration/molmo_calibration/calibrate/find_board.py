@@ -21,8 +21,6 @@ from molmo_calibration.calibrate.marker_layout import best_dictionary, charuco_l
 from molmo_calibration.errors import BoardNotFoundError, InvalidArgumentError
 from molmo_calibration.imports import opencv
 
-__all__ = ["detect_board", "detect_in_file", "image_files", "likely_board"]
-
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".webp")
 
 # Where the board is not found, other sizes are tried in this many images, this large at most.

@@ -16,10 +16,8 @@ from molmo_calibration.calibrate.detection import Detection
 from molmo_calibration.calibrate.pose import board_pose
 from molmo_calibration.cameras.camera import Camera
 from molmo_calibration.errors import CalibrationError, DegenerateError
-from molmo_calibration.geometry.rotations import cross_matrix, matrix_from_rotation_vector
+from molmo_calibration.geometry.rotations import matrix_from_rotation_vector
 from molmo_calibration.geometry.transforms import Transform
-
-__all__ = ["fit_fisheye"]
 
 # Half fields of view along the longer side that are tried as a start, degrees.
 _HALF_FIELDS = (60.0, 75.0, 90.0, 105.0, 120.0)
@@ -101,13 +99,7 @@ def _equations(
     for index, (pose, detection) in enumerate(zip(poses, detections, strict=True)):
         points = pose.apply(detection.board_points)
         lens = camera.intrinsics_jacobian(points)
-        moves = np.concatenate(
-            [
-                np.broadcast_to(np.eye(3), (len(points), 3, 3)),
-                -cross_matrix(points - pose.translation),
-            ],
-            axis=-1,
-        )
+        moves = pose.point_jacobian(detection.board_points)
         both = np.concatenate([lens, camera.jacobian(points) @ moves], axis=-1).reshape(-1, 14)
         where = np.r_[0:8, 8 + 6 * index : 14 + 6 * index]
         normal[np.ix_(where, where)] += both.T @ both

@@ -11,8 +11,6 @@ from molmo_calibration.calibrate.boards import APRILTAGS, Board
 from molmo_calibration.calibrate.detection import handedness
 from molmo_calibration.imports import opencv
 
-__all__ = ["find_circles", "find_tags", "why_no_circles", "why_no_tags"]
-
 Found = tuple[FloatArray, FloatArray]
 
 # A view of tags may be partial; with fewer, nothing tells how the print turns them.

@@ -27,8 +27,6 @@ from molmo_calibration.errors import DegenerateError, InvalidArgumentError, TooF
 from molmo_calibration.geometry.rotations import rotation_vectors
 from molmo_calibration.geometry.transforms import Transform
 
-__all__ = ["HandEyeResult", "HandEyeSample", "calibrate_hand_eye", "opencv_answer"]
-
 SETUPS = ("eye_in_hand", "eye_to_hand")
 MIN_POSES = 5
 

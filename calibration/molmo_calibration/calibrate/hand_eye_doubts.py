@@ -24,8 +24,6 @@ from molmo_calibration.calibrate.hand_eye_fit import (
 from molmo_calibration.calibrate.hand_eye_units import board_size, mixed_units, same_unit
 from molmo_calibration.geometry.rotations import matrix_from_quaternion, quaternion_from_matrix
 
-__all__ = ["doubts"]
-
 # Another interpretation of the poses has to fit this many times better to be named.
 _BETTER = 3.0
 

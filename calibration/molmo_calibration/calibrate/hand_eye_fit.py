@@ -28,19 +28,6 @@ from molmo_calibration.geometry.rotations import (
     rotation_vectors,
 )
 
-__all__ = [
-    "OUTLIER_LIMIT",
-    "Chain",
-    "Fit",
-    "board_place",
-    "closed_form",
-    "contradictory",
-    "fit_chain",
-    "outlier_weights",
-    "pose_sizes",
-    "scaled_closed_form",
-]
-
 # Weight of radians against metres before the noise is known: boards are seen from 0.5 to 1 m.
 _LEVER_M = 0.5
 

@@ -18,8 +18,6 @@ import numpy as np
 
 from molmo_calibration.arrays import FloatArray, symmetric
 
-__all__ = ["NoiseModel", "WeightedStep", "weighted_step"]
-
 # Share of the orientation variance that is the arm's.
 _SHARES = np.linspace(0.0, 1.0, 9)
 

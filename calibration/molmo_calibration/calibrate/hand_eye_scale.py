@@ -14,8 +14,6 @@ from molmo_calibration.arrays import FloatArray
 from molmo_calibration.calibrate.hand_eye_fit import Chain, Fit, outlier_weights
 from molmo_calibration.calibrate.hand_eye_noise import weighted_step
 
-__all__ = ["BoardScale", "board_scale"]
-
 # Movements below this are rounding.
 _LEAST_MOVEMENT_M = 1e-6
 

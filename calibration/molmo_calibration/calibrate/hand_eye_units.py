@@ -19,8 +19,6 @@ from molmo_calibration.calibrate.hand_eye_fit import (
 )
 from molmo_calibration.calibrate.hand_eye_scale import board_scale
 
-__all__ = ["board_size", "mixed_units", "same_unit"]
-
 _METRES = {
     "metres": 1.0,
     "centimetres": 0.01,

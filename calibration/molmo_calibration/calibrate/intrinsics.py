@@ -21,8 +21,6 @@ from molmo_calibration.cameras.camera import Camera
 from molmo_calibration.errors import DegenerateError, InvalidArgumentError, TooFewViewsError
 from molmo_calibration.geometry.transforms import Transform
 
-__all__ = ["IntrinsicsResult", "ViewResult", "calibrate_intrinsics"]
-
 MIN_VIEWS = 4
 
 # An image is an outlier if its error is this many robust sigmas above the median of all, and

@@ -9,10 +9,7 @@ import numpy as np
 from molmo_calibration.arrays import FloatArray, symmetric
 from molmo_calibration.calibrate.detection import Detection
 from molmo_calibration.cameras.camera import Camera
-from molmo_calibration.geometry.rotations import cross_matrix
 from molmo_calibration.geometry.transforms import Transform
-
-__all__ = ["intrinsics_covariance"]
 
 
 def intrinsics_covariance(
@@ -27,13 +24,7 @@ def intrinsics_covariance(
     for detection, pose in zip(detections, poses, strict=True):
         points = pose.apply(detection.board_points)
         lens = camera.intrinsics_jacobian(points).reshape(-1, count)
-        moves = np.concatenate(
-            [
-                np.broadcast_to(np.eye(3), (len(points), 3, 3)),
-                -cross_matrix(points - pose.translation),
-            ],
-            axis=-1,
-        )
+        moves = pose.point_jacobian(detection.board_points)
         place = (camera.jacobian(points) @ moves).reshape(-1, 6)
         coupling = lens.T @ place
         normal += lens.T @ lens - coupling @ np.linalg.solve(place.T @ place, coupling.T)

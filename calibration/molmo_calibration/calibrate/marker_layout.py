@@ -9,8 +9,6 @@ import numpy as np
 from molmo_calibration.arrays import FloatArray
 from molmo_calibration.imports import opencv
 
-__all__ = ["LEAST_MARKERS", "Layout", "Markers", "best_dictionary", "charuco_layout", "markers_in"]
-
 # One of each kind of marker; their larger lists begin with the same markers.
 _DICTIONARIES = (
     "DICT_4X4_1000",

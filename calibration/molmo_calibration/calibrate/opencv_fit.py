@@ -15,8 +15,6 @@ from molmo_calibration.geometry.rotations import matrix_from_rotation_vector
 from molmo_calibration.geometry.transforms import Transform
 from molmo_calibration.imports import opencv
 
-__all__ = ["ANOTHER_WAY", "fit_camera"]
-
 # A fisheye that fits to this needs no other start.
 _FITS_PX = 1.0
 

@@ -10,8 +10,6 @@ import numpy as np
 from molmo_calibration.calibrate.boards import APRILTAGS, Board
 from molmo_calibration.imports import opencv
 
-__all__ = ["Pattern", "Rectangle", "pattern_of"]
-
 Rectangle = tuple[float, float, float, float]
 """x, y, width and height from the pattern's top left corner, millimetres."""
 

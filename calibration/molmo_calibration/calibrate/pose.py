@@ -15,8 +15,6 @@ from molmo_calibration.geometry.rotations import (
 from molmo_calibration.geometry.transforms import Transform
 from molmo_calibration.imports import import_library, opencv
 
-__all__ = ["board_pose", "squared_errors"]
-
 # The mirrored pose is tried if its start reprojects within this of the corners, rms.
 _MIRRORED_PX = 5.0
 

@@ -15,8 +15,6 @@ import numpy as np
 from molmo_calibration.arrays import BoolArray, FloatArray, frozen
 from molmo_calibration.cameras.radial import FARTHEST, first_fold, inverse_scale, polynomial
 
-__all__ = ["BrownConrady"]
-
 Columns = tuple[FloatArray, FloatArray]
 
 # Newton's error after a step is about the square of that step: below 1e-8 it is rounding.

@@ -28,8 +28,6 @@ from molmo_calibration.cameras.lens import Lens, check_distortion, lens_for
 from molmo_calibration.errors import InvalidArgumentError
 from molmo_calibration.geometry.rotations import check_rotation
 
-__all__ = ["Camera"]
-
 # Columns of this many points stay in the second-level cache through all the steps of a lens.
 _CHUNK = 8192
 

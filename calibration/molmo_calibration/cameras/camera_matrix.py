@@ -9,8 +9,6 @@ import numpy as np
 from molmo_calibration.arrays import FloatArray
 from molmo_calibration.errors import InvalidArgumentError, NotCalibratedError
 
-__all__ = ["Roi", "check_matrix", "check_roi"]
-
 
 @dataclass(frozen=True)
 class Roi:

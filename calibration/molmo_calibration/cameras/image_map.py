@@ -30,8 +30,6 @@ from molmo_calibration.cameras.pixels import (
 )
 from molmo_calibration.errors import InvalidArgumentError
 
-__all__ = ["ImageMap", "crop", "flip", "identity", "letterbox", "resize", "rotate"]
-
 
 @dataclass(frozen=True, eq=False)
 class ImageMap:

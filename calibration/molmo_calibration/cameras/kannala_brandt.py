@@ -12,8 +12,6 @@ import numpy as np
 from molmo_calibration.arrays import BoolArray, FloatArray, frozen
 from molmo_calibration.cameras.radial import first_fold, inverse_scale, polynomial
 
-__all__ = ["KannalaBrandt"]
-
 Columns = tuple[FloatArray, FloatArray]
 
 _TINY = 1e-12

@@ -16,8 +16,6 @@ from molmo_calibration.cameras.brown_conrady import BrownConrady
 from molmo_calibration.cameras.kannala_brandt import KannalaBrandt
 from molmo_calibration.errors import InvalidArgumentError
 
-__all__ = ["COEFFICIENT_COUNTS", "MODELS", "Lens", "check_distortion", "lens_for", "model_name"]
-
 MODELS = ("none", "plumb_bob", "rational_polynomial", "equidistant")
 
 COEFFICIENT_COUNTS = {

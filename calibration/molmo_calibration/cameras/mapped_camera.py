@@ -15,8 +15,6 @@ from molmo_calibration.cameras.camera import Camera
 from molmo_calibration.cameras.image_map import ImageMap
 from molmo_calibration.errors import InvalidArgumentError
 
-__all__ = ["MappedCamera", "map_camera"]
-
 
 @dataclass(frozen=True, eq=False)
 class MappedCamera:

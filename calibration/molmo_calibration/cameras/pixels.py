@@ -18,20 +18,6 @@ import numpy as np
 
 from molmo_calibration.arrays import ArrayLike, FloatArray, as_covariance, as_points, as_size
 
-__all__ = [
-    "matrix_px_from_uv",
-    "matrix_uv_from_px",
-    "norm_from_px",
-    "norm_from_uv",
-    "px_from_norm",
-    "px_from_uv",
-    "same_shape",
-    "scale_uv",
-    "uv_covariance_from_norm",
-    "uv_from_norm",
-    "uv_from_px",
-]
-
 _HALF = 0.5
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from molmo_calibration.cameras.camera import Camera
 
-__all__ = ["off_centre"]
-
 # The centre of a camera is near the middle of its image; that of another resolution is not.
 _MIDDLE = (0.28, 0.72)
 

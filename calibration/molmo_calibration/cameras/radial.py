@@ -10,8 +10,6 @@ import numpy as np
 
 from molmo_calibration.arrays import BoolArray, FloatArray
 
-__all__ = ["FARTHEST", "first_fold", "inverse_scale", "polynomial"]
-
 # Where the profile has flattened to a twentieth of its slope in the middle, one pixel covers
 # twenty times the angle and the inverse multiplies every error by twenty: the fold in practice.
 FLAT = 0.05

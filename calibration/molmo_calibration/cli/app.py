@@ -15,8 +15,6 @@ from molmo_calibration.cli.parts import talk, version
 from molmo_calibration.cli.using import check, project
 from molmo_calibration.errors import BrokenLibraryError, CalibrationError, MissingExtraError
 
-__all__ = ["app", "main"]
-
 app = typer.Typer(
     help="From pixels to metres: calibrate cameras and hand-eye transforms, and project points. Exit codes: "
     "0 success, 1 failed or a bad verdict, 2 wrong arguments, 3 no point has a position.",

@@ -24,8 +24,6 @@ from molmo_calibration.cli.parts import (
 )
 from molmo_calibration.errors import InvalidArgumentError
 
-__all__ = ["hand_eye", "intrinsics", "print_board"]
-
 
 @takes_board
 def print_board(

@@ -23,8 +23,6 @@ from molmo_calibration.cli.parts import (
 from molmo_calibration.depth.strategies import DEFAULT_STRATEGY, STRATEGIES
 from molmo_calibration.errors import InvalidArgumentError
 
-__all__ = ["check", "project"]
-
 
 def project(
     camera: Annotated[Path, typer.Option(help="camera file")],

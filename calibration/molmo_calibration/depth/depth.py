@@ -16,8 +16,6 @@ from molmo_calibration.depth.strategies import DepthOptions, choose_depth
 from molmo_calibration.errors import InvalidArgumentError
 from molmo_calibration.geometry.transforms import Transform
 
-__all__ = ["depth_at"]
-
 
 def depth_at(
     depth: DepthImage,

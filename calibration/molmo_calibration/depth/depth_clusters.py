@@ -12,8 +12,6 @@ import numpy as np
 
 from molmo_calibration.arrays import FloatArray
 
-__all__ = ["Surface", "layers", "one_surface", "robust_sigma"]
-
 # Median absolute deviation to standard deviation, for normal noise.
 _MAD_TO_SIGMA = 1.4826
 

@@ -14,8 +14,6 @@ import numpy as np
 from molmo_calibration.arrays import ArrayLike, FloatArray, as_positive
 from molmo_calibration.errors import InvalidArgumentError
 
-__all__ = ["DepthImage", "depth_from_array", "depth_from_bytes", "depth_from_message"]
-
 MILLIMETRE = 1e-3
 
 # mono16 is how rosbag and image_transport name the same 16 bits.

@@ -17,8 +17,6 @@ from molmo_calibration.depth.depth_image import DepthImage
 from molmo_calibration.errors import InvalidArgumentError
 from molmo_calibration.geometry.transforms import Transform
 
-__all__ = ["DepthSamples", "registered_samples", "unregistered_samples"]
-
 # Depths to try along the epipolar line before the step is refined to half a depth pixel.
 _COARSE_STEPS = 64
 _MAX_LINE_SAMPLES = 4096

@@ -12,8 +12,6 @@ import numpy as np
 
 from molmo_calibration.arrays import FloatArray, as_positive
 
-__all__ = ["ConstantNoise", "DepthNoise", "StereoNoise", "TimeOfFlightNoise"]
-
 
 class DepthNoise(Protocol):
     """Depth z (...) in metres to one standard deviation (...) in metres."""

@@ -18,8 +18,6 @@ from molmo_calibration.depth.depth_result import DepthCandidate, DepthResult, no
 from molmo_calibration.depth.depth_samples import DepthSamples
 from molmo_calibration.errors import InvalidArgumentError
 
-__all__ = ["DEFAULT_STRATEGY", "STRATEGIES", "DepthOptions", "choose_depth"]
-
 DEFAULT_STRATEGY = "cluster"
 
 

@@ -37,16 +37,6 @@ from molmo_calibration.files.realsense_files import (
 )
 from molmo_calibration.imports import import_library
 
-__all__ = [
-    "camera_from_dict",
-    "camera_to_dict",
-    "load_camera",
-    "load_data",
-    "load_mapping",
-    "names_in",
-    "save_camera",
-]
-
 
 def load_camera(
     path: str | Path, name: str | None = None, size: tuple[int, int] | None = None

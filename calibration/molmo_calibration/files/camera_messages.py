@@ -17,8 +17,6 @@ from molmo_calibration.cameras.camera_matrix import Roi
 from molmo_calibration.cameras.lens import model_name
 from molmo_calibration.errors import CameraFileError, NotCalibratedError
 
-__all__ = ["camera_from_message", "fill_message"]
-
 
 def camera_from_message(message: Any, rectified: bool = False) -> Camera:
     """A camera from anything with the fields of `sensor_msgs/CameraInfo`.

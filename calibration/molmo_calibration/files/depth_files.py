@@ -11,8 +11,6 @@ from molmo_calibration.errors import CameraFileError, InvalidArgumentError
 from molmo_calibration.imports import opencv
 from molmo_calibration.lifting.plane import Plane
 
-__all__ = ["load_depth", "parse_plane", "unit_hint"]
-
 # The middle reading of a depth camera in a room or on a street lies between these.
 _NEAREST_M = 0.04
 _FARTHEST_M = 100.0

@@ -10,8 +10,6 @@ import numpy as np
 from molmo_calibration.arrays import FloatArray
 from molmo_calibration.errors import CameraFileError
 
-__all__ = ["entry", "list_entry", "matrix_entry", "number_entry", "whole_entry"]
-
 _SHOWN = 60
 
 

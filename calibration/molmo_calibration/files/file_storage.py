@@ -20,8 +20,6 @@ from molmo_calibration.errors import CameraFileError
 from molmo_calibration.files.file_fields import whole_entry
 from molmo_calibration.imports import opencv
 
-__all__ = ["is_file_storage", "load_file_storage", "save_file_storage"]
-
 
 def is_file_storage(path: Path) -> bool:
     """OpenCV 4 starts with %YAML:1.0, OpenCV 5 with %YAML 1.2; both tag their matrices, in JSON too.

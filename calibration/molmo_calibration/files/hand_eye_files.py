@@ -29,8 +29,6 @@ from molmo_calibration.files.hand_eye_samples import agreed, read_samples
 from molmo_calibration.files.transform_files import transform_entry
 from molmo_calibration.geometry.transforms import Transform
 
-__all__ = ["hand_eye_to_dict", "load_hand_eye", "save_hand_eye", "static_transform_line"]
-
 
 def load_hand_eye(
     path: str | Path,

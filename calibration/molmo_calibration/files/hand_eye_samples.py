@@ -19,8 +19,6 @@ from molmo_calibration.files.file_fields import entry, list_entry
 from molmo_calibration.files.transform_files import message_transform, transform_entry
 from molmo_calibration.geometry.transforms import Transform
 
-__all__ = ["agreed", "read_samples"]
-
 _EASY_SETUPS = {
     "eye_in_hand": "eye_in_hand",
     "eye_on_hand": "eye_in_hand",

@@ -10,8 +10,6 @@ from molmo_calibration.arrays import FloatArray
 from molmo_calibration.cameras.camera import Camera
 from molmo_calibration.errors import CameraFileError
 
-__all__ = ["camera_from_ini", "is_ini"]
-
 _RATIONAL = "rational_polynomial"
 _HEADS = ("width", "height", "camera matrix", "distortion", "rectification", "projection")
 

@@ -12,8 +12,6 @@ from molmo_calibration.cameras.camera import Camera
 from molmo_calibration.errors import CameraFileError, InvalidArgumentError
 from molmo_calibration.files.file_fields import entry, matrix_entry, whole_entry
 
-__all__ = ["camera_from_kalibr", "camera_names", "camera_to_kalibr"]
-
 _LENSES = {"radtan": "plumb_bob", "equidistant": "equidistant", "none": "none"}
 
 

@@ -30,8 +30,6 @@ from molmo_calibration.lifting.lifting import lift
 from molmo_calibration.lifting.plane import Plane, intersect_plane
 from molmo_calibration.lifting.position import Position
 
-__all__ = ["PlacedPoint", "PointedPixel", "distance_hint", "load_pointing", "locate"]
-
 # Nothing that a robot handles is farther from its camera than this.
 _FARTHEST_M = 100.0
 

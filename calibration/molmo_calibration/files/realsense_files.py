@@ -17,8 +17,6 @@ from molmo_calibration.cameras.lens import model_name
 from molmo_calibration.errors import CameraFileError
 from molmo_calibration.files.file_fields import entry, list_entry, number_entry, whole_entry
 
-__all__ = ["camera_from_realsense", "is_realsense", "realsense_streams"]
-
 _KEYS = {"fx", "fy", "ppx", "ppy"}
 _BLOCK = re.compile(r'^\s*Intrinsic of "([^"]+)" / (\d+x\d+)', re.MULTILINE)
 _LINE = re.compile(

@@ -11,8 +11,6 @@ from molmo_calibration.errors import CameraFileError
 from molmo_calibration.files.camera_files import load_mapping
 from molmo_calibration.files.file_fields import entry, number_entry, whole_entry
 
-__all__ = ["load_target"]
-
 
 def load_target(path: str | Path, border_bits: int = 2) -> Board:
     """The board of a Kalibr target file.

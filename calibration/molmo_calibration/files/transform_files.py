@@ -20,8 +20,6 @@ from molmo_calibration.files.camera_files import load_mapping
 from molmo_calibration.files.file_fields import entry, matrix_entry, number_entry
 from molmo_calibration.geometry.transforms import Transform
 
-__all__ = ["load_transform", "message_transform", "transform_entry"]
-
 _BETWEEN = "_from_"
 
 

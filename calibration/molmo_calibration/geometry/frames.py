@@ -22,8 +22,6 @@ from molmo_calibration.errors import (
 from molmo_calibration.geometry.rotations import slerp
 from molmo_calibration.geometry.transforms import Transform
 
-__all__ = ["FrameGraph", "PoseTrack", "interpolate"]
-
 
 def interpolate(start: Transform, end: Transform, fraction: float) -> Transform:
     """A pose between two: straight line for the origin, shortest turn for the axes.

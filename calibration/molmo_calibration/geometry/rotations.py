@@ -11,17 +11,6 @@ import numpy as np
 from molmo_calibration.arrays import ArrayLike, FloatArray, as_finite
 from molmo_calibration.errors import InvalidArgumentError
 
-__all__ = [
-    "check_rotation",
-    "cross_matrix",
-    "matrix_from_quaternion",
-    "matrix_from_rotation_vector",
-    "quaternion_from_matrix",
-    "rotation_vector_from_matrix",
-    "rotation_vectors",
-    "slerp",
-]
-
 _ORTHONORMAL_TOLERANCE = 1e-5
 _SMALL = 1e-8
 

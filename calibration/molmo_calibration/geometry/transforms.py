@@ -31,8 +31,6 @@ from molmo_calibration.geometry.rotations import (
     rotation_vector_from_matrix,
 )
 
-__all__ = ["Transform", "link_from_optical"]
-
 
 @dataclass(frozen=True, eq=False)
 class Transform:

@@ -15,8 +15,6 @@ import numpy as np
 from molmo_calibration.arrays import FloatArray, symmetric
 from molmo_calibration.cameras.camera import Camera
 
-__all__ = ["lift_covariance"]
-
 
 def lift_covariance(
     camera: Camera,

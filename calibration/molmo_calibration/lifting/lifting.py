@@ -12,8 +12,6 @@ from molmo_calibration.errors import InvalidArgumentError
 from molmo_calibration.lifting.lift_covariance import lift_covariance
 from molmo_calibration.lifting.position import Position
 
-__all__ = ["deproject", "lift"]
-
 # Lower bound of the depth's sigma: a depth image in whole millimetres is not more accurate than this.
 _ROUNDING_SIGMA_M = 0.3e-3
 

@@ -14,8 +14,6 @@ from molmo_calibration.imports import import_library
 from molmo_calibration.lifting.plane import Plane, intersect_plane
 from molmo_calibration.lifting.position import Position
 
-__all__ = ["intersect_mesh", "load_mesh"]
-
 _INSTALL = "pip install trimesh rtree"
 
 

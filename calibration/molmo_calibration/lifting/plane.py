@@ -25,8 +25,6 @@ from molmo_calibration.geometry.transforms import Transform
 from molmo_calibration.lifting.lift_covariance import lift_covariance
 from molmo_calibration.lifting.position import Position
 
-__all__ = ["Plane", "intersect_plane"]
-
 # A ray this close to the plane's direction meets it so far away that a pixel is metres.
 _GRAZING_RAD = np.deg2rad(0.5)
 

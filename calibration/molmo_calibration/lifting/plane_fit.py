@@ -13,8 +13,6 @@ from molmo_calibration.errors import DegenerateError, InvalidArgumentError, TooF
 from molmo_calibration.lifting.lifting import deproject
 from molmo_calibration.lifting.plane import Plane
 
-__all__ = ["PlaneFit", "fit_plane", "plane_from_depth"]
-
 # 200 triples find a plane that holds 30 % of the points with probability 99.5 %.
 _TRIALS = 200
 

@@ -10,8 +10,6 @@ from molmo_calibration.arrays import FloatArray, as_covariance, as_finite
 from molmo_calibration.cameras.camera import Camera
 from molmo_calibration.geometry.transforms import Transform
 
-__all__ = ["PosedView", "View"]
-
 
 @dataclass(frozen=True, eq=False)
 class View:

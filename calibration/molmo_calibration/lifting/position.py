@@ -11,8 +11,6 @@ from molmo_calibration.arrays import ArrayLike, FloatArray, as_points, frozen
 from molmo_calibration.errors import FrameError, InvalidArgumentError
 from molmo_calibration.geometry.transforms import Transform
 
-__all__ = ["Ellipsoid", "Position", "chi_squared_quantile", "mahalanobis_squared"]
-
 STATUSES = (
     "ok",
     "none",

@@ -11,16 +11,6 @@ from molmo_calibration.errors import DegenerateError, InvalidArgumentError
 from molmo_calibration.lifting.posed_view import PosedView
 from molmo_calibration.lifting.position import chi_squared_quantile
 
-__all__ = [
-    "OUTLIER",
-    "check_parallax",
-    "meeting_point",
-    "point_covariance",
-    "refine_point",
-    "robust_start",
-    "world_rays",
-]
-
 _STEPS = 20
 _SETTLED = 1e-9
 

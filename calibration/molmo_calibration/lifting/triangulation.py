@@ -27,8 +27,6 @@ from molmo_calibration.lifting.ray_meeting import (
     world_rays,
 )
 
-__all__ = ["Triangulation", "triangulate"]
-
 # Two views have one residual that can tell whether they show one point: how far their rays pass
 # each other, chi² of one degree; three views have three. Beyond the 95 % and 99 % quantiles they
 # contradict each other: this is an error more often than chance.

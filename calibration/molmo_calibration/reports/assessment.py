@@ -10,8 +10,6 @@ from molmo_calibration.calibrate.coverage import TARGETS
 from molmo_calibration.calibrate.hand_eye import HandEyeResult
 from molmo_calibration.calibrate.intrinsics import IntrinsicsResult
 
-__all__ = ["Verdict", "judge_hand_eye", "judge_intrinsics"]
-
 _GOOD_RMS_PX = 0.5
 _BAD_RMS_PX = 1.0
 _GOOD_FOCAL_SHARE = 0.003

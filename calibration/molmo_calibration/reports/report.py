@@ -16,8 +16,6 @@ from molmo_calibration.calibrate.intrinsics import IntrinsicsResult
 from molmo_calibration.files.hand_eye_files import static_transform_line
 from molmo_calibration.reports.assessment import Verdict
 
-__all__ = ["hand_eye_report", "intrinsics_report"]
-
 _STYLE = """
 :root{color-scheme:light dark;--ink:#222;--page:#fff;--line:#ddd;--soft:#f6f6f6;--mark:#1a5fb4;
 --good:#176b2c;--usable:#8a5a00;--bad:#a11}

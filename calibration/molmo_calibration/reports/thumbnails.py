@@ -9,8 +9,6 @@ from pathlib import Path
 from molmo_calibration.calibrate.intrinsics import ViewResult
 from molmo_calibration.imports import opencv
 
-__all__ = ["thumbnails"]
-
 _WIDTH_PX = 240
 _QUALITY = 70
 

@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from molmo_point.evaluate.scorers.scorer import Average, Scorer, Values
 from molmo_point.evaluate.scores import proportion
+from molmo_point.record import Record
 
 DRAWS = 2000
 """Of the bootstrap."""
@@ -19,7 +19,7 @@ CHUNK = 1 << 21
 """Numbers that are drawn at a time."""
 
 
-class Mean(BaseModel):
+class Mean(Record):
     """A mean with its 95 % interval.
 
     Attributes:
@@ -27,8 +27,6 @@ class Mean(BaseModel):
         low, high: Wilson's interval where all values are 0 or 1, else that of a bootstrap over items.
         items: Number of values.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: float
     low: float
@@ -39,7 +37,7 @@ class Mean(BaseModel):
         return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}] of {self.items:,}"
 
 
-class Scored(BaseModel):
+class Scored(Record):
     """What one scorer says about all answers.
 
     Attributes:
@@ -49,8 +47,6 @@ class Scored(BaseModel):
         macro: Mean over the categories of their means.
         categories: Means of the main value, by category.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     scorer: str
     source: str

@@ -1,5 +1,4 @@
-"""Rows of controls. Each function draws one into (left, top, right, bottom), and returns its lower edge, or None if it does not
-fit."""
+"""Rows of controls. Each function draws one into an area, and returns its lower edge, or None if it does not fit."""
 
 from __future__ import annotations
 
@@ -15,10 +14,9 @@ from molmo_point.synthetic.pages.themes import Rgb
 from molmo_point.synthetic.scenes.kinds import kind_of
 
 
-def field_row(
-    painter: PagePainter, left: float, top: float, right: float, bottom: float
-) -> float | None:
+def field_row(painter: PagePainter, area: Box) -> float | None:
     """A text field with its label above it, beside it or in it."""
+    left, top, right, bottom = area
     canvas, theme = painter.canvas, painter.canvas.theme
     height = theme.size * painter.rng.uniform(1.5, 2.2)
     label = painter.label()
@@ -63,10 +61,9 @@ def field_row(
     return top + height
 
 
-def buttons(
-    painter: PagePainter, left: float, top: float, right: float, bottom: float
-) -> float | None:
+def buttons(painter: PagePainter, area: Box) -> float | None:
     """One to four buttons side by side."""
+    left, top, right, bottom = area
     canvas, theme = painter.canvas, painter.canvas.theme
     height = theme.size * painter.rng.uniform(1.5, 2.4)
     if top + height > bottom:
@@ -112,10 +109,9 @@ def _button(painter: PagePainter, box: Box, first: bool) -> Rgb:
     )
 
 
-def checks(
-    painter: PagePainter, left: float, top: float, right: float, bottom: float
-) -> float | None:
+def checks(painter: PagePainter, area: Box) -> float | None:
     """Check boxes or radio buttons with their labels."""
+    left, top, right, bottom = area
     canvas, theme = painter.canvas, painter.canvas.theme
     role = "checkbox" if painter.rng.random() < 0.6 else "radio"
     side = max(8, round(theme.size * 0.85))
@@ -141,10 +137,9 @@ def checks(
     return top if started else None
 
 
-def tabs(
-    painter: PagePainter, left: float, top: float, right: float, bottom: float
-) -> float | None:
+def tabs(painter: PagePainter, area: Box) -> float | None:
     """Tabs side by side on a line, one of them chosen."""
+    left, top, right, bottom = area
     canvas, theme = painter.canvas, painter.canvas.theme
     height = theme.size * painter.rng.uniform(1.7, 2.3)
     if top + height > bottom:
@@ -169,10 +164,9 @@ def tabs(
     return top + height + 1
 
 
-def menu(
-    painter: PagePainter, left: float, top: float, right: float, bottom: float
-) -> float | None:
+def menu(painter: PagePainter, area: Box) -> float | None:
     """A list of menu items in a frame."""
+    left, top, right, bottom = area
     canvas, theme = painter.canvas, painter.canvas.theme
     step = theme.size * painter.rng.uniform(1.5, 2.1)
     labels = [painter.label() for _ in range(2 + int(painter.rng.integers(4)))]
@@ -198,10 +192,9 @@ def menu(
     return top
 
 
-def dropdown(
-    painter: PagePainter, left: float, top: float, right: float, bottom: float
-) -> float | None:
+def dropdown(painter: PagePainter, area: Box) -> float | None:
     """A closed drop-down list with its chosen entry and an arrow."""
+    left, top, right, bottom = area
     canvas, theme = painter.canvas, painter.canvas.theme
     label = painter.label()
     height = theme.size * painter.rng.uniform(1.5, 2.1)
@@ -223,10 +216,9 @@ def dropdown(
     return top + height
 
 
-def switch(
-    painter: PagePainter, left: float, top: float, right: float, bottom: float
-) -> float | None:
+def switch(painter: PagePainter, area: Box) -> float | None:
     """A sliding switch, its label before or behind it."""
+    left, top, right, bottom = area
     canvas, theme = painter.canvas, painter.canvas.theme
     label = painter.label()
     height, wide = theme.size * 1.1, theme.size * 2.0
@@ -247,10 +239,9 @@ def switch(
     return top + height * 1.3
 
 
-def icons(
-    painter: PagePainter, left: float, top: float, right: float, bottom: float
-) -> float | None:
+def icons(painter: PagePainter, area: Box) -> float | None:
     """Icons side by side, bare or as buttons."""
+    left, top, right, bottom = area
     theme = painter.canvas.theme
     size = round(theme.size * painter.rng.uniform(1.1, 1.9))
     if top + size * 1.4 > bottom:

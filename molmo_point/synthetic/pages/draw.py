@@ -10,7 +10,7 @@ import numpy as np
 
 from molmo_point.errors import UsageError
 from molmo_point.synthetic.pages import control_rows, text_rows
-from molmo_point.synthetic.pages.canvas import PageCanvas
+from molmo_point.synthetic.pages.canvas import Box, PageCanvas
 from molmo_point.synthetic.pages.labels import Words
 from molmo_point.synthetic.pages.painter import PagePainter
 from molmo_point.synthetic.pages.themes import draw_theme
@@ -140,9 +140,10 @@ def _crowd(painter: PagePainter, left: float, top: float, right: float, bottom: 
     while top + canvas.theme.size * 1.3 < bottom:
         if rng.random() < 0.25:
             row = _random_row(rng)
-            below = row(painter, left + 2, top, right - 2, bottom)
+            below = row(painter, (left + 2, top, right - 2, bottom))
         else:
-            below = text_rows.words(painter, left + float(rng.uniform(0, 16)), top, right, bottom)
+            indent = float(rng.uniform(0, 16))
+            below = text_rows.words(painter, (left + indent, top, right, bottom))
         top = top + 3 if below is None else below + float(rng.uniform(0, 3))
 
 
@@ -153,12 +154,12 @@ def _column(painter: PagePainter, left: float, top: float, right: float, bottom:
         if top + painter.canvas.theme.size * 1.5 > bottom:
             return
         row = _random_row(painter.rng)
-        below = row(painter, left, top, right, bottom)
+        below = row(painter, (left, top, right, bottom))
         if below is not None:
             top = below + gap
 
 
-Row = Callable[[PagePainter, float, float, float, float], "float | None"]
+Row = Callable[[PagePainter, Box], "float | None"]
 
 ROWS: dict[Row, float] = {
     text_rows.heading: 1.0,

@@ -1,8 +1,8 @@
-"""Rows of text and links. Each function draws one into (left, top, right, bottom), and returns its lower edge, or None if it
-does not fit."""
+"""Rows of text and links. Each function draws one into an area, and returns its lower edge, or None if it does not fit."""
 
 from __future__ import annotations
 
+from molmo_point.synthetic.pages.canvas import Box
 from molmo_point.synthetic.pages.painter import (
     PagePainter,
     draw_icon,
@@ -39,10 +39,9 @@ def bar(painter: PagePainter) -> float:
     return float(height)
 
 
-def heading(
-    painter: PagePainter, left: float, top: float, right: float, bottom: float
-) -> float | None:
+def heading(painter: PagePainter, area: Box) -> float | None:
     """A line of large text."""
+    left, top, right, bottom = area
     size = round(painter.canvas.theme.size * painter.rng.uniform(1.1, 1.7))
     if top + size * 1.3 > bottom:
         return None
@@ -57,10 +56,9 @@ def heading(
     return top + size * 1.3
 
 
-def paragraph(
-    painter: PagePainter, left: float, top: float, right: float, bottom: float
-) -> float | None:
+def paragraph(painter: PagePainter, area: Box) -> float | None:
     """Text that is not a control, sometimes with a link in it."""
+    left, top, right, bottom = area
     canvas, theme = painter.canvas, painter.canvas.theme
     lines = 1 + int(painter.rng.integers(3))
     step = theme.size * painter.rng.uniform(1.2, 1.6)
@@ -86,10 +84,9 @@ def paragraph(
     return top
 
 
-def links(
-    painter: PagePainter, left: float, top: float, right: float, bottom: float
-) -> float | None:
+def links(painter: PagePainter, area: Box) -> float | None:
     """Links side by side, or below each other."""
+    left, top, right, bottom = area
     theme = painter.canvas.theme
     step = theme.size * painter.rng.uniform(1.3, 1.8)
     below = painter.rng.random() < 0.4
@@ -117,10 +114,9 @@ def links(
     return (top if below else top + step) if started else None
 
 
-def words(
-    painter: PagePainter, left: float, top: float, right: float, bottom: float
-) -> float | None:
+def words(painter: PagePainter, area: Box) -> float | None:
     """A line full of labels, each a link or a heading."""
+    left, top, right, bottom = area
     theme = painter.canvas.theme
     step = theme.size * painter.rng.uniform(1.15, 2.0)
     x, ink = left, theme.ink if painter.rng.random() < 0.6 else theme.link

@@ -6,6 +6,7 @@ import dataclasses
 
 from molmo_point.points import Pointing, Status
 from molmo_robot.image_groups import GroupAnswer, ImageGroup, ImagesRequest
+from molmo_robot.positions.camera_info import camera_of
 from molmo_robot.positions.doubts import doubts_of
 from molmo_robot.positions.locate import PositionEstimator
 from molmo_robot.result_codes import best_points
@@ -52,9 +53,7 @@ class AnswerBuilder:
             pointing = best_points(pointing, request.max_points)
         doubts: tuple[str, ...] = ()
         if request.compute_position:
-            snapshot = self._snapshots.complete(snapshot, settings)
-            points = self._positions.locate(snapshot, pointing, settings, track_ids)
-            doubts = doubts_of(snapshot, points, settings)
+            snapshot, points, doubts = self._located(snapshot, pointing, settings, track_ids)
         else:
             points = self._positions.in_pixels(snapshot, pointing, track_ids)
         return Answer(
@@ -69,6 +68,17 @@ class AnswerBuilder:
             inference_s=inference_s,
             doubts=doubts,
         )
+
+    def _located(
+        self, snapshot: Snapshot, pointing: Pointing, settings: Settings, tracks: tuple[int, ...]
+    ) -> tuple[Snapshot, tuple[LocatedPoint, ...], tuple[str, ...]]:
+        """Return the snapshot, complete, its points with positions, and what is doubtful about them."""
+        snapshot = self._snapshots.complete(snapshot, settings)
+        if not pointing.points:
+            return snapshot, (), ()
+        camera = camera_of(snapshot)
+        points = self._positions.locate(snapshot, pointing, camera, settings, tracks)
+        return snapshot, points, doubts_of(snapshot, points, camera, settings)
 
     def partial(self, snapshot: Snapshot, pointing: Pointing, request: Request) -> Answer:
         """Return the points so far, in pixels only."""
@@ -109,9 +119,8 @@ class AnswerBuilder:
             waits = not group.is_video or number == len(group.snapshots) - 1
             patience = settings if waits else dataclasses.replace(settings, tf_timeout_s=0.0)
             if request.compute_position and places:
-                snapshot = self._snapshots.complete(snapshot, patience)
-                points = self._positions.locate(snapshot, of_image, patience, tracks)
-                doubts.update(dict.fromkeys(doubts_of(snapshot, points, patience)))
+                snapshot, points, found = self._located(snapshot, of_image, patience, tracks)
+                doubts.update(dict.fromkeys(found))
             else:
                 points = self._positions.in_pixels(snapshot, of_image, tracks)
             located.update(zip(places, points, strict=True))

@@ -50,12 +50,12 @@ class _Steps(Generic[Captured, AnyAnswer]):
     """What differs between a request about one image and one about several.
 
     Attributes:
-        capture: From the time limit in seconds to what the model is shown.
+        capture: What the model is shown, from the time limit in seconds and from what says that the request has ended.
         partial: An answer of the points so far.
         build: The answer, of the pointing and the seconds that it took.
     """
 
-    capture: Callable[[float], Captured]
+    capture: Callable[[float, Callable[[], bool]], Captured]
     partial: Callable[[Captured, Pointing], AnyAnswer]
     build: Callable[[Captured, Pointing, float], AnyAnswer]
 
@@ -156,12 +156,17 @@ class Session:
             cancelled: Read many times a second; True ends the request, also at the model.
             progress: Called at every stage and with every point as it comes.
         """
-        found = self._asked(
-            request.query,
-            lambda slot: self._answer(
-                request, slot, lambda: self._closed.is_set() or cancelled(), progress
+        settings, answers = self.settings, self.answers
+        steps = _Steps(
+            capture=lambda timeout_s, ended: self.snapshots.capture(
+                request, settings, timeout_s, ended
+            ),
+            partial=lambda snapshot, points: answers.partial(snapshot, points, request),
+            build=lambda snapshot, pointing, took_s: answers.build(
+                snapshot, pointing, request, settings, inference_s=took_s
             ),
         )
+        found = self._asked(request, steps, cancelled, progress)
         if isinstance(found, PointError):
             return Outcome(code_of(found), one_line(found))
         pointing = found.pointing
@@ -175,12 +180,17 @@ class Session:
         progress: GroupProgress = _silent,
     ) -> GroupOutcome:
         """Answer one request about several images or a video; never raises because of it. Arguments as of `point`."""
-        found = self._asked(
-            request.query,
-            lambda slot: self._answer_group(
-                request, slot, lambda: self._closed.is_set() or cancelled(), progress
+        settings, answers = self.settings, self.answers
+        steps = _Steps(
+            capture=lambda timeout_s, ended: capture_group(
+                self.snapshots, request, settings, timeout_s, ended
+            ),
+            partial=lambda group, points: answers.partial_group(group, points, settings),
+            build=lambda group, pointing, took_s: answers.build_group(
+                group, pointing, request, settings, inference_s=took_s
             ),
         )
+        found = self._asked(request, steps, cancelled, progress)
         if isinstance(found, PointError):
             return GroupOutcome(request, code_of(found), one_line(found))
         pointing = found.pointing
@@ -189,14 +199,20 @@ class Session:
         )
 
     def _asked(
-        self, query: str, answer: Callable[[QueueSlot], AnyAnswer]
+        self,
+        request: Request | ImagesRequest,
+        steps: _Steps[Captured, AnyAnswer],
+        cancelled: Callable[[], bool],
+        progress: Callable[[Stage, int, AnyAnswer | None], None],
     ) -> AnyAnswer | PointError:
         """Return the answer of a request that has found its place in the queue, or why there is none; `health` counts both."""
         try:
-            if not query.strip():
+            if not request.query.strip():
                 raise RequestError("query: expected a few words to look for, got an empty text")
             with self.counter.enter(self.settings.max_queue) as slot:
-                found = answer(slot)
+                found = self._run(
+                    request, steps, slot, lambda: self._closed.is_set() or cancelled(), progress
+                )
         except (RequestError, QueueFull) as error:
             return error
         except PointError as error:
@@ -204,40 +220,6 @@ class Session:
             return error
         self.health.answered(found)
         return found
-
-    def _answer(
-        self, request: Request, slot: QueueSlot, cancelled: Callable[[], bool], progress: Progress
-    ) -> Answer:
-        settings, answers = self.settings, self.answers
-        steps = _Steps(
-            capture=lambda timeout_s: self.snapshots.capture(
-                request, settings, timeout_s, cancelled
-            ),
-            partial=lambda snapshot, points: answers.partial(snapshot, points, request),
-            build=lambda snapshot, pointing, took_s: answers.build(
-                snapshot, pointing, request, settings, inference_s=took_s
-            ),
-        )
-        return self._run(request, steps, slot, cancelled, progress)
-
-    def _answer_group(
-        self,
-        request: ImagesRequest,
-        slot: QueueSlot,
-        cancelled: Callable[[], bool],
-        progress: GroupProgress,
-    ) -> GroupAnswer:
-        settings, answers = self.settings, self.answers
-        steps = _Steps(
-            capture=lambda timeout_s: capture_group(
-                self.snapshots, request, settings, timeout_s, cancelled
-            ),
-            partial=lambda group, points: answers.partial_group(group, points, settings),
-            build=lambda group, pointing, took_s: answers.build_group(
-                group, pointing, request, settings, inference_s=took_s
-            ),
-        )
-        return self._run(request, steps, slot, cancelled, progress)
 
     def _run(
         self,
@@ -251,7 +233,7 @@ class Session:
         start = time.monotonic()
         timeout_s = request.timeout_s or self.settings.request_timeout_s
         progress(Stage.WAITING_FOR_IMAGE, slot.before, None)
-        captured = steps.capture(timeout_s)
+        captured = steps.capture(timeout_s, cancelled)
         progress(Stage.QUEUED if slot.before else Stage.ASKING, slot.before, None)
         pointing = call_model(
             self.pointer,

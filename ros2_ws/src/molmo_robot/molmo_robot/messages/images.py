@@ -11,10 +11,8 @@ import numpy.typing as npt
 from molmo_point.images import MAX_PIXELS, Array
 from molmo_robot.contrast import grey8, repeated
 from molmo_robot.errors import MessageError
-from molmo_robot.messages.compressed_images import DEBAYER, rgb_of_compressed
+from molmo_robot.messages.compressed_images import DEBAYER
 from molmo_robot.ros_types import ByteData, ImageMessage
-
-__all__ = ["ENCODINGS", "rgb_of", "rgb_of_compressed", "rows_of"]
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from molmo_calibration import Camera
 from molmo_calibration.cameras.plausible import off_centre
 
 from molmo_robot.calibrations import frame_of
 from molmo_robot.codes import PositionStatus
-from molmo_robot.positions.camera_info import camera_of
 from molmo_robot.settings import Settings
 from molmo_robot.types import LocatedPoint, Problem, Snapshot
 
@@ -17,13 +17,16 @@ FAR_PLANE_M = 100.0
 
 
 def doubts_of(
-    snapshot: Snapshot, points: Sequence[LocatedPoint], settings: Settings
+    snapshot: Snapshot,
+    points: Sequence[LocatedPoint],
+    camera: Camera | Problem,
+    settings: Settings,
 ) -> tuple[str, ...]:
     """Return sentences about what is doubtful in a snapshot whose points have positions; empty where nothing is."""
     placed = [p.position for p in points if p.position.status is PositionStatus.OK]
     if not placed:
         return ()
-    found = [_another_frame(snapshot), _another_resolution(snapshot)]
+    found = [_another_frame(snapshot), _another_resolution(snapshot, camera)]
     if settings.position_source == "plane":
         found.append(_far_plane(max(position.depth_m for position in placed)))
     return tuple(words for words in found if words)
@@ -41,8 +44,7 @@ def _another_frame(snapshot: Snapshot) -> str:
     )
 
 
-def _another_resolution(snapshot: Snapshot) -> str:
-    camera = camera_of(snapshot)
+def _another_resolution(snapshot: Snapshot, camera: Camera | Problem) -> str:
     words = "" if isinstance(camera, Problem) else off_centre(camera)
     return f"{snapshot.camera.info_topic}: {words}" if words else ""
 

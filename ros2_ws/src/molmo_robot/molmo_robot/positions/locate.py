@@ -5,7 +5,9 @@ Each source gives a position or a `PositionStatus` with a message; nothing is gu
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,13 +23,14 @@ from molmo_calibration import (
 
 from molmo_point.points import Point, Pointing
 from molmo_robot.codes import PositionStatus
-from molmo_robot.positions.camera_info import camera_of
 from molmo_robot.positions.depth import DepthReader
 from molmo_robot.positions.multiview import MultiViewStore
 from molmo_robot.settings import Settings
 from molmo_robot.types import FloatArray, LocatedPoint, Position, Problem, Snapshot
 
 NO_POSITION = Position(PositionStatus.NOT_REQUESTED)
+
+PositionOf = Callable[[LocatedPoint], Position]
 
 _PLANE_PROBLEMS = {
     "parallel": "the ray runs along the plane",
@@ -60,6 +63,7 @@ class PositionEstimator:
         self,
         snapshot: Snapshot,
         pointing: Pointing,
+        camera: Camera | Problem,
         settings: Settings,
         track_ids: tuple[int, ...] = (),
     ) -> tuple[LocatedPoint, ...]:
@@ -68,23 +72,33 @@ class PositionEstimator:
         Args:
             snapshot: Of the image.
             pointing: In norm of its image as published.
+            camera: Of the image, see `camera_of`.
             settings: The source of positions, and its limits.
             track_ids: Identities of the points, where something follows them.
         """
         located = self.in_pixels(snapshot, pointing, track_ids)
-        if not located:
-            return located
-        camera = camera_of(snapshot)
+        position = self._position_of(snapshot, pointing, located, camera, settings)
+        return tuple(dataclasses.replace(p, position=position(p)) for p in located)
+
+    def _position_of(
+        self,
+        snapshot: Snapshot,
+        pointing: Pointing,
+        located: tuple[LocatedPoint, ...],
+        camera: Camera | Problem,
+        settings: Settings,
+    ) -> PositionOf:
+        """Return what gives a point its position, from the source that the settings name."""
         if isinstance(camera, Problem):
-            return tuple(_with(p, _unknown(camera)) for p in located)
+            return _unknown(camera)
         target = snapshot.target_from_camera
         if not isinstance(target, Transform):
             lost = target or Problem(PositionStatus.NO_TRANSFORM, "no transform was looked up")
-            return tuple(_with(p, _unknown(lost)) for p in located)
+            return _unknown(lost)
         if settings.position_source == "views":
             return self._by_views(snapshot, pointing, located, camera, target, settings)
         by_source = _by_plane if settings.position_source == "plane" else _by_depth
-        return by_source(snapshot, located, camera, target, settings)
+        return by_source(snapshot, camera, target, settings)
 
     def _by_views(
         self,
@@ -94,7 +108,7 @@ class PositionEstimator:
         camera: Camera,
         target: Transform,
         settings: Settings,
-    ) -> tuple[LocatedPoint, ...]:
+    ) -> PositionOf:
         named = len(located) == 1 or all(p.track_id >= 0 for p in located)
         if not named or target.to_frame == snapshot.frame_id.lstrip("/"):
             why = (
@@ -102,22 +116,17 @@ class PositionEstimator:
                 if not named
                 else f"target_frame {target.to_frame!r} moves with the camera: name a fixed one, for instance 'odom'"
             )
-            problem = Problem(PositionStatus.NO_VIEWS, f"positions from several views: {why}")
-            return tuple(_with(p, _unknown(problem)) for p in located)
-        least_rad = math.radians(settings.min_parallax_deg)
-        return tuple(
-            _with(
-                p,
-                self._views.locate(
-                    (snapshot.camera.name, pointing.query, target.to_frame, p.track_id),
-                    camera,
-                    target,
-                    p.uv,
-                    _covariance(p, settings),
-                    least_rad,
-                ),
+            return _unknown(
+                Problem(PositionStatus.NO_VIEWS, f"positions from several views: {why}")
             )
-            for p in located
+        least_rad = math.radians(settings.min_parallax_deg)
+        return lambda p: self._views.locate(
+            (snapshot.camera.name, pointing.query, target.to_frame, p.track_id),
+            camera,
+            target,
+            p.uv,
+            _covariance(p, settings),
+            least_rad,
         )
 
 
@@ -136,44 +145,30 @@ def _covariance(located: LocatedPoint, settings: Settings) -> FloatArray:
     return np.eye(2) * settings.pixel_sigma_px**2
 
 
-def _with(located: LocatedPoint, position: Position) -> LocatedPoint:
-    return LocatedPoint(
-        located.point, located.uv, located.uv_covariance, position, located.track_id
-    )
-
-
-def _unknown(problem: Problem) -> Position:
-    return Position(problem.status, message=problem.message)
+def _unknown(problem: Problem) -> PositionOf:
+    """Give every point the same reason for having no position."""
+    position = Position(problem.status, message=problem.message)
+    return lambda _: position
 
 
 def _by_depth(
-    snapshot: Snapshot,
-    located: tuple[LocatedPoint, ...],
-    camera: Camera,
-    target: Transform,
-    settings: Settings,
-) -> tuple[LocatedPoint, ...]:
+    snapshot: Snapshot, camera: Camera, target: Transform, settings: Settings
+) -> PositionOf:
     reader = DepthReader.of(snapshot, camera, settings)
     if isinstance(reader, Problem):
-        return tuple(_with(p, _unknown(reader)) for p in located)
-    return tuple(
-        _with(p, reader.position(p.uv, _covariance(p, settings), target)) for p in located
-    )
+        return _unknown(reader)
+    return lambda p: reader.position(p.uv, _covariance(p, settings), target)
 
 
 def _by_plane(
-    snapshot: Snapshot,
-    located: tuple[LocatedPoint, ...],
-    camera: Camera,
-    target: Transform,
-    settings: Settings,
-) -> tuple[LocatedPoint, ...]:
+    snapshot: Snapshot, camera: Camera, target: Transform, settings: Settings
+) -> PositionOf:
     camera_from_plane = snapshot.camera_from_plane
     if not isinstance(camera_from_plane, Transform):
-        lost = camera_from_plane or Problem(
-            PositionStatus.NO_TRANSFORM, "no transform of the plane was looked up"
+        return _unknown(
+            camera_from_plane
+            or Problem(PositionStatus.NO_TRANSFORM, "no transform of the plane was looked up")
         )
-        return tuple(_with(p, _unknown(lost)) for p in located)
     plane = Plane.through(
         settings.plane_point, settings.plane_normal, camera_from_plane.from_frame
     )
@@ -196,4 +191,4 @@ def _by_plane(
             PositionStatus.OK, moved.point, moved.covariance, depth_m=float(found.point[2])
         )
 
-    return tuple(_with(p, meet(p)) for p in located)
+    return meet
