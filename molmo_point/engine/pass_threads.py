@@ -2,8 +2,8 @@
 
 Threads of one product meet at its end. While other threads run (a server decodes images, reads sockets, has clients on the same
 machine), one of them is often not on a core, and the others wait for it, spinning. A small decoder has hundreds of products of
-microseconds: with 8 clients beside it `nano` took twice the CPU time for each answer with two threads as with one. An answer that is
-alone has them all.
+microseconds: with 8 clients beside it `nano` took twice the CPU time for each answer with two threads as with one. An answer that
+is alone has them all.
 """
 
 from __future__ import annotations

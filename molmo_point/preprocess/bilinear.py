@@ -76,7 +76,8 @@ def _axis(size_in: int, size_out: int) -> _Axis:
     one, half = np.float32(1), np.float32(0.5)
     scale = np.float32(size_in) / np.float32(size_out)
     center = (np.arange(size_out, dtype=np.float32) + half).astype(np.float64)
-    # One rounding, as of a fused multiply-add. An array of float64: numpy 1 computes a float64 number times a float32 array in float32.
+    # One rounding, as of a fused multiply-add. `center` is float64: numpy 1 multiplies a float64 number and a float32 array in
+    # float32.
     place = (float(scale) * center - 0.5).astype(np.float32)
     place = np.maximum(place, np.float32(0))
     first = np.minimum(place.astype(np.int64), size_in - 1)
