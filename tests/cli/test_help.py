@@ -283,5 +283,10 @@ def test_the_command_reference_is_up_to_date() -> None:
 
     if not PAGE.is_file():
         pytest.skip("no source tree")
+    version = tuple(int(part) for part in importlib.metadata.version("typer").split(".")[:2])
+    if version < (0, 29):
+        pytest.skip(
+            f"the page is made with a newer typer than {version}: older ones keep less of the texts"
+        )
     written = PAGE.read_text(encoding="utf-8").partition(MARK)[2].strip()
     assert written == reference().strip(), "run: python -m molmo_point.cli.reference"
