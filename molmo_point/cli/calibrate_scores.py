@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +22,7 @@ from molmo_point.wording import counted
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from molmo_point.datasets import LabelledItem
     from molmo_point.engine.score_calibration import Calibration
     from molmo_point.evaluate.answer_cache import AnswerCache
     from molmo_point.evaluate.score_quality import Quality, Samples
@@ -60,10 +61,14 @@ def calibrate_scores(
     examples: Annotated[
         Path | None,
         typer.Option(
-            help="Your own questions, JSON Lines: "
-            '{"image": "table.png", "query": "mugs", "boxes": [[left, top, right, bottom], ...]} in pixels.'
+            help="Your own questions, in any layout that `eval` reads; as JSON Lines: "
+            '{"image": "table.png", "query": "mugs", "boxes": [[left, top, right, bottom], ...]} in pixels, or "points".'
         ),
     ] = None,
+    skip_bad: Annotated[
+        bool,
+        typer.Option("--skip-bad", help="With --examples: leave out entries that cannot be used."),
+    ] = False,
     worlds: Annotated[
         str,
         typer.Option(
@@ -98,11 +103,12 @@ def calibrate_scores(
     from molmo_point.evaluate.answer_cache import ANSWERS_FILE, AnswerCache
     from molmo_point.evaluate.score_quality import joined
 
+    own_items = None if examples is None else _read(examples, skip_bad=skip_bad)
     if measure_domain or domain_only:
-        own = _halves(examples, worlds, images, 1, UNFITTED if measure_domain else FIRST)
+        own = _halves(own_items, worlds, images, 1, UNFITTED if measure_domain else FIRST)
         _only_domain(model, own, foreign, questions, None if measure_domain else out)
         return
-    halves = _halves(examples, worlds, images, questions)
+    halves = _halves(own_items, worlds, images, questions)
     totals = _announce(halves) if examples else dict.fromkeys(halves[0], images // 2)
     if not examples:
         total = images * len(halves[0])
@@ -119,17 +125,21 @@ def calibrate_scores(
     calibration = _fitted(joined(first.values()), f"every other one of {source}")
     calibration = calibration.model_copy(update={"weights": digest(pointer)})
     if foreign is not None:
-        own = _halves(examples, worlds, images, 1)
+        own = _halves(own_items, worlds, images, 1)
         calibration = with_domain(calibration, pointer, own, foreign, questions)
     _write(calibration, second, out)
 
 
 def _halves(
-    examples: Path | None, worlds: str, images: int, questions: int, start: int = FIRST
+    items: Sequence[LabelledItem] | None,
+    worlds: str,
+    images: int,
+    questions: int,
+    start: int = FIRST,
 ) -> Halves:
     """Return the user's examples, or drawn ones from number `start`: the first half and the second."""
-    if examples:
-        return _own(examples)
+    if items is not None:
+        return _own(items)
     return _rendered(worlds.split(","), images, questions, start)
 
 
@@ -219,12 +229,22 @@ def _announce(halves: Halves) -> dict[str, int]:
     return {OWN: len({id(example.image) for example in first})}
 
 
-def _own(path: Path) -> Halves:
-    """Return the questions of a file; its images go to the two halves in turn."""
-    from molmo_point.evaluate.jsonl_dataset import read_jsonl_dataset
+def _read(path: Path, *, skip_bad: bool) -> Sequence[LabelledItem]:
+    """Return the user's questions; say what was left out."""
+    from molmo_point.datasets import read_labelled
+
+    data = read_labelled(path, skip_bad=skip_bad)
+    for skipped in data.skipped:
+        sys.stderr.write(f"left out: {skipped}\n")
+    return data.items
+
+
+def _own(items: Sequence[LabelledItem]) -> Halves:
+    """Return the questions of a user; their images go to the two halves in turn."""
+    from molmo_point.datasets.regions import labelled_examples
 
     groups: dict[int, list[Example]] = {}
-    for example in read_jsonl_dataset(path):
+    for example in labelled_examples(items):
         groups.setdefault(id(example.image), []).append(example)
     by_image = list(groups.values())
     return {OWN: chain(*by_image[::2])}, {OWN: chain(*by_image[1::2])}

@@ -8,5 +8,5 @@ fit_calibration, probe, regression   the score calibration of a checkpoint
 fit_domain, domain_samples      what tells the images of a calibration from foreign ones
 fit_counts, count_samples       the interval of a count
 compare_models                  answers of two versions of a model
-answer_cache, jsonl_dataset     answers kept on disk; questions of a user
+answer_cache                    answers kept on disk
 """

@@ -15,7 +15,6 @@ from molmo_point.checkpoints.folder import read_json
 from molmo_point.cli.count_inputs import _lines
 from molmo_point.convert import from_csv, from_jsonl
 from molmo_point.datasets import read_labelled
-from molmo_point.evaluate.jsonl_dataset import read_jsonl_dataset
 from molmo_point.text_files import json_lines, read_text
 
 ENCODINGS = {
@@ -60,7 +59,6 @@ def test_labelled_images_and_questions(write: Callable[[str, str], Path]) -> Non
     line = json.dumps(LINE, ensure_ascii=False)
     path = write("labels.jsonl", f"{line}\n{line}\n")
     assert [item.query for item in read_labelled(path).items] == [QUERY, QUERY]
-    assert [example.query for example in read_jsonl_dataset(path)] == [QUERY, QUERY]
 
 
 def test_a_json_file_of_labels(write: Callable[[str, str], Path]) -> None:

@@ -16,10 +16,11 @@ import molmo_point as mp
 from molmo_point.cli import calibrate_scores as command
 from molmo_point.cli import main
 from molmo_point.cli.app import build
+from molmo_point.datasets import read_labelled
+from molmo_point.datasets.regions import labelled_examples
 from molmo_point.engine.score_calibration import RawConfidence, read_calibration
-from molmo_point.errors import ImageError, UsageError
+from molmo_point.errors import UsageError
 from molmo_point.evaluate import score_quality
-from molmo_point.evaluate.jsonl_dataset import read_jsonl_dataset
 from molmo_point.evaluate.reliability import draw_reliability
 from molmo_point.evaluate.score_quality import AbsenceSample, PointSample, Samples
 from molmo_point.examples import Example
@@ -64,9 +65,17 @@ def questions(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("as_points", [False, True])
 def test_own_questions_give_a_calibration_that_loads(
-    questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, as_points: bool
 ) -> None:
+    """With boxes; with points in place of them, and a line that is left out."""
+    options = []
+    if as_points:
+        written = questions.read_text()
+        written = written.replace('"boxes": [[10, 10, 50, 50]]', '"points": [[30, 30]]')
+        questions.write_text(written + '{"image": "gone.png", "query": "mug", "points": []}\n')
+        options = ["--skip-bad"]
     asked: dict[str, Any] = {}
 
     def load(name: str, **options: Any) -> Doubtful:
@@ -77,9 +86,10 @@ def test_own_questions_give_a_calibration_that_loads(
     out = tmp_path / "made"
     result = CliRunner().invoke(
         build(),
-        ["calibrate-scores", "--examples", str(questions), "--out", str(out)],
+        ["calibrate-scores", "--examples", str(questions), "--out", str(out), *options],
     )
     assert result.exit_code == 0, result.output
+    assert ("gone.png" in result.output) == as_points
     assert asked == {"name": "nano", "calibrated": False}
     calibration = read_calibration(out, 192)
     assert calibration is not None
@@ -179,8 +189,12 @@ def test_too_few_questions_are_refused(questions: Path, monkeypatch: pytest.Monk
     assert "at least 20 present things" in str(result.exception)
 
 
+def read(path: Path) -> list[Example]:
+    return list(labelled_examples(read_labelled(path).items))
+
+
 def test_images_of_neighbouring_lines_are_read_once(questions: Path) -> None:
-    examples = list(read_jsonl_dataset(questions))
+    examples = read(questions)
     assert len(examples) == 300
     assert len({id(example.image) for example in examples}) == 10
     assert sum(not example.regions for example in examples) == 100
@@ -190,11 +204,11 @@ def test_images_of_neighbouring_lines_are_read_once(questions: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 1"),
-        ('{"image": "0.png", "query": "mug"}', "boxes: Field required"),
+        ("{", "annotation 1"),
+        ('{"image": "0.png", "query": "mug"}', "expected one of points"),
         (
             '{"image": "0.png", "query": "mug", "boxes": [[30, 30, 170, 70]]}',
-            "outside the image",
+            "outside of the image",
         ),
         ('{"image": "0.png", "query": "mug", "boxes": [], "mode": "ask"}', "mode"),
     ],
@@ -203,16 +217,16 @@ def test_lines_that_are_none_are_named(questions: Path, line: str, message: str)
     path = questions.with_name("bad.jsonl")
     path.write_text(line)
     with pytest.raises(UsageError, match=message):
-        list(read_jsonl_dataset(path))
+        read(path)
 
 
 def test_images_and_files_that_are_missing_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.jsonl"):
-        list(read_jsonl_dataset(tmp_path / "none.jsonl"))
+        read(tmp_path / "none.jsonl")
     path = tmp_path / "q.jsonl"
     path.write_text('{"image": "gone.png", "query": "mug", "boxes": []}')
-    with pytest.raises(ImageError, match=r"gone\.png"):
-        list(read_jsonl_dataset(path))
+    with pytest.raises(UsageError, match=r"gone\.png"):
+        read(path)
 
 
 def test_the_plots_show_what_was_measured(tmp_path: Path) -> None:

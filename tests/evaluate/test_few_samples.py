@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import molmo_point as mp
+from molmo_point.datasets import read_labelled
 from molmo_point.engine.score_calibration import RawConfidence, sigmoid
-from molmo_point.errors import ImageError, UsageError
+from molmo_point.errors import UsageError
 from molmo_point.evaluate.answer_cache import AnswerCache
 from molmo_point.evaluate.fit_calibration import fit_calibration, lacking
-from molmo_point.evaluate.jsonl_dataset import read_jsonl_dataset
 from molmo_point.evaluate.score_quality import AbsenceSample, PointSample, Samples, collect
 from molmo_point.examples import Box, Example
 from molmo_point.testing import FakePointer
@@ -99,11 +99,19 @@ def test_answers_are_asked_for_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said", "kind"),
     [
-        ({"image": "gone.png", "query": "mug", "boxes": []}, r"line 2: .*gone\.png", ImageError),
-        ({"image": "a.png", "query": " ", "boxes": []}, "line 2: expected a query", UsageError),
+        (
+            {"image": "gone.png", "query": "mug", "boxes": []},
+            r"annotation 2: .*gone\.png",
+            UsageError,
+        ),
+        (
+            {"image": "a.png", "query": " ", "boxes": []},
+            "annotation 2: .*expected a query",
+            UsageError,
+        ),
         (
             {"image": "a.png", "query": "mug", "boxes": [[9, 9, 2, 2]]},
-            "line 2: .*left < right",
+            "annotation 2: .*left < right",
             UsageError,
         ),
     ],
@@ -118,11 +126,11 @@ def test_mistakes_in_a_line_name_it(
     good = {"image": "a.png", "query": "mug", "boxes": []}
     path.write_text("\n".join(map(json.dumps, (good, line))))
     with pytest.raises(kind, match=said):
-        list(read_jsonl_dataset(path))
+        read_labelled(path)
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "q.jsonl"
     path.write_text("\n\n")
-    with pytest.raises(UsageError, match="are empty"):
-        list(read_jsonl_dataset(path))
+    with pytest.raises(UsageError, match="it is empty"):
+        read_labelled(path)
