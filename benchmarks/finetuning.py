@@ -1,8 +1,9 @@
 """nano fine-tuned on 200 images of a kind that it has never seen: accuracy on new images, what it forgets, and the cost.
 
-    python -m benchmarks.finetuning --out runs/finetuning [--methods lora,all] [--epochs 10]
+    python -m benchmarks.finetuning --out runs/finetuning [--methods lora,all] [--epochs 10] [--rehearsal 200]
 
-Prints one row of a table for each method. An interrupted run goes on where it stopped.
+Prints one row of a table for each method. With --rehearsal so many images of what nano knows are mixed in, half of what it trains
+on, so that it does not forget that. An interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 
 import molmo_point
-from benchmarks.new_kind import write_labels
+from benchmarks.new_kind import write_labels, write_rehearsal
 from molmo_point.cli.finetune import score_on
 from molmo_point.datasets import read_labelled, split_by_image
 from molmo_point.datasets.regions import labelled_examples
@@ -57,7 +58,9 @@ def row(name: str, pointer: Pointer, labels: Path, images: int, cost: str) -> st
     )
 
 
-def tune(method: str, labels: Path, out: Path, epochs: float) -> tuple[Path, str]:
+def tune(
+    method: str, labels: Path, rehearsal: Path | None, out: Path, epochs: float
+) -> tuple[Path, str]:
     """Fine-tune nano; return the best adapter or checkpoint, and the cost."""
     training, held = split_by_image(read_labelled(labels).items, 0.1)
     recipe = FinetuneRecipe.model_validate(
@@ -71,7 +74,10 @@ def tune(method: str, labels: Path, out: Path, epochs: float) -> tuple[Path, str
         }
     )
     asked = [item for item in held if item.query.startswith("spinner")]
-    data = FinetuneData([(training, 1.0)], held, score_on(asked))
+    mixture = [(training, 1.0)]
+    if rehearsal is not None:
+        mixture.append((list(read_labelled(rehearsal).items), 1.0))
+    data = FinetuneData(mixture, held, score_on(asked))
     best = finetune(recipe, data, out, workers=0, progress=Progress(sys.stderr))
     last: dict[str, Any] = json.loads((out / "log.jsonl").read_text().splitlines()[-1])
     return best, f"{last['cpu_s']:.0f} CPU-s"
@@ -84,9 +90,13 @@ def main() -> None:
     parser.add_argument("--methods", default="lora,all")
     parser.add_argument("--epochs", type=float, default=10)
     parser.add_argument("--old-images", type=int, default=100)
+    parser.add_argument("--rehearsal", type=int, default=0, help="Images of what nano knows.")
     given = parser.parse_args()
     torch.set_num_threads(1)
     labels = write_labels(given.out / "training", 200, held_out=False)
+    rehearsal = None
+    if given.rehearsal:
+        rehearsal = write_rehearsal(given.out / "rehearsal", given.rehearsal)
     unseen = write_labels(given.out / "unseen", 100, held_out=True)
     print("| | new kind, F1 | new kind, absent right | old kinds, F1 | cost |")
     print("|---|---|---|---|---|", flush=True)
@@ -94,7 +104,7 @@ def main() -> None:
     with molmo_point.load("nano", device="cpu") as pointer:
         print(row("nano", pointer, unseen, given.old_images, "-"), flush=True)
     for method in given.methods.split(","):
-        best, cost = tune(method, labels, given.out / method, given.epochs)
+        best, cost = tune(method, labels, rehearsal, given.out / method, given.epochs)
         adapted = {"adapter": best} if method == "lora" else {}
         name: Any = "nano" if method == "lora" else best
         with molmo_point.load(name, device="cpu", **adapted) as pointer:

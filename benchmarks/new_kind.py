@@ -83,17 +83,51 @@ def write_labels(folder: Path, images: int, *, held_out: bool) -> Path:
         name = f"{index:03d}.png"
         image.save(folder / name)
         query = NAMES[int(rng.integers(2))]
-        asked = [(query, "point", [spot[:2] for spot in spots], [spot[2] for spot in spots])]
+        places, boxes = [spot[:2] for spot in spots], [spot[2] for spot in spots]
+        lines.append(_line(name, query, "point", places, boxes))
         if not held_out:
-            for question in draw_questions(scene, rng, 5, QuestionStyle(plain=1.0, relations=0.0)):
-                things = [scene.things[target] for target in question.targets]
-                query = question.query.removeprefix("the ")
-                places = [thing.point for thing in things]
-                asked.append((query, question.mode, places, [thing.box for thing in things]))
-        lines += [
-            {"image": name, "query": words, "mode": mode, "points": points, "boxes": boxes}
-            for words, mode, points, boxes in asked
-        ]
+            lines += _questions(name, scene, rng, 5)
+    return _write(folder, lines)
+
+
+def write_rehearsal(folder: Path, images: int) -> Path:
+    """Write labelled images of what nano knows, drawn as in its training; return the JSON Lines."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines: list[dict[str, Any]] = []
+    for index in range(images):
+        seed = training_seed(7, "rehearsal", index)
+        scene = draw_scene(seed, Style(things=(1, 9), scale=(0.14, 0.38)))
+        name = f"{index:03d}.png"
+        Image.fromarray(scene.image).save(folder / name)
+        rng = np.random.default_rng([seed, 9])
+        lines += _questions(name, scene, rng, 8)
+    return _write(folder, lines)
+
+
+def _questions(
+    name: str, scene: Scene, rng: np.random.Generator, most: int
+) -> list[dict[str, Any]]:
+    """Return lines about what a scene shows and does not show."""
+    lines = []
+    for question in draw_questions(scene, rng, most, QuestionStyle(plain=1.0, relations=0.0)):
+        things = [scene.things[target] for target in question.targets]
+        lines.append(
+            _line(
+                name,
+                question.query.removeprefix("the "),
+                question.mode,
+                [thing.point for thing in things],
+                [thing.box for thing in things],
+            )
+        )
+    return lines
+
+
+def _line(name: str, query: str, mode: str, points: Any, boxes: Any) -> dict[str, Any]:
+    return {"image": name, "query": query, "mode": mode, "points": points, "boxes": boxes}
+
+
+def _write(folder: Path, lines: list[dict[str, Any]]) -> Path:
     path = folder / "labels.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return path
