@@ -201,9 +201,8 @@ def _short(point: Point, width: int, height: int) -> str:
 class Pointing(BaseModel):
     """The answer to a query about an image. `str` is one short line; `model_dump_json()` has all fields.
 
-    It is a collection of its points: `len`, iteration, indices and slices are those of `points`. `bool` is True where there are
-    points and False where the model says that nothing matches; it raises for an answer without points that is not complete
-    (pending, truncated, malformed), because nothing is known about those. `dict(pointing)` gives the fields.
+    It is a collection of its points: `len`, iteration, indices and slices are those of `points`. Its truth value is True in any
+    case: `status` says whether something matches, nothing does, or the answer is incomplete. `dict(pointing)` gives the fields.
 
     Attributes:
         query: The query as the caller wrote it.
@@ -315,12 +314,8 @@ class Pointing(BaseModel):
         return type(self).model_fields.keys()
 
     def __bool__(self) -> bool:
-        if not self.points and self.status is not Status.NOT_FOUND:
-            raise ValueError(
-                f"an answer with status {self.status} and no points says neither that something matches nor that nothing does: "
-                "compare pointing.status instead of its truth value"
-            )
-        return bool(self.points)
+        """Return True: an answer without points may be incomplete, so its truth value does not say that nothing matches."""
+        return True
 
     def best(self) -> Point | None:
         """Return the point with the highest score (the first point if there are no scores), or None if there are no points."""
