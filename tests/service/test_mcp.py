@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -195,6 +198,20 @@ def test_allowed_images(tmp_path: Path) -> None:
         images.read("data:image/png;base64,&")
     with pytest.raises(UsageError, match="expected a folder"):
         AllowedImages([tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize("header", ["Host: evil.example", "Origin: http://evil.example"])
+def test_pages_of_other_sites_get_nothing(over_http: str, header: str) -> None:
+    """Also under a name that a site has bound to this machine."""
+    name, _, value = header.partition(": ")
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    accept = "application/json, text/event-stream"
+    headers = {"Content-Type": "application/json", "Accept": accept, name: value}
+    request = urllib.request.Request(over_http, json.dumps(asked).encode(), headers)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=20)
+    assert refused.value.code in (403, 421)
+    assert name.lower() in refused.value.read().decode().lower()
 
 
 def test_http_is_for_this_machine(command: list[str]) -> None:
