@@ -47,13 +47,22 @@ def resolve(name: str | Path, *, announce: Announce = _to_stderr) -> Path:
         CheckpointError: The folder or the repository holds no Molmo that can be run here.
         DownloadError: The download failed.
     """
+    found = locate(name)
+    return found if isinstance(found, Path) else download(found, announce)
+
+
+def locate(name: str | Path) -> Path | str:
+    """Return the folder of a model that was given by its path or comes with the package, or the hub's name of another one.
+
+    The hub is not asked. Raises as `resolve`, but for downloads.
+    """
     folder = Path(name)
     if isinstance(name, Path) or (folder / "config.json").exists():
         return _existing(folder)
     entry = find(name)
     # Before folders: a folder that has a model's name but holds no checkpoint does not hide the model.
     if entry is not None:
-        return NANO_FOLDER if entry.hub_name is None else download(entry.hub_name, announce)
+        return NANO_FOLDER if entry.hub_name is None else entry.hub_name
     if folder.is_dir():
         return _existing(folder)
     if name.startswith((".", "~", os.sep)) or not _looks_like_repository(name):
@@ -62,7 +71,7 @@ def resolve(name: str | Path, *, announce: Announce = _to_stderr) -> Path:
         raise ModelNotFound(
             f"there is a folder {folder.parent}, but no {name} in it: check the path"
         )
-    return download(name, announce)
+    return name
 
 
 def download(repository: str, announce: Announce = _to_stderr) -> Path:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from molmo_point.checkpoints.hub import locate
 from molmo_point.cli.model_options import AdapterOption, DetailOption, ModelSelection
 from molmo_point.cli.ray_options import Cluster, Gpus, Ray, Replicas
 from molmo_point.defaults import HTTP_ADDRESS, ZMQ_ADDRESS
@@ -129,7 +130,7 @@ def serve(
     where = ModelSelection(
         model, device=device, dtype=dtype, quantize=quantize, detail=detail, adapter=adapter
     )
-    where.load_options()  # refused before anything is started
+    where.load_options(), locate(model)  # refused before anything is started
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

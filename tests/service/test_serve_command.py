@@ -26,7 +26,7 @@ from molmo_point.cli import serve
 from molmo_point.testing import FakePointer
 
 def load(name, **options):
-    if name == "broken":
+    if name == "acme/broken":
         from molmo_point.errors import ModelNotFound
         raise ModelNotFound("no model has that name")
     assert name == "nano" and options["device"] == "cpu", (name, options)
@@ -85,10 +85,18 @@ def test_it_serves_until_a_signal_and_ends_cleanly(number: signal.Signals, image
 
 
 def test_a_model_that_is_none_ends_the_server_with_its_error() -> None:
-    process = begin("broken", "--zmq", "tcp://127.0.0.1:*", "--http", "off")
+    process = begin("acme/broken", "--zmq", "tcp://127.0.0.1:*", "--http", "off")
     _, talk = process.communicate(timeout=60)
     assert process.returncode != 0
     assert "no model has that name" in talk
+
+
+def test_a_name_that_can_be_no_model_is_refused_before_anything_listens() -> None:
+    process = begin("nope", "--zmq", f"tcp://127.0.0.1:{free_port()}", "--http", "off")
+    out, talk = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "no model or folder 'nope'" in talk
+    assert "tcp://" not in out + talk
 
 
 def invoke(command: Any, *arguments: str) -> Any:
