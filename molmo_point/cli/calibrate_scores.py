@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Union
 
 import typer
 
@@ -54,21 +54,26 @@ def register(app: typer.Typer) -> None:
     app.command("calibrate-scores")(calibrate_scores)
 
 
+Examples = Annotated[
+    Union[Path, None],
+    typer.Option(
+        "--examples",
+        help="Your own questions, in any layout that `eval` reads; as JSON Lines: "
+        '{"image": "table.png", "query": "mugs", "boxes": [[left, top, right, bottom], ...]} in pixels, or "points".',
+    ),
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="With --examples: leave out entries that cannot be used."),
+]
+
+
 def calibrate_scores(
     model: Annotated[
         str, typer.Option("--model", "-m", help="Model name or checkpoint folder.")
     ] = "nano",
-    examples: Annotated[
-        Path | None,
-        typer.Option(
-            help="Your own questions, in any layout that `eval` reads; as JSON Lines: "
-            '{"image": "table.png", "query": "mugs", "boxes": [[left, top, right, bottom], ...]} in pixels, or "points".'
-        ),
-    ] = None,
-    skip_bad: Annotated[
-        bool,
-        typer.Option("--skip-bad", help="With --examples: leave out entries that cannot be used."),
-    ] = False,
+    examples: Examples = None,
+    skip_bad: SkipBad = False,
     worlds: Annotated[
         str,
         typer.Option(
