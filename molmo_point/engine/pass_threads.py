@@ -2,8 +2,8 @@
 
 Threads of one product meet at its end. While other threads run (a server decodes images, reads sockets, has clients on the same
 machine), one of them is often not on a core, and the others wait for it, spinning. A small decoder has hundreds of products of
-microseconds: with 8 clients beside it `nano` took twice the CPU time for each answer with two threads as with one. An answer that
-is alone has them all.
+microseconds: with 8 clients beside it `nano` took twice the CPU time for each answer with two threads as with one. Where no
+image of another question is under way, a pass has them all.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PassThreads:
         """Within the block, this thread's products use the threads of a pass.
 
         Args:
-            alone: Nobody else waits for an answer.
+            alone: No image of another question is under way.
         """
         before = torch.get_num_threads()
         if alone or not self._single or before == 1:

@@ -134,8 +134,9 @@ class Scheduler:
 
     def step(self) -> list[StepOutput]:
         """Do one piece of work, the one that the policy chooses."""
-        alone = len(self._questions) + len(self._waiting) == 1
-        with self._threads.limited(alone=alone):
+        # Images of others are decoded and cut meanwhile, in threads that want the cores.
+        crowded = bool(self._waiting) and len(self._questions) + len(self._waiting) > 1
+        with self._threads.limited(alone=not crowded):
             return self._step()
 
     def _step(self) -> list[StepOutput]:
