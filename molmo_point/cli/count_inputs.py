@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from molmo_point.cli.inputs import (
     InputImage,
     collect_images,
     printable,
+    stdin_command,
     videos_in,
 )
 from molmo_point.errors import ImageError, UsageError
@@ -139,8 +139,8 @@ def collect_counting(
 def _add_images(found: Counting, word: str, recursive: bool) -> None:
     videos = videos_in(word, recursive) if found.every is not None else []
     try:
-        asked = " ".join(f"--query {shlex.quote(query)}" for query in found.queries)
-        images = collect_images([word], recursive=recursive, again=f"molmo-point count - {asked}")
+        again = stdin_command("count", found.queries)
+        images = collect_images([word], recursive=recursive, again=again)
     except ImageError:
         if not videos:
             raise

@@ -110,6 +110,12 @@ def _collect_one(word: str, recursive: bool, found: CollectedImages) -> None:
             raise ImageError(f"{printable(word[:200])} cannot be read: {error}") from error
 
 
+def stdin_command(verb: str, queries: Sequence[str]) -> str:
+    """Return the command that asks the same of an image on stdin."""
+    asked = (f"--query {shlex.quote(query)}" for query in queries)
+    return " ".join([f"molmo-point {verb} -", *asked])
+
+
 def is_address(word: str) -> bool:
     """Whether a word is an address such as https://..., not a path."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", word) is not None

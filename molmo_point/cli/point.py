@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ import typer
 from molmo_point.cli.answers import overall_code
 from molmo_point.cli.asking import Asking, Shown, report_skipped
 from molmo_point.cli.exit_codes import EXIT_CODES, FAILED
-from molmo_point.cli.inputs import collect_images
+from molmo_point.cli.inputs import collect_images, stdin_command
 from molmo_point.cli.model_options import (
     AsJson,
     ModelSelection,
@@ -147,9 +146,7 @@ def ask_images(
 
     names, queries = split_arguments(words, query or (), "query")
     queries = [check_query(text) for text in queries]
-    asked = " ".join(f"--query {shlex.quote(text)}" for text in queries)
-    again = f"molmo-point {kind} - {asked}"
-    found = collect_images(names, recursive=recursive, again=again)
+    found = collect_images(names, recursive=recursive, again=stdin_command(kind, queries))
     if sampling is not None and is_one_question(found, together, sampling):
         ask_together(found, queries, where, shown, sampling, timeout_s=timeout_s)
     outputs = (

@@ -130,7 +130,8 @@ def serve(
     where = ModelSelection(
         model, device=device, dtype=dtype, quantize=quantize, detail=detail, adapter=adapter
     )
-    where.load_options(), locate(model)  # refused before anything is started
+    where.load_options()  # what is wrong with it is refused before anything is started
+    locate(model)
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -150,8 +151,7 @@ def serve(
         insecure=insecure,
         settings=settings_type(capacity, min(max_batch, capacity), max_pixels=max_pixels),
     )
-    cluster = Cluster(ray, replicas, gpus)
-    load = partial(_load, where, max_batch, cluster)
+    load = partial(_load, where, max_batch, Cluster(ray, replicas, gpus))
     run_service(service_run.Service(load, options), options)
 
 
